@@ -1,0 +1,70 @@
+"""Fixtures for all tests. The environment comes first: Airflow reads it at its first import."""
+
+from __future__ import annotations
+
+from tests.support import environment
+
+AIRFLOW_HOME = environment.prepare()
+
+import json  # noqa: E402  # everything below may import airflow
+import sys  # noqa: E402
+import warnings  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
+
+import pytest  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+
+@pytest.fixture(scope="session")
+def airflow_home() -> Path:
+    """The folder that holds this run's metadata database and task logs."""
+    return AIRFLOW_HOME
+
+
+@pytest.fixture(scope="session")
+def airflow_db(airflow_home: Path) -> Path:
+    """A migrated metadata database; needed by whatever runs a task. Returns its file."""
+    from airflow.utils.db import initdb
+
+    from tests.support.harness import captured_output
+
+    with warnings.catch_warnings(), captured_output():
+        warnings.simplefilter("ignore")
+        initdb()
+    return airflow_home / "airflow.db"
+
+
+def _forget_clients() -> None:
+    """Close the hook's shared clients, if the hook was loaded at all: pure client tests must not import airflow."""
+    hook_module = sys.modules.get("airflow_provider_modelarts.hooks.modelarts")
+    if hook_module is not None:
+        hook_module.clear_clients()
+
+
+@pytest.fixture
+def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    """A running emulator that ``modelarts_default`` points to."""
+    from airflow_provider_modelarts.emulator import Emulator
+
+    _forget_clients()
+    with Emulator(seed=0) as running:
+        monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", json.dumps(running.connection))
+        yield running
+        _forget_clients()
+
+
+@pytest.fixture
+def moved_clock(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> MovedClock:
+    """The package's clock and the emulator's as one, standing still until somebody sleeps or a test moves it."""
+    from tests.support.clock import MovedClock
+
+    emulator.clock.freeze()
+    clock = MovedClock(emulator)
+    clock.install(monkeypatch)
+    return clock
