@@ -33,7 +33,7 @@ class TaskRun:
     xcoms: dict[str, Any]
     """Everything the task pushed, by key."""
     error: BaseException | None
-    """What the last try raised if it failed or is to be retried. Airflow forgets it for skips: their log has the reason."""
+    """What the last try raised, if it failed or is to be retried. A skip's reason stands in the log alone."""
     rendered: dict[str, Any]
     """The template fields as Airflow stored them for the UI."""
     try_number: int
@@ -81,9 +81,8 @@ def run_dag(dag: DAG, *, conf: dict[str, Any] | None = None) -> DagOutcome:
         warnings.simplefilter("ignore")
         _store(dag)
         output.truncate(output.seek(0))  # of the run's own log only
-        params = copy.deepcopy(dag.params)
-        dag_run = dag.test(run_conf=conf)
-        dag.params = params  # a run writes its configuration into the DAG that it was given
+        with _unchanged_params(dag):
+            dag_run = dag.test(run_conf=conf)
     outcome = DagOutcome(state=str(dag_run.state), run_id=dag_run.run_id, log=output.getvalue())
     for instance in _task_instances(dag.dag_id, dag_run.run_id):
         name = instance.task_id if instance.map_index < 0 else f"{instance.task_id}_{instance.map_index}"
@@ -105,6 +104,18 @@ def run_operator(operator: type[BaseOperator], *, dag_id: str | None = None, **p
         operator(**parameters)
     outcome = run_dag(dag)
     return outcome.tasks[parameters["task_id"]], outcome.log
+
+
+@contextlib.contextmanager
+def _unchanged_params(dag: DAG) -> Iterator[None]:
+    """Put the params back: ``dag.test()`` writes a run's configuration into the DAG, where the next run finds it."""
+    owners = [dag, *dag.tasks]
+    before = [copy.deepcopy(owner.params) for owner in owners]
+    try:
+        yield
+    finally:
+        for owner, params in zip(owners, before, strict=True):
+            owner.params = params
 
 
 def _remember_errors(task: Any, errors: dict[str, BaseException]) -> None:
