@@ -1,0 +1,356 @@
+"""What can go wrong when talking to ModelArts and IAM: the exception tree, and the table from codes to exceptions.
+
+Codes decide, never texts: those change and are localized (contract 7.1). The same number may mean different things
+at different HTTP statuses, so rows are keyed on both (quirk 26).
+"""
+
+# ruff: noqa: N818 - the public names are words of the service, not all of them end in Error
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+_DETAILS = ("status", "code", "request_id", "method", "path", "retry_after", "sent")
+
+
+class ModelArtsError(Exception):
+    """Something between us and the service went wrong; ``str()`` is one line with all that is known.
+
+    :param message: what happened, to what, and what to do next; white space is folded into one line
+    :param status: HTTP status of the answer; None if there was no answer
+    :param code: the service's own code, for example ``ModelArts.4352``
+    :param request_id: id under which the service's support finds the request
+    :param method: HTTP method of the request
+    :param path: path of the request, without query
+    :param retry_after: seconds the service asked to wait
+    :param sent: False if the request certainly never reached the service
+    """
+
+    permanent: ClassVar[bool] = True
+    """True if repeating the same request cannot help."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str | None = None,
+        request_id: str | None = None,
+        method: str | None = None,
+        path: str | None = None,
+        retry_after: float | None = None,
+        sent: bool = True,
+    ) -> None:
+        self.message = " ".join(message.split())
+        super().__init__(self.message)
+        self.status = status
+        self.code = code
+        self.request_id = request_id
+        self.method = method
+        self.path = path
+        self.retry_after = retry_after
+        self.sent = sent
+
+    def __str__(self) -> str:
+        facts = [
+            self.code,
+            f"HTTP {self.status}" if self.status else None,
+            f"request id {self.request_id}" if self.request_id else None,
+            f"{self.method} {self.path}" if self.method and self.path else None,
+        ]
+        known = ", ".join(fact for fact in facts if fact)
+        return f"{self.message} ({known})" if known else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.details())
+
+    def details(self) -> dict[str, Any]:
+        """Return everything but the message as keyword arguments of the constructor; JSON primitives only."""
+        return {name: getattr(self, name) for name in _DETAILS}
+
+    @property
+    def certainly_not_executed(self) -> bool:
+        """Whether the service certainly did not carry the request out.
+
+        True without a connection, for throttled calls, and for refusals; false as soon as the request may have been
+        carried out although its answer was bad or lost (contract 7.4).
+        """
+        if not self.sent or isinstance(self, Throttled):
+            return True
+        if self.status is None or isinstance(self, ServiceUnavailable):
+            return False
+        return 400 <= self.status < 500 or self.status == 501
+
+
+def _rebuild(cls: type[ModelArtsError], message: str, details: dict[str, Any]) -> ModelArtsError:
+    return cls(message, **details)
+
+
+class AuthenticationError(ModelArtsError):
+    """User, password, key or token were refused; the same credential is not sent again."""
+
+
+class PermissionDenied(ModelArtsError):
+    """The credential is good, but may not do this."""
+
+
+class NotFound(ModelArtsError):
+    """The service does not know the dataset, labeling task, sample, label or team named."""
+
+
+class InvalidRequest(ModelArtsError):
+    """The request is wrong in itself; without ``status`` it was refused before anything was sent."""
+
+
+class TaskAlreadyRunning(ModelArtsError):
+    """A labeling task of this kind is already active on the dataset."""
+
+    permanent = False
+
+
+class PreconditionFailed(ModelArtsError):
+    """The dataset is not in a shape that allows the call, for example too few labeled images (contract 8.1)."""
+
+
+class DatasetBusy(ModelArtsError):
+    """The dataset is being published, imported, synchronized or switched; later the same call will do."""
+
+    permanent = False
+
+
+class Throttled(ModelArtsError):
+    """Too many requests; this one was not carried out."""
+
+    permanent = False
+
+
+class ServiceUnavailable(ModelArtsError):
+    """No connection, no answer in time, or an answer that says that the service is down."""
+
+    permanent = False
+
+
+class UnexpectedResponse(ModelArtsError):
+    """An answer that is not what the contract promises: a proxy's page, cut-off JSON, a redirect."""
+
+    permanent = False
+
+
+class StartUnknown(ModelArtsError):
+    """The reply to a start was lost: a labeling task may or may not have been started. It is never sent twice."""
+
+    permanent = False
+
+
+class LabelTaskFailed(ModelArtsError):
+    """The labeling task ended as failed."""
+
+    permanent = False
+
+
+class LabelTaskStopped(ModelArtsError):
+    """The labeling task was stopped by somebody."""
+
+    permanent = False
+
+
+class LabelTaskTimeout(ModelArtsError):
+    """The labeling task was not over at the deadline."""
+
+    permanent = False
+
+
+class ConfirmationError(ModelArtsError):
+    """Not every label that was to be confirmed is confirmed."""
+
+    permanent = False
+
+
+class Rule(NamedTuple):
+    """A row of the code table: which exception, and what the user can do."""
+
+    error: type[ModelArtsError]
+    advice: str = ""
+
+
+_CHECK_DATASET = "Check dataset_id, and that project_id and region are those of the dataset."
+_CHECK_TASK = "Check the labeling task's id; tasks of other datasets are not found either."
+_BUSY = "Try again when the dataset's status is normal."
+_QUOTA = "Free or raise the quota."
+_AGENCY = "Renew the ModelArts agency and its OBS permission in the console."
+_REGION_PROJECT = "Check that project_id and region are those of the credential."
+_RUNNING = "Wait for the running labeling task, adopt it, or stop it."
+
+# (HTTP status or None for any, code without its variable prefix) -> what it means; contract 7.2, 7.3.
+CODES: dict[tuple[int | None, str], Rule] = {
+    # unknown objects, reported as 400 (quirk 23)
+    (400, "ModelArts.0102"): Rule(NotFound, "Check the workspace."),
+    (400, "ModelArts.4301"): Rule(NotFound, _CHECK_TASK),
+    (400, "ModelArts.4338"): Rule(NotFound, _CHECK_DATASET),
+    (400, "ModelArts.4352"): Rule(NotFound, _CHECK_DATASET),
+    (400, "ModelArts.4353"): Rule(NotFound, "Check the version."),
+    (400, "ModelArts.4359"): Rule(NotFound, "Check the export task's id."),
+    (400, "ModelArts.4410"): Rule(NotFound, "Add the label to the dataset first, or correct its name."),
+    (400, "ModelArts.4420"): Rule(NotFound, "The sample may have been deleted: list the samples again."),
+    (400, "ModelArts.4601"): Rule(NotFound, "Check the team."),
+    (400, "ModelArts.4604"): Rule(NotFound, "Check the team member's e-mail address and worker_id."),
+    (400, "ModelArts.4612"): Rule(NotFound, _CHECK_TASK),
+    (400, "ModelArts.4619"): Rule(NotFound, "Check workforce_task_id."),
+    (400, "ModelArts.4631"): Rule(NotFound, "Check workforce_task_id."),
+    (400, "ModelArts.4636"): Rule(NotFound, "Check workforce_task_id."),
+    (400, "ModelArts.4700"): Rule(NotFound, _CHECK_TASK),
+    (400, "ModelArts.4801"): Rule(NotFound, _CHECK_TASK),
+    (400, "ModelArts.7005"): Rule(NotFound, "Check the workspace."),
+    # a labeling task is there already; 501 here means "conflict" (quirk 24)
+    (501, "ModelArts.4385"): Rule(TaskAlreadyRunning, _RUNNING),
+    (501, "ModelArts.4386"): Rule(TaskAlreadyRunning, _RUNNING),
+    (501, "ModelArts.4387"): Rule(TaskAlreadyRunning, _RUNNING),
+    (400, "ModelArts.4409"): Rule(TaskAlreadyRunning, _RUNNING),
+    (None, "ModelArts.4964"): Rule(TaskAlreadyRunning, _RUNNING),
+    # the dataset does not meet the conditions of contract 8.1
+    (501, "ModelArts.4383"): Rule(PreconditionFailed, "Use an image classification or object detection dataset."),
+    (400, "ModelArts.4399"): Rule(PreconditionFailed, "Choose a model that fits the dataset's type."),
+    (400, "ModelArts.4405"): Rule(PreconditionFailed, "Label images first: at least two labels, five images each."),
+    (400, "ModelArts.4406"): Rule(PreconditionFailed, "Label at least five images for each label."),
+    (400, "ModelArts.4407"): Rule(PreconditionFailed, "Add unlabeled images: there is nothing left to label."),
+    (400, "ModelArts.4408"): Rule(PreconditionFailed, "Use rectangles (bndbox) only."),
+    (400, "ModelArts.4365"): Rule(PreconditionFailed, "Add labels to the dataset first."),
+    (400, "ModelArts.4344"): Rule(PreconditionFailed, "The dataset is being deleted."),
+    (400, "ModelArts.4622"): Rule(PreconditionFailed, "Choose n_clusters below the number of samples."),
+    (400, "ModelArts.4820"): Rule(PreconditionFailed),
+    (401, "ModelArts.4826"): Rule(PreconditionFailed, "Move the data to a bucket without KMS encryption."),
+    (500, "ModelArts.4614"): Rule(PreconditionFailed, "The labeling task failed and has no result."),
+    # quota: a retry does not help (quirk 27)
+    (None, "ModelArts.0116"): Rule(PreconditionFailed, _QUOTA),
+    (None, "ModelArts.0118"): Rule(PreconditionFailed, _QUOTA),
+    (None, "ModelArts.4354"): Rule(PreconditionFailed, _QUOTA),
+    (None, "ModelArts.4714"): Rule(PreconditionFailed, _QUOTA),
+    # busy: the same call will do later
+    (400, "ModelArts.4343"): Rule(DatasetBusy, _BUSY),
+    (400, "ModelArts.4349"): Rule(DatasetBusy, _BUSY),
+    (400, "ModelArts.4355"): Rule(DatasetBusy, _BUSY),
+    (400, "ModelArts.4356"): Rule(DatasetBusy, _BUSY),
+    (400, "ModelArts.4370"): Rule(DatasetBusy, "One version a minute: try again in a minute."),
+    (400, "ModelArts.4381"): Rule(DatasetBusy, _BUSY),
+    (501, "ModelArts.4394"): Rule(DatasetBusy, _BUSY),
+    (403, "ModelArts.4613"): Rule(DatasetBusy, "Wait until the labeling task has finished."),
+    (400, "ModelArts.4615"): Rule(DatasetBusy, _BUSY),
+    (400, "ModelArts.4616"): Rule(DatasetBusy, _BUSY),
+    (400, "ModelArts.4623"): Rule(DatasetBusy, "Wait until the running acceptance has finished."),
+    (400, "ModelArts.4712"): Rule(DatasetBusy, _BUSY),
+    (403, "ModelArts.4821"): Rule(DatasetBusy, _BUSY),
+    (500, "ModelArts.7008"): Rule(DatasetBusy, "The workspace is read-only for now: try again later."),
+    # storage behind the service
+    (400, "ModelArts.1002"): Rule(ServiceUnavailable, "OBS did not answer ModelArts: try again later."),
+    (400, "ModelArts.4314"): Rule(ServiceUnavailable, "OBS did not answer ModelArts: try again later."),
+    (400, "ModelArts.1003"): Rule(PermissionDenied, _AGENCY),
+    (403, "ModelArts.4310"): Rule(PermissionDenied, _AGENCY),
+    (403, "ModelArts.4335"): Rule(PermissionDenied, _AGENCY),
+    # who one is, and what one may
+    (400, "ModelArts.0204"): Rule(AuthenticationError, "Use a token scoped to the project."),
+    (401, "ModelArts.0212"): Rule(AuthenticationError, "Use a token scoped to the project."),
+    (400, "ModelArts.0210"): Rule(PermissionDenied, _REGION_PROJECT),
+    (403, "ModelArts.0210"): Rule(PermissionDenied, _REGION_PROJECT),
+    (None, "ModelArts.0112"): Rule(PermissionDenied, "Ask for a policy that allows the call."),
+    (400, "ModelArts.4106"): Rule(PermissionDenied, "The account is restricted."),
+    (403, "ModelArts.4116"): Rule(PermissionDenied, "The account is in arrears: pay its bill."),
+    (403, "ModelArts.4118"): Rule(PermissionDenied, "The account is suspended."),
+    (403, "ModelArts.4600"): Rule(PermissionDenied, "The team member's role does not allow this."),
+    (401, "ModelArts.4626"): Rule(PermissionDenied),
+    (401, "ModelArts.4629"): Rule(PermissionDenied),
+    (401, "ModelArts.4630"): Rule(PermissionDenied),
+    (401, "ModelArts.4632"): Rule(PermissionDenied),
+    (401, "ModelArts.4804"): Rule(PermissionDenied),
+    (401, "IAM.0061"): Rule(AuthenticationError, "The user is locked: wait or ask the account's administrator."),
+    (403, "IAM.0082"): Rule(PermissionDenied, "The user is disabled."),
+    (403, "IAM.0081"): Rule(PermissionDenied, "Allow programmatic access for the user."),
+    # the gateway; its prefix is APIGW or APIG (quirk 55)
+    (404, "APIGW.0101"): Rule(InvalidRequest, "Check endpoint and region: no such API there."),
+    (None, "APIGW.0103"): Rule(InvalidRequest, "Check endpoint and region: no such API there."),
+    (401, "APIGW.0307"): Rule(AuthenticationError, "Check that the region of the endpoint is the project's."),
+    (401, "APIGW.0301"): Rule(
+        AuthenticationError, "Check the credential, and that this machine's clock is right to 15 minutes."
+    ),
+    (403, "APIGW.0310"): Rule(PermissionDenied, _REGION_PROJECT),
+    (405, "APIGW.0501"): Rule(PermissionDenied, _QUOTA),
+    (405, "APIGW.0502"): Rule(PermissionDenied),
+    (None, "APIGW.0308"): Rule(Throttled),
+    (None, "ModelArts.4206"): Rule(Throttled),
+    (None, "ModelArts.4395"): Rule(Throttled),
+    (400, "ModelArts.4627"): Rule(Throttled, "Mails were requested too often."),
+}
+
+# What a status means when its code is in no row.
+STATUSES: dict[int, Rule] = {
+    400: Rule(InvalidRequest),
+    401: Rule(AuthenticationError, "Check the credential."),
+    403: Rule(PermissionDenied, "Check the permissions of the user and its project."),
+    404: Rule(NotFound, "Check the ids, and that endpoint and region are right."),
+    407: Rule(InvalidRequest, "The proxy wants credentials: put them into the proxy's address."),
+    408: Rule(ServiceUnavailable),
+    413: Rule(InvalidRequest, "Send less at once: a body may have 12 MB."),
+    414: Rule(InvalidRequest, "Shorten the search conditions: an address may have 32 KB."),
+    429: Rule(Throttled, "Send fewer requests at once."),
+    501: Rule(PreconditionFailed),
+}
+
+# Codes after which a new token may help, once; contract 7.3 "token". IAM's own two are those of 1.1.
+TOKEN_CODES = frozenset(
+    {
+        *(f"ModelArts.{number}" for number in ("0202", "0203", "0207", "4127", "4504")),
+        *("APIGW.0301", "APIGW.0307", "IAM.0066", "IAM.0067"),
+    }
+)
+
+
+def normalized_code(code: str | None) -> str | None:
+    """Return a code with the one prefix that the tables use, so that ``APIG.0301`` equals ``APIGW.0301``."""
+    if code and code.startswith("APIG."):
+        return "APIGW." + code.removeprefix("APIG.")
+    return code
+
+
+def rule_for(status: int, code: str | None) -> Rule:
+    """Return the row for an answer.
+
+    :param status: HTTP status
+    :param code: the service's code; None if it sent none
+    :return: the row of the pair, else of the code at any status, else of the status
+    """
+    known = normalized_code(code) or ""
+    for key in ((status, known), (None, known)):
+        if key in CODES:
+            return CODES[key]
+    if status in STATUSES:
+        return STATUSES[status]
+    return Rule(ServiceUnavailable if status >= 500 else InvalidRequest if status >= 400 else UnexpectedResponse)
+
+
+def is_token_error(status: int | None, code: str | None) -> bool:
+    """Whether a new token may help: a token code, or a 401 that carries no code at all (contract 7.3)."""
+    if status == 401 and not code:
+        return True
+    return status in (401, 403) and normalized_code(code) in TOKEN_CODES
+
+
+ERRORS: dict[str, type[ModelArtsError]] = {
+    cls.__name__: cls
+    for cls in (
+        ModelArtsError,
+        AuthenticationError,
+        PermissionDenied,
+        NotFound,
+        InvalidRequest,
+        TaskAlreadyRunning,
+        PreconditionFailed,
+        DatasetBusy,
+        Throttled,
+        ServiceUnavailable,
+        UnexpectedResponse,
+        StartUnknown,
+        LabelTaskFailed,
+        LabelTaskStopped,
+        LabelTaskTimeout,
+        ConfirmationError,
+    )
+}
