@@ -17,8 +17,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from airflow_provider_modelarts.emulator import Emulator
-    from tests.support.clock import MovedClock
+    from tests.support.contract import ContractCheck
+
+    check = ContractCheck()
+    try:
+        from airflow_provider_modelarts.emulator import Emulator
+    except ImportError:
+        yield check
+        return
+    start = Emulator.start
+
+    def start_watched(self: Emulator) -> Emulator:
+        self.observers.append(check)
+        return start(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Emulator, "start", start_watched)
+        yield check
+
+
+@pytest.fixture(autouse=True)
+def _keeps_to_the_contract(request: pytest.FixtureRequest, contract_check: ContractCheck) -> Iterator[None]:
+    """Fail a test whose requests or whose answers do not agree with the contract."""
+    contract_check.check_requests = request.node.get_closest_marker("wrong_requests") is None
+    contract_check.problems.clear()
+    yield
+    if contract_check.problems:
+        pytest.fail("against the contract:\n" + "\n".join(contract_check.problems[:20]), pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,278 @@
+"""Holds every exchange between the client and the emulator against ``docs/contract/modelarts-openapi.yaml``.
+
+What the contract says of each side: requests are strict (documented names, ranges and enumerations), answers are
+tolerant (nothing is required, null and extra fields are allowed). Three things are exempt, each by name: answers that
+an injected fault made, labels that the emulator itself served (they go back as they came, B10), and the requests of
+tests that are marked ``wrong_requests``.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from tests.support.environment import REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from airflow_provider_modelarts.emulator import Record
+
+CONTRACT = REPOSITORY / "docs" / "contract" / "modelarts-openapi.yaml"
+METHODS = ("get", "put", "post", "delete", "patch")
+
+# Contract section 0: documents list few statuses per call, the error chapter adds these to every one of them.
+GENERAL_ERRORS = frozenset({400, 401, 403, 404, 413, 429, 500, 501, 502, 503, 504})
+
+
+@functools.cache
+def document() -> dict[str, Any]:
+    """Return the contract, read once."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, where libyaml is there
+    loaded: dict[str, Any] = yaml.load(CONTRACT.read_text(encoding="utf-8"), Loader=loader)  # both are safe
+    return loaded
+
+
+@functools.cache
+def _registry() -> Registry[Any]:
+    resource = Resource.from_contents(document(), default_specification=DRAFT202012)
+    registry: Registry[Any] = Registry()
+    return registry.with_resource("urn:contract", resource)
+
+
+@functools.cache
+def validator(pointer: str) -> Draft202012Validator:
+    """Return the validator of the schema at the JSON pointer ``pointer`` of the contract."""
+    return Draft202012Validator({"$ref": f"urn:contract#{pointer}"}, registry=_registry())
+
+
+def _escaped(part: str) -> str:
+    return part.replace("~", "~0").replace("/", "~1").replace("{", "%7B").replace("}", "%7D")
+
+
+def resolve(node: Any) -> Any:
+    """Follow the ``$ref`` of a contract node, if it has one."""
+    while isinstance(node, dict) and "$ref" in node:
+        target: Any = document()
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            target = target[part.replace("~1", "/").replace("~0", "~")]
+        node = target
+    return node
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call of the contract."""
+
+    method: str
+    template: str
+    node: Mapping[str, Any]
+    query: Mapping[str, Mapping[str, Any]]
+    """Its documented query parameters."""
+
+    @property
+    def pointer(self) -> str:
+        """Where it stands in the contract."""
+        return f"/paths/{_escaped(self.template)}/{self.method.lower()}"
+
+    @property
+    def needs_authentication(self) -> bool:
+        """Whether a token or a signature must come along; IAM's token call takes none."""
+        return self.template.startswith("/v2/")
+
+
+@functools.cache
+def operations() -> tuple[tuple[re.Pattern[str], Operation], ...]:
+    """Return every call with the pattern of its path; literal segments come before placeholders (contract 5.3)."""
+    found = []
+    for template, item in document()["paths"].items():
+        parts = ("[^/]+" if part.startswith("{") else re.escape(part) for part in template.split("/"))
+        pattern = re.compile("/".join(parts))
+        for method in METHODS:
+            if method not in item:
+                continue
+            parameters = [resolve(one) for one in [*item.get("parameters", ()), *item[method].get("parameters", ())]]
+            query = {one["name"]: one for one in parameters if one["in"] == "query"}
+            found.append((pattern, Operation(method.upper(), template, item[method], query)))
+    return tuple(sorted(found, key=lambda pair: pair[1].template.count("{")))
+
+
+def find_operation(method: str, path: str) -> Operation | None:
+    """Return the call that ``method`` and ``path`` belong to, or None."""
+    for pattern, operation in operations():
+        if operation.method == method.upper() and pattern.fullmatch(path):
+            return operation
+    return None
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _parse(body: bytes) -> Any:
+    return json.loads(body, parse_constant=_refuse_constant)
+
+
+def _explain(errors: Iterable[Any], what: str) -> list[str]:
+    found = []
+    for error in errors:
+        where = "".join(f"[{step!r}]" for step in error.absolute_path)
+        found.append(f"{what}{where}: {error.message[:300]}")
+    return found
+
+
+def _from_text(text: str, types: Any) -> Any:
+    """Read a query value the way its schema means it: in a query everything is text."""
+    wanted = {types} if isinstance(types, str) else set(types or ())
+    if "boolean" in wanted and text in ("true", "false"):
+        return text == "true"
+    if "integer" in wanted and re.fullmatch(r"-?\d+", text):
+        return int(text)
+    if "number" in wanted and re.fullmatch(r"-?\d+(\.\d+)?", text):
+        return float(text)
+    return text
+
+
+def _canonical(label: Any) -> str:
+    return json.dumps(label, sort_keys=True)
+
+
+@dataclass
+class ContractCheck:
+    """An observer for ``emulator.observers`` that collects what does not agree with the contract."""
+
+    problems: list[str] = field(default_factory=list)
+    exchanges: int = 0
+    check_requests: bool = True
+    """Off for a test that sends wrong requests on purpose."""
+    _served: set[int] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, record: Record) -> None:
+        """Check one exchange; called from the emulator's threads."""
+        found = self.request_problems(record) if self.check_requests else []
+        if record.fault is None:
+            found += self.response_problems(record)
+        with self._lock:
+            self.exchanges += 1
+            self.problems += [f"{record.method} {record.path} -> {record.status}: {problem}" for problem in found]
+
+    def request_problems(self, record: Record) -> list[str]:
+        """Return what is wrong with the request of ``record``."""
+        operation = find_operation(record.method, record.path)
+        if operation is None:
+            return ["request: the contract has no such call"]
+        return [
+            *self._header_problems(record, operation),
+            *self._query_problems(record, operation),
+            *self._body_problems(record, operation),
+        ]
+
+    def response_problems(self, record: Record) -> list[str]:
+        """Return what is wrong with the answer in ``record``."""
+        operation = find_operation(record.method, record.path)
+        if operation is None:
+            return [] if record.status == 404 else [f"answer: status {record.status} to an unknown call"]
+        status = str(record.status)
+        documented = operation.node["responses"].get(status)
+        if documented is None and record.status not in GENERAL_ERRORS:
+            return [f"answer: status {status} is not documented"]
+        if not record.response_headers.get("x-request-id"):
+            return ["answer: no X-Request-Id"]
+        if record.status == 204:
+            # Quirk 28: published examples show these two bodies.
+            return [] if record.response in (b"", b"{}", b'{"success":true}') else ["answer: a body with status 204"]
+        try:
+            answer = _parse(record.response)
+        except ValueError as error:
+            return [f"answer: not JSON: {error}"]
+        self._remember_labels(record, answer)
+        return _explain(self._response_validator(operation, status).iter_errors(answer), "answer")
+
+    def _response_validator(self, operation: Operation, status: str) -> Draft202012Validator:
+        node = operation.node["responses"].get(status)
+        if node is None:
+            return validator("/components/schemas/ServiceError")
+        if "$ref" in node:
+            return validator(f"{node['$ref'].removeprefix('#')}/content/application~1json/schema")
+        return validator(f"{operation.pointer}/responses/{status}/content/application~1json/schema")
+
+    def _header_problems(self, record: Record, operation: Operation) -> list[str]:
+        headers = record.headers
+        found = []
+        if operation.needs_authentication and "x-auth-token" not in headers and "authorization" not in headers:
+            found.append("request: neither X-Auth-Token nor Authorization")
+        if record.body and "json" not in headers.get("content-type", ""):
+            found.append("request: a body that is not called application/json")
+        if not record.body and "content-type" in headers:
+            found.append("request: Content-Type without a body")
+        if record.method == "GET" and (record.body or "content-length" in headers):
+            found.append("request: GET carries neither body nor Content-Length")
+        return found
+
+    def _query_problems(self, record: Record, operation: Operation) -> list[str]:
+        found = []
+        for name, text in record.query.items():
+            if name not in operation.query:
+                found.append(f"request: no query parameter {name!r}")
+                continue
+            schema = operation.query[name]["schema"]
+            value = _from_text(text, resolve(schema).get("type"))
+            found += _explain(_inline_validator(_canonical(schema)).iter_errors(value), f"request: query {name!r}")
+        return found + [
+            f"request: query parameter {name!r} is missing"
+            for name, parameter in operation.query.items()
+            if parameter.get("required") and name not in record.query
+        ]
+
+    def _body_problems(self, record: Record, operation: Operation) -> list[str]:
+        node = operation.node.get("requestBody")
+        if node is None:
+            return ["request: this call takes no body"] if record.body.strip() not in (b"", b"{}") else []
+        if not record.body:
+            return ["request: the body is missing"] if node.get("required") else []
+        try:
+            body = _parse(record.body)
+        except ValueError as error:
+            return [f"request: not strict JSON: {error}"]
+        checker = validator(f"{operation.pointer}/requestBody/content/application~1json/schema")
+        errors = list(checker.iter_errors(body))
+        if errors:
+            errors = list(checker.iter_errors(self._without_served_labels(body)))
+        return _explain(errors, "request: body")
+
+    def _remember_labels(self, record: Record, answer: Any) -> None:
+        if record.method != "GET" or "-annotations/samples" not in record.path or not isinstance(answer, dict):
+            return
+        for sample in answer.get("samples", [answer]):
+            for label in (isinstance(sample, dict) and sample.get("labels")) or ():
+                self._served.add(hash(_canonical(label)))
+
+    def _without_served_labels(self, body: Any) -> Any:
+        """Return ``body`` without the labels that the emulator served, which go back however odd they are (B10)."""
+        if not isinstance(body, dict) or not isinstance(body.get("samples"), list):
+            return body
+        samples = []
+        for sample in body["samples"]:
+            if isinstance(sample, dict) and isinstance(sample.get("labels"), list):
+                own = [label for label in sample["labels"] if hash(_canonical(label)) not in self._served]
+                samples.append({**sample, "labels": own})
+            else:
+                samples.append(sample)
+        return {**body, "samples": samples}
+
+
+@functools.cache
+def _inline_validator(schema: str) -> Draft202012Validator:
+    """Return the validator of a parameter's schema, whose references are meant within the contract."""
+    absolute = schema.replace('"#/', '"urn:contract#/')
+    return Draft202012Validator(json.loads(absolute), registry=_registry())
