@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+    from tests.support.contract import ContractCheck
+
+
+@pytest.fixture(scope="session")
+def contract_check() -> Iterator[ContractCheck]:
+    """Watches every emulator of the run, whoever starts it."""
     from tests.support.contract import ContractCheck
 
     check = ContractCheck()
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
     except ImportError:
         yield check
         return
+
     start = Emulator.start
 
     def start_watched(self: Emulator) -> Emulator:
