@@ -1,0 +1,310 @@
+"""Rules that decide for each proposal: confirm it, leave it to a person (review), or leave it alone.
+
+Pure: no I/O, no clock, no chance. The same policy and the same sample always give the same decision.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from hashlib import sha256
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.client import Sample, SampleLabel
+
+Action = Literal["confirm", "review", "leave"]
+
+
+class InvalidPolicy(InvalidRequest, ValueError):  # noqa: N818 - named like the other refusals of the client
+    """The policy cannot be understood or contradicts itself; nothing was read or written."""
+
+
+class GuardFailed(ConfirmationError):  # noqa: N818 - named like the other outcomes of the client
+    """A guard of the policy does not hold for what would be confirmed; nothing was written."""
+
+    permanent = True
+
+
+class Decision(NamedTuple):
+    """What to do with a proposal, and the name of the rule that said so (a ``Rule.name`` of :data:`RULES`)."""
+
+    action: Action
+    rule: str
+
+
+def _decoded(value: object) -> object:
+    """Rendered templates are text: read JSON out of it, and leave the complaint to the field if there is none."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _number(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise ValueError("a number is wanted") from None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError("a number is wanted")  # noqa: TRY004 - pydantic collects ValueError only
+    if not math.isfinite(value):
+        raise ValueError("a finite number is wanted")
+    return value
+
+
+def _whole(value: object) -> object:
+    number = _number(value)
+    if isinstance(number, float):
+        if not number.is_integer():
+            raise ValueError("a whole number is wanted")
+        return int(number)
+    return number
+
+
+def _names(value: object) -> object:
+    value = _decoded(value)
+    if not isinstance(value, (list, tuple, set, frozenset)) or not all(isinstance(name, str) for name in value):
+        raise ValueError('a list of label names is wanted, as in ["rose", "tulip"]')
+    if not value or not all(value):
+        raise ValueError("at least one label name is wanted, and none may be empty; leave the key out to allow all")
+    return tuple(sorted(value)) if isinstance(value, (set, frozenset)) else tuple(value)
+
+
+def _thresholds(value: object) -> object:
+    value = _decoded(value)
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) and name for name in value):
+        raise ValueError('a score for each label name is wanted, as in {"rose": 0.95}')
+    return value
+
+
+def _seed(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise ValueError("a whole number or a text is wanted")  # noqa: TRY004 - pydantic collects ValueError only
+    return str(value)
+
+
+def _optional(check: Callable[[object], object]) -> BeforeValidator:
+    return BeforeValidator(lambda value: None if value is None else check(value))
+
+
+Score = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)]
+OptionalScore = Annotated[float | None, _optional(_number), Field(ge=0, le=1)]
+
+
+class ConfirmPolicy(BaseModel):
+    """When a proposal may become final without a person looking at it.
+
+    The first rule of :data:`RULES` that applies decides; a policy without any rule still leaves hard examples to
+    people. Numbers may be given as text, because templates render them so.
+
+    :param labels: label names that may be confirmed; default: every name
+    :param min_score: lowest score, 0 to 1, that each label of a sample needs; a score equal to it passes;
+        default: no threshold
+    :param min_score_by_label: the same for single label names, and for those instead of ``min_score``
+    :param hard_examples: "review" (default) leaves samples that the service found hard to people, "confirm" does not
+    :param audit_share: share, 0 to 1, of what would be confirmed that goes to people instead, to measure the
+        machine; default 0. Who is drawn depends on ``seed`` and the sample's id alone
+    :param seed: number or text that the audit's draw depends on; default 0
+    :param max_samples: guard: at most so many samples may be confirmed by one run
+    :param max_share_per_label: guard: among the samples to be confirmed, at most this share (above 0, up to 1)
+        may carry one and the same label: a machine that sees one label everywhere is a broken machine
+    :param min_samples: guard: at least so many samples must be confirmed by one run
+    :raises pydantic.ValidationError: for a value out of its range; :func:`parse_policy` turns it into one line
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    labels: Annotated[tuple[str, ...] | None, _optional(_names)] = None
+    min_score: OptionalScore = None
+    min_score_by_label: Annotated[dict[str, Score], BeforeValidator(_thresholds)] = Field(default_factory=dict)
+    hard_examples: Literal["review", "confirm"] = "review"
+    audit_share: Score = 0.0
+    seed: Annotated[str, BeforeValidator(_seed)] = "0"
+    max_samples: Annotated[int | None, _optional(_whole), Field(ge=1)] = None
+    max_share_per_label: Annotated[float | None, _optional(_number), Field(gt=0, le=1)] = None
+    min_samples: Annotated[int | None, _optional(_whole), Field(ge=0)] = None
+
+    @model_validator(mode="after")
+    def _guards_can_hold(self) -> ConfirmPolicy:
+        if self.max_samples is not None and (self.min_samples or 0) > self.max_samples:
+            raise ValueError(f"min_samples {self.min_samples} is above max_samples {self.max_samples}")
+        return self
+
+    @property
+    def has_guards(self) -> bool:
+        """Whether everything must be decided before the first write, because a guard judges the whole."""
+        return (self.max_samples, self.max_share_per_label, self.min_samples) != (None, None, None)
+
+    def threshold(self, label: SampleLabel) -> float | None:
+        """Return the score that a label needs, or None if no threshold applies to it."""
+        return self.min_score_by_label.get(label.name or "", self.min_score)
+
+    def decide(self, sample: Sample) -> Decision:
+        """Return what to do with a proposal; the first applying rule of :data:`RULES` decides.
+
+        :param sample: the proposal as it was read without a filter: the service may trim labels to a filter
+        """
+        for rule in RULES:
+            if rule.applies(self, sample):
+                return Decision(rule.action, rule.name)
+        return PASSED
+
+    def check_guards(self, confirmed: int, by_label: Mapping[str, int]) -> None:
+        """Hold the guards against what would be confirmed.
+
+        :param confirmed: number of samples that would be confirmed
+        :param by_label: for each label name the number of those samples that carry it
+        :raises GuardFailed: naming the first guard that does not hold
+        """
+        if self.max_samples is not None and confirmed > self.max_samples:
+            raise GuardFailed(
+                f"The guard max_samples={self.max_samples} does not hold: {confirmed} samples would be confirmed. "
+                "Nothing was written. Raise the guard if so many are expected, or make the policy stricter."
+            )
+        if self.min_samples is not None and confirmed < self.min_samples:
+            raise GuardFailed(
+                f"The guard min_samples={self.min_samples} does not hold: only {confirmed} samples would be "
+                "confirmed. Nothing was written. See whether the labeling task did its work and the thresholds fit."
+            )
+        for name, count in sorted(by_label.items(), key=lambda item: (-item[1], item[0])):
+            if self.max_share_per_label is not None and count > self.max_share_per_label * confirmed:
+                raise GuardFailed(
+                    f"The guard max_share_per_label={self.max_share_per_label:g} does not hold: the label {name!r} is "
+                    f"on {count} of the {confirmed} samples that would be confirmed. Nothing was written. See whether "
+                    "the machine prefers one label, or raise the guard."
+                )
+
+
+class Rule(NamedTuple):
+    """A row of the policy's table: its name, what it decides, and when it applies."""
+
+    name: str
+    action: Action
+    applies: Callable[[ConfirmPolicy, Sample], bool]
+
+
+def has_labels(sample: Sample) -> bool:
+    """Whether a proposal has labels that can be written: at least one, and each with a name (contract 4.1)."""
+    return bool(sample.labels) and all(label.name for label in sample.labels)
+
+
+def label_names(sample: Sample) -> Iterable[str]:
+    """Return the different label names of a sample, in order: a box per rose still is one sample with roses."""
+    return dict.fromkeys(label.name or "" for label in sample.labels)
+
+
+def label_score(sample: Sample, label: SampleLabel) -> float | None:
+    """Return how sure the machine is of a label: the label's own score, else the sample's, else None."""
+    return sample.score if label.score is None else label.score
+
+
+def _has_unlisted_label(policy: ConfirmPolicy, sample: Sample) -> bool:
+    return policy.labels is not None and any(label.name not in policy.labels for label in sample.labels)
+
+
+def _has_unknown_score(policy: ConfirmPolicy, sample: Sample) -> bool:
+    return any(policy.threshold(label) is not None and label_score(sample, label) is None for label in sample.labels)
+
+
+def _has_low_score(policy: ConfirmPolicy, sample: Sample) -> bool:
+    def is_low(label: SampleLabel) -> bool:
+        threshold, score = policy.threshold(label), label_score(sample, label)
+        # Written as "not at least", so that a score that is not a number does not pass.
+        return threshold is not None and score is not None and not score >= threshold
+
+    return any(is_low(label) for label in sample.labels)
+
+
+def _is_hard(policy: ConfirmPolicy, sample: Sample) -> bool:
+    return policy.hard_examples == "review" and bool(sample.is_hard)
+
+
+def _is_audited(policy: ConfirmPolicy, sample: Sample) -> bool:
+    if not policy.audit_share:
+        return False
+    drawn = sha256(f"{policy.seed}:{sample.sample_id}".encode()).digest()
+    return int.from_bytes(drawn[:8]) < policy.audit_share * 2**64
+
+
+# Order is meaning: the first row that applies decides.
+RULES: tuple[Rule, ...] = (
+    Rule("no_labels", "leave", lambda _, sample: not has_labels(sample)),
+    Rule("label_not_allowed", "leave", _has_unlisted_label),
+    Rule("score_unknown", "review", _has_unknown_score),
+    Rule("score_too_low", "review", _has_low_score),
+    Rule("hard_example", "review", _is_hard),
+    Rule("audit_sample", "review", _is_audited),
+)
+PASSED = Decision("confirm", "passed")
+NO_POLICY = Decision("confirm", "no_policy")
+
+
+def confirm_all(sample: Sample) -> Decision:
+    """Decide as the documented workflow does: every proposal that has labels is confirmed, hard ones too."""
+    return NO_POLICY if has_labels(sample) else Decision("leave", "no_labels")
+
+
+def parse_policy(value: object) -> ConfirmPolicy | None:
+    """Read a policy as a DAG author gives it, templates rendered.
+
+    :param value: a dict, the same as JSON text, a ready :class:`ConfirmPolicy`, or None for "no policy": confirm
+        every proposal that has labels
+    :return: the policy, or None
+    :raises InvalidPolicy: in one line, for anything else: above all for a text or a value that rendered to nothing
+        or to "None", because that must never turn a policy into "confirm all"
+    """
+    if value is None or isinstance(value, ConfirmPolicy):
+        return value
+    rules = _as_mapping(value)
+    empty = sorted(str(name) for name, rule in rules.items() if rule is None or rule == "")
+    if empty:
+        raise InvalidPolicy(
+            f"The policy has no value for {', '.join(empty)}. See what its template renders to, or leave the key out."
+        )
+    try:
+        return ConfirmPolicy.model_validate(dict(rules))
+    except ValidationError as error:
+        raise InvalidPolicy(f"The policy is wrong: {_one_line(error)}.") from None
+
+
+def _as_mapping(value: object) -> Mapping[Any, Any]:
+    if isinstance(value, str):
+        text = value.strip()
+        if text in ("", "None", "null"):
+            raise InvalidPolicy(
+                f"The policy rendered to {text!r}. See what its template renders to; leave the parameter out to "
+                "confirm every proposal."
+            )
+        value = _decoded(text)
+    if not isinstance(value, Mapping):
+        hint = " In a template a dict needs the filter tojson." if isinstance(value, str) and "{" in value else ""
+        raise InvalidPolicy(f"The policy must be a dict or JSON text of one, not {_shown(value)}.{hint}")
+    return value
+
+
+def _one_line(error: ValidationError) -> str:
+    return "; ".join(_complaint(fault["loc"], fault["type"], fault["msg"], fault["input"]) for fault in error.errors())
+
+
+def _complaint(loc: tuple[int | str, ...], kind: str, text: str, given: object) -> str:
+    where = ".".join(str(part) for part in loc)
+    if kind == "extra_forbidden":
+        return f"{where} is unknown; known are {', '.join(ConfirmPolicy.model_fields)}"
+    if kind == "value_error" and not loc:
+        return text.removeprefix("Value error, ")
+    text = text.removeprefix("Value error, ").replace("Input should be", "should be")
+    return f"{where}: {text}, not {_shown(given)}"
+
+
+def _shown(value: object) -> str:
+    shown = " ".join(repr(value).split())
+    return shown if len(shown) <= 60 else shown[:57] + "..."
