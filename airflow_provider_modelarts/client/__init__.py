@@ -10,11 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from airflow_provider_modelarts.client.resources.samples import Page, Sample, SampleLabel, SampleOutcome
     from airflow_provider_modelarts.client.states import TaskState
 
-_HOMES = {"TaskState": "states"}
+_HOMES = {
+    "Page": "resources.samples",
+    "Sample": "resources.samples",
+    "SampleLabel": "resources.samples",
+    "SampleOutcome": "resources.samples",
+    "TaskState": "states",
+}
 
-__all__ = ["TaskState"]
+__all__ = ["Page", "Sample", "SampleLabel", "SampleOutcome", "TaskState"]
 
 
 def __getattr__(name: str) -> Any:

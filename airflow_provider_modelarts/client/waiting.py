@@ -88,8 +88,8 @@ class Outcome:
     :param status: ``success``, ``failed``, ``stopped``, ``timeout`` or ``error`` (the service refuses to tell)
     :param label_task_id: the labeling task waited for
     :param message: one line for people
-    :param summary: small, JSON primitives only: the fields of :func:`summarize`; for ``error``, and for a ``timeout`` whose
-        last look had failed, also ``error`` with ``type, message, code, status, request_id, method, path``
+    :param summary: small, JSON primitives only: the fields of :func:`summarize`; for ``error``, and for a ``timeout``
+        whose last look had failed, also ``error`` with ``type, message, code, status, request_id, method, path``
     """
 
     status: Status

@@ -1,0 +1,143 @@
+"""Tolerant reading: the service spells one thing in several ways, leaves fields out and adds others (contract 9)."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Self, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from airflow_provider_modelarts.client.errors import UnexpectedResponse
+
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def to_number(value: object) -> float | int | None:
+    """Return a finite number written as number or text, int and float kept apart; None for all else (quirks 3, 5)."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        try:
+            value = int(text)
+        except ValueError:
+            try:
+                value = float(text)
+            except ValueError:
+                return None
+    if isinstance(value, (int, float)) and math.isfinite(value):
+        return value
+    return None
+
+
+def to_integer(value: object) -> int | None:
+    """Return a whole number written as number or text; None for all else (quirk 12)."""
+    number = to_number(value)
+    return None if number is None else int(number)
+
+
+def to_text(value: object) -> str | None:
+    """Return text, also of a number sent in its place (quirk 52); None for all else."""
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def to_flag(value: object) -> bool | None:
+    """Return a truth value written as bool, number or text of any case; None for all else (quirk 2)."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in _FLAGS:
+        return _FLAGS[value.strip().lower()]
+    number = to_number(value)
+    return None if number is None else number != 0
+
+
+def to_reasons(value: object) -> tuple[int, ...]:
+    """Return hard-example reasons, sent as ``[8, 6]`` or as ``"8-6"`` (quirk 4); what is no number is dropped."""
+    parts = value.split("-") if isinstance(value, str) else value if isinstance(value, list) else ()
+    return tuple(reason for reason in map(to_integer, parts) if reason is not None)
+
+
+def to_objects(value: object) -> list[dict[str, Any]]:
+    """Return the JSON objects of a list; null, a missing list and null elements count as nothing."""
+    return [element for element in value if isinstance(element, dict)] if isinstance(value, list) else []
+
+
+def without_query(url: str) -> str:
+    """Return an address without user, query and fragment: those carry signatures (quirk 51)."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+Number = Annotated[float | int | None, BeforeValidator(to_number)]
+Integer = Annotated[int | None, BeforeValidator(to_integer)]
+Text = Annotated[str | None, BeforeValidator(to_text)]
+Flag = Annotated[bool | None, BeforeValidator(to_flag)]
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Record(BaseModel):
+    """An object of the service: frozen, every field optional, unknown fields kept.
+
+    ``raw`` is the very dict that was parsed, so what is written back equals what arrived.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True, protected_namespaces=())
+
+    _raw: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_raw(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        if not isinstance(data, dict):
+            return handler(data)
+        record = handler(cls._filled(data, info.context or {}))
+        record._raw = data  # noqa: SLF001 - a class method of the attribute's own class
+        return record
+
+    @classmethod
+    def _filled(cls, data: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+        """Return the data to read, with what this answer leaves out and the request knows; subclasses say what."""
+        del context
+        return data
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """What arrived, unchanged."""
+        return self._raw
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        """Show plain fields only: nested objects may hold presigned addresses."""
+        shown = ((name, getattr(self, name)) for name in type(self).model_fields)
+        return [(name, value) for name, value in shown if isinstance(value, (str, int, float))]
+
+
+def read(model: type[Model], data: object, what: str, **context: Any) -> Model:
+    """Return a model of what arrived.
+
+    :param model: the model to read
+    :param data: parsed JSON
+    :param what: what was asked for, for the error
+    :param context: what the request knows and the answer may leave out
+    :raises UnexpectedResponse: if it cannot be read; the values are not quoted, they may hold signatures
+    """
+    try:
+        return model.model_validate(data, context=context)
+    except ValidationError as error:
+        faults = ", ".join(f"{'.'.join(map(str, fault['loc'])) or 'all'}: {fault['type']}" for fault in error.errors())
+        raise UnexpectedResponse(
+            f"Cannot {what}: the answer does not fit the API ({faults}). Check that endpoint is a ModelArts v2 API."
+        ) from None
