@@ -20,7 +20,7 @@ from jsonschema import Draft202012Validator
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from tests.support.environment import REPOSITORY
+from demo.environment import REPOSITORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -9,31 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-EXAMPLE_DAGS = REPOSITORY / "airflow_provider_modelarts" / "example_dags"
-
-# A key of its own, so that connections lie encrypted in the metadata database as they do in an installation.
-FERNET_KEY = "7mVtZ2hBq0Cxq1s3m0mX3m7b2m3Yk2f0S1mJr5xq9wE="
-
-
-def airflow_settings(home: Path, *, dags_folder: Path = EXAMPLE_DAGS) -> dict[str, str]:
-    """Return the environment variables of an Airflow that lives in ``home`` alone."""
-    return {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__FERNET_KEY": FERNET_KEY,
-        "AIRFLOW__API_AUTH__JWT_SECRET": "a-secret-of-the-test-run-and-of-nothing-else-0123456789abcdef",
-        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-        "NO_COLOR": "1",
-    }
-
-
-def drop_inherited(environ: dict[str, str] | os._Environ[str]) -> None:
-    """Remove what the caller's shell says about Airflow: a test run must not depend on it, nor touch its database."""
-    for name in [name for name in environ if name.startswith(("AIRFLOW_", "_AIRFLOW_", "__AIRFLOW_"))]:
-        del environ[name]
+from demo.environment import airflow_settings, drop_inherited
 
 
 def prepare() -> Path:
@@ -51,4 +27,5 @@ def prepare() -> Path:
     atexit.register(remove)
     drop_inherited(os.environ)
     os.environ.update(airflow_settings(home))
+    os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "INFO"
     return home

@@ -1,0 +1,269 @@
+"""Starts and stops a real Airflow: scheduler, triggerer, DAG processor and API server on SQLite.
+
+Used by ``make demo UI=1`` and by the end-to-end tests. Every process leads a process group of its own: Airflow's
+processes have children (workers, parsers, web workers) that a signal to the parent alone leaves behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+from demo.environment import EXAMPLE_DAGS, airflow_settings, child_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+HOST = "127.0.0.1"
+COMPONENTS = ("scheduler", "triggerer", "dag-processor", "api-server")
+HEALTHY_WITHIN = 120.0
+STOPPED_WITHIN = 15.0
+
+
+class AirflowProcessError(Exception):
+    """Airflow did not start, or a part of it has ended."""
+
+
+def free_port() -> int:
+    """Return a loopback port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+class AirflowProcesses:
+    """One running Airflow; a context manager.
+
+    :param home: its own folder; a metadata database that already lies there is used as it is.
+    :param dags_folder: where the DAG files lie.
+    :param port: port of the API server; 0 takes a free one.
+    :param settings: further environment variables, such as ``AIRFLOW__...`` or ``AIRFLOW_CONN_...``.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        dags_folder: Path = EXAMPLE_DAGS,
+        port: int = 0,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.home = home
+        self.port = port or free_port()
+        self.url = f"http://{HOST}:{self.port}"
+        self.environ = child_environment(
+            os.environ,
+            {
+                **airflow_settings(home, dags_folder=dags_folder),
+                "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+                "AIRFLOW__API__BASE_URL": self.url,
+                "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+                "AIRFLOW__CORE__PARALLELISM": "4",
+                "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+                "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+                "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+                **(settings or {}),
+            },
+        )
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._token: str | None = None
+
+    def __enter__(self) -> AirflowProcesses:
+        """Start it; see :meth:`start`."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop it; see :meth:`stop`."""
+        self.stop()
+
+    def start(self) -> None:
+        """Start every part and wait until all of them are healthy.
+
+        :raises AirflowProcessError: a part ended, or the whole is not healthy in time; nothing is left running then.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        try:
+            if not (self.home / "airflow.db").exists():
+                self._migrate()
+            for component in COMPONENTS:
+                self.start_component(component)
+            self.wait_until(self._is_healthy, HEALTHY_WITHIN, "Airflow is not healthy")
+        except BaseException:
+            self.stop()
+            raise
+
+    def start_component(self, component: str) -> None:
+        """Start one part, of :data:`COMPONENTS`."""
+        arguments = ["--host", HOST, "--port", str(self.port), "--workers", "1"] if component == "api-server" else []
+        with self.log_file(component).open("ab") as log:
+            self._processes[component] = subprocess.Popen(
+                [sys.executable, "-m", "airflow", component, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.environ,
+                cwd=self.home,
+                start_new_session=True,
+            )
+
+    def process_id(self, component: str) -> int:
+        """Return the process id of one part, which is also that of its process group."""
+        return self._processes[component].pid
+
+    def log_file(self, component: str) -> Path:
+        """Return where one part's output goes."""
+        return self.home / f"{component}.log"
+
+    def stop(self) -> None:
+        """End every part and all of their children: first by SIGTERM, after a while by SIGKILL."""
+        family = [child for process in self._processes.values() for child in _family(process)]
+        for process in self._processes.values():
+            _signal_group(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + STOPPED_WITHIN
+        for process in self._processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+        for process in self._processes.values():
+            _signal_group(process.pid, signal.SIGKILL)
+            process.wait()
+        for child in family:
+            _kill(child)
+        self._processes.clear()
+
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        """Call Airflow's REST API.
+
+        :param path: with its leading slash, such as ``/api/v2/dags``.
+        :param body: what to send as JSON.
+        :returns: the answer's JSON, or None when it has no body.
+        :raises urllib.error.HTTPError: a status of 400 or more.
+        """
+        headers = {"Content-Type": "application/json"}
+        if self._token is None and path.startswith("/api/"):
+            self._token = self.request("GET", "/auth/token")["access_token"]
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=30) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    def add_connection(self, conn_id: str, connection: Mapping[str, Any]) -> None:
+        """Store a connection in the metadata database.
+
+        :param connection: ``conn_type``, ``host``, ``login``, ``password``, ``port``, and ``extra`` as a mapping.
+        """
+        body = {"connection_id": conn_id, **connection, "extra": json.dumps(connection.get("extra") or {})}
+        self.request("POST", "/api/v2/connections", body)
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> str:
+        """Start a run of a DAG, as soon as the DAG is known, and return its run id."""
+        found: list[str] = []
+
+        def start() -> bool:
+            try:
+                body = {"logical_date": None, "conf": dict(conf)}
+                found.append(self.request("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+            except urllib.error.HTTPError as error:
+                if error.code != 404:
+                    raise
+            return bool(found)
+
+        self.wait_until(start, 60, f"the DAG {dag_id} is unknown")
+        return found[0]
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        """Return the state of a run: queued, running, success or failed."""
+        state: str = self.request("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"]
+        return state
+
+    def wait_for_run(self, dag_id: str, run_id: str, *, within: float) -> str:
+        """Wait until a run has ended and return its state."""
+        self.wait_until(
+            lambda: self.run_state(dag_id, run_id) in ("success", "failed"), within, f"{dag_id} {run_id} has not ended"
+        )
+        return self.run_state(dag_id, run_id)
+
+    def wait_until(self, condition: Callable[[], bool], within: float, complaint: str) -> None:
+        """Ask ``condition`` every quarter of a second.
+
+        :raises AirflowProcessError: it does not hold ``within`` seconds, or a part of Airflow has ended meanwhile.
+        """
+        deadline = time.monotonic() + within
+        while not condition():
+            self.check_alive()
+            if time.monotonic() > deadline:
+                raise AirflowProcessError(f"{complaint} after {within:.0f} s; see the logs in {self.home}")
+            time.sleep(0.25)
+
+    def check_alive(self) -> None:
+        """Raise :class:`AirflowProcessError` if a part has ended by itself."""
+        for component, process in self._processes.items():
+            if process.poll() is not None:
+                log = self.log_file(component)
+                raise AirflowProcessError(
+                    f"airflow {component} ended with exit status {process.returncode}: {_last_error(log)} (see {log})"
+                )
+
+    def _migrate(self) -> None:
+        command = [sys.executable, "-m", "airflow", "db", "migrate"]
+        done = subprocess.run(command, env=self.environ, cwd=self.home, capture_output=True, check=False)
+        if done.returncode:
+            log = self.log_file("db-migrate")
+            log.write_bytes(done.stdout + done.stderr)
+            raise AirflowProcessError(f"airflow db migrate failed: {_last_error(log)} (see {log})")
+
+    def _is_healthy(self) -> bool:
+        try:
+            health = self.request("GET", "/api/v2/monitor/health")
+        except (OSError, ValueError):  # not listening yet, or not yet able to answer
+            return False
+        parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+        return all((health.get(part) or {}).get("status") == "healthy" for part in parts)
+
+
+def _family(process: subprocess.Popen[bytes]) -> list[Any]:
+    """Return the process's descendants, also those that left its group."""
+    import psutil
+
+    try:
+        return list(psutil.Process(process.pid).children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _kill(process: Any) -> None:
+    import psutil
+
+    # psutil compares start times, so a recycled process id is left alone.
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.kill()
+
+
+def _signal_group(process_id: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process_id, number)
+
+
+def _last_error(log: Path) -> str:
+    """Return the line of a log that most probably says why a process ended."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    telling = [line for line in lines if "Error" in line or "error" in line]
+    return (telling or lines or ["no output"])[-1][:300]
