@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 HOST = "127.0.0.1"
-COMPONENTS = ("scheduler", "triggerer", "dag-processor", "api-server")
+# All parts read the log files on this disk, so none of them has to serve its own, on ports that may be taken.
+COMPONENTS = {
+    "scheduler": ("--skip-serve-logs",),
+    "triggerer": ("--skip-serve-logs",),
+    "dag-processor": (),
+    "api-server": ("--host", HOST, "--workers", "1"),
+}
 HEALTHY_WITHIN = 120.0
 STOPPED_WITHIN = 15.0
 
@@ -109,7 +115,7 @@ class AirflowProcesses:
 
     def start_component(self, component: str) -> None:
         """Start one part, of :data:`COMPONENTS`."""
-        arguments = ["--host", HOST, "--port", str(self.port), "--workers", "1"] if component == "api-server" else []
+        arguments = [*COMPONENTS[component], *(["--port", str(self.port)] if component == "api-server" else [])]
         with self.log_file(component).open("ab") as log:
             self._processes[component] = subprocess.Popen(
                 [sys.executable, "-m", "airflow", component, *arguments],

@@ -1,0 +1,48 @@
+# Needs Python 3.11 or newer and make; everything else goes into .venv, which is brought up to date when pyproject.toml changes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+SEED ?= 0
+UI ?=
+PORT ?= 8787
+DATA ?= digits
+ARGS ?=
+
+.PHONY: help demo test lint emulator clean
+
+help:
+	@echo 'make demo           run the documented workflow against the emulator and print what came of it'
+	@echo 'make demo SEED=7    the same with other images labeled'
+	@echo 'make demo UI=1      leave a real Airflow running with the example DAGs and the emulator'
+	@echo 'make test           run the tests; ARGS="-k confirm" hands arguments to pytest'
+	@echo 'make lint           ruff and mypy --strict'
+	@echo 'make emulator       serve the emulator on PORT with DATA (digits, or a folder of images) and SEED'
+
+demo: $(READY)
+	@$(BIN)/python -m demo --seed '$(SEED)' $(if $(filter-out 0 no false,$(UI)),--ui)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+emulator: $(READY)
+	@$(BIN)/modelarts-emulator --port '$(PORT)' --data '$(DATA)' --seed '$(SEED)'
+
+clean:
+	rm -rf $(VENV) .demo
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo 'Python 3.11 or newer is needed, as $(PYTHON) or named like this: make PYTHON=/path/to/python3.12' >&2; exit 1; }
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || \
+	    { echo '$(PYTHON) -m venv does not work here (on Debian: apt install python3-venv)' >&2; exit 1; }
+	@echo 'Setting up $(VENV) (a few minutes the first time) ...'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
