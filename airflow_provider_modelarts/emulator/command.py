@@ -1,0 +1,83 @@
+"""The command `modelarts-emulator`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+
+from airflow_provider_modelarts.emulator.emulator import Emulator
+from airflow_provider_modelarts.emulator.pytest_plugin import CONNECTION_VARIABLE
+
+DEFAULT_PORT = 8090
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="modelarts-emulator", description="A local ModelArts and IAM with a real classifier behind it."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="0 takes a free one (default: %(default)s)")
+    parser.add_argument("--data", default="digits", metavar="digits|FOLDER", help="what the dataset holds")
+    parser.add_argument("--labeled", type=int, default=150, help="labeled digits (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="draws ids, credentials and labeled digits")
+    parser.add_argument("--task-seconds", type=float, default=30.0, help="duration of a labeling task, in seconds")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the emulator until Ctrl-C or SIGTERM.
+
+    :param arguments: of the command line, without the program's name; None: the process's own.
+    :returns: exit status.
+    """
+    options = _parser().parse_args(arguments)
+    emulator = Emulator(options.seed, port=options.port, host=options.host, task_seconds=options.task_seconds)
+    # It may run for days; counts and statuses are enough.
+    emulator.journal.keep_bodies = False
+    try:
+        if options.data == "digits":
+            dataset_id = emulator.load_digits(labeled=options.labeled)
+        else:
+            dataset_id = emulator.load_folder(Path(options.data))
+        emulator.start()
+    except (OSError, ValueError) as error:
+        print(f"modelarts-emulator: {error}", file=sys.stderr)  # noqa: T201 - a command speaks on its terminal
+        return 1
+    _introduce(emulator, dataset_id)
+    _wait_for_end()
+    emulator.stop()
+    return 0
+
+
+def _introduce(emulator: Emulator, dataset_id: str) -> None:
+    # The credentials are made up for this emulator; whoever starts it needs them.
+    lines = (
+        f"ModelArts and IAM: {emulator.url}",
+        f"project_id:        {emulator.project_id}",
+        f"dataset_id:        {dataset_id}",
+        "",
+        f"export {CONNECTION_VARIABLE}='{emulator.connection_json}'",
+        "",
+        "Ctrl-C ends it.",
+    )
+    print("\n".join(lines), flush=True)  # noqa: T201 - a command speaks on its terminal
+
+
+def _wait_for_end() -> None:
+    ended = threading.Event()
+
+    def end(_: int, __: FrameType | None) -> None:
+        ended.set()
+
+    previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    ended.wait()
+    for number, handler in previous.items():
+        signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

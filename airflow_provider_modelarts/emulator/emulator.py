@@ -1,0 +1,300 @@
+"""The emulator as its users hold it in their hands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from airflow_provider_modelarts.emulator import ids, loading
+from airflow_provider_modelarts.emulator.clock import EmulatorClock
+from airflow_provider_modelarts.emulator.faults import Faults
+from airflow_provider_modelarts.emulator.gateway import Gateway
+from airflow_provider_modelarts.emulator.iam import Identity
+from airflow_provider_modelarts.emulator.inspection import InspectedDataset
+from airflow_provider_modelarts.emulator.journal import Journal, Record
+from airflow_provider_modelarts.emulator.render import Presigner
+from airflow_provider_modelarts.emulator.server import HttpServer
+from airflow_provider_modelarts.emulator.service import Service
+from airflow_provider_modelarts.emulator.variants import Variants
+
+REGION = "cn-north-4"
+
+
+class Emulator:
+    """A local ModelArts and IAM: a real HTTP server in a thread of its own.
+
+    Used as a context manager, or with :meth:`start` and :meth:`stop`. Everything that is drawn comes from the seed.
+
+    :param seed: of ids, credentials, the draw of labeled images and of synthetic data.
+    :param port: 0 takes a free one.
+    :param host: address to listen on.
+    :param task_seconds: how long a labeling task takes, in seconds of the clock.
+    :param clock: another clock than one of its own.
+    :param user: IAM user; like the next five by default random-looking and derived from the seed.
+    :param password: of the user.
+    :param domain: account of the user.
+    :param access_key: of the user.
+    :param secret_key: of the user.
+    :param signature: how the signatures of presigned URLs start, for tests that look for leaks.
+    :param region: region, and name of the project that holds the datasets.
+
+    Attributes: `clock`, `faults`, `variants`, `journal`, and `observers`, a list of functions that are called with
+    the :class:`~.journal.Record` of each exchange, in the server's thread.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        port: int = 0,
+        host: str = "127.0.0.1",
+        task_seconds: float = 6.0,
+        clock: EmulatorClock | None = None,
+        user: str | None = None,
+        password: str | None = None,
+        domain: str | None = None,
+        access_key: str | None = None,
+        secret_key: str | None = None,
+        signature: str | None = None,
+        region: str = REGION,
+    ) -> None:
+        self.seed = seed
+        self.region = region
+        self._task_seconds = task_seconds
+        self.user = user or f"user-{ids.secret(seed, 'user', length=6)}"
+        self.domain = domain or f"domain-{ids.secret(seed, 'domain', length=6)}"
+        self._first_password = password or ids.secret(seed, "password", length=24)
+        self.access_key = access_key or ids.secret(seed, "access_key", length=20).upper()
+        self.secret_key = secret_key or ids.secret(seed, "secret_key", length=40)
+        self._signature = signature or ids.secret(seed, "signature", length=16)
+        self.clock = clock or EmulatorClock()
+        self.variants = Variants()
+        self.faults = Faults()
+        self.journal = Journal()
+        self.observers: list[Callable[[Record], None]] = []
+        self._server = HttpServer(host, port)
+        self._service = self._new_service()
+
+    def _new_service(self) -> Service:
+        identity = Identity(
+            self.seed,
+            self.clock,
+            self.variants,
+            region=self.region,
+            user=self.user,
+            password=self._first_password,
+            domain=self.domain,
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+        )
+        presigner = Presigner(self.seed, self.access_key, self._signature)
+        return Service(self.seed, self.clock, self.variants, identity, presigner, self._task_seconds)
+
+    def __repr__(self) -> str:
+        return f"<Emulator {self.url} seed={self.seed}>"
+
+    # --- life
+
+    def start(self) -> Self:
+        """Start serving; returns when requests are answered.
+
+        :raises RuntimeError: it runs already.
+        :raises OSError: the port is taken.
+        """
+        gateway = Gateway(
+            lambda: self._service,
+            self.faults,
+            self.journal,
+            self.observers,
+            drop=self._server.drop,
+            place=lambda: self.url,
+        )
+        self._server.start(gateway)
+        return self
+
+    def stop(self) -> None:
+        """Stop serving. The data stay; :meth:`start` serves them again at the same address."""
+        self._server.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def reset(self) -> None:
+        """Forget datasets, tokens, faults, variants, journal and changes of the password; clock and port stay."""
+        with self._service.lock:
+            self.faults.clear()
+            self.variants.reset()
+            self.journal.clear()
+            self._service = self._new_service()
+
+    # --- where and who
+
+    @property
+    def url(self) -> str:
+        """Address of both IAM and ModelArts."""
+        return self._server.url
+
+    @property
+    def password(self) -> str:
+        """Password of the user, as it is now."""
+        return self._service.identity.password
+
+    @property
+    def project_id(self) -> str:
+        """Id of the project that holds the datasets."""
+        return self._service.identity.project_id
+
+    @property
+    def project_name(self) -> str:
+        """Name of that project, which is the region's."""
+        return self.region
+
+    @property
+    def other_project_name(self) -> str:
+        """Name of a second project of the user, without datasets."""
+        return next(name for name in self._service.identity.projects if name != self.region)
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Every token that was issued."""
+        return tuple(self._service.identity.issued)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Texts that must not show up anywhere: password, keys, tokens, and how presigned signatures start."""
+        return (self.password, self.secret_key, self._signature, *self.tokens)
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        """Fields of an Airflow connection with user and password."""
+        return self.connection_for("password")
+
+    def connection_for(self, auth: str) -> dict[str, Any]:
+        """Return the fields of an Airflow connection.
+
+        :param auth: "password", "access_key" or "token" (which issues a new token).
+        """
+        extra: dict[str, Any] = {"auth": auth, "region": self.region, "iam_endpoint": self.url}
+        login, password = self.user, self.password
+        if auth == "password":
+            extra |= {"domain_name": self.domain, "project_name": self.region}
+        elif auth == "access_key":
+            extra["project_id"] = self.project_id
+            login, password = self.access_key, self.secret_key
+        elif auth == "token":
+            extra["project_id"] = self.project_id
+            login, password = "", self.issue_token()
+        else:
+            raise ValueError(f"auth is password, access_key or token, not {auth!r}")
+        return {"conn_type": "modelarts", "host": self.url, "login": login, "password": password, "extra": extra}
+
+    @property
+    def connection_json(self) -> str:
+        """The connection as text for an `AIRFLOW_CONN_...` variable."""
+        return json.dumps(self.connection)
+
+    # --- data
+
+    def load_digits(self, labeled: int = 150) -> str:
+        """Make a dataset of 1,797 handwritten digits.
+
+        :param labeled: how many are labeled; the seed draws which.
+        :returns: its id.
+        """
+        with self._service.lock:
+            return loading.load_digits(self._service, labeled).dataset_id
+
+    def load_folder(self, path: str | Path) -> str:
+        """Make a dataset of a folder of images.
+
+        :param path: sub-folders are named after labels; `unlabeled/` and the folder itself are unlabeled.
+        :returns: its id.
+        :raises ValueError: there is no image in it.
+        """
+        with self._service.lock:
+            return loading.load_folder(self._service, Path(path)).dataset_id
+
+    def load_proposals(
+        self,
+        n: int,
+        *,
+        labels: Sequence[str] = loading.DEFAULT_LABELS,
+        kind: str = "classification",
+        hard_share: float = 0.1,
+        seed: int = 0,
+    ) -> str:
+        """Make a dataset of `n` samples that all await confirmation, as fast as possible and without images.
+
+        :param labels: names to draw from.
+        :param kind: "classification" (one label), "multi_label" (one to three, with attributes) or "detection"
+            (one to four boxes).
+        :param hard_share: share of hard examples.
+        :param seed: draws other data with the same emulator.
+        :returns: its id.
+        """
+        with self._service.lock:
+            return loading.load_proposals(
+                self._service, n, labels=labels, kind=kind, hard_share=hard_share, seed=seed
+            ).dataset_id
+
+    def dataset(self, dataset_id: str) -> InspectedDataset:
+        """Return a dataset to look at and to act on as a person.
+
+        :raises KeyError: unknown id.
+        """
+        return InspectedDataset(self._service, self._service.datasets[dataset_id])
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Ids of all datasets, oldest first."""
+        return tuple(self._service.datasets)
+
+    def truth(self, dataset_id: str) -> dict[str, Any]:
+        """Return what each sample really shows, where that is known: sample id -> label (or list of labels)."""
+        samples = self._service.datasets[dataset_id].samples.values()
+        return {sample.sample_id: sample.truth for sample in samples if sample.truth is not None}
+
+    def create_team_task(
+        self, dataset_id: str, emails: Iterable[str] = ("labeler@example.com",), *, sample_ids: Iterable[str] = ()
+    ) -> str:
+        """Make a team labeling task in which each member has a copy of each sample.
+
+        :param emails: the members.
+        :param sample_ids: which samples; none given: all.
+        :returns: its id.
+        """
+        return self.dataset(dataset_id).create_team_task(tuple(emails), tuple(sample_ids))
+
+    # --- behaviour
+
+    @property
+    def task_seconds(self) -> float:
+        """How long the next labeling tasks take; may be set."""
+        return self._service.task_seconds
+
+    @task_seconds.setter
+    def task_seconds(self, seconds: float) -> None:
+        self._service.task_seconds = seconds
+
+    def issue_token(self) -> str:
+        """Return a new project token, as if it had been asked for over HTTP."""
+        with self._service.lock:
+            return self._service.identity.issue_for(self.project_id)
+
+    def revoke_tokens(self) -> None:
+        """Make all tokens stale: 401 APIGW.0307."""
+        with self._service.lock:
+            self._service.identity.revoke()
+
+    def set_password(self, new: str) -> None:
+        """Change the user's password; tokens die with the old one."""
+        with self._service.lock:
+            self._service.identity.set_password(new)

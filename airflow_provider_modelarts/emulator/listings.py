@@ -1,0 +1,192 @@
+"""Lists of samples: those awaiting confirmation, and the dataset's own (contract 3 and 6.4)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+from airflow_provider_modelarts.emulator.errors import refuse
+from airflow_provider_modelarts.emulator.filters import Filter, read_filter
+from airflow_provider_modelarts.emulator.paging import choice, window
+from airflow_provider_modelarts.emulator.proposals import Proposal
+from airflow_provider_modelarts.emulator.render import sample_document
+from airflow_provider_modelarts.emulator.service import Service
+from airflow_provider_modelarts.emulator.state import Dataset
+from airflow_provider_modelarts.emulator.web import JSON_HEADERS, Answer, Call, dump_json, json_answer
+
+# Contract 6.4. The states of team labeling match no sample of a dataset's own list.
+STATES = (
+    "",
+    "__all__",
+    "__none__",
+    "__auto_annotation__",
+    "__uncheck__",
+    "__accepted__",
+    "__rejected__",
+    "__unreviewed__",
+    "__reviewed__",
+    "__workforce_sampled__",
+    "__workforce_sampled_uncheck__",
+    "__workforce_sampled_checked__",
+    "__workforce_sampled_accepted__",
+    "__workforce_sampled_rejected__",
+)
+# What hard-example reasons mean, for single-sample calls (contract 3.3 `hard_details`, 7.5).
+REASONS = {
+    1: ("low confidence", "Check the label by eye."),
+    3: ("far from the training data of its class", "Label more samples like it."),
+    4: ("similar neighbors are predicted differently", "Compare it with its neighbors."),
+    24: ("the prediction changes after a translation", "Add shifted images to the training data."),
+}
+ABSENT_FIELDS = ("sample_usage", "deletion_reasons", "sub_sample_url", "hard_details", "score")
+
+
+def list_proposals(service: Service, call: Call) -> Answer:
+    """`GET D/auto-annotations/samples` (contract 3.1).
+
+    The total is independent of paging and the order is stable (contract 10, row "Auto list").
+    """
+    dataset = service.dataset(call.params["dataset_id"])
+    part = window(call, service.variants)
+    wanted = read_filter(call, service.clock.now())
+    found = dataset.book.select(wanted.key, wanted.matches)
+    page = found.page(part.start, part.limit, newest_first=part.newest_first)
+    body = b'{"sample_count":%d,"samples":[%s]}' % (
+        len(found),
+        b",".join(_fragments(service, call, wanted, page)),
+    )
+    _shrink(service, dataset)
+    return Answer(200, body, JSON_HEADERS)
+
+
+def get_proposal(service: Service, call: Call) -> Answer:
+    """`GET D/auto-annotations/samples/{sample_id}` (contract 3.2): 400 4420 for an unknown id."""
+    dataset = service.dataset(call.params["dataset_id"])
+    proposal = dataset.book.get(call.params["sample_id"])
+    if proposal is None:
+        raise service.unknown("4420", call.params["sample_id"])
+    document = _varied(service, proposal.data())
+    reasons = document["metadata"].get("@modelarts:hard_reasons") or []
+    details = {
+        str(reason): {"id": reason, "alo_name": f"reason_{reason}", "reason": text, "suggestion": advice}
+        for reason, (text, advice) in REASONS.items()
+        if reason in reasons
+    }
+    if details:
+        document["hard_details"] = details
+    return json_answer(document)
+
+
+def _fragments(service: Service, call: Call, wanted: Filter, page: list[Proposal]) -> list[bytes]:
+    variants = service.variants
+    process = call.query.get("process_parameter")
+    is_trimmed = variants.trim_labels_to_filter and wanted.matches is not None
+    is_varied = variants.hard != "bool" or variants.score != "number" or variants.extra_fields or variants.null_fields
+    if not (process or is_trimmed or is_varied):
+        return [proposal.fragment for proposal in page]
+    documents = [_varied(service, proposal.data()) for proposal in page]
+    for document in documents:
+        if is_trimmed:
+            document["labels"] = [label for label in document["labels"] if wanted.keeps_label(label)]
+        if process:
+            _process(document, process)
+    return [dump_json(document) for document in documents]
+
+
+def _process(document: dict[str, Any], parameter: str) -> None:
+    """Show the image processing in the URLs (contract 3.1, `process_parameter`); the image is served as it is."""
+    for field in ("source", "preview"):
+        url, _, signature = document[field].partition("&Signature=")
+        document[field] = f"{url}&x-image-process={quote(parameter, safe='')}&Signature={signature}"
+
+
+def _varied(service: Service, document: dict[str, Any]) -> dict[str, Any]:
+    """Return a sample with the switched-on quirks of contract 10, row "Variants"."""
+    variants = service.variants
+    metadata = document["metadata"]
+    if "@modelarts:hard" in metadata:
+        hard = bool(metadata["@modelarts:hard"])
+        forms = {"bool": hard, "number": int(hard), "text": str(hard).lower()}
+        metadata["@modelarts:hard"] = forms[variants.hard]  # quirk 2
+    if variants.score == "text":
+        for label in document["labels"]:
+            if "score" in label:
+                label["score"] = json.dumps(label["score"])
+    if variants.extra_fields:
+        document["emulator_extra"] = {"unknown": [1, 1.0, None]}
+        for label in document["labels"]:
+            label["emulator_extra"] = 1.0
+    if variants.null_fields:
+        document |= {field: None for field in ABSENT_FIELDS if field not in document}
+    return document
+
+
+def _shrink(service: Service, dataset: Dataset) -> None:
+    """Let a person confirm the newest proposals (contract 10: "shrinking list while paging")."""
+    count = service.variants.shrink_list
+    if count:
+        everything = dataset.book.select(None, None)
+        for proposal in everything.page(0, count, newest_first=True):
+            sample = dataset.samples[proposal.sample_id]
+            dataset.set_labels(sample, proposal.data()["labels"], "human/emulator/reviewer", service.clock.now())
+
+
+def list_samples(service: Service, call: Call) -> Answer:
+    """`GET D/data-annotations/samples` (contract 6.4)."""
+    dataset = service.dataset(call.params["dataset_id"])
+    part = window(call, service.variants)
+    state = choice(_lowered(call, "sample_state"), "sample_state", STATES, "")
+    now = service.clock.now()
+    wanted = read_filter(call, now)
+    found = [sample for sample in dataset.samples.values() if _is_in_state(dataset, sample.sample_id, state)]
+    if wanted.matches is not None:
+        # A sample without labels has no score to compare; label filters ask for labeled ones.
+        documents = [sample_document(dataset, sample, service.presigner, now) for sample in found]
+        documents = [document for document in documents if wanted.matches(document)]
+        total, page = len(documents), part.cut(documents)
+    else:
+        total = len(found)
+        page = [sample_document(dataset, sample, service.presigner, now) for sample in part.cut(found)]
+    return json_answer({"sample_count": total, "samples": page})
+
+
+def _lowered(call: Call, name: str) -> Call:
+    """Return the call with one query value in lower case (quirk 35)."""
+    query = dict(call.query)
+    if name in query:
+        query[name] = query[name].lower()
+    return Call(
+        call.method, call.path, call.raw_path, call.query_string, query, call.headers, call.body, params=call.params
+    )
+
+
+def _is_in_state(dataset: Dataset, sample_id: str, state: str) -> bool:
+    if state == "":
+        return True
+    if state == "__all__":  # contract 6.4: it means labeled, not every sample
+        return bool(dataset.samples[sample_id].labels)
+    if state == "__none__":
+        return not dataset.samples[sample_id].labels
+    return state == "__auto_annotation__" and sample_id in dataset.book
+
+
+def get_sample(service: Service, call: Call) -> Answer:
+    """`GET D/data-annotations/samples/{sample_id}` (contract 6.4): 400 4420 for an unknown id."""
+    dataset = service.dataset(call.params["dataset_id"])
+    sample = dataset.samples.get(call.params["sample_id"])
+    if sample is None:
+        raise service.unknown("4420", call.params["sample_id"])
+    return json_answer(sample_document(dataset, sample, service.presigner, service.clock.now()))
+
+
+def get_image(service: Service, call: Call) -> Answer:
+    """`GET /obs/{bucket}/{key}`: the image behind a presigned URL (quirk 51)."""
+    bucket, key = call.params["bucket"], call.params["key"]
+    if call.query.get("Signature") != service.presigner.signature(bucket, key):
+        raise refuse("0108", status=403)
+    for dataset in service.datasets.values():
+        for sample in dataset.samples.values():
+            if dataset.bucket == bucket and sample.key == key and sample.image is not None and dataset.images:
+                return Answer(200, dataset.images.png(sample.image), (("Content-Type", "image/png"),))
+    raise refuse("4420", key, status=404)

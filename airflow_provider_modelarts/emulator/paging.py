@@ -1,0 +1,87 @@
+"""Reading the query: limits, offsets, order and typed values (contract 0.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from airflow_provider_modelarts.emulator.errors import refuse
+from airflow_provider_modelarts.emulator.variants import Variants
+from airflow_provider_modelarts.emulator.web import Call
+
+T = TypeVar("T")
+
+LABEL_TYPES = frozenset({0, 1, 3, 100, 101, 102, 103, 200, 201, 202, 400, 600, 900})  # contract 3.1 and 6.1
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Which part of a list was asked for.
+
+    :param start: index of the first item.
+    :param limit: how many at most.
+    """
+
+    start: int
+    limit: int
+    newest_first: bool
+
+    def cut(self, items: list[T]) -> list[T]:
+        """Return that part of a list which is ordered oldest first."""
+        ordered = items[::-1] if self.newest_first else items
+        return ordered[self.start : self.start + self.limit]
+
+
+def integer(call: Call, name: str, default: int | None = None) -> int | None:
+    """Return an integer of the query.
+
+    :raises Refusal: 400 ModelArts.0104 when it is no integer.
+    """
+    text = call.query.get(name)
+    if text is None or text == "":
+        return default
+    try:
+        return int(text)
+    except ValueError:
+        raise refuse("0104", f"{name}={text}") from None
+
+
+def boolean(call: Call, name: str) -> bool:
+    """Return a boolean of the query, false by default (contract 0, row "Booleans in queries").
+
+    :raises Refusal: 400 ModelArts.0104 for anything but true and false.
+    """
+    text = call.query.get(name, "false")
+    if text not in ("true", "false"):
+        raise refuse("0104", f"{name}={text}")
+    return text == "true"
+
+
+def choice(call: Call, name: str, allowed: tuple[str, ...], default: str) -> str:
+    """Return one of several words of the query.
+
+    :raises Refusal: 400 ModelArts.0104 for any other word.
+    """
+    text = call.query.get(name) or default
+    if text not in allowed:
+        raise refuse("0104", f"{name}={text}")
+    return text
+
+
+def window(call: Call, variants: Variants, *, maximum: int = 100, default: int = 10) -> Window:
+    """Return the part of a list that a request asks for.
+
+    `limit` outside its range and a negative `offset` are 400 ModelArts.0104 (contract 0.1, last line); `offset`
+    counts pages, or records with the variant (quirk 17).
+    """
+    limit = integer(call, "limit", default)
+    offset = integer(call, "offset", 0)
+    assert limit is not None  # noqa: S101 - a default was given
+    assert offset is not None  # noqa: S101 - a default was given
+    if not 1 <= limit <= maximum:
+        raise refuse("0104", f"limit={limit}")
+    if offset < 0:
+        raise refuse("0104", f"offset={offset}")
+    order = choice(call, "order", ("asc", "desc"), "desc")
+    start = offset if variants.offset_mode == "record" else offset * limit
+    return Window(start, limit, order == "desc")

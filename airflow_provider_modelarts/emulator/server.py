@@ -1,0 +1,147 @@
+"""The HTTP server in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+import threading
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+KEEP_ALIVE_SECONDS = 75
+BACKLOG = 2048
+START_SECONDS = 10.0
+SHUTDOWN_SECONDS = 1
+# SO_LINGER with no time: closing sends a reset instead of a goodbye.
+RESET = struct.pack("ii", 1, 0)
+
+
+class _Uvicorn(uvicorn.Server):
+    """A uvicorn server that says when it is ready and stops at once when told to."""
+
+    def __init__(self, config: uvicorn.Config, ready: threading.Event) -> None:
+        super().__init__(config)
+        self._ready = ready
+        self._wake: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        await super().startup(sockets=sockets)
+        self._ready.set()
+
+    async def main_loop(self) -> None:
+        # uvicorn's own loop looks every 0.1 s whether it should end; hundreds of tests would wait for that.
+        assert self._wake is not None  # noqa: S101 - startup comes first
+        await self._wake.wait()
+
+    def end(self) -> None:
+        self.should_exit = True
+        if self._loop is not None and self._wake is not None:
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+
+class HttpServer:
+    """Serves an ASGI application on a loopback port from a background thread.
+
+    :param host: address to listen on.
+    :param port: 0 takes a free one, which is kept over :meth:`stop` and :meth:`start`.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        self._connections: dict[tuple[str, int], asyncio.Transport] = {}
+        self._thread: threading.Thread | None = None
+        self._server: _Uvicorn | None = None
+
+    @property
+    def url(self) -> str:
+        """Address of the server."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it serves."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self, app: ASGIApp) -> None:
+        """Listen, and return when requests are served.
+
+        :raises RuntimeError: it runs already, or did not come up in time.
+        :raises OSError: the port is taken.
+        """
+        if self.is_running:
+            raise RuntimeError(f"the emulator runs already at {self.url}")
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        listener = socket.create_server((self.host, self.port), family=family, backlog=BACKLOG)
+        self.port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            app,
+            http=self._protocol(),
+            ws="none",
+            lifespan="off",
+            loop="asyncio",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+        ready = threading.Event()
+        self._server = _Uvicorn(config, ready)
+        self._thread = threading.Thread(
+            target=self._run, args=(self._server, listener), name="modelarts-emulator", daemon=True
+        )
+        self._thread.start()
+        if not ready.wait(START_SECONDS):
+            raise RuntimeError("the emulator did not start")
+
+    def _run(self, server: _Uvicorn, listener: socket.socket) -> None:
+        # uvicorn reports connections that a test reset or abandoned as errors; here they are wanted.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        with listener:
+            asyncio.run(server.serve(sockets=[listener]))
+
+    def stop(self) -> None:
+        """Stop serving and wait for the thread to end. Stopping twice is fine."""
+        if self._server is not None and self._thread is not None:
+            self._server.end()
+            self._thread.join(SHUTDOWN_SECONDS + START_SECONDS)
+        self._server = self._thread = None
+        self._connections.clear()
+
+    def drop(self, client: tuple[str, int]) -> None:
+        """Reset a client's connection, from within the server's loop."""
+        transport = self._connections.pop((client[0], client[1]), None)
+        if transport is None:
+            return
+        peer = transport.get_extra_info("socket")
+        if peer is not None:
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        transport.abort()
+
+    def _protocol(self) -> type[asyncio.Protocol]:
+        """Return uvicorn's protocol, extended to remember connections: faults must be able to reset them."""
+        connections = self._connections
+
+        class TrackedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type] - chosen by uvicorn at import
+            def connection_made(self, transport: Any) -> None:
+                peer = transport.get_extra_info("peername")
+                self.emulator_peer = (peer[0], peer[1])
+                connections[self.emulator_peer] = transport
+                super().connection_made(transport)
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                connections.pop(self.emulator_peer, None)
+                super().connection_lost(exc)
+
+        return TrackedProtocol
