@@ -1,0 +1,1 @@
+"""DAGs to copy; each runs in the tests of this package."""

@@ -1,0 +1,54 @@
+"""Label the images of a dataset by machine, and confirm what the machine is sure of.
+
+Hard examples and proposals that score less than ``min_score`` are left for people. The token is the connection's
+business: `modelarts_default`.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, Param, task
+
+from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
+from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
+from airflow_provider_modelarts.sensors.label_task import ModelArtsLabelTaskSensor
+
+
+@task
+def list_proposals(dataset_id: str) -> int:
+    """Return how many images await a decision."""
+    return ModelArtsHook().client.proposals.page(dataset_id, 0, limit=1).total
+
+
+with DAG(
+    dag_id="auto_label_images",
+    schedule=None,
+    doc_md=__doc__,
+    tags=["modelarts"],
+    params={
+        "dataset_id": Param("", type="string", description="An image classification or object detection dataset"),
+        "min_score": Param(0.9, type="number", minimum=0, maximum=1, description="Confirm from this score upwards"),
+    },
+):
+    dataset_id = "{{ params.dataset_id }}"
+
+    start = ModelArtsStartLabelTaskOperator(
+        task_id="start",
+        dataset_id=dataset_id,
+        algorithm_type="fast",
+        collect_key_sample=True,
+    )
+    wait = ModelArtsLabelTaskSensor(
+        task_id="wait",
+        dataset_id=dataset_id,
+        label_task_id=start.output,
+        deferrable=True,
+        timeout=6 * 60 * 60,
+    )
+    confirm = ModelArtsConfirmSamplesOperator(
+        task_id="confirm",
+        dataset_id=dataset_id,
+        policy={"min_score": "{{ params.min_score }}"},
+    )
+
+    start >> wait >> list_proposals(dataset_id) >> confirm

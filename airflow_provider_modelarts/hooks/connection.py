@@ -1,0 +1,224 @@
+"""Reads an Airflow connection of type ``modelarts`` into checked settings. Pure: nothing is sent or looked up."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
+
+from airflow_provider_modelarts.client.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow.sdk import Connection
+
+DEFAULT_CONNECT_TIMEOUT = 5.0
+DEFAULT_TIMEOUT = 30.0
+DEFAULT_POLL_THREADS = 32
+
+# Contract 0: base URLs of the vendor's own installation; others are configured by host and iam_endpoint.
+_ENDPOINT = "https://modelarts.{region}.myhuaweicloud.com"
+_IAM_ENDPOINT = "https://iam.{region}.myhuaweicloud.com"
+
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off"})
+
+
+class _Need(NamedTuple):
+    """What one way of authentication cannot do without: any of ``fields``, in words for the user."""
+
+    fields: tuple[str, ...]
+    words: str
+
+
+_PROJECT = _Need(("project_id",), "extra.project_id")
+_IAM = _Need(("iam_endpoint", "region"), "extra.region (or extra.iam_endpoint)")
+
+_NEEDS: dict[str, tuple[_Need, ...]] = {
+    "password": (
+        _Need(("login",), "login (IAM user)"),
+        _Need(("password",), "password (of the IAM user)"),
+        _Need(("domain_name",), "extra.domain_name (account)"),
+        _IAM,
+        _Need(("project_id", "project_name", "region"), "extra.region (or extra.project_name, or extra.project_id)"),
+    ),
+    "access_key": (
+        _Need(("login",), "login (access key)"),
+        _Need(("password",), "password (secret key)"),
+        _PROJECT,
+    ),
+    "token": (_Need(("password",), "password (token)"), _PROJECT),
+}
+_ENDPOINT_NEED = _Need(("host", "region"), "host (or extra.region)")
+
+
+@dataclass(frozen=True)
+class ConnectionSettings:
+    """What a connection says, checked and complete; equal settings mean the same client.
+
+    :param endpoint: base URL of ModelArts
+    :param auth: ``password``, ``access_key`` or ``token``
+    :param login: IAM user or access key
+    :param secret: password, secret key or token
+    :param project_id: project of the URLs; None: read from the token
+    :param verify: check of the TLS certificate: yes, no, or a file of CA certificates
+    :param timeout: seconds to connect, seconds to wait for an answer
+    :param allow_http: whether plain http may leave this machine
+    :param poll_threads: threads of the triggerer's pool
+    """
+
+    endpoint: str
+    auth: str
+    login: str | None
+    secret: str = field(repr=False)
+    project_id: str | None
+    domain_name: str | None
+    project_name: str | None
+    iam_endpoint: str | None
+    security_token: str | None = field(repr=False)
+    verify: bool | str
+    timeout: tuple[float, float]
+    allow_http: bool
+    poll_threads: int
+
+
+def read_settings(connection: Connection, *, project_id: str | None = None) -> ConnectionSettings:
+    """Return the settings that a connection holds.
+
+    :param connection: of type ``modelarts``
+    :param project_id: takes the place of the connection's own
+    :return: settings with every default filled in
+    :raises InvalidRequest: naming every field that is missing, or the first whose value makes no sense
+    """
+    values = _values(connection)
+    if project_id:
+        values["project_id"] = project_id
+    reader = _Reader(f"Connection {connection.conn_id!r}", values)
+    auth = reader.choice("auth", tuple(_NEEDS))
+    reader.require((_ENDPOINT_NEED, *_NEEDS[auth]), auth)
+    region = reader.text("region")
+    iam_endpoint = reader.text("iam_endpoint") or (region and _IAM_ENDPOINT.format(region=region))
+    timeout = reader.number("timeout", DEFAULT_TIMEOUT, 1, 600)
+    return ConnectionSettings(
+        endpoint=reader.url("host", reader.text("host") or _ENDPOINT.format(region=region), reader.port()),
+        auth=auth,
+        login=reader.text("login"),
+        # A password may begin or end with a blank; keys and tokens never do, but are pasted with line ends.
+        secret=str(values["password"]) if auth == "password" else reader.text("password") or "",
+        project_id=reader.text("project_id"),
+        domain_name=reader.text("domain_name"),
+        project_name=reader.text("project_name") or region,
+        iam_endpoint=reader.url("extra.iam_endpoint", iam_endpoint) if iam_endpoint else None,
+        security_token=reader.text("security_token"),
+        verify=reader.verify(),
+        timeout=(min(DEFAULT_CONNECT_TIMEOUT, timeout), timeout),
+        allow_http=reader.flag("allow_http", default=False),
+        poll_threads=int(reader.number("poll_threads", DEFAULT_POLL_THREADS, 1, 256)),
+    )
+
+
+def _values(connection: Connection) -> dict[str, Any]:
+    """Return the standard fields and the extra as one mapping; the standard fields win."""
+    extra = _extra(connection)
+    standard = {name: getattr(connection, name) for name in ("host", "port", "login", "password")}
+    return {**extra, **standard}
+
+
+def _extra(connection: Connection) -> Mapping[str, Any]:
+    if not connection.extra:
+        return {}
+    try:
+        extra = json.loads(connection.extra)
+    except ValueError:
+        extra = None
+    if not isinstance(extra, dict):
+        # The text itself stays out of the message: it may hold a secret.
+        raise InvalidRequest(f"Connection {connection.conn_id!r}: extra is not a JSON object. Write it as one.")
+    return extra
+
+
+class _Reader:
+    """Takes fields out of a connection's values; every complaint names the connection and the field."""
+
+    def __init__(self, where: str, values: Mapping[str, Any]) -> None:
+        self._where = where
+        self._values = values
+
+    def _wrong(self, name: str, expected: str) -> InvalidRequest:
+        return InvalidRequest(f"{self._where}: {name} must be {expected}. Correct it in the connection.")
+
+    def require(self, needs: tuple[_Need, ...], auth: str) -> None:
+        missing = [need.words for need in needs if not any(self.text(name) for name in need.fields)]
+        if missing:
+            verb = "is" if len(missing) == 1 else "are"
+            raise InvalidRequest(
+                f"{self._where} is half-filled for auth {auth!r}: {', '.join(missing)} {verb} missing. "
+                "Fill in the connection; nothing was sent."
+            )
+
+    def text(self, name: str) -> str | None:
+        value = self._values.get(name)
+        if value is None:
+            return None
+        if isinstance(value, (dict, list)):
+            raise self._wrong(f"extra.{name}", "a text")
+        return str(value).strip() or None
+
+    def choice(self, name: str, allowed: tuple[str, ...]) -> str:
+        value = self.text(name) or allowed[0]
+        if value not in allowed:
+            raise self._wrong(f"extra.{name}", f"one of {', '.join(allowed)}")
+        return value
+
+    def number(self, name: str, default: float, low: float, high: float) -> float:
+        text = self.text(name)
+        if text is None:
+            return default
+        try:
+            number = float(text)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise self._wrong(f"extra.{name}", f"a number from {low:g} to {high:g}")
+        return number
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        text = (self.text(name) or str(default)).lower()
+        if text not in _TRUE | _FALSE:
+            raise self._wrong(f"extra.{name}", "true or false")
+        return text in _TRUE
+
+    def verify(self) -> bool | str:
+        text = self.text("verify") or "true"
+        if text.lower() in _TRUE | _FALSE:
+            return text.lower() in _TRUE
+        if not Path(text).exists():
+            raise self._wrong("extra.verify", "true, false or the path of an existing file with CA certificates")
+        return text
+
+    def port(self) -> int | None:
+        text = self.text("port")
+        if text is None:
+            return None
+        if not text.isdigit() or not 0 < int(text) < 65536:
+            raise self._wrong("port", "a number from 1 to 65535")
+        return int(text)
+
+    def url(self, name: str, value: str, port: int | None = None) -> str:
+        """Return a base URL without a slash at its end; a bare host means https."""
+        address = value if "://" in value else f"https://{value}"
+        expected = "a host or an http(s) URL without user, query and fragment"
+        try:
+            parts = urlsplit(address)
+            own_port = parts.port
+        except ValueError:
+            raise self._wrong(name, expected) from None
+        plain = not (parts.username or parts.password or parts.query or parts.fragment)
+        if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
+            raise self._wrong(name, expected)
+        if port is not None and own_port is None:
+            address = f"{parts.scheme}://{parts.netloc}:{port}{parts.path}"
+        return address.rstrip("/")

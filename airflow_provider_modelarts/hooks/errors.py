@@ -1,0 +1,43 @@
+"""The one place where the client's errors become Airflow's (B7a)."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_modelarts.client.errors import ModelArtsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class ParameterError(ValueError):
+    """A parameter of an operator or sensor has a value that makes no sense; the text names it."""
+
+
+class ConnectionUnknownError(ModelArtsError):
+    """Airflow does not know the connection, or could not read it.
+
+    Worth a retry: Airflow reports a secrets backend that is down for a moment in the same way.
+    """
+
+    permanent = False
+
+
+@contextmanager
+def permanent_errors_fail_at_once() -> Iterator[None]:
+    """Turn an error that no retry can mend into ``AirflowFailException``, raised from it; let all others pass.
+
+    Works around a block and as a decorator. A hundred mapped tasks with three retries must not lock the user out by
+    sending a wrong password four hundred times.
+
+    :raises AirflowFailException: with the original's one line
+    """
+    try:
+        yield
+    except (ModelArtsError, ParameterError) as error:
+        if isinstance(error, ModelArtsError) and not error.permanent:
+            raise
+        raise AirflowFailException(" ".join(str(error).split())) from error

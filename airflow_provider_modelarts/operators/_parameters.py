@@ -1,0 +1,238 @@
+"""Turns what a DAG author wrote, or a template rendered, into values; one place for all operators and the sensor.
+
+A template renders to text: ``"0.9"``, ``"true"`` and ``'{"algorithm_type": "fast"}'`` are as good as the values
+themselves. Text that says nothing (``""``, ``"None"``) is an error and never "not given": a filter or a threshold that
+got lost in a template would confirm more than its author wanted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_PRIMITIVES = (str, int, float, bool, timedelta, type(None))
+_TEMPLATE_MARKS = ("{{", "{%", "{#")
+_BLANK = frozenset({"", "none", "null", "undefined"})
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+
+# Fields of SmartTaskConfig that are numbers or booleans in JSON (contract 2.1); templates make text of them.
+_CONFIG_NUMBERS = ("n_clusters", "result_type", "worker_server_num", "stop_time", "export_format")
+_CONFIG_FLAGS = ("ambiguity", "image_brightness", "image_colorfulness", "collect_sample")
+
+
+def is_template(value: object) -> bool:
+    """Return whether a value is known only when the task runs: it holds a template, or comes from another task."""
+    if isinstance(value, str):
+        return any(mark in value for mark in _TEMPLATE_MARKS)
+    if isinstance(value, dict):
+        return any(is_template(part) for pair in value.items() for part in pair)
+    if isinstance(value, (list, tuple)):
+        return any(is_template(part) for part in value)
+    return not isinstance(value, _PRIMITIVES)
+
+
+def check_constants(checks: Mapping[str, tuple[object, Callable[[str, Any], object]]]) -> None:
+    """Check what is known already when the DAG is parsed, so that a typing error shows at once.
+
+    :param checks: by parameter name the value and the function that will read it when the task runs
+    :raises ParameterError: for the first value that is wrong
+    """
+    for name, (value, read) in checks.items():
+        if not is_template(value):
+            read(name, value)
+
+
+def optional(read: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    """Return a function that reads as ``read`` does, and None as None."""
+    return lambda name, value: None if value is None else read(name, value)
+
+
+def _wrong(name: str, expected: str, value: object) -> ParameterError:
+    shown = repr(value)
+    if len(shown) > 80:
+        shown = shown[:77] + "..."
+    return ParameterError(f"{name} must be {expected}, not {shown}.")
+
+
+def _given(name: str, value: object) -> object:
+    if value is None or (isinstance(value, str) and value.strip().lower() in _BLANK):
+        raise ParameterError(
+            f"{name} is empty ({value!r}): look at the template or the task that it comes from"
+            ", or leave the parameter out if it may be left out."
+        )
+    return value
+
+
+def identifier(name: str, value: object) -> str:
+    """Return an id as text; ids are opaque (contract 0)."""
+    value = _given(name, value)
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise _wrong(name, "an id as text", value)
+    return str(value).strip()
+
+
+def label(name: str, value: object) -> str:
+    """Return a label's name exactly as it is; even ``None`` may be one."""
+    if not isinstance(value, str) or not value.strip():
+        raise _wrong(name, "the name of a label", value)
+    return value
+
+
+def number(low: float, high: float = math.inf) -> Callable[[str, Any], float]:
+    """Return a function that reads a number between two bounds, both included."""
+    expected = f"a number from {low:g} to {high:g}" if high < math.inf else f"a number of at least {low:g}"
+
+    def read(name: str, value: object) -> float:
+        value = _given(name, value)
+        found = _as_float(value)
+        if found is None or not low <= found <= high or math.isinf(found):
+            raise _wrong(name, expected, value)
+        return found
+
+    return read
+
+
+def _as_float(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return None
+
+
+score = number(0, 1)
+
+
+def whole(low: int, high: int) -> Callable[[str, Any], int]:
+    """Return a function that reads a whole number between two bounds, both included."""
+    read_number = number(low, high)
+
+    def read(name: str, value: object) -> int:
+        found = read_number(name, value)
+        if found != int(found):
+            raise _wrong(name, f"a whole number from {low} to {high}", value)
+        return int(found)
+
+    return read
+
+
+def seconds(name: str, value: object) -> float:
+    """Return a duration in seconds, given as number or ``timedelta``; longer than nothing."""
+    found = value.total_seconds() if isinstance(value, timedelta) else number(0)(name, value)
+    if found <= 0:
+        raise _wrong(name, "a duration longer than 0 seconds", value)
+    return found
+
+
+def flag(name: str, value: object) -> bool:
+    """Return a boolean, also from the text that a template makes of it."""
+    found = value if isinstance(value, bool) else _FLAGS.get(str(_given(name, value)).strip().lower())
+    if found is None:
+        raise _wrong(name, "true or false", value)
+    return found
+
+
+def choice(*allowed: str) -> Callable[[str, Any], str]:
+    """Return a function that reads one of some words."""
+
+    def read(name: str, value: object) -> str:
+        if value not in allowed:
+            raise _wrong(name, f"one of {', '.join(allowed)}", value)
+        return str(value)
+
+    return read
+
+
+label_task_type = choice("auto-label", "pre-label", "auto-grouping")
+algorithm_type = choice("fast", "accurate")
+
+
+def _from_json(name: str, value: object, expected: str) -> object:
+    value = _given(name, value)
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise _wrong(name, f"{expected}, or its JSON text", value) from None
+
+
+def mapping(name: str, value: object) -> dict[str, Any]:
+    """Return a dict, also from JSON text."""
+    found = _from_json(name, value, "a dict")
+    if not isinstance(found, dict):
+        raise _wrong(name, "a dict, or its JSON text", value)
+    return found
+
+
+def samples(name: str, value: object) -> list[dict[str, Any]]:
+    """Return a list of samples with labels, also from JSON text.
+
+    Every sample has an id and at least one label: an empty list of labels would delete the labels there (B13).
+    """
+    found = _from_json(name, value, "a list of samples")
+    if not isinstance(found, (list, tuple)) or not found:
+        raise _wrong(name, "a list of at least one sample, or its JSON text", value)
+    for position, sample in enumerate(found):
+        # The sample itself stays out of the messages: its source is a presigned URL.
+        if not isinstance(sample, dict) or not sample.get("sample_id"):
+            raise ParameterError(f'{name}[{position}] must be a dict with "sample_id" and "labels".')
+        if not isinstance(sample.get("labels"), (list, tuple)) or not sample["labels"]:
+            where = f"{name}[{position}] ({sample['sample_id']})"
+            raise ParameterError(f"{where} has no labels; sending it would delete those it has.")
+    return list(found)
+
+
+def config(name: str, value: object) -> dict[str, Any]:
+    """Return the configuration of a labeling task (contract 2.1), its numbers and booleans as such."""
+    found = dict(mapping(name, value))
+    for key in _CONFIG_NUMBERS:
+        if key in found:
+            found[key] = whole(0, 2**31 - 1)(f"{name}[{key!r}]", found[key])
+    for key in _CONFIG_FLAGS:
+        if key in found:
+            found[key] = flag(f"{name}[{key!r}]", found[key])
+    return found
+
+
+def labeling_config(config_value: object, algorithm: object) -> dict[str, Any] | None:
+    """Return the configuration to start with; ``algorithm_type`` is the short way to write the field of that name.
+
+    :param config_value: the parameter ``config``: dict, JSON text or None
+    :param algorithm: the parameter ``algorithm_type``: ``fast``, ``accurate`` or None
+    :raises ParameterError: if both are given and differ
+    """
+    found = None if config_value is None else config("config", config_value)
+    if algorithm is None:
+        return found
+    chosen = algorithm_type("algorithm_type", algorithm)
+    if found and found.get("algorithm_type", chosen) != chosen:
+        raise ParameterError(
+            f"algorithm_type is {chosen!r}, but config says {found['algorithm_type']!r}. Give one of them."
+        )
+    return {**(found or {}), "algorithm_type": chosen}
+
+
+def hook(task: Any) -> ModelArtsHook:
+    """Return the hook for an operator or sensor with the parameters ``modelarts_conn_id`` and ``project_id``."""
+    return ModelArtsHook(
+        identifier("modelarts_conn_id", task.modelarts_conn_id),
+        optional(identifier)("project_id", task.project_id),
+    )
+
+
+def no_triggerer(task: Any) -> str:
+    """Return what to tell a user whose wait in the triggerer came to no end (B22)."""
+    return (
+        f"The wait for a labeling task of dataset {task.dataset_id} was handed to a triggerer, and none reported by "
+        "the deadline. Check that a triggerer runs."
+    )

@@ -1,0 +1,281 @@
+"""Operators that start and stop labeling tasks."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator, conf
+from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
+
+from airflow_provider_modelarts.client.clock import system_clock
+from airflow_provider_modelarts.client.errors import LabelTaskStopped, LabelTaskTimeout, ModelArtsError
+from airflow_provider_modelarts.client.waiting import Outcome, Wait
+from airflow_provider_modelarts.hooks.errors import permanent_errors_fail_at_once
+from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.hooks.task_state import TaskKey
+from airflow_provider_modelarts.hooks.watching import BACKSTOP, deadline_after, wait_here
+from airflow_provider_modelarts.operators import _parameters as parameters
+from airflow_provider_modelarts.operators._kill import KillSwitch
+from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from airflow.sdk import Context
+
+LABEL_TASK_XCOM = "label_task_id"
+"""XCom in which a deferred start operator keeps its labeling task's id: a deferral that times out forgets all else."""
+
+
+class ModelArtsStartLabelTaskOperator(BaseOperator):
+    """Start a labeling task and, if wanted, wait until it is over.
+
+    Returns the labeling task's id. A start is never sent twice; what is wrong with the parameters is found before
+    anything is sent. If the dataset does not meet the service's conditions (contract 8.1) the service says so, and the
+    Airflow task fails without retries.
+
+    :param dataset_id: the dataset (templated)
+    :param label_task_type: ``auto-label``, ``pre-label`` or ``auto-grouping`` (templated)
+    :param algorithm_type: ``fast`` (labeled samples only) or ``accurate`` (unlabeled ones too); None: the service's
+        choice (templated)
+    :param collect_key_sample: also look for hard examples; None: the service's default, no (templated)
+    :param model_id: model to run, for ``pre-label`` (templated)
+    :param config: further fields of the service's SmartTaskConfig, contract 2.1 (templated)
+    :param wait_for_completion: wait until the labeling task is over, and fail if it did not succeed
+    :param deferrable: wait in the triggerer, not in the worker; default: Airflow's ``[operators] default_deferrable``
+    :param poll_interval: seconds between looks at the labeling task, after those at 5, 10 and 20 s
+    :param timeout: seconds, or a timedelta, from the start of the try until the wait gives up; an earlier
+        ``execution_timeout`` counts instead
+    :param cancel_on_kill: stop the labeling task when a user ends the waiting Airflow task, or clears it
+    :param cancel_on_timeout: stop the labeling task when the wait gives up
+    :param modelarts_conn_id: the Airflow connection (templated)
+    :param project_id: takes the place of the connection's own project (templated)
+    :raises LabelTaskFailed: if the labeling task failed
+    :raises LabelTaskStopped: if somebody stopped it
+    :raises LabelTaskTimeout: if it was not over in time
+    :raises AirflowFailException: for what no retry can mend
+    """
+
+    template_fields: Sequence[str] = (
+        "dataset_id",
+        "label_task_type",
+        "algorithm_type",
+        "collect_key_sample",
+        "model_id",
+        "config",
+        "modelarts_conn_id",
+        "project_id",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"config": "json"}
+
+    def __init__(
+        self,
+        *,
+        dataset_id: str,
+        label_task_type: str = "auto-label",
+        algorithm_type: str | None = None,
+        collect_key_sample: bool | str | None = None,
+        model_id: str | None = None,
+        config: dict[str, Any] | str | None = None,
+        wait_for_completion: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float = 30,
+        timeout: float | timedelta = timedelta(hours=24),
+        cancel_on_kill: bool = True,
+        cancel_on_timeout: bool = True,
+        modelarts_conn_id: str = ModelArtsHook.default_conn_name,
+        project_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dataset_id = dataset_id
+        self.label_task_type = label_task_type
+        self.algorithm_type = algorithm_type
+        self.collect_key_sample = collect_key_sample
+        self.model_id = model_id
+        self.config = config
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poll_interval = parameters.seconds("poll_interval", poll_interval)
+        self.timeout = parameters.seconds("timeout", timeout)
+        self.cancel_on_kill = cancel_on_kill
+        self.cancel_on_timeout = cancel_on_timeout
+        self.modelarts_conn_id = modelarts_conn_id
+        self.project_id = project_id
+        self._kill_switch: KillSwitch | None = None
+        parameters.check_constants(
+            {
+                "dataset_id": (dataset_id, parameters.identifier),
+                "label_task_type": (label_task_type, parameters.label_task_type),
+                "algorithm_type": (algorithm_type, parameters.optional(parameters.algorithm_type)),
+                "collect_key_sample": (collect_key_sample, parameters.optional(parameters.flag)),
+                "model_id": (model_id, parameters.optional(parameters.identifier)),
+                "config": (config, parameters.optional(parameters.config)),
+                "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
+                "project_id": (project_id, parameters.optional(parameters.identifier)),
+            }
+        )
+
+    def execute(self, context: Context) -> str:
+        """Start the labeling task; see the class."""
+        with permanent_errors_fail_at_once():
+            request = self._request()
+            deadline = deadline_after(context["ti"].start_date, self.timeout, self.execution_timeout)
+            self._trigger("unknown yet", deadline).prove_serializable()
+            label_task_id = self._start(request, context)
+            if not self.wait_for_completion:
+                return label_task_id
+            if self.deferrable:
+                context["ti"].xcom_push(key=LABEL_TASK_XCOM, value=label_task_id)
+                self._defer(label_task_id, deadline)
+            wait = Wait(request["dataset_id"], label_task_id, deadline=deadline, poll_interval=self.poll_interval)
+            first_look = wait.first_look(system_clock.now())
+            return self._conclude(wait_here(parameters.hook(self), wait, self.log, first_look=first_look))
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> str:  # noqa: ARG002 - Airflow passes both
+        """End as the trigger's event says.
+
+        :param event: payload of :class:`ModelArtsLabelTaskTrigger`
+        """
+        with permanent_errors_fail_at_once():
+            return self._conclude(Outcome.from_event(event))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after the wait in the triggerer; if that ended without an event, stop the labeling task (B3)."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except (TaskDeferralTimeout, TaskDeferralError) as error:
+            label_task_id = self._stop_abandoned(context)
+            if not isinstance(error, TaskDeferralTimeout):
+                raise
+            raise LabelTaskTimeout(f"{parameters.no_triggerer(self)} Labeling task: {label_task_id}.") from error
+
+    def on_kill(self) -> None:
+        """Stop the labeling task if a user ended or cleared the Airflow task, and ``cancel_on_kill`` is set."""
+        if self.cancel_on_kill and self._kill_switch is not None:
+            self._kill_switch.pull()
+
+    @property
+    def _dataset_id(self) -> str:
+        return parameters.identifier("dataset_id", self.dataset_id)
+
+    def _request(self) -> dict[str, Any]:
+        """Return the rendered parameters as arguments of the client's call."""
+        optional = parameters.optional
+        return {
+            "dataset_id": self._dataset_id,
+            "task_type": parameters.label_task_type("label_task_type", self.label_task_type),
+            "config": parameters.labeling_config(self.config, self.algorithm_type),
+            "collect_key_sample": optional(parameters.flag)("collect_key_sample", self.collect_key_sample),
+            "model_id": optional(parameters.identifier)("model_id", self.model_id),
+        }
+
+    def _start(self, request: dict[str, Any], context: Context) -> str:
+        """Start the labeling task, once, and make it known to ``on_kill`` and to a later resumption."""
+        hook = parameters.hook(self)
+        switch = KillSwitch(TaskKey.of(context["ti"]), hook.shared.settings, request["dataset_id"], self.log)
+        self._kill_switch = switch
+        label_task_id: str = hook.call(lambda client: client.tasks.start(**request))
+        switch.label_task_id = label_task_id
+        self.log.info(
+            "Started labeling task %s (%s) on dataset %s.", label_task_id, request["task_type"], request["dataset_id"]
+        )
+        if switch.pulled:
+            self._stop(label_task_id)
+            raise LabelTaskStopped(f"Labeling task {label_task_id} was stopped: a user ended the Airflow task.")
+        return label_task_id
+
+    def _trigger(self, label_task_id: str, deadline: float) -> ModelArtsLabelTaskTrigger:
+        hook = parameters.hook(self)
+        return ModelArtsLabelTaskTrigger(
+            dataset_id=self._dataset_id,
+            label_task_id=label_task_id,
+            deadline=deadline,
+            poll_interval=self.poll_interval,
+            cancel_on_kill=self.cancel_on_kill,
+            modelarts_conn_id=hook.modelarts_conn_id,
+            project_id=hook.project_id,
+        )
+
+    def _defer(self, label_task_id: str, deadline: float) -> None:
+        self.defer(
+            trigger=self._trigger(label_task_id, deadline),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=max(deadline - system_clock.now(), 0) + BACKSTOP),
+        )
+
+    def _conclude(self, outcome: Outcome) -> str:
+        """Return the id, or raise what the outcome stands for."""
+        if outcome.status == "timeout" and self.cancel_on_timeout:
+            self._stop(outcome.label_task_id)
+        error = outcome.exception()
+        if error is not None:
+            raise error
+        self.log.info("%s", outcome.message)
+        return outcome.label_task_id
+
+    def _stop_abandoned(self, context: Context) -> str | None:
+        """Stop the labeling task of a wait that ended without an event, and return its id."""
+        ti = context["ti"]
+        label_task_id: str | None = ti.xcom_pull(
+            task_ids=ti.task_id, key=LABEL_TASK_XCOM, map_indexes=-1 if ti.map_index is None else ti.map_index
+        )
+        if label_task_id is not None and self.cancel_on_timeout:
+            self._stop(label_task_id)
+        return label_task_id
+
+    def _stop(self, label_task_id: str) -> None:
+        """Stop the labeling task; if that fails say so and go on: the reason for stopping matters more."""
+        try:
+            parameters.hook(self).call(lambda client: client.tasks.stop(self._dataset_id, label_task_id))
+        except ModelArtsError as error:
+            self.log.warning("Labeling task %s could not be stopped; stop it in the console. %s", label_task_id, error)
+        else:
+            self.log.info("Stopped labeling task %s.", label_task_id)
+
+
+class ModelArtsStopLabelTaskOperator(BaseOperator):
+    """Stop a labeling task. One that is over already, or that is being stopped, is left as it is.
+
+    Returns nothing.
+
+    :param dataset_id: dataset of the labeling task (templated)
+    :param label_task_id: the labeling task (templated)
+    :param modelarts_conn_id: the Airflow connection (templated)
+    :param project_id: takes the place of the connection's own project (templated)
+    :raises AirflowFailException: if the dataset or the labeling task is unknown, or for what else no retry can mend
+    """
+
+    template_fields: Sequence[str] = ("dataset_id", "label_task_id", "modelarts_conn_id", "project_id")
+
+    def __init__(
+        self,
+        *,
+        dataset_id: str,
+        label_task_id: str,
+        modelarts_conn_id: str = ModelArtsHook.default_conn_name,
+        project_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dataset_id = dataset_id
+        self.label_task_id = label_task_id
+        self.modelarts_conn_id = modelarts_conn_id
+        self.project_id = project_id
+        parameters.check_constants(
+            {
+                "dataset_id": (dataset_id, parameters.identifier),
+                "label_task_id": (label_task_id, parameters.identifier),
+                "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
+                "project_id": (project_id, parameters.optional(parameters.identifier)),
+            }
+        )
+
+    def execute(self, context: Context) -> None:  # noqa: ARG002 - Airflow passes it
+        """Stop the labeling task; see the class."""
+        with permanent_errors_fail_at_once():
+            dataset_id = parameters.identifier("dataset_id", self.dataset_id)
+            label_task_id = parameters.identifier("label_task_id", self.label_task_id)
+            parameters.hook(self).call(lambda client: client.tasks.stop(dataset_id, label_task_id))
+            self.log.info("Labeling task %s of dataset %s is stopped or over.", label_task_id, dataset_id)

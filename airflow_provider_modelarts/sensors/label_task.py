@@ -1,0 +1,194 @@
+"""The sensor that waits for a labeling task, whoever started it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue, conf
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowRescheduleException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferralTimeout,
+)
+
+from airflow_provider_modelarts.client.clock import system_clock
+from airflow_provider_modelarts.client.errors import ModelArtsError
+from airflow_provider_modelarts.client.waiting import Outcome, Wait
+from airflow_provider_modelarts.hooks.errors import permanent_errors_fail_at_once
+from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.hooks.watching import BACKSTOP, deadline_after, look, wait_here
+from airflow_provider_modelarts.operators import _parameters as parameters
+from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from airflow.sdk import Context
+
+# Outcomes that soft_fail turns into a skip; a wrong password or an unknown dataset is none of them (B7).
+_SOFT = frozenset({"timeout", "failed", "stopped"})
+
+
+def _reschedule(seconds: float) -> AirflowRescheduleException:
+    when = datetime.fromtimestamp(system_clock.now() + seconds, UTC)
+    return AirflowRescheduleException(when)  # type: ignore[no-untyped-call]  # Airflow does not annotate it
+
+
+class ModelArtsLabelTaskSensor(BaseSensorOperator):
+    """Wait until a labeling task is over; it never stops one.
+
+    Looks at once, after 5, 10 and 20 s, then every ``poke_interval``, the same in all modes; transient errors are
+    survived until the deadline, permanent ones end the wait at once. So ``exponential_backoff``, ``max_wait`` and
+    ``silent_fail`` have no effect. Returns ``state, progress, elapsed_time, total_sample_count,
+    annotated_sample_count, unconfirmed_sample_count, code, message`` of the finished labeling task.
+
+    :param dataset_id: dataset of the labeling task (templated)
+    :param label_task_id: the labeling task (templated)
+    :param deferrable: wait in the triggerer, whatever ``mode`` says; default: Airflow's ``[operators]
+        default_deferrable``
+    :param poke_interval: seconds between looks
+    :param timeout: seconds from the start of the try until the sensor gives up; an earlier ``execution_timeout`` counts
+        instead
+    :param soft_fail: skip instead of failing if the labeling task failed, was stopped, or was not over in time
+    :param mode: ``poke`` or ``reschedule``
+    :param modelarts_conn_id: the Airflow connection (templated)
+    :param project_id: takes the place of the connection's own project (templated)
+    :raises LabelTaskFailed: if the labeling task failed
+    :raises LabelTaskStopped: if somebody stopped it
+    :raises AirflowSensorTimeout: if it was not over in time
+    :raises AirflowFailException: for what no retry can mend
+    """
+
+    template_fields: Sequence[str] = ("dataset_id", "label_task_id", "modelarts_conn_id", "project_id")
+
+    def __init__(
+        self,
+        *,
+        dataset_id: str,
+        label_task_id: str,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poke_interval: float | timedelta = 30,
+        modelarts_conn_id: str = ModelArtsHook.default_conn_name,
+        project_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, **kwargs)
+        self.dataset_id = dataset_id
+        self.label_task_id = label_task_id
+        self.deferrable = deferrable
+        self.modelarts_conn_id = modelarts_conn_id
+        self.project_id = project_id
+        parameters.seconds("poke_interval", poke_interval)
+        parameters.check_constants(
+            {
+                "dataset_id": (dataset_id, parameters.identifier),
+                "label_task_id": (label_task_id, parameters.identifier),
+                "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
+                "project_id": (project_id, parameters.optional(parameters.identifier)),
+            }
+        )
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Wait for the labeling task; see the class."""
+        with self._never_failing(), permanent_errors_fail_at_once():
+            wait = self._wait(context)
+            if self.deferrable:
+                self._trigger(wait).prove_serializable()
+            step = look(parameters.hook(self), wait, self.log)
+            if isinstance(step, Outcome):
+                return self._conclude(step)
+            if self.deferrable:
+                self._defer(wait)
+            if self.reschedule:
+                raise _reschedule(step)
+            return self._conclude(wait_here(parameters.hook(self), wait, self.log, first_look=step))
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        """Look once.
+
+        :return: whether the labeling task is over, with the summary that :meth:`execute` returns
+        """
+        with permanent_errors_fail_at_once():
+            step = look(parameters.hook(self), self._wait(context), self.log)
+            if isinstance(step, Outcome):
+                return PokeReturnValue(is_done=True, xcom_value=self._conclude(step))
+            return PokeReturnValue(is_done=False)
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - see Airflow
+        """End as the trigger's event says.
+
+        :param event: payload of :class:`ModelArtsLabelTaskTrigger`
+        """
+        with permanent_errors_fail_at_once():
+            return self._conclude(Outcome.from_event(event))
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Resume after the wait in the triggerer.
+
+        Airflow's own sensors skip on any AirflowException here, and so on a wrong password; this one skips as in the
+        other modes.
+        """
+        with self._never_failing():
+            try:
+                return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
+            except TaskDeferralTimeout as error:
+                raise self._soft(AirflowSensorTimeout(parameters.no_triggerer(self))) from error
+
+    def _wait(self, context: Context) -> Wait:
+        ti = context["ti"]
+        started = (ti.get_first_reschedule_date(context) if self.reschedule else None) or ti.start_date
+        return Wait(
+            parameters.identifier("dataset_id", self.dataset_id),
+            parameters.identifier("label_task_id", self.label_task_id),
+            deadline=deadline_after(started, self.timeout, self.execution_timeout),
+            poll_interval=self.poke_interval,
+            looks=context.get("task_reschedule_count") or 0,
+        )
+
+    def _trigger(self, wait: Wait) -> ModelArtsLabelTaskTrigger:
+        hook = parameters.hook(self)
+        return ModelArtsLabelTaskTrigger(
+            dataset_id=wait.dataset_id,
+            label_task_id=wait.label_task_id,
+            deadline=wait.deadline,
+            poll_interval=wait.poll_interval,
+            modelarts_conn_id=hook.modelarts_conn_id,
+            project_id=hook.project_id,
+        )
+
+    def _defer(self, wait: Wait) -> None:
+        self.defer(
+            trigger=self._trigger(wait),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=max(wait.deadline - system_clock.now(), 0) + BACKSTOP),
+        )
+
+    def _conclude(self, outcome: Outcome) -> dict[str, Any]:
+        """Return the summary, or raise what the outcome stands for."""
+        error: Exception | None = outcome.exception()
+        if error is None:
+            self.log.info("%s", outcome.message)
+            return outcome.summary
+        if outcome.status == "timeout":
+            error = AirflowSensorTimeout(str(error))
+        raise self._soft(error) if outcome.status in _SOFT else error
+
+    def _soft(self, error: Exception) -> Exception:
+        """Return a skip for an error that ``soft_fail`` speaks of, if it is set."""
+        return AirflowSkipException(f"Skipped by soft_fail: {error}") if self.soft_fail else error
+
+    @contextmanager
+    def _never_failing(self) -> Iterator[None]:
+        """Turn every failure into a skip if ``never_fail`` is set, as Airflow's own sensors do."""
+        try:
+            yield
+        except (AirflowSkipException, AirflowRescheduleException):
+            raise
+        except (AirflowException, ModelArtsError) as error:
+            if self.never_fail:
+                raise AirflowSkipException(f"Skipped by never_fail: {error}") from error
+            raise

@@ -1,0 +1,109 @@
+"""Waits for a labeling task in the triggerer, without holding a worker."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_provider_modelarts.client.clock import system_clock
+from airflow_provider_modelarts.client.waiting import Outcome, Wait
+from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.hooks.task_state import ENDED_STATES, TaskKey
+from airflow_provider_modelarts.hooks.watching import look
+from airflow_provider_modelarts.triggers import pool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+class ModelArtsLabelTaskTrigger(BaseTrigger):
+    """Fires one event when a labeling task is over, or when its deadline has come.
+
+    The event is ``{"status", "label_task_id", "message", "summary"}``; ``status`` is ``success``, ``failed``,
+    ``stopped``, ``timeout`` or ``error`` (the service refuses to tell). All that the operator needs travels in it.
+
+    Airflow stores the parameters as plain text: they are JSON primitives, and no secret is among them.
+
+    :param dataset_id: dataset of the labeling task
+    :param label_task_id: the labeling task to wait for
+    :param deadline: epoch seconds at which the wait gives up; wall-clock time, so that it survives a restart
+    :param poll_interval: seconds between looks, after those at 5, 10 and 20 s (B6)
+    :param cancel_on_kill: stop the labeling task when a user ends the waiting Airflow task (B4); a sensor never does
+    :param modelarts_conn_id: the Airflow connection
+    :param project_id: takes the place of the connection's own project
+    """
+
+    def __init__(
+        self,
+        dataset_id: str,
+        label_task_id: str,
+        *,
+        deadline: float,
+        poll_interval: float = 30,
+        cancel_on_kill: bool = False,
+        modelarts_conn_id: str = ModelArtsHook.default_conn_name,
+        project_id: str | None = None,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not annotate it
+        self.dataset_id = dataset_id
+        self.label_task_id = label_task_id
+        self.deadline = deadline
+        self.poll_interval = poll_interval
+        self.cancel_on_kill = cancel_on_kill
+        self.modelarts_conn_id = modelarts_conn_id
+        self.project_id = project_id
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class path and what the constructor needs to build this trigger again."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {
+            "dataset_id": self.dataset_id,
+            "label_task_id": self.label_task_id,
+            "deadline": self.deadline,
+            "poll_interval": self.poll_interval,
+            "cancel_on_kill": self.cancel_on_kill,
+            "modelarts_conn_id": self.modelarts_conn_id,
+            "project_id": self.project_id,
+        }
+
+    def prove_serializable(self) -> None:
+        """Send the parameters through JSON and back, as a deferral will.
+
+        To be called before the labeling task is started: a parameter that breaks at defer time would orphan it (B2).
+
+        :raises TypeError: if a parameter is no JSON primitive, or comes back as another value
+        """
+        kwargs = self.serialize()[1]
+        again = json.loads(json.dumps(kwargs))
+        if type(self)(**again).serialize()[1] != kwargs:
+            raise TypeError(f"{type(self).__name__} cannot be stored: {again} is what comes back of {kwargs}")
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, and fire the one event."""
+        hook = ModelArtsHook(self.modelarts_conn_id, self.project_id)
+        wait = Wait(self.dataset_id, self.label_task_id, deadline=self.deadline, poll_interval=self.poll_interval)
+        step: Outcome | float = wait.first_look(system_clock.now())
+        while not isinstance(step, Outcome):
+            await system_clock.sleep_async(step)
+            step = await pool.run(hook, lambda: look(hook, wait, self.log))
+        yield TriggerEvent(step.to_event())  # type: ignore[no-untyped-call]  # Airflow does not annotate it
+        # Nothing may follow: a trigger that lives on after its event gets an on_kill.
+
+    async def on_kill(self) -> None:
+        """Stop the labeling task if a user has ended the Airflow task; in all other cases leave it alone (B4)."""
+        if not self.cancel_on_kill or self.task_instance is None:
+            return
+        key = TaskKey.of(self.task_instance)
+        await pool.run_at_once(lambda: self._stop_if_ended(key))
+
+    def _stop_if_ended(self, key: TaskKey) -> None:
+        state = key.read_state()
+        if state not in ENDED_STATES:
+            self.log.info(
+                "Labeling task %s goes on: the Airflow task is %s, nobody ended it.", self.label_task_id, state
+            )
+            return
+        hook = ModelArtsHook(self.modelarts_conn_id, self.project_id)
+        hook.call(lambda client: client.tasks.stop(self.dataset_id, self.label_task_id))
+        self.log.info("Stopped labeling task %s: the Airflow task is %s.", self.label_task_id, state)
