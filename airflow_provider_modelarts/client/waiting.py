@@ -176,6 +176,7 @@ class Wait:
     :param deadline: epoch seconds at which the wait gives up
     :param poll_interval: seconds between looks once the early ones are over
     :param seed: of the jitter; the default differs for each labeling task, so that waits do not march in step
+    :param looks: looks that the same wait has had in other processes, so that it keeps its schedule
     """
 
     def __init__(
@@ -186,13 +187,14 @@ class Wait:
         deadline: float,
         poll_interval: float = 30,
         seed: int | str | None = None,
+        looks: int = 0,
     ) -> None:
         self.dataset_id = dataset_id
         self.label_task_id = label_task_id
         self.deadline = deadline
         self.poll_interval = poll_interval
         self._random = random.Random(f"{seed}:{label_task_id}")  # noqa: S311 - scatters looks, protects nothing
-        self._looks = 0
+        self._looks = looks
         self._last_line: str | None = None
         self._last_task: WatchedTask | None = None
 
