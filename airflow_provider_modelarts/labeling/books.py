@@ -1,0 +1,142 @@
+"""The books of a confirmation: what became of each sample, counted so that the sums can be checked (B16).
+
+They hold one small number per sample (B18): its category and the pass in which it was last listed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from airflow_provider_modelarts.labeling.policy import label_names
+from airflow_provider_modelarts.labeling.result import SAMPLES_SHOWN, Failure
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.client import Sample
+
+_BITS = 3
+
+
+class Category(IntEnum):
+    """Where a sample stands; all but PLANNED are final unless the sample is listed again."""
+
+    CONFIRMED = 0
+    REVIEW = 1
+    LEFT = 2
+    FAILED = 3
+    GONE = 4
+    PLANNED = 5
+
+    @property
+    def stays_listed(self) -> bool:
+        """Whether the service still counts such a sample among the proposals."""
+        return self in _STAY_LISTED
+
+
+_STAY_LISTED = frozenset({Category.REVIEW, Category.LEFT, Category.FAILED, Category.PLANNED})
+
+
+def short_key(sample_id: str) -> str | bytes:
+    """Return a shorter key for the usual id of 32 hex digits; at a million samples it saves 30 MB."""
+    if len(sample_id) == 32 and sample_id.isascii() and sample_id.islower():
+        try:
+            return bytes.fromhex(sample_id)
+        except ValueError:
+            pass
+    return sample_id
+
+
+class Books:
+    """What became of each sample of a run."""
+
+    def __init__(self) -> None:
+        self._states: dict[str | bytes, int] = {}
+        self._counts = [0] * len(Category)
+        self._pass = 0
+        self.by_label: dict[Category, Counter[str]] = {Category.CONFIRMED: Counter(), Category.PLANNED: Counter()}
+        """For each label name, how many samples were ever planned, and are confirmed, with it."""
+        self.changed = 0
+        self.remaining = 0
+        """Samples listed in this pass that the service must still count."""
+        self.news = 0
+        """Samples whose category changed in this pass: whether the pass got anywhere."""
+        self._failures: dict[str, tuple[str, int, list[str]]] = {}
+
+    def begin_pass(self) -> None:
+        """Begin to count anew what is listed; what became of the samples stays known."""
+        self._pass += 1
+        self.remaining = self.news = 0
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def category(self, sample_id: str) -> Category | None:
+        """Return where a sample stands; None if it was never seen."""
+        state = self._states.get(short_key(sample_id))
+        return None if state is None else Category(state & (1 << _BITS) - 1)
+
+    def count(self, category: Category) -> int:
+        """Return how many samples stand there."""
+        return self._counts[category]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many samples stand where, by name."""
+        return {category.name.lower(): self._counts[category] for category in Category}
+
+    def see(self, sample: Sample) -> None:
+        """Note that a sample known before is listed again; where it stands does not change."""
+        category = self.category(sample.sample_id)
+        if category is not None:
+            self._put(sample.sample_id, category)
+
+    def excuse(self) -> None:
+        """Note that a sample is listed that a single read shows to be no proposal any more: the list is behind."""
+        self.remaining += 1
+
+    def settle(self, sample: Sample, category: Category, *, changed: bool = False) -> None:
+        """Note where a sample stands now.
+
+        :param sample: with the labels that were decided upon
+        :param category: its new place
+        :param changed: it is left because it is not as it was planned
+        """
+        before = self.category(sample.sample_id)
+        self._put(sample.sample_id, category)
+        if before is category:
+            return
+        self.news += 1
+        self.changed += changed
+        if category in self.by_label:
+            self.by_label[category].update(label_names(sample))
+        if before is Category.CONFIRMED:
+            self.by_label[before].subtract(label_names(sample))
+
+    def fail(self, sample: Sample, code: str, message: str) -> None:
+        """Note that a sample could not be confirmed, and why."""
+        self.settle(sample, Category.FAILED)
+        text, number, shown = self._failures.get(code, (message, 0, []))
+        if len(shown) < SAMPLES_SHOWN:
+            shown.append(sample.sample_id)
+        self._failures[code] = (text, number + 1, shown)
+
+    @property
+    def failures(self) -> dict[str, Failure]:
+        """The failed samples by code."""
+        return {
+            code: Failure(code, message, number, tuple(shown))
+            for code, (message, number, shown) in sorted(self._failures.items())
+        }
+
+    def _put(self, sample_id: str, category: Category) -> None:
+        key = short_key(sample_id)
+        old = self._states.get(key)
+        if old is not None:
+            was = Category(old & (1 << _BITS) - 1)
+            self._counts[was] -= 1
+            if old >> _BITS == self._pass and was.stays_listed:
+                self.remaining -= 1
+        self._counts[category] += 1
+        self.remaining += category.stays_listed
+        self._states[key] = category | self._pass << _BITS

@@ -1,0 +1,92 @@
+"""When labels are the same, and the form in which they are written. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.client import Sample
+
+SIZE = "@modelarts:size"
+DETECTION = 1  # label type of object detection, contract 6.1
+BOX_KEYS = ("@modelarts:shape", "@modelarts:feature")
+
+Labels = Iterable[Mapping[str, Any]]
+
+
+def raw_labels(sample: Sample) -> list[dict[str, Any]]:
+    """Return a sample's labels exactly as they arrived."""
+    labels: list[dict[str, Any]] = sample.raw.get("labels") or []
+    return labels
+
+
+def write_form(sample: Sample) -> dict[str, Any]:
+    """Return what confirming a proposal sends: its labels as they came (B10), for detection with the image's size.
+
+    The size goes alone: what the service does with other metadata is not documented (contract 4.1), and without it
+    a box is refused (``ModelArts.4423``).
+
+    :param sample: the proposal, its labels untrimmed
+    """
+    form: dict[str, Any] = {"sample_id": sample.sample_id, "labels": raw_labels(sample)}
+    size = (sample.raw.get("metadata") or {}).get(SIZE)
+    if size is not None and any(_is_box(label) for label in raw_labels(sample)):
+        form["metadata"] = {SIZE: size}
+    return form
+
+
+def same_proposal(one: Sample, other: Sample) -> bool:
+    """Whether two reads of a sample show the same labels: all keys but ``id`` equal, in the same order (B14)."""
+    return _without_id(raw_labels(one)) == _without_id(raw_labels(other))
+
+
+def fingerprint(sample: Sample) -> int:
+    """Return 64 bits that stand for the labels of a proposal, as :func:`same_proposal` compares them.
+
+    To remember a decision costs a number, not the labels (B18).
+    """
+    text = json.dumps(_without_id(raw_labels(sample)), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+
+
+def carries(final: Sample, written: Sample) -> bool:
+    """Whether a labeled sample carries what was written to it.
+
+    The service keeps name, type and property of a label and nothing else (contract 4.1, effects), so only those
+    count, in any order; where the type was not sent the service may choose it.
+
+    :param final: the sample as it is now, with its final labels
+    :param written: the proposal that was confirmed
+    """
+    kept, sent = raw_labels(final), raw_labels(written)
+    typed = all(label.get("type") is not None for label in sent)
+    return bool(sent) and _kept(kept, typed=typed) == _kept(sent, typed=typed)
+
+
+def _is_box(label: Mapping[str, Any]) -> bool:
+    return label.get("type") == DETECTION or any(key in (label.get("property") or {}) for key in BOX_KEYS)
+
+
+def _without_id(labels: Labels) -> list[dict[str, Any]]:
+    return [{key: value for key, value in label.items() if key != "id"} for label in labels]
+
+
+def _kept(labels: Labels, *, typed: bool) -> list[str]:
+    return sorted(
+        json.dumps([label.get("name"), label.get("type") if typed else None, _plain(label.get("property"))])
+        for label in labels
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Bring numbers and empty maps to one form: 1 and 1.0 are equal, and no property is an empty one."""
+    if isinstance(value, Mapping):
+        return {key: _plain(value[key]) for key in sorted(value)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value or {} if value is None else value

@@ -1,0 +1,223 @@
+"""Writes decided proposals and finds out what became of each: batches in, one outcome per sample out (B13 to B15)."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from airflow_provider_modelarts.client.errors import DatasetBusy, ModelArtsError, ServiceUnavailable, Throttled
+from airflow_provider_modelarts.labeling.batches import (
+    BUSY_CODES,
+    Batch,
+    Fate,
+    Outcome,
+    Replies,
+    Step,
+    is_fault_of_samples,
+    isolated,
+    number_of,
+    refused_locally,
+    split,
+)
+from airflow_provider_modelarts.labeling.settle import Finding, Standing, find_out
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from airflow_provider_modelarts.client import Sample
+    from airflow_provider_modelarts.labeling.service import Candidate, Service
+
+FRESH_SECONDS = 25.0
+"""A read may be 30 s old when its labels are written (B14); the request itself takes some of them."""
+UNKNOWN_PATIENCE = 120.0
+BUSY_PATIENCE = 600.0
+LOST_IN_A_ROW = 3
+"""So many batches in a row of which nothing could be learnt end the run: the service, not a batch, is the matter."""
+PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
+BUSY_PAUSES = (5.0, 10.0, 20.0, 30.0)
+_FATES: dict[Standing, Fate] = {Standing.WRITTEN: "written", Standing.GONE: "gone", Standing.CHANGED: "changed"}
+
+
+class Writer:
+    """Writes labels; every sample handed in comes back with exactly one outcome.
+
+    :param service: where to write and to read
+    :param batch_size: samples per request at most
+    :param may_write: asked before every request that writes and in every pause; false lets no further write out
+    """
+
+    def __init__(self, service: Service, *, batch_size: int, may_write: Callable[[], bool]) -> None:
+        self._service = service
+        self._clock = service.clock
+        self._batch_size = batch_size
+        self._may_write = may_write
+        self._held_up_since: float | None = None
+        self._holdups = 0
+        self._lost_in_a_row = 0
+        self._sent: set[str] = set()
+        self.uncertain: set[str] = set()
+        """Samples of which nobody knows now whether they were written; of use if an error ends the writing."""
+
+    def write(self, candidates: Iterable[Candidate]) -> Iterator[Outcome]:
+        """Write proposals with the labels they were read with.
+
+        :param candidates: proposals, their labels untrimmed; read again first if that was too long ago
+        :return: outcomes as they become known, in no particular order
+        :raises ModelArtsError: for what is not the fault of samples: a refused credential, a missing permission, a
+            dataset busy for ten minutes, a service that is down. Samples without an outcome were not written, but
+            for those in ``uncertain``
+        """
+        self._sent.clear()
+        self.uncertain.clear()
+        queue = deque(Batch(part) for part in split(candidates, self._batch_size))
+        while queue:
+            batch = queue.popleft()
+            outcomes, rest = self._attempt(batch)
+            self.uncertain.difference_update(outcome.sample.sample_id for outcome in outcomes)
+            yield from outcomes
+            queue.extendleft(reversed([part for part in rest if part.candidates]))
+
+    def _attempt(self, batch: Batch) -> Step:
+        if not self._may_write():
+            return [Outcome(candidate.sample, "unsent") for candidate in batch.candidates], []
+        outcomes, batch, later = self._refreshed(batch)
+        settled, rest = self._send(batch) if batch.candidates else ([], [])
+        return outcomes + settled, rest + later
+
+    def _refreshed(self, batch: Batch) -> tuple[list[Outcome], Batch, list[Batch]]:
+        """Read again what was read too long ago; what takes too long to read waits for its turn."""
+        begun = self._clock.now()
+        if all(begun - candidate.read_at <= FRESH_SECONDS for candidate in batch.candidates):
+            return [], batch, []
+        outcomes: list[Outcome] = []
+        fresh: list[Candidate] = []
+        for number, candidate in enumerate(batch.candidates):
+            if self._clock.now() - begun > FRESH_SECONDS / 2:
+                return outcomes, batch.of(fresh), [batch.of(batch.candidates[number:])]
+            finding = self._find_out(candidate.sample, begun + UNKNOWN_PATIENCE)
+            if isinstance(finding, ModelArtsError):
+                raise finding
+            if finding.standing is Standing.PROPOSED and finding.now:
+                fresh.append(finding.now)
+            else:
+                outcomes.append(self._outcome(candidate.sample, finding))
+        return outcomes, batch.of(fresh), []
+
+    def _send(self, batch: Batch) -> Step:
+        samples = [candidate.sample for candidate in batch.candidates]
+        ids = {sample.sample_id for sample in samples}
+        try:
+            replies = self._service.write(samples)
+        except ModelArtsError as error:
+            if error.certainly_not_executed or refused_locally(error):
+                return self._refused(batch, error)
+            self._sent |= ids
+            self.uncertain |= ids
+            return self._lost(batch, error)
+        self._sent |= ids
+        if all(reply.ok for reply in replies) and len(replies) == len(samples):
+            self._lost_in_a_row, self._held_up_since = 0, None
+            return [Outcome(sample, "written") for sample in samples], []
+        self.uncertain |= ids
+        return self._doubtful(batch, {reply.sample_id: reply for reply in replies})
+
+    def _refused(self, batch: Batch, error: ModelArtsError) -> Step:
+        """Deal with a request that was not carried out at all."""
+        if isinstance(error, (DatasetBusy, Throttled, ServiceUnavailable)):
+            self._hold_up(error)
+            return [], [batch]
+        if not is_fault_of_samples(error):
+            raise error
+        if len(batch.candidates) > 1:
+            return [], batch.halves()
+        sample = batch.candidates[0].sample
+        return [Outcome(sample, "failed", error.code or "invalid", error.message)], []
+
+    def _lost(self, batch: Batch, error: ModelArtsError) -> Step:
+        """Deal with an answer that was lost: read; only what is still proposed as decided goes out again (B9)."""
+        batch = replace(batch, losses=batch.losses + 1, lost_since=batch.lost_since or self._clock.now())
+        patience = (batch.lost_since or 0) + UNKNOWN_PATIENCE
+        if batch.losses > 1:
+            self._pause(PAUSES[min(batch.losses - 2, len(PAUSES) - 1)])
+        outcomes, proposed = self._read_all(batch, patience)
+        if proposed and self._clock.now() >= patience:
+            outcomes += [_unknown(candidate.sample, error) for candidate in proposed]
+            proposed = []
+        hopeless = all(outcome.fate == "failed" for outcome in outcomes) and not proposed
+        self._lost_in_a_row = self._lost_in_a_row + 1 if hopeless else 0
+        if self._lost_in_a_row >= LOST_IN_A_ROW:
+            raise error
+        return outcomes, [batch.of(proposed)]
+
+    def _doubtful(self, batch: Batch, replies: Replies) -> Step:
+        """Deal with an answer that is not "all written": read all of the batch, positions only name suspects (B15)."""
+        outcomes, proposed = self._read_all(batch, self._clock.now() + UNKNOWN_PATIENCE)
+        self._lost_in_a_row = 0
+        busy = next((reply for reply in replies.values() if number_of(reply.error_code) in BUSY_CODES), None)
+        if proposed and busy:
+            self._hold_up(DatasetBusy(f"The dataset {self._service.dataset_id} is busy.", code=busy.error_code))
+            return outcomes, [batch.of(proposed)]
+        self._held_up_since = None
+        failed, rest = isolated(batch, proposed, replies)
+        return outcomes + failed, rest
+
+    def _read_all(self, batch: Batch, patience: float) -> tuple[list[Outcome], list[Candidate]]:
+        """Read how each sample of a batch stands; return what is settled, and what is still proposed as decided."""
+        outcomes: list[Outcome] = []
+        proposed: list[Candidate] = []
+        for candidate in batch.candidates:
+            finding = self._find_out(candidate.sample, patience)
+            if isinstance(finding, ModelArtsError):
+                outcomes.append(_unknown(candidate.sample, finding))
+            elif finding.standing is Standing.PROPOSED and finding.now:
+                proposed.append(finding.now)
+            else:
+                outcomes.append(self._outcome(candidate.sample, finding))
+        return outcomes, proposed
+
+    def _find_out(self, sample: Sample, patience: float) -> Finding | ModelArtsError:
+        tries = 0
+        while True:
+            try:
+                return find_out(self._service, sample)
+            except ModelArtsError as error:
+                if error.permanent:
+                    raise
+                if self._clock.now() >= patience or not self._may_write():
+                    return error
+                self._pause(max(error.retry_after or 0, PAUSES[min(tries, len(PAUSES) - 1)]))
+                tries += 1
+
+    def _outcome(self, sample: Sample, finding: Finding) -> Outcome:
+        fate = _FATES[finding.standing]
+        if fate == "written" and sample.sample_id not in self._sent:
+            fate = "gone"  # somebody else confirmed it with the same labels
+        return Outcome(sample, fate, now=finding.now)
+
+    def _hold_up(self, error: ModelArtsError) -> None:
+        """Wait until a request that was turned away may be sent again.
+
+        :raises ModelArtsError: the error, once the patience is over
+        """
+        if self._held_up_since is None:
+            self._held_up_since, self._holdups = self._clock.now(), 0
+        over = self._held_up_since + BUSY_PATIENCE
+        while True:
+            if self._clock.now() >= over:
+                raise error
+            pause = max(error.retry_after or 0, BUSY_PAUSES[min(self._holdups, len(BUSY_PAUSES) - 1)])
+            self._holdups += 1
+            self._pause(min(pause, over - self._clock.now()))
+            if not self._may_write() or not isinstance(error, DatasetBusy) or not self._service.is_busy():
+                return
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep in short pieces: who asks for a stop shall not wait for the end of a long one."""
+        end = self._clock.now() + seconds
+        while self._may_write() and (left := end - self._clock.now()) > 0:
+            self._clock.sleep(min(left, 1.0))
+
+
+def _unknown(sample: Sample, error: ModelArtsError) -> Outcome:
+    return Outcome(sample, "failed", "unknown", f"{error.message} It may have been written or not.")
