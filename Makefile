@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 
 SEED ?= 0
 UI ?=
-PORT ?= 8787
+PORT ?= 8090
 DATA ?= digits
 ARGS ?=
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from demo.environment import EXAMPLE_DAGS, airflow_settings, child_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -33,6 +34,7 @@ COMPONENTS = {
     "dag-processor": (),
     "api-server": ("--host", HOST, "--workers", "1"),
 }
+NOT_FOUND = 404
 HEALTHY_WITHIN = 120.0
 STOPPED_WITHIN = 15.0
 
@@ -137,19 +139,20 @@ class AirflowProcesses:
 
     def stop(self) -> None:
         """End every part and all of their children: first by SIGTERM, after a while by SIGKILL."""
-        family = [child for process in self._processes.values() for child in _family(process)]
-        for process in self._processes.values():
-            _signal_group(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + STOPPED_WITHIN
-        for process in self._processes.values():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, deadline - time.monotonic()))
-        for process in self._processes.values():
-            _signal_group(process.pid, signal.SIGKILL)
-            process.wait()
-        for child in family:
-            _kill(child)
-        self._processes.clear()
+        with _undisturbed():
+            family = [child for process in self._processes.values() for child in _family(process)]
+            for process in self._processes.values():
+                _signal_group(process.pid, signal.SIGTERM)
+            deadline = time.monotonic() + STOPPED_WITHIN
+            for process in self._processes.values():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, deadline - time.monotonic()))
+            for process in self._processes.values():
+                _signal_group(process.pid, signal.SIGKILL)
+                process.wait()
+            for child in family:
+                _kill(child)
+            self._processes.clear()
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """Call Airflow's REST API.
@@ -179,21 +182,22 @@ class AirflowProcesses:
         body = {"connection_id": conn_id, **connection, "extra": json.dumps(connection.get("extra") or {})}
         self.request("POST", "/api/v2/connections", body)
 
+    def knows_dag(self, dag_id: str) -> bool:
+        """Whether the DAG processor has read the DAG."""
+        try:
+            self.request("GET", f"/api/v2/dags/{dag_id}")
+        except urllib.error.HTTPError as error:
+            if error.code != NOT_FOUND:
+                raise
+            return False
+        return True
+
     def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> str:
         """Start a run of a DAG, as soon as the DAG is known, and return its run id."""
-        found: list[str] = []
-
-        def start() -> bool:
-            try:
-                body = {"logical_date": None, "conf": dict(conf)}
-                found.append(self.request("POST", f"/api/v2/dags/{dag_id}/dagRuns", body)["dag_run_id"])
-            except urllib.error.HTTPError as error:
-                if error.code != 404:
-                    raise
-            return bool(found)
-
-        self.wait_until(start, 60, f"the DAG {dag_id} is unknown")
-        return found[0]
+        self.wait_until(lambda: self.knows_dag(dag_id), 60, f"the DAG {dag_id} is unknown")
+        answer = self.request("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": dict(conf)})
+        run_id: str = answer["dag_run_id"]
+        return run_id
 
     def run_state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a run: queued, running, success or failed."""
@@ -243,6 +247,20 @@ class AirflowProcesses:
             return False
         parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
         return all((health.get(part) or {}).get("status") == "healthy" for part in parts)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let no second Ctrl-C cut the stopping short: it would leave processes behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals do not interrupt this thread
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _family(process: subprocess.Popen[bytes]) -> list[Any]:

@@ -37,7 +37,8 @@ def contract_check() -> Iterator[ContractCheck]:
     start = Emulator.start
 
     def start_watched(self: Emulator) -> Emulator:
-        self.observers.append(check)
+        if check not in self.observers:  # it may be stopped and started again
+            self.observers.append(check)
         return start(self)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.metadata
 import json
 import subprocess
@@ -32,7 +33,7 @@ def test_the_provider_info_is_valid(name: str) -> None:
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_the_schemas_do_refuse_something(name: str) -> None:
-    info = get_provider_info()
+    info = copy.deepcopy(get_provider_info())
     del info["connection-types"][0]["hook-class-name"]
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(info, schema(name))

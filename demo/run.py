@@ -1,0 +1,170 @@
+"""``make demo``: the example DAG, once, with its outcome as a table."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from demo.environment import REPOSITORY, airflow_settings, child_environment
+from demo.journal_steps import Step, steps
+from demo.progress import Progress
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.emulator import Emulator
+
+LABELED = 150
+TASK_SECONDS = 4.0
+"""The wait looks after five seconds for the first time; a job that takes longer only makes the demo longer."""
+GIVE_UP_AFTER = 180.0
+STATE = REPOSITORY / ".demo"
+LOG = STATE / "last-run.log"
+
+
+class DemoError(Exception):
+    """The demo came to no good end; the text is one line that says why."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the demo prints at the end."""
+
+    images: int
+    labeled_before: int
+    proposals: int
+    confirmed: int
+    for_people: int
+    right: int
+    steps: list[Step]
+    seconds: float
+    requests: int
+
+
+def run(seed: int, output: TextIO) -> Outcome:
+    """Run the example DAG on the digits.
+
+    :param seed: draws the labeled images.
+    :param output: where progress goes.
+    :raises DemoError: the run failed.
+    """
+    from importlib import import_module
+
+    STATE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=STATE, prefix="run-") as folder:
+        progress = Progress(output)
+        airflow = _start_airflow(Path(folder))
+        try:
+            # Imported while Airflow starts in its own process: both take a while.
+            emulator_module = import_module("airflow_provider_modelarts.emulator")
+            with emulator_module.Emulator(seed=seed, task_seconds=TASK_SECONDS) as emulator:
+                return _run_on(emulator, airflow, Path(folder), progress)
+        finally:
+            _stop(airflow)
+
+
+def _run_on(emulator: Emulator, airflow: subprocess.Popen[str], folder: Path, progress: Progress) -> Outcome:
+    dataset_id = emulator.load_digits(labeled=LABELED)
+    dataset = emulator.dataset(dataset_id)
+    before = {sample_id for sample_id in dataset.samples if dataset.labels_of(sample_id)}
+    progress.say(f"the emulator serves {len(dataset.samples):,} handwritten digits, {len(before)} of them labeled")
+    outcome_file = folder / "outcome.json"
+    _hand_over(airflow, {
+        "connection": emulator.connection,
+        "conf": {"dataset_id": dataset_id},
+        "outcome": str(outcome_file),
+    })  # fmt: skip
+    _follow(airflow, emulator, progress)
+    came = _read(outcome_file, airflow)
+    if came["state"] != "success":
+        raise DemoError(came["error"] or f"the run ended as {came['state']}")
+    progress.finish()
+    result = next(task["result"] for task in came["tasks"] if task["task_id"] == "confirm")
+    truth = emulator.truth(dataset_id)
+    confirmed = [one for one in dataset.samples if one not in before and dataset.labels_of(one)]
+    if len(confirmed) != result["confirmed"]:
+        raise DemoError(f"the DAG reports {result['confirmed']} confirmed, the emulator holds {len(confirmed)}")
+    return Outcome(
+        images=len(dataset.samples),
+        labeled_before=len(before),
+        proposals=result["seen"],
+        confirmed=len(confirmed),
+        for_people=result["seen"] - len(confirmed),
+        right=sum(dataset.names_of(one) == [truth[one]] for one in confirmed),
+        steps=steps(emulator.journal, came["began"]),
+        seconds=progress.seconds,
+        requests=len(emulator.journal),
+    )
+
+
+def _start_airflow(folder: Path) -> subprocess.Popen[str]:
+    settings = {**airflow_settings(folder), "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO"}
+    with LOG.open("w") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "demo.workflow"],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=child_environment(os.environ, settings),
+            cwd=REPOSITORY,
+            text=True,
+            start_new_session=True,
+        )
+
+
+def _hand_over(airflow: subprocess.Popen[str], task: dict[str, Any]) -> None:
+    assert airflow.stdin is not None  # noqa: S101  # it was asked for above
+    with suppress(BrokenPipeError):  # it has ended already; its exit status tells
+        airflow.stdin.write(json.dumps(task) + "\n")
+        airflow.stdin.close()
+
+
+def _follow(airflow: subprocess.Popen[str], emulator: Emulator, progress: Progress) -> None:
+    deadline = time.monotonic() + GIVE_UP_AFTER
+    while airflow.poll() is None:
+        progress.look(emulator.journal)
+        if time.monotonic() > deadline:
+            raise DemoError(f"the run has not ended after {GIVE_UP_AFTER:.0f} s")
+        time.sleep(0.1)
+    progress.look(emulator.journal)
+
+
+def _read(outcome_file: Path, airflow: subprocess.Popen[str]) -> dict[str, Any]:
+    if not outcome_file.exists():
+        lines = [line.strip() for line in LOG.read_text(encoding="utf-8", errors="replace").splitlines()]
+        last = next((line for line in reversed(lines) if line), "it said nothing")
+        raise DemoError(f"Airflow ended with exit status {airflow.returncode}: {last[:300]}")
+    outcome: dict[str, Any] = json.loads(outcome_file.read_text(encoding="utf-8"))
+    return outcome
+
+
+def _stop(airflow: subprocess.Popen[str]) -> None:
+    """End the child and whatever it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(airflow.pid, signal.SIGKILL)
+    airflow.wait()
+
+
+def table(outcome: Outcome, seed: int) -> str:
+    """Return the outcome as the text that ends the demo."""
+    share = f" ({outcome.right / outcome.confirmed:.1%})" if outcome.confirmed else ""
+    counts = [
+        ("images", f"{outcome.images:,}"),
+        ("labeled before", f"{outcome.labeled_before:,}"),
+        ("proposals", f"{outcome.proposals:,}"),
+        ("confirmed", f"{outcome.confirmed:,}"),
+        ("left for people", f"{outcome.for_people:,}"),
+        ("right among the confirmed", f"{outcome.right:,}{share}"),
+    ]
+    lines = ["", f"Seed {seed}, {outcome.seconds:.1f} s in all, {outcome.requests} requests", ""]
+    lines += [f"  {name:<26}{value}" for name, value in counts]
+    lines += ["", f"  {'step':<10}{'seconds':>8}{'requests':>10}"]
+    lines += [f"  {step.name:<10}{step.seconds:>8.1f}{step.requests:>10}" for step in outcome.steps]
+    return "\n".join(lines)
