@@ -7,10 +7,13 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from types import FrameType
+from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.emulator.emulator import Emulator
 from airflow_provider_modelarts.emulator.pytest_plugin import CONNECTION_VARIABLE
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 DEFAULT_PORT = 8090
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.errors import SERVICE, refuse
 from airflow_provider_modelarts.emulator.schema import UPDATE_SAMPLES, check
-from airflow_provider_modelarts.emulator.service import Service
 from airflow_provider_modelarts.emulator.state import DETECTION, PUBLISHING, Dataset, Sample
 from airflow_provider_modelarts.emulator.web import Answer, Call, Spoiled, json_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_modelarts.emulator.service import Service
 
 SIZE = "@modelarts:size"
 
@@ -46,9 +49,7 @@ def update_samples(service: Service, call: Call) -> Answer:
         raise refuse("4381")  # contract 4.1, "Dataset publishing"
     now = service.clock.now()
     author = f"human/{body['email']}" if body.get("email") else service.person
-    return answer_batch(
-        service, call, body["samples"], lambda written: _write(service, dataset, written, author, now)
-    )
+    return answer_batch(service, call, body["samples"], lambda written: _write(service, dataset, written, author, now))
 
 
 def answer_batch(
@@ -70,9 +71,7 @@ def answer_batch(
 
 
 def _is_spoiled(spoiled: Spoiled, position: int, written: dict[str, Any]) -> bool:
-    return position == spoiled.position or (
-        spoiled.sample_id is not None and written["sample_id"] == spoiled.sample_id
-    )
+    return position == spoiled.position or (spoiled.sample_id is not None and written["sample_id"] == spoiled.sample_id)
 
 
 def _batch_result(outcomes: list[Outcome], form: str, *, on_success: bool) -> dict[str, Any]:

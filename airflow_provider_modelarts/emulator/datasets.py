@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.confirm import WRITTEN, Outcome, answer_batch, failed
 from airflow_provider_modelarts.emulator.errors import refuse
 from airflow_provider_modelarts.emulator.labeling_tasks import active_task_ids
 from airflow_provider_modelarts.emulator.paging import boolean, choice, integer, window
 from airflow_provider_modelarts.emulator.schema import LABELS, check
-from airflow_provider_modelarts.emulator.service import Service
-from airflow_provider_modelarts.emulator.state import Dataset
 from airflow_provider_modelarts.emulator.web import Answer, Call, json_answer
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.emulator.service import Service
+    from airflow_provider_modelarts.emulator.state import Dataset
 
 # `running_task_type` numbers are not those of tasks (contract 6.1). Other numbers: nothing of that kind runs here.
 RUNNING_KINDS = {0: "auto-label", 1: "pre-label", 7: "auto-grouping"}
@@ -86,7 +88,7 @@ def _describe(service: Service, dataset: Dataset, call: Call, *, with_labels: bo
         body["labels"] = list(dataset.labels.values())
     if boolean(call, "check_running_task"):
         number = integer(call, "running_task_type", DEPLOY)
-        if number not in RUNNING_TYPES:
+        if number is None or number not in RUNNING_TYPES:
             raise refuse("0104", f"running_task_type={number}")
         kind = RUNNING_KINDS.get(number)
         running = active_task_ids(service, dataset, kind) if kind else []

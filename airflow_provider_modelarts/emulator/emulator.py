@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_modelarts.emulator import ids, loading
 from airflow_provider_modelarts.emulator.clock import EmulatorClock
@@ -19,6 +17,10 @@ from airflow_provider_modelarts.emulator.render import Presigner
 from airflow_provider_modelarts.emulator.server import HttpServer
 from airflow_provider_modelarts.emulator.service import Service
 from airflow_provider_modelarts.emulator.variants import Variants
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import TracebackType
 
 REGION = "cn-north-4"
 

@@ -7,11 +7,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.errors import refuse
 from airflow_provider_modelarts.emulator.paging import LABEL_TYPES, integer
-from airflow_provider_modelarts.emulator.web import Call
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.emulator.web import Call
 
 Document = dict[str, Any]
 Condition = Callable[[Document], bool]
@@ -166,8 +168,10 @@ def _sample_time(value: Any, now: float) -> Condition:
 
 def _dates(value: Any) -> tuple[datetime, datetime]:
     found = re.fullmatch(r"(\d{8})-(\d{8})", str(value))
+    if found is None:
+        raise refuse("0104", f"sample_time={value}")
     try:
-        first, last = (datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC) for text in found.groups()) if found else ()
+        first, last = (datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC) for text in found.groups())
     except ValueError:
         raise refuse("0104", f"sample_time={value}") from None
     if last < first or last - first > MAX_SPAN:
@@ -193,9 +197,11 @@ def _label_list(value: Any, _: float) -> Condition:
     if not isinstance(labels, list) or not labels:
         raise refuse("0104", "label_list")
     operator = _operator(value.get("op", "OR" if len(labels) == 1 else None))
-    parts = [_one_label(label) for label in labels]
-    wanted = [lambda document, part=part: any(part(label) for label in document["labels"]) for part in parts]
-    return _joined(wanted, operator)
+    return _joined([_on_any_label(_one_label(label)) for label in labels], operator)
+
+
+def _on_any_label(part: Condition) -> Condition:
+    return lambda document: any(part(label) for label in document["labels"])
 
 
 def _one_label(wanted: Document) -> Condition:

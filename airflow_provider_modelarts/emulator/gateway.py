@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
-
-from starlette.types import Receive, Scope, Send
 
 from airflow_provider_modelarts.emulator import ids
 from airflow_provider_modelarts.emulator.errors import refuse, refuse_at_gateway
-from airflow_provider_modelarts.emulator.faults import Faults, Rule
 from airflow_provider_modelarts.emulator.journal import Journal, Record
 from airflow_provider_modelarts.emulator.render import PLACE
 from airflow_provider_modelarts.emulator.routes import Routes
-from airflow_provider_modelarts.emulator.service import Service
 from airflow_provider_modelarts.emulator.tasks import Failure
 from airflow_provider_modelarts.emulator.web import Answer, Call, Refusal, Spoiled, dump_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.types import Receive, Scope, Send
+
+    from airflow_provider_modelarts.emulator.faults import Faults, Rule
+    from airflow_provider_modelarts.emulator.service import Service
 
 BODY_LIMIT = 12 * 1024 * 1024  # contract 0: 12 MB
 URI_LIMIT = 32 * 1024  # contract 0: 32 KB

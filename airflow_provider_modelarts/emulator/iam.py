@@ -5,14 +5,16 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator import ids
-from airflow_provider_modelarts.emulator.clock import EmulatorClock
 from airflow_provider_modelarts.emulator.errors import refuse, refuse_at_gateway
 from airflow_provider_modelarts.emulator.signing import ALGORITHM, canonical_request, signature
-from airflow_provider_modelarts.emulator.variants import Variants
 from airflow_provider_modelarts.emulator.web import Answer, Call, Refusal, json_answer
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.emulator.clock import EmulatorClock
+    from airflow_provider_modelarts.emulator.variants import Variants
 
 TOKEN_SECONDS = 24 * 3600  # contract 1.2: valid 24 h
 TOKEN_LENGTH = 2048  # contract 1.1: several KB, starts with MII

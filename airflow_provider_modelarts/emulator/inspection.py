@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator import ids
-from airflow_provider_modelarts.emulator.service import Service
 from airflow_provider_modelarts.emulator.state import Dataset, Sample
 from airflow_provider_modelarts.emulator.tasks import Failure
 from airflow_provider_modelarts.emulator.teams import Copy, TeamTask
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.emulator.service import Service
 
 PERSON = "human/emulator/person"
 LabelsLike = str | Sequence[str | dict[str, Any]]
@@ -186,7 +188,9 @@ class InspectedDataset:
 
     def team_labels_of(self, workforce_task_id: str, sample_id: str, worker_id: str) -> list[dict[str, Any]]:
         """Return the labels of one member's copy."""
-        return [dict(label) for label in self._dataset.team_tasks[workforce_task_id].copies[sample_id, worker_id].labels]
+        return [
+            dict(label) for label in self._dataset.team_tasks[workforce_task_id].copies[sample_id, worker_id].labels
+        ]
 
     def accept(self, workforce_task_id: str, sample_id: str, worker_id: str) -> None:
         """Accept one member's copy as the owner: its labels reach the dataset (contract 5.1)."""

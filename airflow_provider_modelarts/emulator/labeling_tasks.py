@@ -202,9 +202,7 @@ PRECONDITIONS: dict[str, tuple[Precondition, ...]] = {
 
 
 def _labeled_per_name(dataset: Dataset) -> Counter[str]:
-    return Counter(
-        name for sample in dataset.samples.values() for name in {label["name"] for label in sample.labels}
-    )
+    return Counter(name for sample in dataset.samples.values() for name in {label["name"] for label in sample.labels})
 
 
 def _active(service: Service, dataset: Dataset, kind: str | None) -> list[Task]:
@@ -221,7 +219,8 @@ def active_task_ids(service: Service, dataset: Dataset, kind: str) -> list[str]:
 
 
 def _progress_shape(service: Service) -> Callable[[float], float]:
-    return {"mixed": lambda value: value, "int": int, "float": float}[service.variants.progress]
+    shapes: dict[str, Callable[[float], float]] = {"mixed": lambda value: value, "int": int, "float": float}
+    return shapes[service.variants.progress]
 
 
 def list_tasks(service: Service, call: Call) -> Answer:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_provider_modelarts.emulator.errors import refuse
 from airflow_provider_modelarts.emulator.filters import Filter, read_filter
 from airflow_provider_modelarts.emulator.paging import choice, window
-from airflow_provider_modelarts.emulator.proposals import Proposal
 from airflow_provider_modelarts.emulator.render import sample_document
-from airflow_provider_modelarts.emulator.service import Service
-from airflow_provider_modelarts.emulator.state import Dataset
 from airflow_provider_modelarts.emulator.web import JSON_HEADERS, Answer, Call, dump_json, json_answer
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.emulator.proposals import Proposal
+    from airflow_provider_modelarts.emulator.service import Service
+    from airflow_provider_modelarts.emulator.state import Dataset
 
 # Contract 6.4. The states of team labeling match no sample of a dataset's own list.
 STATES = (

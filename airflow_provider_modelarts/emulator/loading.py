@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator import ids
 from airflow_provider_modelarts.emulator.images import Digits, Folder
 from airflow_provider_modelarts.emulator.render import proposal_fragment
-from airflow_provider_modelarts.emulator.service import Service
 from airflow_provider_modelarts.emulator.state import DETECTION, Dataset, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from airflow_provider_modelarts.emulator.service import Service
 
 SOMEONE = "human/emulator/owner"
 KINDS = ("classification", "multi_label", "detection")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_modelarts.emulator.errors import refuse
-from airflow_provider_modelarts.emulator.variants import Variants
-from airflow_provider_modelarts.emulator.web import Call
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.emulator.variants import Variants
+    from airflow_provider_modelarts.emulator.web import Call
 
 T = TypeVar("T")
 

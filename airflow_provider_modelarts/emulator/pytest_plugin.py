@@ -7,12 +7,13 @@ Import it by name in a conftest.py::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_provider_modelarts.emulator.emulator import Emulator
 
 CONNECTION_VARIABLE = "AIRFLOW_CONN_MODELARTS_DEFAULT"

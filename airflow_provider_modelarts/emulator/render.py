@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_provider_modelarts.emulator import ids
-from airflow_provider_modelarts.emulator.state import Dataset, Sample
 from airflow_provider_modelarts.emulator.web import dump_json
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.emulator.state import Dataset, Sample
 
 # Fragments are written before the port is known; a page replaces this by the emulator's address.
 PLACE = "http://storage.invalid"

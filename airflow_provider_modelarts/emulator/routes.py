@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from starlette.routing import Match, Route
-from starlette.types import Scope
 
 from airflow_provider_modelarts.emulator import confirm, datasets, labeling_tasks, listings, teams
 from airflow_provider_modelarts.emulator.service import Service
 from airflow_provider_modelarts.emulator.web import Answer, Call
+
+if TYPE_CHECKING:
+    from starlette.types import Scope
 
 Handler = Callable[[Service, Call], Answer]
 

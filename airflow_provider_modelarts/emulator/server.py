@@ -7,11 +7,13 @@ import logging
 import socket
 import struct
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from starlette.types import ASGIApp
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
@@ -133,7 +135,8 @@ class HttpServer:
         """Return uvicorn's protocol, extended to remember connections: faults must be able to reset them."""
         connections = self._connections
 
-        class TrackedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type] - chosen by uvicorn at import
+        # uvicorn chooses its base at import time, which a type checker cannot follow.
+        class TrackedProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
             def connection_made(self, transport: Any) -> None:
                 peer = transport.get_extra_info("peername")
                 self.emulator_peer = (peer[0], peer[1])

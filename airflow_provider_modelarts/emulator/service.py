@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator import ids
 from airflow_provider_modelarts.emulator.classifier import guess_labels
-from airflow_provider_modelarts.emulator.clock import EmulatorClock
 from airflow_provider_modelarts.emulator.errors import refuse
-from airflow_provider_modelarts.emulator.iam import Identity
 from airflow_provider_modelarts.emulator.render import Presigner, proposal_fragment
-from airflow_provider_modelarts.emulator.state import Dataset
+from airflow_provider_modelarts.emulator.state import Dataset, Sample
 from airflow_provider_modelarts.emulator.tasks import SUCCEEDED, Failure, Task
-from airflow_provider_modelarts.emulator.variants import Variants
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.emulator.clock import EmulatorClock
+    from airflow_provider_modelarts.emulator.iam import Identity
+    from airflow_provider_modelarts.emulator.variants import Variants
 
 
 class Service:
@@ -90,9 +92,9 @@ class Service:
         fragments: list[tuple[str, bytes]] = []
         if waiting:
             guesses = guess_labels(
-                features[[sample.image for sample in trained]],
+                features[_rows(trained)],
                 [task.training[sample.sample_id] for sample in trained],
-                features[[sample.image for sample in waiting]],
+                features[_rows(waiting)],
                 accurate=task.config.get("algorithm_type") == "accurate",
                 find_hard=task.collect_hard,
                 side=dataset.images.side(),
@@ -115,6 +117,10 @@ class Service:
                 fragments.append((sample.sample_id, fragment))
         dataset.book.replace(fragments)
         task.unconfirmed = len(fragments)
+
+
+def _rows(samples: list[Sample]) -> list[int]:
+    return [sample.image for sample in samples if sample.image is not None]
 
 
 def _short(number: float) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.proposals import ProposalBook
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_provider_modelarts.emulator.images import ImageSource
     from airflow_provider_modelarts.emulator.tasks import Task
     from airflow_provider_modelarts.emulator.teams import TeamTask

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.confirm import (
     WRITTEN,
@@ -19,9 +19,11 @@ from airflow_provider_modelarts.emulator.filters import read_filter
 from airflow_provider_modelarts.emulator.paging import window
 from airflow_provider_modelarts.emulator.render import sample_document
 from airflow_provider_modelarts.emulator.schema import UPDATE_SAMPLES, check
-from airflow_provider_modelarts.emulator.service import Service
 from airflow_provider_modelarts.emulator.state import PUBLISHING, Dataset
 from airflow_provider_modelarts.emulator.web import Answer, Call, json_answer
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.emulator.service import Service
 
 RUNNING = 1  # contract 5.1, task status
 
@@ -165,9 +167,7 @@ def update_team_samples(service: Service, call: Call) -> Answer:
     return answer_batch(service, call, body["samples"], write)
 
 
-def _write(
-    service: Service, dataset: Dataset, task: TeamTask, written: dict[str, Any], member: str | None
-) -> Outcome:
+def _write(service: Service, dataset: Dataset, task: TeamTask, written: dict[str, Any], member: str | None) -> Outcome:
     """Write one copy.
 
     :param member: worker id of the member on whose behalf; None: the dataset's owner writes.

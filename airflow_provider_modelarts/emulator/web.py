@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_provider_modelarts.emulator.tasks import Failure
 
 JSON_HEADERS = (("Content-Type", "application/json; charset=UTF-8"),)
@@ -48,7 +49,7 @@ class Call:
         return strict_json(self.body)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Spoiled:
     """What an injected fault does to the results of one label write (contract 10, row "Variants")."""
 
