@@ -10,18 +10,53 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_modelarts.client.resources.samples import Page, Sample, SampleLabel, SampleOutcome
+    from airflow_provider_modelarts.client.auth import AccessKeyCredentials, PasswordCredentials, TokenCredentials
+    from airflow_provider_modelarts.client.batches import SampleOutcome
+    from airflow_provider_modelarts.client.client import ModelArtsClient
+    from airflow_provider_modelarts.client.paging import OffsetMode
+    from airflow_provider_modelarts.client.resources.datasets import Dataset, DatasetStats
+    from airflow_provider_modelarts.client.resources.labels import Label, LabelStats
+    from airflow_provider_modelarts.client.resources.samples import Page, Sample, SampleLabel
+    from airflow_provider_modelarts.client.resources.tasks import LabelTask, TaskEvent
     from airflow_provider_modelarts.client.states import TaskState
 
 _HOMES = {
+    "AccessKeyCredentials": "auth",
+    "Dataset": "resources.datasets",
+    "DatasetStats": "resources.datasets",
+    "Label": "resources.labels",
+    "LabelStats": "resources.labels",
+    "LabelTask": "resources.tasks",
+    "ModelArtsClient": "client",
+    "OffsetMode": "paging",
     "Page": "resources.samples",
+    "PasswordCredentials": "auth",
     "Sample": "resources.samples",
     "SampleLabel": "resources.samples",
-    "SampleOutcome": "resources.samples",
+    "SampleOutcome": "batches",
+    "TaskEvent": "resources.tasks",
     "TaskState": "states",
+    "TokenCredentials": "auth",
 }
 
-__all__ = ["Page", "Sample", "SampleLabel", "SampleOutcome", "TaskState"]
+__all__ = [
+    "AccessKeyCredentials",
+    "Dataset",
+    "DatasetStats",
+    "Label",
+    "LabelStats",
+    "LabelTask",
+    "ModelArtsClient",
+    "OffsetMode",
+    "Page",
+    "PasswordCredentials",
+    "Sample",
+    "SampleLabel",
+    "SampleOutcome",
+    "TaskEvent",
+    "TaskState",
+    "TokenCredentials",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -136,6 +136,10 @@ class UnexpectedResponse(ModelArtsError):
     permanent = False
 
 
+class ForeignAnswer(UnexpectedResponse):
+    """An answer that does not come from the service at all: a redirect, or a page for people."""
+
+
 class StartUnknown(ModelArtsError):
     """The reply to a start was lost: a labeling task may or may not have been started. It is never sent twice."""
 
@@ -347,6 +351,7 @@ ERRORS: dict[str, type[ModelArtsError]] = {
         Throttled,
         ServiceUnavailable,
         UnexpectedResponse,
+        ForeignAnswer,
         StartUnknown,
         LabelTaskFailed,
         LabelTaskStopped,

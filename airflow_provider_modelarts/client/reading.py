@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    InstanceOf,
     ModelWrapValidatorHandler,
     PrivateAttr,
+    RootModel,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -86,9 +88,6 @@ Text = Annotated[str | None, BeforeValidator(to_text)]
 Flag = Annotated[bool | None, BeforeValidator(to_flag)]
 
 
-Model = TypeVar("Model", bound=BaseModel)
-
-
 class Record(BaseModel):
     """An object of the service: frozen, every field optional, unknown fields kept.
 
@@ -125,6 +124,24 @@ class Record(BaseModel):
         return [(name, value) for name, value in shown if isinstance(value, (str, int, float))]
 
 
+class View(RootModel[InstanceOf[dict[str, Any]]]):
+    """A JSON object whose properties are read when asked for.
+
+    A dataset has hundreds of thousands of samples, of which a run looks at a few properties each: reading them all
+    into the fields of a :class:`Record` would cost more than parsing their JSON.
+    """
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """What arrived, unchanged."""
+        return self.root
+
+
+Model = TypeVar("Model", bound=Record | View)
+
+
 def read(model: type[Model], data: object, what: str, **context: Any) -> Model:
     """Return a model of what arrived.
 
@@ -135,7 +152,7 @@ def read(model: type[Model], data: object, what: str, **context: Any) -> Model:
     :raises UnexpectedResponse: if it cannot be read; the values are not quoted, they may hold signatures
     """
     try:
-        return model.model_validate(data, context=context)
+        return cast("Model", model.model_validate(data, context=context))
     except ValidationError as error:
         faults = ", ".join(f"{'.'.join(map(str, fault['loc'])) or 'all'}: {fault['type']}" for fault in error.errors())
         raise UnexpectedResponse(

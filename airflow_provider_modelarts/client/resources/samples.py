@@ -6,9 +6,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from pydantic import ConfigDict, InstanceOf, RootModel
-
+from airflow_provider_modelarts.client.batches import SampleOutcome, emptied_elements, labeled_elements, written
+from airflow_provider_modelarts.client.checking import (
+    checked_choice,
+    checked_conditions,
+    checked_count,
+    checked_id,
+    checked_scores,
+)
+from airflow_provider_modelarts.client.listing import Listing
 from airflow_provider_modelarts.client.reading import (
+    View,
+    read,
     to_flag,
     to_integer,
     to_number,
@@ -19,33 +28,25 @@ from airflow_provider_modelarts.client.reading import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from airflow_provider_modelarts.client.transport import Transport
+
+__all__ = ["Page", "Sample", "SampleLabel", "SampleOutcome", "Samples", "filters", "sample_listing"]
 
 HARD = "@modelarts:hard"
 HARD_REASONS = "@modelarts:hard_reasons"
 SIZE = "@modelarts:size"
+DETECTION = 1
+PLACES = frozenset({"@modelarts:shape", "@modelarts:feature"})
+ORDERS = ("asc", "desc")
 STABLE_SCHEMES = ("s3://", "obs://")
 
 
 Item = TypeVar("Item")
 
 
-class _View(RootModel[InstanceOf[dict[str, Any]]]):
-    """A JSON object whose properties are read when asked for.
-
-    A dataset has hundreds of thousands of samples, of which a run looks at a few properties each: reading them all
-    into fields would cost more than parsing the JSON.
-    """
-
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
-
-    @property
-    def raw(self) -> dict[str, Any]:
-        """What arrived, unchanged."""
-        return self.root
-
-
-class SampleLabel(_View):
+class SampleLabel(View):
     """One label of a sample, proposed or final."""
 
     @property
@@ -69,6 +70,13 @@ class SampleLabel(_View):
         return to_number(self.root.get("score"))
 
     @property
+    def is_detection(self) -> bool:
+        """Whether it marks a place in an image, so that the service wants the image's size with it."""
+        value = self.root.get("property")
+        return self.type == DETECTION or (isinstance(value, dict) and not PLACES.isdisjoint(value))
+
+    # the last of the properties: from here on the word means the method, not the decorator
+    @property
     def property(self) -> dict[str, Any]:
         """Box, difficulty and custom attributes (contract 3.3), as they arrived."""
         value = self.root.get("property")
@@ -80,7 +88,7 @@ class SampleLabel(_View):
     __str__ = __repr__
 
 
-class Sample(_View):
+class Sample(View):
     """An image, text or other object of a dataset, with its proposed or final labels."""
 
     @property
@@ -146,6 +154,16 @@ class Sample(_View):
         source = self.root.get("source")
         return without_query(source) if isinstance(source, str) and source else None
 
+    def element(self) -> dict[str, Any]:
+        """Return what is sent to confirm it: id and labels as they came, of detection samples the size too (B13)."""
+        element = {"sample_id": self.sample_id, "labels": self.root.get("labels")}
+        if self.worker_id:
+            element["worker_id"] = self.worker_id
+        size = self.metadata.get(SIZE)
+        if size and any(label.is_detection for label in self.labels):
+            element["metadata"] = {SIZE: size}
+        return element
+
     def __repr__(self) -> str:
         names = [label.name for label in self.labels]
         return f"Sample(sample_id={self.sample_id!r}, labels={names!r}, origin={self.origin!r})"
@@ -169,17 +187,116 @@ class Page(Generic[Item]):
     read_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class SampleOutcome:
-    """What became of one sample of a write.
+def filters(
+    label_name: str | None,
+    label_type: int | None,
+    low_score: float | str | None,
+    high_score: float | str | None,
+    order: str | None,
+    search_conditions: Any,
+    process_parameter: str | None,
+) -> dict[str, str | None]:
+    """Return the query of a list of samples (contract 3.1); what is wrong is refused here.
 
-    :param sample_id: the sample
-    :param ok: True: the service says it was written; False: it says it was not; None: not known, read the sample
-    :param error_code: the service's code
-    :param error_msg: one line for people
+    :raises InvalidRequest: for a score outside 0 to 1, bounds the wrong way round, an unknown order, or search
+        conditions that are none
     """
+    low, high = checked_scores(low_score, high_score)
+    return {
+        "label_name": label_name,
+        "label_type": None if label_type is None else str(checked_count("label_type", label_type)),
+        "low_score": low,
+        "high_score": high,
+        "order": None if order is None else checked_choice("order", order, ORDERS),
+        "search_conditions": checked_conditions(search_conditions),
+        "process_parameter": process_parameter,
+    }
 
-    sample_id: str
-    ok: bool | None
-    error_code: str | None = None
-    error_msg: str | None = None
+
+def sample_listing(what: str, path: tuple[str, ...], query: Mapping[str, str | None]) -> Listing[Sample]:
+    """Return a list of samples; all of them look alike (contract 3.3)."""
+    return Listing(what, path, Sample, "samples", "sample_count", "sample_id", query)
+
+
+class Samples:
+    """Calls about samples and their final labels."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(
+        self,
+        dataset_id: str,
+        *,
+        sample_state: str | None = None,
+        label_name: str | None = None,
+        label_type: int | None = None,
+        low_score: float | str | None = None,
+        high_score: float | str | None = None,
+        order: str | None = None,
+        search_conditions: Any = None,
+        process_parameter: str | None = None,
+    ) -> Iterator[Sample]:
+        """Yield the samples of a dataset (contract 6.4).
+
+        :param dataset_id: the dataset
+        :param sample_state: only in this state, for example ``__NONE__`` for unlabeled; None for all
+        :param label_name: only with this label
+        :param label_type: only with labels of this type
+        :param low_score: only from this confidence on, 0 to 1
+        :param high_score: only up to this confidence, 0 to 1
+        :param order: ``asc`` or ``desc`` (the service's default: newest first)
+        :param search_conditions: conditions of contract 3.1, one or a list, all of which must hold
+        :param process_parameter: image processing for the addresses in the answer
+        """
+        what = f"list samples of dataset {checked_id('dataset_id', dataset_id)}"
+        query = filters(label_name, label_type, low_score, high_score, order, search_conditions, process_parameter)
+        query["sample_state"] = sample_state
+        path = ("datasets", dataset_id, "data-annotations", "samples")
+        return sample_listing(what, path, query).walk(self._transport)
+
+    def get(self, dataset_id: str, sample_id: str, *, retry: bool = True) -> Sample:
+        """Return a sample with its final labels (contract 6.4).
+
+        :param dataset_id: the dataset
+        :param sample_id: the sample
+        :param retry: False: one attempt
+        :raises NotFound: if the service does not know it
+        """
+        what = f"read sample {checked_id('sample_id', sample_id)} of dataset {checked_id('dataset_id', dataset_id)}"
+        path = ("datasets", dataset_id, "data-annotations", "samples", sample_id)
+        return read(Sample, self._transport.get(what, *path, retry=retry), what)
+
+    def update(self, dataset_id: str, samples: Iterable[Sample | Mapping[str, Any]]) -> Sequence[SampleOutcome]:
+        """Replace the labels of samples, in one request of at most 12 MB; confirming is this (contract 4.1).
+
+        A sample as it was listed goes back with exactly the labels that it came with, and with its size if it has
+        boxes. The request is sent again only if it certainly was not carried out. If that is not known, every outcome
+        has ``ok=None``: read the samples before writing again, somebody may have changed them since (B9).
+
+        :param dataset_id: the dataset
+        :param samples: samples as listed, or dicts with ``sample_id`` and ``labels`` (also ``metadata``,
+            ``sample_type``, ``sample_usage``, ``source``, ``worker_id``)
+        :return: an outcome per sample, in the same order; after a batch with a failure the others are True by position
+        :raises InvalidRequest: for samples without labels, without id, or given twice, before anything is sent
+        :raises ModelArtsError: if the service certainly did not carry the request out
+        """
+        elements = labeled_elements(samples)
+        return self._write(dataset_id, elements, "write labels of")
+
+    def clear_labels(self, dataset_id: str, sample_ids: Iterable[str]) -> Sequence[SampleOutcome]:
+        """Take all labels from samples; the only call that does (B13).
+
+        :param dataset_id: the dataset
+        :param sample_ids: the samples
+        :return: as of :meth:`update`
+        :raises InvalidRequest: for a missing id or one given twice, before anything is sent
+        :raises ModelArtsError: if the service certainly did not carry the request out
+        """
+        return self._write(dataset_id, emptied_elements(sample_ids), "clear labels of")
+
+    def _write(self, dataset_id: str, elements: Sequence[dict[str, Any]], verb: str) -> Sequence[SampleOutcome]:
+        what = f"{verb} {len(elements)} samples of dataset {checked_id('dataset_id', dataset_id)}"
+        path = ("datasets", dataset_id, "data-annotations", "samples")
+        body = {"samples": elements}
+        return written(elements, lambda: self._transport.write("PUT", what, *path, body=body))

@@ -1,0 +1,206 @@
+"""What an answer means: the shapes of contract 7.1 into JSON or one of our errors."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow_provider_modelarts.client.errors import (
+    AuthenticationError,
+    ForeignAnswer,
+    ModelArtsError,
+    PermissionDenied,
+    ServiceUnavailable,
+    Throttled,
+    UnexpectedResponse,
+    rule_for,
+)
+from airflow_provider_modelarts.client.reading import to_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_TEXT_LIMIT = 500
+_URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*", re.IGNORECASE)
+_TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_MARKUP = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml|!--)", re.IGNORECASE)
+# In this order; contract 7.1.
+_SHAPES = (("error_code", "error_msg"), ("error_code", "error_message"), ("errorCode", "errorMsg"), ("code", "message"))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer, read to its end.
+
+    :param status: HTTP status
+    :param headers: case-insensitive (quirk 20)
+    :param body: the bytes
+    :param method: of the request
+    :param path: of the request, without query
+    :param host: who answered
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    method: str
+    path: str
+    host: str
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return text without the secrets given and without the queries of addresses, which may be signatures (B20)."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "***")
+    return _URL_QUERY.sub(r"\1?***", text)
+
+
+def json_of(answer: Answer, what: str, secrets: Iterable[str] = (), now: float = 0) -> Any:
+    """Return the JSON of a successful answer, None if it has no body.
+
+    :param answer: what came back
+    :param what: what was asked for, as in "list samples of dataset d"
+    :param secrets: texts that must not be quoted
+    :param now: epoch seconds, to read a ``Retry-After`` that is a date
+    :raises ModelArtsError: for every status but 2xx, and for a body that is not JSON
+    """
+    if not 200 <= answer.status < 300:
+        raise error_of(answer, what, secrets, now)
+    if answer.status == 204 or not answer.body.strip():
+        return None
+    try:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):
+        pass
+    facts = _facts(answer, None)
+    if _is_page(answer):
+        raise ForeignAnswer(
+            f"Cannot {what}: {answer.host} answered with a page for people ({_excerpt(answer, secrets)}). "
+            "Check endpoint, and whether a proxy or a login page stands in between.",
+            **facts,
+        )
+    raise UnexpectedResponse(
+        f"Cannot {what}: the answer of {answer.host} is not valid JSON ({len(answer.body)} bytes, perhaps cut off). "
+        "Try again; if it stays so, check endpoint and proxies.",
+        **facts,
+    )
+
+
+def error_of(answer: Answer, what: str, secrets: Iterable[str] = (), now: float = 0) -> ModelArtsError:
+    """Return the error that an answer stands for.
+
+    :param answer: an answer that is not a success
+    :param what: what was asked for
+    :param secrets: texts that must not be quoted
+    :param now: epoch seconds, to read a ``Retry-After`` that is a date
+    :return: by the code table; its message says what happened and what to do, in one line
+    """
+    content = _content(answer)
+    code, text, request_id = _code_and_text(content)
+    facts = _facts(answer, request_id) | {"retry_after": retry_after(answer.headers, now)}
+    if 300 <= answer.status < 400:
+        target = urlsplit(answer.headers.get("Location", "")).hostname or "another place"
+        return ForeignAnswer(
+            f"Cannot {what}: {answer.host} redirects to {target}, and redirects are refused because the credential "
+            "must not travel. Check endpoint.",
+            **facts,
+        )
+    if content is None and _is_page(answer):
+        return _page_error(answer, what, secrets, facts)
+    rule = rule_for(answer.status, code)
+    said = redact(text or _plain_text(answer) or f"{answer.host} gave no reason", secrets)[:_TEXT_LIMIT]
+    said = " ".join(said.split()).rstrip(". ") or "no reason given"
+    return rule.error(f"Cannot {what}: {said}. {rule.advice or _ADVICE.get(rule.error, '')}", code=code, **facts)
+
+
+_ADVICE: dict[type[ModelArtsError], str] = {
+    AuthenticationError: "Check the credential.",
+    PermissionDenied: "Check the permissions of the user.",
+    ServiceUnavailable: "Try again later.",
+    Throttled: "Send fewer requests at once.",
+}
+
+
+def _page_error(answer: Answer, what: str, secrets: Iterable[str], facts: dict[str, Any]) -> ModelArtsError:
+    excerpt = _excerpt(answer, secrets)
+    said = f"Cannot {what}: {answer.host} answered with a page for people ({excerpt})"
+    if answer.status in (401, 403, 407, 429) or answer.status >= 500:
+        error = rule_for(answer.status, None).error
+        return error(
+            f"{said}, probably from a proxy or load balancer. Try again later, or check the way there.", **facts
+        )
+    return ForeignAnswer(f"{said}. Check endpoint, and whether a proxy stands in between.", **facts)
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds that a ``Retry-After`` header asks for, given as seconds or as an HTTP date; None without."""
+    value = headers.get("Retry-After", "").strip()
+    seconds = to_number(value)
+    if seconds is None and value:
+        try:
+            moment = parsedate_to_datetime(value)
+        except (ValueError, IndexError):
+            return None
+        # a date without a zone is UTC in HTTP
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now
+    return None if seconds is None else max(0.0, float(seconds))
+
+
+def _facts(answer: Answer, request_id: str | None) -> dict[str, Any]:
+    return {
+        "status": answer.status,
+        "request_id": request_id or answer.headers.get("X-Request-Id"),
+        "method": answer.method,
+        "path": answer.path,
+    }
+
+
+def _content(answer: Answer) -> dict[str, Any] | None:
+    try:
+        content = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _code_and_text(content: dict[str, Any] | None) -> tuple[str | None, str | None, str | None]:
+    if content is None:
+        return None, None, None
+    request_id = content.get("request_id")
+    for code_key, text_key in _SHAPES:
+        code, text = content.get(code_key), content.get(text_key)
+        if code or text:
+            return _service_code(code), _as_text(text), _as_text(request_id)
+    nested = content.get("error")
+    if isinstance(nested, dict):
+        return _code_and_text(nested)
+    return None, _as_text(nested), _as_text(request_id)
+
+
+def _service_code(code: object) -> str | None:
+    """Return a code of the service; IAM's older shape repeats the HTTP status there, which is none."""
+    return code if isinstance(code, str) and not code.isdigit() else None
+
+
+def _as_text(value: object) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _is_page(answer: Answer) -> bool:
+    return "html" in answer.headers.get("Content-Type", "").lower() or bool(_MARKUP.match(answer.body))
+
+
+def _plain_text(answer: Answer) -> str:
+    text = answer.body[: 8 * _TEXT_LIMIT].decode("utf-8", "replace")
+    return " ".join(_TAGS.sub(" ", text).split()) if "<" in text else text
+
+
+def _excerpt(answer: Answer, secrets: Iterable[str]) -> str:
+    text = redact(_plain_text(answer), secrets)
+    return text if len(text) <= 120 else text[:117] + "..."

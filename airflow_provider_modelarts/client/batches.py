@@ -1,0 +1,174 @@
+"""Writing labels: what is refused here, what goes out, and what the answer says about each sample (B13, B15)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from airflow_provider_modelarts.client.checking import checked_id
+from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
+from airflow_provider_modelarts.client.reading import to_flag, to_objects, to_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+# What a sample to write may hold; contract 4.1.
+FIELDS = ("sample_id", "labels", "metadata", "sample_type", "sample_usage", "source", "worker_id")
+_IN_BRACKETS = re.compile(r"\[([^\[\]]+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class SampleOutcome:
+    """What became of one sample of a write.
+
+    :param sample_id: the sample
+    :param ok: True: the service says it was written; False: it says it was not; None: not known, read the sample
+    :param error_code: the service's code
+    :param error_msg: one line for people
+    """
+
+    sample_id: str
+    ok: bool | None
+    error_code: str | None = None
+    error_msg: str | None = None
+
+
+@runtime_checkable
+class Listed(Protocol):
+    """A sample as it was listed, which knows how it goes back."""
+
+    def element(self) -> dict[str, Any]:
+        """Return what is sent to confirm it."""
+
+
+def labeled_elements(samples: Iterable[Listed | Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return samples as they go out: with labels, each sample once.
+
+    :param samples: models or dicts
+    :raises InvalidRequest: if one has no labels, no id or an unknown field, or comes twice
+    """
+    if isinstance(samples, (str, bytes, dict)):
+        raise InvalidRequest(f"samples must be a list of samples, not {type(samples).__name__}.")
+    elements = [_element(sample) for sample in samples]
+    _refuse_twins(elements)
+    return elements
+
+
+def emptied_elements(sample_ids: Iterable[str]) -> list[dict[str, Any]]:
+    """Return samples that are to lose their labels.
+
+    :param sample_ids: the samples
+    :raises InvalidRequest: if an id is missing or comes twice
+    """
+    if isinstance(sample_ids, (str, bytes)):
+        raise InvalidRequest("sample_ids must be a list of ids.")
+    elements = [{"sample_id": checked_id("sample_id", sample_id), "labels": []} for sample_id in sample_ids]
+    _refuse_twins(elements)
+    return elements
+
+
+def written(elements: Sequence[Mapping[str, Any]], write: Callable[[], Any]) -> Sequence[SampleOutcome]:
+    """Write, and return one outcome per sample in the same order.
+
+    :param elements: what is written
+    :param write: sends the request and returns the parsed answer
+    :raises ModelArtsError: if the service certainly did not carry the request out
+    """
+    ids = [str(element["sample_id"]) for element in elements]
+    if not ids:
+        return ()
+    try:
+        answer = write()
+    except ModelArtsError as error:
+        if error.certainly_not_executed:
+            raise
+        return tuple(SampleOutcome(sample_id, None, error.code, str(error)) for sample_id in ids)
+    return outcomes(ids, answer)
+
+
+def outcomes(ids: Sequence[str], answer: object) -> tuple[SampleOutcome, ...]:
+    """Return what a batch answer (contract 4.1, HTTP 200 also for failures) says about each sample.
+
+    A sample counts as written only where ``success`` and ``results`` agree. Of a batch with a failure positions are all
+    there is, unless the text names a sample: a caller who must be certain reads the samples of such a batch.
+
+    :param ids: the samples in the order in which they were sent
+    :param answer: the parsed body
+    """
+    content = answer if isinstance(answer, dict) else {}
+    success = to_flag(content.get("success"))
+    results = content.get("results")
+    parts = to_objects(results)
+    flags = [to_flag(part.get("success")) for part in parts]
+    if (success and not results) or (success and len(flags) == len(ids) and all(flags)):
+        return tuple(SampleOutcome(sample_id, True) for sample_id in ids)
+    agrees = success is False and len(flags) == len(ids) and None not in flags and not all(flags)
+    if not agrees:
+        code, text = to_text(content.get("error_code")), to_text(content.get("error_msg"))
+        return tuple(SampleOutcome(sample_id, None, code, text or _UNCLEAR) for sample_id in ids)
+    failures = _failures(ids, parts, flags)
+    return tuple(_outcome(sample_id, failures.get(sample_id)) for sample_id in ids)
+
+
+_UNCLEAR = "The service's answer does not say what became of this sample; read it."
+
+
+def _failures(
+    ids: Sequence[str], parts: Sequence[Mapping[str, Any]], flags: Sequence[bool | None]
+) -> dict[str, Mapping[str, Any]]:
+    """Return the failed samples: those that the texts name, if every text names one, else those at the positions."""
+    failed = [(ids[place], parts[place]) for place, flag in enumerate(flags) if not flag]
+    known = set(ids)
+    named: dict[str, Mapping[str, Any]] = {}
+    for _, part in failed:
+        found = known.intersection(_IN_BRACKETS.findall(to_text(part.get("error_msg")) or ""))
+        named |= dict.fromkeys(found, part)
+    return named if len(named) == len(failed) else dict(failed)
+
+
+def _outcome(sample_id: str, failure: Mapping[str, Any] | None) -> SampleOutcome:
+    if failure is None:
+        return SampleOutcome(sample_id, True)
+    return SampleOutcome(sample_id, False, to_text(failure.get("error_code")), to_text(failure.get("error_msg")))
+
+
+def _element(sample: Listed | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(sample, Listed):
+        element = sample.element()
+    elif isinstance(sample, Mapping):
+        element = {name: value for name, value in sample.items() if value is not None}
+    else:
+        raise InvalidRequest(f"A sample must be a Sample or an object, not {type(sample).__name__}.")
+    sample_id = checked_id("sample_id", element.get("sample_id"))
+    unknown = sorted(map(str, set(element) - set(FIELDS)))
+    if unknown:
+        raise InvalidRequest(
+            f"Sample {sample_id} has fields that cannot be written: {', '.join(unknown)}. "
+            f"Give sample_id and labels; also allowed are {', '.join(FIELDS[2:])}."
+        )
+    element["labels"] = _labels(sample_id, element.get("labels"))
+    return element
+
+
+def _labels(sample_id: str, labels: object) -> list[Any]:
+    """Return labels to write; an empty or missing list would erase what is there (quirk 21)."""
+    if not isinstance(labels, (list, tuple)) or not labels:
+        raise InvalidRequest(
+            f"Sample {sample_id} has no labels to write, which would erase its labels: leave it out, "
+            "or call clear_labels if that is meant."
+        )
+    plain = [getattr(label, "raw", label) for label in labels]
+    if not all(isinstance(label, dict) and label for label in plain):
+        raise InvalidRequest(f'Labels of sample {sample_id} must be objects such as {{"name": "cat"}}.')
+    return plain
+
+
+def _refuse_twins(elements: Sequence[Mapping[str, Any]]) -> None:
+    seen = set()
+    for element in elements:
+        key = (element["sample_id"], element.get("worker_id"))
+        if key in seen:
+            raise InvalidRequest(f"Sample {key[0]} comes twice: only one of its label lists could remain.")
+        seen.add(key)

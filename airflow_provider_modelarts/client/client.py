@@ -1,0 +1,143 @@
+"""The client: one connection to the service, handed out as resources."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow_provider_modelarts.client.checking import Endpoint, checked_id
+from airflow_provider_modelarts.client.clock import system_clock
+from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.client.exchange import Exchange
+from airflow_provider_modelarts.client.resources.datasets import Datasets
+from airflow_provider_modelarts.client.resources.labels import Labels
+from airflow_provider_modelarts.client.resources.proposals import Proposals
+from airflow_provider_modelarts.client.resources.samples import Samples
+from airflow_provider_modelarts.client.resources.tasks import Tasks
+from airflow_provider_modelarts.client.resources.team_samples import TeamSamples
+from airflow_provider_modelarts.client.transport import Transport
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.client.auth import Credentials
+    from airflow_provider_modelarts.client.clock import Clock
+
+__all__ = ["ModelArtsClient"]
+
+
+class ModelArtsClient:
+    """Speaks to ModelArts; may be shared between threads, and closed when no longer needed.
+
+    Building one sends nothing: a password credential gets its token with the first call.
+
+    :param endpoint: where ModelArts is reached: a URL, or a host, which means https
+    :param credentials: ``PasswordCredentials``, ``AccessKeyCredentials`` or ``TokenCredentials``
+    :param project_id: the project to work in; default: the one of the credential
+    :param timeout: seconds for the connection and for each wait on an answer, as one number or two
+    :param verify: check the service's certificate; a path names a file of certificates to trust
+    :param allow_http: allow plain http also to other hosts than this machine; the credential is then sent in the clear
+    :param retries: False: send every request once
+    :param pool_size: connections kept open per host; give the number of threads that will share the client
+    :param clock: tells the time and sleeps
+    :raises InvalidRequest: for an endpoint, project or time-out that cannot be right
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        credentials: Credentials,
+        *,
+        project_id: str | None = None,
+        timeout: float | tuple[float, float] = (5, 30),
+        verify: bool | str = True,
+        allow_http: bool = False,
+        retries: bool = True,
+        pool_size: int = 64,
+        clock: Clock = system_clock,
+    ) -> None:
+        if project_id is not None:
+            checked_id("project_id", project_id)
+        if not hasattr(credentials, "authorizer"):
+            raise InvalidRequest(
+                "credentials must be PasswordCredentials, AccessKeyCredentials or TokenCredentials, "
+                f"not {type(credentials).__name__}."
+            )
+        self._endpoint = Endpoint(endpoint, allow_http=allow_http)
+        self._credentials = credentials
+        self._settings: dict[str, Any] = {
+            "project_id": project_id,
+            "timeout": timeout,
+            "verify": verify,
+            "allow_http": allow_http,
+            "pool_size": pool_size,
+            "clock": clock,
+        }
+        self._exchange = Exchange(timeout, verify, pool_size)
+        self._transport = Transport(
+            self._endpoint,
+            credentials,
+            self._exchange,
+            clock,
+            project_id=project_id,
+            allow_http=allow_http,
+            retries=retries,
+        )
+
+    def __repr__(self) -> str:
+        return f"ModelArtsClient({self._endpoint.url!r}, {self._credentials!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the kept connections."""
+        self._exchange.close()
+
+    def detached(self) -> ModelArtsClient:
+        """Return a client with connections of its own that sends every request once.
+
+        A signal handler needs it: the thread that it interrupts may hold a lock of this client (B4).
+        """
+        return ModelArtsClient(self.endpoint, self._credentials, retries=False, **self._settings)
+
+    @property
+    def endpoint(self) -> str:
+        """Where ModelArts is reached, as URL."""
+        return self._endpoint.url
+
+    @property
+    def project_id(self) -> str:
+        """The project worked in; for a password credential this may fetch the token."""
+        return self._transport.project_id()
+
+    @cached_property
+    def tasks(self) -> Tasks:
+        """Labeling tasks: start, get, list, stop, wait."""
+        return Tasks(self._transport)
+
+    @cached_property
+    def proposals(self) -> Proposals:
+        """What the machine suggests: list, page, get."""
+        return Proposals(self._transport)
+
+    @cached_property
+    def samples(self) -> Samples:
+        """Samples and their final labels: list, get, update, clear_labels."""
+        return Samples(self._transport)
+
+    @cached_property
+    def team_samples(self) -> TeamSamples:
+        """Samples of team labeling tasks: list, update."""
+        return TeamSamples(self._transport)
+
+    @cached_property
+    def datasets(self) -> Datasets:
+        """Datasets: get, list, stats."""
+        return Datasets(self._transport)
+
+    @cached_property
+    def labels(self) -> Labels:
+        """Labels of datasets: list."""
+        return Labels(self._transport)

@@ -1,0 +1,75 @@
+"""Lists of the service as pages and as iterators of models; which keys a list uses is data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from airflow_provider_modelarts.client.checking import MAX_PAGE
+from airflow_provider_modelarts.client.errors import UnexpectedResponse
+from airflow_provider_modelarts.client.paging import Slice, key_of, walk
+from airflow_provider_modelarts.client.reading import Record, View, read, to_integer, to_objects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from airflow_provider_modelarts.client.transport import Transport
+
+Model = TypeVar("Model", bound=Record | View)
+Query = dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class Listing(Generic[Model]):
+    """One list of the service.
+
+    :param what: what reading it is called in errors
+    :param segments: its path below the project
+    :param model: what it holds
+    :param items: key of the items in an answer
+    :param total: key of the total (contract 0.1)
+    :param key: key of an item's id; empty if items have none
+    :param query: filters
+    :param context: what the request knows and items may leave out
+    """
+
+    what: str
+    segments: tuple[str, ...]
+    model: type[Model]
+    items: str
+    total: str
+    key: str
+    query: Mapping[str, str | None] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+    def slice(self, transport: Transport, offset: int, limit: int | None = MAX_PAGE) -> Slice[Model]:
+        """Read one answer.
+
+        :param transport: reads
+        :param offset: as the service counts it
+        :param limit: items wanted; None leaves it to the service
+        :raises UnexpectedResponse: if the answer is no list
+        """
+        query = {**self.query, "offset": str(offset), "limit": None if limit is None else str(limit)}
+        answer = transport.get(self.what, *self.segments, query=query)
+        if not isinstance(answer, dict) or not (self.items in answer or self.total in answer):
+            raise UnexpectedResponse(
+                f"Cannot {self.what}: the answer has neither {self.items} nor {self.total}. "
+                "Check that endpoint is a ModelArts v2 API."
+            )
+        found = to_objects(answer.get(self.items))
+        models = [read(self.model, item, self.what, **self.context) for item in found]
+        return Slice(models, to_integer(answer.get(self.total)))
+
+    def walk(self, transport: Transport, limit: int | None = MAX_PAGE) -> Iterator[Model]:
+        """Yield everything once; see :func:`~airflow_provider_modelarts.client.paging.walk`.
+
+        :param transport: reads
+        :param limit: items per answer; None leaves it to the service
+        """
+        return walk(
+            lambda offset, wanted: self.slice(transport, offset, limit and wanted),
+            lambda item: key_of(item.raw, self.key),
+            self.what,
+            limit or MAX_PAGE,
+        )

@@ -1,0 +1,145 @@
+"""Lists longer than a page: contract 0.1, rule B11.
+
+No document says beyond doubt whether ``offset`` counts pages or records (quirk 17), so the first two pages tell.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from airflow_provider_modelarts.client.checking import MAX_PAGE
+from airflow_provider_modelarts.client.errors import UnexpectedResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+Item = TypeVar("Item")
+
+
+class OffsetMode(Enum):
+    """What ``offset`` counts on the service at hand."""
+
+    PAGES = "pages"
+    RECORDS = "records"
+
+    def offset(self, number: int, limit: int) -> int:
+        """Return the offset of a page, counted from 0, of ``limit`` items."""
+        return number if self is OffsetMode.PAGES else number * limit
+
+
+@dataclass(frozen=True)
+class Slice(Generic[Item]):
+    """One answer of a list.
+
+    :param items: what it holds
+    :param total: how many the service counts in the whole list; None if it does not say
+    """
+
+    items: Sequence[Item]
+    total: int | None
+
+
+def key_of(item: dict[str, Any], name: str) -> str:
+    """Return what tells items apart: their id, or all they hold where the service leaves the id out."""
+    value = item.get(name)
+    return value if isinstance(value, str) and value else json.dumps(item, sort_keys=True)
+
+
+def mode_of(first: Sequence[str], second: Sequence[str]) -> OffsetMode:
+    """Return what ``offset`` counts, from the keys at offset 0 and at offset 1 of a list with more than one page.
+
+    :param first: keys at offset 0
+    :param second: keys at offset 1
+    """
+    known = set(first)
+    overlap = sum(key in known for key in second)
+    return OffsetMode.RECORDS if len(second) > 1 and overlap == len(second) - 1 else OffsetMode.PAGES
+
+
+def walk(
+    fetch: Callable[[int, int], Slice[Item]],
+    key: Callable[[Item], str],
+    what: str,
+    limit: int = MAX_PAGE,
+) -> Iterator[Item]:
+    """Yield every item of a list once, page by page.
+
+    The list is complete if nobody writes to it meanwhile. On a changing one it is the best effort, which a warning
+    says: what moves to an earlier page while it is read cannot be seen.
+
+    :param fetch: reads ``limit`` items at an offset
+    :param key: tells items apart
+    :param what: the list, as in "list samples of dataset d", for errors
+    :param limit: items per page
+    :raises UnexpectedResponse: if fewer items came than the service counts, although its count stood still
+    """
+    reading = _Reading(key)
+    first = fetch(0, limit)
+    yield from reading.take(first)
+    if reading.complete or not first.items:
+        reading.check(what)
+        return
+    second = fetch(1, limit)
+    mode = mode_of([key(item) for item in first.items], [key(item) for item in second.items])
+    fresh = reading.take(second)
+    yield from fresh
+    # a service may serve smaller pages than asked for: its records advance by what it served
+    step = len(first.items)
+    # in record mode the second answer ended one record behind the first: the next whole page is number 1 again
+    number = 2 if mode is OffsetMode.PAGES else 1
+    while fresh and not reading.complete and number < reading.page_limit(step):
+        part = fetch(mode.offset(number, step), limit)
+        fresh = reading.take(part)
+        yield from fresh
+        number += 1
+    reading.check(what)
+
+
+class _Reading(Generic[Item]):
+    """What has come of a list so far."""
+
+    def __init__(self, key: Callable[[Item], str]) -> None:
+        self._key = key
+        self._seen: set[str] = set()
+        self._totals: set[int] = set()
+        self._total: int | None = None
+
+    def take(self, part: Slice[Item]) -> list[Item]:
+        """Return the items that have not come before."""
+        if part.total is not None:
+            self._total = part.total
+            self._totals.add(part.total)
+        fresh = []
+        for item in part.items:
+            key = self._key(item)
+            if key not in self._seen:
+                self._seen.add(key)
+                fresh.append(item)
+        return fresh
+
+    @property
+    def complete(self) -> bool:
+        return self._total is not None and len(self._seen) >= self._total
+
+    def page_limit(self, step: int) -> float:
+        """Return the number of pages after which a list of this size must have ended."""
+        return math.inf if self._total is None else math.ceil(self._total / step) + 2
+
+    def check(self, what: str) -> None:
+        """Raise if items are missing, warn if the list moved while it was read."""
+        if len(self._totals) > 1:
+            log.warning("%s: the list changed while it was read, it may not be complete", what)
+        elif self._total is not None and len(self._seen) < self._total:
+            raise UnexpectedResponse(
+                f"Cannot {what}: the service counts {self._total}, but lists only {len(self._seen)}. "
+                "Somebody may be changing the dataset: try again."
+            )

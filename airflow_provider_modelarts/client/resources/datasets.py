@@ -1,0 +1,117 @@
+"""Datasets and their statistics: contract 6.1, 6.5."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_modelarts.client.checking import checked_id
+from airflow_provider_modelarts.client.listing import Listing
+from airflow_provider_modelarts.client.reading import Flag, Integer, Record, Text, read, to_integer, to_objects, to_text
+from airflow_provider_modelarts.client.resources.labels import LabelStats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_modelarts.client.transport import Transport
+
+NORMAL = 1
+"""Status of a dataset that can be worked with."""
+
+
+class Dataset(Record):
+    """A dataset."""
+
+    dataset_id: Text = None
+    dataset_name: Text = None
+    dataset_type: Integer = None
+    status: Integer = None
+    description: Text = None
+    create_time: Integer = None
+    update_time: Integer = None
+    total_sample_count: Integer = None
+    annotated_sample_count: Integer = None
+    unconfirmed_sample_count: Integer = None
+    deleted_sample_count: Integer = None
+    work_path: Text = None
+    workspace_id: Text = None
+    exist_running_task: Flag = None
+    exist_workforce_task: Flag = None
+
+    @property
+    def running_task_ids(self) -> tuple[str, ...]:
+        """Labeling tasks that run; filled only if asked for with ``running_task_type``."""
+        ids = self.raw.get("running_tasks_id")
+        return tuple(text for text in map(to_text, ids) if text) if isinstance(ids, list) else ()
+
+    @property
+    def is_normal(self) -> bool:
+        """Whether nothing (publishing, import, synchronization ...) stands against working with it."""
+        return self.status == NORMAL
+
+
+class DatasetStats(Record):
+    """Statistics of a dataset; its label counts are independent numbers (quirk 56)."""
+
+    @property
+    def labels(self) -> tuple[LabelStats, ...]:
+        """Counts for each label."""
+        return tuple(LabelStats.model_validate(one) for one in to_objects(self.raw.get("label_stats")))
+
+    @property
+    def samples(self) -> dict[str, int]:
+        """Counts by state: ``un_annotation, manual_annotation, auto_annotation, all, total, deleted, lefted``."""
+        return _counts(self.raw.get("sample_stats"))
+
+    @property
+    def key_samples(self) -> dict[str, int]:
+        """Counts of hard examples: ``total, key_sample, non_key_sample``."""
+        return _counts(self.raw.get("key_sample_stats"))
+
+
+def _counts(value: object) -> dict[str, int]:
+    found = value if isinstance(value, dict) else {}
+    numbers = {name: to_integer(one) for name, one in found.items()}
+    return {name: number for name, number in numbers.items() if number is not None}
+
+
+class Datasets:
+    """Calls about datasets."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def get(self, dataset_id: str, *, running_task_type: int | None = None) -> Dataset:
+        """Return a dataset (contract 6.1).
+
+        :param dataset_id: the dataset
+        :param running_task_type: also ask which tasks of this kind run; 0 auto-label, 1 pre-label, 7 auto-grouping
+        :raises NotFound: if the service does not know it
+        """
+        what = f"read dataset {checked_id('dataset_id', dataset_id)}"
+        asked = running_task_type is not None
+        query = {
+            "check_running_task": "true" if asked else None,
+            "running_task_type": str(running_task_type) if asked else None,
+        }
+        return read(Dataset, self._transport.get(what, "datasets", dataset_id, query=query), what)
+
+    def list(self, *, search: str | None = None, dataset_type: int | None = None) -> Iterator[Dataset]:
+        """Yield the datasets of the project, newest first (contract 6.1).
+
+        :param search: only those with this text in their name
+        :param dataset_type: only those of this type
+        """
+        query = {"search_content": search, "dataset_type": None if dataset_type is None else str(dataset_type)}
+        listing = Listing("list datasets", ("datasets",), Dataset, "datasets", "total_number", "dataset_id", query)
+        return listing.walk(self._transport)
+
+    def stats(self, dataset_id: str, *, sample_state: str | None = None) -> DatasetStats:
+        """Return the statistics of a dataset (contract 6.5).
+
+        :param dataset_id: the dataset
+        :param sample_state: count only samples in this state (contract 6.4)
+        """
+        what = f"read statistics of dataset {checked_id('dataset_id', dataset_id)}"
+        query = {"sample_state": sample_state}
+        answer: Any = self._transport.get(what, "datasets", dataset_id, "data-annotations", "stats", query=query)
+        return read(DatasetStats, answer, what)

@@ -1,0 +1,53 @@
+"""Labels of a dataset: contract 6.2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_modelarts.client.checking import checked_id
+from airflow_provider_modelarts.client.listing import Listing
+from airflow_provider_modelarts.client.reading import Integer, Record, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_modelarts.client.transport import Transport
+
+
+class Label(Record):
+    """A label that samples of a dataset may carry."""
+
+    name: Text = None
+    type: Integer = None
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """Colour, shortcut and shape, as they arrived."""
+        value = self.raw.get("property")
+        return value if isinstance(value, dict) else {}
+
+
+class LabelStats(Label):
+    """A label with its numbers; ``count`` and ``sample_count`` are independent of each other (quirk 56)."""
+
+    count: Integer = None
+    sample_count: Integer = None
+
+
+class Labels:
+    """Calls about labels."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(self, dataset_id: str, *, version_id: str | None = None) -> Iterator[Label]:
+        """Yield the labels of a dataset.
+
+        :param dataset_id: the dataset
+        :param version_id: labels of this version instead of the current state
+        """
+        what = f"list labels of dataset {checked_id('dataset_id', dataset_id)}"
+        path = ("datasets", dataset_id, "data-annotations", "labels")
+        query = {"version_id": version_id}
+        # no limit is sent: the old edition has no paging here, the new one serves 100,000 at once
+        return Listing(what, path, Label, "labels", "total_number", "", query).walk(self._transport, limit=None)

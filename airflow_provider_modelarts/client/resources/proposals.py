@@ -1,0 +1,119 @@
+"""Proposals: labels that the machine suggests and nobody has confirmed. Contract 3.1, 3.2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_modelarts.client.checking import MAX_PAGE, checked_count, checked_id, checked_limit
+from airflow_provider_modelarts.client.paging import OffsetMode
+from airflow_provider_modelarts.client.reading import read
+from airflow_provider_modelarts.client.resources.samples import Page, Sample, filters, sample_listing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_modelarts.client.listing import Listing
+    from airflow_provider_modelarts.client.transport import Transport
+
+_PROBE = 3
+
+
+class Proposals:
+    """Calls about samples awaiting confirmation."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def list(
+        self,
+        dataset_id: str,
+        *,
+        label_name: str | None = None,
+        label_type: int | None = None,
+        low_score: float | str | None = None,
+        high_score: float | str | None = None,
+        order: str | None = None,
+        search_conditions: Any = None,
+        process_parameter: str | None = None,
+    ) -> Iterator[Sample]:
+        """Yield all proposals, newest first unless ordered otherwise.
+
+        Confirming moves what is behind, so do not write while reading this: use :meth:`page` from the last page down.
+
+        :param dataset_id: the dataset
+        :param label_name: only proposals of this label
+        :param label_type: only labels of this type
+        :param low_score: only from this confidence on, 0 to 1
+        :param high_score: only up to this confidence, 0 to 1
+        :param order: ``asc`` or ``desc``
+        :param search_conditions: conditions of contract 3.1, one or a list, all of which must hold
+        :param process_parameter: image processing for the addresses in the answer
+        :raises UnexpectedResponse: if fewer come than the service counts
+        """
+        query = filters(label_name, label_type, low_score, high_score, order, search_conditions, process_parameter)
+        return _listing(dataset_id, query).walk(self._transport)
+
+    def page(
+        self,
+        dataset_id: str,
+        number: int,
+        *,
+        limit: int = MAX_PAGE,
+        label_name: str | None = None,
+        label_type: int | None = None,
+        low_score: float | str | None = None,
+        high_score: float | str | None = None,
+        order: str | None = None,
+        search_conditions: Any = None,
+        process_parameter: str | None = None,
+        offset_mode: OffsetMode = OffsetMode.PAGES,
+    ) -> Page[Sample]:
+        """Return one page of proposals; filters as in :meth:`list`.
+
+        :param dataset_id: the dataset
+        :param number: number of the page, from 0
+        :param limit: proposals per page, 1 to 100
+        :param offset_mode: what ``offset`` counts on this service, see :meth:`offset_mode`
+        """
+        query = filters(label_name, label_type, low_score, high_score, order, search_conditions, process_parameter)
+        listing, wanted = _listing(dataset_id, query), checked_limit(limit)
+        read_at = self._transport.clock.now()
+        offset = offset_mode.offset(checked_count("number", number), wanted)
+        part = listing.slice(self._transport, offset, wanted)
+        return Page(part.items, part.total, number, read_at)
+
+    def offset_mode(self, dataset_id: str, *, order: str | None = None) -> OffsetMode:
+        """Find out what ``offset`` counts on this service (quirk 17), by two small reads.
+
+        Three records at 0 are held against two at 1: pages of two begin behind the second record, records behind the
+        first. With fewer than three proposals both mean the same, and pages is the answer.
+
+        :param dataset_id: the dataset
+        :param order: as in the reads that follow
+        """
+        first = self.page(dataset_id, 0, limit=_PROBE, order=order)
+        second = self.page(dataset_id, 1, limit=_PROBE - 1, order=order)
+        ids = [sample.sample_id for sample in first.items]
+        if len(ids) < _PROBE or not second.items:
+            return OffsetMode.PAGES
+        return OffsetMode.RECORDS if second.items[0].sample_id == ids[1] else OffsetMode.PAGES
+
+    def get(self, dataset_id: str, sample_id: str, *, retry: bool = True) -> Sample:
+        """Return the proposal for a sample (contract 3.2).
+
+        :param dataset_id: the dataset
+        :param sample_id: the sample
+        :param retry: False: one attempt
+        :raises NotFound: if there is no proposal for it
+        """
+        what = (
+            f"read the proposal for sample {checked_id('sample_id', sample_id)} "
+            f"of dataset {checked_id('dataset_id', dataset_id)}"
+        )
+        path = ("datasets", dataset_id, "auto-annotations", "samples", sample_id)
+        return read(Sample, self._transport.get(what, *path, retry=retry), what)
+
+
+def _listing(dataset_id: str, query: dict[str, str | None]) -> Listing[Sample]:
+    what = f"list proposals of dataset {checked_id('dataset_id', dataset_id)}"
+    return sample_listing(what, ("datasets", dataset_id, "auto-annotations", "samples"), query)

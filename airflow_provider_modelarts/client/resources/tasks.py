@@ -1,0 +1,302 @@
+"""Labeling tasks of a dataset: contract 2."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_modelarts.client.checking import checked_choice, checked_id, checked_seconds
+from airflow_provider_modelarts.client.errors import (
+    InvalidRequest,
+    ModelArtsError,
+    NotFound,
+    PermissionDenied,
+    StartUnknown,
+)
+from airflow_provider_modelarts.client.listing import Listing
+from airflow_provider_modelarts.client.reading import (
+    Integer,
+    Number,
+    Record,
+    Text,
+    read,
+    to_objects,
+    to_text,
+)
+from airflow_provider_modelarts.client.states import TaskState, is_terminal
+from airflow_provider_modelarts.client.waiting import Outcome, Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from airflow_provider_modelarts.client.transport import Transport
+
+log = logging.getLogger(__name__)
+
+TASK_TYPES = ("auto-label", "pre-label", "auto-grouping")
+ALGORITHM_TYPES = ("fast", "accurate")
+_COUNTS = ("total_sample_count", "annotated_sample_count", "unconfirmed_sample_count")
+
+
+class TaskEvent(Record):
+    """A step of a labeling task; steps may have steps of their own."""
+
+    name: Text = None
+    ordinal: Integer = None
+    level: Integer = None
+    status: Text = None
+    create_time: Integer = None
+    elapsed_time: Number = None
+    error_code: Text = None
+    error_message: Text = None
+
+    @property
+    def events(self) -> tuple[TaskEvent, ...]:
+        """The steps inside."""
+        return tuple(TaskEvent.model_validate(event) for event in to_objects(self.raw.get("events")))
+
+
+class LabelTask(Record):
+    """A labeling task, from the list or on its own; the two differ in what they leave out (quirks 9, 10)."""
+
+    task_id: Text = None
+    dataset_id: Text = None
+    task_name: Text = None
+    create_time: Text = None
+    status: Integer = None
+    progress: Number = None
+    code: Text = None
+    message: Text = None
+    error_code: Text = None
+    error_msg: Text = None
+    error_detail: Text = None
+    elapsed_time: Number = None
+    total_sample_count: Integer = None
+    annotated_sample_count: Integer = None
+    unconfirmed_sample_count: Integer = None
+
+    @classmethod
+    def _filled(cls, data: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
+        result = data.get("result")
+        counts = result if isinstance(result, dict) else {}
+        filled = {name: counts.get(name) for name in _COUNTS}
+        filled |= {
+            "dataset_id": data.get("resource_id") or context.get("dataset_id"),
+            "task_id": context.get("task_id"),
+        }
+        return filled | {name: value for name, value in data.items() if value is not None}
+
+    @property
+    def state(self) -> TaskState | int | None:
+        """The state; a number that the contract does not list stays a number."""
+        return TaskState.read(self.status)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it is over; False for states that are not known."""
+        return is_terminal(self.state)
+
+    @property
+    def name(self) -> str | None:
+        """The name given at its start: ``config.name``, where the service echoes it."""
+        return to_text(self.config.get("name"))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Its configuration as the service reports it, defaults filled in."""
+        config = self.raw.get("config")
+        return config if isinstance(config, dict) else {}
+
+    @property
+    def events(self) -> tuple[TaskEvent, ...]:
+        """Its steps; empty while the service reports none."""
+        result = self.raw.get("result")
+        found = to_objects(result.get("events")) if isinstance(result, dict) else []
+        return tuple(TaskEvent.model_validate(event) for event in found)
+
+
+class Tasks:
+    """Calls about labeling tasks."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def start(
+        self,
+        dataset_id: str,
+        task_type: str = "auto-label",
+        *,
+        config: Mapping[str, Any] | None = None,
+        collect_key_sample: bool | None = None,
+        model_id: str | None = None,
+    ) -> str:
+        """Start a labeling task (contract 2.1). It is never sent twice once it may have been carried out.
+
+        :param dataset_id: the dataset
+        :param task_type: ``auto-label``, ``pre-label`` or ``auto-grouping``
+        :param config: SmartTaskConfig of the contract, for example ``{"algorithm_type": "fast"}``
+        :param collect_key_sample: also look for hard examples; None leaves it to the service (it does not)
+        :param model_id: the model to run; ``pre-label`` needs it
+        :return: id of the labeling task
+        :raises StartUnknown: if the reply was lost; list the tasks before starting another
+        :raises TaskAlreadyRunning: if one of this kind is active on the dataset
+        :raises PreconditionFailed: if the dataset does not meet contract 8.1
+        :raises InvalidRequest: for values outside the contract, before anything is sent
+        """
+        body = _start_body(task_type, config, collect_key_sample, model_id)
+        what = f"start an {task_type} task" if task_type[0] == "a" else f"start a {task_type} task"
+        what = f"{what} on dataset {checked_id('dataset_id', dataset_id)}"
+        try:
+            answer = self._transport.write("POST", what, "datasets", dataset_id, "tasks", body=body)
+        except ModelArtsError as error:
+            if error.certainly_not_executed:
+                raise
+            raise _start_unknown(what, str(error), error.details()) from error
+        task_id = to_text(answer.get("task_id")) if isinstance(answer, dict) else None
+        if not task_id:
+            raise _start_unknown(what, "the answer names no task_id", {})
+        return task_id
+
+    def get(self, dataset_id: str, task_id: str, *, retry: bool = True) -> LabelTask:
+        """Return a labeling task (contract 2.3).
+
+        :param dataset_id: the dataset
+        :param task_id: the labeling task
+        :param retry: False: one attempt, for polls
+        :raises NotFound: if the service does not know one of them
+        """
+        what = f"read labeling task {checked_id('task_id', task_id)} of dataset {checked_id('dataset_id', dataset_id)}"
+        answer = self._transport.get(what, "datasets", dataset_id, "tasks", task_id, retry=retry)
+        return read(LabelTask, answer, what, dataset_id=dataset_id, task_id=task_id)
+
+    def list(
+        self, dataset_id: str, *, task_type: str | None = None, task_name: str | None = None
+    ) -> Iterator[LabelTask]:
+        """Yield the labeling tasks of a dataset, newest first (contract 2.2).
+
+        :param dataset_id: the dataset
+        :param task_type: only this kind; without it the service lists auto-label and pre-label
+        :param task_name: only this name
+        """
+        if task_type is not None:
+            checked_choice("task_type", task_type, TASK_TYPES)
+        what = f"list labeling tasks of dataset {checked_id('dataset_id', dataset_id)}"
+        query = {"type": task_type, "task_name": task_name}
+        path, context = ("datasets", dataset_id, "tasks"), {"dataset_id": dataset_id}
+        listing = Listing(what, path, LabelTask, "tasks", "total_count", "task_id", query, context)
+        return listing.walk(self._transport)
+
+    def stop(self, dataset_id: str, task_id: str) -> None:
+        """Stop a labeling task; one that is over or being stopped already counts as stopped (contract 2.4).
+
+        :param dataset_id: the dataset
+        :param task_id: the labeling task
+        :raises NotFound: if the service does not know it
+        """
+        what = f"stop labeling task {checked_id('task_id', task_id)} of dataset {checked_id('dataset_id', dataset_id)}"
+        try:
+            self._transport.harmless("POST", what, "datasets", dataset_id, "tasks", task_id, "stop")
+        except (InvalidRequest, NotFound, PermissionDenied) as error:
+            # what a finished task answers to a stop is undocumented: its state decides
+            state = self._state_after(error, dataset_id, task_id)
+            if not (is_terminal(state) or state == TaskState.STOPPING):
+                raise
+
+    def _state_after(self, error: ModelArtsError, dataset_id: str, task_id: str) -> TaskState | int | None:
+        try:
+            return self.get(dataset_id, task_id).state
+        except ModelArtsError:
+            raise error from None
+
+    def wait(
+        self,
+        dataset_id: str,
+        task_id: str,
+        *,
+        timeout: float,
+        poll_interval: float = 30,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> LabelTask:
+        """Wait until a labeling task has succeeded, and return it.
+
+        It looks after 5, 10 and 20 s, then every ``poll_interval`` (B6), and survives what a later look may mend.
+
+        :param dataset_id: the dataset
+        :param task_id: the labeling task
+        :param timeout: seconds to wait at most, from now
+        :param poll_interval: seconds between looks
+        :param on_progress: called with a line whenever percent, step or counts have changed; default: the log
+        :raises LabelTaskFailed: if it failed
+        :raises LabelTaskStopped: if somebody stopped it
+        :raises LabelTaskTimeout: if it is not over in time; it goes on
+        :raises ModelArtsError: if the service refuses to tell
+        """
+        clock = self._transport.clock
+        deadline = clock.now() + checked_seconds("timeout", timeout)
+        wait = Wait(
+            checked_id("dataset_id", dataset_id),
+            checked_id("task_id", task_id),
+            deadline=deadline,
+            poll_interval=checked_seconds("poll_interval", poll_interval),
+        )
+        report = on_progress or log.info
+        pause = wait.first_look(clock.now())
+        while True:
+            clock.sleep(pause)
+            found = self._look(wait, dataset_id, task_id, report)
+            if isinstance(found, LabelTask):
+                return found
+            pause = found
+
+    def _look(self, wait: Wait, dataset_id: str, task_id: str, report: Callable[[str], None]) -> LabelTask | float:
+        """Return the task once it has succeeded, else the seconds until the next look; raise what ends the wait."""
+        clock = self._transport.clock
+        try:
+            task = self.get(dataset_id, task_id, retry=False)
+        except ModelArtsError as error:
+            step = wait.failed(error, clock.now())
+            if isinstance(step, Outcome):
+                raise step.exception() or error from error
+            report(f"Will look again in {step:.0f} s: {error}")
+            return step
+        line = wait.progress(task)
+        if line:
+            report(line)
+        step = wait.looked(task, clock.now())
+        if not isinstance(step, Outcome):
+            return step
+        ended = step.exception()
+        if ended:
+            raise ended
+        return task
+
+
+def _start_body(
+    task_type: str, config: Mapping[str, Any] | None, collect_key_sample: bool | None, model_id: str | None
+) -> dict[str, Any]:
+    checked_choice("task_type", task_type, TASK_TYPES)
+    body: dict[str, Any] = {"task_type": task_type}
+    if collect_key_sample is not None:
+        if not isinstance(collect_key_sample, bool):
+            raise InvalidRequest(f"collect_key_sample must be true or false, not {collect_key_sample!r}.")
+        body["collect_key_sample"] = collect_key_sample
+    if model_id is not None:
+        body["model_id"] = checked_id("model_id", model_id)
+    elif task_type == "pre-label":
+        raise InvalidRequest("pre-label runs a model: give its model_id.")
+    if config is not None:
+        if not hasattr(config, "items"):
+            raise InvalidRequest(f"config must be an object of settings, not {type(config).__name__}.")
+        algorithm = config.get("algorithm_type")
+        if algorithm is not None:
+            checked_choice("algorithm_type", algorithm, ALGORITHM_TYPES)
+        body["config"] = dict(config)
+    return body
+
+
+def _start_unknown(what: str, why: str, details: dict[str, Any]) -> StartUnknown:
+    return StartUnknown(
+        f"The reply to a request was lost, which was to {what}: it may have been started. "
+        f"List the dataset's labeling tasks before starting another. ({why})",
+        **details,
+    )
