@@ -17,7 +17,7 @@ from airflow_provider_modelarts.sensors.label_task import ModelArtsLabelTaskSens
 @task
 def list_proposals(dataset_id: str) -> int:
     """Return how many images await a decision."""
-    return ModelArtsHook().client.proposals.page(dataset_id, 0, limit=1).total
+    return ModelArtsHook().client.proposals.page(dataset_id, 0, limit=1).total or 0
 
 
 with DAG(
@@ -26,7 +26,9 @@ with DAG(
     doc_md=__doc__,
     tags=["modelarts"],
     params={
-        "dataset_id": Param("", type="string", description="An image classification or object detection dataset"),
+        "dataset_id": Param(
+            type="string", minLength=1, description="A dataset of images"
+        ),
         "min_score": Param(0.9, type="number", minimum=0, maximum=1, description="Confirm from this score upwards"),
     },
 ):

@@ -116,7 +116,7 @@ def read_settings(connection: Connection, *, project_id: str | None = None) -> C
         verify=reader.verify(),
         timeout=(min(DEFAULT_CONNECT_TIMEOUT, timeout), timeout),
         allow_http=reader.flag("allow_http", default=False),
-        poll_threads=int(reader.number("poll_threads", DEFAULT_POLL_THREADS, 1, 256)),
+        poll_threads=reader.whole("poll_threads", DEFAULT_POLL_THREADS, 1, 256),
     )
 
 
@@ -184,6 +184,12 @@ class _Reader:
         if not low <= number <= high:
             raise self._wrong(f"extra.{name}", f"a number from {low:g} to {high:g}")
         return number
+
+    def whole(self, name: str, default: int, low: int, high: int) -> int:
+        number = self.number(name, default, low, high)
+        if number != int(number):
+            raise self._wrong(f"extra.{name}", "a whole number")
+        return int(number)
 
     def flag(self, name: str, *, default: bool) -> bool:
         text = (self.text(name) or str(default)).lower()

@@ -25,6 +25,9 @@ T = TypeVar("T")
 # An id that no dataset has: asking for it proves endpoint, credential and permission, and needs no listing right.
 _PROBE = "connection-test"
 
+# Kept open for each host; more threads than that work too, at the price of reconnecting.
+_KEPT_CONNECTIONS = 64
+
 
 @dataclass(frozen=True)
 class SharedClient:
@@ -82,8 +85,14 @@ os.register_at_fork(after_in_child=_clients.forget)
 
 
 def clear_clients() -> None:
-    """Close the shared clients of this process; whoever needs one next reads its connection anew."""
+    """Close the shared clients of this process and forget their tokens; who needs one next reads its connection anew.
+
+    For tests, each of which has a service of its own.
+    """
+    from airflow_provider_modelarts.client.auth import forget_tokens
+
     _clients.close()
+    forget_tokens()
 
 
 def _look_up(conn_id: str, project_id: str | None) -> ConnectionSettings:
@@ -138,6 +147,7 @@ def make_client(settings: ConnectionSettings) -> ModelArtsClient:
         timeout=settings.timeout,
         verify=settings.verify,
         allow_http=settings.allow_http,
+        pool_size=max(_KEPT_CONNECTIONS, settings.poll_threads),
     )
 
 
@@ -203,10 +213,10 @@ class ModelArtsHook(BaseHook):
         try:
             settings = _look_up(self.modelarts_conn_id, self.project_id)
             # A client of its own: the form may hold values that no task uses yet.
-            with make_client(settings) as client:
+            with make_client(settings).detached() as client:
                 client.datasets.get(_PROBE)
         except NotFound as error:
-            if error.status == 404 and not (error.code or "").startswith("ModelArts."):
+            if not (error.code or "").startswith("ModelArts."):
                 return False, str(error)
         except ModelArtsError as error:
             return False, str(error)

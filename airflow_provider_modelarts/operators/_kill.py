@@ -11,7 +11,7 @@ from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.hooks.task_state import ENDED_OR_CLEARED_STATES, TaskKey, call_in_thread
 
 if TYPE_CHECKING:
-    from airflow_provider_modelarts.hooks.connection import ConnectionSettings
+    from airflow_provider_modelarts.client import ModelArtsClient
 
 # Airflow sends SIGKILL five seconds after SIGTERM; the thread goes on after this while the process lives.
 _PATIENCE = 3.0
@@ -24,14 +24,15 @@ class KillSwitch:
     first, in a thread; the stop is sent once, by a client that shares nothing with the code that was interrupted.
 
     :param key: the Airflow task
-    :param settings: of the connection, read before: reading it here could wait for a lock that the main thread holds
+    :param client: of which a detached one is made: reading the connection here could wait for a lock that the main
+        thread holds
     :param dataset_id: dataset of the labeling task
     :param log: logger of the Airflow task
     """
 
-    def __init__(self, key: TaskKey, settings: ConnectionSettings, dataset_id: str, log: Any) -> None:
+    def __init__(self, key: TaskKey, client: ModelArtsClient, dataset_id: str, log: Any) -> None:
         self._key = key
-        self._settings = settings
+        self._client = client
         self._dataset_id = dataset_id
         self._log = log
         self.label_task_id: str | None = None
@@ -57,9 +58,7 @@ class KillSwitch:
             self._log.warning("Labeling task %s could not be stopped: %s", self.label_task_id, error)
 
     def _stop(self, label_task_id: str) -> None:
-        from airflow_provider_modelarts.hooks.modelarts import make_client
-
-        with make_client(self._settings) as client:
+        with self._client.detached() as client:
             client.tasks.stop(self._dataset_id, label_task_id)
 
 

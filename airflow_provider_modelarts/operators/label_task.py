@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.sdk import Context
+    from airflow.sdk.definitions.xcom_arg import XComArg
 
 LABEL_TASK_XCOM = "label_task_id"
 """XCom in which a deferred start operator keeps its labeling task's id: a deferral that times out forgets all else."""
@@ -174,7 +175,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
     def _start(self, request: dict[str, Any], context: Context) -> str:
         """Start the labeling task, once, and make it known to ``on_kill`` and to a later resumption."""
         hook = parameters.hook(self)
-        switch = KillSwitch(TaskKey.of(context["ti"]), hook.shared.settings, request["dataset_id"], self.log)
+        switch = KillSwitch(TaskKey.of(context["ti"]), hook.client, request["dataset_id"], self.log)
         self._kill_switch = switch
         label_task_id: str = hook.call(lambda client: client.tasks.start(**request))
         switch.label_task_id = label_task_id
@@ -253,7 +254,7 @@ class ModelArtsStopLabelTaskOperator(BaseOperator):
         self,
         *,
         dataset_id: str,
-        label_task_id: str,
+        label_task_id: str | XComArg,
         modelarts_conn_id: str = ModelArtsHook.default_conn_name,
         project_id: str | None = None,
         **kwargs: Any,

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 
 OnPartialFailure = Literal["fail", "warn"]
 
-# Seconds between two lines about progress in the task's log (B23).
-_LOG_EVERY = 5.0
-
 
 class ModelArtsConfirmSamplesOperator(BaseOperator):
     """Confirm the machine's proposals of a dataset: write their labels back, which makes them final.
@@ -42,7 +38,7 @@ class ModelArtsConfirmSamplesOperator(BaseOperator):
     :param label_name: only proposals with this label (templated)
     :param low_score: only proposals that score at least this, 0 to 1 (templated)
     :param high_score: only proposals that score at most this, 0 to 1 (templated)
-    :param batch_size: samples in one request, 1 to 1000
+    :param batch_size: samples in one request; a page of 100 is the most that is written at once
     :param preview: decide and count, but write nothing
     :param on_partial_failure: ``fail``: raise if the service refused samples. ``warn``: log them and succeed
     :param modelarts_conn_id: the Airflow connection (templated)
@@ -112,7 +108,7 @@ class ModelArtsConfirmSamplesOperator(BaseOperator):
             client = parameters.hook(self).client
             try:
                 result: ConfirmationResult = confirm(
-                    client, **request, on_progress=_Reporter(self.log).report, should_stop=gate.is_closed
+                    client, **request, on_progress=self._report, should_stop=gate.is_closed
                 )
                 self._tell(result)
                 check(result, self.on_partial_failure)
@@ -143,6 +139,9 @@ class ModelArtsConfirmSamplesOperator(BaseOperator):
             "preview": self.preview,
         }
 
+    def _report(self, progress: Progress) -> None:
+        self.log.info("%s", progress)
+
     def _tell(self, result: ConfirmationResult) -> None:
         self.log.info("%s%s", "Preview, nothing was written: " if self.preview else "", result)
         for failure in result.failures.values():
@@ -152,17 +151,3 @@ class ModelArtsConfirmSamplesOperator(BaseOperator):
         """Store what was done before an error is raised: a failed Airflow task keeps its counts."""
         if result is not None and self.do_xcom_push:
             context["ti"].xcom_push(key="return_value", value=result.to_xcom())
-
-
-class _Reporter:
-    """Tells the log how far a confirmation is, at most every few seconds."""
-
-    def __init__(self, log: Any) -> None:
-        self._log = log
-        self._next = system_clock.now() + _LOG_EVERY
-
-    def report(self, progress: Progress) -> None:
-        now = system_clock.now()
-        if now >= self._next:
-            self._next = now + _LOG_EVERY
-            self._log.info("%s", progress)

@@ -155,7 +155,7 @@ class ModelArtsUpdateTeamSamplesOperator(BaseOperator):
         names = ", ".join(one.sample_id for one in bad[:_NAMED])
         raise ConfirmationError(
             f"{len(bad)} of {len(samples)} samples of team labeling task {workforce_task_id}, dataset {dataset_id}, "
-            f"were not updated: {said}. First: {names}. Mend these samples and run the task again: repeating does no harm."
+            f"were not updated: {said}. First: {names}. Mend them and run the task again: repeating does no harm."
         )
 
 

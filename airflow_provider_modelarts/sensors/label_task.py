@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from airflow.sdk import Context
+    from airflow.sdk.definitions.xcom_arg import XComArg
 
 # Outcomes that soft_fail turns into a skip; a wrong password or an unknown dataset is none of them (B7).
 _SOFT = frozenset({"timeout", "failed", "stopped"})
@@ -69,7 +70,7 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
         self,
         *,
         dataset_id: str,
-        label_task_id: str,
+        label_task_id: str | XComArg,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poke_interval: float | timedelta = 30,
         modelarts_conn_id: str = ModelArtsHook.default_conn_name,

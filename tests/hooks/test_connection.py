@@ -1,0 +1,196 @@
+"""Every field of the connection, and what is said about one that is missing or makes no sense (design 4)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk import Connection
+
+from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.hooks.connection import ConnectionSettings, read_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SECRET = "s3nt1nel-passw0rd"
+PASSWORD: dict[str, Any] = {
+    "login": "labeler",
+    "password": SECRET,
+    "extra": {"region": "cn-north-4", "domain_name": "flowers"},
+}
+ACCESS_KEY: dict[str, Any] = {
+    "login": "AK0001",
+    "password": SECRET,
+    "extra": {"auth": "access_key", "region": "cn-north-4", "project_id": "0a1b2c"},
+}
+TOKEN: dict[str, Any] = {
+    "password": SECRET,
+    "extra": {"auth": "token", "region": "cn-north-4", "project_id": "0a1b2c"},
+}
+
+
+def connection(base: dict[str, Any], **changes: Any) -> Connection:
+    """Return a connection; None removes a field, names that are no standard fields go into the extra."""
+    standard = {name: value for name, value in base.items() if name != "extra"}
+    extra = dict(base["extra"])
+    for name, value in changes.items():
+        target = standard if name in ("host", "port", "login", "password") else extra
+        target[name] = value
+        if value is None:
+            del target[name]
+    return Connection(conn_id="flowers", conn_type="modelarts", extra=json.dumps(extra), **standard)
+
+
+def settings(base: dict[str, Any] = PASSWORD, **changes: Any) -> ConnectionSettings:
+    return read_settings(connection(base, **changes))
+
+
+def test_a_region_is_enough_for_all_addresses() -> None:
+    found = settings()
+    assert found.endpoint == "https://modelarts.cn-north-4.myhuaweicloud.com"
+    assert found.iam_endpoint == "https://iam.cn-north-4.myhuaweicloud.com"
+    assert (found.auth, found.login, found.secret) == ("password", "labeler", SECRET)
+    assert (found.domain_name, found.project_name, found.project_id) == ("flowers", "cn-north-4", None)
+
+
+def test_the_defaults_are_those_of_the_design() -> None:
+    found = settings()
+    assert (found.verify, found.timeout, found.allow_http, found.poll_threads) == (True, (5, 30), False, 32)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "endpoint"),
+    [
+        ("modelarts.example.com", None, "https://modelarts.example.com"),
+        ("modelarts.example.com", 8443, "https://modelarts.example.com:8443"),
+        ("https://modelarts.example.com/", None, "https://modelarts.example.com"),
+        ("https://modelarts.example.com/gate/", 8443, "https://modelarts.example.com:8443/gate"),
+        ("http://127.0.0.1:8080", None, "http://127.0.0.1:8080"),
+        ("http://127.0.0.1:8080", 9090, "http://127.0.0.1:8080"),
+        ("https://[::1]", 8443, "https://[::1]:8443"),
+    ],
+)
+def test_the_endpoint_is_a_url_or_a_host(host: str, port: int | None, endpoint: str) -> None:
+    assert settings(host=host, port=port or "").endpoint == endpoint
+
+
+def test_an_installation_of_its_own_needs_no_region() -> None:
+    found = settings(region=None, host="ma.example.com", iam_endpoint="iam.example.com", project_name="eu-de")
+    assert found.endpoint == "https://ma.example.com"
+    assert found.iam_endpoint == "https://iam.example.com"
+    assert found.project_name == "eu-de"
+
+
+def test_the_project_of_a_parameter_wins() -> None:
+    assert read_settings(connection(TOKEN), project_id="other").project_id == "other"
+    assert read_settings(connection(TOKEN)).project_id == "0a1b2c"
+    assert read_settings(connection(TOKEN, project_id=None), project_id="other").project_id == "other"
+
+
+def test_keys_and_tokens_lose_the_line_end_they_were_pasted_with_but_passwords_keep_their_blanks() -> None:
+    assert settings(TOKEN, password=f"{SECRET}\n").secret == SECRET
+    assert settings(PASSWORD, password=f" {SECRET} ").secret == f" {SECRET} "
+
+
+@pytest.mark.parametrize(
+    ("written", "read"), [("true", True), ("False", False), (True, True), (False, False), ("0", False), ("", True)]
+)
+def test_verify_is_read_from_text_and_boolean(written: object, read: bool) -> None:
+    assert settings(verify=written).verify is read
+
+
+def test_verify_may_be_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("certificates")
+    assert settings(verify=str(file)).verify == str(file)
+
+
+@pytest.mark.parametrize(("written", "read"), [("12", (5, 12)), (2, (2, 2)), (120.5, (5, 120.5))])
+def test_a_timeout_limits_the_answer_and_a_short_one_the_connection_too(
+    written: object, read: tuple[float, float]
+) -> None:
+    assert settings(timeout=written).timeout == read
+
+
+def test_numbers_and_booleans_may_be_text() -> None:
+    found = settings(allow_http="true", poll_threads="8")
+    assert (found.allow_http, found.poll_threads) == (True, 8)
+
+
+@pytest.mark.parametrize(
+    ("base", "missing", "named"),
+    [
+        (PASSWORD, ["login"], ["login (IAM user)"]),
+        (PASSWORD, ["password"], ["password (of the IAM user)"]),
+        (PASSWORD, ["domain_name"], ["extra.domain_name"]),
+        (PASSWORD, ["region"], ["host (or extra.region)", "extra.region (or extra.iam_endpoint)", "extra.project_name"]),
+        (PASSWORD, ["login", "password", "domain_name"], ["login", "password", "extra.domain_name"]),
+        (ACCESS_KEY, ["login"], ["login (access key)"]),
+        (ACCESS_KEY, ["password", "project_id"], ["password (secret key)", "extra.project_id"]),
+        (ACCESS_KEY, ["region"], ["host (or extra.region)"]),
+        (TOKEN, ["password"], ["password (token)"]),
+        (TOKEN, ["project_id"], ["extra.project_id"]),
+    ],
+)
+def test_a_half_filled_connection_names_every_missing_field(
+    base: dict[str, Any], missing: list[str], named: list[str]
+) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        settings(base, **dict.fromkeys(missing))
+    text = str(raised.value)
+    assert text.startswith("Connection 'flowers' is half-filled for auth ")
+    assert all(name in text for name in named)
+    assert "\n" not in text
+    assert SECRET not in text
+
+
+def test_blank_fields_are_missing_fields() -> None:
+    with pytest.raises(InvalidRequest, match=r"login \(IAM user\) is missing"):
+        settings(login="  ")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "complaint"),
+    [
+        ("auth", "kerberos", "extra.auth must be one of password, access_key, token"),
+        ("timeout", "soon", "extra.timeout must be a number from 1 to 600"),
+        ("timeout", 0, "extra.timeout must be a number from 1 to 600"),
+        ("timeout", "nan", "extra.timeout must be a number from 1 to 600"),
+        ("poll_threads", 0, "extra.poll_threads must be a number from 1 to 256"),
+        ("poll_threads", 2.5, "extra.poll_threads must be a whole number"),
+        ("allow_http", "perhaps", "extra.allow_http must be true or false"),
+        ("verify", "/no/such/file.pem", "extra.verify must be true, false or the path of an existing file"),
+        ("region", ["cn-north-4"], "extra.region must be a text"),
+        ("host", "https://user:pass@example.com", "host must be a host or an http"),
+        ("host", "ftp://example.com", "host must be a host or an http"),
+        ("host", "https://example.com/?a=b", "host must be a host or an http"),
+        ("host", "https://example.com:port", "host must be a host or an http"),
+        ("iam_endpoint", "https://", "extra.iam_endpoint must be a host or an http"),
+        ("port", 99999, "port must be a number from 1 to 65535"),
+    ],
+)
+def test_a_value_without_sense_is_named(field: str, value: object, complaint: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        settings(**{field: value})
+    assert complaint in str(raised.value)
+    assert "'flowers'" in str(raised.value)
+    assert "user:pass" not in str(raised.value)
+
+
+@pytest.mark.parametrize("extra", ["not json: s3cret", '["a list"]', "7"])
+def test_an_extra_that_is_no_json_object_is_said_without_quoting_it(extra: str) -> None:
+    with pytest.raises(InvalidRequest, match="extra is not a JSON object") as raised:
+        read_settings(Connection(conn_id="flowers", conn_type="modelarts", login="u", password="p", extra=extra))
+    assert "s3cret" not in str(raised.value)
+
+
+def test_secrets_are_not_shown() -> None:
+    assert SECRET not in repr(settings())
+    assert "temporary-token" not in repr(settings(ACCESS_KEY, security_token="temporary-token"))
+
+
+def test_equal_connections_make_equal_settings_and_a_new_password_does_not() -> None:
+    assert settings() == settings()
+    assert settings() != settings(password="rotated")

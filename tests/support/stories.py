@@ -1,0 +1,176 @@
+"""Remote stories: what may happen to a labeling task, and to the way to it, while something waits for it.
+
+Each is held against every way of waiting (B7): same outcome, same exception, same XCom.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_modelarts.client.states import TaskState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+POLL = "/tasks/"
+
+
+@dataclass
+class World:
+    """One telling of a story: a service, its time, and what is going to happen when."""
+
+    emulator: Emulator
+    clock: MovedClock
+    monkeypatch: pytest.MonkeyPatch
+    dataset_id: str
+    plans: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        begin, sleep = self.clock.now(), type(self.clock).sleep
+
+        def sleep_and_act(seconds: float) -> None:
+            sleep(self.clock, seconds)
+            due = [plan for plan in self.plans if self.clock.now() >= begin + plan[0]]
+            for plan in due:
+                self.plans.remove(plan)
+                plan[1]()
+
+        self.monkeypatch.setattr(self.clock, "sleep", sleep_and_act)
+
+    def after(self, seconds: float, act: Callable[[], None]) -> None:
+        """Let something happen once so much time has passed, while the wait sleeps."""
+        self.plans.append((seconds, act))
+
+    @property
+    def label_task_id(self) -> str:
+        """The newest labeling task."""
+        return list(self.emulator.dataset(self.dataset_id).tasks)[-1]
+
+    def stop_as_somebody_else(self) -> None:
+        from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+
+        ModelArtsHook().client.tasks.stop(self.dataset_id, self.label_task_id)
+
+    def tell_airflow_the_new_password(self) -> None:
+        self.monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", json.dumps(self.emulator.connection))
+
+    def strike(self, kind: str, *, times: int | None = 1, after: int = 0, **arguments: Any) -> None:
+        self.emulator.faults.add("GET", POLL, kind, times=times, after=after, **arguments)
+
+
+@dataclass(frozen=True)
+class Story:
+    """A story and how it ends.
+
+    :param ending: status of the outcome; for ``error`` the class of the client's error
+    :param says: what the message must say
+    """
+
+    tell: Callable[[World], None]
+    ending: str
+    says: tuple[str, ...] = ()
+    timeout: float = 3600
+    task_seconds: float = 300
+    fires: str | None = None
+
+
+def it_succeeds(world: World) -> None:
+    pass
+
+
+def it_fails(world: World) -> None:
+    world.emulator.dataset(world.dataset_id).fail_next_task("ModelArts.4917", "The job failed.", "RGBA image x.png")
+
+
+def somebody_stops_it(world: World) -> None:
+    world.after(40, world.stop_as_somebody_else)
+
+
+def it_takes_too_long(world: World) -> None:
+    pass
+
+
+def the_status_is_a_number_nobody_knows(world: World) -> None:
+    world.strike("status", times=3, after=1, status=200, body={"status": 17, "progress": 5})
+
+
+def the_service_is_down_for_five_minutes(world: World) -> None:
+    world.strike("status", times=11, after=1, status=503)
+
+
+def connections_are_reset(world: World) -> None:
+    world.strike("reset", times=4)
+
+
+def answers_are_cut_off(world: World) -> None:
+    world.strike("truncated", times=2, after=1)
+
+
+def a_proxy_answers_with_a_page(world: World) -> None:
+    world.strike("html", times=2, after=1, status=502)
+
+
+def it_is_throttled(world: World) -> None:
+    world.strike("status", times=2, after=1, status=429, code="APIGW.0308", headers={"Retry-After": "75"})
+
+
+def tokens_are_revoked(world: World) -> None:
+    world.after(30, world.emulator.revoke_tokens)
+
+
+def one_poll_finds_its_token_expired(world: World) -> None:
+    world.strike("expired_token", after=2)
+
+
+def the_password_is_rotated(world: World) -> None:
+    world.after(30, lambda: world.emulator.set_password("a-brand-new-passw0rd"))
+    world.after(30, world.tell_airflow_the_new_password)
+
+
+def the_password_is_changed_behind_our_back(world: World) -> None:
+    world.after(30, lambda: world.emulator.set_password("a-brand-new-passw0rd"))
+
+
+def the_permission_is_taken_away(world: World) -> None:
+    world.strike("status", times=None, after=2, status=403, code="ModelArts.0108", message="No permission.")
+
+
+def it_is_deleted(world: World) -> None:
+    world.after(30, lambda: world.emulator.dataset(world.dataset_id).forget_task(world.label_task_id))
+
+
+def the_service_never_comes_back(world: World) -> None:
+    world.strike("status", times=None, after=1, status=503)
+
+
+STORIES: dict[str, Story] = {
+    story.tell.__name__: story
+    for story in (
+        Story(it_succeeds, "success"),
+        Story(it_fails, "failed", ("failed", "The job failed.", "RGBA image x.png", "ModelArts.4917")),
+        Story(somebody_stops_it, "stopped", ("was stopped",)),
+        Story(it_takes_too_long, "timeout", ("not over at the deadline", "running"), timeout=200),
+        Story(the_status_is_a_number_nobody_knows, "success", fires="status"),
+        Story(the_service_is_down_for_five_minutes, "success", fires="status"),
+        Story(connections_are_reset, "success", fires="reset"),
+        Story(answers_are_cut_off, "success", fires="truncated"),
+        Story(a_proxy_answers_with_a_page, "success", fires="html"),
+        Story(it_is_throttled, "success", fires="status"),
+        Story(tokens_are_revoked, "success"),
+        Story(one_poll_finds_its_token_expired, "success", fires="expired_token"),
+        Story(the_password_is_rotated, "success"),
+        Story(the_password_is_changed_behind_our_back, "AuthenticationError", ("user", "a token")),
+        Story(the_permission_is_taken_away, "PermissionDenied", ("ModelArts.0108",), fires="status"),
+        Story(it_is_deleted, "NotFound", ("ModelArts.4612",)),
+        Story(the_service_never_comes_back, "timeout", ("not over", "503"), timeout=200, fires="status"),
+    )
+}
+
+SUCCEEDED = int(TaskState.SUCCEEDED)
