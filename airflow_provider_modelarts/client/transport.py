@@ -129,13 +129,15 @@ class Transport:
         """Send something without a body that may be sent twice, such as a stop; parameters as :meth:`get`."""
         return self.call(method, what, *segments, policy=HARMLESS)
 
-    def write(self, method: str, what: str, *segments: str, body: Any) -> Any:
+    def write(self, method: str, what: str, *segments: str, body: Any, retry: bool = True) -> Any:
         """Send something that must not be carried out twice unknowingly; parameters as :meth:`get`.
 
         :param body: what to send as JSON
+        :param retry: False: one attempt
         :raises InvalidRequest: if it is no strict JSON or too large, before anything is sent
         """
-        return self.call(method, what, *segments, policy=WRITE, body=encoded(body, "the request"))
+        policy = WRITE if retry else once(WRITE)
+        return self.call(method, what, *segments, policy=policy, body=encoded(body, "the request"))
 
     def call(
         self,

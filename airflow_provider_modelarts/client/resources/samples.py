@@ -267,7 +267,9 @@ class Samples:
         path = ("datasets", dataset_id, "data-annotations", "samples", sample_id)
         return read(Sample, self._transport.get(what, *path, retry=retry), what)
 
-    def update(self, dataset_id: str, samples: Iterable[Sample | Mapping[str, Any]]) -> Sequence[SampleOutcome]:
+    def update(
+        self, dataset_id: str, samples: Iterable[Sample | Mapping[str, Any]], *, retry: bool = True
+    ) -> Sequence[SampleOutcome]:
         """Replace the labels of samples, in one request of at most 12 MB; confirming is this (contract 4.1).
 
         A sample as it was listed goes back with exactly the labels that it came with, and with its size if it has
@@ -277,12 +279,13 @@ class Samples:
         :param dataset_id: the dataset
         :param samples: samples as listed, or dicts with ``sample_id`` and ``labels`` (also ``metadata``,
             ``sample_type``, ``sample_usage``, ``source``, ``worker_id``)
+        :param retry: False: one attempt; for labels that may not wait, because they were read a while ago (B14)
         :return: an outcome per sample, in the same order; after a batch with a failure the others are True by position
         :raises InvalidRequest: for samples without labels, without id, or given twice, before anything is sent
         :raises ModelArtsError: if the service certainly did not carry the request out
         """
         elements = labeled_elements(samples)
-        return self._write(dataset_id, elements, "write labels of")
+        return self._write(dataset_id, elements, "write labels of", retry=retry)
 
     def clear_labels(self, dataset_id: str, sample_ids: Iterable[str]) -> Sequence[SampleOutcome]:
         """Take all labels from samples; the only call that does (B13).
@@ -295,8 +298,10 @@ class Samples:
         """
         return self._write(dataset_id, emptied_elements(sample_ids), "clear labels of")
 
-    def _write(self, dataset_id: str, elements: Sequence[dict[str, Any]], verb: str) -> Sequence[SampleOutcome]:
+    def _write(
+        self, dataset_id: str, elements: Sequence[dict[str, Any]], verb: str, *, retry: bool = True
+    ) -> Sequence[SampleOutcome]:
         what = f"{verb} {len(elements)} samples of dataset {checked_id('dataset_id', dataset_id)}"
         path = ("datasets", dataset_id, "data-annotations", "samples")
         body = {"samples": elements}
-        return written(elements, lambda: self._transport.write("PUT", what, *path, body=body))
+        return written(elements, lambda: self._transport.write("PUT", what, *path, body=body, retry=retry))
