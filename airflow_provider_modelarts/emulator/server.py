@@ -83,6 +83,8 @@ class HttpServer:
             raise RuntimeError(f"the emulator runs already at {self.url}")
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         listener = socket.create_server((self.host, self.port), family=family, backlog=BACKLOG)
+        # asyncio does this only for sockets that name their protocol; without it every answer takes 40 ms longer.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.port = listener.getsockname()[1]
         config = uvicorn.Config(
             app,
