@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _TEXT_LIMIT = 500
+# shorter ones would blot out words, and by that betray themselves
+_SHORTEST_SECRET = 6
 _URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*", re.IGNORECASE)
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _MARKUP = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml|!--)", re.IGNORECASE)
@@ -56,7 +58,7 @@ class Answer:
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """Return text without the secrets given and without the queries of addresses, which may be signatures (B20)."""
     for secret in secrets:
-        if secret:
+        if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, "***")
     return _URL_QUERY.sub(r"\1?***", text)
 

@@ -287,7 +287,7 @@ CODES: dict[tuple[int | None, str], Rule] = {
 # What a status means when its code is in no row.
 STATUSES: dict[int, Rule] = {
     400: Rule(InvalidRequest),
-    401: Rule(AuthenticationError, "Check the credential."),
+    401: Rule(AuthenticationError, "Check the credential: user, password and account, or key, or token."),
     403: Rule(PermissionDenied, "Check the permissions of the user and its project."),
     404: Rule(NotFound, "Check the ids, and that endpoint and region are right."),
     407: Rule(InvalidRequest, "The proxy wants credentials: put them into the proxy's address."),

@@ -1,0 +1,131 @@
+"""The error tree and the code table against the contract's own list."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import yaml
+
+from airflow_provider_modelarts.client import errors
+from airflow_provider_modelarts.client.errors import (
+    CODES,
+    ERRORS,
+    AuthenticationError,
+    DatasetBusy,
+    InvalidRequest,
+    ModelArtsError,
+    NotFound,
+    PermissionDenied,
+    PreconditionFailed,
+    ServiceUnavailable,
+    TaskAlreadyRunning,
+    Throttled,
+    UnexpectedResponse,
+    is_token_error,
+    rule_for,
+)
+
+CONTRACT = Path(__file__).parents[2] / "docs" / "contract" / "modelarts-openapi.yaml"
+
+
+@pytest.fixture(scope="module")
+def listed() -> list[tuple[int, str, str]]:
+    """(status, code, retry) of every row of both lists of the contract that is an error."""
+    contract = yaml.load(CONTRACT.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    rows = [(row["http"], row["code"], row["retry"]) for row in contract["x-modelarts-error-codes"]]
+    rows += [(row["http"], f"APIGW.{row['suffix']}", row["retry"]) for row in contract["x-gateway-error-codes"]]
+    return [
+        (int(status), code, retry)
+        for statuses, code, retry in rows
+        for status in statuses.split("/")
+        if retry != "-" and int(status) >= 400
+    ]
+
+
+def test_every_code_that_the_contract_calls_retryable_is_not_permanent(listed: list[tuple[int, str, str]]) -> None:
+    wrong = [
+        (status, code) for status, code, retry in listed if retry == "yes" and rule_for(status, code).error.permanent
+    ]
+    assert wrong == []
+
+
+def test_no_refusal_that_the_contract_calls_final_is_repeated(listed: list[tuple[int, str, str]]) -> None:
+    wrong = [
+        (status, code)
+        for status, code, retry in listed
+        if retry == "no" and status < 500 and not rule_for(status, code).error.permanent
+    ]
+    assert wrong == []
+
+
+def test_token_codes_are_those_that_the_contract_marks(listed: list[tuple[int, str, str]]) -> None:
+    marked = {code for _, code, retry in listed if retry == "token"}
+    assert {code for code in errors.TOKEN_CODES if not code.startswith("IAM.")} == marked
+    assert all(is_token_error(status, code) for status, code, retry in listed if retry == "token")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (501, "ModelArts.4386", TaskAlreadyRunning),
+        (501, "ModelArts.4387", TaskAlreadyRunning),
+        (400, "ModelArts.4409", TaskAlreadyRunning),
+        (501, "ModelArts.4383", PreconditionFailed),
+        (400, "ModelArts.4352", NotFound),
+        (400, "ModelArts.4700", NotFound),
+        (503, "ModelArts.4700", ServiceUnavailable),
+        (500, "ModelArts.4505", ServiceUnavailable),
+        (401, "ModelArts.4505", AuthenticationError),
+        (400, "ModelArts.4381", DatasetBusy),
+        (403, "ModelArts.4821", DatasetBusy),
+        (500, "ModelArts.4354", PreconditionFailed),
+        (403, "ModelArts.0210", PermissionDenied),
+        (429, "ModelArts.4395", Throttled),
+        (404, "APIG.0101", InvalidRequest),
+        (404, None, NotFound),
+        (418, None, InvalidRequest),
+        (599, "Other.1", ServiceUnavailable),
+    ],
+)
+def test_status_and_code_decide_together(status: int, code: str | None, expected: type[ModelArtsError]) -> None:
+    assert rule_for(status, code).error is expected
+
+
+def test_both_gateway_prefixes_mean_the_same() -> None:
+    assert is_token_error(401, "APIG.0301")
+    assert is_token_error(401, "APIGW.0301")
+    assert is_token_error(401, None)
+    assert not is_token_error(401, "APIGW.0303")
+    assert not is_token_error(400, "APIGW.0301")
+
+
+def test_the_text_is_one_line_with_code_and_request_id() -> None:
+    error = NotFound("Cannot read\n dataset d.", status=400, code="ModelArts.4352", request_id="r1")
+    assert str(error) == "Cannot read dataset d. (ModelArts.4352, HTTP 400, request id r1)"
+
+
+@pytest.mark.parametrize("error_class", ERRORS.values())
+def test_errors_survive_pickling(error_class: type[ModelArtsError]) -> None:
+    error = error_class("m", status=429, code="c", request_id="r", method="GET", path="/p", retry_after=2.5, sent=False)
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is error_class
+    assert (copy.message, copy.details()) == (error.message, error.details())
+
+
+def test_what_certainly_was_not_executed() -> None:
+    assert ServiceUnavailable("no connection", sent=False).certainly_not_executed
+    assert Throttled("slow down", status=429).certainly_not_executed
+    assert NotFound("unknown", status=400).certainly_not_executed
+    assert TaskAlreadyRunning("running", status=501).certainly_not_executed
+    assert not ServiceUnavailable("reset").certainly_not_executed
+    assert not ServiceUnavailable("down", status=503).certainly_not_executed
+    assert not UnexpectedResponse("cut off", status=200).certainly_not_executed
+
+
+def test_rows_name_codes_of_the_contract_or_of_iam(listed: list[tuple[int, str, str]]) -> None:
+    known = {code for _, code, _ in listed}
+    strange = {code for _, code in CODES if code not in known and not code.startswith("IAM.")}
+    # 0116 is listed with a status that cannot be final, 4964 as a progress text (quirk 27)
+    assert strange == {"ModelArts.0116", "ModelArts.4964"}

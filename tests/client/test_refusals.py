@@ -1,0 +1,164 @@
+"""What is certainly wrong is refused before anything is sent: B12, B13, B22."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from airflow_provider_modelarts.client import (
+    AccessKeyCredentials,
+    ModelArtsClient,
+    PasswordCredentials,
+    Sample,
+    TokenCredentials,
+)
+from airflow_provider_modelarts.client.checking import Endpoint, checked_conditions, checked_scores
+from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.emulator import Emulator
+
+LABELS = [{"name": "cat"}]
+
+CALLS: dict[str, Callable[[ModelArtsClient], Any]] = {
+    "empty dataset id": lambda c: c.datasets.get(""),
+    "dataset id of another type": lambda c: c.datasets.get(None),  # type: ignore[arg-type]
+    "parent folder as id": lambda c: c.tasks.get("..", "t"),
+    "empty task id": lambda c: c.tasks.get("d", " "),
+    "task type": lambda c: c.tasks.start("d", "auto_deploy"),
+    "algorithm": lambda c: c.tasks.start("d", config={"algorithm_type": "supervisory"}),
+    "config that is text": lambda c: c.tasks.start("d", config="fast"),  # type: ignore[arg-type]
+    "flag that is text": lambda c: c.tasks.start("d", collect_key_sample="yes"),  # type: ignore[arg-type]
+    "pre-label without model": lambda c: c.tasks.start("d", "pre-label"),
+    "NaN in config": lambda c: c.tasks.start("d", config={"stop_time": float("nan")}),
+    "task type of a list": lambda c: list(c.tasks.list("d", task_type="deploy")),
+    "poll interval": lambda c: c.tasks.wait("d", "t", timeout=10, poll_interval=0),
+    "timeout": lambda c: c.tasks.wait("d", "t", timeout=-1),
+    "timeout not finite": lambda c: c.tasks.wait("d", "t", timeout=float("nan")),
+    "limit 0": lambda c: c.proposals.page("d", 0, limit=0),
+    "limit 101": lambda c: c.proposals.page("d", 0, limit=101),
+    "page below 0": lambda c: c.proposals.page("d", -1),
+    "score above 1": lambda c: list(c.proposals.list("d", low_score=1.5)),
+    "score that is no number": lambda c: list(c.proposals.list("d", high_score="high")),
+    "score NaN": lambda c: list(c.proposals.list("d", high_score=float("nan"))),
+    "scores crossed": lambda c: list(c.proposals.list("d", low_score=0.9, high_score=0.5)),
+    "order": lambda c: list(c.proposals.list("d", order="newest")),
+    "conditions": lambda c: list(c.proposals.list("d", search_conditions="[1]")),
+    "no labels": lambda c: c.samples.update("d", [{"sample_id": "s", "labels": []}]),
+    "labels missing": lambda c: c.samples.update("d", [{"sample_id": "s"}]),
+    "labels null": lambda c: c.samples.update("d", [{"sample_id": "s", "labels": None}]),
+    "labels of a model missing": lambda c: c.samples.update("d", [Sample({"sample_id": "s", "labels": []})]),
+    "label that is text": lambda c: c.samples.update("d", [{"sample_id": "s", "labels": ["cat"]}]),
+    "label without anything": lambda c: c.samples.update("d", [{"sample_id": "s", "labels": [{}]}]),
+    "sample without id": lambda c: c.samples.update("d", [{"labels": LABELS}]),
+    "sample twice": lambda c: c.samples.update("d", [{"sample_id": "s", "labels": LABELS}] * 2),
+    "unknown field": lambda c: c.samples.update("d", [{"sample_id": "s", "labels": LABELS, "preview": "x"}]),
+    "one sample instead of a list": lambda c: c.samples.update("d", {"sample_id": "s", "labels": LABELS}),  # type: ignore[arg-type]
+    "samples that are text": lambda c: c.samples.update("d", ["s"]),  # type: ignore[list-item]
+    "NaN in a label": lambda c: c.samples.update(
+        "d", [{"sample_id": "s", "labels": [{"name": "cat", "score": float("nan")}]}]
+    ),
+    "too large": lambda c: c.samples.update("d", [{"sample_id": "s", "labels": [{"name": "x" * 13_000_000}]}]),
+    "clear twice": lambda c: c.samples.clear_labels("d", ["s", "s"]),
+    "clear text": lambda c: c.samples.clear_labels("d", "s"),
+    "team task id": lambda c: c.team_samples.update("d", "", [{"sample_id": "s", "labels": LABELS}]),
+    "team labels": lambda c: c.team_samples.update("d", "w", [{"sample_id": "s", "labels": []}]),
+    "email": lambda c: c.team_samples.update("d", "w", [{"sample_id": "s", "labels": LABELS}], email="bob"),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_nothing_is_sent(name: str, client: ModelArtsClient, emulator: Emulator) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        CALLS[name](client)
+    assert caught.value.status is None
+    assert caught.value.permanent
+    assert "\n" not in str(caught.value)
+    assert [record for record in emulator.journal if record.path.startswith("/v2")] == []
+
+
+def test_no_samples_are_no_request(client: ModelArtsClient, emulator: Emulator) -> None:
+    assert client.samples.update("d", []) == ()
+    assert client.samples.clear_labels("d", []) == ()
+    assert len(emulator.journal) == 0
+
+
+def test_two_members_may_have_the_same_sample(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
+    sample_id = next(iter(client.proposals.list(dataset_id))).sample_id
+    copies = [{"sample_id": sample_id, "labels": LABELS, "worker_id": worker} for worker in ("w1", "w2")]
+    client.team_samples.update(dataset_id, "7eAtpiNSaI1mCHJK3SJ", copies[:1]) if False else None
+    with pytest.raises(InvalidRequest, match="twice"):
+        client.samples.update(dataset_id, [copies[0], copies[0]])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "  ", "ftp://host", "http://example.com", "https://user:pw@host", "https://", "https://host:nine", "https://a b",
+     "https://host?x=1", "http://127.0.0.1.example.com", "host/#frag"],
+)  # fmt: skip
+def test_endpoints_that_are_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        Endpoint(text)
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("modelarts.cn-north-4.myhuaweicloud.com", "https://modelarts.cn-north-4.myhuaweicloud.com"),
+        ("https://host:443/", "https://host"),
+        ("https://host:8443/prefix/", "https://host:8443/prefix"),
+        ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://localhost", "http://localhost"),
+        ("http://[::1]:80", "http://[::1]"),
+    ],
+)
+def test_endpoints_that_are_taken(text: str, url: str) -> None:
+    assert Endpoint(text).url == url
+
+
+def test_plain_http_elsewhere_needs_leave() -> None:
+    credentials = TokenCredentials("MIItoken", "p")
+    with pytest.raises(InvalidRequest, match="allow_http"):
+        ModelArtsClient("http://modelarts.example.com", credentials)
+    assert ModelArtsClient("http://modelarts.example.com", credentials, allow_http=True).endpoint
+    password = PasswordCredentials("http://iam.example.com", "u", "p", "d", project_name="r")
+    with pytest.raises(InvalidRequest, match="iam_endpoint"):
+        ModelArtsClient("https://modelarts.example.com", password)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: TokenCredentials("", "p"),
+        lambda: TokenCredentials("two\nlines", "p"),
+        lambda: TokenCredentials("t", ""),
+        lambda: AccessKeyCredentials("", "s", "p"),
+        lambda: AccessKeyCredentials("a", " ", "p"),
+        lambda: PasswordCredentials("https://iam", "", "p", "d"),
+        lambda: PasswordCredentials("https://iam", "u", "p", ""),
+        lambda: ModelArtsClient("https://h", PasswordCredentials("https://iam", "u", "p", "d")),
+        lambda: ModelArtsClient("https://h", "token"),
+        lambda: ModelArtsClient("https://h", TokenCredentials("t", "p"), timeout=0),
+        lambda: ModelArtsClient("https://h", TokenCredentials("t", "p"), timeout=(1, 2, 3)),
+        lambda: ModelArtsClient("https://h", TokenCredentials("t", "p"), verify="/no/such/file.pem"),
+        lambda: ModelArtsClient("https://h", TokenCredentials("t", "p"), project_id=""),
+    ],
+)
+def test_half_filled_credentials_and_settings(make: Callable[[], object]) -> None:
+    with pytest.raises(InvalidRequest):
+        make()
+
+
+def test_scores_are_written_as_plain_decimals() -> None:
+    assert checked_scores(0.9, 1) == ("0.9", "1")
+    assert checked_scores("0.25", None) == ("0.25", None)
+    assert checked_scores(1e-7, 1.0) == ("0.0000001", "1.0")
+    assert checked_scores(-0.0, 0) == ("0.0", "0")
+
+
+def test_conditions_become_a_json_list() -> None:
+    assert checked_conditions({"hard": "1"}) == '[{"hard":"1"}]'
+    assert checked_conditions('{"hard": "1"}') == '[{"hard":"1"}]'
+    assert checked_conditions([{"hard": "1"}, {"score": "0.5"}]) == '[{"hard":"1"},{"score":"0.5"}]'
+    assert checked_conditions(None) is None

@@ -1,0 +1,195 @@
+"""The pure wait: schedule, outcomes, and what survives a trip through an event."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_modelarts.client.errors import (
+    ERRORS,
+    LabelTaskFailed,
+    LabelTaskStopped,
+    LabelTaskTimeout,
+    ModelArtsError,
+    NotFound,
+    ServiceUnavailable,
+    Throttled,
+)
+from airflow_provider_modelarts.client.resources.tasks import LabelTask
+from airflow_provider_modelarts.client.waiting import Outcome, Wait
+
+START = 1_000_000.0
+
+
+def task(status: int | None, **fields: Any) -> LabelTask:
+    return LabelTask.model_validate({"status": status, **fields})
+
+
+def wait(seconds: float = 86_400, **settings: Any) -> Wait:
+    return Wait("d1", "t1", deadline=START + seconds, **settings)
+
+
+def looks_of(waiting: Wait, job_seconds: float) -> list[float]:
+    """The moments, from the start of the wait, at which it looks at a job that takes so long."""
+    now, looks = START, []
+    step: Outcome | float = waiting.first_look(now)
+    while not isinstance(step, Outcome):
+        now += step
+        looks.append(now - START)
+        step = waiting.looked(task(3 if now - START >= job_seconds else 1), now)
+    return looks
+
+
+def test_it_looks_after_5_10_20_seconds_then_every_interval() -> None:
+    looks = looks_of(wait(poll_interval=30), 600)
+    assert [round(look) for look in looks[:3]] == pytest.approx([5, 10, 20], abs=2)
+    gaps = [late - early for early, late in itertools.pairwise(looks[2:])]
+    assert all(30 <= gap <= 33 for gap in gaps)
+
+
+def test_a_short_job_is_noticed_soon_and_a_long_one_is_cheap() -> None:
+    assert looks_of(wait(), 20)[-1] <= 30
+    assert len(looks_of(wait(), 3600)) <= 130
+
+
+def test_an_impatient_caller_is_served_from_the_start() -> None:
+    assert looks_of(wait(poll_interval=1), 3)[-1] <= 4.4
+
+
+def test_waits_for_different_tasks_do_not_march_in_step() -> None:
+    firsts = {Wait("d", f"t{number}", deadline=START + 100).first_look(START) for number in range(20)}
+    assert len(firsts) == 20
+
+
+def test_the_same_wait_keeps_the_same_schedule() -> None:
+    assert looks_of(wait(), 300) == looks_of(wait(), 300)
+
+
+@given(
+    st.lists(st.sampled_from([-1, 0, 1, 4, 9, None, "down", "throttled"]), max_size=30),
+    st.floats(min_value=0.5, max_value=500),
+    st.floats(min_value=0.1, max_value=90),
+)
+def test_a_wait_never_sleeps_past_its_deadline_and_ends_there(
+    stories: list[int | str | None], seconds: float, interval: float
+) -> None:
+    waiting = wait(seconds, poll_interval=interval)
+    now = START
+    step: Outcome | float = waiting.first_look(now)
+    for story in stories + [1] * 10_000:
+        assert isinstance(step, float)
+        assert 0 <= step <= START + seconds - now
+        now += step
+        if story == "down":
+            step = waiting.failed(ServiceUnavailable("down", status=503), now)
+        elif story == "throttled":
+            step = waiting.failed(Throttled("slow", status=429, retry_after=1000), now)
+        else:
+            step = waiting.looked(task(story), now)  # type: ignore[arg-type]
+        if isinstance(step, Outcome):
+            break
+    assert isinstance(step, Outcome)
+    assert step.status == "timeout"
+    assert now == pytest.approx(START + seconds)
+
+
+def test_a_job_that_ends_at_the_deadline_is_seen_there() -> None:
+    assert wait(10).looked(task(3), START + 10).status == "success"  # type: ignore[union-attr]
+
+
+def test_retry_after_is_honoured() -> None:
+    assert wait().failed(Throttled("slow", status=429, retry_after=77), START) == 77
+
+
+def test_a_permanent_error_ends_the_wait_at_once() -> None:
+    error = NotFound("Cannot read labeling task t1 of dataset d1: gone.", status=400, code="ModelArts.4612")
+    outcome = wait().failed(error, START)
+    assert isinstance(outcome, Outcome)
+    assert outcome.status == "error"
+    assert str(outcome.exception()) == str(error)
+    assert type(outcome.exception()) is NotFound
+
+
+def test_an_unknown_state_keeps_waiting_and_is_told_once() -> None:
+    waiting = wait()
+    lines = [waiting.progress(task(17)) for _ in range(3)]
+    assert isinstance(waiting.looked(task(17), START), float)
+    assert [line is None for line in lines] == [False, True, True]
+    assert "unknown state 17" in (lines[0] or "")
+
+
+def test_progress_is_told_only_when_something_changes() -> None:
+    waiting = wait()
+    early = {"events": [{"name": "labeling", "status": "running", "events": [{"name": "fit", "status": "running"}]}]}
+    story = [task(1, progress=30), task(1, progress=30.0), task(1, progress=30, result=early), task(3, progress=100.0)]
+    lines = [waiting.progress(seen) for seen in story]
+    assert lines == [
+        "Labeling task t1 of dataset d1: running, 30 %",
+        None,
+        "Labeling task t1 of dataset d1: running, 30 %, step labeling/fit",
+        "Labeling task t1 of dataset d1: succeeded, 100 %",
+    ]
+
+
+FAILED = task(
+    2,
+    error_code="ModelArts.4917",
+    error_msg="Auto-label job failed.",
+    error_detail="image 7 has four channels",
+    result={"events": [{"name": "labeling", "status": "failed", "error_code": "E1", "error_message": "bad image"}]},
+)
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected", "words"),
+    [
+        (FAILED, LabelTaskFailed, ["ModelArts.4917", "four channels", "labeling (E1 bad image)", "t1", "d1"]),
+        (task(2), LabelTaskFailed, ["no reason"]),
+        (task(5), LabelTaskStopped, ["t1", "d1", "stopped"]),
+        (task(1, progress=30), LabelTaskTimeout, ["running, 30 %", "deadline"]),
+    ],
+)
+def test_outcomes_raise_the_same_after_a_trip_through_an_event(
+    seen: LabelTask, expected: type[ModelArtsError], words: list[str]
+) -> None:
+    outcome = wait(0).looked(seen, START)
+    assert isinstance(outcome, Outcome)
+    event = json.loads(json.dumps(outcome.to_event(), allow_nan=False))
+    assert set(event) == {"status", "label_task_id", "message", "summary"}
+    back = Outcome.from_event(event)
+    assert back == outcome
+    error, again = outcome.exception(), back.exception()
+    assert type(error) is type(again) is expected
+    assert str(error) == str(again)
+    assert all(word in str(error) for word in words)
+    assert "\n" not in str(error)
+
+
+def test_success_raises_nothing_and_says_how_it_went() -> None:
+    outcome = wait().looked(task(3, progress=100.0, elapsed_time=397, unconfirmed_sample_count=198), START)
+    assert isinstance(outcome, Outcome)
+    assert outcome.exception() is None
+    assert outcome.summary["unconfirmed_sample_count"] == 198
+    assert outcome.summary["state"] == 3
+
+
+def test_a_timeout_tells_the_last_error() -> None:
+    outcome = wait(0).failed(ServiceUnavailable("Cannot read: down.", status=503), START)
+    assert isinstance(outcome, Outcome)
+    assert isinstance(outcome.exception(), LabelTaskTimeout)
+    assert "down" in outcome.message
+
+
+@pytest.mark.parametrize("name", [name for name, error in ERRORS.items() if error.permanent])
+def test_every_permanent_error_comes_back_as_itself(name: str) -> None:
+    error = ERRORS[name]("what", status=403, code="c", request_id="r", method="GET", path="/p")
+    outcome = wait().failed(error, START)
+    assert isinstance(outcome, Outcome)
+    back = Outcome.from_event(json.loads(json.dumps(outcome.to_event()))).exception()
+    assert type(back) is ERRORS[name]
+    assert str(back) == str(error)
