@@ -45,4 +45,5 @@ $(READY): pyproject.toml
 	    { echo '$(PYTHON) -m venv does not work here (on Debian: apt install python3-venv)' >&2; exit 1; }
 	@echo 'Setting up $(VENV) (a few minutes the first time) ...'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m demo.metadata
 	@touch $@

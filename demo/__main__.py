@@ -17,7 +17,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="draws which images are labeled (default: %(default)s)")
     parser.add_argument("--ui", action="store_true", help="leave Airflow and the emulator running")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell started this in the background
+        signal.signal(number, _interrupt)
     try:
         if options.ui:
             from demo.ui import serve

@@ -19,6 +19,7 @@ import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
+from demo import metadata
 from demo.environment import EXAMPLE_DAGS, airflow_settings, child_environment
 
 if TYPE_CHECKING:
@@ -106,8 +107,7 @@ class AirflowProcesses:
         """
         self.home.mkdir(parents=True, exist_ok=True)
         try:
-            if not (self.home / "airflow.db").exists():
-                self._migrate()
+            metadata.copy_to(self.home)
             for component in COMPONENTS:
                 self.start_component(component)
             self.wait_until(self._is_healthy, HEALTHY_WITHIN, "Airflow is not healthy")
@@ -231,14 +231,6 @@ class AirflowProcesses:
                 raise AirflowProcessError(
                     f"airflow {component} ended with exit status {process.returncode}: {_last_error(log)} (see {log})"
                 )
-
-    def _migrate(self) -> None:
-        command = [sys.executable, "-m", "airflow", "db", "migrate"]
-        done = subprocess.run(command, env=self.environ, cwd=self.home, capture_output=True, check=False)
-        if done.returncode:
-            log = self.log_file("db-migrate")
-            log.write_bytes(done.stdout + done.stderr)
-            raise AirflowProcessError(f"airflow db migrate failed: {_last_error(log)} (see {log})")
 
     def _is_healthy(self) -> bool:
         try:

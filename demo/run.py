@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from demo import metadata
 from demo.environment import REPOSITORY, airflow_settings, child_environment
 from demo.journal_steps import Step, steps
+from demo.metadata import STATE
 from demo.progress import Progress
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ LABELED = 150
 TASK_SECONDS = 4.0
 """The wait looks after five seconds for the first time; a job that takes longer only makes the demo longer."""
 GIVE_UP_AFTER = 180.0
-STATE = REPOSITORY / ".demo"
 LOG = STATE / "last-run.log"
 
 
@@ -105,6 +106,7 @@ def _run_on(emulator: Emulator, airflow: subprocess.Popen[str], folder: Path, pr
 
 
 def _start_airflow(folder: Path) -> subprocess.Popen[str]:
+    metadata.copy_to(folder)
     settings = {**airflow_settings(folder), "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO"}
     with LOG.open("w") as log:
         return subprocess.Popen(

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from demo.airflow_processes import HOST, AirflowProcesses
-from demo.run import LABELED, STATE
+from demo.metadata import STATE
+from demo.run import LABELED
 from demo.workflow import DAG_ID
 
 if TYPE_CHECKING:

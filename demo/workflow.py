@@ -7,6 +7,7 @@ names.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -20,9 +21,7 @@ DAG_ID = "auto_label_images"
 def main() -> None:
     """Run the example DAG and write what came of it."""
     warnings.simplefilter("ignore")
-    from airflow.utils.db import initdb
-
-    initdb()
+    gc.disable()  # Airflow builds thousands of models that stay: looking for garbage costs a second and finds none
     dag, problem = _load_dag()
     task = json.loads(sys.stdin.readline())
     os.environ["AIRFLOW_CONN_MODELARTS_DEFAULT"] = json.dumps(task["connection"])
