@@ -1,0 +1,209 @@
+"""The sensor beside its stories: what it skips, when it looks, and that it leaves the labeling task alone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    TaskDeferralError,
+)
+
+from airflow_provider_modelarts.client.errors import LabelTaskFailed
+from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.sensors.label_task import ModelArtsLabelTaskSensor
+from tests.support.drive import StandInTaskInstance, drive, moment
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+WAYS: dict[str, dict[str, Any]] = {
+    "poke": {"deferrable": False, "mode": "poke"},
+    "reschedule": {"deferrable": False, "mode": "reschedule"},
+    "deferred": {"deferrable": True},
+}
+every_way = pytest.mark.parametrize("way", WAYS)
+
+
+class Job:
+    """A labeling task that somebody else has started, and sensors that wait for it."""
+
+    def __init__(self, emulator: Emulator, clock: MovedClock) -> None:
+        self.emulator, self.clock = emulator, clock
+        self.dataset_id = emulator.load_digits(labeled=100)
+        self.label_task_id = ""
+
+    def start(self, task_seconds: float = 300) -> Job:
+        self.emulator.task_seconds = task_seconds
+        self.label_task_id = ModelArtsHook().client.tasks.start(self.dataset_id)
+        return self
+
+    def sensor(self, way: str = "poke", **parameters: Any) -> ModelArtsLabelTaskSensor:
+        given = {"dataset_id": self.dataset_id, "label_task_id": self.label_task_id, "timeout": 3600}
+        return ModelArtsLabelTaskSensor(task_id="wait", **{**given, **WAYS[way], **parameters})
+
+
+@pytest.fixture
+def job(emulator: Emulator, moved_clock: MovedClock) -> Job:
+    return Job(emulator, moved_clock)
+
+
+@every_way
+def test_soft_fail_skips_on_failed(job: Job, way: str) -> None:
+    job.emulator.dataset(job.dataset_id).fail_next_task()
+    ending = drive(job.start().sensor(way, soft_fail=True), job.clock)
+    assert type(ending.error) is AirflowSkipException
+    assert "soft_fail" in str(ending.error)
+    assert "failed" in str(ending.error)
+
+
+@every_way
+def test_soft_fail_skips_on_stopped(job: Job, way: str) -> None:
+    job.start()
+    ModelArtsHook().client.tasks.stop(job.dataset_id, job.label_task_id)
+    ending = drive(job.sensor(way, soft_fail=True), job.clock)
+    assert type(ending.error) is AirflowSkipException
+    assert "was stopped" in str(ending.error)
+
+
+@every_way
+def test_soft_fail_skips_on_timeout(job: Job, way: str) -> None:
+    ending = drive(job.start().sensor(way, soft_fail=True, timeout=60), job.clock)
+    assert type(ending.error) is AirflowSkipException
+    assert "not over at the deadline" in str(ending.error)
+
+
+@every_way
+def test_soft_fail_does_not_hide_a_wrong_password(job: Job, way: str) -> None:
+    job.start()
+    job.emulator.set_password("changed-behind-our-back")
+    ending = drive(job.sensor(way, soft_fail=True), job.clock)
+    assert type(ending.error) is AirflowFailException
+
+
+@every_way
+def test_soft_fail_does_not_hide_an_unknown_labeling_task(job: Job, way: str) -> None:
+    job.start()
+    job.clock.advance(1)
+    job.emulator.faults.add("GET", "/tasks/", "status", status=503, times=1)  # so that every way gets to wait
+    job.emulator.dataset(job.dataset_id).forget_task(job.label_task_id)
+    ending = drive(job.sensor(way, soft_fail=True), job.clock)
+    assert type(ending.error) is AirflowFailException
+    assert job.label_task_id in str(ending.error)
+    assert job.emulator.faults.fired["status"] == 1
+
+
+@every_way
+def test_never_fail_skips_on_everything_as_airflow_promises(job: Job, way: str) -> None:
+    job.start()
+    job.emulator.dataset(job.dataset_id).forget_task(job.label_task_id)
+    ending = drive(job.sensor(way, never_fail=True), job.clock)
+    assert type(ending.error) is AirflowSkipException
+
+
+@every_way
+def test_it_never_stops_a_labeling_task(job: Job, way: str) -> None:
+    sensor = job.start().sensor(way, timeout=60)
+    ending = drive(sensor, job.clock)
+    sensor.on_kill()
+    assert type(ending.error) is AirflowSensorTimeout
+    assert job.emulator.journal.count("POST", "/stop") == 0
+    assert job.emulator.dataset(job.dataset_id).tasks[job.label_task_id] in (0, 1)
+
+
+@every_way
+def test_it_looks_at_once_then_after_5_10_and_20_seconds_then_every_interval(job: Job, way: str) -> None:
+    begin = job.clock.now()
+    drive(job.start(task_seconds=140).sensor(way, poke_interval=40), job.clock)
+    looks = [record.time - begin for record in job.emulator.journal.select("GET", "/tasks/")]
+    gaps = [after - before for before, after in pairwise(looks)]
+    assert looks[0] == pytest.approx(0, abs=0.01)
+    assert len(gaps) == len([5, 5, 10, 40, 40, 40])
+    for gap, plain in zip(gaps, [5, 5, 10, 40, 40, 40], strict=True):
+        assert plain - 0.01 <= gap <= plain * 1.1 + 0.01
+
+
+@every_way
+def test_an_earlier_execution_timeout_is_the_deadline(job: Job, way: str) -> None:
+    begin = job.clock.now()
+    ending = drive(job.start().sensor(way, execution_timeout=timedelta(seconds=70)), job.clock)
+    assert type(ending.error) is AirflowSensorTimeout
+    assert job.clock.now() - begin == pytest.approx(70, abs=1)
+
+
+def test_a_finished_labeling_task_is_not_deferred_for(job: Job) -> None:
+    job.start(task_seconds=10)
+    job.clock.advance(60)
+    ending = drive(job.sensor("deferred"), job.clock)
+    assert (ending.deferrals, ending.error) == (0, None)
+    assert ending.result["unconfirmed_sample_count"] == 1697
+
+
+def test_the_deadline_of_a_rescheduled_sensor_counts_from_its_first_look(job: Job) -> None:
+    begin = job.clock.now()
+    ending = drive(job.start().sensor("reschedule", timeout=100), job.clock)
+    assert ending.reschedules > 3
+    assert job.clock.now() - begin == pytest.approx(100, abs=1)
+
+
+@pytest.mark.parametrize(("soft_fail", "expected"), [(False, AirflowSensorTimeout), (True, AirflowSkipException)])
+def test_airflows_own_deferral_timeout_is_a_sensor_timeout(job: Job, soft_fail: bool, expected: type) -> None:
+    sensor = job.start().sensor("deferred", soft_fail=soft_fail)
+    with pytest.raises(expected, match="triggerer"):
+        sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, context={})
+    assert job.emulator.journal.count("POST", "/stop") == 0
+
+
+def test_a_trigger_that_crashed_is_not_skipped_by_soft_fail(job: Job) -> None:
+    sensor = job.start().sensor("deferred", soft_fail=True)
+    with pytest.raises(TaskDeferralError):
+        sensor.resume_execution("__fail__", {"error": "Trigger failure", "traceback": ["boom"]}, context={})
+
+
+def test_poke_looks_once(job: Job) -> None:
+    sensor = job.start(task_seconds=100).sensor()
+    context: Any = {"ti": StandInTaskInstance(start_date=moment(job.clock))}
+    assert not sensor.poke(context).is_done
+    job.clock.advance(200)
+    found = sensor.poke(context)
+    assert found.is_done
+    assert found.xcom_value["state"] == 3
+    assert job.clock.slept == []
+
+
+def test_a_failed_labeling_task_names_code_reason_and_step(job: Job) -> None:
+    job.emulator.dataset(job.dataset_id).fail_next_task("ModelArts.4917", "The job failed.", "RGBA image found.")
+    ending = drive(job.start().sensor(), job.clock)
+    assert type(ending.error) is LabelTaskFailed
+    for words in ("ModelArts.4917", "The job failed", "RGBA image found", job.label_task_id, job.dataset_id):
+        assert words in str(ending.error)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ({"dataset_id": ""}, "dataset_id is empty"),
+        ({"label_task_id": "None"}, "label_task_id is empty"),
+        ({"poke_interval": 0}, "poke_interval must be a duration longer than 0"),
+    ],
+)
+def test_wrong_constants_are_found_when_the_dag_is_parsed(parameters: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ParameterError, match=complaint):
+        ModelArtsLabelTaskSensor(task_id="wait", **{"dataset_id": "d", "label_task_id": "t", **parameters})
+
+
+def test_an_id_that_renders_to_nothing_is_said_before_anything_is_sent(job: Job) -> None:
+    sensor = job.start().sensor()
+    sent = len(job.emulator.journal)
+    sensor.label_task_id = "None"
+    ending = drive(sensor, job.clock)
+    assert type(ending.error) is AirflowFailException
+    assert "label_task_id is empty ('None')" in str(ending.error)
+    assert len(job.emulator.journal) == sent
