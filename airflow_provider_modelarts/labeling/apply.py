@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.client.checking import checked_scores
+from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.labeling.books import Books, Category
+from airflow_provider_modelarts.labeling.intent import CHANGED, Intent
 from airflow_provider_modelarts.labeling.labels import same_proposal
-from airflow_provider_modelarts.labeling.plan import CHANGED, Plan
 from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, confirm_all, parse_policy
 from airflow_provider_modelarts.labeling.result import ConfirmationResult, Progress, with_result
 from airflow_provider_modelarts.labeling.service import Service
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from airflow_provider_modelarts.client import ModelArtsClient, Page, Sample
+    from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.labeling.batches import Outcome
     from airflow_provider_modelarts.labeling.policy import Decision
     from airflow_provider_modelarts.labeling.service import Candidate
@@ -47,6 +49,7 @@ def confirm(
     preview: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    clock: Clock = system_clock,
 ) -> ConfirmationResult:
     """Make the labels final that the machine proposed and the policy accepts.
 
@@ -63,6 +66,7 @@ def confirm(
     :param preview: decide about everything, write nothing; ``confirmed`` is what would be confirmed
     :param on_progress: called every few seconds and at the end
     :param should_stop: asked before every write and while waiting; once true no further write goes out
+    :param clock: the client's
     :return: the counts. Samples that failed do not raise: see :func:`airflow_provider_modelarts.labeling.result.check`
     :raises InvalidPolicy: for a policy that cannot be understood, before anything is sent
     :raises InvalidRequest: for another parameter that is wrong, before anything is sent
@@ -70,7 +74,7 @@ def confirm(
     :raises ModelArtsError: for what ends the run early. What had been done by then is attached (``result_of``)
     """
     checked = parse_policy(policy)
-    service = Service(client, dataset_id, _filters(label_name, low_score, high_score))
+    service = Service(client, dataset_id, clock, _filters(label_name, low_score, high_score))
     run = _Run(service, checked, _whole_number("batch_size", batch_size), on_progress, should_stop or _never)
     try:
         return run.preview() if preview else run.apply()
@@ -145,7 +149,7 @@ class _Run:
 
     def _hold_guards(self, policy: ConfirmPolicy) -> None:
         """Decide about everything first: a guard judges the whole. From then on only what was judged is written."""
-        plan = Plan()
+        plan = Intent()
         self._walk_until_accounted(lambda page: self._plan_page(page, plan))
         if self._stopped or self._unaccounted:
             return
@@ -184,7 +188,7 @@ class _Run:
         total = 0 if self._stopped else count(self._service.page(0, 1))
         return PassEnd(total, self._books.remaining, self._books.news, disturbed=disturbed or expected != total)
 
-    def _plan_page(self, page: Page[Sample], plan: Plan | None = None) -> int:
+    def _plan_page(self, page: Page[Sample], plan: Intent | None = None) -> int:
         for candidate in self._untrimmed.candidates(page, list(self._undecided(page, Category.PLANNED))):
             if self._is_to_confirm(candidate.sample):
                 self._books.settle(candidate.sample, Category.PLANNED)

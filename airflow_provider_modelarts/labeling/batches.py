@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
-from airflow_provider_modelarts.labeling.labels import write_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -83,7 +82,7 @@ def split(
     batch: list[Candidate] = []
     size = 0
     for candidate in candidates:
-        length = len(json.dumps(write_form(candidate.sample)))
+        length = len(json.dumps(candidate.sample.element()))
         if batch and (len(batch) >= batch_size or size + length > batch_bytes):
             yield batch
             batch, size = [], 0
@@ -113,6 +112,21 @@ def isolated(batch: Batch, proposed: Sequence[Candidate], replies: Replies) -> S
     parts = [batch.of(part) for part in (others, suspects) if part]
     whole = len(batch.candidates)
     return failed, [piece for part in parts for piece in (part.halves() if len(part.candidates) == whole else [part])]
+
+
+def says_nothing(replies: Replies) -> bool:
+    """Whether an answer was lost, or leaves open what became of every sample and why."""
+    telling = SAMPLE_FAULTS | BUSY_CODES
+    return all(reply.ok is None and number_of(reply.error_code) not in telling for reply in replies.values())
+
+
+def regrouped(batch: Batch, proposed: Sequence[Candidate]) -> list[Batch]:
+    """Return what goes out again after an answer that says nothing: the same batch once, then its halves.
+
+    If one of the samples is to blame, only smaller company shows which.
+    """
+    again = batch.of(proposed)
+    return again.halves() if batch.losses > 1 and len(proposed) > 1 else [again]
 
 
 def _is_suspect(candidate: Candidate, replies: Replies) -> bool:

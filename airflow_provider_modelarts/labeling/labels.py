@@ -1,4 +1,4 @@
-"""When labels are the same, and the form in which they are written. Pure."""
+"""When labels are the same. Pure."""
 
 from __future__ import annotations
 
@@ -10,10 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample
 
-SIZE = "@modelarts:size"
-DETECTION = 1  # label type of object detection, contract 6.1
-BOX_KEYS = ("@modelarts:shape", "@modelarts:feature")
-
 Labels = Iterable[Mapping[str, Any]]
 
 
@@ -21,21 +17,6 @@ def raw_labels(sample: Sample) -> list[dict[str, Any]]:
     """Return a sample's labels exactly as they arrived."""
     labels: list[dict[str, Any]] = sample.raw.get("labels") or []
     return labels
-
-
-def write_form(sample: Sample) -> dict[str, Any]:
-    """Return what confirming a proposal sends: its labels as they came (B10), for detection with the image's size.
-
-    The size goes alone: what the service does with other metadata is not documented (contract 4.1), and without it
-    a box is refused (``ModelArts.4423``).
-
-    :param sample: the proposal, its labels untrimmed
-    """
-    form: dict[str, Any] = {"sample_id": sample.sample_id, "labels": raw_labels(sample)}
-    size = (sample.raw.get("metadata") or {}).get(SIZE)
-    if size is not None and any(_is_box(label) for label in raw_labels(sample)):
-        form["metadata"] = {SIZE: size}
-    return form
 
 
 def same_proposal(one: Sample, other: Sample) -> bool:
@@ -64,10 +45,6 @@ def carries(final: Sample, written: Sample) -> bool:
     kept, sent = raw_labels(final), raw_labels(written)
     typed = all(label.get("type") is not None for label in sent)
     return bool(sent) and _kept(kept, typed=typed) == _kept(sent, typed=typed)
-
-
-def _is_box(label: Mapping[str, Any]) -> bool:
-    return label.get("type") == DETECTION or any(key in (label.get("property") or {}) for key in BOX_KEYS)
 
 
 def _without_id(labels: Labels) -> list[dict[str, Any]]:

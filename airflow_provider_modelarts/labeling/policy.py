@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
@@ -146,7 +146,7 @@ class ConfirmPolicy(BaseModel):
 
     def threshold(self, label: SampleLabel) -> float | None:
         """Return the score that a label needs, or None if no threshold applies to it."""
-        return self.min_score_by_label.get(label.name or "", self.min_score)
+        return self.min_score_by_label.get(label.name, self.min_score)
 
     def decide(self, sample: Sample) -> Decision:
         """Return what to do with a proposal; the first applying rule of :data:`RULES` decides.
@@ -197,9 +197,9 @@ def has_labels(sample: Sample) -> bool:
     return bool(sample.labels) and all(label.name for label in sample.labels)
 
 
-def label_names(sample: Sample) -> Iterable[str]:
+def label_names(sample: Sample) -> list[str]:
     """Return the different label names of a sample, in order: a box per rose still is one sample with roses."""
-    return dict.fromkeys(label.name or "" for label in sample.labels)
+    return list(dict.fromkeys(label.name for label in sample.labels))
 
 
 def label_score(sample: Sample, label: SampleLabel) -> float | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.errors import ModelArtsError, NotFound
-from airflow_provider_modelarts.labeling.labels import write_form
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,22 +29,25 @@ class Service:
 
     :param client: speaks to the service
     :param dataset_id: whose proposals
+    :param clock: tells the age of what was read; the client's
     :param filters: ``label_name``, ``low_score``, ``high_score`` of the list, each only if it is to be sent
     """
 
-    def __init__(self, client: ModelArtsClient, dataset_id: str, filters: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, client: ModelArtsClient, dataset_id: str, clock: Clock, filters: dict[str, Any] | None = None
+    ) -> None:
         self._client = client
         self.dataset_id = dataset_id
+        self.clock = clock
         self.filters = filters or {}
         self.requests = 0
 
-    @property
-    def clock(self) -> Clock:
-        """The client's clock."""
-        return self._client.clock
-
     def page(self, offset: int, limit: int) -> Page[Sample]:
-        """Return a piece of the list of proposals, oldest first, at whatever ``offset`` means to the service."""
+        """Return a piece of the list of proposals, oldest first.
+
+        :param offset: goes out as it is, whatever the service counts by it: the client takes it for a page's number
+        :param limit: proposals at most
+        """
         self.requests += 1
         return self._client.proposals.page(self.dataset_id, offset, limit=limit, order="asc", **self.filters)
 
@@ -70,9 +72,9 @@ class Service:
             return None
 
     def write(self, samples: Sequence[Sample]) -> Sequence[SampleOutcome]:
-        """Make the proposed labels of some samples final, in one request."""
+        """Make the proposed labels of some samples final, in one request that is sent once: retries would age it."""
         self.requests += 1
-        return self._client.samples.update(self.dataset_id, [write_form(sample) for sample in samples])
+        return self._client.samples.update(self.dataset_id, samples, retry=False)
 
     def is_busy(self) -> bool:
         """Whether the dataset is being published, imported or the like; false if it does not say."""

@@ -60,7 +60,7 @@ def _outsiders(service: Service) -> dict[str, Callable[[SampleLabel], bool]]:
     low, high = filters.get("low_score"), filters.get("high_score")
 
     def has_other_name(label: SampleLabel) -> bool:
-        return label.name != filters["label_name"]
+        return bool(label.name != filters["label_name"])
 
     def has_outer_score(label: SampleLabel) -> bool:
         score = label.score

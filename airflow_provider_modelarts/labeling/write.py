@@ -17,7 +17,8 @@ from airflow_provider_modelarts.labeling.batches import (
     is_fault_of_samples,
     isolated,
     number_of,
-    refused_locally,
+    regrouped,
+    says_nothing,
     split,
 )
 from airflow_provider_modelarts.labeling.settle import Finding, Standing, find_out
@@ -106,27 +107,25 @@ class Writer:
 
     def _send(self, batch: Batch) -> Step:
         samples = [candidate.sample for candidate in batch.candidates]
-        ids = {sample.sample_id for sample in samples}
         try:
             replies = self._service.write(samples)
         except ModelArtsError as error:
-            if error.certainly_not_executed or refused_locally(error):
-                return self._refused(batch, error)
-            self._sent |= ids
-            self.uncertain |= ids
-            return self._lost(batch, error)
-        self._sent |= ids
-        if all(reply.ok for reply in replies) and len(replies) == len(samples):
+            return self._refused(batch, error)
+        ids = [sample.sample_id for sample in samples]
+        self._sent.update(ids)
+        if len(replies) == len(samples) and all(reply.ok for reply in replies):
             self._lost_in_a_row, self._held_up_since = 0, None
             return [Outcome(sample, "written") for sample in samples], []
-        self.uncertain |= ids
-        return self._doubtful(batch, {reply.sample_id: reply for reply in replies})
+        self.uncertain.update(ids)
+        by_id = {reply.sample_id: reply for reply in replies}
+        return self._lost(batch, by_id) if says_nothing(by_id) else self._doubtful(batch, by_id)
 
     def _refused(self, batch: Batch, error: ModelArtsError) -> Step:
         """Deal with a request that was not carried out at all."""
         if isinstance(error, (DatasetBusy, Throttled, ServiceUnavailable)):
             self._hold_up(error)
             return [], [batch]
+        self._held_up_since = None
         if not is_fault_of_samples(error):
             raise error
         if len(batch.candidates) > 1:
@@ -134,21 +133,32 @@ class Writer:
         sample = batch.candidates[0].sample
         return [Outcome(sample, "failed", error.code or "invalid", error.message)], []
 
-    def _lost(self, batch: Batch, error: ModelArtsError) -> Step:
-        """Deal with an answer that was lost: read; only what is still proposed as decided goes out again (B9)."""
-        batch = replace(batch, losses=batch.losses + 1, lost_since=batch.lost_since or self._clock.now())
-        patience = (batch.lost_since or 0) + UNKNOWN_PATIENCE
+    def _lost(self, batch: Batch, replies: Replies) -> Step:
+        """Deal with an answer that was lost or says nothing: only what is still proposed as decided goes out again."""
+        self._held_up_since = None
+        now = self._clock.now()
+        batch = replace(
+            batch, losses=batch.losses + 1, lost_since=now if batch.lost_since is None else batch.lost_since
+        )
+        patience = (batch.lost_since or now) + UNKNOWN_PATIENCE
         if batch.losses > 1:
             self._pause(PAUSES[min(batch.losses - 2, len(PAUSES) - 1)])
         outcomes, proposed = self._read_all(batch, patience)
-        if proposed and self._clock.now() >= patience:
-            outcomes += [_unknown(candidate.sample, error) for candidate in proposed]
+        reason = next(iter(replies.values())).error_msg or ""
+        if self._clock.now() >= patience:
+            outcomes += [_unknown(candidate.sample, reason) for candidate in proposed]
             proposed = []
-        hopeless = all(outcome.fate == "failed" for outcome in outcomes) and not proposed
+        self._check_hope(hopeless=not proposed and all(outcome.fate == "failed" for outcome in outcomes), reason=reason)
+        return outcomes, regrouped(batch, proposed)
+
+    def _check_hope(self, *, hopeless: bool, reason: str) -> None:
+        """End the run if nothing could be learnt about several batches in a row: the next one would fare no better."""
         self._lost_in_a_row = self._lost_in_a_row + 1 if hopeless else 0
         if self._lost_in_a_row >= LOST_IN_A_ROW:
-            raise error
-        return outcomes, [batch.of(proposed)]
+            raise ServiceUnavailable(
+                f"Gave up writing labels of dataset {self._service.dataset_id}: no usable answer to the writes of "
+                f"{LOST_IN_A_ROW} batches, each tried for {UNKNOWN_PATIENCE:.0f} s. The last one: {reason}"
+            )
 
     def _doubtful(self, batch: Batch, replies: Replies) -> Step:
         """Deal with an answer that is not "all written": read all of the batch, positions only name suspects (B15)."""
@@ -166,10 +176,13 @@ class Writer:
         """Read how each sample of a batch stands; return what is settled, and what is still proposed as decided."""
         outcomes: list[Outcome] = []
         proposed: list[Candidate] = []
+        unreadable: ModelArtsError | None = None
         for candidate in batch.candidates:
-            finding = self._find_out(candidate.sample, patience)
+            # Once the patience is over, reads that cannot succeed would each wait for the transport's own retries.
+            finding = unreadable or self._find_out(candidate.sample, patience)
             if isinstance(finding, ModelArtsError):
-                outcomes.append(_unknown(candidate.sample, finding))
+                unreadable = finding
+                outcomes.append(_unknown(candidate.sample, finding.message))
             elif finding.standing is Standing.PROPOSED and finding.now:
                 proposed.append(finding.now)
             else:
@@ -219,5 +232,5 @@ class Writer:
             self._clock.sleep(min(left, 1.0))
 
 
-def _unknown(sample: Sample, error: ModelArtsError) -> Outcome:
-    return Outcome(sample, "failed", "unknown", f"{error.message} It may have been written or not.")
+def _unknown(sample: Sample, reason: str) -> Outcome:
+    return Outcome(sample, "failed", "unknown", f"{reason} It may have been written or not.".strip())

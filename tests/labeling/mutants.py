@@ -1,0 +1,127 @@
+"""Wrong versions of confirming that the tests must catch; each is a small change that looks harmless."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_modelarts.labeling import apply, walk, write
+from airflow_provider_modelarts.labeling.batches import Outcome
+from airflow_provider_modelarts.labeling.intent import PLANNED, Intent
+from airflow_provider_modelarts.labeling.service import Candidate, Service
+from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
+from airflow_provider_modelarts.labeling.write import Writer
+from tests.labeling.simulation import in_calm, in_storms, with_a_trimming_filter, with_newcomers_after_the_guard
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pytest
+
+
+def ascending_walk(patch: pytest.MonkeyPatch) -> None:
+    """Pages are written from the first to the last, so that each write moves the next page under the reader."""
+
+    def ascend(total: int, read: Callable[[int], Any]) -> Iterator[Any]:
+        for number in range(walk.last_page(total) + 1):
+            yield read(number)
+
+    patch.setattr(walk, "descend", ascend)
+
+
+def offset_counts_pages(patch: pytest.MonkeyPatch) -> None:
+    """What ``offset`` counts is assumed, not found out."""
+    patch.setattr(walk, "find_step", lambda *_: 1)
+
+
+def one_walk_is_enough(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(apply, "verdict", lambda *_, **__: 0)
+
+
+def positions_trusted(patch: pytest.MonkeyPatch) -> None:
+    """After ``success: false`` the results are believed to stand in the order of the request."""
+
+    def doubtful(writer: Writer, batch: Any, replies: dict[str, Any]) -> Any:
+        return [
+            Outcome(one.sample, "written")
+            if replies[one.sample.sample_id].ok
+            else Outcome(one.sample, "failed", replies[one.sample.sample_id].error_code or "unknown")
+            for one in batch.candidates
+        ], []
+
+    patch.setattr(Writer, "_doubtful", doubtful)
+
+
+def put_resent_blindly(patch: pytest.MonkeyPatch) -> None:
+    """A write whose answer was lost is sent again without a look at its samples."""
+
+    def lost(writer: Writer, batch: Any, replies: dict[str, Any]) -> Any:
+        return [], [batch]
+
+    patch.setattr(Writer, "_lost", lost)
+
+
+def labels_dropped(patch: pytest.MonkeyPatch) -> None:
+    """Only the first label of a sample goes back: the others are erased."""
+    send = Service.write
+
+    def write_first(service: Service, samples: Any) -> Any:
+        elements = [sample.element() for sample in samples]
+        return send(service, [{**element, "labels": element["labels"][:1]} for element in elements])
+
+    patch.setattr(Service, "write", write_first)
+
+
+def label_keys_dropped(patch: pytest.MonkeyPatch) -> None:
+    """Labels go back by name alone, without what else came with them."""
+    send = Service.write
+
+    def write_names(service: Service, samples: Any) -> Any:
+        return send(
+            service,
+            [
+                {"sample_id": sample.sample_id, "labels": [{"name": label.name} for label in sample.labels]}
+                for sample in samples
+            ],
+        )
+
+    patch.setattr(Service, "write", write_names)
+
+
+def old_reads_written(patch: pytest.MonkeyPatch) -> None:
+    """Labels are written however long ago they were read."""
+    patch.setattr(write, "FRESH_SECONDS", 1e9)
+
+
+def guard_forgotten_at_the_write(patch: pytest.MonkeyPatch) -> None:
+    """What appeared after the guard was held is confirmed as well."""
+    patch.setattr(Intent, "decide", lambda plan, sample: PLANNED)
+
+
+def filtered_list_trusted(patch: pytest.MonkeyPatch) -> None:
+    """Labels of a filtered list are written as they are, trimmed or not."""
+
+    def as_listed(untrimmed: Untrimmed, page: Any, wanted: Any) -> Iterator[Candidate]:
+        return (Candidate(sample, page.read_at) for sample in wanted)
+
+    patch.setattr(Untrimmed, "candidates", as_listed)
+
+
+Mutant = Callable[["pytest.MonkeyPatch"], None]
+
+# Each wrong version, and the scenario that must show it.
+MUTANTS: dict[str, tuple[Mutant, Callable[[], None]]] = {
+    mutant.__name__: (mutant, scenario)
+    for mutant, scenario in (
+        (ascending_walk, in_calm),
+        (offset_counts_pages, in_calm),
+        (one_walk_is_enough, in_storms),
+        (positions_trusted, in_storms),
+        (put_resent_blindly, in_storms),
+        (labels_dropped, in_calm),
+        (label_keys_dropped, in_calm),
+        (old_reads_written, in_storms),
+        (guard_forgotten_at_the_write, with_newcomers_after_the_guard),
+        (filtered_list_trusted, with_a_trimming_filter),
+    )
+}

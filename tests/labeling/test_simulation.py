@@ -1,0 +1,85 @@
+"""Confirming in the model: people, faults, time (B13 to B18), and the wrong versions that must not pass."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.labeling.model import ModelService, Violation, raw_label, raw_sample
+from tests.labeling.mutants import MUTANTS
+from tests.labeling.simulation import (
+    confirm_in,
+    in_calm,
+    in_storms,
+    judge,
+    simulate,
+    small_pages,
+    with_a_trimming_filter,
+    with_newcomers_after_the_guard,
+)
+
+
+@pytest.fixture(autouse=True)
+def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_pages(monkeypatch)
+
+
+@settings(
+    max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(rng=st.randoms(use_true_random=False))
+def test_no_label_is_lost_whatever_happens(rng: random.Random) -> None:
+    judge(simulate(rng))
+
+
+def test_every_event_happens_in_the_storms() -> None:
+    events = sum((simulate(random.Random(seed)).events for seed in range(150)), start=simulate(random.Random(0)).events)
+    wanted = {
+        *("correct", "clear", "propose first", "propose last", "repropose", "read fault", "busy"),
+        *("lost before", "lost after", "throttled", "no connection", "bad json", "too large"),
+        *("positional", "missing", "short", "shuffled"),
+    }
+    assert {event for event in wanted if events[event] >= 5} == wanted
+
+
+@pytest.mark.parametrize(
+    "scenario", [in_storms, in_calm, with_newcomers_after_the_guard, with_a_trimming_filter], ids=lambda s: s.__name__
+)
+def test_scenarios_hold(scenario: object) -> None:
+    assert callable(scenario)
+    scenario()
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_wrong_versions_are_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutate, scenario = MUTANTS[name]
+    mutate(monkeypatch)
+    with pytest.raises(Violation):
+        scenario()
+
+
+def test_a_single_walk_costs_one_read_per_page_two_for_bearings_and_one_for_the_count() -> None:
+    service = ModelService([raw_sample(number, [raw_label()]) for number in range(40)])
+    result = confirm_in(service)
+    assert (result.confirmed, result.passes) == (40, 1)
+    assert service.journal.count("page") == 40 / 4 + 3
+    assert service.journal.count("update") == 40 / 4
+    assert result.requests == len(service.journal)
+
+
+def test_a_count_that_the_list_never_shows_is_named() -> None:
+    service = ModelService([raw_sample(number, [raw_label()]) for number in range(6)])
+    page = service.page
+
+    def overcounted(*args: object, **kwargs: object) -> object:
+        from dataclasses import replace
+
+        found = page(*args, **kwargs)  # type: ignore[arg-type]
+        return replace(found, total=found.total + 2)
+
+    service.page = overcounted  # type: ignore[assignment,method-assign]
+    result = confirm_in(service)
+    assert (result.confirmed, result.unaccounted, result.passes) == (6, 2, 2)
