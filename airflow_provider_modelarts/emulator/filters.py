@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.errors import refuse
-from airflow_provider_modelarts.emulator.paging import LABEL_TYPES, integer
+from airflow_provider_modelarts.emulator.paging import LABEL_TYPE_FILTERS, integer
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.web import Call
@@ -47,7 +47,7 @@ def read_filter(call: Call, now: float) -> Filter:
     """
     name = call.query.get("label_name") or None
     label_type = integer(call, "label_type")
-    if label_type is not None and label_type not in LABEL_TYPES:
+    if label_type is not None and label_type not in LABEL_TYPE_FILTERS:
         raise refuse("0104", f"label_type={label_type}")
     low, high = _score(call, "low_score", 0.0), _score(call, "high_score", 1.0)
     searched = call.query.get("search_conditions") or None

@@ -220,7 +220,7 @@ class Gateway:
             time=self._service.clock.now(),
             fault=rule.kind if rule else None,
             request_id=call.request_id,
-            response_headers=dict(answer.headers) if answer is not None else {},
+            response_headers=_lowered(answer, call.request_id),
         )
         self._journal.append(record)
         for observer in self._observers:
@@ -244,3 +244,8 @@ class Gateway:
             self._drop(scope["client"])
             return
         await send({"type": "http.response.body", "body": body})
+
+
+def _lowered(answer: Answer | None, request_id: str) -> dict[str, str]:
+    sent = dict(answer.headers) if answer is not None else {}
+    return {name.lower(): value for name, value in {**sent, "X-Request-Id": request_id}.items()}

@@ -22,6 +22,7 @@ class Record:
     :param time: epoch seconds of the emulator's clock.
     :param fault: kind of the injected fault that struck, or None.
     :param request_id: value of X-Request-Id.
+    :param response_headers: headers of the answer, lower-case names.
     """
 
     method: str

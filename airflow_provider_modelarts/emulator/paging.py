@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-LABEL_TYPES = frozenset({0, 1, 3, 100, 101, 102, 103, 200, 201, 202, 400, 600, 900})  # contract 3.1 and 6.1
+# Types of labels (contract 6.1), and what lists may be filtered by (contract 3.1).
+LABEL_TYPES = frozenset({0, 1, 3, 100, 101, 102, 103, 200, 201, 202, 600})
+LABEL_TYPE_FILTERS = LABEL_TYPES | {400, 900}
 
 
 @dataclass(frozen=True, slots=True)
