@@ -1,0 +1,212 @@
+"""The hook: one client for each connection and process, rotated passwords, and nothing secret in sight."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from airflow.sdk import BaseHook
+from airflow.sdk._shared.secrets_masker import redact
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_modelarts.client.errors import (
+    AuthenticationError,
+    InvalidRequest,
+    NotFound,
+    ServiceUnavailable,
+)
+from airflow_provider_modelarts.hooks.errors import (
+    ConnectionUnknownError,
+    ParameterError,
+    permanent_errors_fail_at_once,
+)
+from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook, clear_clients
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_modelarts.emulator import Emulator
+
+VARIABLE = "AIRFLOW_CONN_MODELARTS_DEFAULT"
+TOKENS = "/v3/auth/tokens"
+
+
+@pytest.fixture
+def look_ups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The connections that were looked up, in order."""
+    seen: list[str] = []
+    look_up = BaseHook.get_connection
+
+    def noted(conn_id: str) -> object:
+        seen.append(conn_id)
+        return look_up(conn_id)
+
+    monkeypatch.setattr(BaseHook, "get_connection", noted)
+    return seen
+
+
+@pytest.fixture
+def no_clients() -> Iterator[None]:
+    clear_clients()
+    yield
+    clear_clients()
+
+
+def test_all_hooks_of_a_process_share_a_client_a_look_up_and_a_token(emulator: Emulator, look_ups: list[str]) -> None:
+    dataset_id = emulator.load_proposals(1)
+    barrier = threading.Barrier(16)
+
+    def work(_: int) -> int:
+        barrier.wait()
+        client = ModelArtsHook().client
+        client.datasets.get(dataset_id)
+        return id(client)
+
+    with ThreadPoolExecutor(16) as threads:
+        assert len(set(threads.map(work, range(16)))) == 1
+    assert look_ups == ["modelarts_default"]
+    assert emulator.journal.count("POST", TOKENS) == 1
+
+
+def test_another_project_is_another_client(emulator: Emulator) -> None:
+    assert ModelArtsHook().client is ModelArtsHook().get_conn()
+    assert ModelArtsHook(project_id=emulator.project_id).client is not ModelArtsHook().client
+
+
+def test_a_forked_child_makes_its_own_client(emulator: Emulator) -> None:
+    dataset_id = emulator.load_proposals(1)
+    parents = ModelArtsHook().client
+    parents.datasets.get(dataset_id)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:  # pragma: no cover - the child is not watched
+        try:
+            own = ModelArtsHook().client
+            os.write(writer, b"own" if own is not parents and own.datasets.get(dataset_id) else b"shared")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reader, 10) == b"own"
+    assert ModelArtsHook().client is parents
+
+
+@pytest.mark.parametrize("auth", ["password", "access_key", "token"])
+def test_every_way_of_authentication_works(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, auth: str) -> None:
+    monkeypatch.setenv(VARIABLE, json.dumps(emulator.connection_for(auth)))
+    dataset_id = emulator.load_proposals(2)
+    assert ModelArtsHook().client.proposals.page(dataset_id, 0, limit=1).total == 2
+    assert ModelArtsHook().test_connection()[0]
+
+
+def test_a_rotated_password_is_read_from_the_connection_once_more(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, look_ups: list[str]
+) -> None:
+    dataset_id = emulator.load_proposals(1)
+    hook = ModelArtsHook()
+    before = hook.client
+    hook.call(lambda client: client.datasets.get(dataset_id))
+    emulator.set_password("rotated-passw0rd")
+    monkeypatch.setenv(VARIABLE, json.dumps(emulator.connection))
+    assert hook.call(lambda client: client.datasets.get(dataset_id)).dataset_id == dataset_id
+    assert hook.client is not before
+    assert len(look_ups) == 2
+
+
+def test_a_refused_credential_is_not_sent_again(emulator: Emulator) -> None:
+    dataset_id = emulator.load_proposals(1)
+    emulator.set_password("changed-behind-our-back")
+    for _ in range(100):
+        with pytest.raises(AuthenticationError):
+            ModelArtsHook().call(lambda client: client.datasets.get(dataset_id))
+    assert emulator.journal.count("POST", TOKENS) == 1
+
+
+def test_a_wrong_password_names_user_and_endpoint_and_not_the_password(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, json.dumps({**emulator.connection, "password": "wr0ng-s3nt1nel"}))
+    ok, message = ModelArtsHook().test_connection()
+    assert not ok
+    assert emulator.user in message
+    assert emulator.url in message
+    assert "wr0ng-s3nt1nel" not in message
+    assert "\n" not in message
+
+
+def test_the_connection_test_says_that_it_works(emulator: Emulator) -> None:
+    ok, message = ModelArtsHook().test_connection()
+    assert ok, message
+    assert emulator.url in message
+    assert not any(secret in message for secret in emulator.secrets)
+
+
+def test_the_connection_test_finds_a_wrong_endpoint(emulator: Emulator) -> None:
+    fault = emulator.faults.add("GET", "/datasets/", "status", status=404, code="APIGW.0101", message="No such API.")
+    ok, message = ModelArtsHook().test_connection()
+    assert fault.fired
+    assert not ok
+    assert "APIGW.0101" in message
+
+
+def test_the_connection_test_finds_a_host_that_does_not_answer(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, json.dumps({**emulator.connection, "host": "http://127.0.0.1:9"}))
+    ok, message = ModelArtsHook().test_connection()
+    assert not ok
+    assert "127.0.0.1:9" in message
+
+
+def test_the_connection_test_names_missing_fields(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, json.dumps({**emulator.connection, "login": ""}))
+    assert ModelArtsHook().test_connection() == (
+        False,
+        "Connection 'modelarts_default' is half-filled for auth 'password': login (IAM user) is missing. "
+        "Fill in the connection; nothing was sent.",
+    )
+    assert len(emulator.journal) == 0
+
+
+@pytest.mark.usefixtures("no_clients")
+def test_an_unknown_connection_is_named_and_may_be_retried() -> None:
+    with pytest.raises(ConnectionUnknownError, match="'no_such_connection'") as raised:
+        _ = ModelArtsHook("no_such_connection").client
+    assert not raised.value.permanent
+
+
+def test_secrets_are_masked_as_soon_as_they_are_read(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = emulator.connection_for("access_key")
+    connection["extra"]["security_token"] = "s3nt1nel-security-token"
+    monkeypatch.setenv(VARIABLE, json.dumps(connection))
+    _ = ModelArtsHook().client
+    shown = redact(f"{emulator.secret_key} s3nt1nel-security-token")
+    assert shown == "*** ***"
+
+
+def test_neither_hook_nor_client_shows_a_secret(emulator: Emulator) -> None:
+    hook = ModelArtsHook()
+    hook.call(lambda client: client.datasets.get(emulator.load_proposals(1)))
+    for text in (repr(hook), repr(hook.client), repr(hook.shared), str(vars(hook))):
+        assert not any(secret in text for secret in emulator.secrets)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [AuthenticationError("no"), NotFound("no", status=400, code="ModelArts.4352"), InvalidRequest("no"), ParameterError("no")],
+)
+def test_what_no_retry_can_mend_fails_at_once_from_the_original(error: Exception) -> None:
+    with pytest.raises(AirflowFailException) as raised, permanent_errors_fail_at_once():
+        raise error
+    assert raised.value.__cause__ is error
+    assert str(raised.value) == str(error)
+
+
+@pytest.mark.parametrize("error", [ServiceUnavailable("busy"), ConnectionUnknownError("?"), KeyError("a bug")])
+def test_everything_else_stays_what_it_is(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised, permanent_errors_fail_at_once():
+        raise error
+    assert raised.value is error
