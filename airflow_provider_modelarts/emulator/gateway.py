@@ -223,6 +223,8 @@ class Gateway:
             response_headers=_lowered(answer, call.request_id),
         )
         self._journal.append(record)
+        if call.path.startswith(IMAGES):
+            return  # storage is neither of the two services that observers watch
         for observer in self._observers:
             observer(record)
 

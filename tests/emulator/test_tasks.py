@@ -18,14 +18,14 @@ def test_a_task_goes_through_its_states(digits: Caller) -> None:
     clock = digits.emulator.clock
     task_id = digits.start(collect_key_sample=True, config={"algorithm_type": "fast"})
     seen = []
-    for _ in range(13):
+    for _ in range(33):
         task = digits.get(f"/tasks/{task_id}")
         seen.append((task["status"], task["progress"], task.get("code")))
-        clock.advance(0.5)
+        clock.advance(0.2)
     assert list(dict.fromkeys(seen)) == [
         (-1, 0, None),
-        (0, 0, "ModelArts.4900") if (0, 0, "ModelArts.4900") in seen else (1, 10.0, "ModelArts.4902"),
-        *([(1, 10.0, "ModelArts.4902")] if (0, 0, "ModelArts.4900") in seen else []),
+        (0, 0, "ModelArts.4900"),
+        (1, 10.0, "ModelArts.4902"),
         (1, 30, "ModelArts.4914"),
         (3, 100.0, "ModelArts.4996"),
     ]
