@@ -204,6 +204,18 @@ class AirflowProcesses:
         state: str = self.request("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"]
         return state
 
+    def task_state(self, dag_id: str, run_id: str, task_id: str) -> str | None:
+        """Return the state of a task of a run; None before it was scheduled."""
+        answer = self.request("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
+        state: str | None = answer["state"]
+        return state
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
+        """Return what a task of a run has pushed."""
+        task = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        value = self.request("GET", f"{task}/xcomEntries/{key}?deserialize=true")["value"]
+        return json.loads(value) if isinstance(value, str) else value
+
     def wait_for_run(self, dag_id: str, run_id: str, *, within: float) -> str:
         """Wait until a run has ended and return its state."""
         self.wait_until(

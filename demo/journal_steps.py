@@ -26,7 +26,7 @@ _REQUESTS = (
 class Step:
     """What one step cost.
 
-    :param seconds: the time that passed up to each of its requests since the request before.
+    :param seconds: the time from each of its requests to the next request of the workflow, or to the end.
     :param requests: how many there were.
     """
 
@@ -44,20 +44,17 @@ def step_of(record: Record) -> str | None:
     return None
 
 
-def steps(records: Iterable[Record], began: float) -> list[Step]:
+def steps(records: Iterable[Record], ended: float) -> list[Step]:
     """Return the five steps.
 
     :param records: the journal.
-    :param began: when the run began, in epoch seconds.
+    :param ended: when the run ended, in epoch seconds.
     """
     seconds = dict.fromkeys(STEPS, 0.0)
     requests = dict.fromkeys(STEPS, 0)
-    before = began
-    for record in records:
-        step = step_of(record)
-        if step is None:
-            continue
-        seconds[step] += max(0.0, record.time - before)
+    known = [(step, record.time) for record in records if (step := step_of(record)) is not None]
+    ends = [time for _, time in known[1:]] + [ended]
+    for (step, time), end in zip(known, ends, strict=True):
+        seconds[step] += max(0.0, end - time)
         requests[step] += 1
-        before = record.time
     return [Step(name, seconds[name], requests[name]) for name in STEPS]

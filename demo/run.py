@@ -82,7 +82,7 @@ def _run_on(emulator: Emulator, airflow: subprocess.Popen[str], folder: Path, pr
         "conf": {"dataset_id": dataset_id},
         "outcome": str(outcome_file),
     })  # fmt: skip
-    _follow(airflow, emulator, progress)
+    _follow(airflow, outcome_file, emulator, progress)
     came = _read(outcome_file, airflow)
     if came["state"] != "success":
         raise DemoError(came["error"] or f"the run ended as {came['state']}")
@@ -99,7 +99,7 @@ def _run_on(emulator: Emulator, airflow: subprocess.Popen[str], folder: Path, pr
         confirmed=len(confirmed),
         for_people=result["seen"] - len(confirmed),
         right=sum(dataset.names_of(one) == [truth[one]] for one in confirmed),
-        steps=steps(emulator.journal, came["began"]),
+        steps=steps(emulator.journal, came["ended"]),
         seconds=progress.seconds,
         requests=len(emulator.journal),
     )
@@ -128,9 +128,9 @@ def _hand_over(airflow: subprocess.Popen[str], task: dict[str, Any]) -> None:
         airflow.stdin.close()
 
 
-def _follow(airflow: subprocess.Popen[str], emulator: Emulator, progress: Progress) -> None:
+def _follow(airflow: subprocess.Popen[str], outcome_file: Path, emulator: Emulator, progress: Progress) -> None:
     deadline = time.monotonic() + GIVE_UP_AFTER
-    while airflow.poll() is None:
+    while airflow.poll() is None and not outcome_file.exists():
         progress.look(emulator.journal)
         if time.monotonic() > deadline:
             raise DemoError(f"the run has not ended after {GIVE_UP_AFTER:.0f} s")
@@ -168,5 +168,5 @@ def table(outcome: Outcome, seed: int) -> str:
     lines = ["", f"Seed {seed}, {outcome.seconds:.1f} s in all, {outcome.requests} requests", ""]
     lines += [f"  {name:<26}{value}" for name, value in counts]
     lines += ["", f"  {'step':<10}{'seconds':>8}{'requests':>10}"]
-    lines += [f"  {step.name:<10}{step.seconds:>8.1f}{step.requests:>10}" for step in outcome.steps]
+    lines += [f"  {step.name:<10}{step.seconds:>8.2f}{step.requests:>10}" for step in outcome.steps]
     return "\n".join(lines)

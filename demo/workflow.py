@@ -26,7 +26,10 @@ def main() -> None:
     task = json.loads(sys.stdin.readline())
     os.environ["AIRFLOW_CONN_MODELARTS_DEFAULT"] = json.dumps(task["connection"])
     outcome = {"state": "failed", "error": problem, "tasks": []} if dag is None else _run(dag, task["conf"])
-    Path(task["outcome"]).write_text(json.dumps(outcome), encoding="utf-8")
+    # The parent waits for the file alone, not for Airflow to take itself apart: so it must appear whole.
+    draft = Path(task["outcome"]).with_suffix(".draft")
+    draft.write_text(json.dumps(outcome), encoding="utf-8")
+    draft.rename(task["outcome"])
 
 
 def _load_dag() -> tuple[Any, str | None]:
@@ -55,9 +58,9 @@ def _run(dag: Any, conf: dict[str, Any]) -> dict[str, Any]:
         {"task_id": one.task_id, "state": str(one.state), "result": one.xcom_pull(task_ids=one.task_id)}
         for one in instances
     ]
-    began = min(one.start_date.timestamp() for one in instances if one.start_date is not None)
+    ended = max((one.end_date.timestamp() for one in instances if one.end_date is not None), default=0.0)
     error = next((f"task {task_id}: {text}" for task_id, text in errors.items()), None)
-    return {"state": str(dag_run.state), "error": error, "began": began, "tasks": tasks}
+    return {"state": str(dag_run.state), "error": error, "ended": ended, "tasks": tasks}
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def airflow_db(airflow_home: Path) -> Path:
     return airflow_home / "airflow.db"
 
 
-def _forget_clients() -> None:
+def forget_clients() -> None:
     """Close the hook's shared clients, if the hook was loaded at all: pure client tests must not import airflow."""
     hook_module = sys.modules.get("airflow_provider_modelarts.hooks.modelarts")
     if hook_module is not None:
@@ -87,11 +87,11 @@ def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """A running emulator that ``modelarts_default`` points to."""
     from airflow_provider_modelarts.emulator import Emulator
 
-    _forget_clients()
+    forget_clients()
     with Emulator(seed=0) as running:
         monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", json.dumps(running.connection))
         yield running
-        _forget_clients()
+        forget_clients()
 
 
 @pytest.fixture
