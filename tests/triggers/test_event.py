@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +15,8 @@ from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook, clear_clie
 from airflow_provider_modelarts.triggers.event import ModelArtsLabelTaskEventTrigger
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
 
@@ -24,7 +25,7 @@ LIST = "/tasks"
 MINUTE = 60.0
 
 
-class Over(Exception):
+class OverError(Exception):
     """The time that a test gave to a watch is over."""
 
 
@@ -50,7 +51,7 @@ class Story:
             await asyncio.to_thread(action)
         self.clock.advance(max(0.0, target - self.clock.now()))
         if self.clock.now() >= self._until:
-            raise Over
+            raise OverError
         await asyncio.sleep(0)
 
     def watch(self, trigger: ModelArtsLabelTaskEventTrigger, until: float) -> list[dict[str, Any]]:
@@ -60,9 +61,10 @@ class Story:
 
         async def run() -> None:
             async for event in trigger.run():
-                payloads.append(json.loads(json.dumps(event.payload)))
+                # one by one: what was fired before the end must be there
+                payloads.append(json.loads(json.dumps(event.payload)))  # noqa: PERF401
 
-        with pytest.raises(Over):
+        with pytest.raises(OverError):
             asyncio.run(run())
         return payloads
 
@@ -99,7 +101,7 @@ def story(moved_clock: MovedClock, monkeypatch: pytest.MonkeyPatch) -> Story:
 
 @pytest.fixture
 def dataset(emulator: Emulator, moved_clock: MovedClock) -> str:
-    emulator.task_seconds = 60
+    emulator.task_seconds = MINUTE
     return emulator.load_digits(labeled=100)
 
 
@@ -108,12 +110,14 @@ def start(dataset_id: str, task_type: str = "auto-label") -> str:
     return ModelArtsHook().client.tasks.start(dataset_id, task_type, **model)
 
 
-def run_to_its_end(emulator: Emulator, dataset_id: str, times: int = 1) -> list[str]:
-    """Start labeling tasks one after another, each to its end."""
+def run_to_its_end(emulator: Emulator, dataset_id: str, times: int = 1, task_type: str = "auto-label") -> list[str]:
+    """Let labeling tasks run one after another; all fail, which takes the emulator less time than labeling."""
+    failing = emulator.faults.add("POST", LIST, "fail_task", times=times)
     started = []
     for _ in range(times):
-        started.append(start(dataset_id))
+        started.append(start(dataset_id, task_type))
         emulator.clock.advance(emulator.task_seconds)
+    assert failing.fired == times
     return started
 
 
@@ -202,7 +206,7 @@ def test_deleted_tasks_make_nothing_old_fire(emulator: Emulator, story: Story, d
     story.at(100, lambda: start(dataset))
     story.at(130, lambda: view.forget_task(list(view.tasks)[-1]))  # one that was being watched
     story.at(300, lambda: start(dataset))
-    fired = ids(story.watch(trigger(dataset), until=20 * MINUTE))
+    fired = ids(story.watch(trigger(dataset), until=8 * MINUTE))
     assert fired == [list(view.tasks)[-1]]
 
 
@@ -213,9 +217,9 @@ def test_a_look_costs_one_request_however_many_tasks_there_were(emulator: Emulat
     run_to_its_end(emulator, dataset, 230)
     story.begin = story.clock.now()
     emulator.journal.clear()
-    story.watch(trigger(dataset), until=60 * MINUTE)
+    story.watch(trigger(dataset), until=15 * MINUTE)
     looks = emulator.journal.count("GET", LIST)
-    assert 60 * 60 / 33 <= looks <= 60 * 60 / 30 + 1
+    assert 15 * 60 / 33 <= looks <= 15 * 60 / 30 + 1
     assert looks == len(emulator.journal), "nothing but looks"
 
 
@@ -240,19 +244,15 @@ def test_an_outage_of_hours_loses_no_end(
     begins, ends = 5 * MINUTE, 6 * 60 * MINUTE
     arguments = {name: value for name, value in fault.items() if name != "kind"}
     rules: list[Any] = []
-    story.at(
-        begins,
-        lambda: rules.append(
-            emulator.faults.add(
-                "GET",
-                LIST,
-                fault["kind"],
-                times=None,
-                match=lambda _: story.clock.now() < story.begin + ends,
-                **arguments,
-            )
-        ),
-    )
+
+    def strike() -> None:
+        lasts = story.begin + ends
+        rule = emulator.faults.add(
+            "GET", LIST, fault["kind"], times=None, match=lambda _: story.clock.now() < lasts, **arguments
+        )
+        rules.append(rule)
+
+    story.at(begins, strike)
     story.at(60 * MINUTE, lambda: run_to_its_end(emulator, dataset, 3))
     assert len(story.watch(trigger(dataset), until=ends + 10 * MINUTE)) == 3
     assert 70 <= rules[0].fired <= 90, "a look every five minutes at most"
@@ -335,15 +335,13 @@ def test_more_tasks_than_a_page_during_an_outage_of_the_triggerer(
 
 def test_a_task_pushed_out_of_the_page_while_it_ran_still_fires(emulator: Emulator, story: Story, dataset: str) -> None:
     store = Store()
-    emulator.task_seconds = 5 * 60 * MINUTE
+    emulator.task_seconds = 120 * MINUTE
     long = start(dataset)
     assert story.watch(trigger(dataset, store), until=MINUTE) == []
-    emulator.task_seconds = 60
-    for _ in range(110):
-        start(dataset, "pre-label")
-        emulator.clock.advance(60)
+    emulator.task_seconds = MINUTE
+    run_to_its_end(emulator, dataset, 110, "pre-label")
     story.begin = story.clock.now()
-    fired = ids(story.watch(trigger(dataset, store), until=4 * 60 * MINUTE))
+    fired = ids(story.watch(trigger(dataset, store), until=15 * MINUTE))
     assert len(fired) == 111
     assert fired[-1] == long
 
@@ -516,10 +514,9 @@ def test_the_event_loop_runs_on_while_the_service_thinks(emulator: Emulator, sto
             await anext(stream)
 
         watching = asyncio.create_task(first_event(trigger(dataset).run()))
-        while not asked.is_set():
-            await asyncio.sleep(0.001)
+        assert await asyncio.to_thread(asked.wait, 20)
         loop_ran.set()
-        with pytest.raises(Over):
+        with pytest.raises(OverError):
             await watching
 
     asyncio.run(run())
