@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,10 @@ from airflow_provider_modelarts.client.errors import (
 from airflow_provider_modelarts.client.reading import to_number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    # a function, not the secrets themselves: values in frames end up in tools that show them
+    Hide = Callable[[str], str]
 
 _TEXT_LIMIT = 500
 # shorter ones would blot out words, and by that betray themselves
@@ -40,7 +43,7 @@ class Answer:
     """An HTTP answer, read to its end.
 
     :param status: HTTP status
-    :param headers: case-insensitive (quirk 20)
+    :param headers: case-insensitive (quirk 20); they may hold a token, so they are not shown
     :param body: the bytes
     :param method: of the request
     :param path: of the request, without query
@@ -48,14 +51,14 @@ class Answer:
     """
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
     method: str
     path: str
     host: str
 
 
-def redact(text: str, secrets: Iterable[str] = ()) -> str:
+def redact(text: str, secrets: Iterable[str]) -> str:
     """Return text without the secrets given and without the queries of addresses, which may be signatures (B20)."""
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET:
@@ -63,17 +66,17 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     return _URL_QUERY.sub(r"\1?***", text)
 
 
-def json_of(answer: Answer, what: str, secrets: Iterable[str] = (), now: float = 0) -> Any:
+def json_of(answer: Answer, what: str, hide: Hide, now: float) -> Any:
     """Return the JSON of a successful answer, None if it has no body.
 
     :param answer: what came back
     :param what: what was asked for, as in "list samples of dataset d"
-    :param secrets: texts that must not be quoted
+    :param hide: takes secrets out of text
     :param now: epoch seconds, to read a ``Retry-After`` that is a date
     :raises ModelArtsError: for every status but 2xx, and for a body that is not JSON
     """
     if not 200 <= answer.status < 300:
-        raise error_of(answer, what, secrets, now)
+        raise error_of(answer, what, hide, now)
     if answer.status == 204 or not answer.body.strip():
         return None
     try:
@@ -83,7 +86,7 @@ def json_of(answer: Answer, what: str, secrets: Iterable[str] = (), now: float =
     facts = _facts(answer, None)
     if _is_page(answer):
         raise ForeignAnswer(
-            f"Cannot {what}: {answer.host} answered with a page for people ({_excerpt(answer, secrets)}). "
+            f"Cannot {what}: {answer.host} answered with a page for people ({_excerpt(answer, hide)}). "
             "Check endpoint, and whether a proxy or a login page stands in between.",
             **facts,
         )
@@ -94,12 +97,12 @@ def json_of(answer: Answer, what: str, secrets: Iterable[str] = (), now: float =
     )
 
 
-def error_of(answer: Answer, what: str, secrets: Iterable[str] = (), now: float = 0) -> ModelArtsError:
+def error_of(answer: Answer, what: str, hide: Hide, now: float) -> ModelArtsError:
     """Return the error that an answer stands for.
 
     :param answer: an answer that is not a success
     :param what: what was asked for
-    :param secrets: texts that must not be quoted
+    :param hide: takes secrets out of text
     :param now: epoch seconds, to read a ``Retry-After`` that is a date
     :return: by the code table; its message says what happened and what to do, in one line
     """
@@ -114,9 +117,9 @@ def error_of(answer: Answer, what: str, secrets: Iterable[str] = (), now: float 
             **facts,
         )
     if content is None and _is_page(answer):
-        return _page_error(answer, what, secrets, facts)
+        return _page_error(answer, what, hide, facts)
     rule = rule_for(answer.status, code)
-    said = redact(text or _plain_text(answer) or f"{answer.host} gave no reason", secrets)[:_TEXT_LIMIT]
+    said = hide(text or _plain_text(answer) or f"{answer.host} gave no reason")[:_TEXT_LIMIT]
     said = " ".join(said.split()).rstrip(". ") or "no reason given"
     return rule.error(f"Cannot {what}: {said}. {rule.advice or _ADVICE.get(rule.error, '')}", code=code, **facts)
 
@@ -129,8 +132,8 @@ _ADVICE: dict[type[ModelArtsError], str] = {
 }
 
 
-def _page_error(answer: Answer, what: str, secrets: Iterable[str], facts: dict[str, Any]) -> ModelArtsError:
-    excerpt = _excerpt(answer, secrets)
+def _page_error(answer: Answer, what: str, hide: Hide, facts: dict[str, Any]) -> ModelArtsError:
+    excerpt = _excerpt(answer, hide)
     said = f"Cannot {what}: {answer.host} answered with a page for people ({excerpt})"
     if answer.status in (401, 403, 407, 429) or answer.status >= 500:
         error = rule_for(answer.status, None).error
@@ -203,6 +206,6 @@ def _plain_text(answer: Answer) -> str:
     return " ".join(_TAGS.sub(" ", text).split()) if "<" in text else text
 
 
-def _excerpt(answer: Answer, secrets: Iterable[str]) -> str:
-    text = redact(_plain_text(answer), secrets)
+def _excerpt(answer: Answer, hide: Hide) -> str:
+    text = hide(_plain_text(answer))
     return text if len(text) <= 120 else text[:117] + "..."

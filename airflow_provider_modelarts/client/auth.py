@@ -1,43 +1,28 @@
-"""Who is calling: credentials, and what they add to a request (contract 1).
-
-Tokens are kept per process, one for each credential and scope, whatever number of clients uses them (B8).
-"""
+"""Who is calling: credentials, and what they add to a request (contract 1)."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import os
-import threading
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from airflow_provider_modelarts.client.checking import Endpoint, checked_id
-from airflow_provider_modelarts.client.errors import (
-    AuthenticationError,
-    InvalidRequest,
-    ModelArtsError,
-    UnexpectedResponse,
-)
+from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.signing import signed_headers
+from airflow_provider_modelarts.client.tokens import PasswordToken, forget_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from airflow_provider_modelarts.client.answers import Answer
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.client.exchange import Request
+    from airflow_provider_modelarts.client.tokens import SendToken
 
-    SendToken = Callable[[Endpoint, dict[str, Any], str], tuple[Answer, Any]]
-
-RENEW_BEFORE = 30 * 60
-"""Seconds before its end at which a token is renewed (contract 1.2)."""
-
-_DEFAULT_LIFE = 60 * 60
-_PAUSE = 60
-_LOCKED_FOR = {"IAM.0061": 15 * 60}
-_FOR_EVER = float("inf")
+__all__ = [
+    "AccessKeyCredentials",
+    "Authorizer",
+    "Credentials",
+    "PasswordCredentials",
+    "TokenCredentials",
+    "forget_tokens",
+]
 
 
 class Authorizer(Protocol):
@@ -160,7 +145,7 @@ class PasswordCredentials:
             raise InvalidRequest("Neither project_id nor project_name is given: tokens are made for one project.")
         scope = {"id": wanted} if wanted else {"name": str(self.project_name)}
         endpoint = Endpoint(self.iam_endpoint, "iam_endpoint", allow_http=allow_http)
-        return _PasswordToken(self, endpoint, scope, send, clock)
+        return PasswordToken(self, endpoint, scope, send, clock)
 
 
 class _FixedToken:
@@ -211,197 +196,3 @@ class _Signer:
 
     def secrets(self) -> tuple[str, ...]:
         return (self._credentials.secret_key, self._credentials.security_token or "")
-
-
-@dataclass(frozen=True)
-class _Token:
-    value: str = field(repr=False)
-    project_id: str
-    expires: float
-    renew_at: float
-
-
-class _Account:
-    """What this process knows about one user and password: its tokens, and whether IAM has refused it."""
-
-    def __init__(self) -> None:
-        # a signal handler of the thread that holds the lock must get through, hence re-entrant (B4)
-        self.lock = threading.RLock()
-        self.tokens: dict[tuple[str, str], _Token] = {}
-        self.refused: tuple[float, AuthenticationError] | None = None
-        self.useless_until = 0.0
-
-
-class _Accounts:
-    """All accounts of this process; a forked child begins anew, a lock held elsewhere would stay locked in it."""
-
-    def __init__(self) -> None:
-        self.forget()
-        os.register_at_fork(after_in_child=self.forget)
-
-    def forget(self) -> None:
-        """Drop all tokens and refusals."""
-        self._key = os.urandom(32)
-        self._accounts: dict[tuple[str, ...], _Account] = {}
-
-    def of(self, credentials: PasswordCredentials, endpoint: Endpoint) -> _Account:
-        """Return the account; passwords are told apart by a keyed hash, so that none is kept here."""
-        digest = hmac.new(self._key, credentials.password.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
-        key = (endpoint.url, credentials.domain, credentials.user, digest)
-        # setdefault is atomic: no lock that a signal handler could find taken
-        return self._accounts.setdefault(key, _Account())
-
-
-_accounts = _Accounts()
-
-
-def forget_tokens() -> None:
-    """Drop every token and every remembered refusal of this process, as a new process would begin."""
-    _accounts.forget()
-
-
-class _PasswordToken:
-    def __init__(
-        self,
-        credentials: PasswordCredentials,
-        endpoint: Endpoint,
-        scope: Mapping[str, str],
-        send: SendToken,
-        clock: Clock,
-    ) -> None:
-        self._credentials = credentials
-        self._endpoint = endpoint
-        self._scope = next(iter(scope.items()))
-        self._send = send
-        self._clock = clock
-
-    def project_id(self) -> str:
-        return self._token().project_id
-
-    def headers(self, request: Request) -> dict[str, str]:
-        del request
-        return {"X-Auth-Token": self._token().value}
-
-    def secrets(self) -> tuple[str, ...]:
-        token = self._account.tokens.get(self._scope)
-        return (self._credentials.password, token.value if token else "")
-
-    def renew(self, request: Request) -> bool:
-        account, used = self._account, request.headers.get("X-Auth-Token")
-        with account.lock:
-            token = account.tokens.get(self._scope)
-            if token and token.value != used:
-                return True
-            if self._clock.now() < account.useless_until:
-                return False
-            account.tokens.pop(self._scope, None)
-            self._fetch(account)
-            return True
-
-    def renewal_failed(self) -> None:
-        # a thousand waits must not each fetch a token that does not help
-        self._account.useless_until = self._clock.now() + _PAUSE
-
-    @property
-    def _account(self) -> _Account:
-        return _accounts.of(self._credentials, self._endpoint)
-
-    def _token(self) -> _Token:
-        account, now = self._account, self._clock.now()
-        token = account.tokens.get(self._scope)
-        if token and now < token.renew_at:
-            return token
-        if not token or now >= token.expires:
-            with account.lock:
-                token = account.tokens.get(self._scope)
-                return token if token and now < token.renew_at else self._fetch(account)
-        return self._renewed_early(account, token)
-
-    def _renewed_early(self, account: _Account, token: _Token) -> _Token:
-        """Renew a token that still works: one thread does it, and if IAM is down the old one serves on."""
-        if not account.lock.acquire(blocking=False):
-            return token
-        try:
-            newest = account.tokens.get(self._scope)
-            return newest if newest and newest is not token else self._fetch(account)
-        except ModelArtsError as error:
-            if error.permanent:
-                raise
-            later = _Token(token.value, token.project_id, token.expires, self._clock.now() + _PAUSE)
-            account.tokens[self._scope] = later
-            return later
-        finally:
-            account.lock.release()
-
-    def _fetch(self, account: _Account) -> _Token:
-        """Get a token; the caller holds the account's lock, so that threads wait for one request."""
-        if account.refused and self._clock.now() < account.refused[0]:
-            raise _again(account.refused[1])
-        try:
-            answer, content = self._send(self._endpoint, self._body(), self._what)
-        except AuthenticationError as error:
-            account.refused = (self._clock.now() + _LOCKED_FOR.get(error.code or "", _FOR_EVER), error)
-            raise
-        token = self._read(answer, content)
-        account.tokens[self._scope] = token
-        return token
-
-    @property
-    def _what(self) -> str:
-        name, value = self._scope
-        user = f"user {self._credentials.user!r} of account {self._credentials.domain!r}"
-        return f"get a token for {user} and project {name} {value!r} at {self._endpoint.url}"
-
-    def _body(self) -> dict[str, Any]:
-        keys = self._credentials
-        user = {"name": keys.user, "password": keys.password, "domain": {"name": keys.domain}}
-        name, value = self._scope
-        return {
-            "auth": {
-                "identity": {"methods": ["password"], "password": {"user": user}},
-                "scope": {"project": {name: value}},
-            }
-        }
-
-    def _read(self, answer: Answer, content: Any) -> _Token:
-        value = answer.headers.get("X-Subject-Token", "").strip()
-        token = content.get("token") if isinstance(content, dict) else None
-        token = token if isinstance(token, dict) else {}
-        project = token.get("project")
-        project_id = project.get("id") if isinstance(project, dict) else None
-        missing = "X-Subject-Token" if not value else "token.project.id" if not project_id else None
-        if missing:
-            raise UnexpectedResponse(
-                f"Cannot {self._what}: the answer lacks {missing}. Check that iam_endpoint is an IAM v3 API "
-                "and that the project exists.",
-                status=answer.status,
-                request_id=answer.headers.get("X-Request-Id"),
-            )
-        now = self._clock.now()
-        life = _life(token, now)
-        return _Token(value, str(project_id), now + life, now + life - min(RENEW_BEFORE, life / 2))
-
-
-def _life(token: Mapping[str, Any], now: float) -> float:
-    """Return how long a token lives, by the service's own clock where it tells both ends."""
-    ends, begins = _moment(token.get("expires_at")), _moment(token.get("issued_at"))
-    if ends is None:
-        return _DEFAULT_LIFE
-    return max(ends - (now if begins is None else begins), 0.0)
-
-
-def _moment(text: object) -> float | None:
-    if not isinstance(text, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _again(error: AuthenticationError) -> AuthenticationError:
-    """Return the refusal for another caller: one exception must not collect the tracebacks of many threads."""
-    message = error.message.rstrip()
-    note = " (It was refused before and is not sent again, so that the user is not locked; correct the connection.)"
-    return AuthenticationError(message.removesuffix(note) + note, **error.details())

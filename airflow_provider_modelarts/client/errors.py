@@ -72,10 +72,12 @@ class ModelArtsError(Exception):
     def certainly_not_executed(self) -> bool:
         """Whether the service certainly did not carry the request out.
 
-        True without a connection, for throttled calls, and for refusals; false as soon as the request may have been
-        carried out although its answer was bad or lost (contract 7.4).
+        True without a connection, for throttled calls, and for refusals, local ones included; false as soon as the
+        request may have been carried out although its answer was bad or lost (contract 7.4).
         """
         if not self.sent or isinstance(self, Throttled):
+            return True
+        if isinstance(self, InvalidRequest) and self.status is None:
             return True
         if self.status is None or isinstance(self, ServiceUnavailable):
             return False

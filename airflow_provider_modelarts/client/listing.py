@@ -28,7 +28,7 @@ class Listing(Generic[Model]):
     :param model: what it holds
     :param items: key of the items in an answer
     :param total: key of the total (contract 0.1)
-    :param key: key of an item's id; empty if items have none
+    :param keys: keys of an item's id, the main one first; none if items have no id
     :param query: filters
     :param context: what the request knows and items may leave out
     """
@@ -38,7 +38,7 @@ class Listing(Generic[Model]):
     model: type[Model]
     items: str
     total: str
-    key: str
+    keys: tuple[str, ...]
     query: Mapping[str, str | None] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
 
@@ -69,7 +69,7 @@ class Listing(Generic[Model]):
         """
         return walk(
             lambda offset, wanted: self.slice(transport, offset, limit and wanted),
-            lambda item: key_of(item.raw, self.key),
+            lambda item: key_of(item.raw, self.keys),
             self.what,
             limit or MAX_PAGE,
         )

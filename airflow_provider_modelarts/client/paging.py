@@ -48,10 +48,17 @@ class Slice(Generic[Item]):
     total: int | None
 
 
-def key_of(item: dict[str, Any], name: str) -> str:
-    """Return what tells items apart: their id, or all they hold where the service leaves the id out."""
-    value = item.get(name)
-    return value if isinstance(value, str) and value else json.dumps(item, sort_keys=True)
+def key_of(item: dict[str, Any], names: Sequence[str]) -> str:
+    """Return what tells items apart.
+
+    :param item: the item as it arrived
+    :param names: keys of its id, the main one first
+    :return: the id, or all that the item holds where the service leaves the id out
+    """
+    values = [item.get(name) for name in names]
+    if not values or not isinstance(values[0], str) or not values[0]:
+        return json.dumps(item, sort_keys=True)
+    return values[0] if len(values) == 1 else "/".join(map(str, values))
 
 
 def mode_of(first: Sequence[str], second: Sequence[str]) -> OffsetMode:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import random
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from airflow_provider_modelarts.client.answers import json_of
+from airflow_provider_modelarts.client.answers import json_of, redact
 from airflow_provider_modelarts.client.checking import checked_id, strict_json
 from airflow_provider_modelarts.client.errors import (
     ForeignAnswer,
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.clock import Clock
 
 log = logging.getLogger(__name__)
+
+Step = TypeVar("Step")
 
 MAX_BODY = 12 * 1024 * 1024
 """Bytes that a body may have (contract 0)."""
@@ -112,7 +114,8 @@ class Transport:
 
     def project_id(self) -> str:
         """Return the project that addresses name; for a password credential this may fetch the token."""
-        return self._authorizer.project_id()
+        project_id: str = self._repeated(HARMLESS, self._authorizer.project_id)
+        return project_id
 
     def get(self, what: str, *segments: str, query: Mapping[str, str | None] | None = None, retry: bool = True) -> Any:
         """Read something below the project.
@@ -162,19 +165,27 @@ class Transport:
             checked_id("an id", segment)
         pairs = tuple((name, value) for name, value in (query or {}).items() if value is not None)
         headers = {} if body is None else {"Content-Type": JSON}
-        path = ("v2", self.project_id(), *segments)
-        request = Request(method, self.endpoint, path, pairs, headers, body)
-        return self._repeated(policy, lambda: self._authorized(request, what))
+        return self._repeated(policy, lambda: self._authorized(method, segments, pairs, headers, body, what))
 
-    def _authorized(self, request: Request, what: str) -> Any:
+    def _authorized(
+        self,
+        method: str,
+        segments: tuple[str, ...],
+        query: tuple[tuple[str, str], ...],
+        headers: dict[str, str],
+        body: bytes | None,
+        what: str,
+    ) -> Any:
         """Send once; after a token error once more with a new token, for nothing was carried out (B8)."""
-        signed = request.with_headers(self._authorizer.headers(request))
+        path = ("v2", _beforehand(self._authorizer.project_id), *segments)
+        request = Request(method, self.endpoint, path, query, headers, body)
+        signed = request.with_headers(_beforehand(lambda: self._authorizer.headers(request)))
         try:
             return self._attempt(signed, what)[1]
         except ModelArtsError as error:
-            if not is_token_error(error.status, error.code) or not self._authorizer.renew(signed):
+            if not is_token_error(error.status, error.code) or not _beforehand(lambda: self._authorizer.renew(signed)):
                 raise
-        renewed = request.with_headers(self._authorizer.headers(request))
+        renewed = request.with_headers(_beforehand(lambda: self._authorizer.headers(request)))
         try:
             return self._attempt(renewed, what)[1]
         except ModelArtsError as error:
@@ -184,7 +195,10 @@ class Transport:
 
     def _attempt(self, request: Request, what: str) -> tuple[Answer, Any]:
         answer = self._exchange.send(request, what)
-        return answer, json_of(answer, what, self._authorizer.secrets(), self.clock.now())
+        return answer, json_of(answer, what, self._hide, self.clock.now())
+
+    def _hide(self, text: str) -> str:
+        return redact(text, self._authorizer.secrets())
 
     def _repeated(self, policy: Policy, attempt: Callable[[], Any]) -> Any:
         retrying = Retrying(
@@ -206,8 +220,17 @@ class Transport:
             {"Content-Type": f"{JSON};charset=utf8"},
             encoded(body, "the credential"),
         )
-        result: tuple[Answer, Any] = self._repeated(HARMLESS, lambda: self._attempt(request, what))
-        return result
+        # once: what needs the token is repeated as a whole
+        return self._attempt(request, what)
+
+
+def _beforehand(step: Callable[[], Step]) -> Step:
+    """Do what precedes a request; whatever fails in it, the request itself was not sent."""
+    try:
+        return step()
+    except ModelArtsError as error:
+        error.sent = False
+        raise
 
 
 def encoded(value: Any, name: str) -> bytes:

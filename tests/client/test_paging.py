@@ -126,5 +126,6 @@ def test_the_first_two_pages_tell_what_offset_counts() -> None:
 
 
 def test_items_without_an_id_are_told_apart_by_what_they_hold() -> None:
-    assert key_of({"task_id": "t"}, "task_id") == "t"
-    assert key_of({"task_id": None, "n": 1}, "task_id") != key_of({"task_id": None, "n": 2}, "task_id")
+    assert key_of({"task_id": "t"}, ("task_id",)) == "t"
+    assert key_of({"task_id": None, "n": 1}, ("task_id",)) != key_of({"task_id": None, "n": 2}, ("task_id",))
+    assert key_of({"s": "1", "w": "a"}, ("s", "w")) != key_of({"s": "1", "w": "b"}, ("s", "w"))

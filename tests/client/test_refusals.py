@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,7 +15,11 @@ from airflow_provider_modelarts.client import (
 )
 from airflow_provider_modelarts.client.checking import Endpoint, checked_conditions, checked_scores
 from airflow_provider_modelarts.client.errors import InvalidRequest
-from airflow_provider_modelarts.emulator import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_modelarts.emulator import Emulator
 
 LABELS = [{"name": "cat"}]
 
@@ -85,17 +88,31 @@ def test_no_samples_are_no_request(client: ModelArtsClient, emulator: Emulator) 
 
 def test_two_members_may_have_the_same_sample(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
     sample_id = next(iter(client.proposals.list(dataset_id))).sample_id
-    copies = [{"sample_id": sample_id, "labels": LABELS, "worker_id": worker} for worker in ("w1", "w2")]
-    client.team_samples.update(dataset_id, "7eAtpiNSaI1mCHJK3SJ", copies[:1]) if False else None
-    with pytest.raises(InvalidRequest, match="twice"):
-        client.samples.update(dataset_id, [copies[0], copies[0]])
+    task_id = emulator.create_team_task(dataset_id, ("a@example.com", "b@example.com"), sample_ids=[sample_id])
+    copies = [
+        {"sample_id": sample_id, "labels": sample.raw["labels"] or LABELS, "worker_id": sample.worker_id}
+        for sample in client.team_samples.list(dataset_id, task_id)
+    ]
+    assert len({copy["worker_id"] for copy in copies}) == 2
+    assert len(client.team_samples.update(dataset_id, task_id, copies)) == 2
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "  ", "ftp://host", "http://example.com", "https://user:pw@host", "https://", "https://host:nine", "https://a b",
-     "https://host?x=1", "http://127.0.0.1.example.com", "host/#frag"],
-)  # fmt: skip
+    [
+        "",
+        "  ",
+        "ftp://host",
+        "http://example.com",
+        "https://user:pw@host",
+        "https://",
+        "https://host:nine",
+        "https://a b",
+        "https://host?x=1",
+        "http://127.0.0.1.example.com",
+        "host/#frag",
+    ],
+)
 def test_endpoints_that_are_refused(text: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         Endpoint(text)

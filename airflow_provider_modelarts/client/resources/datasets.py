@@ -102,7 +102,7 @@ class Datasets:
         :param dataset_type: only those of this type
         """
         query = {"search_content": search, "dataset_type": None if dataset_type is None else str(dataset_type)}
-        listing = Listing("list datasets", ("datasets",), Dataset, "datasets", "total_number", "dataset_id", query)
+        listing = Listing("list datasets", ("datasets",), Dataset, "datasets", "total_number", ("dataset_id",), query)
         return listing.walk(self._transport)
 
     def stats(self, dataset_id: str, *, sample_state: str | None = None) -> DatasetStats:

@@ -50,4 +50,4 @@ class Labels:
         path = ("datasets", dataset_id, "data-annotations", "labels")
         query = {"version_id": version_id}
         # no limit is sent: the old edition has no paging here, the new one serves 100,000 at once
-        return Listing(what, path, Label, "labels", "total_number", "", query).walk(self._transport, limit=None)
+        return Listing(what, path, Label, "labels", "total_number", (), query).walk(self._transport, limit=None)

@@ -213,9 +213,14 @@ def filters(
     }
 
 
-def sample_listing(what: str, path: tuple[str, ...], query: Mapping[str, str | None]) -> Listing[Sample]:
-    """Return a list of samples; all of them look alike (contract 3.3)."""
-    return Listing(what, path, Sample, "samples", "sample_count", "sample_id", query)
+def sample_listing(
+    what: str, path: tuple[str, ...], query: Mapping[str, str | None], keys: tuple[str, ...] = ("sample_id",)
+) -> Listing[Sample]:
+    """Return a list of samples; all of them look alike (contract 3.3).
+
+    :param keys: what tells the samples of this list apart
+    """
+    return Listing(what, path, Sample, "samples", "sample_count", keys, query)
 
 
 class Samples:

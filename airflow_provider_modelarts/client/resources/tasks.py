@@ -183,7 +183,7 @@ class Tasks:
         what = f"list labeling tasks of dataset {checked_id('dataset_id', dataset_id)}"
         query = {"type": task_type, "task_name": task_name}
         path, context = ("datasets", dataset_id, "tasks"), {"dataset_id": dataset_id}
-        listing = Listing(what, path, LabelTask, "tasks", "total_count", "task_id", query, context)
+        listing = Listing(what, path, LabelTask, "tasks", "total_count", ("task_id",), query, context)
         return listing.walk(self._transport)
 
     def stop(self, dataset_id: str, task_id: str) -> None:

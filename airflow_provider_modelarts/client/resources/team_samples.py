@@ -46,7 +46,9 @@ class TeamSamples:
         query = filters(label_name, label_type, None, None, None, search_conditions, process_parameter)
         query["sample_state"] = sample_state
         what = f"list samples of {_team_task(dataset_id, workforce_task_id)}"
-        return sample_listing(what, _path(dataset_id, workforce_task_id), query).walk(self._transport)
+        # each member has a copy of the same sample
+        keys = ("sample_id", "worker_id")
+        return sample_listing(what, _path(dataset_id, workforce_task_id), query, keys).walk(self._transport)
 
     def update(
         self,

@@ -1,0 +1,326 @@
+"""Tokens and keys: B8, contract 1."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_modelarts.client import AccessKeyCredentials, PasswordCredentials, TokenCredentials
+from airflow_provider_modelarts.client.errors import (
+    AuthenticationError,
+    InvalidRequest,
+    ModelArtsError,
+    NotFound,
+    ServiceUnavailable,
+    UnexpectedResponse,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+DAY = 24 * 3600
+
+
+def token_requests(emulator: Emulator) -> int:
+    return emulator.journal.count("POST", "/v3/auth/tokens")
+
+
+def test_one_token_serves_all_clients_of_a_process(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, dataset_id: str
+) -> None:
+    for _ in range(3):
+        make_client().datasets.get(dataset_id)
+    assert token_requests(emulator) == 1
+
+
+def test_threads_that_begin_together_fetch_one_token(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, dataset_id: str
+) -> None:
+    delay = emulator.faults.add("POST", "/v3/auth/tokens", "delay", seconds=0.2)
+    clients = [make_client() for _ in range(8)]
+    together = threading.Barrier(8)
+
+    def read(client: ModelArtsClient) -> str | None:
+        together.wait()
+        return client.datasets.get(dataset_id).dataset_id
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(read, clients)) == {dataset_id}
+    assert delay.fired == 1
+    assert token_requests(emulator) == 1
+
+
+def test_each_project_has_its_own_token(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, password: PasswordCredentials
+) -> None:
+    other = make_client(replace(password, project_name=emulator.other_project_name))
+    assert make_client().project_id == emulator.project_id
+    assert other.project_id != emulator.project_id
+    assert token_requests(emulator) == 2
+
+
+def test_a_project_id_wins_over_the_name(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, password: PasswordCredentials
+) -> None:
+    other = make_client(replace(password, project_name=emulator.other_project_name)).project_id
+    assert make_client(replace(password, project_id=other)).project_id == other
+    assert make_client(replace(password, project_id=other), project_id=emulator.project_id).project_id == (
+        emulator.project_id
+    )
+    asked = [json.loads(record.body)["auth"]["scope"] for record in emulator.journal.select("POST", "/auth/tokens")]
+    assert asked[1:] == [{"project": {"id": other}}, {"project": {"id": emulator.project_id}}]
+
+
+def test_a_token_is_renewed_half_an_hour_before_its_end(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, moved_clock: MovedClock
+) -> None:
+    client.datasets.get(dataset_id)
+    moved_clock.advance(DAY - 31 * 60)
+    client.datasets.get(dataset_id)
+    assert token_requests(emulator) == 1
+    moved_clock.advance(2 * 60)
+    client.datasets.get(dataset_id)
+    assert token_requests(emulator) == 2
+
+
+def test_while_iam_is_down_the_old_token_serves_on(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, moved_clock: MovedClock
+) -> None:
+    client.datasets.get(dataset_id)
+    moved_clock.advance(DAY - 29 * 60)
+    down = emulator.faults.add("POST", "/v3/auth/tokens", "status", status=503, times=None)
+    for _ in range(5):
+        client.datasets.get(dataset_id)
+    assert down.fired == 1
+    emulator.faults.clear()
+    moved_clock.advance(61)
+    client.datasets.get(dataset_id)
+    assert token_requests(emulator) == 3
+
+
+def test_an_old_token_is_not_used_beyond_its_end(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, moved_clock: MovedClock
+) -> None:
+    client.datasets.get(dataset_id)
+    moved_clock.advance(DAY + 1)
+    client.datasets.get(dataset_id)
+    assert [record.status for record in emulator.journal.select("GET")] == [200, 200]
+
+
+@pytest.mark.parametrize("fault", ["expired_token", "revoke"])
+def test_a_token_error_renews_once_and_repeats_once(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, fault: str
+) -> None:
+    rule = emulator.faults.add("GET", dataset_id, fault)
+    assert client.datasets.get(dataset_id).dataset_id == dataset_id
+    assert rule.fired == 1
+    assert token_requests(emulator) == 2
+    assert [record.status for record in emulator.journal.select("GET")] == [401, 200]
+
+
+def test_a_write_after_a_token_error_is_repeated_once(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str
+) -> None:
+    sample = client.proposals.page(dataset_id, 0, limit=1).items[0]
+    emulator.faults.add("PUT", dataset_id, "expired_token")
+    assert [outcome.ok for outcome in client.samples.update(dataset_id, [sample])] == [True]
+    assert [record.status for record in emulator.journal.select("PUT")] == [401, 200]
+
+
+def test_a_new_token_that_does_not_help_is_not_fetched_again_and_again(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, moved_clock: MovedClock
+) -> None:
+    emulator.faults.add("GET", dataset_id, "status", status=401, code="APIGW.0307", times=None)
+    for _ in range(20):
+        with pytest.raises(AuthenticationError, match="region"):
+            client.datasets.get(dataset_id)
+    assert token_requests(emulator) == 2
+    assert emulator.journal.count("GET") == 21
+    moved_clock.advance(61)
+    emulator.faults.clear()
+    assert client.datasets.get(dataset_id)
+
+
+def test_threads_whose_token_died_renew_it_once(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
+    client.datasets.get(dataset_id)
+    emulator.revoke_tokens()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: client.datasets.get(dataset_id), range(16)))
+    assert token_requests(emulator) == 2
+
+
+def test_a_wrong_password_is_sent_once_in_the_life_of_the_process(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, password: PasswordCredentials, dataset_id: str
+) -> None:
+    wrong = replace(password, password="sentinel-password")
+
+    def refused(_: int) -> str:
+        with pytest.raises(AuthenticationError) as caught:
+            make_client(wrong).datasets.get(dataset_id)
+        return str(caught.value)
+
+    with ThreadPoolExecutor(4) as pool:
+        texts = list(pool.map(refused, range(12)))
+    assert token_requests(emulator) == 1
+    for text in texts:
+        assert emulator.user in text
+        assert emulator.url in text
+        assert "sentinel-password" not in text
+        assert text.count("not sent again") <= 1
+        assert "\n" not in text
+    # another project does not make the same password right
+    with pytest.raises(AuthenticationError):
+        make_client(replace(wrong, project_name=emulator.other_project_name)).datasets.get(dataset_id)
+    assert token_requests(emulator) == 1
+    assert make_client().datasets.get(dataset_id)
+
+
+def test_a_locked_user_is_asked_for_again_later(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, moved_clock: MovedClock
+) -> None:
+    body = json.dumps({"error_code": "IAM.0061", "error_msg": "The user is locked."})
+    emulator.faults.add("POST", "/auth/tokens", "status", status=401, body=body)
+    for _ in range(3):
+        with pytest.raises(AuthenticationError, match="locked"):
+            client.datasets.get(dataset_id)
+    assert token_requests(emulator) == 1
+    moved_clock.advance(16 * 60)
+    assert client.datasets.get(dataset_id)
+
+
+def test_a_password_that_changes_under_way_is_told_once(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str
+) -> None:
+    client.datasets.get(dataset_id)
+    emulator.set_password("another-password")
+    for _ in range(3):
+        with pytest.raises(AuthenticationError):
+            client.datasets.get(dataset_id)
+    assert token_requests(emulator) == 2
+
+
+def test_an_unknown_project_is_named(
+    make_client: Callable[..., ModelArtsClient], password: PasswordCredentials
+) -> None:
+    with pytest.raises(NotFound, match="atlantis"):
+        make_client(replace(password, project_name="atlantis")).datasets.get("d")
+
+
+def test_iam_that_is_no_iam(make_client: Callable[..., ModelArtsClient], emulator: Emulator) -> None:
+    emulator.faults.add("POST", "/auth/tokens", "status", status=201, body="{}")
+    with pytest.raises(UnexpectedResponse, match="X-Subject-Token"):
+        make_client(retries=False).datasets.get("d")
+
+
+@pytest.mark.parametrize("fault", ["reset", "reset_after"])
+def test_a_token_request_whose_answer_is_lost_is_repeated(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, moved_clock: MovedClock, fault: str
+) -> None:
+    rule = emulator.faults.add("POST", "/auth/tokens", fault, times=2)
+    assert client.datasets.get(dataset_id)
+    assert rule.fired == 2
+
+
+def test_without_a_token_a_start_was_certainly_not_sent(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, dataset_id: str
+) -> None:
+    emulator.faults.add("POST", "/auth/tokens", "reset_after", times=None)
+    client = make_client(retries=False)
+    with pytest.raises(ServiceUnavailable):
+        client.tasks.start(dataset_id)
+    with pytest.raises(ServiceUnavailable) as caught:
+        client.samples.update(dataset_id, [{"sample_id": "s", "labels": [{"name": "a"}]}])
+    assert caught.value.certainly_not_executed
+
+
+def test_attempts_for_a_token_do_not_multiply(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, moved_clock: MovedClock
+) -> None:
+    emulator.faults.add("POST", "/auth/tokens", "status", status=503, times=None)
+    with pytest.raises(ServiceUnavailable):
+        client.datasets.get(dataset_id)
+    assert token_requests(emulator) == 6
+
+
+def test_an_access_key_signs_reads_writes_and_strange_ids(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, dataset_id: str
+) -> None:
+    client = make_client(AccessKeyCredentials(emulator.access_key, emulator.secret_key, emulator.project_id))
+    samples = list(client.proposals.list(dataset_id, search_conditions={"hard": "0"}, low_score=0, order="asc"))
+    assert all(outcome.ok for outcome in client.samples.update(dataset_id, samples[:3]))
+    with pytest.raises(NotFound):
+        client.samples.get(dataset_id, "ä ö?&=~+%2F;")
+    assert token_requests(emulator) == 0
+
+
+def test_a_wrong_secret_key_is_told_once(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, dataset_id: str
+) -> None:
+    client = make_client(AccessKeyCredentials(emulator.access_key, "sentinel-secret-key", emulator.project_id))
+    with pytest.raises(AuthenticationError) as caught:
+        client.datasets.get(dataset_id)
+    assert "sentinel-secret-key" not in str(caught.value)
+    assert emulator.journal.count("GET") == 1
+
+
+def test_a_ready_made_token_is_used_and_not_renewed(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, dataset_id: str
+) -> None:
+    client = make_client(TokenCredentials(emulator.issue_token(), emulator.project_id))
+    assert client.datasets.get(dataset_id)
+    emulator.revoke_tokens()
+    with pytest.raises(AuthenticationError):
+        client.datasets.get(dataset_id)
+    assert token_requests(emulator) == 0
+    assert emulator.journal.count("GET") == 2
+
+
+def test_secrets_are_in_no_repr_text_or_log(
+    make_client: Callable[..., ModelArtsClient],
+    emulator: Emulator,
+    password: PasswordCredentials,
+    dataset_id: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("DEBUG")
+    token = emulator.issue_token()
+    credentials: list[Any] = [
+        password,
+        AccessKeyCredentials(emulator.access_key, emulator.secret_key, emulator.project_id, "sentinel-security-token"),
+        TokenCredentials(token, emulator.project_id),
+    ]
+    shown = []
+    for credential in credentials:
+        client = make_client(credential, retries=False)
+        echo = f"echo {emulator.password} {token} {emulator.secret_key} https://h/x?Signature=SIGNED"
+        emulator.faults.add("GET", dataset_id, "status", status=403, code="ModelArts.0108", message=echo)
+        with pytest.raises(ModelArtsError) as caught:
+            client.datasets.get(dataset_id)
+        own = {password: emulator.password, credentials[1]: emulator.secret_key, credentials[2]: token}[credential]
+        text = str(caught.value) + repr(vars(caught.value))
+        assert "echo" in text
+        assert own not in text
+        assert "SIGNED" not in text
+        shown += [repr(credential), str(credential), repr(client)]
+    sample = client.proposals.page(dataset_id, 0, limit=1).items[0]
+    assert "Signature=" in json.dumps(sample.raw)
+    shown += [repr(sample), str(sample), repr(sample.labels), repr(client.datasets.get(dataset_id)), caplog.text]
+    leaked = [secret for secret in (*emulator.secrets, "sentinel-security-token") if secret in "\n".join(shown)]
+    assert leaked == []
+    sent = [record.headers.get("x-auth-token") for record in emulator.journal.select("GET")]
+    assert token in sent
+
+
+def test_a_token_with_a_line_break_is_refused_without_quoting_it() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        TokenCredentials("MIIsentinel\nrest", "p")
+    assert "MIIsentinel" not in str(caught.value)

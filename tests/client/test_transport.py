@@ -1,0 +1,387 @@
+"""One call under faults: what is repeated, what never is, and what the errors say. B9, B12, contract 7."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_modelarts.client import TokenCredentials
+from airflow_provider_modelarts.client.errors import (
+    DatasetBusy,
+    ForeignAnswer,
+    InvalidRequest,
+    ModelArtsError,
+    NotFound,
+    PermissionDenied,
+    ServiceUnavailable,
+    StartUnknown,
+    Throttled,
+    UnexpectedResponse,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+
+def one_line(error: ModelArtsError) -> str:
+    text = str(error)
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize("fault", ["reset", "reset_after", "truncated"])
+def test_a_read_survives_a_broken_connection(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, moved_clock: MovedClock, fault: str
+) -> None:
+    rule = emulator.faults.add("GET", dataset_id, fault, times=3)
+    assert client.datasets.get(dataset_id).dataset_id == dataset_id
+    assert rule.fired == 3
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_read_is_tried_six_times_with_growing_pauses(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, moved_clock: MovedClock, status: int
+) -> None:
+    rule = emulator.faults.add("GET", dataset_id, "status", status=status, times=None)
+    with pytest.raises(ServiceUnavailable):
+        client.datasets.get(dataset_id)
+    assert rule.fired == 6
+    assert len(moved_clock.slept) == 5
+    assert all(0.75 * 2**n <= pause <= 1.25 * 2**n for n, pause in enumerate(moved_clock.slept))
+
+
+def test_a_poll_is_one_attempt(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
+    rule = emulator.faults.add("GET", "/tasks/t", "status", status=503, times=None)
+    with pytest.raises(ServiceUnavailable):
+        client.tasks.get(dataset_id, "t", retry=False)
+    assert rule.fired == 1
+
+
+def test_a_client_without_retries_sends_once(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
+    rule = emulator.faults.add("GET", dataset_id, "reset", times=None)
+    with client.detached() as detached, pytest.raises(ServiceUnavailable):
+        detached.datasets.get(dataset_id)
+    assert rule.fired == 1
+
+
+@pytest.mark.parametrize("status", [501, 400, 403, 404, 409])
+def test_refusals_are_not_repeated(client: ModelArtsClient, emulator: Emulator, dataset_id: str, status: int) -> None:
+    rule = emulator.faults.add("GET", dataset_id, "status", status=status, times=None)
+    with pytest.raises(ModelArtsError) as caught:
+        client.datasets.get(dataset_id)
+    assert caught.value.permanent
+    assert rule.fired == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_in_seconds_is_kept(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, moved_clock: MovedClock, status: int
+) -> None:
+    emulator.faults.add("GET", dataset_id, "status", status=status, headers={"Retry-After": "17"}, times=2)
+    client.datasets.get(dataset_id)
+    assert moved_clock.slept == [17, 17]
+
+
+def test_retry_after_as_a_date_is_kept(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, moved_clock: MovedClock
+) -> None:
+    date = formatdate(moved_clock.now() + 40, usegmt=True)
+    emulator.faults.add("GET", dataset_id, "status", status=429, headers={"Retry-After": date})
+    client.datasets.get(dataset_id)
+    assert moved_clock.slept == [pytest.approx(40, abs=1.1)]
+
+
+def test_a_long_retry_after_is_left_to_the_caller(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, moved_clock: MovedClock
+) -> None:
+    emulator.faults.add("GET", dataset_id, "status", status=429, headers={"Retry-After": "3600"})
+    with pytest.raises(Throttled) as caught:
+        client.datasets.get(dataset_id)
+    assert caught.value.retry_after == 3600
+    assert moved_clock.slept == []
+
+
+def test_a_rate_limit_slows_a_list_down_but_does_not_break_it(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, moved_clock: MovedClock
+) -> None:
+    emulator.variants.rate_limit = (2, 10)
+    assert len(list(client.proposals.list(dataset_id))) == 250
+    assert moved_clock.slept
+
+
+@pytest.mark.parametrize(
+    ("fault", "args"),
+    [("reset_after", {}), ("reset", {}), ("truncated", {}), ("html", {"status": 502}), ("status", {"status": 500}),
+     ("status", {"status": 200, "body": "{}"}), ("status", {"status": 200, "body": ""})],
+)  # fmt: skip
+def test_a_start_whose_reply_is_lost_is_unknown_and_never_repeated(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, fault: str, args: dict[str, Any]
+) -> None:
+    dataset_id = emulator.load_digits(labeled=100)
+    emulator.faults.add("POST", "/tasks", fault, match=lambda call: "auth" not in call.path, **args)
+    with pytest.raises(StartUnknown) as caught:
+        client.tasks.start(dataset_id)
+    assert dataset_id in one_line(caught.value)
+    assert not caught.value.permanent
+    assert emulator.journal.count("POST", "/datasets/") == 1
+
+
+def test_a_start_that_is_throttled_is_repeated(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock
+) -> None:
+    dataset_id = emulator.load_digits(labeled=100)
+    rule = emulator.faults.add("POST", "/tasks", "status", status=429, code="ModelArts.4395",
+                               match=lambda call: "auth" not in call.path)  # fmt: skip
+    assert client.tasks.start(dataset_id)
+    assert rule.fired == 1
+    assert len(list(client.tasks.list(dataset_id))) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "args"),
+    [("reset_after", {}), ("reset", {}), ("truncated", {}), ("html", {"status": 502}), ("status", {"status": 503}),
+     ("status", {"status": 200, "body": "<html>login</html>"})],
+)  # fmt: skip
+def test_a_label_write_that_may_have_happened_is_not_repeated_but_unknown(
+    client: ModelArtsClient,
+    emulator: Emulator,
+    dataset_id: str,
+    moved_clock: MovedClock,
+    fault: str,
+    args: dict[str, Any],
+) -> None:
+    samples = client.proposals.page(dataset_id, 0, limit=3).items
+    emulator.faults.add("PUT", dataset_id, fault, **args)
+    outcomes = client.samples.update(dataset_id, samples)
+    assert [(outcome.sample_id, outcome.ok) for outcome in outcomes] == [(one.sample_id, None) for one in samples]
+    assert all(outcome.error_msg for outcome in outcomes)
+    assert emulator.journal.count("PUT") == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (400, "ModelArts.4381", DatasetBusy),
+        (403, "ModelArts.0108", PermissionDenied),
+        (400, "ModelArts.4105", InvalidRequest),
+    ],
+)
+def test_a_label_write_that_was_refused_raises(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, status: int, code: str, expected: type[ModelArtsError]
+) -> None:
+    sample = client.proposals.page(dataset_id, 0, limit=1).items[0]
+    emulator.faults.add("PUT", dataset_id, "status", status=status, code=code)
+    with pytest.raises(expected) as caught:
+        client.samples.update(dataset_id, [sample])
+    assert caught.value.certainly_not_executed
+    assert emulator.journal.count("PUT") == 1
+
+
+def test_a_redirect_is_refused(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
+    emulator.faults.add(
+        "GET", dataset_id, "status", status=302, headers={"Location": f"{emulator.url}/elsewhere?ticket=SECRET"}
+    )
+    with pytest.raises(ForeignAnswer, match="redirect") as caught:
+        client.datasets.get(dataset_id)
+    assert "SECRET" not in str(caught.value)
+    assert emulator.journal.count("GET", "elsewhere") == 0
+    assert emulator.journal.count("GET") == 1
+
+
+def test_a_proxys_page_is_told_in_one_line(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, moved_clock: MovedClock
+) -> None:
+    emulator.faults.add("GET", dataset_id, "html", status=502, times=None)
+    with pytest.raises(ServiceUnavailable) as caught:
+        client.datasets.get(dataset_id)
+    text = one_line(caught.value)
+    assert "proxy" in text
+    assert "<" not in text
+    emulator.faults.clear()
+    page = "<!DOCTYPE html><html><head><style>a{}</style><title>Please log in</title></head></html>"
+    rule = emulator.faults.add("GET", dataset_id, "status", status=200, body=page, times=None)
+    with pytest.raises(UnexpectedResponse, match="Please log in") as foreign:
+        client.datasets.get(dataset_id)
+    assert "endpoint" in one_line(foreign.value)
+    assert rule.fired == 1
+
+
+@pytest.mark.parametrize("body", ['{"dataset_id": ', "garbage", "[]", "3", '"text"', '{"a":1} trailing'])
+def test_a_malformed_answer_is_told_in_one_line(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, dataset_id: str, body: str
+) -> None:
+    emulator.faults.add("GET", dataset_id, "status", status=200, body=body)
+    with pytest.raises(UnexpectedResponse) as caught:
+        make_client(retries=False).datasets.get(dataset_id)
+    assert dataset_id in one_line(caught.value)
+
+
+@pytest.mark.parametrize("body", ["{}", "[]", '{"samples": 3, "sample_count": "many"}'])
+def test_a_list_that_is_none(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, dataset_id: str, body: str
+) -> None:
+    emulator.faults.add("GET", "auto-annotations", "status", status=200, body=body)
+    client = make_client(retries=False)
+    if "samples" in body:
+        assert list(client.proposals.list(dataset_id)) == []
+    else:
+        with pytest.raises(UnexpectedResponse):
+            list(client.proposals.list(dataset_id))
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "text"),
+    [
+        ({"error_code": "ModelArts.4352", "error_msg": "It is unknown."}, "ModelArts.4352", "It is unknown"),
+        ({"error_code": "ModelArts.4352", "error_message": "It is unknown."}, "ModelArts.4352", "It is unknown"),
+        ({"errorCode": "ModelArts.4352", "errorMsg": "It is unknown."}, "ModelArts.4352", "It is unknown"),
+        ({"code": "ModelArts.4352", "message": "It is unknown."}, "ModelArts.4352", "It is unknown"),
+        ({"error": {"code": 400, "message": "It is unknown.", "title": "Bad Request"}}, None, "It is unknown"),
+        ({"error": "It is unknown."}, None, "It is unknown"),
+        ("It is unknown.", None, "It is unknown"),
+        ("", None, "no reason"),
+    ],
+)
+def test_every_shape_of_an_error_body(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, body: Any, code: str | None, text: str
+) -> None:
+    sent = body if isinstance(body, str) else json.dumps(body | {"request_id": "own-id"})
+    emulator.faults.add("GET", dataset_id, "status", status=400, body=sent)
+    with pytest.raises(ModelArtsError, match=text) as caught:
+        client.datasets.get(dataset_id)
+    error = caught.value
+    assert (error.code, error.status, error.method) == (code, 400, "GET")
+    assert error.path == f"/v2/{emulator.project_id}/datasets/{dataset_id}"
+    assert error.request_id
+    if isinstance(body, dict) and "error" not in body:
+        assert error.request_id == "own-id"
+        assert isinstance(error, NotFound)
+
+
+def test_a_long_error_text_is_cut_and_folded(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
+    emulator.faults.add("GET", dataset_id, "status", status=400, code="ModelArts.0104", message="line\n" * 1000)
+    with pytest.raises(InvalidRequest) as caught:
+        client.datasets.get(dataset_id)
+    assert len(one_line(caught.value)) < 900
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_host_that_does_not_answer_is_named_with_the_time_out(
+    silent_port: int, make_client: Callable[..., ModelArtsClient]
+) -> None:
+    from airflow_provider_modelarts.client import ModelArtsClient
+
+    url = f"http://127.0.0.1:{silent_port}"
+    with ModelArtsClient(url, TokenCredentials("t", "p"), timeout=(1, 0.05), retries=False) as client:
+        with pytest.raises(
+            ServiceUnavailable, match=rf"127.0.0.1:{silent_port} did not answer within 0.05 s"
+        ) as caught:
+            client.datasets.get("d1")
+        assert "d1" in one_line(caught.value)
+        assert not caught.value.certainly_not_executed
+        outcomes = client.samples.update("d1", [{"sample_id": "s", "labels": [{"name": "a"}]}])
+        assert [outcome.ok for outcome in outcomes] == [None]
+
+
+def test_a_host_that_is_not_there_is_named_and_was_not_reached(moved_clock: MovedClock) -> None:
+    from airflow_provider_modelarts.client import ModelArtsClient
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with ModelArtsClient(f"http://127.0.0.1:{port}", TokenCredentials("t", "p")) as client:
+        with pytest.raises(ServiceUnavailable, match=rf"127.0.0.1:{port} could not be reached") as caught:
+            client.tasks.start("d1")
+        assert caught.value.certainly_not_executed
+        with pytest.raises(ServiceUnavailable):
+            client.samples.update("d1", [{"sample_id": "s", "labels": [{"name": "a"}]}])
+    assert len(moved_clock.slept) == 10
+
+
+def test_netrc_is_ignored(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login intruder password intruder\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    client.datasets.get(dataset_id)
+    assert all("authorization" not in record.headers for record in emulator.journal)
+
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+def test_loopback_never_goes_through_a_proxy(
+    client: ModelArtsClient, dataset_id: str, monkeypatch: pytest.MonkeyPatch, silent_port: int
+) -> None:
+    for name in PROXIES:
+        monkeypatch.setenv(name, f"http://127.0.0.1:{silent_port}")
+    monkeypatch.setenv("no_proxy", "")
+    assert client.datasets.get(dataset_id)
+
+
+def test_other_hosts_go_through_the_environments_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_modelarts.client import ModelArtsClient
+
+    asked: list[bytes] = []
+
+    def answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            asked.append(connection.recv(65536))
+            body = b'{"dataset_id": "d"}'
+            head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+            connection.sendall(head % len(body) + body)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for name in PROXIES:
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.getsockname()[1]}")
+        thread = threading.Thread(target=answer, args=(server,))
+        thread.start()
+        url = "http://modelarts.example.com"
+        with ModelArtsClient(url, TokenCredentials("t", "p"), allow_http=True, retries=False) as client:
+            assert client.datasets.get("d").dataset_id == "d"
+        thread.join()
+    assert asked[0].startswith(b"GET http://modelarts.example.com/v2/p/datasets/d HTTP/1.1")
+
+
+@pytest.mark.wrong_requests  # no sample has such an id
+def test_reads_have_no_body_and_ids_stay_in_their_segment(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str
+) -> None:
+    with pytest.raises(ModelArtsError):
+        client.samples.get(dataset_id, "../../tasks?x=1#y %2e")
+    record = emulator.journal.select("GET")[-1]
+    assert record.path.endswith("/data-annotations/samples/../../tasks?x=1#y %2e")
+    assert record.query == {}
+    assert record.body == b""
+    assert not {"content-length", "content-type", "transfer-encoding", "cookie"} & set(record.headers)
+    assert record.headers["x-language"] == "en-us"
+
+
+def test_cookies_do_not_stick(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
+    emulator.faults.add(
+        "GET", dataset_id, "status", status=400, code="ModelArts.0104", headers={"Set-Cookie": "session=1; Path=/"}
+    )
+    with pytest.raises(InvalidRequest):
+        client.datasets.get(dataset_id)
+    client.datasets.get(dataset_id)
+    assert all("cookie" not in record.headers for record in emulator.journal)
