@@ -156,9 +156,9 @@ class InspectedDataset:
         message: str = "The auto labeling job failed.",
         detail: str = "Injected failure.",
     ) -> None:
-        """Let the next labeling task that starts, on whichever dataset, fail."""
+        """Let the next labeling task that starts on this dataset fail."""
         with self._service.lock:
-            self._service.failures.append(Failure(code, message, detail))
+            self._dataset.failures.append(Failure(code, message, detail))
 
     def create_team_task(self, emails: tuple[str, ...], sample_ids: tuple[str, ...] = ()) -> str:
         """Make a team task; see :meth:`Emulator.create_team_task`."""

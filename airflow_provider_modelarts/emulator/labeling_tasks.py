@@ -42,7 +42,7 @@ def start_task(service: Service, call: Call) -> Answer:
     if kind == "auto-grouping" and _active(service, dataset, kind):
         # Contract 7.3 lists 4964 with HTTP 200.
         return json_answer({"error_code": "ModelArts.4964", "error_msg": "Auto grouping is already running."})
-    task = _new_task(service, dataset, body, call.doom or _foreseeable_failure(service, dataset))
+    task = _new_task(service, dataset, body, call.doom or _foreseeable_failure(dataset))
     dataset.tasks[task.task_id] = task
     return json_answer({"task_id": task.task_id})
 
@@ -87,9 +87,9 @@ def _new_task(service: Service, dataset: Dataset, body: dict[str, Any], failure:
     )
 
 
-def _foreseeable_failure(service: Service, dataset: Dataset) -> Failure | None:
-    if service.failures:
-        return service.failures.pop(0)
+def _foreseeable_failure(dataset: Dataset) -> Failure | None:
+    if dataset.failures:
+        return dataset.failures.pop(0)
     # Contract 8.1, "No RGBA": the start succeeds, the task fails.
     rgba = sum(sample.size[2] == RGBA_DEPTH for sample in dataset.samples.values())
     if rgba:

@@ -10,7 +10,7 @@ from airflow_provider_modelarts.emulator.classifier import guess_labels
 from airflow_provider_modelarts.emulator.errors import refuse
 from airflow_provider_modelarts.emulator.render import Presigner, proposal_fragment
 from airflow_provider_modelarts.emulator.state import Dataset, Sample
-from airflow_provider_modelarts.emulator.tasks import SUCCEEDED, Failure, Task
+from airflow_provider_modelarts.emulator.tasks import SUCCEEDED, Task
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.clock import EmulatorClock
@@ -22,7 +22,6 @@ class Service:
     """Everything that handlers work on. `lock` guards it: requests and test threads share it.
 
     :param task_seconds: how long the next labeling task takes, in seconds of the clock.
-    :param failures: taken by the next tasks that start, first come first served.
     """
 
     def __init__(
@@ -37,7 +36,6 @@ class Service:
         self.seed, self.clock, self.variants = seed, clock, variants
         self.identity, self.presigner = identity, presigner
         self.task_seconds = task_seconds
-        self.failures: list[Failure] = []
         self.datasets: dict[str, Dataset] = {}
         self.created_datasets = 0
         self.lock = threading.RLock()

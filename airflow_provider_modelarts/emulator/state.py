@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from airflow_provider_modelarts.emulator.images import ImageSource
-    from airflow_provider_modelarts.emulator.tasks import Task
+    from airflow_provider_modelarts.emulator.tasks import Failure, Task
     from airflow_provider_modelarts.emulator.teams import TeamTask
 
 STORED_LABEL_KEYS = ("name", "type", "property")
@@ -61,6 +61,7 @@ class Dataset:
 
     :param dataset_type: 0 image classification, 1 object detection ... (contract 6.1).
     :param status: 1 normal, 6 publishing ... (contract 6.1); tests set it.
+    :param failures: taken by the next tasks that start, first come first served.
     :param encrypted: data lies in a KMS-encrypted bucket (contract 8.1).
     """
 
@@ -78,6 +79,7 @@ class Dataset:
     tasks: dict[str, Task] = field(default_factory=dict)
     team_tasks: dict[str, TeamTask] = field(default_factory=dict)
     started_tasks: int = 0
+    failures: list[Failure] = field(default_factory=list)
     annotated: int = 0
     updated: float = 0.0
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+
 from airflow_provider_modelarts.emulator import Emulator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 
 class Caller:
     """A logged-in user of one emulator.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.emulator.conftest import Caller
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.emulator.conftest import Caller
 
 PUT = "/data-annotations/samples"
 
@@ -187,12 +190,15 @@ def test_forms_of_results(digits: Caller, form: str) -> None:
     answer = digits.put([{"sample_id": sample_id, "labels": [{"name": "5"}]} for sample_id in ids])
     assert answer["success"] is False
     flags = [result["success"] for result in answer.get("results", [])]
-    assert flags == {
-        "normal": [False, True, True, True],
-        "missing": [],
-        "short": [False],
-        "shuffled": [True, True, True, False],
-    }[form]
+    assert (
+        flags
+        == {
+            "normal": [False, True, True, True],
+            "missing": [],
+            "short": [False],
+            "shuffled": [True, True, True, False],
+        }[form]
+    )
     dataset = digits.emulator.dataset(digits.dataset_id)
     assert [dataset.names_of(sample_id) for sample_id in known] == [["5"]] * 3
 

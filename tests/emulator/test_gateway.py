@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+
 from airflow_provider_modelarts.emulator import Emulator, Record
 from airflow_provider_modelarts.emulator.signing import canonical_request, signature
 from tests.emulator.conftest import Caller
@@ -87,7 +88,9 @@ def test_projects(emulator: Emulator) -> None:
     assert requests.get(url, params={"name": "nowhere"}, headers=headers, timeout=10).json()["projects"] == []
     mine = requests.get(f"{emulator.url}/v3/auth/projects", headers=headers, timeout=10).json()["projects"]
     assert {project["name"] for project in mine} == {emulator.region, emulator.other_project_name}
-    assert requests.get(f"{emulator.url}/v3/auth/projects", headers={"X-Auth-Token": "x"}, timeout=10).status_code == 401
+    assert (
+        requests.get(f"{emulator.url}/v3/auth/projects", headers={"X-Auth-Token": "x"}, timeout=10).status_code == 401
+    )
 
 
 def test_checking_a_token(emulator: Emulator) -> None:
@@ -331,14 +334,16 @@ def test_misspelled_faults_are_errors(emulator: Emulator) -> None:
     with pytest.raises(ValueError, match="does not take"):
         emulator.faults.add("GET", "", "reset", status=3)
     with pytest.raises(AttributeError, match="there is no variant"):
-        emulator.variants.harder = "x"  # type: ignore[attr-defined]
+        emulator.variants.harder = "x"
     with pytest.raises(ValueError, match="is one of"):
         emulator.variants.hard = "maybe"
 
 
 def _put_one(caller: Caller) -> str:
     sample_id = next(iter(caller.emulator.truth(caller.dataset_id)))
-    caller("PUT", "/data-annotations/samples", json={"samples": [{"sample_id": sample_id, "labels": [{"name": "new"}]}]})
+    caller(
+        "PUT", "/data-annotations/samples", json={"samples": [{"sample_id": sample_id, "labels": [{"name": "new"}]}]}
+    )
     return sample_id
 
 

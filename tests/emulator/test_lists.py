@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from tests.emulator.conftest import Caller
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.emulator.conftest import Caller
 
 AUTO = "/auto-annotations/samples"
 
@@ -169,7 +172,14 @@ def test_search_conditions(proposals: Callable[..., Caller]) -> None:
 def test_numbers_keep_their_form(proposals: Callable[..., Caller]) -> None:
     """Quirks 3 and 5: one and the same value as text, integer and float."""
     text = proposals(100, kind="detection", hard_share=0.5)("GET", AUTO, params={"limit": 100}).text
-    for form in ('"score":1}', '"score":1.0}', '"0.0"', '"0"', ':1,"@modelarts:hard":true', ':1.0,"@modelarts:hard":true'):
+    for form in (
+        '"score":1}',
+        '"score":1.0}',
+        '"0.0"',
+        '"0"',
+        ':1,"@modelarts:hard":true',
+        ':1.0,"@modelarts:hard":true',
+    ):
         assert form in text, form
 
 

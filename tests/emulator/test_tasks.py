@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow_provider_modelarts.emulator import Emulator
 from PIL import Image
+
+from airflow_provider_modelarts.emulator import Emulator
 from tests.emulator.conftest import Caller
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
 
 START = {"task_type": "auto-label"}
 

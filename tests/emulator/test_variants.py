@@ -7,16 +7,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from airflow_provider_modelarts.emulator import Emulator
-from airflow_provider_modelarts.emulator.pytest_plugin import modelarts_emulator  # noqa: F401 - the fixture under test
+
+from airflow_provider_modelarts.emulator import Emulator, pytest_plugin
 from tests.emulator.conftest import Caller
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 AUTO = "/auto-annotations/samples"
+modelarts_emulator = pytest_plugin.modelarts_emulator
 
 
 @pytest.mark.parametrize(("form", "kind"), [("bool", bool), ("number", int), ("text", str)])
@@ -209,7 +212,11 @@ def test_the_clock() -> None:
 
 def test_proposals_of_ones_own(proposals: Callable[..., Caller]) -> None:
     caller = proposals(3)
-    document = {"sample_id": "s" * 34, "labels": [{"name": "x", "odd": [1, 1.0]}], "metadata": {"@modelarts:hard": "True"}}
+    document = {
+        "sample_id": "s" * 34,
+        "labels": [{"name": "x", "odd": [1, 1.0]}],
+        "metadata": {"@modelarts:hard": "True"},
+    }
     caller.emulator.dataset(caller.dataset_id).propose([document])
     served = caller.get(AUTO, limit=1)["samples"][0]
     assert json.dumps({name: served[name] for name in document}) == json.dumps(document)
@@ -241,7 +248,7 @@ def test_credentials_can_be_given() -> None:
         emulator.connection_for("magic")
 
 
-def test_the_fixture(modelarts_emulator: Emulator) -> None:  # noqa: F811 - the fixture under test
+def test_the_fixture(modelarts_emulator: Emulator) -> None:
     connection = json.loads(os.environ["AIRFLOW_CONN_MODELARTS_DEFAULT"])
     assert connection == modelarts_emulator.connection
     assert requests.get(connection["host"] + "/v3/auth/projects", timeout=10).status_code == 401
