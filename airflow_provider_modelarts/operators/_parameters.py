@@ -174,24 +174,6 @@ def mapping(name: str, value: object) -> dict[str, Any]:
     return found
 
 
-def samples(name: str, value: object) -> list[dict[str, Any]]:
-    """Return a list of samples with labels, also from JSON text.
-
-    Every sample has an id and at least one label: an empty list of labels would delete the labels there (B13).
-    """
-    found = _from_json(name, value, "a list of samples")
-    if not isinstance(found, (list, tuple)) or not found:
-        raise _wrong(name, "a list of at least one sample, or its JSON text", value)
-    for position, sample in enumerate(found):
-        # The sample itself stays out of the messages: its source is a presigned URL.
-        if not isinstance(sample, dict) or not sample.get("sample_id"):
-            raise ParameterError(f'{name}[{position}] must be a dict with "sample_id" and "labels".')
-        if not isinstance(sample.get("labels"), (list, tuple)) or not sample["labels"]:
-            where = f"{name}[{position}] ({sample['sample_id']})"
-            raise ParameterError(f"{where} has no labels; sending it would delete those it has.")
-    return list(found)
-
-
 def config(name: str, value: object) -> dict[str, Any]:
     """Return the configuration of a labeling task (contract 2.1), its numbers and booleans as such."""
     found = dict(mapping(name, value))

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_modelarts.client.errors import ConfirmationError, ModelArtsError
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.hooks.task_state import TaskKey
+from airflow_provider_modelarts.labeling.team import parse_team_samples, update_team_samples
 from airflow_provider_modelarts.operators import _parameters as parameters
-from airflow_provider_modelarts.operators._kill import WriteGate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from airflow.sdk import Context
-
-    from airflow_provider_modelarts.client import SampleOutcome
-
-# Samples in one request, and samples named in an error.
-_BATCH = 100
-_NAMED = 10
 
 
 class ModelArtsUpdateTeamSamplesOperator(BaseOperator):
     """Write labels into samples of a team labeling task (contract 5.2). The labels must exist in the dataset.
 
-    A write replaces all labels of a sample; it may be repeated. Returns the counts ``samples, updated, failed, unknown,
-    requests``, which are stored before anything is raised.
+    A write replaces all labels of a sample; it may be repeated. Returns the counts ``samples, updated, failed,
+    unknown, requests``, which are stored before anything is raised.
 
     :param dataset_id: the dataset (templated)
     :param workforce_task_id: the team labeling task (templated)
@@ -77,14 +68,13 @@ class ModelArtsUpdateTeamSamplesOperator(BaseOperator):
         self.worker_email = worker_email
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
-        self._gate: WriteGate | None = None
         if (samples is None) == (samples_uri is None):
             raise ParameterError("Give either samples or samples_uri.")
         parameters.check_constants(
             {
                 "dataset_id": (dataset_id, parameters.identifier),
                 "workforce_task_id": (workforce_task_id, parameters.identifier),
-                "samples": (samples, parameters.optional(parameters.samples)),
+                "samples": (samples, parameters.optional(lambda _, value: parse_team_samples(value))),
                 "samples_uri": (samples_uri, parameters.optional(parameters.identifier)),
                 "worker_email": (worker_email, parameters.optional(parameters.identifier)),
                 "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
@@ -95,80 +85,23 @@ class ModelArtsUpdateTeamSamplesOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, int]:
         """Write the labels; see the class."""
         with permanent_errors_fail_at_once():
-            dataset_id = parameters.identifier("dataset_id", self.dataset_id)
-            workforce_task_id = parameters.identifier("workforce_task_id", self.workforce_task_id)
-            samples = self._samples()
-            outcomes: list[SampleOutcome] = []
-            try:
-                for answers in self._write(dataset_id, workforce_task_id, samples, context):
-                    outcomes.extend(answers)
-                self._check(samples, outcomes, dataset_id, workforce_task_id)
-            except ModelArtsError:
-                if self.do_xcom_push:
-                    context["ti"].xcom_push(key="return_value", value=_counts(samples, outcomes))
-                raise
-            self.log.info("Updated %d samples of team labeling task %s.", len(outcomes), workforce_task_id)
-            return _counts(samples, outcomes)
-
-    def on_kill(self) -> None:
-        """Let no further write out if a user ended or cleared the Airflow task."""
-        if self._gate is not None:
-            self._gate.close_if_ended()
-
-    def _samples(self) -> list[dict[str, Any]]:
-        if self.samples_uri is None:
-            return parameters.samples("samples", self.samples)
-        uri = parameters.identifier("samples_uri", self.samples_uri)
-        return parameters.samples("samples_uri", _read(uri))
-
-    def _write(
-        self, dataset_id: str, workforce_task_id: str, samples: list[dict[str, Any]], context: Context
-    ) -> Iterator[Sequence[SampleOutcome]]:
-        """Write batch by batch, and yield what became of each."""
-        email = parameters.optional(parameters.identifier)("worker_email", self.worker_email)
-        client = parameters.hook(self).client
-        self._gate = gate = WriteGate(TaskKey.of(context["ti"]), self.log)
-        for start in range(0, len(samples), _BATCH):
-            if gate.is_closed():
-                raise ConfirmationError(
-                    f"Stopped after {start} of {len(samples)} samples: a user ended the Airflow task."
-                )
-            yield client.team_samples.update(
-                dataset_id, workforce_task_id, samples[start : start + _BATCH], email=email
+            result = update_team_samples(
+                client=parameters.hook(self).client,
+                dataset_id=parameters.identifier("dataset_id", self.dataset_id),
+                workforce_task_id=parameters.identifier("workforce_task_id", self.workforce_task_id),
+                samples=self._samples(),
+                worker_email=parameters.optional(parameters.identifier)("worker_email", self.worker_email),
             )
+            self.log.info("Team labeling task %s: %s", self.workforce_task_id, result.to_xcom())
+            if result.failures and self.do_xcom_push:
+                context["ti"].xcom_push(key="return_value", value=result.to_xcom())
+            result.check()
+            return result.to_xcom()
 
-    def _check(
-        self,
-        samples: list[dict[str, Any]],
-        outcomes: Sequence[SampleOutcome],
-        dataset_id: str,
-        workforce_task_id: str,
-    ) -> None:
-        """Raise unless every sample was written."""
-        bad = [outcome for outcome in outcomes if not outcome.ok]
-        if not bad:
-            return
-        reasons = Counter(
-            f"{one.error_code or 'unknown'}: {one.error_msg or 'the service does not say'}" for one in bad
-        )
-        said = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(_NAMED))
-        names = ", ".join(one.sample_id for one in bad[:_NAMED])
-        raise ConfirmationError(
-            f"{len(bad)} of {len(samples)} samples of team labeling task {workforce_task_id}, dataset {dataset_id}, "
-            f"were not updated: {said}. First: {names}. Mend them and run the task again: repeating does no harm."
-        )
-
-
-def _counts(samples: Sequence[Any], outcomes: Sequence[SampleOutcome]) -> dict[str, int]:
-    """Return what goes into XCom: counts, no samples (B19)."""
-    by_fate = Counter(outcome.ok for outcome in outcomes)
-    return {
-        "samples": len(samples),
-        "updated": by_fate[True],
-        "failed": by_fate[False],
-        "unknown": by_fate[None],
-        "requests": -(-len(outcomes) // _BATCH),
-    }
+    def _samples(self) -> Any:
+        if self.samples_uri is None:
+            return self.samples
+        return _read(parameters.identifier("samples_uri", self.samples_uri))
 
 
 def _read(uri: str) -> list[Any]:

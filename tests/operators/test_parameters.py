@@ -13,8 +13,6 @@ from airflow_provider_modelarts.operators import _parameters as parameters
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SAMPLE = {"sample_id": "s1", "labels": [{"name": "rose"}]}
-
 
 @pytest.mark.parametrize(
     ("read", "value", "found"),
@@ -35,8 +33,6 @@ SAMPLE = {"sample_id": "s1", "labels": [{"name": "rose"}]}
         (parameters.flag, "true", True),
         (parameters.mapping, {"a": 1}, {"a": 1}),
         (parameters.mapping, '{"a": 1.0}', {"a": 1.0}),
-        (parameters.samples, [SAMPLE], [SAMPLE]),
-        (parameters.samples, '[{"sample_id": "s1", "labels": [{"name": "rose"}]}]', [SAMPLE]),
         (
             parameters.config,
             {"n_clusters": "2", "ambiguity": "false", "property": "size"},
@@ -72,10 +68,6 @@ def test_a_value_and_its_text_are_the_same(read: Callable[[str, Any], Any], valu
         (parameters.flag, 2, "it must be true or false, not 2."),
         (parameters.mapping, "{", "it must be a dict, or its JSON text, not '{'."),
         (parameters.mapping, [1], "it must be a dict, or its JSON text, not [1]."),
-        (parameters.samples, [], "it must be a list of at least one sample, or its JSON text, not []."),
-        (parameters.samples, [{"labels": []}], 'it[0] must be a dict with "sample_id" and "labels".'),
-        (parameters.samples, [{**SAMPLE, "labels": []}], "it[0] (s1) has no labels; sending it would delete those"),
-        (parameters.samples, [SAMPLE, {"sample_id": "s2"}], "it[1] (s2) has no labels; sending it would delete those"),
         (parameters.config, {"n_clusters": "two"}, "it['n_clusters'] must be a number from 0"),
         (parameters.choice("fail", "warn"), "ignore", "it must be one of fail, warn, not 'ignore'."),
         (parameters.label_task_type, "auto_label", "it must be one of auto-label, pre-label, auto-grouping"),
@@ -88,12 +80,6 @@ def test_what_makes_no_sense_gets_one_line_that_names_it(
         read("it", value)
     assert str(raised.value).startswith(complaint)
     assert "\n" not in str(raised.value)
-
-
-def test_a_sample_is_not_quoted_because_its_source_is_a_presigned_url() -> None:
-    with pytest.raises(ParameterError) as raised:
-        parameters.samples("samples", [{"source": "https://obs/x.jpg?Signature=s3nt1nel", "labels": [{"name": "a"}]}])
-    assert "s3nt1nel" not in str(raised.value)
 
 
 def test_a_long_value_is_cut() -> None:

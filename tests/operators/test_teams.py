@@ -1,0 +1,120 @@
+"""Labels into a team labeling task: parameters in, one call into ``labeling``, counts out (contract 5.2, B13, B19)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
+from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.operators.teams import ModelArtsUpdateTeamSamplesOperator
+from tests.support.drive import Ending, drive
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+EMAIL = "labeler@example.com"
+
+
+class Team:
+    """A dataset with a team labeling task and one member."""
+
+    def __init__(self, emulator: Emulator, clock: MovedClock) -> None:
+        self.emulator, self.clock = emulator, clock
+        self.dataset_id = emulator.load_digits(labeled=100)
+        dataset = emulator.dataset(self.dataset_id)
+        self.sample_ids = list(dataset.samples)[:3]
+        self.task_id = emulator.create_team_task(self.dataset_id, [EMAIL], sample_ids=self.sample_ids)
+        (self.worker_id,) = dataset.team_workers(self.task_id)
+
+    def samples(self, label: str = "7") -> list[dict[str, Any]]:
+        return [{"sample_id": one, "worker_id": self.worker_id, "labels": [{"name": label}]} for one in self.sample_ids]
+
+    def update(self, **parameters: Any) -> Ending:
+        given = {"dataset_id": self.dataset_id, "workforce_task_id": self.task_id, "worker_email": EMAIL}
+        return drive(ModelArtsUpdateTeamSamplesOperator(task_id="update", **{**given, **parameters}), self.clock)
+
+    def names(self) -> list[str]:
+        dataset = self.emulator.dataset(self.dataset_id)
+        return [dataset.team_labels_of(self.task_id, one, self.worker_id)[0]["name"] for one in self.sample_ids]
+
+
+@pytest.fixture
+def team(emulator: Emulator, moved_clock: MovedClock) -> Team:
+    return Team(emulator, moved_clock)
+
+
+@pytest.mark.parametrize("form", ["list", "text", "json file", "json lines"])
+def test_samples_are_given_as_list_as_text_or_as_file(team: Team, tmp_path: Path, form: str) -> None:
+    file = tmp_path / "samples"
+    samples: Any = {"samples": team.samples()}
+    if form == "text":
+        samples = {"samples": json.dumps(team.samples())}
+    elif form == "json file":
+        file.write_text(json.dumps(team.samples()))
+        samples = {"samples_uri": f"file://{file}"}
+    elif form == "json lines":
+        file.write_text("".join(json.dumps(sample) + "\n" for sample in team.samples()))
+        samples = {"samples_uri": f"file://{file}"}
+    ending = team.update(**samples)
+    assert ending.error is None
+    assert ending.result == {"samples": 3, "updated": 3, "failed": 0, "unknown": 0, "requests": 1}
+    assert team.names() == ["7", "7", "7"]
+    (record,) = team.emulator.journal.select("PUT", "/workforce-tasks/")
+    assert json.loads(record.body)["email"] == EMAIL
+
+
+def test_a_refused_sample_fails_the_task_after_the_counts_were_stored(team: Team) -> None:
+    samples = team.samples()
+    samples[1]["labels"] = [{"name": "no such label"}]
+    ending = team.update(samples=samples)
+    assert type(ending.error) is ConfirmationError
+    assert team.sample_ids[1] in str(ending.error)
+    assert "ModelArts.4410" in str(ending.error)
+    counts = ending.xcoms["return_value"]
+    assert (counts["samples"], counts["updated"], counts["failed"], counts["unknown"]) == (3, 2, 1, 0)
+
+
+def test_an_unknown_team_task_fails_without_retries(team: Team) -> None:
+    ending = team.update(workforce_task_id="no-such-task", samples=team.samples())
+    assert type(ending.error) is AirflowFailException
+    assert "no-such-task" in str(ending.error)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "complaint"),
+    [
+        ({}, ParameterError, "either samples or samples_uri"),
+        ({"samples": [], "samples_uri": "file:///x"}, ParameterError, "either samples or samples_uri"),
+        ({"samples": []}, InvalidRequest, "at least one sample"),
+        ({"samples": [{"sample_id": "s", "labels": []}]}, InvalidRequest, "has no labels"),
+        ({"samples": "not json"}, InvalidRequest, "no JSON"),
+        ({"samples_uri": "file:///x", "worker_email": ""}, ParameterError, "worker_email is empty"),
+        ({"samples_uri": "file:///x", "workforce_task_id": "None"}, ParameterError, "workforce_task_id is empty"),
+    ],
+)
+def test_wrong_constants_are_found_when_the_dag_is_parsed(
+    parameters: dict[str, Any], error: type[Exception], complaint: str
+) -> None:
+    with pytest.raises(error, match=complaint):
+        ModelArtsUpdateTeamSamplesOperator(task_id="u", **{"dataset_id": "d", "workforce_task_id": "t", **parameters})
+
+
+@pytest.mark.parametrize(("content", "complaint"), [(None, "cannot be read: FileNotFoundError"), ("{", "holds neither")])
+def test_a_file_that_cannot_be_used_is_named(
+    team: Team, tmp_path: Path, content: str | None, complaint: str
+) -> None:
+    file = tmp_path / "samples.json"
+    if content is not None:
+        file.write_text(content)
+    ending = team.update(samples_uri=f"file://{file}")
+    assert type(ending.error) is AirflowFailException
+    assert complaint in str(ending.error)
+    assert str(file) in str(ending.error)
+    assert team.emulator.journal.count("PUT") == 0
