@@ -1,0 +1,471 @@
+"""The ledger: what was written to which sample, why, and what the service answered.
+
+A run's folder under the ledger's place holds parts, each written once as a whole. A part covers a window of samples.
+Its first line says who wrote it, and holds the digest of the part before it, so that the parts of one writer form a
+chain; each writer (run, try, random id) has its own, so that a zombie's chain stands beside the retry's. The last
+part of a chain says that it is the last one.
+
+The plan is the intent, the ledger the outcome: what a plan wants confirmed and no part knows is unsettled, and is
+settled by reading (:func:`unsettled`).
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
+
+from airflow_provider_modelarts.client.clock import Clock, system_clock
+from airflow_provider_modelarts.labeling.storage import (
+    SealedReader,
+    SealedWriter,
+    StorageDamaged,
+    StoragePath,
+    decode_object,
+    encode_line,
+    file_name,
+    list_folder,
+    name_of,
+    shown,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from airflow_provider_modelarts.labeling.plan import Plan, PlannedSample
+
+FORMAT = "modelarts-confirmation-ledger"
+VERSION = 1
+WINDOW = 2000
+"""A part is written after so many entries ..."""
+WINDOW_SECONDS = 10.0
+"""... or when its first entry is so old: what a crash leaves to be settled by reading is no more than that."""
+
+Fate = Literal["intended", "confirmed", "failed", "gone", "changed"]
+FATES: tuple[Fate, ...] = get_args(Fate)
+_CONFIRMED = 1 + FATES.index("confirmed")
+_PART = re.compile(r"(?P<chain>.+\.try\d{3}\.[0-9a-f]+)\.(?P<sequence>\d{6})\.jsonl")
+
+
+class LedgerBroken(StorageDamaged):
+    """A part of the ledger is missing, altered or out of order; the text names it."""
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Which Airflow task writes; the parameters that retries share name the same work.
+
+    :param dag_id: the DAG
+    :param run_id: the DAG run
+    :param task_id: the task
+    :param map_index: of a mapped task, else -1
+    :param try_number: which try this is; retries differ in it alone
+    :param intent: what a retry keeps and a clear changes, if the caller knows such a thing
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+    try_number: int = 1
+    intent: str = ""
+
+    def plan_path(self, root: StoragePath) -> StoragePath:
+        """Return where the plan of this work lies beside its ledger when the user names no other place."""
+        return run_folder(root, self.run_id) / f"{self._task()}.{file_name(self.intent, 60)}.plan.jsonl"
+
+    def chain_name(self, writer: str) -> str:
+        """Return what the names of a writer's parts begin with; they sort by task, try, writer, sequence."""
+        return f"{self._task()}.try{self.try_number:03d}.{writer}"
+
+    def _task(self) -> str:
+        # Names may be alike once they are cut and cleaned; the hash is not.
+        mark = sha256(f"{self.dag_id}\n{self.task_id}".encode()).hexdigest()[:8]
+        index = "" if self.map_index < 0 else f".{self.map_index:05d}"
+        return f"{file_name(self.task_id, 60)}-{mark}{index}"
+
+
+@dataclass(frozen=True)
+class PartHeader:
+    """The first line of a part.
+
+    :param dag_id: and the four after it: see :class:`RunIdentity`
+    :param dataset_id: the dataset that was written to
+    :param writer: random id of the process's ledger
+    :param sequence: number of the part in its chain, from 0
+    :param previous: digest of the part before it; None in the first
+    :param closing: this is the chain's last part
+    :param plan_uri: the plan that was applied
+    :param plan_digest: its digest
+    :param approved_by: who approved the plan, if anybody was asked
+    :param created_at: epoch seconds
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    intent: str
+    dataset_id: str
+    writer: str
+    sequence: int
+    previous: str | None
+    closing: bool
+    plan_uri: str | None
+    plan_digest: str | None
+    approved_by: str | None
+    created_at: float
+
+
+class Entry(NamedTuple):
+    """What became of one sample.
+
+    :param sample_id: the sample
+    :param fate: "confirmed": the labels are final; "failed": the service refused them, or its answer could not be
+        had; "gone": no longer proposed; "changed": proposed otherwise than decided; "intended": about to be written,
+        noted before a write that replaces a person's labels
+    :param rule: the rule that decided
+    :param after: the labels written, or to be written
+    :param before: the labels a person had given it; None if it had none
+    :param origin: where the sample lies, without signature
+    :param code: the service's code; of failed samples
+    :param message: the service's text; of failed samples
+    :param read: found out by reading, not by the service's answer
+    """
+
+    sample_id: str
+    fate: Fate
+    rule: str
+    after: list[dict[str, Any]]
+    before: list[dict[str, Any]] | None = None
+    origin: str | None = None
+    code: str = ""
+    message: str = ""
+    read: bool = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known what became of the sample."""
+        return self.fate != "intended" and not (self.fate == "failed" and self.code == "unknown")
+
+
+def run_folder(root: StoragePath, run_id: str) -> StoragePath:
+    """Return the folder of a run's parts under the ledger's place."""
+    return root / f"{file_name(run_id, 80)}-{sha256(run_id.encode()).hexdigest()[:12]}"
+
+
+class LedgerWriter:
+    """Writes one chain; threads may share it. To be used as a context manager, or with :meth:`close`.
+
+    A part that could not be stored is kept and stored first at the next occasion, so a chain has no holes.
+
+    :param root: the ledger's place, the same for all runs
+    :param identity: who writes
+    :param dataset_id: the dataset written to
+    :param plan_uri: the plan being applied
+    :param plan_digest: its digest
+    :param approved_by: who approved it
+    :param clock: tells the age of a window
+    :param window: entries per part at most
+    """
+
+    def __init__(
+        self,
+        root: StoragePath,
+        identity: RunIdentity,
+        dataset_id: str,
+        *,
+        plan_uri: str | None = None,
+        plan_digest: str | None = None,
+        approved_by: str | None = None,
+        clock: Clock = system_clock,
+        window: int = WINDOW,
+    ) -> None:
+        self._folder = run_folder(root, identity.run_id)
+        self._identity = identity
+        self._facts: dict[str, Any] = {
+            **asdict(identity),
+            "dataset_id": dataset_id,
+            "plan_uri": plan_uri,
+            "plan_digest": plan_digest,
+            "approved_by": approved_by,
+        }
+        self.writer = secrets.token_hex(6)
+        self._clock = clock
+        self._window = window
+        self._lines: list[bytes] = []
+        self._since = 0.0
+        self._ready: list[_Part] = []
+        self._sequence = 0
+        self._total = 0
+        self._previous: str | None = None
+        self._closed = False
+        self._filling = threading.Lock()
+        self._storing = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.close()
+
+    @property
+    def uri(self) -> str:
+        """Where the parts of this run are."""
+        return shown(self._folder)
+
+    def record(self, *entries: Entry) -> None:
+        """Add entries; stores a part when the window is full or old.
+
+        :raises OSError: as the storage says, if a part cannot be stored; the entries are kept
+        """
+        lines = [encode_line(_line(entry)) for entry in entries]
+        with self._filling:
+            if self._closed:
+                raise ValueError("the ledger is closed")
+            now = self._clock.now()
+            self._since = self._since if self._lines else now
+            self._lines += lines
+            is_due = len(self._lines) >= self._window or now - self._since >= WINDOW_SECONDS
+        if is_due:
+            self.flush()
+
+    def flush(self) -> None:
+        """Store what was recorded, so that it survives this process; needed before a person's labels are replaced."""
+        self._store(closing=False)
+
+    def close(self) -> None:
+        """Store the rest and say that the chain is complete; calling it again does nothing."""
+        if not self._closed:
+            self._store(closing=True)
+
+    def _store(self, *, closing: bool) -> None:
+        with self._storing:
+            with self._filling:
+                lines, self._lines = self._lines, []
+                self._closed = self._closed or closing
+            if lines or (closing and not any(part.closing for part in self._ready)):
+                self._total += len(lines)
+                self._ready.append(_Part(lines, self._sequence, self._total, closing))
+                self._sequence += 1
+            while self._ready:
+                self._write(self._ready[0])
+                del self._ready[0]
+
+    def _write(self, part: _Part) -> None:
+        name = f"{self._identity.chain_name(self.writer)}.{part.sequence:06d}.jsonl"
+        header = PartHeader(
+            **self._facts,
+            writer=self.writer,
+            sequence=part.sequence,
+            previous=self._previous,
+            closing=part.closing,
+            created_at=self._clock.now(),
+        )
+        with SealedWriter(self._folder / name) as file:
+            file.write(encode_line({"format": FORMAT, "version": VERSION, **asdict(header)}))
+            for line in part.lines:
+                file.write(line)
+            digest = file.seal(_facts(len(part.lines), part.total))
+        self._previous = digest
+
+
+class _Part(NamedTuple):
+    lines: list[bytes]
+    sequence: int
+    total: int
+    closing: bool
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The parts of one writer, in order.
+
+    :param name: what the names of its parts begin with
+    :param parts: number and path of each
+    """
+
+    name: str
+    parts: tuple[tuple[int, StoragePath], ...]
+
+    def read(self) -> Iterator[tuple[PartHeader, list[Entry]]]:
+        """Yield header and entries of each part, checked before it is given out; one part is held at a time.
+
+        :raises LedgerBroken: naming the first part that is missing, altered, or not of this chain
+        """
+        previous: str | None = None
+        total = 0
+        closing = ""
+        for expected, (sequence, path) in enumerate(self.parts):
+            if sequence != expected:
+                raise LedgerBroken(
+                    f"The ledger's part {self.name}.{expected:06d}.jsonl is missing: {name_of(path)} comes after it."
+                )
+            header, entries, digest = _read_part(path, total)
+            writer = _identity(header).chain_name(header.writer)
+            if (writer, header.sequence) != (self.name, sequence):
+                raise _broken(path, f"it was written as {writer}.{header.sequence:06d}.jsonl")
+            if header.previous != previous or closing:
+                raise _broken(path, f"it does not follow {closing or 'the part before it'}")
+            previous, total, closing = digest, total + len(entries), name_of(path) if header.closing else ""
+            yield header, entries
+
+    def first(self) -> PartHeader:
+        """Return the header of the first part: who wrote, to which dataset, by which plan.
+
+        :raises LedgerBroken: if that part cannot be trusted
+        """
+        return next(self.read())[0]
+
+    def verify(self) -> list[str]:
+        """Return what is wrong with the chain, a line for each problem, naming the part; empty if it is whole.
+
+        Nobody can tell a writer that crashed from a chain whose last parts were removed: the text says so.
+        """
+        is_closed = False
+        try:
+            for header, _ in self.read():
+                is_closed = header.closing
+        except LedgerBroken as error:
+            return [error.message]
+        if not is_closed:
+            last = name_of(self.parts[-1][1]) if self.parts else self.name
+            return [f"{last} is not the last part: its writer crashed or still runs, or later parts were removed."]
+        return []
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All chains of one run, by task, try and writer.
+
+    :param chains: the chains
+    :param uri: where they are
+    """
+
+    chains: tuple[Chain, ...]
+    uri: str
+
+    def entries(self) -> Iterator[tuple[PartHeader, Entry]]:
+        """Yield every entry of every chain with its part's header; tries in order, a try's writers one by one.
+
+        :raises LedgerBroken: naming the part that cannot be trusted
+        """
+        for chain in self.chains:
+            for header, entries in chain.read():
+                for entry in entries:
+                    yield header, entry
+
+    def verify(self) -> list[str]:
+        """Return what is wrong, a line for each problem, naming the part."""
+        return [problem for chain in self.chains for problem in chain.verify()]
+
+
+def read_ledger(root: StoragePath, run_id: str) -> Ledger:
+    """Find the ledger of a run; nothing but names is read yet.
+
+    :param root: the ledger's place
+    :param run_id: the DAG run
+    """
+    folder = run_folder(root, run_id)
+    chains: dict[str, list[tuple[int, StoragePath]]] = {}
+    for path in list_folder(folder):
+        match = _PART.fullmatch(name_of(path))
+        if match:
+            chains.setdefault(match["chain"], []).append((int(match["sequence"]), path))
+    return Ledger(tuple(Chain(name, tuple(parts)) for name, parts in sorted(chains.items())), shown(folder))
+
+
+class Settled:
+    """Which samples of a plan have a settled outcome; a byte for each."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._fates = bytearray(len(plan))
+
+    def note(self, entry: Entry) -> None:
+        """Take over what an entry says of a planned sample; what was confirmed stays so, else the last entry counts."""
+        found = self._plan.index.find(entry.sample_id)
+        if found is None or not entry.is_settled or self._fates[found[2]] == _CONFIRMED:
+            return
+        self._fates[found[2]] = 1 + FATES.index(entry.fate)
+
+    def fate(self, sample_id: str) -> Fate | None:
+        """Return what became of a sample; None if that is not known."""
+        found = self._plan.index.find(sample_id)
+        return FATES[self._fates[found[2]] - 1] if found is not None and self._fates[found[2]] else None
+
+    def unsettled(self) -> Iterator[PlannedSample]:
+        """Yield the samples to be confirmed of which no part knows what became of them: they are to be read."""
+        for position, planned in enumerate(self._plan.samples()):
+            if planned.decision.action == "confirm" and not self._fates[position]:
+                yield planned
+
+
+def settled(plan: Plan, ledger: Ledger) -> Settled:
+    """Hold a ledger against the plan it is about.
+
+    :param plan: the plan
+    :param ledger: the run's ledger; parts about other plans are passed over
+    :raises LedgerBroken: if a part cannot be trusted
+    """
+    state = Settled(plan)
+    for header, entry in ledger.entries():
+        if header.plan_digest == plan.digest:
+            state.note(entry)
+    return state
+
+
+def _line(entry: Entry) -> dict[str, Any]:
+    """Return an entry without what it does not say."""
+    always = ("sample_id", "fate", "rule", "after")
+    return {
+        name: value
+        for name, value in zip(Entry._fields, entry, strict=True)
+        if name in always or (value is not None and value != "" and value is not False)
+    }
+
+
+def _entry(raw: Mapping[str, Any] | None) -> Entry | None:
+    try:
+        entry = Entry(**(raw or {}))
+    except TypeError:
+        return None
+    return entry if entry.fate in FATES else None
+
+
+def _facts(entries: int, total: int) -> dict[str, Any]:
+    return {"entries": entries, "total": total}
+
+
+def _read_part(path: StoragePath, before: int) -> tuple[PartHeader, list[Entry], str]:
+    file = SealedReader(path)
+    try:
+        lines = list(file.lines())
+        count = max(len(lines) - 1, 0)
+        digest = file.check(_facts(count, before + count))
+    except StorageDamaged as error:
+        raise LedgerBroken(error.message) from None
+    raw = decode_object(lines[0]) if lines else None
+    if raw is None or (raw.pop("format", None), raw.pop("version", None)) != (FORMAT, VERSION):
+        raise _broken(path, f"it is no part of a ledger of version {VERSION}")
+    entries = [_entry(decode_object(line)) for line in lines[1:]]
+    try:
+        header = PartHeader(**raw)
+    except TypeError:
+        raise _broken(path, "its first line is not as it must be") from None
+    whole = [entry for entry in entries if entry is not None]
+    if len(whole) != len(entries):
+        raise _broken(path, "a line in it is no entry")
+    return header, whole, digest
+
+
+def _identity(header: PartHeader) -> RunIdentity:
+    return RunIdentity(header.dag_id, header.run_id, header.task_id, header.map_index, header.try_number, header.intent)
+
+
+def _broken(path: StoragePath, reason: str) -> LedgerBroken:
+    return LedgerBroken(f"The ledger's part {name_of(path)} cannot be trusted: {reason}.")

@@ -1,0 +1,418 @@
+"""Takes a confirmation back: labels that a run wrote go, those that were there before return.
+
+An undo is a confirmation backwards, so it is written by the same code: what is decided upon is the sample still
+carrying what the run wrote, and what is written is what stood there before. Whatever a person has changed since stays.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_provider_modelarts.client import Sample
+from airflow_provider_modelarts.client.clock import system_clock
+from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
+from airflow_provider_modelarts.client.resources.samples import SIZE
+from airflow_provider_modelarts.labeling.labels import carries, raw_labels
+from airflow_provider_modelarts.labeling.ledger import LedgerBroken, read_ledger, settled
+from airflow_provider_modelarts.labeling.report import code, escape, plain_place
+from airflow_provider_modelarts.labeling.result import SAMPLES_SHOWN, Failure
+from airflow_provider_modelarts.labeling.service import Candidate, Service
+from airflow_provider_modelarts.labeling.write import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from airflow_provider_modelarts.client import ModelArtsClient, SampleOutcome
+    from airflow_provider_modelarts.client.clock import Clock
+    from airflow_provider_modelarts.labeling.batches import Outcome
+    from airflow_provider_modelarts.labeling.ledger import Chain, Entry, Ledger
+    from airflow_provider_modelarts.labeling.plan import Plan
+    from airflow_provider_modelarts.labeling.storage import StoragePath
+
+Fate = Literal["restored", "cleared", "already", "changed", "gone", "failed"]
+FATES: dict[Fate, str] = {
+    "restored": "carry the labels again that they had before",
+    "cleared": "have no label again",
+    "already": "were as before already",
+    "changed": "carry something else than the run wrote, and were not touched",
+    "gone": "no longer exist",
+    "failed": "could not be written",
+}
+_SHOWN = 5
+_LISTED: tuple[Fate, ...] = ("changed", "failed", "gone")
+NO_PROPOSALS = (
+    "The machine's proposals do not come back: start a new labeling task to have the unlabeled samples proposed again."
+)
+
+
+@dataclass(frozen=True)
+class RevertResult:
+    """What an undo came to; ``seen`` is the sum of the six counts after it.
+
+    :param seen: samples that the run wrote, or may have written, and that were dealt with
+    :param restored: carry again the labels that a person had given before
+    :param cleared: had no label before, and have none again
+    :param already: were as before when they were read; so are all at a second undo
+    :param changed: carry something else than the run wrote; not touched
+    :param gone: the service knows no such sample any more
+    :param failed: the service refused, or its answer could not be had
+    :param unsettled: samples of the plans given of which the ledger does not know whether they were written; not
+        touched: run the confirming task again, which settles them, and then the undo
+    :param requests: calls made to the service
+    :param seconds: duration by the clock
+    :param preview: nothing was written; the counts say what would be
+    :param stopped: the run was asked to stop; what it had not reached is in no count
+    :param examples: for changed, failed and gone, where the first few samples lie
+    :param failures: the failed samples by code
+    :param problems: what is incomplete in the ledger, a line each
+    """
+
+    seen: int = 0
+    restored: int = 0
+    cleared: int = 0
+    already: int = 0
+    changed: int = 0
+    gone: int = 0
+    failed: int = 0
+    unsettled: int = 0
+    requests: int = 0
+    seconds: float = 0.0
+    preview: bool = False
+    stopped: bool = False
+    examples: dict[Fate, tuple[str, ...]] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.seen != sum(getattr(self, fate) for fate in FATES):
+            raise ValueError(f"the books do not add up: {self.to_xcom()}")
+
+    def to_xcom(self) -> dict[str, Any]:
+        """Return the counts as JSON primitives (B19)."""
+        counts = {name: getattr(self, name) for name in ("seen", *FATES, "unsettled", "requests")}
+        return {**counts, "seconds": round(self.seconds, 3), "preview": self.preview, "stopped": self.stopped}
+
+    def markdown(self) -> str:
+        """Return a report for people, below 8 KB (B19)."""
+        verb = "would be reverted" if self.preview else "were reverted"
+        lines = [f"### {self.restored + self.cleared} of {self.seen} samples {verb}", ""]
+        lines += [f"- **{getattr(self, fate)}** {text}" for fate, text in FATES.items()]
+        if self.unsettled:
+            lines.append(f"- **{self.unsettled}** are not settled: run the confirming task again, then revert again")
+        for fate, places in self.examples.items():
+            lines += ["", f"Samples that {FATES[fate]}:", "", *(f"- {code(place)}" for place in places)]
+        for failure in list(self.failures.values())[:_SHOWN]:
+            lines += ["", f"{failure.count} x {escape(f'{failure.code} {failure.message}', 300)}"]
+        lines += [f"\n{escape(problem, 300)}" for problem in self.problems[:_SHOWN]]
+        return "\n".join([*lines, "", NO_PROPOSALS]) + "\n"
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{getattr(self, fate)} {fate}" for fate in FATES)
+        return f"{self.seen} samples of the run seen: {counts}; {self.requests} requests"
+
+
+def revert(
+    client: ModelArtsClient,
+    root: StoragePath,
+    ledger_run_id: str,
+    *,
+    dataset_id: str | None = None,
+    plans: Sequence[Plan] = (),
+    preview: bool = False,
+    batch_size: int = 100,
+    concurrency: int = 8,
+    should_stop: Callable[[], bool] | None = None,
+    clock: Clock = system_clock,
+) -> RevertResult:
+    """Put back what was there before a run confirmed, where samples still carry what the run wrote.
+
+    Labels are recognised by name, type and property, which is all that the service keeps. Samples that had no label
+    lose theirs. Everything else is counted and left alone. Safe to repeat, and after a kill at any moment.
+
+    :param client: speaks to the service
+    :param root: the ledger's place, as it was given to the run
+    :param ledger_run_id: the DAG run that wrote
+    :param dataset_id: only what was written to this dataset; default: all that the run wrote to
+    :param plans: the plans that the run applied, to count what a crash left unsettled
+    :param preview: read and count, write nothing
+    :param batch_size: samples in one request
+    :param concurrency: samples read at once
+    :param should_stop: asked before every write and between batches; once true no further write goes out
+    :param clock: the client's
+    :raises InvalidRequest: if there is no ledger of that run there
+    :raises LedgerBroken: before anything is written, if a part of the ledger cannot be trusted
+    :raises ModelArtsError: for what ends the run early; what was done by then is attached (:func:`reverted_by`)
+    """
+    ledger = read_ledger(root, ledger_run_id)
+    chains = _chains_by_dataset(ledger, dataset_id)
+    if not chains:
+        about = f" about dataset {dataset_id}" if dataset_id else ""
+        raise InvalidRequest(
+            f"There is no ledger of run {ledger_run_id}{about} in {ledger.uri}. Check ledger_uri and ledger_run_id."
+        )
+    histories = {name: _History(name, of_dataset) for name, of_dataset in chains.items()}
+    run = _Run(client, clock, should_stop or (lambda: False), preview=preview)
+    run.problems = tuple(
+        problem for of_dataset in chains.values() for chain in of_dataset for problem in chain.verify()
+    )
+    run.unsettled = sum(1 for plan in plans for _ in settled(plan, ledger).unsettled())
+    try:
+        with ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="modelarts-undo") as pool:
+            for name, history in histories.items():
+                run.undo(name, history, batch_size, pool)
+    except ModelArtsError as error:
+        error.result = run.result()  # type: ignore[attr-defined]  # the client knows nothing of undoing
+        raise
+    return run.result()
+
+
+def reverted_by(error: BaseException) -> RevertResult | None:
+    """Return what an undo had done when this error ended it; None if it had not begun."""
+    result = getattr(error, "result", None)
+    return result if isinstance(result, RevertResult) else None
+
+
+@dataclass
+class _Trace:
+    """What a run did to one sample.
+
+    :param before: labels a person had given it before the run's first write; empty for none
+    :param afters: every list of labels that the run wrote or may have written
+    """
+
+    sample_id: str
+    place: str
+    before: list[dict[str, Any]]
+    afters: list[list[dict[str, Any]]]
+    is_written: bool
+
+    @classmethod
+    def of(cls, entry: Entry) -> _Trace:
+        place = plain_place(entry.origin or "") or entry.sample_id
+        return cls(entry.sample_id, place, entry.before or [], [entry.after], entry.fate == "confirmed")
+
+    def add(self, entry: Entry) -> None:
+        # The first write of the run found what was there before the run.
+        if not self.is_written:
+            self.before = self.before or entry.before or []
+        if entry.after not in self.afters:
+            self.afters.append(entry.after)
+        self.is_written = self.is_written or entry.fate == "confirmed"
+
+    def is_undone(self, sample: Sample) -> bool:
+        """Whether a sample stands as it did before the run."""
+        return carries(sample, _with_labels(self.before)) if self.before else not raw_labels(sample)
+
+    def is_on(self, sample: Sample) -> bool:
+        """Whether a sample carries what the run wrote, and that is not what was there before."""
+        return not self.is_undone(sample) and any(carries(sample, _with_labels(after)) for after in self.afters)
+
+    def target(self, sample: Sample) -> Sample:
+        """Return what goes to the writer: the labels to restore, or to recognise where all are taken away."""
+        raw: dict[str, Any] = {"sample_id": self.sample_id, "labels": self.before or self.afters[0]}
+        if SIZE in sample.metadata:
+            raw["metadata"] = {SIZE: sample.metadata[SIZE]}
+        return Sample(raw)
+
+
+class _History:
+    """What a run did to the samples of one dataset, read from its ledger in two passes so that memory stays small."""
+
+    def __init__(self, dataset_id: str, chains: Sequence[Chain]) -> None:
+        self._chains = chains
+        self._repeated: set[bytes] = set()
+        seen: set[bytes] = set()
+        for entry in self._written():
+            key = _key(entry.sample_id)
+            (self._repeated if key in seen else seen).add(key)
+        self.dataset_id = dataset_id
+
+    def traces(self) -> Iterator[_Trace]:
+        """Yield each sample once; first those with one entry."""
+        merged: dict[str, _Trace] = {}
+        for entry in self._written():
+            if _key(entry.sample_id) not in self._repeated:
+                yield _Trace.of(entry)
+            elif entry.sample_id in merged:
+                merged[entry.sample_id].add(entry)
+            else:
+                merged[entry.sample_id] = _Trace.of(entry)
+        yield from merged.values()
+
+    def _written(self) -> Iterator[Entry]:
+        """Yield what was written or may have been."""
+        for chain in self._chains:
+            for _, entries in chain.read():
+                yield from (entry for entry in entries if entry.after and _may_be_written(entry))
+
+
+class _Undoing(Service):
+    """The dataset as the writer sees it while a confirmation is taken back.
+
+    "Still proposed" means: carries what the run wrote. "Written" means: is as it was before.
+
+    :param clears: take the labels away; else write those of the sample handed in
+    """
+
+    def __init__(self, client: ModelArtsClient, dataset_id: str, clock: Clock, *, clears: bool) -> None:
+        super().__init__(client, dataset_id, clock)
+        self._clears = clears
+        self.traces: dict[str, _Trace] = {}
+
+    def proposal(self, sample_id: str) -> Candidate | None:
+        """Return what is to be written if the sample still carries what the run wrote."""
+        read_at = self.clock.now()
+        sample, trace = super().final(sample_id), self.traces[sample_id]
+        return Candidate(trace.target(sample), read_at) if sample is not None and trace.is_on(sample) else None
+
+    def final(self, sample_id: str) -> Sample | None:
+        """Return what was to be written if the sample is as before."""
+        sample, trace = super().final(sample_id), self.traces[sample_id]
+        return trace.target(sample) if sample is not None and trace.is_undone(sample) else None
+
+    def write(self, samples: Sequence[Sample]) -> Sequence[SampleOutcome]:
+        """Restore or clear, in one request."""
+        if not self._clears:
+            return super().write(samples)
+        self.requests += 1
+        return self._client.samples.clear_labels(self.dataset_id, [sample.sample_id for sample in samples])
+
+
+class _Run:
+    """One undo: its counts, and the reading and writing."""
+
+    def __init__(
+        self, client: ModelArtsClient, clock: Clock, should_stop: Callable[[], bool], *, preview: bool
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._should_stop = should_stop
+        self._preview = preview
+        self._begun = clock.now()
+        self._services: list[Service] = []
+        self._counts: Counter[Fate] = Counter()
+        self._examples: dict[Fate, list[str]] = {}
+        self._failures: dict[str, Failure] = {}
+        self._stopped = False
+        self.unsettled = 0
+        self.problems: tuple[str, ...] = ()
+
+    def undo(self, dataset_id: str, history: _History, batch_size: int, pool: ThreadPoolExecutor) -> None:
+        """Take back what was written to one dataset."""
+        reader = Service(self._client, dataset_id, self._clock)
+        restoring = _Undoing(self._client, dataset_id, self._clock, clears=False)
+        clearing = _Undoing(self._client, dataset_id, self._clock, clears=True)
+        self._services += [reader, restoring, clearing]
+        traces = history.traces()
+        while batch := list(islice(traces, batch_size)):
+            if self._stopped or self._should_stop():
+                self._stopped = True
+                return
+            read_at = self._clock.now()
+            samples = list(pool.map(reader.final, [trace.sample_id for trace in batch]))
+            pending = [
+                (trace, Candidate(trace.target(sample), read_at))
+                for trace, sample in zip(batch, samples, strict=True)
+                if sample is not None and self._is_to_undo(trace, sample)
+            ]
+            self._note_gone(trace for trace, sample in zip(batch, samples, strict=True) if sample is None)
+            self._write(restoring, "restored", [(trace, candidate) for trace, candidate in pending if trace.before])
+            self._write(clearing, "cleared", [(trace, candidate) for trace, candidate in pending if not trace.before])
+
+    def result(self) -> RevertResult:
+        """Return the counts as they are now."""
+        return RevertResult(
+            seen=sum(self._counts.values()),
+            **{fate: self._counts[fate] for fate in FATES},
+            unsettled=self.unsettled,
+            requests=sum(service.requests for service in self._services),
+            seconds=self._clock.now() - self._begun,
+            preview=self._preview,
+            stopped=self._stopped,
+            examples={fate: tuple(self._examples[fate]) for fate in _LISTED if fate in self._examples},
+            failures=self._failures,
+            problems=self.problems,
+        )
+
+    def _is_to_undo(self, trace: _Trace, sample: Sample) -> bool:
+        if trace.is_on(sample):
+            return True
+        self._note(trace, "already" if trace.is_undone(sample) else "changed")
+        return False
+
+    def _note_gone(self, traces: Iterable[_Trace]) -> None:
+        for trace in traces:
+            self._note(trace, "gone")
+
+    def _write(self, service: _Undoing, done: Fate, pending: Sequence[tuple[_Trace, Candidate]]) -> None:
+        if self._preview:
+            self._counts[done] += len(pending)
+            return
+        service.traces = {trace.sample_id: trace for trace, _ in pending}
+        open_traces = dict(service.traces)
+        writer = Writer(service, batch_size=max(len(pending), 1), may_write=lambda: not self._should_stop())
+        try:
+            for outcome in writer.write([candidate for _, candidate in pending]):
+                self._take(open_traces.pop(outcome.sample.sample_id), outcome, done)
+        except ModelArtsError as error:
+            for sample_id in writer.uncertain & open_traces.keys():
+                self._fail(open_traces[sample_id], "unknown", error.message)
+            raise
+
+    def _take(self, trace: _Trace, outcome: Outcome, done: Fate) -> None:
+        if outcome.fate == "unsent":
+            self._stopped = True
+        elif outcome.fate == "failed":
+            self._fail(trace, outcome.code, outcome.message)
+        else:
+            self._note(trace, done if outcome.fate == "written" else "changed")
+
+    def _fail(self, trace: _Trace, error_code: str, message: str) -> None:
+        self._note(trace, "failed")
+        known = self._failures.get(error_code, Failure(error_code, message, 0, ()))
+        shown = (*known.samples, trace.sample_id)[:SAMPLES_SHOWN]
+        self._failures[error_code] = Failure(error_code, known.message, known.count + 1, shown)
+
+    def _note(self, trace: _Trace, fate: Fate) -> None:
+        self._counts[fate] += 1
+        places = self._examples.setdefault(fate, []) if fate in _LISTED else None
+        if places is not None and len(places) < _SHOWN:
+            places.append(trace.place)
+
+
+def _chains_by_dataset(ledger: Ledger, dataset_id: str | None) -> dict[str, list[Chain]]:
+    """Return the chains for each dataset.
+
+    :raises LedgerBroken: if DAGs of different names have a run of this id here: which one is meant cannot be known
+    """
+    found: dict[str, list[Chain]] = {}
+    dags: set[str] = set()
+    for chain in ledger.chains:
+        header = chain.first()
+        if dataset_id in (None, header.dataset_id):
+            found.setdefault(header.dataset_id, []).append(chain)
+            dags.add(header.dag_id)
+    if len(dags) > 1:
+        raise LedgerBroken(
+            f"The ledger {ledger.uri} holds runs of {len(dags)} DAGs under one run id ({', '.join(sorted(dags))}): "
+            "give each DAG a ledger_uri of its own, or name the dataset to revert."
+        )
+    return found
+
+
+def _may_be_written(entry: Entry) -> bool:
+    return entry.fate == "confirmed" or not entry.is_settled
+
+
+def _with_labels(labels: list[dict[str, Any]]) -> Sample:
+    return Sample({"labels": labels})
+
+
+def _key(sample_id: str) -> bytes:
+    return blake2b(json.dumps(sample_id).encode(), digest_size=16).digest()
