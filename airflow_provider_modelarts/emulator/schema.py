@@ -48,7 +48,8 @@ LABEL = Table(
         "name": str,
         "type": One(LABEL_TYPES),
         "id": str,
-        "score": NUMBER,
+        # as text too: a label goes back as it was served, and variants.score serves text
+        "score": (int, float, str),
         "annotated_by": One(frozenset({"human", "auto"})),
         "property": Table({}, is_open=True),
     },

@@ -1,0 +1,240 @@
+"""Proposals and labels: listing, confirming, clearing. Contract 3 and 4, B10, B11, B13, B15."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_modelarts.client import OffsetMode, Sample
+from airflow_provider_modelarts.client.batches import outcomes
+from airflow_provider_modelarts.client.errors import NotFound, UnexpectedResponse
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+MODES = {"page": OffsetMode.PAGES, "record": OffsetMode.RECORDS}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 99, 100, 101, 200, 250])
+def test_a_list_is_complete_whatever_offset_counts(
+    client: ModelArtsClient, emulator: Emulator, count: int, mode: str
+) -> None:
+    emulator.variants.offset_mode = mode
+    dataset_id = emulator.load_proposals(count)
+    ids = [sample.sample_id for sample in client.proposals.list(dataset_id)]
+    assert len(ids) == len(set(ids)) == count
+    assert set(ids) == set(emulator.dataset(dataset_id).proposals)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_pages_can_be_walked_as_one_likes(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, mode: str, moved_clock: MovedClock
+) -> None:
+    emulator.variants.offset_mode = mode
+    found = client.proposals.offset_mode(dataset_id, order="asc")
+    assert found is MODES[mode]
+    pages = [client.proposals.page(dataset_id, number, limit=60, order="asc", offset_mode=found) for number in range(6)]
+    assert [len(page.items) for page in pages] == [60, 60, 60, 60, 10, 0]
+    assert {page.total for page in pages} == {250}
+    assert len({sample.sample_id for page in pages for sample in page.items}) == 250
+    assert pages[0].read_at == moved_clock.now()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_short_lists_tell_nothing_about_offset(client: ModelArtsClient, emulator: Emulator, count: int) -> None:
+    assert client.proposals.offset_mode(emulator.load_proposals(count)) is OffsetMode.PAGES
+
+
+def test_a_list_that_shrinks_while_it_is_read_says_so(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    emulator.variants.shrink_list = 5
+    found = [sample.sample_id for sample in client.proposals.list(dataset_id)]
+    assert len(found) == len(set(found))
+    assert "changed while it was read" in caplog.text
+
+
+def test_a_page_that_is_missing_is_noticed(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
+    body = json.dumps({"sample_count": 250, "samples": []})
+    emulator.faults.add("GET", "auto-annotations", "status", status=200, body=body, after=1)
+    with pytest.raises(UnexpectedResponse, match="counts 250, but lists only 100"):
+        list(client.proposals.list(dataset_id))
+
+
+def test_filters_reach_the_service(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
+    everything = list(client.proposals.list(dataset_id))
+    name = everything[0].labels[0].name
+    found = list(client.proposals.list(dataset_id, label_name=name, low_score=0.5, high_score="0.9", order="asc"))
+    expected = {
+        sample.sample_id
+        for sample in everything
+        if any(label.name == name and 0.5 <= (label.score or 0) <= 0.9 for label in sample.labels)
+    }
+    assert {sample.sample_id for sample in found} == expected
+    hard = list(client.proposals.list(dataset_id, search_conditions={"hard": "1"}))
+    assert {one.sample_id for one in hard} == {one.sample_id for one in everything if one.is_hard}
+    assert 0 < len(hard) < 250
+
+
+@pytest.mark.parametrize("kind", ["classification", "multi_label", "detection"])
+@pytest.mark.parametrize("hard", ["bool", "number", "text"])
+@pytest.mark.parametrize("score", ["number", "text"])
+def test_labels_go_back_exactly_as_they_came(
+    client: ModelArtsClient, emulator: Emulator, kind: str, hard: str, score: str
+) -> None:
+    emulator.variants.hard, emulator.variants.score = hard, score
+    emulator.variants.extra_fields = emulator.variants.null_fields = True
+    dataset_id = emulator.load_proposals(20, kind=kind)
+    page = client.proposals.page(dataset_id, 0)
+    served = json.loads(emulator.journal.select("GET", "auto-annotations")[-1].response)
+    assert all(outcome.ok for outcome in client.samples.update(dataset_id, page.items))
+    sent = json.loads(emulator.journal.select("PUT")[-1].body)
+    assert json.dumps([one["labels"] for one in sent["samples"]]) == (
+        json.dumps([one["labels"] for one in served["samples"]])
+    )
+    allowed = {"sample_id", "labels", "metadata"} if kind == "detection" else {"sample_id", "labels"}
+    assert all(set(one) == allowed for one in sent["samples"])
+    if kind == "detection":
+        assert all(set(one["metadata"]) == {"@modelarts:size"} for one in sent["samples"])
+    assert {sample.is_hard for sample in page.items} <= {True, False}
+    assert client.proposals.page(dataset_id, 0).total == 0
+
+
+def test_one_proposal_can_be_read(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
+    listed = client.proposals.page(dataset_id, 0, limit=1).items[0]
+    single = client.proposals.get(dataset_id, listed.sample_id)
+    assert single.raw["labels"] == listed.raw["labels"]
+    client.samples.update(dataset_id, [listed])
+    with pytest.raises(NotFound):
+        client.proposals.get(dataset_id, listed.sample_id)
+    assert client.samples.get(dataset_id, listed.sample_id).labels[0].name == listed.labels[0].name
+
+
+def test_labels_can_be_written_as_dicts_and_cleared(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str
+) -> None:
+    sample_id = client.proposals.page(dataset_id, 0, limit=1).items[0].sample_id
+    label = {"name": "löwe", "type": 0}
+    assert client.samples.update(dataset_id, [{"sample_id": sample_id, "labels": [label]}])[0].ok
+    assert [one.name for one in client.samples.get(dataset_id, sample_id).labels] == ["löwe"]
+    assert client.samples.clear_labels(dataset_id, [sample_id])[0].ok
+    assert client.samples.get(dataset_id, sample_id).labels == ()
+
+
+@pytest.mark.parametrize("form", ["normal", "shuffled"])
+def test_one_bad_sample_is_named_and_the_others_are_written(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, form: str
+) -> None:
+    emulator.variants.results = form
+    samples: list[Any] = list(client.proposals.page(dataset_id, 0, limit=5).items)
+    samples.insert(2, {"sample_id": "unknown", "labels": [{"name": "a"}]})
+    found = client.samples.update(dataset_id, samples)
+    assert [outcome.ok for outcome in found] == [True, True, False, True, True, True]
+    assert (found[2].sample_id, found[2].error_code) == ("unknown", "ModelArts.4420")
+
+
+@pytest.mark.parametrize("form", ["missing", "short"])
+def test_an_answer_that_does_not_say_which_leaves_all_unknown(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, form: str
+) -> None:
+    emulator.variants.results = form
+    samples: list[Any] = list(client.proposals.page(dataset_id, 0, limit=3).items)
+    samples.append({"sample_id": "unknown", "labels": [{"name": "a"}]})
+    assert [outcome.ok for outcome in client.samples.update(dataset_id, samples)] == [None] * 4
+
+
+def test_results_beside_a_success_are_read(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
+    emulator.variants.results_on_success = True
+    samples = client.proposals.page(dataset_id, 0, limit=3).items
+    assert [outcome.ok for outcome in client.samples.update(dataset_id, samples)] == [True] * 3
+
+
+GOOD, BAD = {"success": True}, {"success": False, "error_code": "ModelArts.4423", "error_msg": "Size unknown."}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ({"success": True}, [True, True]),
+        ({"success": True, "results": []}, [True, True]),
+        ({"success": True, "results": None}, [True, True]),
+        ({"success": True, "results": [GOOD, GOOD]}, [True, True]),
+        ({"success": True, "results": [GOOD, BAD]}, [None, None]),
+        ({"success": True, "results": [GOOD]}, [None, None]),
+        ({"success": False, "results": [GOOD, BAD]}, [True, False]),
+        ({"success": False, "results": [BAD, BAD]}, [False, False]),
+        ({"success": False, "results": [GOOD, GOOD]}, [None, None]),
+        ({"success": False, "results": [BAD]}, [None, None]),
+        ({"success": False, "results": [None, BAD]}, [None, None]),
+        ({"success": False, "results": [{}, BAD]}, [None, None]),
+        ({"success": False, "error_code": "ModelArts.4381"}, [None, None]),
+        ({"success": None}, [None, None]),
+        ({}, [None, None]),
+        (None, [None, None]),
+        ([], [None, None]),
+    ],
+)
+def test_success_is_believed_only_where_all_agrees(answer: object, expected: list[bool | None]) -> None:
+    found = outcomes(["a", "b"], answer)
+    assert [outcome.ok for outcome in found] == expected
+    assert [outcome.sample_id for outcome in found] == ["a", "b"]
+    assert all(outcome.ok or outcome.error_msg for outcome in found)
+
+
+def test_a_text_that_names_a_sample_beats_its_position() -> None:
+    named = {"success": False, "error_code": "ModelArts.4420", "error_msg": "Sample not found. [b]"}
+    found = outcomes(["a", "b"], {"success": False, "results": [named, GOOD]})
+    assert [outcome.ok for outcome in found] == [True, False]
+
+
+def test_samples_of_a_dataset(client: ModelArtsClient, emulator: Emulator) -> None:
+    dataset_id = emulator.load_digits(labeled=120)
+    assert len(list(client.samples.list(dataset_id, sample_state="__ALL__"))) == 120
+    assert len(list(client.samples.list(dataset_id))) == 1797
+
+
+def test_team_samples_are_written_for_a_member(client: ModelArtsClient, emulator: Emulator) -> None:
+    dataset_id = emulator.load_digits(labeled=120)
+    team_task = emulator.create_team_task(dataset_id, ("a@example.com", "b@example.com"))
+    copies = list(client.team_samples.list(dataset_id, team_task))
+    assert len(copies) == 2 * 1797
+    mine = [copy for copy in copies if copy.worker_id == copies[0].worker_id][:2]
+    changed: list[Any] = [
+        {"sample_id": one.sample_id, "worker_id": one.worker_id, "labels": [{"name": "7", "type": 0}]} for one in mine
+    ]
+    changed.append({"sample_id": "unknown", "worker_id": mine[0].worker_id, "labels": [{"name": "7"}]})
+    found = client.team_samples.update(dataset_id, team_task, changed, email="a@example.com")
+    assert [outcome.ok for outcome in found] == [True, True, False]
+    assert json.loads(emulator.journal.select("PUT", team_task)[-1].body)["email"] == "a@example.com"
+
+
+def test_datasets_labels_and_statistics(client: ModelArtsClient, emulator: Emulator) -> None:
+    dataset_id = emulator.load_digits(labeled=120)
+    dataset = client.datasets.get(dataset_id)
+    assert (dataset.is_normal, dataset.total_sample_count, dataset.annotated_sample_count) == (True, 1797, 120)
+    assert [one.dataset_id for one in client.datasets.list()] == [dataset_id]
+    assert {label.name for label in client.labels.list(dataset_id)} == set("0123456789")
+    stats = client.datasets.stats(dataset_id)
+    assert (stats.samples["manual_annotation"], stats.samples["total"]) == (120, 1797)
+    assert sum(label.sample_count or 0 for label in stats.labels) == 120
+    task_id = client.tasks.start(dataset_id)
+    running = client.datasets.get(dataset_id, running_task_type=0)
+    assert (running.exist_running_task, running.running_task_ids) == (True, (task_id,))
+
+
+def test_reading_a_sample_costs_less_than_parsing_it() -> None:
+    """Not a timing: a sample is read without looking into it."""
+
+    class Untouched(dict[str, Any]):
+        def get(self, *_: object) -> Any:
+            raise AssertionError("a field was read although nobody asked for it")
+
+    sample = Sample(Untouched(sample_id="s"))
+    assert sample.raw == {"sample_id": "s"}
+    with pytest.raises(AssertionError):
+        _ = sample.sample_id
