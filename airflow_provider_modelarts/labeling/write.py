@@ -34,7 +34,7 @@ FRESH_SECONDS = 25.0
 UNKNOWN_PATIENCE = 120.0
 BUSY_PATIENCE = 600.0
 LOST_IN_A_ROW = 3
-"""So many batches in a row of which nothing could be learnt end the run: the service, not a batch, is the matter."""
+"""So many (parts of) batches in a row about which nothing could be learnt end the run: they are not to blame."""
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 BUSY_PAUSES = (5.0, 10.0, 20.0, 30.0)
 _FATES: dict[Standing, Fate] = {Standing.WRITTEN: "written", Standing.GONE: "gone", Standing.CHANGED: "changed"}
@@ -156,8 +156,8 @@ class Writer:
         self._lost_in_a_row = self._lost_in_a_row + 1 if hopeless else 0
         if self._lost_in_a_row >= LOST_IN_A_ROW:
             raise ServiceUnavailable(
-                f"Gave up writing labels of dataset {self._service.dataset_id}: no usable answer to the writes of "
-                f"{LOST_IN_A_ROW} batches, each tried for {UNKNOWN_PATIENCE:.0f} s. The last one: {reason}"
+                f"Gave up writing labels of dataset {self._service.dataset_id}: for {UNKNOWN_PATIENCE:.0f} s no write "
+                f"got a usable answer, the last one: {reason}"
             )
 
     def _doubtful(self, batch: Batch, replies: Replies) -> Step:

@@ -12,6 +12,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.client.batches import SampleOutcome, labeled_elements, written
 from airflow_provider_modelarts.client.errors import (
     DatasetBusy,
     InvalidRequest,
@@ -19,7 +20,6 @@ from airflow_provider_modelarts.client.errors import (
     ServiceUnavailable,
     Throttled,
 )
-from airflow_provider_modelarts.client.batches import SampleOutcome, labeled_elements, written
 from airflow_provider_modelarts.client.resources.samples import Page, Sample
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""A whole confirmation against the model, with people, faults and time interleaved; then the verdict on it (B13-B17)."""
+"""A whole confirmation against the model, with people, faults and time interleaved, and the verdict on it (B13-B17)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
-from airflow_provider_modelarts.labeling import apply, walk
+from airflow_provider_modelarts.labeling import apply, books, walk
 from airflow_provider_modelarts.labeling.policy import confirm_all, parse_policy
 from airflow_provider_modelarts.labeling.result import ConfirmationResult, result_of
 from tests.labeling.model import DATASET, ModelClient, ModelService, Violation, raw_label, raw_sample, stored
@@ -44,8 +44,9 @@ class Story:
 
 
 def small_pages(patch: pytest.MonkeyPatch) -> None:
-    """Let a page be small, so that few samples make many pages."""
+    """Let a page be small, so that few samples make many pages, and name every failed sample."""
     patch.setattr(walk, "PAGE_SIZE", PAGE)
+    patch.setattr(books, "SAMPLES_SHOWN", 1000)
 
 
 def draw_sample(rng: random.Random, number: int) -> Raw:
