@@ -1,0 +1,106 @@
+"""The README tells the truth: its code is run, and its tables name what is there."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_provider_modelarts.get_provider_info import get_provider_info
+from airflow_provider_modelarts.labeling.policy import ConfirmPolicy
+from demo import metadata
+from demo.environment import REPOSITORY, airflow_settings, child_environment
+from tests.support.readme import code_block
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PACKAGE = REPOSITORY / "airflow_provider_modelarts"
+
+
+def test_the_dag_has_twenty_lines_at_most() -> None:
+    lines = [line for line in code_block("A DAG").splitlines() if line.strip()]
+    assert len(lines) <= 20
+
+
+def test_the_test_of_the_dag_passes(tmp_path: Path) -> None:
+    """As a user would have it: own folder, own Airflow, DAG in the DAG folder, the test beside it."""
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "home").mkdir()
+    (tmp_path / "dags" / "label_flowers.py").write_text(code_block("A DAG"), encoding="utf-8")
+    (tmp_path / "test_label_flowers.py").write_text(code_block("A test of it"), encoding="utf-8")
+    metadata.copy_to(tmp_path / "home")
+    settings = airflow_settings(tmp_path / "home", dags_folder=tmp_path / "dags")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_label_flowers.py"],
+        cwd=tmp_path,
+        env=child_environment(os.environ, settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "1 passed" in done.stdout
+
+
+def test_the_commands_are_in_the_makefile() -> None:
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+    named = set(re.findall(r"make (\w+)", README)) - {"and"}
+    assert {"demo", "test", "lint", "emulator"} <= named
+    for target in named:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_connections_can_be_read(number: int, tmp_path: Path) -> None:
+    from airflow.sdk import Connection
+
+    from airflow_provider_modelarts.hooks.connection import read_settings
+
+    texts = re.findall(r"^export AIRFLOW_CONN_MODELARTS_DEFAULT='(.*?)'$", README, re.DOTALL | re.MULTILINE)
+    assert len(texts) == 2
+    certificates = tmp_path / "example.pem"
+    certificates.touch()
+    fields = json.loads(texts[number].replace("/etc/ssl/certs/example.pem", str(certificates)))
+    settings = read_settings(
+        Connection(conn_id="modelarts_default", **{**fields, "extra": json.dumps(fields["extra"])})
+    )
+    domain = ("cn-north-4.myhuaweicloud.com", "region1.example.com")[number]
+    assert (settings.endpoint, settings.iam_endpoint) == (f"https://modelarts.{domain}", f"https://iam.{domain}")
+
+
+def test_the_connection_table_names_every_field() -> None:
+    table = README.partition("## The connection")[2].partition("The fields from")[0]
+    named = set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
+    assert named == set(get_provider_info()["connection-types"][0]["conn-fields"])
+
+
+def test_the_table_of_classes_names_every_class() -> None:
+    named = set(re.findall(r"^\| `([\w.]+\.ModelArts\w+)`", README, re.MULTILINE))
+    there = {
+        ".".join((*path.relative_to(PACKAGE).with_suffix("").parts, node.name))
+        for part in ("operators", "sensors", "triggers", "hooks")
+        for path in (PACKAGE / part).glob("*.py")
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and node.name.startswith("ModelArts")
+    }
+    assert named == there
+
+
+def test_the_policy_table_names_every_key() -> None:
+    table = README.partition("A policy is a plain dict:")[2].partition("Without a policy")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert {key for row in rows for key in re.findall(r"`(\w+)`", row)} == set(ConfirmPolicy.model_fields)
+
+
+def test_the_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(((?!https?://)[^)]+)\)", README):
+        assert (REPOSITORY / target).exists(), target
