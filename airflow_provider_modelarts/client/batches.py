@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_modelarts.client.checking import checked_id
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
@@ -35,7 +35,6 @@ class SampleOutcome:
     error_msg: str | None = None
 
 
-@runtime_checkable
 class Listed(Protocol):
     """A sample as it was listed, which knows how it goes back."""
 
@@ -135,10 +134,10 @@ def _outcome(sample_id: str, failure: Mapping[str, Any] | None) -> SampleOutcome
 
 
 def _element(sample: Listed | Mapping[str, Any]) -> dict[str, Any]:
-    if isinstance(sample, Listed):
-        element = sample.element()
-    elif isinstance(sample, Mapping):
+    if isinstance(sample, Mapping):
         element = {name: value for name, value in sample.items() if value is not None}
+    elif hasattr(sample, "element"):
+        element = sample.element()
     else:
         raise InvalidRequest(f"A sample must be a Sample or an object, not {type(sample).__name__}.")
     sample_id = checked_id("sample_id", element.get("sample_id"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Self
@@ -11,7 +12,7 @@ from urllib.parse import quote
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError, ProtocolError
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
 from airflow_provider_modelarts import __version__
 from airflow_provider_modelarts.client.answers import Answer
@@ -117,7 +118,8 @@ class Exchange:
             response = self._session.send(
                 prepared, timeout=self.timeout, verify=self.verify, proxies=proxies, allow_redirects=False
             )
-        except requests.RequestException as error:
+        except OSError as error:
+            # requests' own errors are OSErrors; a file of certificates that is not there is a bare one
             raise self._error(error, request, what) from None
         return Answer(
             response.status_code,
@@ -128,14 +130,14 @@ class Exchange:
             request.endpoint.host,
         )
 
-    def _error(self, error: requests.RequestException, request: Request, what: str) -> ModelArtsError:
+    def _error(self, error: OSError, request: Request, what: str) -> ModelArtsError:
         """Say what happened without quoting the library, whose texts carry whole addresses."""
         host, (connect, answer) = request.endpoint.host, self.timeout
         facts: dict[str, Any] = {"method": request.method, "path": request.path}
-        if isinstance(error, requests.exceptions.SSLError):
+        if _certificate_refused(error) or not isinstance(error, requests.RequestException):
             return InvalidRequest(
-                f"Cannot {what}: the TLS certificate of {host} is not trusted, or it speaks no TLS. "
-                "Check endpoint, or name the file of trusted certificates in verify.",
+                f"Cannot {what}: the TLS certificate of {host} cannot be verified. Check endpoint, and that verify, "
+                f"{' or '.join(_CA_VARIABLES)} names the file of trusted certificates.",
                 **facts,
                 sent=False,
             )
@@ -145,7 +147,9 @@ class Exchange:
                 **facts,
                 sent=False,
             )
-        if isinstance(error, requests.exceptions.ConnectTimeout):
+        if isinstance(error, requests.exceptions.SSLError):
+            said, sent = f"the encrypted connection to {host} failed (does it speak TLS there?)", True
+        elif isinstance(error, requests.exceptions.ConnectTimeout):
             said, sent = f"{host} could not be reached within {connect:g} s", False
         elif isinstance(error, requests.exceptions.Timeout):
             said, sent = f"{host} did not answer within {answer:g} s", True
@@ -162,13 +166,19 @@ class Exchange:
         )
 
 
-def _never_connected(error: requests.RequestException) -> bool:
+def _never_connected(error: OSError) -> bool:
+    return isinstance(_reason(error), (NewConnectionError, ConnectTimeoutError))
+
+
+def _certificate_refused(error: OSError) -> bool:
+    reason = _reason(error)
+    return bool(getattr(reason, "args", None)) and isinstance(reason.args[0], ssl.SSLCertVerificationError)
+
+
+def _reason(error: OSError) -> Any:
+    """Return what the library underneath reports."""
     reason = error.args[0] if error.args else None
-    if isinstance(reason, MaxRetryError):
-        reason = reason.reason
-    if isinstance(reason, ProtocolError):
-        return False
-    return isinstance(reason, (NewConnectionError, ConnectTimeoutError))
+    return reason.reason if isinstance(reason, MaxRetryError) else reason
 
 
 def _verify(verify: bool | str) -> bool | str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -385,3 +389,84 @@ def test_cookies_do_not_stick(client: ModelArtsClient, emulator: Emulator, datas
         client.datasets.get(dataset_id)
     client.datasets.get(dataset_id)
     assert all("cookie" not in record.headers for record in emulator.journal)
+
+
+def test_a_host_that_speaks_no_tls(emulator: Emulator) -> None:
+    from airflow_provider_modelarts.client import ModelArtsClient
+
+    url = emulator.url.replace("http://", "https://")
+    client = ModelArtsClient(url, TokenCredentials("t", "p"), retries=False)
+    with client, pytest.raises(ServiceUnavailable, match="TLS"):
+        client.datasets.get("d1")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate of 127.0.0.1 with its key."""
+    file = tmp_path_factory.mktemp("tls") / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+               "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(file), "-out", str(file) + ".crt"]  # fmt: skip
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    subprocess.run(command, check=True, capture_output=True)
+    return file
+
+
+@pytest.fixture
+def tls_port(certificate: Path) -> Iterator[int]:
+    """A server with that certificate which answers every request with a dataset."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{certificate}.crt", certificate)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _DatasetHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server.server_port
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class _DatasetHandler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = b'{"dataset_id": "d1"}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+
+def test_certificates_are_checked_and_verify_names_whom_to_trust(
+    tls_port: int, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_modelarts.client import ModelArtsClient
+
+    def read(**settings: Any) -> str | None:
+        url, token = f"https://127.0.0.1:{tls_port}", TokenCredentials("t", "p")
+        with ModelArtsClient(url, token, retries=False, **settings) as client:
+            return client.datasets.get("d1").dataset_id
+
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InvalidRequest, match="certificate") as caught:
+        read()
+    assert caught.value.permanent
+    assert caught.value.certainly_not_executed
+    assert read(verify=f"{certificate}.crt") == "d1"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", f"{certificate}.crt")
+    assert read() == "d1"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
+    with pytest.raises(InvalidRequest, match="REQUESTS_CA_BUNDLE"):
+        read()
+
+
+@pytest.mark.parametrize("status", [400, 404, 410])
+def test_a_page_with_a_refusal_is_not_the_services(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, status: int
+) -> None:
+    emulator.faults.add("GET", dataset_id, "html", status=status)
+    with pytest.raises(ForeignAnswer, match="endpoint"):
+        client.datasets.get(dataset_id)
