@@ -240,7 +240,7 @@ class LedgerWriter:
 
     def close(self) -> None:
         """Store the rest and say that the chain is complete; calling it again does nothing."""
-        if not self._closed:
+        if not self._closed or self._ready:
             self._store(closing=True)
 
     def _store(self, *, closing: bool) -> None:

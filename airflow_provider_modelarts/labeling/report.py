@@ -55,13 +55,13 @@ REASONS: dict[int, str] = {
 }
 
 RULES: dict[str, str] = {
-    "passed": "passed every rule",
-    "no_policy": "no policy was given",
-    "no_labels": "has no labels",
-    "label_not_allowed": "has a label that is not allowed",
-    "score_unknown": "its score is not known",
-    "score_too_low": "its score is too low",
-    "hard_example": "is a hard example",
+    "passed": "every rule passed",
+    "no_policy": "no policy given",
+    "no_labels": "no labels",
+    "label_not_allowed": "a label that is not allowed",
+    "score_unknown": "score unknown",
+    "score_too_low": "score too low",
+    "hard_example": "hard example",
     "audit_sample": "drawn for the audit",
     "no_sample_id": "came without an id",
 }
@@ -73,6 +73,7 @@ _TITLES: dict[Action, str] = {
 }
 _BINS = 10
 _BAR = 30
+_SHOWN_RULES = 8
 _SHOWN_REASONS = 8
 _EXAMPLES_PER_RULE = 2
 _EXAMPLES = 4
@@ -153,7 +154,8 @@ class Summary:
         lines = [f"**{sum(self._actions.values())} proposals**", ""]
         for action, title in _TITLES.items():
             rules = [(count, rule) for (of, rule), count in self._rules.items() if of == action]
-            why = "; ".join(f"{count} {RULES.get(rule, escape(rule))}" for count, rule in sorted(rules, reverse=True))
+            rules = sorted(rules, reverse=True)[:_SHOWN_RULES]
+            why = ", ".join(f"{RULES.get(rule, escape(rule))} ({count})" for count, rule in rules)
             lines.append(f"- **{self._actions[action]}** {title}{f': {why}' if why else ''}")
         return [*lines, ""]
 

@@ -1,0 +1,183 @@
+"""The summary for people: bounded, harmless whatever the labels are called, and right."""
+
+from __future__ import annotations
+
+import re
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from airflow_provider_modelarts.client import Sample
+from airflow_provider_modelarts.labeling.policy import PASSED, RULES, Decision
+from airflow_provider_modelarts.labeling.report import MAX_BYTES, REASONS, Summary, code, escape, sample_score
+from airflow_provider_modelarts.labeling.report import RULES as RULES_IN_WORDS
+
+CONFIRM = Decision("confirm", "passed")
+REVIEW = Decision("review", "hard_example")
+LEAVE = Decision("leave", "no_labels")
+
+markdown = MarkdownIt("gfm-like")
+NASTY = "|`*_[x](http://e.example)<b>&amp;\\\n#-~!$www.e.example a@e.example"
+nasty_text = st.text(st.sampled_from(NASTY) | st.characters(), max_size=300)
+
+
+def proposal(number: int = 0, name: str = "rose", score: Any = 0.9, **metadata: Any) -> Sample:
+    origin = {"@modelarts:origin_source": f"s3://bucket/{number}.jpg"}
+    label = {"name": name, "type": 0, "score": score}
+    return Sample({"sample_id": f"{number}", "labels": [label], "metadata": {**origin, **metadata}})
+
+
+def summary_of(*pairs: tuple[Sample, Decision]) -> Summary:
+    summary = Summary()
+    for sample, decision in pairs:
+        summary.add(sample, decision)
+    return summary
+
+
+def cells(text: str) -> list[str]:
+    """Return the first cell of each row of the table, as a reader sees it."""
+    rows = re.findall(r"<tr>\s*<td>(.*?)</td>", markdown.render(text), flags=re.S)
+    return [row.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&amp;", "&") for row in rows]
+
+
+def seen(name: str) -> str:
+    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]", " ", name).split())
+
+
+def test_it_says_what_was_decided_and_why() -> None:
+    hard = {"@modelarts:hard": True, "@modelarts:hard_reasons": [3, 20]}
+    text = summary_of(
+        *((proposal(number, score=0.97), CONFIRM) for number in range(12)),
+        (proposal(20, "tulip", 0.41, **hard), REVIEW),
+        (proposal(21, "tulip", 0.42, **{"@modelarts:hard": "1", "@modelarts:hard_reasons": "3"}), REVIEW),
+        (Sample({"sample_id": "unplaced"}), LEAVE),
+    ).markdown("Flowers")
+    assert text.startswith("### Flowers\n")
+    for line in (
+        "**15 proposals**",
+        "- **12** would be confirmed: every rule passed (12)",
+        "- **2** left to people (review): hard example (2)",
+        "- **1** left alone: no labels (1)",
+        "| rose | 12 | 0 | 0 |",
+        "| tulip | 0 | 2 | 0 |",
+        "2 hard examples; most frequent reasons:",
+        "- 2 x far from the training data of its class",
+        "- 1 x changes after a left-right flip",
+        "- `s3://bucket/0.jpg`: rose 0.970; every rule passed",
+        "- `s3://bucket/20.jpg`: tulip 0.410; hard example",
+        "- `unplaced`: no label; no labels",
+    ):
+        assert line in text.splitlines(), line
+    bars = {line[:9]: line.count("#") for line in text.splitlines() if re.match(r"\d\.\d - ", line)}
+    assert len(bars) == 10
+    assert bars["0.9 - 1.0"] == 30
+    assert 0 < bars["0.4 - 0.5"] < 30
+    assert bars["0.5 - 0.6"] == 0
+    assert "unknown" in text
+
+
+def test_every_rule_and_every_reason_has_words() -> None:
+    assert {rule.name for rule in RULES} | {PASSED.rule, "no_policy"} <= set(RULES_IN_WORDS)
+    assert set(REASONS) == set(range(31))
+
+
+def test_reasons_outside_the_contract_are_counted_together() -> None:
+    odd = {"@modelarts:hard": True, "@modelarts:hard_reasons": [31, 99]}
+    assert "- 2 x a reason unknown to this version" in summary_of((proposal(1, **odd), REVIEW)).markdown()
+
+
+def test_scores_outside_their_range_and_on_borders_are_counted() -> None:
+    text = summary_of(*((proposal(score=score), CONFIRM) for score in (0, 1, 1.0, 1.7, -3, "0.95"))).markdown()
+    lines = {line[:9]: line.split()[-1] for line in text.splitlines() if re.match(r"\d\.\d - ", line)}
+    assert (lines["0.9 - 1.0"], lines["0.0 - 0.1"]) == ("4", "2")
+
+
+def test_the_score_of_a_sample_is_its_lowest_label_score() -> None:
+    labels = [{"name": "a", "score": 0.9}, {"name": "b", "score": "0.3"}]
+    assert sample_score(Sample({"labels": labels, "score": 0.1})) == 0.3
+    assert sample_score(Sample({"labels": [{"name": "a"}], "score": 0.1})) == 0.1
+    assert sample_score(Sample({"labels": [{"name": "a"}]})) is None
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(names=st.lists(nasty_text, max_size=60), title=nasty_text, note=nasty_text, place=nasty_text)
+def test_it_is_bounded_and_nothing_in_it_acts(names: list[str], title: str, note: str, place: str) -> None:
+    summary = Summary()
+    for number, name in enumerate(names):
+        raw = {"sample_id": place, "labels": [{"name": name, "score": number / 60}], "source": f"{place}?Signature=5ecret"}
+        summary.add(Sample(raw), (CONFIRM, REVIEW, LEAVE)[number % 3])
+    text = summary.markdown(title, [note])
+    assert len(text.encode()) <= MAX_BYTES
+    assert "5ecret" not in text
+    html = markdown.render(text)
+    tags = set(re.findall(r"</?([a-z0-9]+)[^>]*>", html))
+    allowed = {"h3", "p", "strong", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "pre", "code"}
+    assert tags <= allowed
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(name=st.text(st.sampled_from(NASTY) | st.characters(exclude_categories=["Cs"]), min_size=1, max_size=15))
+def test_a_label_is_shown_by_its_name(name: str) -> None:
+    shown = cells(summary_of((proposal(name=name), CONFIRM)).markdown())
+    assert [seen(cell) for cell in shown] == [seen(name) or "(empty)"]
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "|" * 5000, "\U0001f600" * 5000, "<" * 5000, "a b " * 2000])
+@pytest.mark.parametrize("count", [1, 30, 3000])
+def test_long_names_and_many_labels_fit(name: str, count: int) -> None:
+    summary = Summary()
+    for number in range(count):
+        hard = {"@modelarts:hard": True, "@modelarts:hard_reasons": list(range(31))}
+        sample = proposal(number, f"{number} {name}", number / count, **hard)
+        for rule in ("passed", "no_labels", "hard_example", f"{name}{number % 3}"):
+            summary.add(sample, Decision(("confirm", "review", "leave")[number % 3], rule))
+    text = summary.markdown(name, [name] * 5)
+    assert len(text.encode()) <= MAX_BYTES
+    if count == 3000:
+        assert re.search(r"\| \.\.\. \d+ other labels", text)
+
+
+def test_the_most_frequent_labels_are_shown_first() -> None:
+    pairs = [(proposal(name=f"label {number}"), CONFIRM) for number in range(500) for _ in range(1 + (number == 499))]
+    rows = cells(summary_of(*pairs).markdown())
+    assert rows[0] == "label 499"
+    assert rows[-1].endswith("other labels")
+    assert len(rows) - 1 + int(rows[-1].split()[1]) == 500
+
+
+def test_memory_does_not_grow_with_the_samples() -> None:
+    summary = Summary()
+    for number in range(100):
+        summary.add(proposal(number), CONFIRM)
+    tracemalloc.start()
+    for number in range(5000):
+        summary.add(proposal(number, score=number / 5000), REVIEW)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 50_000
+
+
+def test_more_labels_than_are_tracked_are_counted() -> None:
+    summary = Summary()
+    for number in range(10_500):
+        summary.add(proposal(name=f"{number}"), CONFIRM)
+    assert "other labels" in summary.markdown()
+    assert "more than" in summary.markdown()
+
+
+def test_nothing_to_say() -> None:
+    text = Summary().markdown()
+    assert "**0 proposals**" in text
+    assert "|" not in text
+
+
+def test_text_and_code_are_cut_to_a_limit() -> None:
+    assert len(escape("é" * 500, 50).encode()) <= 50
+    assert escape("a|b") == "a\\|b"
+    assert code("s3://b/" + "x" * 500 + "/end.jpg", 60).endswith("/end.jpg`")
+    assert len(code("é" * 500, 60).encode()) <= 60
+    assert code("a`b\nc") == "`a%60b c`"
