@@ -1,0 +1,270 @@
+"""Confirming from Airflow: counts in XCom whatever happens, progress in the log, and no write after a kill."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+from airflow_provider_modelarts.client.errors import ConfirmationError
+from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.hooks.task_state import TaskKey
+from airflow_provider_modelarts.labeling.policy import InvalidPolicy
+from airflow_provider_modelarts.operators._kill import WriteGate
+from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
+from tests.support.drive import Ending, drive
+from tests.support.harness import messages, run_operator
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+COUNTS = {
+    "seen",
+    "confirmed",
+    "review",
+    "left",
+    "failed",
+    "gone",
+    "changed_since_plan",
+    "passes",
+    "requests",
+    "seconds",
+    "plan_uri",
+    "ledger_uri",
+    "by_label",
+}
+WRITE = "/data-annotations/samples"
+
+
+class Desk:
+    """A dataset full of proposals, and operators that confirm them."""
+
+    def __init__(self, emulator: Emulator, clock: MovedClock) -> None:
+        self.emulator, self.clock = emulator, clock
+        self.dataset_id = emulator.load_proposals(250, hard_share=0.2)
+
+    def confirm(self, **parameters: Any) -> Ending:
+        operator = ModelArtsConfirmSamplesOperator(task_id="confirm", **{"dataset_id": self.dataset_id, **parameters})
+        return drive(operator, self.clock)
+
+    @property
+    def unconfirmed(self) -> int:
+        return self.emulator.dataset(self.dataset_id).unconfirmed
+
+    @property
+    def writes(self) -> int:
+        return self.emulator.journal.count("PUT", WRITE)
+
+
+@pytest.fixture
+def desk(emulator: Emulator, moved_clock: MovedClock) -> Desk:
+    return Desk(emulator, moved_clock)
+
+
+def check_sums(counts: dict[str, Any]) -> None:
+    assert set(counts) == COUNTS
+    assert counts["seen"] == sum(counts[name] for name in ("confirmed", "review", "left", "failed", "gone"))
+
+
+def test_without_a_policy_everything_is_confirmed_and_only_counts_come_back(desk: Desk) -> None:
+    ending = desk.confirm()
+    assert ending.error is None
+    check_sums(ending.result)
+    assert (ending.result["seen"], ending.result["confirmed"]) == (250, 250)
+    assert desk.unconfirmed == 0
+    assert len(json.dumps(ending.result)) < 2000
+
+
+def test_a_policy_leaves_doubtful_proposals_to_people(desk: Desk) -> None:
+    ending = desk.confirm(policy={"min_score": "0.9"})
+    check_sums(ending.result)
+    assert 0 < ending.result["confirmed"] < 250
+    assert desk.unconfirmed == 250 - ending.result["confirmed"] == ending.result["review"]
+
+
+def test_a_preview_counts_and_writes_nothing(desk: Desk) -> None:
+    ending = desk.confirm(policy={"min_score": 0.9}, preview=True)
+    check_sums(ending.result)
+    assert ending.result["confirmed"] > 0
+    assert (desk.writes, desk.unconfirmed) == (0, 250)
+
+
+@pytest.mark.parametrize("mode", ["fail", "warn"])
+def test_a_refused_sample_fails_or_warns_and_the_counts_are_there_either_way(desk: Desk, mode: Any) -> None:
+    sample_id = next(iter(desk.emulator.dataset(desk.dataset_id).proposals))
+    fault = desk.emulator.faults.add("PUT", WRITE, "fail_sample", times=None, sample_id=sample_id)
+    ending = desk.confirm(on_partial_failure=mode)
+    assert fault.fired
+    counts = ending.result if mode == "warn" else ending.xcoms["return_value"]
+    check_sums(counts)
+    assert (counts["confirmed"], counts["failed"]) == (249, 1)
+    if mode == "fail":
+        assert type(ending.error) is ConfirmationError
+        assert sample_id in str(ending.error)
+        assert "\n" not in str(ending.error)
+    else:
+        assert ending.error is None
+
+
+def test_a_guard_that_does_not_hold_fails_without_a_write_or_a_retry(desk: Desk) -> None:
+    ending = desk.confirm(policy={"max_samples": 10})
+    assert type(ending.error) is AirflowFailException
+    assert "max_samples=10" in str(ending.error)
+    assert desk.writes == 0
+
+
+def test_an_error_half_way_leaves_the_counts_so_far(desk: Desk) -> None:
+    fault = desk.emulator.faults.add("PUT", WRITE, "status", after=1, times=None, status=403, code="ModelArts.0108")
+    ending = desk.confirm()
+    assert fault.fired
+    assert type(ending.error) is AirflowFailException
+    check_sums(ending.xcoms["return_value"])
+    assert ending.xcoms["return_value"]["confirmed"] == 250 - desk.unconfirmed > 0
+
+
+def test_with_do_xcom_push_off_nothing_is_stored(desk: Desk) -> None:
+    desk.emulator.faults.add("PUT", WRITE, "status", after=1, times=None, status=403, code="ModelArts.0108")
+    assert desk.confirm(do_xcom_push=False).xcoms == {}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "complaint"),
+    [
+        ({"dataset_id": ""}, ParameterError, "dataset_id is empty"),
+        ({"policy": {"min_score": 2}}, InvalidPolicy, "min_score"),
+        ({"policy": {"minimum": 0.9}}, InvalidPolicy, "minimum is unknown"),
+        ({"policy": "None"}, InvalidPolicy, "None"),
+        ({"low_score": 1.5}, ParameterError, "low_score must be a number from 0 to 1"),
+        ({"high_score": "much"}, ParameterError, "high_score must be a number from 0 to 1"),
+        ({"label_name": ""}, ParameterError, "label_name must be the name of a label"),
+        ({"batch_size": 0}, ParameterError, "batch_size must be a number from 1"),
+        ({"on_partial_failure": "ignore"}, ParameterError, "on_partial_failure must be one of fail, warn"),
+    ],
+)
+def test_wrong_constants_are_found_when_the_dag_is_parsed(
+    parameters: dict[str, Any], error: type[Exception], complaint: str
+) -> None:
+    with pytest.raises(error, match=complaint):
+        ModelArtsConfirmSamplesOperator(task_id="c", **{"dataset_id": "d", **parameters})
+
+
+@pytest.mark.parametrize(
+    ("rendered", "complaint"),
+    [
+        ({"policy": "None"}, "policy rendered to 'None'"),
+        ({"policy": ""}, "policy rendered to ''"),
+        ({"policy": {"min_score": ""}}, "no value for min_score"),
+        ({"low_score": "None"}, "low_score is empty ('None')"),
+        ({"label_name": ""}, "label_name must be the name of a label"),
+        ({"low_score": "0.9", "high_score": "0.5"}, "low_score 0.9 is above high_score 0.5"),
+    ],
+)
+def test_what_renders_to_nothing_never_confirms_more(desk: Desk, rendered: dict[str, Any], complaint: str) -> None:
+    operator = ModelArtsConfirmSamplesOperator(task_id="confirm", dataset_id=desk.dataset_id)
+    for name, value in rendered.items():
+        setattr(operator, name, value)
+    ending = drive(operator, desk.clock)
+    assert type(ending.error) is AirflowFailException
+    assert complaint in str(ending.error)
+    assert len(desk.emulator.journal) == 0
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_numbers_that_templates_made_text_of_reach_the_service_as_numbers(emulator: Emulator) -> None:
+    dataset_id = emulator.load_proposals(60)
+    run, log = run_operator(
+        ModelArtsConfirmSamplesOperator,
+        dataset_id=dataset_id,
+        policy={"min_score": "{{ 0.5 + 0.4 }}", "hard_examples": "{{ 'confirm' }}"},
+        low_score="{{ 0.25 }}",
+    )
+    assert run.state == "success", log
+    assert run.rendered["policy"] == {"min_score": "0.9", "hard_examples": "confirm"}
+    check_sums(run.xcom)
+    assert emulator.journal.select("GET", "/auto-annotations/")[0].query["low_score"] == "0.25"
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_the_log_tells_how_far_it_is_and_how_it_ended(emulator: Emulator) -> None:
+    _, log = run_operator(ModelArtsConfirmSamplesOperator, dataset_id=emulator.load_proposals(60))
+    lines = messages(log, "ModelArtsConfirmSamplesOperator")
+    assert any("100 %: 60 of 60 proposals" in line for line in lines)
+    assert any(line.startswith("60 proposals seen: 60 confirmed") for line in lines)
+    assert not any(secret in log for secret in emulator.secrets)
+
+
+# --- kills
+
+
+def answer_with(monkeypatch: pytest.MonkeyPatch, state: str | None) -> list[threading.Thread]:
+    asked_in: list[threading.Thread] = []
+
+    def answer(**_: Any) -> dict[str, dict[str, Any]]:
+        asked_in.append(threading.current_thread())
+        return {"run": {"confirm": state}}
+
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(answer))
+    return asked_in
+
+
+def confirm_and_kill_after_the_first_write(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Ending:
+    operator = ModelArtsConfirmSamplesOperator(task_id="confirm", dataset_id=desk.dataset_id)
+    monkeypatch.setattr("tests.support.drive.copy.copy", lambda one: one)
+
+    def kill(record: Any) -> None:
+        if record.method == "PUT" and desk.writes == 1:
+            operator.on_kill()
+
+    desk.emulator.observers.append(kill)
+    return drive(operator, desk.clock)
+
+
+@pytest.mark.parametrize("state", ["failed", "success", "restarting"])
+def test_after_a_kill_no_further_write_goes_out(desk: Desk, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    asked_in = answer_with(monkeypatch, state)
+    ending = confirm_and_kill_after_the_first_write(desk, monkeypatch)
+    assert asked_in
+    assert desk.writes == 1
+    assert type(ending.error) is ConfirmationError
+    check_sums(ending.xcoms["return_value"])
+    assert ending.xcoms["return_value"]["confirmed"] == 250 - desk.unconfirmed
+
+
+@pytest.mark.parametrize("state", ["running", None])
+def test_an_evicted_worker_goes_on(desk: Desk, monkeypatch: pytest.MonkeyPatch, state: str | None) -> None:
+    asked_in = answer_with(monkeypatch, state)
+    ending = confirm_and_kill_after_the_first_write(desk, monkeypatch)
+    assert asked_in
+    assert ending.error is None
+    assert desk.unconfirmed == 0
+
+
+def test_writers_wait_while_airflow_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, may_answer = threading.Event(), threading.Event()
+
+    def answer(**_: Any) -> dict[str, dict[str, Any]]:
+        asked.set()
+        assert may_answer.wait(2)
+        return {"run": {"confirm": "failed"}}
+
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(answer))
+    import logging
+
+    gate = WriteGate(TaskKey("dag", "run", "confirm"), logging.getLogger(__name__))
+    assert not gate.is_closed()
+    found: list[bool] = []
+    killer = threading.Thread(target=gate.close_if_ended)
+    killer.start()
+    assert asked.wait(2)
+    writer = threading.Thread(target=lambda: found.append(gate.is_closed()))
+    writer.start()
+    assert found == []
+    may_answer.set()
+    writer.join(5)
+    killer.join(5)
+    assert found == [True]
