@@ -44,7 +44,7 @@ def update_samples(service: Service, call: Call) -> Answer:
     """`PUT D/data-annotations/samples` (contract 4.1)."""
     body = call.json()
     dataset = service.dataset(call.params["dataset_id"])
-    check(body, UPDATE_SAMPLES, strict=service.variants.strict_requests)
+    check(body, UPDATE_SAMPLES[service.variants.score], strict=service.variants.strict_requests)
     if dataset.status == PUBLISHING:
         raise refuse("4381")  # contract 4.1, "Dataset publishing"
     now = service.clock.now()

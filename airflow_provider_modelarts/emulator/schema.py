@@ -48,8 +48,7 @@ LABEL = Table(
         "name": str,
         "type": One(LABEL_TYPES),
         "id": str,
-        # as text too: a label goes back as it was served, and variants.score serves text
-        "score": (int, float, str),
+        "score": NUMBER,
         "annotated_by": One(frozenset({"human", "auto"})),
         "property": Table({}, is_open=True),
     },
@@ -59,27 +58,36 @@ METADATA = Table(
     {"@modelarts:hard": (bool, int, float), "@modelarts:hard_coefficient": NUMBER, "@modelarts:size": Each(int)},
     is_open=True,
 )
-# contract 4.1
-UPDATE_SAMPLES = Table(
-    {
-        "email": str,
-        "samples": Each(
-            Table(
-                {
-                    "sample_id": str,
-                    "labels": Each(LABEL),
-                    "metadata": METADATA,
-                    "sample_type": One(frozenset({0, 1, 2, 4, 6, 9})),
-                    "sample_usage": One(frozenset({"TRAIN", "EVAL", "TEST", "INFERENCE"})),
-                    "source": str,
-                    "worker_id": str,
-                },
-                required=("sample_id",),
-            )
-        ),
-    },
-    required=("samples",),
-)
+
+
+def _update_samples(label: Table) -> Table:
+    return Table(
+        {
+            "email": str,
+            "samples": Each(
+                Table(
+                    {
+                        "sample_id": str,
+                        "labels": Each(label),
+                        "metadata": METADATA,
+                        "sample_type": One(frozenset({0, 1, 2, 4, 6, 9})),
+                        "sample_usage": One(frozenset({"TRAIN", "EVAL", "TEST", "INFERENCE"})),
+                        "source": str,
+                        "worker_id": str,
+                    },
+                    required=("sample_id",),
+                )
+            ),
+        },
+        required=("samples",),
+    )
+
+
+# contract 4.1, by the form in which scores are served: a label may go back as it came.
+UPDATE_SAMPLES = {
+    "number": _update_samples(LABEL),
+    "text": _update_samples(Table({**LABEL.fields, "score": (*NUMBER, str)}, required=LABEL.required)),
+}
 # contract 2.1
 START_TASK = Table(
     {

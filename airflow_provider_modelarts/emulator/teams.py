@@ -153,7 +153,7 @@ def update_team_samples(service: Service, call: Call) -> Answer:
     """`PUT W/data-annotations/samples` (contract 5.2): as the owner's write, but only with existing labels."""
     body = call.json()
     dataset, task = _find(service, call)
-    check(body, UPDATE_SAMPLES, strict=service.variants.strict_requests)
+    check(body, UPDATE_SAMPLES[service.variants.score], strict=service.variants.strict_requests)
     if dataset.status == PUBLISHING:
         raise refuse("4381")
     by_email = {email: worker_id for worker_id, email in task.workers.items()}

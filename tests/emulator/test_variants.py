@@ -47,7 +47,9 @@ def test_scores_as_text(proposals: Callable[..., Caller]) -> None:
     caller = proposals(20)
     plain = [sample["labels"][0]["score"] for sample in caller.walk()]
     caller.emulator.variants.score = "text"
-    assert [sample["labels"][0]["score"] for sample in caller.walk()] == [json.dumps(score) for score in plain]
+    served = caller.walk()
+    assert [sample["labels"][0]["score"] for sample in served] == [json.dumps(score) for score in plain]
+    assert caller.put([{"sample_id": sample["sample_id"], "labels": sample["labels"]} for sample in served])["success"]
 
 
 def test_extra_and_null_fields(proposals: Callable[..., Caller]) -> None:
