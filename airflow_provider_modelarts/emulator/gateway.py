@@ -88,9 +88,16 @@ class Gateway:
         is_reset = answer is None or (rule is not None and rule.kind == "reset_after")
         self._note(call, answer, rule, is_reset=is_reset)
         if is_reset or answer is None:
-            self._drop(scope["client"])
+            await self._reset(scope, receive)
             return
-        await self._send(scope, send, call, answer, is_cut=rule is not None and rule.kind == "truncated")
+        is_cut = rule is not None and rule.kind == "truncated"
+        await self._send(send, call, answer, is_cut=is_cut)
+        if is_cut:
+            await self._reset(scope, receive)
+
+    async def _reset(self, scope: Scope, receive: Receive) -> None:
+        self._drop(scope["client"])
+        await receive()  # the disconnect; leaving before it would look like a forgotten answer to the server
 
     async def _read(self, scope: Scope, receive: Receive) -> tuple[Call, bool]:
         parts: list[bytes] = []
@@ -231,7 +238,7 @@ class Gateway:
     def _placed(self, body: bytes) -> bytes:
         return body.replace(PLACE.encode(), self._place().encode())
 
-    async def _send(self, scope: Scope, send: Send, call: Call, answer: Answer, *, is_cut: bool) -> None:
+    async def _send(self, send: Send, call: Call, answer: Answer, *, is_cut: bool) -> None:
         body = answer.body if call.path.startswith(IMAGES) else self._placed(answer.body)
         headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers]
         headers.append((b"X-Request-Id", call.request_id.encode()))
@@ -243,7 +250,6 @@ class Gateway:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         if is_cut:
             await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
-            self._drop(scope["client"])
             return
         await send({"type": "http.response.body", "body": body})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import struct
 import threading
@@ -103,6 +102,7 @@ class HttpServer:
             lifespan="off",
             loop="asyncio",
             log_config=None,
+            log_level="warning",
             access_log=False,
             proxy_headers=False,
             server_header=False,
@@ -120,8 +120,6 @@ class HttpServer:
             raise RuntimeError("the emulator did not start")
 
     def _run(self, server: _Uvicorn, listener: socket.socket) -> None:
-        # uvicorn reports connections that a test reset or abandoned as errors; here they are wanted.
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         with listener:
             asyncio.run(server.serve(sockets=[listener]))
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 JSON_HEADERS = (("Content-Type", "application/json; charset=UTF-8"),)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Call:
-    """One request on its way through the emulator.
+    """One request on its way through the emulator; its `repr` stays short, for it carries credentials.
 
     :param method: upper-case HTTP method.
     :param path: decoded path, without the query.
