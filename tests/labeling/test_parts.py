@@ -1,0 +1,165 @@
+"""The pure parts of confirming: labels that are the same, batches, books and results (B14 to B18)."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_modelarts.client import Sample, SampleOutcome
+from airflow_provider_modelarts.client.errors import ConfirmationError, ModelArtsError
+from airflow_provider_modelarts.labeling.batches import Batch, isolated, split
+from airflow_provider_modelarts.labeling.books import Books, Category, short_key
+from airflow_provider_modelarts.labeling.intent import CHANGED, PLANNED, Intent
+from airflow_provider_modelarts.labeling.labels import carries, fingerprint, same_proposal
+from airflow_provider_modelarts.labeling.result import ConfirmationResult, Failure, Progress, check, result_of
+from airflow_provider_modelarts.labeling.service import Candidate
+from tests.labeling.model import raw_label, raw_sample, stored
+
+BOX = {"@modelarts:shape": "bndbox", "@modelarts:feature": [[1, 2], [30.0, 40.5]]}
+
+
+def proposal(*labels: dict[str, Any], number: int = 1, **more: Any) -> Sample:
+    return Sample.model_validate(raw_sample(number, list(labels), **more))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ([raw_label()], [raw_label(id="7")], True),
+        ([raw_label()], [raw_label(score=0.91)], False),
+        ([raw_label()], [raw_label("tulip")], False),
+        ([raw_label()], [raw_label(), raw_label("tulip")], False),
+        ([raw_label(), raw_label("tulip")], [raw_label("tulip"), raw_label()], False),
+        ([raw_label(property=BOX)], [raw_label(property={**BOX, "custom": 1})], False),
+        ([raw_label()], [raw_label(unheard_of=None)], False),
+        ([], [], True),
+    ],
+)
+def test_proposals_are_the_same_if_all_but_the_id_is(one: list[Any], other: list[Any], same: bool) -> None:
+    first, second = proposal(*one), proposal(*other)
+    assert same_proposal(first, second) is same
+    assert (fingerprint(first) == fingerprint(second)) is same
+    plan = Intent()
+    plan.add(first)
+    assert plan.decide(second) == (PLANNED if same else CHANGED)
+
+
+@pytest.mark.parametrize(
+    ("final", "sent", "does"),
+    [
+        ([raw_label()], [raw_label()], True),
+        (stored([raw_label()]), [raw_label()], True),
+        (stored([raw_label("b"), raw_label("a")]), [raw_label("a"), raw_label("b")], True),
+        ([{"name": "rose", "type": 0, "property": {}}], [{"name": "rose"}], True),
+        ([{"name": "rose", "type": 0}], [{"name": "rose", "type": 0, "property": {}}], True),
+        ([{"name": "a", "type": 1, "property": BOX}], [raw_label("a", type=1, property=BOX)], True),
+        ([{"name": "rose", "type": 1}], [{"name": "rose", "type": 0}], False),
+        (stored([raw_label("tulip")]), [raw_label()], False),
+        (stored([raw_label()]), [raw_label(), raw_label()], False),
+        ([], [raw_label()], False),
+        ([], [], False),
+    ],
+)
+def test_a_written_label_is_known_by_name_type_and_property(final: list[Any], sent: list[Any], does: bool) -> None:
+    assert carries(proposal(*final), proposal(*sent)) is does
+
+
+@given(st.lists(st.integers(0, 50_000), max_size=40), st.integers(1, 10))
+def test_batches_hold_everything_in_order_and_stay_small(lengths: list[int], batch_size: int) -> None:
+    candidates = [
+        Candidate(proposal(raw_label("x" * length), number=number), 0.0) for number, length in enumerate(lengths)
+    ]
+    batches = list(split(candidates, batch_size, batch_bytes=60_000))
+    assert [candidate for batch in batches for candidate in batch] == candidates
+    assert all(0 < len(batch) <= batch_size for batch in batches)
+    for batch in batches:
+        assert len(batch) == 1 or sum(len(candidate.sample.labels[0].name) for candidate in batch) < 60_000
+
+
+CODES = st.sampled_from([None, "ModelArts.4420", "ModelArts.4423", "ModelArts.9999"])
+
+
+@given(st.lists(st.tuples(st.booleans(), CODES), min_size=1, max_size=9))
+def test_a_refused_batch_is_taken_apart_until_each_sample_has_its_answer(told: list[tuple[bool, str | None]]) -> None:
+    candidates = [Candidate(proposal(raw_label(), number=number), 0.0) for number in range(len(told))]
+    replies = {
+        candidate.sample.sample_id: SampleOutcome(candidate.sample.sample_id, False if code else None, code)
+        for candidate, (_, code) in zip(candidates, told, strict=True)
+    }
+    proposed = [candidate for candidate, (still, _) in zip(candidates, told, strict=True) if still]
+    failed, rest = isolated(Batch(candidates), proposed, replies)
+    accounted = [outcome.sample.sample_id for outcome in failed]
+    accounted += [candidate.sample.sample_id for batch in rest for candidate in batch.candidates]
+    assert sorted(accounted) == sorted(candidate.sample.sample_id for candidate in proposed)
+    assert all(0 < len(batch.candidates) < len(candidates) for batch in rest)
+
+
+@given(st.text(max_size=40) | st.uuids().map(lambda one: one.hex), st.text(max_size=40))
+def test_short_keys_keep_samples_apart(one: str, other: str) -> None:
+    assert (short_key(one) == short_key(other)) is (one == other)
+
+
+def test_the_books_and_the_intent_cost_less_than_300_bytes_per_sample() -> None:
+    number_of_samples = 50_000
+    sample = proposal(raw_label())
+    tracemalloc.start()
+    books, intent = Books(), Intent()
+    books.begin_pass()
+    for number in range(number_of_samples):
+        raw = {"sample_id": f"{number:032x}", "labels": sample.raw["labels"]}
+        listed = Sample.model_validate(raw)
+        books.settle(listed, Category.PLANNED)
+        intent.add(listed)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(books) == books.remaining == number_of_samples
+    assert size / number_of_samples < 300
+
+
+def test_a_sample_is_counted_once_wherever_it_goes() -> None:
+    books = Books()
+    books.begin_pass()
+    sample = proposal(raw_label("rose"), raw_label("rose"), raw_label("tulip"))
+    books.settle(sample, Category.PLANNED)
+    books.settle(sample, Category.CONFIRMED)
+    assert (len(books), books.remaining, books.count(Category.CONFIRMED)) == (1, 0, 1)
+    assert books.by_label[Category.CONFIRMED] == {"rose": 1, "tulip": 1}
+    books.begin_pass()
+    books.see(sample)
+    assert (books.news, books.remaining) == (0, 0)
+    books.fail(sample, "X", "why")
+    books.see(sample)
+    assert (len(books), books.remaining, books.count(Category.CONFIRMED), books.news) == (1, 1, 0, 1)
+    assert +books.by_label[Category.CONFIRMED] == {}
+
+
+def test_sums_that_do_not_hold_are_not_reported() -> None:
+    with pytest.raises(ValueError, match="do not add up"):
+        ConfirmationResult(seen=3, confirmed=1)
+    with pytest.raises(ValueError, match="do not add up"):
+        ConfirmationResult(seen=1, left=1, changed_since_plan=2)
+
+
+def test_the_verdict_names_what_is_missing_and_carries_the_result() -> None:
+    failures = {"ModelArts.4423": Failure("ModelArts.4423", "Size\nunknown.", 12, tuple("abcdefghij"))}
+    result = ConfirmationResult(seen=13, confirmed=1, failed=12, failures=failures, dataset_id="d", passes=1)
+    check(result, "warn")
+    with pytest.raises(ConfirmationError) as caught:
+        check(result)
+    assert "ModelArts.4423: Size unknown. (12 samples: a, b, c, d, e, f, g, h, i, j and 2 more)" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert result_of(caught.value) is result
+    with pytest.raises(ConfirmationError, match="2 proposals that the service counts"):
+        check(ConfirmationResult(unaccounted=2, passes=2), "warn")
+    check(ConfirmationResult())
+    assert result_of(ModelArtsError("other")) is None
+
+
+def test_progress_is_one_line() -> None:
+    progress = Progress(200, 50, {"confirmed": 40, "review": 10, "gone": 0}, 2.0)
+    assert str(progress) == "25 %: 50 of 200 proposals: 40 confirmed, 10 review, 25 samples/s"
+    assert str(Progress(0, 0, {}, 0.0)) == "100 %: 0 of 0 proposals"
