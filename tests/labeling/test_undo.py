@@ -1,0 +1,385 @@
+"""Undo: what a run wrote goes, what was there before returns, and what people did stays."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_modelarts.client import Sample
+from airflow_provider_modelarts.client.errors import InvalidRequest, PermissionDenied
+from airflow_provider_modelarts.labeling.labels import raw_labels
+from airflow_provider_modelarts.labeling.ledger import Entry, LedgerBroken, LedgerWriter, RunIdentity
+from airflow_provider_modelarts.labeling.plan import Plan, PlanHeader, PlanWriter
+from airflow_provider_modelarts.labeling.policy import Decision
+from airflow_provider_modelarts.labeling.report import MAX_BYTES
+from airflow_provider_modelarts.labeling.result import Failure
+from airflow_provider_modelarts.labeling.undo import FATES, NO_PROPOSALS, RevertResult, revert, reverted_by
+from tests.labeling.object_store import Bucket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+RUN = RunIdentity("flowers", "manual__1", "confirm")
+PATH = "data-annotations"
+
+
+class Story:
+    """A run that confirmed every proposal of a dataset, some of samples that people had labeled before."""
+
+    def __init__(
+        self,
+        client: ModelArtsClient,
+        emulator: Emulator,
+        count: int = 60,
+        *,
+        kind: str = "classification",
+        relabeled: int = 0,
+        seed: int = 0,
+    ) -> None:
+        self.client, self.emulator, self.bucket = client, emulator, Bucket()
+        self.dataset_id = emulator.load_proposals(count, kind=kind, seed=seed)
+        self.dataset = emulator.dataset(self.dataset_id)
+        proposals = self.dataset.proposals
+        for sample_id in list(proposals)[:relabeled]:
+            # labeled by a person, and proposed again nevertheless
+            self.dataset.edit(sample_id, self.labels_by_hand(sample_id, kind))
+            self.dataset.propose([proposals[sample_id]])
+        self.before = {sample_id: self.dataset.labels_of(sample_id) for sample_id in proposals}
+        self.proposals = {sample_id: Sample(raw) for sample_id, raw in proposals.items()}
+
+    @staticmethod
+    def labels_by_hand(sample_id: str, kind: str) -> list[dict[str, Any]]:
+        label: dict[str, Any] = {"name": f"by hand {sample_id[-1]}"}
+        if kind == "detection":
+            label["type"] = 1
+            label["property"] = {"@modelarts:shape": "bndbox", "@modelarts:feature": [[1, 2.0], [3, 4]]}
+        return [label, {**label, "name": "second"}]
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self.proposals)
+
+    def confirm(self, ids: Iterable[str] | None = None, identity: RunIdentity = RUN, **facts: Any) -> None:
+        wanted = [self.proposals[sample_id] for sample_id in (self.ids if ids is None else ids)]
+        with LedgerWriter(self.bucket, identity, self.dataset_id, window=25, **facts) as ledger:
+            for first in range(0, len(wanted), 20):
+                part = wanted[first : first + 20]
+                assert all(outcome.ok for outcome in self.client.samples.update(self.dataset_id, part))
+                ledger.record(*(self.entry(sample) for sample in part))
+        self.emulator.journal.clear()
+
+    def entry(self, sample: Sample, **more: Any) -> Entry:
+        facts: dict[str, Any] = {"fate": "confirmed", "before": self.before[sample.sample_id] or None}
+        return Entry(sample.sample_id, rule="passed", after=raw_labels(sample), origin=sample.origin, **(facts | more))
+
+    def revert(self, **more: Any) -> RevertResult:
+        return revert(self.client, self.bucket, RUN.run_id, **more)
+
+    def now(self) -> dict[str, list[dict[str, Any]]]:
+        return {sample_id: self.dataset.labels_of(sample_id) for sample_id in self.proposals}
+
+    @property
+    def writes(self) -> int:
+        return self.emulator.journal.count("PUT", PATH)
+
+
+def counts(result: RevertResult) -> dict[str, int]:
+    return {fate: getattr(result, fate) for fate in FATES if getattr(result, fate)}
+
+
+@pytest.mark.parametrize("kind", ["classification", "multi_label", "detection"])
+def test_every_sample_is_as_it_was(client: ModelArtsClient, emulator: Emulator, kind: str) -> None:
+    story = Story(client, emulator, kind=kind, relabeled=15)
+    story.confirm()
+    assert story.now() != story.before
+    result = story.revert()
+    assert story.now() == story.before
+    assert counts(result) == {"restored": 15, "cleared": 45}
+    assert result.seen == 60
+    assert result.problems == ()
+    assert NO_PROPOSALS in result.markdown()
+    assert story.dataset.unconfirmed == 0
+
+
+def test_doing_it_again_does_nothing(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Story(client, emulator, relabeled=5)
+    story.confirm()
+    story.revert()
+    emulator.journal.clear()
+    assert counts(story.revert()) == {"already": 60}
+    assert story.writes == 0
+
+
+def test_a_preview_writes_nothing_and_counts_the_same(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Story(client, emulator, relabeled=5)
+    story.confirm()
+    confirmed = story.now()
+    result = story.revert(preview=True)
+    assert (result.preview, counts(result)) == (True, {"restored": 5, "cleared": 55})
+    assert "would be reverted" in result.markdown()
+    assert story.writes == 0
+    assert story.now() == confirmed
+
+
+def test_what_a_person_changed_stays_and_is_listed(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Story(client, emulator, relabeled=5)
+    story.confirm()
+    relabeled, emptied = story.ids[0], story.ids[10]
+    moved = {"name": story.proposals[story.ids[20]].labels[0].name, "property": {"ripe": "no"}}
+    story.dataset.edit(relabeled, "corrected")
+    story.dataset.edit(emptied, [])
+    story.dataset.edit(story.ids[20], [moved])
+    result = story.revert()
+    assert counts(result) == {"restored": 4, "cleared": 53, "already": 1, "changed": 2}
+    assert [label["name"] for label in story.dataset.labels_of(relabeled)] == ["corrected"]
+    assert story.dataset.labels_of(story.ids[20]) != story.before[story.ids[20]]
+    assert set(result.examples["changed"]) == {story.proposals[story.ids[number]].origin for number in (0, 20)}
+    assert all(f"`{place}`" in result.markdown() for place in result.examples["changed"])
+
+
+def test_a_deleted_sample_is_gone(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Story(client, emulator, 10)
+    story.confirm()
+    del story.dataset.samples[story.ids[3]]
+    result = story.revert()
+    assert counts(result) == {"cleared": 9, "gone": 1}
+
+
+def test_only_what_was_or_may_have_been_written_is_looked_at(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Story(client, emulator, 6)
+    one, two, three, four, five, six = story.proposals.values()
+    for sample in (one, two, three):
+        client.samples.update(story.dataset_id, [sample])
+    with LedgerWriter(story.bucket, RUN, story.dataset_id) as ledger:
+        ledger.record(
+            story.entry(one),
+            story.entry(two, fate="failed", code="unknown"),
+            story.entry(three, fate="intended"),
+            story.entry(four, fate="failed", code="ModelArts.4423"),
+            story.entry(five, fate="gone"),
+            story.entry(six, fate="changed"),
+        )
+    assert counts(story.revert()) == {"cleared": 3}
+    assert set(story.dataset.proposals) == {four.sample_id, five.sample_id, six.sample_id}
+
+
+def test_a_retry_and_its_zombie_are_one_run(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Story(client, emulator, relabeled=4)
+    story.confirm(story.ids[:40])
+    # the retry found the first twenty confirmed, and took them for what was there before
+    story.before, before = {**story.before, **{name: story.now()[name] for name in story.ids[:20]}}, story.before
+    story.confirm(story.ids[:20] + story.ids[40:], replace(RUN, try_number=2))
+    assert counts(story.revert()) == {"restored": 4, "cleared": 56}
+    assert story.now() == before
+
+
+def test_labels_noted_before_a_crash_are_put_back(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Story(client, emulator, 10, relabeled=2)
+    sample = story.proposals[story.ids[0]]
+    crashed = LedgerWriter(story.bucket, RUN, story.dataset_id)
+    crashed.record(story.entry(sample, fate="intended"))
+    crashed.flush()
+    client.samples.update(story.dataset_id, [sample])
+    # what the retry finds written it notes as confirmed, and knows of no labels before
+    with LedgerWriter(story.bucket, replace(RUN, try_number=2), story.dataset_id) as ledger:
+        ledger.record(story.entry(sample, before=None, read=True))
+    result = story.revert()
+    assert counts(result) == {"restored": 1}
+    assert story.now()[sample.sample_id] == story.before[sample.sample_id] != []
+    (problem,) = result.problems
+    assert "crashed" in problem
+
+
+def test_what_a_crash_left_unsettled_is_counted_and_not_touched(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Story(client, emulator, 10)
+    path = Bucket() / "plan.jsonl"
+    with PlanWriter(path, PlanHeader(story.dataset_id)) as writer:
+        for sample in story.proposals.values():
+            writer.add(sample, Decision("confirm", "passed"))
+    plan = Plan(path)
+    story.confirm(story.ids[:6], plan_digest=plan.digest)
+    client.samples.update(story.dataset_id, [story.proposals[story.ids[7]]])
+    result = story.revert(plans=[plan])
+    assert (counts(result), result.unsettled) == ({"cleared": 6}, 4)
+    assert story.now()[story.ids[7]] != []
+    assert "**4** are not settled" in result.markdown()
+
+
+def test_datasets_are_told_apart(client: ModelArtsClient, emulator: Emulator) -> None:
+    one = Story(client, emulator, 10)
+    other = Story(client, emulator, 10, seed=1)
+    other.bucket = one.bucket
+    one.confirm()
+    other.confirm(identity=replace(RUN, map_index=1))
+    assert counts(one.revert(dataset_id=one.dataset_id)) == {"cleared": 10}
+    assert other.now() != other.before
+    assert counts(one.revert()) == {"cleared": 10, "already": 10}
+    assert other.now() == other.before
+
+
+def test_no_ledger_and_two_dags_of_one_run_id_are_refused(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Story(client, emulator, 5)
+    with pytest.raises(InvalidRequest, match="no ledger of run manual__1"):
+        story.revert()
+    story.confirm()
+    story.confirm(identity=replace(RUN, dag_id="trees"))
+    with pytest.raises(LedgerBroken, match="flowers, trees"):
+        story.revert()
+    assert story.writes == 0
+
+
+def test_a_ledger_that_cannot_be_trusted_stops_it_before_the_first_write(
+    client: ModelArtsClient, emulator: Emulator
+) -> None:
+    story = Story(client, emulator)
+    story.confirm()
+    last = sorted(story.bucket.objects)[-1]
+    story.bucket.objects[last] = story.bucket.objects[last].replace(b"passed", b"PASSED", 1)
+    with pytest.raises(LedgerBroken, match=last.rpartition("/")[2]):
+        story.revert()
+    assert story.writes == 0
+
+
+# --- faults
+
+
+def test_samples_that_the_service_refuses_fail_by_their_code(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Story(client, emulator, 20)
+    story.confirm()
+    bad = story.ids[4]
+    fault = emulator.faults.add("PUT", PATH, "fail_sample", sample_id=bad, code="ModelArts.4420", times=None)
+    result = story.revert()
+    assert fault.fired >= 1
+    assert counts(result) == {"cleared": 19, "failed": 1}
+    assert result.failures["ModelArts.4420"].samples == (bad,)
+    assert "1 x ModelArts.4420" in result.markdown()
+    assert [sample_id for sample_id, labels in story.now().items() if labels] == [bad]
+
+
+@pytest.mark.parametrize("kind", ["reset_after", "reset", "html"])
+def test_a_lost_answer_is_settled_by_reading(client: ModelArtsClient, emulator: Emulator, kind: str) -> None:
+    story = Story(client, emulator, relabeled=10)
+    story.confirm()
+    fault = emulator.faults.add("PUT", PATH, kind, times=2)
+    result = story.revert()
+    assert fault.fired == 2
+    assert counts(result) == {"restored": 10, "cleared": 50}
+    assert story.now() == story.before
+
+
+def test_a_person_who_corrects_after_a_lost_answer_is_not_overwritten(
+    client: ModelArtsClient, emulator: Emulator
+) -> None:
+    story = Story(client, emulator, 10)
+    story.confirm()
+    corrected = story.ids[2]
+
+    def correct(record: Any) -> None:
+        if record.method == "PUT" and record.fault:
+            story.dataset.edit(corrected, "corrected")
+
+    emulator.observers.append(correct)
+    fault = emulator.faults.add("PUT", PATH, "reset")
+    result = story.revert()
+    assert fault.fired == 1
+    assert counts(result) == {"cleared": 9, "changed": 1}
+    assert story.dataset.names_of(corrected) == ["corrected"]
+
+
+def test_what_ends_it_early_says_what_was_done(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Story(client, emulator, 60)
+    story.confirm()
+    emulator.faults.add("PUT", PATH, "status", status=403, code="ModelArts.0112", after=1, times=None)
+    with pytest.raises(PermissionDenied) as caught:
+        story.revert(batch_size=20)
+    done = reverted_by(caught.value)
+    assert done is not None
+    assert counts(done) == {"cleared": 20}
+    emulator.faults.clear()
+    assert counts(story.revert()) == {"already": 20, "cleared": 40}
+
+
+def test_asked_to_stop_it_lets_no_further_write_out(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Story(client, emulator, 60)
+    story.confirm()
+    result = story.revert(batch_size=20, should_stop=lambda: story.writes > 0)
+    assert result.stopped
+    assert story.writes == 1
+    assert counts(result) == {"cleared": 20}
+
+
+def test_reads_are_fresh_when_they_are_written(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock
+) -> None:
+    story = Story(client, emulator, 30)
+    story.confirm()
+    corrected = story.ids[29]
+    reads: Counter[str] = Counter()
+
+    def slow(record: Any) -> None:
+        if record.method == "GET" and record.path.rpartition("/")[2] in story.proposals:
+            reads[record.path.rpartition("/")[2]] += 1
+            if sum(reads.values()) == 30:
+                # everything was read once; a pause, in which a person works
+                moved_clock.advance(60)
+                story.dataset.edit(corrected, "corrected")
+
+    emulator.observers.append(slow)
+    result = story.revert()
+    assert sum(reads.values()) > 30
+    assert counts(result) == {"cleared": 29, "changed": 1}
+    assert story.dataset.names_of(corrected) == ["corrected"]
+
+
+@settings(
+    deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_whatever_happens_nobody_loses_a_label(client: ModelArtsClient, emulator: Emulator, data: st.DataObject) -> None:
+    emulator.faults.clear()
+    story = Story(client, emulator, 24, relabeled=data.draw(st.integers(0, 24)), seed=data.draw(st.integers(0, 99)))
+    confirmed = data.draw(st.sets(st.sampled_from(story.ids)))
+    story.confirm(sorted(confirmed))
+    edits = data.draw(st.dictionaries(st.sampled_from(story.ids), st.sampled_from([[], ["mine"], ["mine", "too"]])))
+    for sample_id, labels in edits.items():
+        story.dataset.edit(sample_id, labels)
+    left = story.now()
+    for kind in data.draw(st.lists(st.sampled_from(["reset", "reset_after", "html", "delay"]), max_size=3)):
+        emulator.faults.add(data.draw(st.sampled_from(["PUT", "GET"])), PATH, kind, after=data.draw(st.integers(0, 5)))
+    result = story.revert(batch_size=data.draw(st.sampled_from([5, 100])))
+    now = story.now()
+    for sample_id in story.ids:
+        if sample_id in edits or sample_id not in confirmed:
+            assert now[sample_id] == left[sample_id]
+        else:
+            assert now[sample_id] == story.before[sample_id]
+    assert result.seen == len(confirmed)
+    assert result.failed == 0
+
+
+def test_the_report_is_bounded() -> None:
+    many: Mapping[Any, Any] = {fate: ("s3://b/" + "\U0001f600|`" * 400,) * 5 for fate in ("changed", "failed", "gone")}
+    failures = {f"c{n}": Failure(f"c{n}", "<b>|" * 500, 9, ("x",)) for n in range(20)}
+    result = RevertResult(examples=dict(many), failures=failures, problems=("p`" * 900,) * 20, unsettled=3)
+    assert len(result.markdown().encode()) < MAX_BYTES
+    with pytest.raises(ValueError, match="add up"):
+        RevertResult(seen=1)
+
+
+def test_xcom_holds_counts_only() -> None:
+    result = RevertResult(seen=1, changed=1, examples={"changed": ("s3://b/1.jpg",)}, problems=("a",))
+    assert set(result.to_xcom()) == {
+        *FATES, "seen", "unsettled", "requests", "seconds", "preview", "stopped"
+    }  # fmt: skip
+    assert str(result) == (
+        "1 samples of the run seen: 0 restored, 0 cleared, 0 already, 1 changed, 0 gone, 0 failed; 0 requests"
+    )
