@@ -104,7 +104,7 @@ def test_short_keys_keep_samples_apart(one: str, other: str) -> None:
 
 
 def test_the_books_and_the_intent_cost_less_than_300_bytes_per_sample() -> None:
-    number_of_samples = 50_000
+    number_of_samples = 10_000
     sample = proposal(raw_label())
     tracemalloc.start()
     books, intent = Books(), Intent()
