@@ -45,7 +45,8 @@ with DAG(
 ):
     confirm = ModelArtsConfirmSamplesOperator(
         task_id="confirm",
-        dataset_id=DATASET_ID,
+        # Without the variable there is no watcher, and nothing starts this DAG.
+        dataset_id=DATASET_ID or "not chosen yet",
         policy={"min_score": 0.9},
     )
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow.sdk import DAG
 
     from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
 
 pytestmark = pytest.mark.usefixtures("airflow_db")
 FILE = Path(auto_label_images.__file__)
@@ -29,8 +30,8 @@ def dag() -> DAG:
     return found  # type: ignore[no-any-return]
 
 
-def test_it_labels_waits_lists_and_confirms(dag: DAG, emulator: Emulator) -> None:
-    emulator.task_seconds = 1
+def test_it_labels_waits_lists_and_confirms(dag: DAG, emulator: Emulator, moved_clock: MovedClock) -> None:
+    emulator.task_seconds = 60
     dataset_id = emulator.load_digits(labeled=150)
     outcome = run_dag(dag, conf={"dataset_id": dataset_id})
     assert outcome.state == "success", outcome.log
@@ -50,8 +51,8 @@ def test_it_labels_waits_lists_and_confirms(dag: DAG, emulator: Emulator) -> Non
     assert right / len(confirmed) > 0.95, "the policy is there to keep wrong labels out"
 
 
-def test_the_threshold_is_a_parameter(dag: DAG, emulator: Emulator) -> None:
-    emulator.task_seconds = 1
+def test_the_threshold_is_a_parameter(dag: DAG, emulator: Emulator, moved_clock: MovedClock) -> None:
+    emulator.task_seconds = 60
     outcome = run_dag(dag, conf={"dataset_id": emulator.load_digits(labeled=150), "min_score": 1})
     assert outcome.tasks["confirm"].xcom["confirmed"] == 0
     assert dag.params["min_score"] == 0.9
@@ -62,6 +63,12 @@ def test_a_dataset_that_is_not_there_fails_at_once(dag: DAG, emulator: Emulator)
     assert outcome.tasks["start"].state == "failed"
     assert "no-such-dataset" in str(outcome.tasks["start"].error)
     assert outcome.tasks["confirm"].state == "upstream_failed"
+
+
+def test_every_example_can_be_imported_as_it_is() -> None:
+    bag = DagBag(FILE.parent)
+    assert bag.import_errors == {}
+    assert len(bag.dags) == len([file for file in FILE.parent.glob("*.py") if file.name != "__init__.py"])
 
 
 def test_it_is_read_in_half_a_minute() -> None:

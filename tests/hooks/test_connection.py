@@ -125,7 +125,11 @@ def test_numbers_and_booleans_may_be_text() -> None:
         (PASSWORD, ["login"], ["login (IAM user)"]),
         (PASSWORD, ["password"], ["password (of the IAM user)"]),
         (PASSWORD, ["domain_name"], ["extra.domain_name"]),
-        (PASSWORD, ["region"], ["host (or extra.region)", "extra.region (or extra.iam_endpoint)", "extra.project_name"]),
+        (
+            PASSWORD,
+            ["region"],
+            ["host (or extra.region)", "extra.region (or extra.iam_endpoint)", "extra.project_name"],
+        ),
         (PASSWORD, ["login", "password", "domain_name"], ["login", "password", "extra.domain_name"]),
         (ACCESS_KEY, ["login"], ["login (access key)"]),
         (ACCESS_KEY, ["password", "project_id"], ["password (secret key)", "extra.project_id"]),

@@ -196,7 +196,12 @@ def test_neither_hook_nor_client_shows_a_secret(emulator: Emulator) -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [AuthenticationError("no"), NotFound("no", status=400, code="ModelArts.4352"), InvalidRequest("no"), ParameterError("no")],
+    [
+        AuthenticationError("no"),
+        NotFound("no", status=400, code="ModelArts.4352"),
+        InvalidRequest("no"),
+        ParameterError("no"),
+    ],
 )
 def test_what_no_retry_can_mend_fails_at_once_from_the_original(error: Exception) -> None:
     with pytest.raises(AirflowFailException) as raised, permanent_errors_fail_at_once():

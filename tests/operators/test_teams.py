@@ -106,10 +106,10 @@ def test_wrong_constants_are_found_when_the_dag_is_parsed(
         ModelArtsUpdateTeamSamplesOperator(task_id="u", **{"dataset_id": "d", "workforce_task_id": "t", **parameters})
 
 
-@pytest.mark.parametrize(("content", "complaint"), [(None, "cannot be read: FileNotFoundError"), ("{", "holds neither")])
-def test_a_file_that_cannot_be_used_is_named(
-    team: Team, tmp_path: Path, content: str | None, complaint: str
-) -> None:
+@pytest.mark.parametrize(
+    ("content", "complaint"), [(None, "cannot be read: FileNotFoundError"), ("{", "holds neither")]
+)
+def test_a_file_that_cannot_be_used_is_named(team: Team, tmp_path: Path, content: str | None, complaint: str) -> None:
     file = tmp_path / "samples.json"
     if content is not None:
         file.write_text(content)

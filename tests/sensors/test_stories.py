@@ -1,4 +1,4 @@
-"""One table of remote stories against every way of waiting: same outcome, exception and XCom within a class (B6, B7)."""
+"""One table of remote stories against every way of waiting: same outcome, exception and XCom (B6, B7)."""
 
 from __future__ import annotations
 

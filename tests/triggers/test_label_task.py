@@ -163,7 +163,8 @@ def test_many_triggers_share_one_token_one_look_up_and_as_many_threads_as_the_co
     tokens = emulator.journal.count("POST", "/v3/auth/tokens")
 
     async def first(trigger: ModelArtsLabelTaskTrigger) -> Any:
-        return [event.payload async for event in trigger.run()][0]
+        (payload,) = [event.payload async for event in trigger.run()]
+        return payload
 
     async def all_of_them() -> list[Any]:
         return await asyncio.gather(
