@@ -177,7 +177,7 @@ def test_blank_fields_are_missing_fields() -> None:
 )
 def test_a_value_without_sense_is_named(field: str, value: object, complaint: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
-        settings(**{field: value})
+        settings(PASSWORD, **{field: value})
     assert complaint in str(raised.value)
     assert "'flowers'" in str(raised.value)
     assert "user:pass" not in str(raised.value)

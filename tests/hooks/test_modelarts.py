@@ -163,11 +163,9 @@ def test_the_connection_test_finds_a_host_that_does_not_answer(
 
 def test_the_connection_test_names_missing_fields(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, json.dumps({**emulator.connection, "login": ""}))
-    assert ModelArtsHook().test_connection() == (
-        False,
-        "Connection 'modelarts_default' is half-filled for auth 'password': login (IAM user) is missing. "
-        "Fill in the connection; nothing was sent.",
-    )
+    ok, message = ModelArtsHook().test_connection()
+    assert not ok
+    assert "'modelarts_default' is half-filled for auth 'password': login (IAM user) is missing" in message
     assert len(emulator.journal) == 0
 
 

@@ -174,6 +174,7 @@ def test_poke_looks_once(job: Job) -> None:
     job.clock.advance(200)
     found = sensor.poke(context)
     assert found.is_done
+    assert found.xcom_value is not None
     assert found.xcom_value["state"] == 3
     assert job.clock.slept == []
 
