@@ -26,7 +26,7 @@ with DAG(
     doc_md=__doc__,
     tags=["modelarts"],
     params={
-        "dataset_id": Param(type="string", minLength=1, description="A dataset of images"),
+        "dataset_id": Param("", type="string", description="A dataset of images"),
         "min_score": Param(0.9, type="number", minimum=0, maximum=1, description="Confirm from this score upwards"),
     },
 ):
