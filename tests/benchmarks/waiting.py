@@ -1,7 +1,8 @@
 """Thousands of waits in one process, as a triggerer holds them, against a server that takes 100 ms for each answer.
 
 Each row prints, over a window of time: processor time as a share of one core, memory, open files, how late polls
-reached the server, and how late the event loop ran. Beside each row the same wait is built from the trigger of
+reached the server, and how late the event loop ran (with what an idle thread of another process lags meanwhile, which
+is the machine's own share). Beside each row the same wait is built from the trigger of
 ``HttpSensor(deferrable=True)``, which can wait for the end of a 404 only: it gets one.
 
 *going on*: the waits began at different times, as those of many DAG runs do, and are past their early looks.
@@ -19,7 +20,9 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,7 +187,7 @@ def _in_this_process(kind: str, count: int, start: str, url: str, home: str) -> 
 
 HEAD = (
     f"{'waits':>6} {'':<10} {'built from':<12} {'CPU':>6} {'per poll':>9} {'RSS':>7} {'files':>6} "
-    f"{'late p50':>9} {'p95':>9} {'max':>9} {'loop lag p99':>13} {'polls':>6} {'connects':>9}"
+    f"{'late p50':>9} {'p95':>9} {'max':>9} {'loop lag p99':>13} {'idle lag':>9} {'polls':>6} {'connects':>9}"
 )
 
 
@@ -192,13 +195,35 @@ def _line(count: int, start: str, name: str, found: dict[str, Any]) -> str:
     late = " ".join(f"{value:7.2f} s" for value in found["late"])
     line = (
         f"{count:>6} {start:<10} {name:<12} {found['cpu']:>6.1%} {found['cpu_ms']:>6.2f} ms {found['rss']:>4.0f} MB "
-        f"{found['files']:>6} {late} {found['lag'] * 1000:>10.1f} ms {found['requests']:>6} {found['connections']:>9}"
+        f"{found['files']:>6} {late} {found['lag'] * 1000:>10.1f} ms {found['idle_lag'] * 1000:>6.1f} ms "
+        f"{found['requests']:>6} {found['connections']:>9}"
     )
     return line + (f"  ENDED: {found['ended']}" if found["ended"] else "")
 
 
+def _idle_lag(stop: threading.Event) -> float:
+    """Return the p99 lag of a thread that does nothing but sleep: what the machine itself adds meanwhile."""
+    lags = []
+    while not stop.is_set():
+        begin = time.perf_counter()
+        time.sleep(0.01)
+        lags.append(time.perf_counter() - begin - 0.01)
+    return quantile(lags, 0.99)
+
+
 def _measure(kind: str, count: int, start: str) -> dict[str, Any]:
     """Run one row in a process of its own: memory and clients of another row would count here."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as idle:
+        lag = idle.submit(_idle_lag, stop)
+        try:
+            found = _measure_child(kind, count, start)
+        finally:
+            stop.set()
+        return {**found, "idle_lag": lag.result()}
+
+
+def _measure_child(kind: str, count: int, start: str) -> dict[str, Any]:
     with LocalServer(LATENCY) as server, tempfile.TemporaryDirectory() as home:
         arguments = ["--kind", kind, "--waits", str(count), "--start", start, "--url", server.url, "--home", home]
         command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.waiting", *arguments]
