@@ -15,147 +15,60 @@ import re
 import secrets
 import threading
 from dataclasses import asdict, dataclass
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from airflow_provider_modelarts.client.clock import Clock, system_clock
+from airflow_provider_modelarts.labeling.ledger_parts import (
+    FATES,
+    FORMAT,
+    VERSION,
+    Entry,
+    Fate,
+    LedgerBroken,
+    PartHeader,
+    RunIdentity,
+    broken,
+    entry_line,
+    identity_of,
+    part_facts,
+    read_part,
+    run_folder,
+)
 from airflow_provider_modelarts.labeling.storage import (
-    SealedReader,
     SealedWriter,
-    StorageDamaged,
     StoragePath,
-    decode_object,
     encode_line,
-    file_name,
     list_folder,
     name_of,
     shown,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from airflow_provider_modelarts.labeling.plan import Plan, PlannedSample
 
-FORMAT = "modelarts-confirmation-ledger"
-VERSION = 1
+__all__ = [
+    "Chain",
+    "Entry",
+    "Ledger",
+    "LedgerBroken",
+    "LedgerWriter",
+    "PartHeader",
+    "RunIdentity",
+    "Settled",
+    "read_ledger",
+    "run_folder",
+    "settled",
+]
+
 WINDOW = 2000
 """A part is written after so many entries ..."""
 WINDOW_SECONDS = 10.0
 """... or when its first entry is so old: what a crash leaves to be settled by reading is no more than that."""
 
-Fate = Literal["intended", "confirmed", "failed", "gone", "changed"]
-FATES: tuple[Fate, ...] = get_args(Fate)
 _CONFIRMED = 1 + FATES.index("confirmed")
 _PART = re.compile(r"(?P<chain>.+\.try\d{3}\.[0-9a-f]+)\.(?P<sequence>\d{6})\.jsonl")
-
-
-class LedgerBroken(StorageDamaged):
-    """A part of the ledger is missing, altered or out of order; the text names it."""
-
-
-@dataclass(frozen=True)
-class RunIdentity:
-    """Which Airflow task writes; the parameters that retries share name the same work.
-
-    :param dag_id: the DAG
-    :param run_id: the DAG run
-    :param task_id: the task
-    :param map_index: of a mapped task, else -1
-    :param try_number: which try this is; retries differ in it alone
-    :param intent: what a retry keeps and a clear changes, if the caller knows such a thing
-    """
-
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int = -1
-    try_number: int = 1
-    intent: str = ""
-
-    def plan_path(self, root: StoragePath) -> StoragePath:
-        """Return where the plan of this work lies beside its ledger when the user names no other place."""
-        return run_folder(root, self.run_id) / f"{self._task()}.{file_name(self.intent, 60)}.plan.jsonl"
-
-    def chain_name(self, writer: str) -> str:
-        """Return what the names of a writer's parts begin with; they sort by task, try, writer, sequence."""
-        return f"{self._task()}.try{self.try_number:03d}.{writer}"
-
-    def _task(self) -> str:
-        # Names may be alike once they are cut and cleaned; the hash is not.
-        mark = sha256(f"{self.dag_id}\n{self.task_id}".encode()).hexdigest()[:8]
-        index = "" if self.map_index < 0 else f".{self.map_index:05d}"
-        return f"{file_name(self.task_id, 60)}-{mark}{index}"
-
-
-@dataclass(frozen=True)
-class PartHeader:
-    """The first line of a part.
-
-    :param dag_id: and the four after it: see :class:`RunIdentity`
-    :param dataset_id: the dataset that was written to
-    :param writer: random id of the process's ledger
-    :param sequence: number of the part in its chain, from 0
-    :param previous: digest of the part before it; None in the first
-    :param closing: this is the chain's last part
-    :param plan_uri: the plan that was applied
-    :param plan_digest: its digest
-    :param approved_by: who approved the plan, if anybody was asked
-    :param created_at: epoch seconds
-    """
-
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
-    try_number: int
-    intent: str
-    dataset_id: str
-    writer: str
-    sequence: int
-    previous: str | None
-    closing: bool
-    plan_uri: str | None
-    plan_digest: str | None
-    approved_by: str | None
-    created_at: float
-
-
-class Entry(NamedTuple):
-    """What became of one sample.
-
-    :param sample_id: the sample
-    :param fate: "confirmed": the labels are final; "failed": the service refused them, or its answer could not be
-        had; "gone": no longer proposed; "changed": proposed otherwise than decided; "intended": about to be written,
-        noted before a write that replaces a person's labels
-    :param rule: the rule that decided
-    :param after: the labels written, or to be written
-    :param before: the labels a person had given it; None if it had none
-    :param origin: where the sample lies, without signature
-    :param code: the service's code; of failed samples
-    :param message: the service's text; of failed samples
-    :param read: found out by reading, not by the service's answer
-    """
-
-    sample_id: str
-    fate: Fate
-    rule: str
-    after: list[dict[str, Any]]
-    before: list[dict[str, Any]] | None = None
-    origin: str | None = None
-    code: str = ""
-    message: str = ""
-    read: bool = False
-
-    @property
-    def is_settled(self) -> bool:
-        """Whether it is known what became of the sample."""
-        return self.fate != "intended" and not (self.fate == "failed" and self.code == "unknown")
-
-
-def run_folder(root: StoragePath, run_id: str) -> StoragePath:
-    """Return the folder of a run's parts under the ledger's place."""
-    return root / f"{file_name(run_id, 80)}-{sha256(run_id.encode()).hexdigest()[:12]}"
 
 
 class LedgerWriter:
@@ -223,7 +136,7 @@ class LedgerWriter:
 
         :raises OSError: as the storage says, if a part cannot be stored; the entries are kept
         """
-        lines = [encode_line(_line(entry)) for entry in entries]
+        lines = [encode_line(entry_line(entry)) for entry in entries]
         with self._filling:
             if self._closed:
                 raise ValueError("the ledger is closed")
@@ -270,7 +183,7 @@ class LedgerWriter:
             file.write(encode_line({"format": FORMAT, "version": VERSION, **asdict(header)}))
             for line in part.lines:
                 file.write(line)
-            digest = file.seal(_facts(len(part.lines), part.total))
+            digest = file.seal(part_facts(len(part.lines), part.total))
         self._previous = digest
 
 
@@ -305,12 +218,12 @@ class Chain:
                 raise LedgerBroken(
                     f"The ledger's part {self.name}.{expected:06d}.jsonl is missing: {name_of(path)} comes after it."
                 )
-            header, entries, digest = _read_part(path, total)
-            writer = _identity(header).chain_name(header.writer)
+            header, entries, digest = read_part(path, total)
+            writer = identity_of(header).chain_name(header.writer)
             if (writer, header.sequence) != (self.name, sequence):
-                raise _broken(path, f"it was written as {writer}.{header.sequence:06d}.jsonl")
+                raise broken(path, f"it was written as {writer}.{header.sequence:06d}.jsonl")
             if header.previous != previous or closing:
-                raise _broken(path, f"it does not follow {closing or 'the part before it'}")
+                raise broken(path, f"it does not follow {closing or 'the part before it'}")
             previous, total, closing = digest, total + len(entries), name_of(path) if header.closing else ""
             yield header, entries
 
@@ -417,55 +330,3 @@ def settled(plan: Plan, ledger: Ledger) -> Settled:
         if header.plan_digest == plan.digest:
             state.note(entry)
     return state
-
-
-def _line(entry: Entry) -> dict[str, Any]:
-    """Return an entry without what it does not say."""
-    always = ("sample_id", "fate", "rule", "after")
-    return {
-        name: value
-        for name, value in zip(Entry._fields, entry, strict=True)
-        if name in always or (value is not None and value != "" and value is not False)
-    }
-
-
-def _entry(raw: Mapping[str, Any] | None) -> Entry | None:
-    try:
-        entry = Entry(**(raw or {}))
-    except TypeError:
-        return None
-    return entry if entry.fate in FATES else None
-
-
-def _facts(entries: int, total: int) -> dict[str, Any]:
-    return {"entries": entries, "total": total}
-
-
-def _read_part(path: StoragePath, before: int) -> tuple[PartHeader, list[Entry], str]:
-    file = SealedReader(path)
-    try:
-        lines = list(file.lines())
-        count = max(len(lines) - 1, 0)
-        digest = file.check(_facts(count, before + count))
-    except StorageDamaged as error:
-        raise LedgerBroken(error.message) from None
-    raw = decode_object(lines[0]) if lines else None
-    if raw is None or (raw.pop("format", None), raw.pop("version", None)) != (FORMAT, VERSION):
-        raise _broken(path, f"it is no part of a ledger of version {VERSION}")
-    entries = [_entry(decode_object(line)) for line in lines[1:]]
-    try:
-        header = PartHeader(**raw)
-    except TypeError:
-        raise _broken(path, "its first line is not as it must be") from None
-    whole = [entry for entry in entries if entry is not None]
-    if len(whole) != len(entries):
-        raise _broken(path, "a line in it is no entry")
-    return header, whole, digest
-
-
-def _identity(header: PartHeader) -> RunIdentity:
-    return RunIdentity(header.dag_id, header.run_id, header.task_id, header.map_index, header.try_number, header.intent)
-
-
-def _broken(path: StoragePath, reason: str) -> LedgerBroken:
-    return LedgerBroken(f"The ledger's part {name_of(path)} cannot be trusted: {reason}.")

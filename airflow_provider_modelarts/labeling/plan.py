@@ -7,30 +7,18 @@ line, or with another one than its lines ask for, is refused.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from hashlib import blake2b
-from struct import Struct
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from airflow_provider_modelarts.client import Sample
-from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import UnexpectedResponse
 from airflow_provider_modelarts.client.resources.samples import HARD, HARD_REASONS, SIZE
-from airflow_provider_modelarts.labeling import walk
 from airflow_provider_modelarts.labeling.intent import CHANGED
 from airflow_provider_modelarts.labeling.labels import fingerprint, raw_labels
-from airflow_provider_modelarts.labeling.policy import (
-    ConfirmPolicy,
-    Decision,
-    confirm_all,
-    label_names,
-    parse_policy,
-)
+from airflow_provider_modelarts.labeling.plan_index import PlanIndex
+from airflow_provider_modelarts.labeling.policy import Decision, label_names, parse_policy
 from airflow_provider_modelarts.labeling.report import Summary
 from airflow_provider_modelarts.labeling.result import ConfirmationResult
-from airflow_provider_modelarts.labeling.service import Service
 from airflow_provider_modelarts.labeling.storage import (
     SealedReader,
     SealedWriter,
@@ -40,18 +28,9 @@ from airflow_provider_modelarts.labeling.storage import (
     encode_line,
     shown,
 )
-from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
-    from airflow_provider_modelarts.client import ModelArtsClient, Page
-    from airflow_provider_modelarts.client.clock import Clock
-
-    ReadPage = Callable[[int, int], Page[Sample]]
-    ReadPages = Callable[[ReadPage], Iterable[Page[Sample]]]
-
-log = logging.getLogger(__name__)
+    from collections.abc import Iterator, Mapping
 
 FORMAT = "modelarts-confirmation-plan"
 VERSION = 1
@@ -124,69 +103,23 @@ class Tally:
         return {"proposals": self.total, **self.actions, "rules": dict(self.rules), "by_label": dict(self.by_label)}
 
 
-class PlanIndex:
-    """Decisions by sample id, in about 35 bytes per proposal (B18).
-
-    Each bucket is a run of records of fixed width; looking one up is a search for its key in a few kilobytes.
-    """
-
-    _RECORD = Struct("<16sQIB")
-    _BUCKETS = 4096
-
-    def __init__(self) -> None:
-        self._buckets = [bytearray() for _ in range(self._BUCKETS)]
-        self._decisions: list[Decision] = []
-        self._codes: dict[Decision, int] = {}
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def add(self, sample_id: str, decision: Decision, mark: int) -> None:
-        """Add a proposal at the next position.
-
-        :param sample_id: its id
-        :param decision: what to do with it
-        :param mark: the fingerprint of its labels
-        """
-        key = _key(sample_id)
-        code = self._codes.setdefault(decision, len(self._decisions))
-        if code == len(self._decisions):
-            self._decisions.append(decision)
-        self._buckets[_bucket(key)] += self._RECORD.pack(key, mark, self._count, code)
-        self._count += 1
-
-    def find(self, sample_id: str) -> tuple[Decision, int, int] | None:
-        """Return decision, fingerprint and position of a proposal; None if it is not in the plan."""
-        key = _key(sample_id)
-        bucket = self._buckets[_bucket(key)]
-        place = bucket.find(key)
-        while place % self._RECORD.size and place >= 0:
-            place = bucket.find(key, place + 1)
-        if place < 0:
-            return None
-        _, mark, position, code = self._RECORD.unpack_from(bucket, place)
-        return self._decisions[code], mark, position
-
-
 class Plan:
-    """A stored plan, read and checked from its first byte to its last.
+    """A stored plan, complete and unaltered: :func:`read_plan` and :class:`PlanWriter` give it out.
 
     :param path: where it is
-    :raises PlanRefused: if it is not there, not complete, altered, or of a later format
+    :param header: what was asked
+    :param tally: the counts of its lines
+    :param index: its decisions by sample id
+    :param digest: of all bytes but the last line
     """
 
-    def __init__(self, path: StoragePath) -> None:
+    def __init__(self, path: StoragePath, header: PlanHeader, tally: Tally, index: PlanIndex, digest: str) -> None:
         self.path = path
-        self.index = PlanIndex()
-        self._tally = Tally()
-        reading = _Reading(path)
-        for sample, decision in reading.samples():
-            self._tally.add(sample, decision)
-            self.index.add(sample.sample_id, decision, fingerprint(sample) if decision.action == "confirm" else 0)
-        self.header = reading.header
-        self.digest = reading.check(self._tally)
-        self.policy: ConfirmPolicy | None = _policy_of(reading)
+        self.header = header
+        self._tally = tally
+        self.index = index
+        self.digest = digest
+        self.policy = None if header.policy is None else parse_policy(dict(header.policy))
 
     @property
     def uri(self) -> str:
@@ -261,6 +194,19 @@ class Plan:
         return summary
 
 
+def read_plan(path: StoragePath) -> Plan:
+    """Read a stored plan and check it from its first byte to its last.
+
+    :param path: where it is
+    :raises PlanRefused: if it is not there, not complete, altered, or of another format
+    """
+    tally, index, reading = Tally(), PlanIndex(), _Reading(path)
+    for sample, decision in reading.samples():
+        tally.add(sample, decision)
+        index.add(sample.sample_id, decision, _mark(sample, decision))
+    return Plan(path, reading.header, tally, index, reading.check(tally))
+
+
 class PlanWriter:
     """Writes a plan as a stream; to be used as a context manager.
 
@@ -269,9 +215,12 @@ class PlanWriter:
     """
 
     def __init__(self, path: StoragePath, header: PlanHeader) -> None:
+        self._path = path
         self._file = SealedWriter(path)
         self._header = header
-        self.tally = Tally()
+        self._tally = Tally()
+        self._digest = ""
+        self.index = PlanIndex()
 
     def __enter__(self) -> Self:
         self._file.__enter__()
@@ -280,129 +229,18 @@ class PlanWriter:
 
     def add(self, sample: Sample, decision: Decision) -> None:
         """Add a proposal and its decision."""
-        self.tally.add(sample, decision)
+        self._tally.add(sample, decision)
         self._file.write(encode_line(_line(sample, decision)))
+        self.index.add(sample.sample_id, decision, _mark(sample, decision))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if kind is None:
-            self._file.seal(self.tally.facts())
+            self._digest = self._file.seal(self._tally.facts())
         self._file.__exit__(kind, error, trace)
 
-
-class PlanMade(NamedTuple):
-    """What :func:`make_plan` returns.
-
-    :param plan: the stored plan, read back and checked
-    :param summary: for people
-    :param result: the counts in the form of a confirmation's result, ready for XCom
-    """
-
-    plan: Plan
-    summary: Summary
-    result: ConfirmationResult
-
-
-def make_plan(
-    client: ModelArtsClient,
-    dataset_id: str,
-    path: StoragePath,
-    *,
-    policy: object = None,
-    filters: Mapping[str, Any] | None = None,
-    label_task_id: str | None = None,
-    made_by: Mapping[str, Any] | None = None,
-    read_pages: ReadPages = walk.walk,
-    should_stop: Callable[[], bool] | None = None,
-    clock: Clock = system_clock,
-) -> PlanMade:
-    """Read all proposals once, decide about each, and store the decisions; writes nothing to the dataset.
-
-    Guards are not held here, so that the plan of a guard that fails can still be read: call ``plan.check_guards()``.
-
-    :param client: speaks to the service
-    :param dataset_id: whose proposals
-    :param path: where the plan is stored; what is there is replaced
-    :param policy: as :func:`~.policy.parse_policy` takes it; None: confirm every proposal that has labels
-    :param filters: ``label_name``, ``low_score``, ``high_score`` of the list, checked, each only if it is to be sent
-    :param label_task_id: the labeling task that made the proposals; noted in the plan
-    :param made_by: noted in the plan: dag, run, task ...
-    :param read_pages: reads every page once, given what reads one at an offset; default: one after the other
-    :param should_stop: asked before each page; true ends the reading without a plan
-    :param clock: the client's
-    :raises InvalidPolicy: before anything is read
-    :raises UnexpectedResponse: if the service lists fewer proposals than it counts (B11)
-    :raises InterruptedError: if it was asked to stop
-    """
-    rules = parse_policy(policy)
-    filters = dict(filters or {})
-    service = Service(client, dataset_id, clock, filters)
-    begun = clock.now()
-    header = PlanHeader(
-        dataset_id=dataset_id,
-        policy=None if rules is None else rules.model_dump(mode="json", exclude_defaults=True),
-        label_task_id=label_task_id,
-        filters=filters,
-        made_by=made_by or {},
-        created_at=begun,
-    )
-    summary = Summary()
-    decide = confirm_all if rules is None else rules.decide
-    with PlanWriter(path, header) as writer:
-        for sample in _Listing(service, should_stop or (lambda: False)).samples(read_pages):
-            decision = decide(sample) if sample.sample_id else NO_ID
-            writer.add(sample, decision)
-            summary.add(sample, decision)
-    plan = Plan(path)
-    return PlanMade(plan, summary, plan.result(service.requests, clock.now() - begun))
-
-
-class _Listing:
-    """One reading of all proposals: each once, its labels whole, none missing that the service counts (B11)."""
-
-    def __init__(self, service: Service, should_stop: Callable[[], bool]) -> None:
-        self._service = service
-        self._should_stop = should_stop
-        self._totals: set[int] = set()
-        self._seen: set[bytes] = set()
-        self._nameless = 0
-
-    def samples(self, read_pages: ReadPages) -> Iterator[Sample]:
-        untrimmed = Untrimmed(self._service)
-        for page in read_pages(self._page):
-            for candidate in untrimmed.candidates(page, [sample for sample in page.items if self._is_new(sample)]):
-                yield candidate.sample
-        self._check()
-
-    def _page(self, offset: int, limit: int) -> Page[Sample]:
-        if self._should_stop():
-            raise InterruptedError("The run was asked to stop; no plan was stored.")
-        page = self._service.page(offset, limit)
-        self._totals.add(walk.count(page))
-        return page
-
-    def _is_new(self, sample: Sample) -> bool:
-        if not sample.sample_id:
-            self._nameless += 1
-            return True
-        key = _key(sample.sample_id)
-        if key in self._seen:
-            return False
-        self._seen.add(key)
-        return True
-
-    def _check(self) -> None:
-        count = len(self._seen) + self._nameless
-        if len(self._totals) > 1:
-            log.warning(
-                "The proposals of dataset %s changed while they were read; the plan may not hold all of them. What it "
-                "does not hold is not touched.",
-                self._service.dataset_id,
-            )
-        elif count < max(self._totals, default=0):
-            raise UnexpectedResponse(
-                f"Cannot plan for dataset {self._service.dataset_id}: the service counts {max(self._totals)} "
-                f"proposals, but lists only {count}. Somebody may be changing the dataset: try again."
-            )
+    def plan(self) -> Plan:
+        """Return the plan once it is stored: what was just written need not be read."""
+        return Plan(self._path, self._header, self._tally, self.index, self._digest)
 
 
 class _Reading:
@@ -451,9 +289,9 @@ class _Reading:
             raise self.refused("its first line was altered") from None
 
 
-def _policy_of(reading: _Reading) -> ConfirmPolicy | None:
-    policy = reading.header.policy
-    return None if policy is None else parse_policy(dict(policy))
+def _mark(sample: Sample, decision: Decision) -> int:
+    """Return what tells whether a proposal is still the one decided upon; nobody asks unless it is to be confirmed."""
+    return fingerprint(sample) if decision.action == "confirm" else 0
 
 
 def _line(sample: Sample, decision: Decision) -> dict[str, Any]:
@@ -485,11 +323,3 @@ def without_signature(origin: str) -> str:
     """Return a sample's origin without what looks like a query; an object's name may hold a question mark."""
     place, mark, query = origin.partition("?")
     return place if mark and "=" in query else origin
-
-
-def _key(sample_id: str) -> bytes:
-    return blake2b(sample_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def _bucket(key: bytes) -> int:
-    return key[0] << 4 | key[1] >> 4

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.clock import system_clock
@@ -20,9 +20,10 @@ from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsEr
 from airflow_provider_modelarts.client.resources.samples import SIZE
 from airflow_provider_modelarts.labeling.labels import carries, raw_labels
 from airflow_provider_modelarts.labeling.ledger import LedgerBroken, read_ledger, settled
-from airflow_provider_modelarts.labeling.report import code, escape, plain_place
+from airflow_provider_modelarts.labeling.report import plain_place
 from airflow_provider_modelarts.labeling.result import SAMPLES_SHOWN, Failure
 from airflow_provider_modelarts.labeling.service import Candidate, Service
+from airflow_provider_modelarts.labeling.undo_result import FATES, LISTED, SHOWN, Fate, RevertResult
 from airflow_provider_modelarts.labeling.write import Writer
 
 if TYPE_CHECKING:
@@ -34,87 +35,6 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.ledger import Chain, Entry, Ledger
     from airflow_provider_modelarts.labeling.plan import Plan
     from airflow_provider_modelarts.labeling.storage import StoragePath
-
-Fate = Literal["restored", "cleared", "already", "changed", "gone", "failed"]
-FATES: dict[Fate, str] = {
-    "restored": "carry the labels again that they had before",
-    "cleared": "have no label again",
-    "already": "were as before already",
-    "changed": "carry something else than the run wrote, and were not touched",
-    "gone": "no longer exist",
-    "failed": "could not be written",
-}
-_SHOWN = 5
-_LISTED: tuple[Fate, ...] = ("changed", "failed", "gone")
-NO_PROPOSALS = (
-    "The machine's proposals do not come back: start a new labeling task to have the unlabeled samples proposed again."
-)
-
-
-@dataclass(frozen=True)
-class RevertResult:
-    """What an undo came to; ``seen`` is the sum of the six counts after it.
-
-    :param seen: samples that the run wrote, or may have written, and that were dealt with
-    :param restored: carry again the labels that a person had given before
-    :param cleared: had no label before, and have none again
-    :param already: were as before when they were read; so are all at a second undo
-    :param changed: carry something else than the run wrote; not touched
-    :param gone: the service knows no such sample any more
-    :param failed: the service refused, or its answer could not be had
-    :param unsettled: samples of the plans given of which the ledger does not know whether they were written; not
-        touched: run the confirming task again, which settles them, and then the undo
-    :param requests: calls made to the service
-    :param seconds: duration by the clock
-    :param preview: nothing was written; the counts say what would be
-    :param stopped: the run was asked to stop; what it had not reached is in no count
-    :param examples: for changed, failed and gone, where the first few samples lie
-    :param failures: the failed samples by code
-    :param problems: what is incomplete in the ledger, a line each
-    """
-
-    seen: int = 0
-    restored: int = 0
-    cleared: int = 0
-    already: int = 0
-    changed: int = 0
-    gone: int = 0
-    failed: int = 0
-    unsettled: int = 0
-    requests: int = 0
-    seconds: float = 0.0
-    preview: bool = False
-    stopped: bool = False
-    examples: dict[Fate, tuple[str, ...]] = field(default_factory=dict)
-    failures: dict[str, Failure] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.seen != sum(getattr(self, fate) for fate in FATES):
-            raise ValueError(f"the books do not add up: {self.to_xcom()}")
-
-    def to_xcom(self) -> dict[str, Any]:
-        """Return the counts as JSON primitives (B19)."""
-        counts = {name: getattr(self, name) for name in ("seen", *FATES, "unsettled", "requests")}
-        return {**counts, "seconds": round(self.seconds, 3), "preview": self.preview, "stopped": self.stopped}
-
-    def markdown(self) -> str:
-        """Return a report for people, below 8 KB (B19)."""
-        verb = "would be reverted" if self.preview else "were reverted"
-        lines = [f"### {self.restored + self.cleared} of {self.seen} samples {verb}", ""]
-        lines += [f"- **{getattr(self, fate)}** {text}" for fate, text in FATES.items()]
-        if self.unsettled:
-            lines.append(f"- **{self.unsettled}** are not settled: run the confirming task again, then revert again")
-        for fate, places in self.examples.items():
-            lines += ["", f"Samples that {FATES[fate]}:", "", *(f"- {code(place)}" for place in places)]
-        for failure in list(self.failures.values())[:_SHOWN]:
-            lines += ["", f"{failure.count} x {escape(f'{failure.code} {failure.message}', 300)}"]
-        lines += [f"\n{escape(problem, 300)}" for problem in self.problems[:_SHOWN]]
-        return "\n".join([*lines, "", NO_PROPOSALS]) + "\n"
-
-    def __str__(self) -> str:
-        counts = ", ".join(f"{getattr(self, fate)} {fate}" for fate in FATES)
-        return f"{self.seen} samples of the run seen: {counts}; {self.requests} requests"
 
 
 def revert(
@@ -147,7 +67,7 @@ def revert(
     :param clock: the client's
     :raises InvalidRequest: if there is no ledger of that run there
     :raises LedgerBroken: before anything is written, if a part of the ledger cannot be trusted
-    :raises ModelArtsError: for what ends the run early; what was done by then is attached (:func:`reverted_by`)
+    :raises ModelArtsError: for what ends the run early; :func:`~.undo_result.reverted_by` tells what was done by then
     """
     ledger = read_ledger(root, ledger_run_id)
     chains = _chains_by_dataset(ledger, dataset_id)
@@ -170,12 +90,6 @@ def revert(
         error.result = run.result()  # type: ignore[attr-defined]  # the client knows nothing of undoing
         raise
     return run.result()
-
-
-def reverted_by(error: BaseException) -> RevertResult | None:
-    """Return what an undo had done when this error ended it; None if it had not begun."""
-    result = getattr(error, "result", None)
-    return result if isinstance(result, RevertResult) else None
 
 
 @dataclass
@@ -335,7 +249,7 @@ class _Run:
             seconds=self._clock.now() - self._begun,
             preview=self._preview,
             stopped=self._stopped,
-            examples={fate: tuple(self._examples[fate]) for fate in _LISTED if fate in self._examples},
+            examples={fate: tuple(self._examples[fate]) for fate in LISTED if fate in self._examples},
             failures=self._failures,
             problems=self.problems,
         )
@@ -381,8 +295,8 @@ class _Run:
 
     def _note(self, trace: _Trace, fate: Fate) -> None:
         self._counts[fate] += 1
-        places = self._examples.setdefault(fate, []) if fate in _LISTED else None
-        if places is not None and len(places) < _SHOWN:
+        places = self._examples.setdefault(fate, []) if fate in LISTED else None
+        if places is not None and len(places) < SHOWN:
             places.append(trace.place)
 
 

@@ -21,13 +21,15 @@ from airflow_provider_modelarts.labeling.ledger import (
     read_ledger,
     settled,
 )
-from airflow_provider_modelarts.labeling.plan import Plan, PlanHeader, PlanWriter
+from airflow_provider_modelarts.labeling.plan import PlanHeader, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import Decision
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
+
+    from airflow_provider_modelarts.labeling.plan import Plan
 
 RUN = RunIdentity("flowers", "manual__2026-11-20T00:00:00+00:00", "confirm", try_number=1, intent="af-1")
 ROSE = [{"name": "rose", "type": 0, "score": 1.0}]
@@ -66,7 +68,7 @@ def plan_of(count: int, *, reviewed: int = 0) -> Plan:
         for number in range(count):
             action = Decision("review", "hard_example") if number < reviewed else Decision("confirm", "passed")
             writer.add(Sample({"sample_id": f"{number:032x}", "labels": ROSE}), action)
-    return Plan(path)
+    return read_plan(path)
 
 
 def test_entries_come_back_as_they_were() -> None:
@@ -88,7 +90,7 @@ def test_a_part_says_who_wrote_it(tmp_path: Path) -> None:
         tmp_path, RUN, "dataset", plan_uri="s3://b/plan", plan_digest="abc", approved_by="mary", clock=StandingClock()
     ) as ledger:
         ledger.record(entry(1))
-    (part,) = [path for path in tmp_path.rglob("*.jsonl")]
+    (part,) = tmp_path.rglob("*.jsonl")
     header = json.loads(part.read_text().splitlines()[0])
     assert header.items() >= {
         "dag_id": "flowers", "run_id": RUN.run_id, "task_id": "confirm", "map_index": -1, "try_number": 1,
@@ -321,9 +323,7 @@ def test_what_nobody_did_is_unsettled() -> None:
 def test_what_was_confirmed_stays_so_whatever_a_later_try_found() -> None:
     bucket, plan = Bucket(), plan_of(2)
     for number, fate in enumerate(["confirmed", "gone"], 1):
-        with LedgerWriter(
-            bucket, replace(RUN, try_number=number), "dataset", plan_digest=plan.digest
-        ) as ledger:
+        with LedgerWriter(bucket, replace(RUN, try_number=number), "dataset", plan_digest=plan.digest) as ledger:
             ledger.record(entry(0, fate=fate))
     with LedgerWriter(bucket, replace(RUN, try_number=3), "dataset", plan_digest="another") as ledger:
         ledger.record(entry(1))

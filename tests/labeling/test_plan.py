@@ -12,18 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_modelarts.client import Sample
-from airflow_provider_modelarts.client.errors import UnexpectedResponse
+from airflow_provider_modelarts.client.errors import ConfirmationError, UnexpectedResponse
 from airflow_provider_modelarts.labeling.intent import CHANGED
 from airflow_provider_modelarts.labeling.labels import raw_labels
 from airflow_provider_modelarts.labeling.plan import (
     NOT_PLANNED,
-    Plan,
     PlanHeader,
-    PlanIndex,
     PlanRefused,
     PlanWriter,
-    make_plan,
+    read_plan,
 )
+from airflow_provider_modelarts.labeling.plan_index import PlanIndex
+from airflow_provider_modelarts.labeling.planning import make_plan
 from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, Decision, GuardFailed
 from tests.labeling.object_store import Bucket
 
@@ -39,7 +39,9 @@ HEADER = PlanHeader("dataset", policy={"min_score": 0.5}, label_task_id="task", 
 
 # What JSON can carry; names as the service knows them: any text.
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | text
+scalars = (
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | text
+)
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3))
 labels = st.lists(
     st.fixed_dictionaries(
@@ -72,7 +74,7 @@ def sample(number: int, **more: Any) -> dict[str, Any]:
 @given(pairs=st.lists(st.tuples(labels, decisions), max_size=8))
 def test_labels_come_back_exactly_as_they_were(pairs: list[tuple[list[dict[str, Any]], Decision]]) -> None:
     given_ = [({"sample_id": f"s {number}", "labels": found}, said) for number, (found, said) in enumerate(pairs)]
-    plan = Plan(written(given_))
+    plan = read_plan(written(given_))
     read = list(plan.samples())
     assert [as_json(raw_labels(planned.sample)) for planned in read] == [as_json(raw["labels"]) for raw, _ in given_]
     assert [planned.decision for planned in read] == [said for _, said in given_]
@@ -94,7 +96,7 @@ def test_a_plan_that_was_cut_or_changed_anywhere_is_refused(data: st.DataObject)
         other = data.draw(st.integers(0, 255).filter(lambda byte: byte != whole[place]))
         path.content = whole[:place] + bytes([other]) + whole[place + 1 :]
     with pytest.raises(PlanRefused) as caught:
-        Plan(path)
+        read_plan(path)
     assert "\n" not in str(caught.value)
     assert "plan.jsonl" in str(caught.value)
 
@@ -106,33 +108,33 @@ def test_a_plan_without_one_of_its_lines_is_refused(number: int) -> None:
     assert len(lines) == 5
     path.content = b"".join(lines[:number] + lines[number + 1 :])
     with pytest.raises(PlanRefused):
-        Plan(path)
+        read_plan(path)
 
 
 def test_counts_that_do_not_fit_are_refused_although_the_digest_does() -> None:
     path = written([(sample(number), CONFIRM) for number in range(3)])
     path.content = path.content.replace(b'"confirm":3', b'"confirm":2')
     with pytest.raises(PlanRefused, match="not complete or was altered"):
-        Plan(path)
+        read_plan(path)
 
 
 def test_nothing_and_something_else_are_refused() -> None:
     path = Bucket() / "plan.jsonl"
     with pytest.raises(PlanRefused, match="there is nothing"):
-        Plan(path)
+        read_plan(path)
     for content in (b"", b"{}\n", b"hello", b"\xff\xfe\n", b"[1]\n" * 3, b"[" * 100_000):
         path.content = content
         with pytest.raises(PlanRefused, match="no plan"):
-            Plan(path)
+            read_plan(path)
     whole = written([]).content
     path.content = whole.replace(b'"version":1', b'"version":2')
     with pytest.raises(PlanRefused, match="another format"):
-        Plan(path)
+        read_plan(path)
 
 
 def test_a_plan_exchanged_while_it_is_used_is_noticed() -> None:
     path = written([(sample(1), CONFIRM)])
-    plan = Plan(path)
+    plan = read_plan(path)
     written([(sample(2), CONFIRM)], path)
     with pytest.raises(PlanRefused, match="exchanged"):
         list(plan.samples())
@@ -140,7 +142,7 @@ def test_a_plan_exchanged_while_it_is_used_is_noticed() -> None:
 
 def test_a_plan_knows_what_changed() -> None:
     review = Decision("review", "hard_example")
-    plan = Plan(written([(sample(1), CONFIRM), (sample(2), review)]))
+    plan = read_plan(written([(sample(1), CONFIRM), (sample(2), review)]))
     relabeled = [{"name": "tulip", "type": 0, "score": 1.0}]
     renumbered = [{"id": "7", "name": "rose", "type": 0, "score": 1.0}]
     assert plan.decide(Sample(sample(1))) == CONFIRM
@@ -152,7 +154,7 @@ def test_a_plan_knows_what_changed() -> None:
 
 
 def test_a_line_has_what_people_and_detection_need_and_no_address() -> None:
-    secret = "X-Amz-Signature=5ecret"  # noqa: S105 - what must not be stored
+    secret = "X-Amz-Signature=5ecret"
     raw = sample(
         1,
         score=0.25,
@@ -170,7 +172,7 @@ def test_a_line_has_what_people_and_detection_need_and_no_address() -> None:
     odd = sample(3, metadata={"@modelarts:new_source": f"s3://b/3.jpg?{secret}"})
     path = written([(raw, CONFIRM), (unplaced, CONFIRM), (odd, CONFIRM)])
     assert b"5ecret" not in path.content
-    one, two, three = (planned.sample for planned in Plan(path).samples())
+    one, two, three = (planned.sample for planned in read_plan(path).samples())
     assert one.element() == Sample(raw).element()
     assert as_json(one.metadata["@modelarts:size"]) == "[10, 20.0, 3]"
     assert (one.origin, one.is_hard, one.hard_reasons, one.score) == ("s3://b/1.jpg", True, (3, 1), 0.25)
@@ -232,7 +234,7 @@ def test_a_guard_fails_by_name_and_the_plan_stays_readable(client: ModelArtsClie
     made = make_plan(client, dataset_id, path, policy={"max_samples": 3, "hard_examples": "confirm"})
     with pytest.raises(GuardFailed, match="max_samples=3"):
         made.plan.check_guards()
-    again = Plan(path)
+    again = read_plan(path)
     assert again.counts["confirm"] == 50
     with pytest.raises(GuardFailed, match="max_samples=3"):
         again.check_guards()
@@ -270,7 +272,7 @@ def test_a_list_that_misses_what_it_counts_is_no_plan(client: ModelArtsClient, e
     with pytest.raises(UnexpectedResponse, match="counts 250 proposals, but lists only 100"):
         make_plan(client, dataset_id, path, read_pages=doubled)
     with pytest.raises(PlanRefused):
-        Plan(path)
+        read_plan(path)
     assert fetch(dataset_id, 0).total == 250
 
 
@@ -286,10 +288,10 @@ def test_a_list_that_changes_meanwhile_is_planned_as_far_as_it_is_seen(
 
 def test_asked_to_stop_it_stores_no_plan(client: ModelArtsClient, emulator: Emulator) -> None:
     path = Bucket() / "plan.jsonl"
-    with pytest.raises(InterruptedError, match="no plan was stored"):
+    with pytest.raises(ConfirmationError, match="no plan was stored"):
         make_plan(client, emulator.load_proposals(250), path, should_stop=lambda: emulator.journal.count("GET", "") > 1)
     with pytest.raises(PlanRefused):
-        Plan(path)
+        read_plan(path)
 
 
 def test_a_plan_notes_when_it_was_made(client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock) -> None:

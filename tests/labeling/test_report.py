@@ -108,7 +108,11 @@ def test_the_score_of_a_sample_is_its_lowest_label_score() -> None:
 def test_it_is_bounded_and_nothing_in_it_acts(names: list[str], title: str, note: str, place: str) -> None:
     summary = Summary()
     for number, name in enumerate(names):
-        raw = {"sample_id": place, "labels": [{"name": name, "score": number / 60}], "source": f"{place}?Signature=5ecret"}
+        raw = {
+            "sample_id": place,
+            "labels": [{"name": name, "score": number / 60}],
+            "source": f"{place}?Signature=5ecret",
+        }
         summary.add(Sample(raw), (CONFIRM, REVIEW, LEAVE)[number % 3])
     text = summary.markdown(title, [note])
     assert len(text.encode()) <= MAX_BYTES

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +22,8 @@ from airflow_provider_modelarts.labeling.storage import (
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airflow_provider_modelarts.labeling.storage import StoragePath
 
 LINES = [encode_line({"number": number, "text": "a\u2028\n b"}) for number in range(3)]
@@ -85,7 +86,7 @@ def test_an_error_leaves_nothing_that_could_be_taken_for_whole(root: StoragePath
     with pytest.raises(ZeroDivisionError), SealedWriter(path) as file:  # noqa: PT012 - the point is where it ends
         file.write(LINES[0])
         raise ZeroDivisionError
-    with pytest.raises(StorageDamaged, match="x.jsonl"):
+    with pytest.raises(StorageDamaged, match=r"x\.jsonl"):
         read(path)
 
 

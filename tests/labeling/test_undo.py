@@ -14,11 +14,12 @@ from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import InvalidRequest, PermissionDenied
 from airflow_provider_modelarts.labeling.labels import raw_labels
 from airflow_provider_modelarts.labeling.ledger import Entry, LedgerBroken, LedgerWriter, RunIdentity
-from airflow_provider_modelarts.labeling.plan import Plan, PlanHeader, PlanWriter
+from airflow_provider_modelarts.labeling.plan import PlanHeader, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import Decision
 from airflow_provider_modelarts.labeling.report import MAX_BYTES
 from airflow_provider_modelarts.labeling.result import Failure
-from airflow_provider_modelarts.labeling.undo import FATES, NO_PROPOSALS, RevertResult, revert, reverted_by
+from airflow_provider_modelarts.labeling.undo import revert
+from airflow_provider_modelarts.labeling.undo_result import FATES, NO_PROPOSALS, RevertResult, reverted_by
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def test_what_a_crash_left_unsettled_is_counted_and_not_touched(client: ModelArt
     with PlanWriter(path, PlanHeader(story.dataset_id)) as writer:
         for sample in story.proposals.values():
             writer.add(sample, Decision("confirm", "passed"))
-    plan = Plan(path)
+    plan = read_plan(path)
     story.confirm(story.ids[:6], plan_digest=plan.digest)
     client.samples.update(story.dataset_id, [story.proposals[story.ids[7]]])
     result = story.revert(plans=[plan])
@@ -340,11 +341,11 @@ def test_reads_are_fresh_when_they_are_written(
     assert story.dataset.names_of(corrected) == ["corrected"]
 
 
-@settings(
-    deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_whatever_happens_nobody_loses_a_label(client: ModelArtsClient, emulator: Emulator, data: st.DataObject) -> None:
+def test_whatever_happens_nobody_loses_a_label(
+    client: ModelArtsClient, emulator: Emulator, data: st.DataObject
+) -> None:
     emulator.faults.clear()
     story = Story(client, emulator, 24, relabeled=data.draw(st.integers(0, 24)), seed=data.draw(st.integers(0, 99)))
     confirmed = data.draw(st.sets(st.sampled_from(story.ids)))
@@ -367,7 +368,7 @@ def test_whatever_happens_nobody_loses_a_label(client: ModelArtsClient, emulator
 
 
 def test_the_report_is_bounded() -> None:
-    many: Mapping[Any, Any] = {fate: ("s3://b/" + "\U0001f600|`" * 400,) * 5 for fate in ("changed", "failed", "gone")}
+    many: Mapping[Any, Any] = dict.fromkeys(("changed", "failed", "gone"), ("s3://b/" + "😀|`" * 400,) * 5)
     failures = {f"c{n}": Failure(f"c{n}", "<b>|" * 500, 9, ("x",)) for n in range(20)}
     result = RevertResult(examples=dict(many), failures=failures, problems=("p`" * 900,) * 20, unsettled=3)
     assert len(result.markdown().encode()) < MAX_BYTES

@@ -1,0 +1,160 @@
+"""Makes a plan: one reading of all proposals, a decision about each, nothing written to the dataset."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_modelarts.client.clock import system_clock
+from airflow_provider_modelarts.client.errors import ConfirmationError, UnexpectedResponse
+from airflow_provider_modelarts.labeling import walk
+from airflow_provider_modelarts.labeling.plan import Plan, PlanHeader, PlanWriter
+from airflow_provider_modelarts.labeling.policy import Decision, confirm_all, parse_policy
+from airflow_provider_modelarts.labeling.report import Summary
+from airflow_provider_modelarts.labeling.service import Service
+from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from airflow_provider_modelarts.client import ModelArtsClient, Page, Sample
+    from airflow_provider_modelarts.client.clock import Clock
+    from airflow_provider_modelarts.labeling.plan_index import PlanIndex
+    from airflow_provider_modelarts.labeling.result import ConfirmationResult
+    from airflow_provider_modelarts.labeling.storage import StoragePath
+
+    ReadPage = Callable[[int, int], Page[Sample]]
+    ReadPages = Callable[[ReadPage], Iterable[Page[Sample]]]
+
+log = logging.getLogger(__name__)
+
+NO_ID = Decision("leave", "no_sample_id")
+
+
+class PlanMade(NamedTuple):
+    """What :func:`make_plan` returns.
+
+    :param plan: the stored plan
+    :param summary: for people
+    :param result: the counts in the form of a confirmation's result, ready for XCom
+    """
+
+    plan: Plan
+    summary: Summary
+    result: ConfirmationResult
+
+
+def make_plan(
+    client: ModelArtsClient,
+    dataset_id: str,
+    path: StoragePath,
+    *,
+    policy: object = None,
+    filters: Mapping[str, Any] | None = None,
+    label_task_id: str | None = None,
+    made_by: Mapping[str, Any] | None = None,
+    read_pages: ReadPages = walk.walk,
+    should_stop: Callable[[], bool] | None = None,
+    clock: Clock = system_clock,
+) -> PlanMade:
+    """Read all proposals once, decide about each, and store the decisions; writes nothing to the dataset.
+
+    Guards are not held here, so that the plan of a guard that fails can still be read: call ``plan.check_guards()``.
+
+    :param client: speaks to the service
+    :param dataset_id: whose proposals
+    :param path: where the plan is stored; what is there is replaced
+    :param policy: as :func:`~.policy.parse_policy` takes it; None: confirm every proposal that has labels
+    :param filters: ``label_name``, ``low_score``, ``high_score`` of the list, checked, each only if it is to be sent
+    :param label_task_id: the labeling task that made the proposals; noted in the plan
+    :param made_by: noted in the plan: dag, run, task ...
+    :param read_pages: reads every page once, given what reads one at an offset; default: one after the other
+    :param should_stop: asked before each page; true ends the reading without a plan
+    :param clock: the client's
+    :raises InvalidPolicy: before anything is read
+    :raises UnexpectedResponse: if the service lists fewer proposals than it counts (B11)
+    :raises ConfirmationError: if it was asked to stop; no plan was stored
+    """
+    rules = parse_policy(policy)
+    filters = dict(filters or {})
+    service = Service(client, dataset_id, clock, filters)
+    begun = clock.now()
+    header = PlanHeader(
+        dataset_id=dataset_id,
+        policy=None if rules is None else rules.model_dump(mode="json", exclude_defaults=True),
+        label_task_id=label_task_id,
+        filters=filters,
+        made_by=made_by or {},
+        created_at=begun,
+    )
+    summary = Summary()
+    decide = confirm_all if rules is None else rules.decide
+    with PlanWriter(path, header) as writer:
+        for sample in _Listing(service, writer.index, should_stop or (lambda: False)).samples(read_pages):
+            decision = decide(sample) if sample.sample_id else NO_ID
+            writer.add(sample, decision)
+            summary.add(sample, decision)
+    plan = writer.plan()
+    return PlanMade(plan, summary, plan.result(service.requests, clock.now() - begun))
+
+
+class _Listing:
+    """One reading of all proposals: each once, its labels whole, none missing that the service counts (B11).
+
+    :param service: where to read
+    :param planned: what is planned already
+    :param should_stop: asked before each page
+    """
+
+    def __init__(self, service: Service, planned: PlanIndex, should_stop: Callable[[], bool]) -> None:
+        self._service = service
+        self._planned = planned
+        self._should_stop = should_stop
+        self._totals: set[int] = set()
+        self._vanished: set[str] = set()
+        self._count = 0
+
+    def samples(self, read_pages: ReadPages) -> Iterator[Sample]:
+        untrimmed = Untrimmed(self._service)
+        for page in read_pages(self._page):
+            fresh = self._fresh(page)
+            found = 0
+            for candidate in untrimmed.candidates(page, fresh):
+                found += 1
+                yield candidate.sample
+            if found < len(fresh):
+                # They left the list between two reads; they were listed nevertheless.
+                self._vanished.update(s.sample_id for s in fresh if s.sample_id not in self._planned)
+            self._count += found
+        self._check()
+
+    def _fresh(self, page: Page[Sample]) -> list[Sample]:
+        """Return the samples of a page that no earlier page had; the list may move while it is read."""
+        here = {sample.sample_id: sample for sample in page.items if sample.sample_id}
+        nameless = [sample for sample in page.items if not sample.sample_id]
+        known = self._planned
+        return [s for s in here.values() if s.sample_id not in known and s.sample_id not in self._vanished] + nameless
+
+    def _page(self, offset: int, limit: int) -> Page[Sample]:
+        if self._should_stop():
+            raise ConfirmationError(
+                f"Asked to stop while the proposals of dataset {self._service.dataset_id} were read; no plan was "
+                "stored. Run the task again."
+            )
+        page = self._service.page(offset, limit)
+        self._totals.add(walk.count(page))
+        return page
+
+    def _check(self) -> None:
+        count = self._count + len(self._vanished)
+        if len(self._totals) > 1:
+            log.warning(
+                "The proposals of dataset %s changed while they were read; the plan may not hold all of them. What it "
+                "does not hold is not touched.",
+                self._service.dataset_id,
+            )
+        elif count < max(self._totals, default=0):
+            raise UnexpectedResponse(
+                f"Cannot plan for dataset {self._service.dataset_id}: the service counts {max(self._totals)} "
+                f"proposals, but lists only {count}. Somebody may be changing the dataset: try again."
+            )
