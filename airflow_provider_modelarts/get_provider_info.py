@@ -123,7 +123,7 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": _modules("hooks.modelarts"),
         "operators": _modules("operators.label_task", "operators.samples", "operators.teams"),
         "sensors": _modules("sensors.label_task"),
-        "triggers": _modules("triggers.label_task"),
+        "triggers": _modules("triggers.label_task", "triggers.event"),
         "extra-links": [],
         "connection-types": [_CONNECTION_TYPE],
     }

@@ -7,6 +7,7 @@ Import it by name in a conftest.py::
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +25,15 @@ def modelarts_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """Yield a running emulator that the connection `modelarts_default` leads to, for one test."""
     from airflow_provider_modelarts.emulator.emulator import Emulator
 
+    _forget_clients()
     with Emulator() as emulator:
         monkeypatch.setenv(CONNECTION_VARIABLE, emulator.connection_json)
         yield emulator
+        _forget_clients()
+
+
+def _forget_clients() -> None:
+    """Let the hook, if it is loaded, read its connection anew: it keeps one client for a whole process."""
+    hook_module = sys.modules.get("airflow_provider_modelarts.hooks.modelarts")
+    if hook_module is not None:
+        hook_module.clear_clients()
