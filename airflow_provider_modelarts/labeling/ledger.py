@@ -107,7 +107,8 @@ class LedgerWriter:
             "plan_digest": plan_digest,
             "approved_by": approved_by,
         }
-        self.writer = secrets.token_hex(6)
+        # Begins with the time, so that the writers of one try sort by age.
+        self.writer = f"{int(clock.now() * 1000):011x}{secrets.token_hex(4)}"
         self._clock = clock
         self._window = window
         self._lines: list[bytes] = []

@@ -13,6 +13,7 @@ from airflow_provider_modelarts.labeling.storage import (
     decode_object,
     file_name,
     name_of,
+    without_queries,
 )
 
 if TYPE_CHECKING:
@@ -133,11 +134,14 @@ def run_folder(root: StoragePath, run_id: str) -> StoragePath:
 
 
 def entry_line(entry: Entry) -> dict[str, Any]:
-    """Return an entry without what it does not say."""
+    """Return an entry as a part holds it: without what it does not say, and without signatures (B20)."""
+    clean = entry._replace(
+        origin=None if entry.origin is None else without_queries(entry.origin), message=without_queries(entry.message)
+    )
     always = ("sample_id", "fate", "rule", "after")
     return {
         name: value
-        for name, value in zip(Entry._fields, entry, strict=True)
+        for name, value in zip(Entry._fields, clean, strict=True)
         if name in always or (value is not None and value != "" and value is not False)
     }
 

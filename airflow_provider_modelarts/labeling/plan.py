@@ -27,6 +27,7 @@ from airflow_provider_modelarts.labeling.storage import (
     decode_object,
     encode_line,
     shown,
+    without_queries,
 )
 
 if TYPE_CHECKING:
@@ -309,7 +310,7 @@ def _line(sample: Sample, decision: Decision) -> dict[str, Any]:
     kept = {name: metadata[name] for name in (SIZE, HARD, HARD_REASONS) if name in metadata}
     origin = sample.origin
     if origin is not None:
-        place = without_signature(origin)
+        place = without_queries(origin)
         if "://" in place and place.split("://", 1)[0] in ("s3", "obs"):
             kept[ORIGIN] = place
         else:
@@ -317,9 +318,3 @@ def _line(sample: Sample, decision: Decision) -> dict[str, Any]:
     if kept:
         line["metadata"] = kept
     return line
-
-
-def without_signature(origin: str) -> str:
-    """Return a sample's origin without what looks like a query; an object's name may hold a question mark."""
-    place, mark, query = origin.partition("?")
-    return place if mark and "=" in query else origin

@@ -85,6 +85,31 @@ def test_entries_come_back_as_they_were() -> None:
     assert json.dumps(back[0].after) == json.dumps([box])
 
 
+def test_no_signature_reaches_a_part() -> None:
+    bucket = Bucket()
+    leaking = "see https://obs.example.com/b/1.jpg?Expires=1&Signature=5ecret for more"
+    chain_of(bucket, [entry(1, fate="failed", origin="s3://b/1.jpg?Signature=5ecret", message=leaking)])
+    assert not any(b"5ecret" in content for content in bucket.objects.values())
+    (back,) = read(bucket)
+    assert (back.origin, back.message) == ("s3://b/1.jpg", "see https://obs.example.com/b/1.jpg for more")
+
+
+def test_an_object_may_have_a_question_mark_in_its_name() -> None:
+    bucket = Bucket()
+    chain_of(bucket, [entry(1, origin="s3://b/what?/1.jpg")])
+    assert read(bucket)[0].origin == "s3://b/what?/1.jpg"
+
+
+def test_writers_of_one_try_sort_by_age() -> None:
+    bucket, clock = Bucket(), StandingClock()
+    writers = []
+    for _ in range(5):
+        with LedgerWriter(bucket, RUN, "dataset", clock=clock) as ledger:
+            writers.append(ledger.writer)
+        clock.time += 0.5
+    assert [chain.first().writer for chain in read_ledger(bucket, RUN.run_id).chains] == writers
+
+
 def test_a_part_says_who_wrote_it(tmp_path: Path) -> None:
     with LedgerWriter(
         tmp_path, RUN, "dataset", plan_uri="s3://b/plan", plan_digest="abc", approved_by="mary", clock=StandingClock()
@@ -223,7 +248,7 @@ def test_a_part_added_behind_the_last_one_is_found() -> None:
     bucket = Bucket()
     chain_of(bucket, [entry(0)])
     (name,) = bucket.objects
-    bucket.objects[name.replace("000000", "000001")] = bucket.objects[name]
+    bucket.objects[name.replace(".000000.jsonl", ".000001.jsonl")] = bucket.objects[name]
     (problem,) = problems(bucket)
     assert "000001.jsonl cannot be" in problem
 
