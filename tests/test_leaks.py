@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("airflow_db")
 
-PASSWORD = "s3ntinel-password/with+odd=signs"
-SIGNATURE = "s3ntinelSignature0123"
+# Put together here, since Airflow stores the source of this file beside the DAGs below.
+PASSWORD = "/".join(("s3ntinel-password", "with+odd=signs"))
+SIGNATURE = "".join(("s3ntinel", "Signature", "0123"))
 
 
 def secrets_of(emulator: Emulator) -> dict[str, str]:
