@@ -1,13 +1,13 @@
 """Starts and stops a real Airflow: scheduler, triggerer, DAG processor and API server on SQLite.
 
-Used by ``make demo UI=1`` and by the end-to-end tests. Every process leads a process group of its own: Airflow's
-processes have children (workers, parsers, web workers) that a signal to the parent alone leaves behind.
+Used by ``make demo UI=1``, by the end-to-end tests, and by the long runs, which also end, kill and freeze single parts.
+Every process leads a process group of its own: Airflow's processes have children (workers, parsers, web workers) that a
+signal to the parent alone leaves behind.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -15,17 +15,18 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from typing import TYPE_CHECKING, Any
 
 from demo import metadata
+from demo.airflow_api import AirflowApi
 from demo.environment import EXAMPLE_DAGS, airflow_settings, child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
+
+    import psutil
 
 HOST = "127.0.0.1"
 # All parts read the log files on this disk, so none of them has to serve its own, on ports that may be taken.
@@ -35,7 +36,8 @@ COMPONENTS = {
     "dag-processor": (),
     "api-server": ("--host", HOST, "--workers", "1"),
 }
-NOT_FOUND = 404
+# A part's name may have a number at its end: "triggerer-2" is a second triggerer.
+SECOND_TRIGGERER = "triggerer-2"
 HEALTHY_WITHIN = 120.0
 STOPPED_WITHIN = 15.0
 
@@ -52,7 +54,7 @@ def free_port() -> int:
     return port
 
 
-class AirflowProcesses:
+class AirflowProcesses(AirflowApi):
     """One running Airflow; a context manager.
 
     :param home: its own folder; a metadata database that already lies there is used as it is.
@@ -71,7 +73,7 @@ class AirflowProcesses:
     ) -> None:
         self.home = home
         self.port = port or free_port()
-        self.url = f"http://{HOST}:{self.port}"
+        super().__init__(f"http://{HOST}:{self.port}")
         self.environ = child_environment(
             os.environ,
             {
@@ -87,7 +89,6 @@ class AirflowProcesses:
             },
         )
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._token: str | None = None
 
     def __enter__(self) -> AirflowProcesses:
         """Start it; see :meth:`start`."""
@@ -116,11 +117,12 @@ class AirflowProcesses:
             raise
 
     def start_component(self, component: str) -> None:
-        """Start one part, of :data:`COMPONENTS`."""
-        arguments = [*COMPONENTS[component], *(["--port", str(self.port)] if component == "api-server" else [])]
+        """Start one part, of :data:`COMPONENTS`, or one more of them, such as :data:`SECOND_TRIGGERER`."""
+        role = component.rstrip("-0123456789")
+        arguments = [*COMPONENTS[role], *(["--port", str(self.port)] if role == "api-server" else [])]
         with self.log_file(component).open("ab") as log:
             self._processes[component] = subprocess.Popen(
-                [sys.executable, "-m", "airflow", component, *arguments],
+                [sys.executable, "-m", "airflow", role, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -128,6 +130,43 @@ class AirflowProcesses:
                 cwd=self.home,
                 start_new_session=True,
             )
+
+    def stop_component(self, component: str) -> None:
+        """End one part by SIGTERM, as a deployment does, and wait until it is gone; after a while by SIGKILL."""
+        process = self._processes.pop(component)
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOPPED_WITHIN)
+        _signal_group(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def kill_component(self, component: str) -> None:
+        """End one part and its children by SIGKILL, as a machine that goes down does."""
+        process = self._processes.pop(component)
+        _signal_group(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def freeze_component(self, component: str) -> None:
+        """Let one part and its children stand still, as in a machine that is paused."""
+        _signal_group(self.process_id(component), signal.SIGSTOP)
+
+    def thaw_component(self, component: str) -> None:
+        """Let a part go on that stood still."""
+        _signal_group(self.process_id(component), signal.SIGCONT)
+
+    def task_process(self, ti_id: str) -> psutil.Process | None:
+        """Return the process that runs a try of a task, if one does; its parent supervises it.
+
+        :param ti_id: id of the try, as :meth:`task_instance` tells it.
+        """
+        import psutil
+
+        title = f"airflow worker -- {ti_id}"
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                if " ".join(process.cmdline()).startswith(title):
+                    return process
+        return None
 
     def process_id(self, component: str) -> int:
         """Return the process id of one part, which is also that of its process group."""
@@ -138,59 +177,23 @@ class AirflowProcesses:
         return self.home / f"{component}.log"
 
     def stop(self) -> None:
-        """End every part and all of their children: first by SIGTERM, after a while by SIGKILL."""
+        """End every part and all that they started: first by SIGTERM, after a while by SIGKILL."""
         with _undisturbed():
-            family = [child for process in self._processes.values() for child in _family(process)]
-            for process in self._processes.values():
-                _signal_group(process.pid, signal.SIGTERM)
-            deadline = time.monotonic() + STOPPED_WITHIN
-            for process in self._processes.values():
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(max(0.0, deadline - time.monotonic()))
-            for process in self._processes.values():
-                _signal_group(process.pid, signal.SIGKILL)
-                process.wait()
-            for child in family:
-                _kill(child)
+            _end(list(self._processes.values()))
+            for process in self._leftovers():
+                _kill(process)
             self._processes.clear()
 
-    def request(self, method: str, path: str, body: Any = None) -> Any:
-        """Call Airflow's REST API.
+    def _leftovers(self) -> list[psutil.Process]:
+        """Return the processes of this Airflow wherever they are: one whose parent was killed has left the family."""
+        import psutil
 
-        :param path: with its leading slash, such as ``/api/v2/dags``.
-        :param body: what to send as JSON.
-        :returns: the answer's JSON, or None when it has no body.
-        :raises urllib.error.HTTPError: a status of 400 or more.
-        """
-        headers = {"Content-Type": "application/json"}
-        if self._token is None and path.startswith("/api/"):
-            self._token = self.request("GET", "/auth/token")["access_token"]
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token}"
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, headers, method=method)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=30) as answer:
-            text = answer.read()
-        return json.loads(text) if text else None
-
-    def add_connection(self, conn_id: str, connection: Mapping[str, Any]) -> None:
-        """Store a connection in the metadata database.
-
-        :param connection: ``conn_type``, ``host``, ``login``, ``password``, ``port``, and ``extra`` as a mapping.
-        """
-        body = {"connection_id": conn_id, **connection, "extra": json.dumps(connection.get("extra") or {})}
-        self.request("POST", "/api/v2/connections", body)
-
-    def knows_dag(self, dag_id: str) -> bool:
-        """Whether the DAG processor has read the DAG."""
-        try:
-            self.request("GET", f"/api/v2/dags/{dag_id}")
-        except urllib.error.HTTPError as error:
-            if error.code != NOT_FOUND:
-                raise
-            return False
-        return True
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                if process.pid != os.getpid() and process.environ().get("AIRFLOW_HOME") == str(self.home):
+                    found.append(process)
+        return found
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> str:
         """Start a run of a DAG, as soon as the DAG is known, and return its run id."""
@@ -198,23 +201,6 @@ class AirflowProcesses:
         answer = self.request("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": dict(conf)})
         run_id: str = answer["dag_run_id"]
         return run_id
-
-    def run_state(self, dag_id: str, run_id: str) -> str:
-        """Return the state of a run: queued, running, success or failed."""
-        state: str = self.request("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"]
-        return state
-
-    def task_state(self, dag_id: str, run_id: str, task_id: str) -> str | None:
-        """Return the state of a task of a run; None before it was scheduled."""
-        answer = self.request("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
-        state: str | None = answer["state"]
-        return state
-
-    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
-        """Return what a task of a run has pushed."""
-        task = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
-        value = self.request("GET", f"{task}/xcomEntries/{key}?deserialize=true")["value"]
-        return json.loads(value) if isinstance(value, str) else value
 
     def wait_for_run(self, dag_id: str, run_id: str, *, within: float) -> str:
         """Wait until a run has ended and return its state."""
@@ -267,17 +253,21 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _family(process: subprocess.Popen[bytes]) -> list[Any]:
-    """Return the process's descendants, also those that left its group."""
-    import psutil
+def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+    """End processes with their groups by SIGTERM, and what is left of them after a while by SIGKILL."""
+    for process in processes:
+        _signal_group(process.pid, signal.SIGTERM)
+        _signal_group(process.pid, signal.SIGCONT)  # one that stands still would not notice
+    deadline = time.monotonic() + STOPPED_WITHIN
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+    for process in processes:
+        _signal_group(process.pid, signal.SIGKILL)
+        process.wait()
 
-    try:
-        return list(psutil.Process(process.pid).children(recursive=True))
-    except psutil.NoSuchProcess:
-        return []
 
-
-def _kill(process: Any) -> None:
+def _kill(process: psutil.Process) -> None:
     import psutil
 
     # psutil compares start times, so a recycled process id is left alone.
