@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from demo import metadata
-from demo.environment import REPOSITORY, airflow_settings, child_environment
+from demo.environment import EXAMPLE_DAGS, REPOSITORY, airflow_settings, child_environment
 from demo.journal_steps import Step, steps
 from demo.metadata import STATE
 from demo.progress import Progress
@@ -107,7 +107,7 @@ def _run_on(emulator: Emulator, airflow: subprocess.Popen[str], folder: Path, pr
 
 def _start_airflow(folder: Path) -> subprocess.Popen[str]:
     metadata.copy_to(folder)
-    settings = {**airflow_settings(folder), "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO"}
+    settings = {**airflow_settings(folder, dags_folder=EXAMPLE_DAGS), "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO"}
     with LOG.open("w") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "demo.workflow"],
@@ -166,7 +166,7 @@ def table(outcome: Outcome, seed: int) -> str:
         ("right among the confirmed", f"{outcome.right:,}{share}"),
     ]
     lines = ["", f"Seed {seed}, {outcome.seconds:.1f} s in all, {outcome.requests} requests", ""]
-    lines += [f"  {name:<26}{value}" for name, value in counts]
+    lines += [f"  {name:<28}{value}" for name, value in counts]
     lines += ["", f"  {'step':<10}{'seconds':>8}{'requests':>10}"]
     lines += [f"  {step.name:<10}{step.seconds:>8.2f}{step.requests:>10}" for step in outcome.steps]
     return "\n".join(lines)

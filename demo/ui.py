@@ -35,7 +35,7 @@ def serve(seed: int, output: TextIO) -> None:
     with (
         tempfile.TemporaryDirectory(dir=STATE, prefix="ui-", ignore_cleanup_errors=True) as folder,
         Emulator(seed=seed, task_seconds=TASK_SECONDS) as emulator,
-        AirflowProcesses(Path(folder), port=_port()) as airflow,
+        AirflowProcesses(Path(folder), port=free_or_any(PORT)) as airflow,
     ):
         emulator.journal.keep_bodies = False  # nobody reads them here, and this may run for days
         dataset_id = emulator.load_digits(labeled=LABELED)
@@ -65,10 +65,10 @@ def _introduction(airflow: AirflowProcesses, emulator: Emulator, dataset_id: str
     )
 
 
-def _port() -> int:
-    """Return the usual port if it is free, else 0: any."""
+def free_or_any(port: int) -> int:
+    """Return ``port`` if nobody listens there, else 0, which stands for any."""
     with socket.socket() as listener, contextlib.suppress(OSError):
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, PORT))
-        return PORT
+        listener.bind((HOST, port))
+        return port
     return 0

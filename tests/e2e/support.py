@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def processes_of(home: Path) -> list[str]:
+def processes_of(home: Path | str) -> list[str]:
     """Return the command lines of the running processes of the Airflow that lives in ``home``."""
     found = []
     for process in psutil.process_iter():

@@ -1,0 +1,152 @@
+"""The demo: its table is the run's own, another seed gives other numbers, and a failure is one line."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+import demo.run
+import demo.ui
+from airflow_provider_modelarts.emulator import Emulator
+from demo.__main__ import main
+from demo.environment import REPOSITORY
+from demo.journal_steps import STEPS, step_of, steps
+from tests.e2e.support import processes_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def started(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "demo", *arguments],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def numbers(output: str) -> dict[str, int]:
+    """Return the counts of the table that ends the demo."""
+    rows = re.findall(r"^  ([a-z ]+?)  +([\d,]+)(?: \([\d.]+%\))?$", output, re.MULTILINE)
+    return {name: int(value.replace(",", "")) for name, value in rows}
+
+
+@pytest.mark.e2e
+def test_the_table_is_the_outcome_of_the_run_and_the_seed_changes_it() -> None:
+    runs = [started("--seed", seed) for seed in ("0", "7")]
+    outputs = [run.communicate(timeout=240) for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outputs
+    tables = [numbers(output) for output, _ in outputs]
+    for (output, errors), table in zip(outputs, tables, strict=True):
+        assert errors == ""
+        assert table["images"] == 1797
+        assert table["labeled before"] == 150
+        assert table["proposals"] == 1797 - 150
+        assert table["confirmed"] + table["left for people"] == table["proposals"]
+        assert 0 < table["right among the confirmed"] <= table["confirmed"] < table["proposals"]
+        assert [line.split()[0] for line in output.splitlines()[-5:]] == list(STEPS)
+        progress = [line for line in output.splitlines() if re.match(r"^ *[\d.]+ s  ", line)]
+        assert 6 <= len(progress) <= 20, "progress, but no stack of log lines"
+    assert tables[0]["confirmed"] != tables[1]["confirmed"]
+
+
+@pytest.mark.e2e
+def test_a_broken_dag_is_one_line_and_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "auto_label_images.py").write_text("from airflow.sdk import DAG\nraise ValueError('spoiled')\n")
+    monkeypatch.setattr(demo.run, "EXAMPLE_DAGS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["demo"])
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert main() == 1
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    errors = capsys.readouterr().err
+    assert len(errors.splitlines()) == 1
+    assert "auto_label_images.py: ValueError: spoiled" in errors
+
+
+def test_a_port_that_cannot_be_had_is_one_line_and_a_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("[Errno 98] address\nalready in use")
+
+    monkeypatch.setattr(Emulator, "start", refuse)
+    with pytest.raises(OSError, match="already in use"):
+        demo.run.run(0, io.StringIO())
+    monkeypatch.setattr(demo.run, "run", refuse)
+    monkeypatch.setattr(sys, "argv", ["demo"])
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert main() == 1
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert capsys.readouterr().err.startswith("The demo failed: [Errno 98] address already in use")
+
+
+def test_the_ui_takes_another_port_if_its_own_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        monkeypatch.setattr(demo.ui, "PORT", port)
+        assert demo.ui.free_or_any(port) == 0
+    assert demo.ui.free_or_any(port) == port
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_ui_runs_until_it_is_interrupted_and_leaves_nothing_behind(number: signal.Signals) -> None:
+    ui = started("--ui")
+    assert ui.stdout is not None
+    lines = []
+    for line in ui.stdout:
+        lines.append(line)
+        if "Ctrl-C" in line:
+            break
+    text = "".join(lines)
+    home = re.search(r"^  logs +(\S+)", text, re.MULTILINE)
+    assert home is not None, text + (ui.stderr.read() if ui.stderr else "")
+    running = processes_of(home[1])
+    assert all(any(part in command for command in running) for part in ("scheduler", "triggerer", "dag-processor")), (
+        running
+    )
+    os.kill(ui.pid, number)
+    time.sleep(0.2)
+    os.kill(ui.pid, number)  # an impatient user
+    assert ui.wait(timeout=60) in (0, 130)
+    assert processes_of(home[1]) == []
+
+
+def test_the_steps_add_up_to_the_run(emulator: Emulator) -> None:
+    from airflow_provider_modelarts.client import ModelArtsClient, PasswordCredentials
+
+    dataset_id = emulator.load_proposals(250)
+    credentials = PasswordCredentials(
+        emulator.url, emulator.user, emulator.password, emulator.domain, project_name=emulator.region
+    )
+    with ModelArtsClient(emulator.url, credentials) as client:
+        samples = list(client.proposals.list(dataset_id))
+        client.samples.update(dataset_id, samples[:100])
+    ended = emulator.clock.now()
+    cost = {step.name: step for step in steps(emulator.journal, ended)}
+    assert [cost[name].requests for name in STEPS] == [1, 0, 0, 3, 1]
+    first = next(record for record in emulator.journal if step_of(record) is not None)
+    assert sum(step.seconds for step in cost.values()) == pytest.approx(ended - first.time)
