@@ -44,6 +44,6 @@ $(READY): pyproject.toml
 	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || \
 	    { echo '$(PYTHON) -m venv does not work here (on Debian: apt install python3-venv)' >&2; exit 1; }
 	@echo 'Setting up $(VENV) (a few minutes the first time) ...'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev]'
 	@$(BIN)/python -m demo.metadata
 	@touch $@
