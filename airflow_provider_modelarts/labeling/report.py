@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_modelarts.labeling.policy import label_names, label_score
+from airflow_provider_modelarts.labeling.storage import without_queries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -126,7 +127,7 @@ class Summary:
             self._hard += 1
             self._reasons.update(reason if reason in REASONS else -1 for reason in sample.hard_reasons)
         if self._rules[action, rule] <= _EXAMPLES_PER_RULE:
-            place = plain_place(sample.origin or "") or sample.sample_id
+            place = without_queries(sample.origin or "") or sample.sample_id
             names = tuple(name for name, _ in zip(label_names(sample), range(_EXAMPLE_LABELS), strict=False))
             self._examples.setdefault((action, rule), []).append(Example(place, names, score))
 
@@ -244,11 +245,6 @@ def code(text: str, limit: int = _PLACE_BYTES) -> str:
     if len(data) > room:
         flat = "..." + data[-room:].decode(errors="ignore")
     return f"`{flat}`"
-
-
-def plain_place(origin: str) -> str:
-    """Return a sample's origin without anything that may be a signature (B20), also if it only looks like one."""
-    return origin.partition("?")[0]
 
 
 def _flat(text: str) -> str:

@@ -20,7 +20,6 @@ from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsEr
 from airflow_provider_modelarts.client.resources.samples import SIZE
 from airflow_provider_modelarts.labeling.labels import carries, raw_labels
 from airflow_provider_modelarts.labeling.ledger import LedgerBroken, read_ledger, settled
-from airflow_provider_modelarts.labeling.report import plain_place
 from airflow_provider_modelarts.labeling.result import SAMPLES_SHOWN, Failure
 from airflow_provider_modelarts.labeling.service import Candidate, Service
 from airflow_provider_modelarts.labeling.undo_result import FATES, LISTED, SHOWN, Fate, RevertResult
@@ -108,8 +107,14 @@ class _Trace:
 
     @classmethod
     def of(cls, entry: Entry) -> _Trace:
-        place = plain_place(entry.origin or "") or entry.sample_id
-        return cls(entry.sample_id, place, entry.before or [], [entry.after], entry.fate == "confirmed")
+        # Parts hold origins without signatures.
+        return cls(
+            entry.sample_id,
+            entry.origin or entry.sample_id,
+            entry.before or [],
+            [entry.after],
+            entry.fate == "confirmed",
+        )
 
     def add(self, entry: Entry) -> None:
         # The first write of the run found what was there before the run.

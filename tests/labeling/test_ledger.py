@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +24,7 @@ from airflow_provider_modelarts.labeling.ledger import (
 )
 from airflow_provider_modelarts.labeling.plan import PlanHeader, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import Decision
+from airflow_provider_modelarts.labeling.storage import seal_line
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:
@@ -251,6 +253,57 @@ def test_a_part_added_behind_the_last_one_is_found() -> None:
     bucket.objects[name.replace(".000000.jsonl", ".000001.jsonl")] = bucket.objects[name]
     (problem,) = problems(bucket)
     assert "000001.jsonl cannot be" in problem
+
+
+def resealed(content: bytes, old: bytes, new: bytes) -> bytes:
+    """Return a part with something exchanged and a last line that belongs to it: only the chain can tell."""
+    *lines, last = content.replace(old, new).splitlines(keepends=True)
+    facts = json.loads(last)
+    del facts["sha256"]
+    return b"".join([*lines, seal_line(facts, sha256(b"".join(lines)).hexdigest())])
+
+
+def test_a_part_altered_by_somebody_who_can_seal_is_found_by_the_next_one() -> None:
+    bucket = Bucket()
+    chain_of(bucket, [entry(number) for number in range(4)])
+    names = sorted(bucket.objects)
+    bucket.objects[names[0]] = resealed(bucket.objects[names[0]], b'"rose"', b'"tulip"')
+    (problem,) = problems(bucket)
+    assert names[1].rpartition("/")[2] in problem
+    assert "does not follow" in problem
+
+
+def test_nothing_may_follow_the_last_part() -> None:
+    bucket = Bucket()
+    chain_of(bucket, [entry(number) for number in range(4)])
+    names = sorted(bucket.objects)
+    assert len(names) == 3
+    bucket.objects[names[1]] = resealed(bucket.objects[names[1]], b'"closing":false', b'"closing":true')
+    digest = json.loads(bucket.objects[names[1]].splitlines()[-1])["sha256"].encode()
+    was = json.loads(bucket.objects[names[2]].splitlines()[0])["previous"].encode()
+    bucket.objects[names[2]] = resealed(bucket.objects[names[2]], was, digest)
+    (problem,) = problems(bucket)
+    assert (
+        f"{names[2].rpartition('/')[2]} cannot be trusted: it does not follow {names[1].rpartition('/')[2]}" in problem
+    )
+
+
+def test_a_missing_part_is_called_missing() -> None:
+    bucket = Bucket()
+    chain_of(bucket, [entry(number) for number in range(6)])
+    name = sorted(bucket.objects)[1]
+    del bucket.objects[name]
+    (problem,) = problems(bucket)
+    assert f"{name.rpartition('/')[2]} is missing" in problem
+
+
+def test_a_chain_under_another_name_is_found() -> None:
+    bucket = Bucket()
+    ledger = chain_of(bucket, [entry(number) for number in range(4)])
+    for name in sorted(bucket.objects):
+        bucket.objects[name.replace(".try001.", ".try002.")] = bucket.objects.pop(name)
+    (problem,) = problems(bucket)
+    assert f"it was written as {RUN.chain_name(ledger.writer)}.000000.jsonl" in problem
 
 
 def test_a_part_of_another_chain_is_found() -> None:

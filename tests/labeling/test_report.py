@@ -173,6 +173,17 @@ def test_more_labels_than_are_tracked_are_counted() -> None:
     assert "more than" in summary.markdown()
 
 
+@pytest.mark.parametrize(
+    ("origin", "shown"),
+    [("s3://bucket/1.jpg?X-Amz-Signature=5ecret", "s3://bucket/1.jpg"), ("s3://b/what?/1.jpg", "s3://b/what?/1.jpg")],
+)
+def test_an_origin_is_shown_without_its_signature(origin: str, shown: str) -> None:
+    sample = Sample({"sample_id": "1", "metadata": {"@modelarts:origin_source": origin}})
+    text = summary_of((sample, LEAVE)).markdown()
+    assert f"- `{shown}`: no label" in text
+    assert "5ecret" not in text
+
+
 def test_nothing_to_say() -> None:
     text = Summary().markdown()
     assert "**0 proposals**" in text

@@ -318,6 +318,13 @@ def test_asked_to_stop_it_lets_no_further_write_out(client: ModelArtsClient, emu
     assert counts(result) == {"cleared": 20}
 
 
+def test_asked_to_stop_while_it_reads_it_writes_nothing(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Story(client, emulator, 20)
+    story.confirm()
+    result = story.revert(should_stop=lambda: emulator.journal.count("GET", PATH) > 0)
+    assert (result.stopped, result.seen, story.writes) == (True, 0, 0)
+
+
 def test_reads_are_fresh_when_they_are_written(
     client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock
 ) -> None:
