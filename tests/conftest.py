@@ -6,12 +6,13 @@ from tests.support import environment
 
 AIRFLOW_HOME = environment.prepare()
 
-import json  # noqa: E402  # everything below may import airflow
-import sys  # noqa: E402
+import sys  # noqa: E402  # everything below may import airflow
 import warnings  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 import pytest  # noqa: E402
+
+from airflow_provider_modelarts.emulator.pytest_plugin import modelarts_emulator  # noqa: E402, F401  # a fixture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,15 +26,10 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def contract_check() -> Iterator[ContractCheck]:
     """Watches every emulator of the run, whoever starts it."""
+    from airflow_provider_modelarts.emulator import Emulator
     from tests.support.contract import ContractCheck
 
     check = ContractCheck()
-    try:
-        from airflow_provider_modelarts.emulator import Emulator
-    except ImportError:
-        yield check
-        return
-
     start = Emulator.start
 
     def start_watched(self: Emulator) -> Emulator:
@@ -83,15 +79,11 @@ def forget_clients() -> None:
 
 
 @pytest.fixture
-def emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    """A running emulator that ``modelarts_default`` points to."""
-    from airflow_provider_modelarts.emulator import Emulator
-
+def emulator(modelarts_emulator: Emulator) -> Iterator[Emulator]:  # noqa: F811  # pytest hands fixtures over by name
+    """The emulator of the package's own fixture, met by a hook that knows no other yet."""
     forget_clients()
-    with Emulator(seed=0) as running:
-        monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", json.dumps(running.connection))
-        yield running
-        forget_clients()
+    yield modelarts_emulator
+    forget_clients()
 
 
 @pytest.fixture

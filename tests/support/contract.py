@@ -45,8 +45,8 @@ def document() -> dict[str, Any]:
 @functools.cache
 def _registry() -> Registry[Any]:
     resource = Resource.from_contents(document(), default_specification=DRAFT202012)
-    registry: Registry[Any] = Registry()
-    return registry.with_resource("urn:contract", resource)
+    registry: Registry[Any] = Registry().with_resource("urn:contract", resource)
+    return registry
 
 
 @functools.cache
