@@ -85,7 +85,8 @@ _PLACE_BYTES = 240
 _ORDER = {action: number for number, action in enumerate(_TITLES)}
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_ESCAPED = frozenset("\\`*_{}[]()#!|~:@$")
+# The last three keep addresses from becoming links.
+_ESCAPED = frozenset("\\`*_{}[]()#!|~$:@.")
 _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+")
 
 
