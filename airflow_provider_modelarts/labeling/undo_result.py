@@ -83,7 +83,7 @@ class RevertResult:
         for fate, places in self.examples.items():
             lines += ["", f"Samples that {FATES[fate]}:", "", *(f"- {code(place)}" for place in places)]
         for failure in list(self.failures.values())[:SHOWN]:
-            lines += ["", f"{failure.count} x {escape(f'{failure.code} {failure.message}', 300)}"]
+            lines += ["", f"{failure.count} x {code(failure.code, 60)} {escape(failure.message, 300)}"]
         lines += [f"\n{escape(problem, 300)}" for problem in self.problems[:SHOWN]]
         return "\n".join([*lines, "", NO_PROPOSALS]) + "\n"
 

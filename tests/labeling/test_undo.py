@@ -262,7 +262,7 @@ def test_samples_that_the_service_refuses_fail_by_their_code(client: ModelArtsCl
     assert fault.fired >= 1
     assert counts(result) == {"cleared": 19, "failed": 1}
     assert result.failures["ModelArts.4420"].samples == (bad,)
-    assert "1 x ModelArts.4420" in result.markdown()
+    assert "1 x `ModelArts.4420`" in result.markdown()
     assert [sample_id for sample_id, labels in story.now().items() if labels] == [bad]
 
 
