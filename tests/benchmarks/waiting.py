@@ -192,7 +192,8 @@ HEAD = (
 
 
 def _line(count: int, start: str, name: str, found: dict[str, Any]) -> str:
-    late = " ".join(f"{value:7.2f} s" for value in found["late"])
+    # nothing is planned before the first poll, which is all that an HttpSensor does right after a restart
+    late = " ".join(f"{value:7.2f} s" if value == value else f"{'-':>9}" for value in found["late"])
     line = (
         f"{count:>6} {start:<10} {name:<12} {found['cpu']:>6.1%} {found['cpu_ms']:>6.2f} ms {found['rss']:>4.0f} MB "
         f"{found['files']:>6} {late} {found['lag'] * 1000:>10.1f} ms {found['idle_lag'] * 1000:>6.1f} ms "
@@ -212,7 +213,7 @@ def _idle_lag(stop: threading.Event) -> float:
 
 
 def _measure(kind: str, count: int, start: str) -> dict[str, Any]:
-    """Run one row in a process of its own: memory and clients of another row would count here."""
+    """Return what one row shows."""
     stop = threading.Event()
     with ThreadPoolExecutor(1) as idle:
         lag = idle.submit(_idle_lag, stop)
@@ -224,6 +225,7 @@ def _measure(kind: str, count: int, start: str) -> dict[str, Any]:
 
 
 def _measure_child(kind: str, count: int, start: str) -> dict[str, Any]:
+    """Run one row in a process of its own: memory and clients of another row would count here."""
     with LocalServer(LATENCY) as server, tempfile.TemporaryDirectory() as home:
         arguments = ["--kind", kind, "--waits", str(count), "--start", start, "--url", server.url, "--home", home]
         command = [sys.executable, "-W", "ignore", "-m", "tests.benchmarks.waiting", *arguments]
