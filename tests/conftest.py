@@ -10,6 +10,7 @@ import sys  # noqa: E402  # everything below may import airflow
 import warnings  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
+import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
 from airflow_provider_modelarts.emulator.pytest_plugin import modelarts_emulator  # noqa: E402, F401  # a fixture
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
     from tests.support.contract import ContractCheck
+
+
+# The same examples each time, and no test fails because the machine is busy.
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ import importlib, json, os, pkgutil, sys
 
 import airflow.sdk
 import airflow.sdk.execution_time.context as look_ups
+import croniter  # Airflow loads it for a DAG's schedule, and it asks the operating system how wide a word is
 from airflow.sdk import BaseHook, BaseOperator, BaseSensorOperator, Connection
 from airflow.triggers.base import BaseTrigger
 

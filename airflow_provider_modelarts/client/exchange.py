@@ -9,18 +9,16 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-import requests
-from requests.adapters import HTTPAdapter
-from requests.utils import get_environ_proxies
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
-
 from airflow_provider_modelarts import __version__
 from airflow_provider_modelarts.client.answers import Answer
 from airflow_provider_modelarts.client.checking import checked_seconds
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable
 
+# requests is imported where it is used: urllib3 opens a socket when it is imported, to see whether IPv6 works (B21).
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import requests
 
     from airflow_provider_modelarts.client.checking import Endpoint
 
@@ -110,6 +108,9 @@ class Exchange:
         :raises ServiceUnavailable: without a whole answer; ``sent`` tells whether the request may have arrived
         :raises InvalidRequest: if the certificate is not trusted, or the request cannot be built
         """
+        import requests
+        from requests.utils import get_environ_proxies
+
         prepared = self._session.prepare_request(
             requests.Request(request.method, request.url, headers=dict(request.headers), data=request.body)
         )
@@ -132,6 +133,8 @@ class Exchange:
 
     def _error(self, error: OSError, request: Request, what: str) -> ModelArtsError:
         """Say what happened without quoting the library, whose texts carry whole addresses."""
+        import requests
+
         host, (connect, answer) = request.endpoint.host, self.timeout
         facts: dict[str, Any] = {"method": request.method, "path": request.path}
         if _certificate_refused(error) or not isinstance(error, requests.RequestException):
@@ -167,6 +170,8 @@ class Exchange:
 
 
 def _never_connected(error: OSError) -> bool:
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
     return isinstance(_reason(error), (NewConnectionError, ConnectTimeoutError))
 
 
@@ -177,6 +182,8 @@ def _certificate_refused(error: OSError) -> bool:
 
 def _reason(error: OSError) -> Any:
     """Return what the library underneath reports."""
+    from urllib3.exceptions import MaxRetryError
+
     reason = error.args[0] if error.args else None
     return reason.reason if isinstance(reason, MaxRetryError) else reason
 
@@ -191,6 +198,9 @@ def _verify(verify: bool | str) -> bool | str:
 
 
 def _session(pool_size: int) -> requests.Session:
+    import requests
+    from requests.adapters import HTTPAdapter
+
     session = requests.Session()
     # .netrc must not add a credential (B9); proxies and certificates of the environment are asked for one by one
     session.trust_env = False
