@@ -75,7 +75,10 @@ class AirflowApi:
         """Return what a task of a run has pushed."""
         task = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
         value = self.request("GET", f"{task}/xcomEntries/{key}?deserialize=true")["value"]
-        return json.loads(value) if isinstance(value, str) else value
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except ValueError:  # a text is shown as it is, all else as JSON
+            return value
 
     def task_instance(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
         """Return what Airflow knows of a task of a run: ``id`` of its latest try, ``state``, ``try_number`` ..."""

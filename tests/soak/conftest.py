@@ -1,0 +1,105 @@
+"""One Airflow for all stories, and a line for each of them.
+
+``make soak`` names the files ``soak_*.py``, which ``make test`` does not collect.
+"""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.soak.patient import PatientAirflow
+from tests.soak.teller import Story, Teller
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERE = Path(__file__).parent
+PARTS = "soak_"
+
+SETTINGS = {
+    # What takes minutes in an installation takes seconds here; the order of things stays.
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "2",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
+    # Room for stories side by side, and for the slots that killed supervisors never give back.
+    "AIRFLOW__CORE__PARALLELISM": "32",
+    "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "100",
+    "AIRFLOW__CORE__MAX_ACTIVE_RUNS_PER_DAG": "100",
+}
+
+
+@pytest.fixture(autouse=True)
+def _keeps_to_the_contract() -> None:
+    """Stand in for the check of all other tests: here each story has a check of its own."""
+
+
+@pytest.fixture(scope="session")
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the run as Ctrl-C does, so that no process is left behind."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def airflow(tmp_path_factory: pytest.TempPathFactory, _interruptible: None) -> Iterator[PatientAirflow]:
+    """A running Airflow with the stories' DAGs."""
+    home = tmp_path_factory.mktemp("soak") / "airflow"
+    with PatientAirflow(home, dags_folder=HERE / "dags", settings=SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def teller(
+    airflow: PatientAirflow, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Teller]:
+    """Tells the selected stories of a module side by side; they begin when the first of them is asked for."""
+    teller = Teller(airflow, tmp_path_factory.mktemp("stories"))
+    teller.begin(
+        story
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.path == request.path and hasattr(item, "callspec")
+        if isinstance(story := item.callspec.params.get("story"), Story)
+    )
+    yield teller
+    teller.give_up()
+
+
+@pytest.fixture
+def told(teller: Teller, record_property: Any) -> Any:
+    """Hears a story to its end; fails if it took another course than it must."""
+
+    def hear(story: Story) -> None:
+        telling = teller.outcome(story)
+        record_property("story", ", ".join([f"{telling.seconds:.0f} s", *telling.notes]))
+        if telling.error is not None:
+            raise telling.error
+
+    return hear
+
+
+def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> Any:
+    """Say behind each story how long it took."""
+    notes = dict(report.user_properties).get("story")
+    if report.when == "call" and notes:
+        return report.outcome, report.outcome[0].upper(), f"{report.outcome.upper()} in {notes}"
+    return None
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Count the stories, in one line."""
+    if any(PARTS in str(argument) for argument in config.args):
+        counts = {name: len(terminalreporter.stats.get(name, [])) for name in ("passed", "failed", "error")}
+        terminalreporter.write_line(f"{counts['passed']} passed, {counts['failed'] + counts['error']} failed")

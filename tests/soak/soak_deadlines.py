@@ -1,0 +1,53 @@
+"""Stories about waits that are given up (B3, B7): a start operator stops its job, a sensor stops nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.soak.teller import Story
+from tests.soak.world import World, expect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+START_WAYS = ("start_deferred", "start_waiting")
+SENSOR_WAYS = ("sensor_deferred", "sensor_poke", "sensor_reschedule")
+LIMITS = ("timeout", "execution_timeout")
+
+
+def start_gives_up(setting: str, way: str, world: World) -> None:
+    world.begin_way(setting, way)
+    world.until_over()
+    expect(world.state() == "failed", "the task has not failed", world)
+    expect(world.errors == ["LabelTaskTimeout"], "it is no LabelTaskTimeout", world)
+    expect(len(world.jobs) == 1 and len(world.starts) == 1, "there is not one job", world)
+    expect(len(world.stops_of(next(iter(world.jobs)))) == 1, "the job was not stopped once", world)
+
+
+def sensor_gives_up(setting: str, way: str, world: World) -> None:
+    world.begin_way(setting, way)
+    world.until_over()
+    soft = setting.startswith("soft")
+    expect(world.state() == ("skipped" if soft else "failed"), "the sensor ended otherwise", world)
+    expect(world.errors == ([] if soft else ["AirflowSensorTimeout"]), "it raised something else", world)
+    expect(not world.stops, "the sensor has stopped a job", world)
+    expect(world.looks > 1, "the sensor did not look", world)
+
+
+def stories() -> list[Story]:
+    told = [Story(f"{limit}, {way}", partial(start_gives_up, limit, way)) for limit in LIMITS for way in START_WAYS]
+    told += [
+        Story(f"{soft}{limit}, {way}", partial(sensor_gives_up, f"{soft}{limit}", way))
+        for limit in LIMITS
+        for way in SENSOR_WAYS
+        for soft in ("", "soft_")
+    ]
+    return told
+
+
+@pytest.mark.parametrize("story", stories(), ids=str)
+def test_deadline(story: Story, told: Callable[[Story], None]) -> None:
+    told(story)

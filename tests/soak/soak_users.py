@@ -1,0 +1,135 @@
+"""Stories about users who end or clear a waiting task (B4), and about what must not be taken for that."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.soak.teller import Story
+from tests.soak.world import TASK_ID, World, expect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+START_WAYS = ("start_deferred", "start_waiting")
+SENSOR_WAYS = ("sensor_deferred", "sensor_poke", "sensor_reschedule")
+
+
+def mark_task(state: str, world: World) -> None:
+    world.airflow.mark_task(world.dag_id, world.run_id, TASK_ID, state)
+
+
+def fail_run(world: World) -> None:
+    world.airflow.mark_run(world.dag_id, world.run_id, "failed")
+
+
+def clear(world: World) -> None:
+    world.airflow.clear_tasks(world.dag_id, world.run_id, [TASK_ID])
+
+
+ENDINGS: dict[str, Callable[[World], None]] = {
+    "marked failed": partial(mark_task, "failed"),
+    "marked success": partial(mark_task, "success"),
+    "marked skipped": partial(mark_task, "skipped"),
+    "run failed": fail_run,
+}
+
+
+def ended(end: Callable[[World], None], way: str, world: World) -> None:
+    """The job is stopped once, and nothing is started again."""
+    world.begin_way("plain", way)
+    world.until_waiting()
+    end(world)
+    (job,) = world.jobs
+    world.until_stopped(job)
+    world.until_over()
+    expect(len(world.jobs) == 1, "another job was started", world)
+    expect(len(world.stops) == 1, "it was stopped more than once", world)
+
+
+def cleared(way: str, world: World) -> None:
+    """The job is stopped; when it is over exactly one new one starts, and the run succeeds."""
+    world.begin_way("plain", way)
+    world.until_waiting()
+    (first,) = world.jobs
+    clear(world)
+    world.until_stopped(first)
+    expect(len(world.jobs) == 1, "a new job was started before the old one was stopped", world)
+    world.let_the_job_end()
+    world.until_before_the_end(lambda: len(world.jobs) == 2, "no new job was started")
+    world.until_waiting()
+    world.until_looked_again()
+    world.let_the_job_end()
+    world.ends_well(jobs=2, stops=1)
+
+
+def cleared_but_kept(way: str, world: World) -> None:
+    """With ``cancel_on_kill`` off the next try adopts the job."""
+    world.begin_way("kept", way)
+    world.until_waiting()
+    process = world.process()
+    clear(world)
+    world.until(lambda: process is None or not process.is_running(), "the cleared task's process goes on")
+    world.until_before_the_end(lambda: world.state() in ("running", "deferred"), "the cleared task does not run again")
+    world.until_looked_again()
+    world.let_the_job_end()
+    world.ends_well()
+
+
+def ended_but_kept(way: str, world: World) -> None:
+    """With ``cancel_on_kill`` off the job goes on."""
+    world.begin_way("kept", way)
+    world.until_waiting()
+    process = world.process()
+    mark_task("failed", world)
+    world.until_over()
+    world.until(lambda: process is None or not process.is_running(), "the task's process goes on")
+    world.let_the_job_end()
+    expect(list(world.jobs.values()) == [3], "the job did not go on", world)
+    expect(not world.stops, "the job was stopped", world)
+
+
+def sensor_ended(way: str, world: World) -> None:
+    """A sensor stops nothing."""
+    world.begin_way("plain", way)
+    world.until_waiting()
+    process = world.process()
+    mark_task("failed", world)
+    world.until_over()
+    world.until(lambda: process is None or not process.is_running(), "the sensor's process goes on")
+    world.let_the_job_end()
+    expect(list(world.jobs.values()) == [3], "the job did not go on", world)
+    expect(not world.stops, "the job was stopped", world)
+
+
+def sensor_cleared(way: str, world: World) -> None:
+    """A sensor that is cleared waits anew."""
+    world.begin_way("plain", way)
+    world.until_waiting()
+    clear(world)
+    world.until_looked_again(2)
+    world.let_the_job_end()
+    world.ends_well()
+
+
+def stories() -> list[Story]:
+    told = [Story(f"{name}, {way}", partial(ended, end, way)) for name, end in ENDINGS.items() for way in START_WAYS]
+    for way in START_WAYS:
+        told += [
+            Story(f"cleared, {way}", partial(cleared, way)),
+            Story(f"cleared but kept, {way}", partial(cleared_but_kept, way)),
+            Story(f"marked failed but kept, {way}", partial(ended_but_kept, way)),
+        ]
+    for way in SENSOR_WAYS:
+        told += [
+            Story(f"marked failed, {way}", partial(sensor_ended, way)),
+            Story(f"cleared, {way}", partial(sensor_cleared, way)),
+        ]
+    return told
+
+
+@pytest.mark.parametrize("story", stories(), ids=str)
+def test_user(story: Story, told: Callable[[Story], None]) -> None:
+    told(story)
