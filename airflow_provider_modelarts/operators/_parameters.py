@@ -141,7 +141,7 @@ def flag(name: str, value: object) -> bool:
     return found
 
 
-def choice(*allowed: str) -> Callable[[str, Any], str]:
+def choice(*allowed: str) -> Callable[[str, Any], Any]:
     """Return a function that reads one of some words."""
 
     def read(name: str, value: object) -> str:
@@ -154,6 +154,7 @@ def choice(*allowed: str) -> Callable[[str, Any], str]:
 
 label_task_type = choice("auto-label", "pre-label", "auto-grouping")
 algorithm_type = choice("fast", "accurate")
+if_running = choice("fail", "adopt", "wait")
 
 
 def _from_json(name: str, value: object, expected: str) -> object:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator, conf
-from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
+from airflow.sdk.exceptions import AirflowRuntimeError, TaskDeferralError, TaskDeferralTimeout
 
 from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import LabelTaskStopped, LabelTaskTimeout, ModelArtsError
+from airflow_provider_modelarts.client.errors import LabelTaskStopped, LabelTaskTimeout, ModelArtsError, NotFound
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
 from airflow_provider_modelarts.hooks.errors import permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.hooks.task_memory import Intent, Memory
 from airflow_provider_modelarts.hooks.task_state import TaskKey
 from airflow_provider_modelarts.hooks.watching import BACKSTOP, deadline_after, wait_here
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._kill import KillSwitch
+from airflow_provider_modelarts.resume import Resumption
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
 
 if TYPE_CHECKING:
@@ -25,16 +28,18 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
-LABEL_TASK_XCOM = "label_task_id"
-"""XCom in which a deferred start operator keeps its labeling task's id: a deferral that times out forgets all else."""
+    from airflow_provider_modelarts.hooks.task_memory import Record
+    from airflow_provider_modelarts.resume import IfRunning
 
 
 class ModelArtsStartLabelTaskOperator(BaseOperator):
     """Start a labeling task and, if wanted, wait until it is over.
 
-    Returns the labeling task's id. A start is never sent twice; what is wrong with the parameters is found before
-    anything is sent. If the dataset does not meet the service's conditions (contract 8.1) the service says so, and the
-    Airflow task fails without retries.
+    Returns the labeling task's id. A start is never sent twice: a retry goes on with the labeling task of the try
+    before it, and starts another only if that one failed, was stopped or is gone; a cleared Airflow task has the old
+    one stopped and starts anew (B1). What is wrong with the parameters is found before anything is sent. If the dataset
+    does not meet the service's conditions (contract 8.1) the service says so, and the Airflow task fails without
+    retries.
 
     :param dataset_id: the dataset (templated)
     :param label_task_type: ``auto-label``, ``pre-label`` or ``auto-grouping`` (templated)
@@ -42,19 +47,25 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         choice (templated)
     :param collect_key_sample: also look for hard examples; None: the service's default, no (templated)
     :param model_id: model to run, for ``pre-label`` (templated)
-    :param config: further fields of the service's SmartTaskConfig, contract 2.1 (templated)
+    :param config: further fields of the service's SmartTaskConfig, contract 2.1; a marker, by which a retry finds the
+        labeling task, is added to its ``name`` (templated)
     :param wait_for_completion: wait until the labeling task is over, and fail if it did not succeed
     :param deferrable: wait in the triggerer, not in the worker; default: Airflow's ``[operators] default_deferrable``
     :param poll_interval: seconds between looks at the labeling task, after those at 5, 10 and 20 s
     :param timeout: seconds, or a timedelta, from the start of the try until the wait gives up; an earlier
         ``execution_timeout`` counts instead
-    :param cancel_on_kill: stop the labeling task when a user ends the waiting Airflow task, or clears it
+    :param if_running: what to do if somebody else's labeling task is active on the dataset: ``fail``, naming it;
+        ``adopt``: wait for it as if it were ours; ``wait`` until it is over, then start. It is never stopped
+    :param cancel_on_kill: stop the labeling task when a user ends the waiting Airflow task, or clears it; if not a
+        cleared Airflow task goes on with it
     :param cancel_on_timeout: stop the labeling task when the wait gives up
     :param modelarts_conn_id: the Airflow connection (templated)
     :param project_id: takes the place of the connection's own project (templated)
     :raises LabelTaskFailed: if the labeling task failed
     :raises LabelTaskStopped: if somebody stopped it
     :raises LabelTaskTimeout: if it was not over in time
+    :raises TaskAlreadyRunning: if somebody else's is active and ``if_running`` is ``fail``
+    :raises StartUnknown: if the reply to the start was lost, and the labeling task is not found
     :raises AirflowFailException: for what no retry can mend
     """
 
@@ -83,6 +94,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = 30,
         timeout: float | timedelta = timedelta(hours=24),
+        if_running: IfRunning = "fail",
         cancel_on_kill: bool = True,
         cancel_on_timeout: bool = True,
         modelarts_conn_id: str = ModelArtsHook.default_conn_name,
@@ -100,6 +112,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         self.deferrable = deferrable
         self.poll_interval = parameters.seconds("poll_interval", poll_interval)
         self.timeout = parameters.seconds("timeout", timeout)
+        self.if_running: IfRunning = parameters.if_running("if_running", if_running)
         self.cancel_on_kill = cancel_on_kill
         self.cancel_on_timeout = cancel_on_timeout
         self.modelarts_conn_id = modelarts_conn_id
@@ -119,37 +132,38 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         )
 
     def execute(self, context: Context) -> str:
-        """Start the labeling task; see the class."""
+        """Start the labeling task, or go on with that of an earlier try; see the class."""
         with permanent_errors_fail_at_once():
-            request = self._request()
             deadline = deadline_after(context["ti"].start_date, self.timeout, self.execution_timeout)
-            self._trigger("unknown yet", deadline).prove_serializable()
-            label_task_id = self._start(request, context)
-            if not self.wait_for_completion:
-                return label_task_id
-            if self.deferrable:
-                context["ti"].xcom_push(key=LABEL_TASK_XCOM, value=label_task_id)
-                self._defer(label_task_id, deadline)
-            wait = Wait(request["dataset_id"], label_task_id, deadline=deadline, poll_interval=self.poll_interval)
-            first_look = wait.first_look(system_clock.now())
-            return self._conclude(wait_here(parameters.hook(self), wait, self.log, first_look=first_look))
+            resumption = self._resumption(context, deadline)
+            self._trigger(self._dataset_id, "unknown yet", deadline, cancel_on_kill=True).prove_serializable()
+            return self._proceed(resumption)
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> str:  # noqa: ARG002 - Airflow passes both
-        """End as the trigger's event says.
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
+        """End as the trigger's event says; or go on, if the trigger has waited for what was in the way.
 
         :param event: payload of :class:`ModelArtsLabelTaskTrigger`
         """
         with permanent_errors_fail_at_once():
-            return self._conclude(Outcome.from_event(event))
+            outcome = Outcome.from_event(event)
+            memory = Memory(context)
+            record = memory.read()
+            if record is None or record.phase == "started" or record.label_task_id != outcome.label_task_id:
+                return self._conclude(outcome, record, memory)
+            _over(outcome)
+            return self._proceed(self._resumption(context, record.deadline))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the wait in the triggerer; if that ended without an event, stop the labeling task (B3)."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except (TaskDeferralTimeout, TaskDeferralError) as error:
-            label_task_id = self._stop_abandoned(context)
+            memory = Memory(context)
+            record = memory.read()
+            self._stop_at_deadline(record, memory)
             if not isinstance(error, TaskDeferralTimeout):
                 raise
+            label_task_id = record.label_task_id if record else "unknown"
             raise LabelTaskTimeout(f"{parameters.no_triggerer(self)} Labeling task: {label_task_id}.") from error
 
     def on_kill(self) -> None:
@@ -172,68 +186,118 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
             "model_id": optional(parameters.identifier)("model_id", self.model_id),
         }
 
-    def _start(self, request: dict[str, Any], context: Context) -> str:
-        """Start the labeling task, once, and make it known to ``on_kill`` and to a later resumption."""
+    def _resumption(self, context: Context, deadline: float) -> Resumption:
+        request = self._request()
         hook = parameters.hook(self)
         switch = KillSwitch(TaskKey.of(context["ti"]), hook.client, request["dataset_id"], self.log)
         self._kill_switch = switch
-        label_task_id: str = hook.call(lambda client: client.tasks.start(**request))
-        switch.label_task_id = label_task_id
-        self.log.info(
-            "Started labeling task %s (%s) on dataset %s.", label_task_id, request["task_type"], request["dataset_id"]
+        return Resumption(
+            hook,
+            Memory(context),
+            Intent.of(context),
+            request,
+            deadline,
+            is_first_try=context["ti"].try_number == 1,
+            if_running=self.if_running,
+            cancels=self.cancel_on_kill,
+            is_ended=lambda: switch.pulled,
+            log=self.log,
         )
-        if switch.pulled:
-            self._stop(label_task_id)
-            raise LabelTaskStopped(f"Labeling task {label_task_id} was stopped: a user ended the Airflow task.")
-        return label_task_id
 
-    def _trigger(self, label_task_id: str, deadline: float) -> ModelArtsLabelTaskTrigger:
+    def _proceed(self, resumption: Resumption) -> str:
+        """Find or start the labeling task, waiting for what is in the way; then wait for it, if wanted."""
+        while True:
+            record = resumption.find() or resumption.start()
+            self._take(record)
+            resumption.memory.write(record)
+            is_the_one = record.phase == "started"
+            if is_the_one and not self.wait_for_completion:
+                return record.label_task_id
+            if self.deferrable:
+                self._defer(record)
+            wait = Wait(
+                record.dataset_id, record.label_task_id, deadline=record.deadline, poll_interval=self.poll_interval
+            )
+            first_look = wait.first_look(system_clock.now())
+            outcome = wait_here(parameters.hook(self), wait, self.log, first_look=first_look)
+            if is_the_one:
+                return self._conclude(outcome, record, resumption.memory)
+            _over(outcome)
+
+    def _take(self, record: Record) -> None:
+        """Make a labeling task of ours known to ``on_kill``; if a user ended the Airflow task meanwhile, stop it."""
+        switch = self._kill_switch
+        if switch is None or not record.may_be_stopped:
+            return
+        switch.label_task_id = record.label_task_id
+        if switch.pulled:
+            self._stop(record)
+            raise LabelTaskStopped(f"Labeling task {record.label_task_id} was stopped: a user ended the Airflow task.")
+
+    def _trigger(
+        self, dataset_id: str, label_task_id: str, deadline: float, *, cancel_on_kill: bool
+    ) -> ModelArtsLabelTaskTrigger:
         hook = parameters.hook(self)
         return ModelArtsLabelTaskTrigger(
-            dataset_id=self._dataset_id,
+            dataset_id=dataset_id,
             label_task_id=label_task_id,
             deadline=deadline,
             poll_interval=self.poll_interval,
-            cancel_on_kill=self.cancel_on_kill,
+            cancel_on_kill=self.cancel_on_kill and cancel_on_kill,
             modelarts_conn_id=hook.modelarts_conn_id,
             project_id=hook.project_id,
         )
 
-    def _defer(self, label_task_id: str, deadline: float) -> None:
+    def _defer(self, record: Record) -> None:
         self.defer(
-            trigger=self._trigger(label_task_id, deadline),
+            trigger=self._trigger(
+                record.dataset_id, record.label_task_id, record.deadline, cancel_on_kill=record.may_be_stopped
+            ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=max(deadline - system_clock.now(), 0) + BACKSTOP),
+            timeout=timedelta(seconds=max(record.deadline - system_clock.now(), 0) + BACKSTOP),
         )
 
-    def _conclude(self, outcome: Outcome) -> str:
+    def _conclude(self, outcome: Outcome, record: Record | None, memory: Memory) -> str:
         """Return the id, or raise what the outcome stands for."""
-        if outcome.status == "timeout" and self.cancel_on_timeout:
-            self._stop(outcome.label_task_id)
+        if outcome.status == "timeout":
+            self._stop_at_deadline(record, memory)
         error = outcome.exception()
         if error is not None:
             raise error
         self.log.info("%s", outcome.message)
         return outcome.label_task_id
 
-    def _stop_abandoned(self, context: Context) -> str | None:
-        """Stop the labeling task of a wait that ended without an event, and return its id."""
-        ti = context["ti"]
-        label_task_id: str | None = ti.xcom_pull(
-            task_ids=ti.task_id, key=LABEL_TASK_XCOM, map_indexes=-1 if ti.map_index is None else ti.map_index
-        )
-        if label_task_id is not None and self.cancel_on_timeout:
-            self._stop(label_task_id)
-        return label_task_id
-
-    def _stop(self, label_task_id: str) -> None:
-        """Stop the labeling task; if that fails say so and go on: the reason for stopping matters more."""
+    def _stop_at_deadline(self, record: Record | None, memory: Memory) -> None:
+        """Stop the labeling task that was waited for in vain, if it is ours and Airflow still listens to this try."""
+        if record is None or not record.may_be_stopped or not self.cancel_on_timeout:
+            return
         try:
-            parameters.hook(self).call(lambda client: client.tasks.stop(self._dataset_id, label_task_id))
+            memory.write(replace(record, phase="ending"))
+        except (AirflowRuntimeError, OSError, EOFError) as error:
+            self.log.warning(
+                "Labeling task %s is left alone: Airflow does not answer, another try may wait for it. %s",
+                record.label_task_id,
+                error,
+            )
+            return
+        self._stop(record)
+
+    def _stop(self, record: Record) -> None:
+        """Stop the labeling task; if that fails say so and go on: the reason for stopping matters more."""
+        label_task_id = record.label_task_id
+        try:
+            parameters.hook(self).call(lambda client: client.tasks.stop(record.dataset_id, label_task_id))
         except ModelArtsError as error:
             self.log.warning("Labeling task %s could not be stopped; stop it in the console. %s", label_task_id, error)
         else:
             self.log.info("Stopped labeling task %s.", label_task_id)
+
+
+def _over(outcome: Outcome) -> None:
+    """Raise unless what was in the way is over: however it ended, or because it is gone."""
+    error = outcome.exception()
+    if outcome.status == "timeout" or (outcome.status == "error" and not isinstance(error, NotFound)):
+        raise error or LabelTaskTimeout(outcome.message)
 
 
 class ModelArtsStopLabelTaskOperator(BaseOperator):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import threading
 from datetime import timedelta
@@ -21,13 +22,13 @@ from airflow_provider_modelarts.client.errors import (
 from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.hooks.task_memory import MEMORY_KEY
 from airflow_provider_modelarts.operators.label_task import (
-    LABEL_TASK_XCOM,
     ModelArtsStartLabelTaskOperator,
     ModelArtsStopLabelTaskOperator,
 )
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
-from tests.support.drive import Ending, StandInTaskInstance, drive, moment
+from tests.support.drive import Ending, StandInTaskInstance, context_of, drive, moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,9 @@ def scene(emulator: Emulator, moved_clock: MovedClock) -> Scene:
 def test_it_starts_returns_the_id_and_does_not_wait(scene: Scene) -> None:
     ending = scene.start()
     assert scene.emulator.dataset(scene.dataset_id).tasks == {ending.result: TaskState.QUEUED}
-    assert scene.body == {"task_type": "auto-label"}
+    marker = scene.body["config"]["name"]
+    assert re.fullmatch(r"af-[0-9a-f]{16}-0", marker)
+    assert scene.body == {"task_type": "auto-label", "config": {"name": marker}}
     assert scene.emulator.journal.count("GET", "/tasks/") == 0
     assert scene.clock.slept == []
 
@@ -91,10 +94,12 @@ def test_all_parameters_reach_the_service_and_text_is_as_good_as_values(scene: S
         collect_key_sample="true",
         config='{"n_clusters": "2", "name": "nightly"}',
     )
+    name = scene.body["config"]["name"]
+    assert re.fullmatch(r"nightly-af-[0-9a-f]{16}-0", name)
     assert scene.body == {
         "task_type": "auto-label",
         "collect_key_sample": True,
-        "config": {"n_clusters": 2, "name": "nightly", "algorithm_type": "accurate"},
+        "config": {"n_clusters": 2, "name": name, "algorithm_type": "accurate"},
     }
 
 
@@ -198,21 +203,29 @@ def test_a_dataset_that_is_not_fit_fails_at_once_with_the_next_step_in_one_line(
     assert "\n" not in text
 
 
-def test_a_labeling_task_that_runs_already_is_worth_a_retry(scene: Scene) -> None:
-    scene.start()
+def test_a_labeling_task_that_runs_already_is_named_and_worth_a_retry(scene: Scene) -> None:
+    running = ModelArtsHook().client.tasks.start(scene.dataset_id)
     ending = scene.start()
     assert type(ending.error) is TaskAlreadyRunning
-    assert "ModelArts.4386" in str(ending.error)
+    for word in ("ModelArts.4386", running, scene.dataset_id, "if_running"):
+        assert word in str(ending.error)
 
 
 @pytest.mark.parametrize("kind", ["reset_after", "truncated"])
-def test_a_lost_reply_is_never_answered_by_a_second_start(scene: Scene, kind: str) -> None:
+def test_a_lost_reply_is_answered_by_finding_what_was_started(scene: Scene, kind: str) -> None:
     fault = scene.emulator.faults.add("POST", "/tasks", kind)
     ending = scene.start()
     assert fault.fired == 1
-    assert type(ending.error) is StartUnknown
-    assert len(scene.states) == 1
+    assert list(scene.emulator.dataset(scene.dataset_id).tasks) == [ending.result]
     assert scene.emulator.journal.count("POST", "/tasks") == 1
+
+
+def test_a_start_that_was_lost_on_its_way_is_never_sent_again(scene: Scene) -> None:
+    fault = scene.emulator.faults.add("POST", "/tasks", "reset")
+    ending = scene.start()
+    assert fault.fired == 1
+    assert type(ending.error) is StartUnknown
+    assert scene.states == []
 
 
 def test_a_wrong_password_is_sent_once_for_a_hundred_mapped_tasks(
@@ -282,17 +295,16 @@ def test_a_stop_that_fails_at_the_deadline_does_not_hide_the_timeout(scene: Scen
 def test_a_wait_that_airflow_ended_stops_the_labeling_task(
     scene: Scene, reason: str, expected: type[Exception], cancel_on_timeout: bool
 ) -> None:
-    label_task_id = scene.start().result
-    ti = StandInTaskInstance(moment(scene.clock), task_id="start", xcoms={LABEL_TASK_XCOM: label_task_id})
+    ti = StandInTaskInstance(moment(scene.clock), task_id="start", xcoms=scene.start().xcoms)
     operator = scene.operator(wait_for_completion=True, deferrable=True, cancel_on_timeout=cancel_on_timeout)
     with pytest.raises(expected):
-        operator.resume_execution("__fail__", {"error": reason}, {"ti": ti})  # type: ignore[typeddict-item]
+        operator.resume_execution("__fail__", {"error": reason}, context_of(ti, run_started=ti.start_date))
     assert scene.stops == int(cancel_on_timeout)
 
 
 def test_a_deferred_start_remembers_its_labeling_task(scene: Scene) -> None:
     ending = scene.start(wait_for_completion=True, deferrable=True)
-    assert ending.xcoms == {LABEL_TASK_XCOM: ending.result}
+    assert ending.xcoms[MEMORY_KEY]["label_task_id"] == ending.result
 
 
 # --- kills

@@ -11,13 +11,17 @@ import copy
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow.sdk import BaseOperator
 
     from tests.support.clock import MovedClock
@@ -32,6 +36,8 @@ class StandInTaskInstance:
     run_id: str = "run"
     task_id: str = "task"
     map_index: int = -1
+    try_number: int = 1
+    max_tries: int = 0
     xcoms: dict[str, Any] = field(default_factory=dict)
     first_reschedule_date: datetime | None = None
 
@@ -60,12 +66,45 @@ def moment(clock: MovedClock) -> datetime:
     return datetime.fromtimestamp(clock.now(), UTC)
 
 
-def drive(operator: BaseOperator, clock: MovedClock) -> Ending:
-    """Run ``operator`` to its end."""
+class StandInStore:
+    """Airflow's task state store: outlives tries and clears; what it keeps went through JSON."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return json.loads(self.values[key]) if key in self.values else default
+
+    def set(self, key: str, value: Any) -> None:
+        self.values[key] = json.dumps(value)
+
+
+def context_of(
+    ti: StandInTaskInstance, *, run_started: datetime, store: StandInStore | None = None, reschedules: int = 0
+) -> Any:
+    """Return what operators take from Airflow's context; without ``store`` as Airflow 3.2 has it."""
+    context = {"ti": ti, "dag_run": SimpleNamespace(start_date=run_started), "task_reschedule_count": reschedules}
+    return context if store is None else {**context, "task_state_store": store}
+
+
+def drive(operator: BaseOperator, clock: MovedClock, *, store: StandInStore | None = None) -> Ending:
+    """Run the first try of ``operator`` to its end."""
     ti = StandInTaskInstance(start_date=moment(clock), task_id=operator.task_id)
+    return drive_try(operator, clock, ti, run_started=moment(clock), store=store)
+
+
+def drive_try(
+    operator: BaseOperator,
+    clock: MovedClock,
+    ti: StandInTaskInstance,
+    *,
+    run_started: datetime,
+    store: StandInStore | None = None,
+) -> Ending:
+    """Run one try of ``operator`` to its end."""
     ending = Ending(xcoms=ti.xcoms)
     while True:
-        context = {"ti": ti, "task_reschedule_count": ending.reschedules}
+        context = context_of(ti, run_started=run_started, store=store, reschedules=ending.reschedules)
         try:
             ending.result = _one_process(copy.copy(operator), context, ending)
         except AirflowRescheduleException as reschedule:
@@ -79,12 +118,14 @@ def drive(operator: BaseOperator, clock: MovedClock) -> Ending:
 
 
 def _one_process(operator: BaseOperator, context: Any, ending: Ending) -> Any:
-    try:
-        return _as_task_runner(operator, context)
-    except TaskDeferred as deferred:
-        ending.deferrals += 1
-        event = fired_event(deferred)
-        return operator.resume_execution(deferred.method_name, {**(deferred.kwargs or {}), "event": event}, context)
+    step: Callable[[], Any] = partial(_as_task_runner, operator, context)
+    while True:
+        try:
+            return step()
+        except TaskDeferred as deferred:
+            ending.deferrals += 1
+            given = {**(deferred.kwargs or {}), "event": fired_event(deferred)}
+            step = partial(copy.copy(operator).resume_execution, deferred.method_name, given, context)
 
 
 def _as_task_runner(operator: BaseOperator, context: Any) -> Any:

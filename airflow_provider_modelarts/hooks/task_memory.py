@@ -1,0 +1,117 @@
+"""What an Airflow task remembers of its labeling task: who it is, what was about to happen, and where that is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+Phase = Literal["starting", "started", "ending", "awaited"]
+
+MEMORY_KEY = "modelarts_label_task"
+"""Under which the record is kept, in the task's state store or as XCom."""
+
+# Without these a stored value is no record.
+_NEEDED = frozenset({"phase", "dataset_id", "marker", "fingerprint", "deadline"})
+
+
+class Intent(NamedTuple):
+    """What one Airflow task is there for in one run; retries keep it, a clear changes ``max_tries``.
+
+    :param digest: 16 hex digits that stand for dag, run, its start, task and map index
+    :param max_tries: as Airflow has it
+    """
+
+    digest: str
+    max_tries: int
+
+    @classmethod
+    def of(cls, context: Context) -> Intent:
+        """Return the intent of the task that a context belongs to."""
+        ti = context["ti"]
+        started = context["dag_run"].start_date
+        begun = started.astimezone(UTC).isoformat() if started else None
+        map_index = -1 if ti.map_index is None else ti.map_index
+        text = json.dumps([ti.dag_id, ti.run_id, begun, ti.task_id, map_index])
+        return cls(hashlib.sha256(text.encode()).hexdigest()[:16], ti.max_tries)
+
+    @property
+    def marker(self) -> str:
+        """The name that labeling tasks of this intent get."""
+        return f"af-{self.digest}-{self.max_tries}"
+
+    def is_before_a_clear(self, marker: str) -> bool:
+        """Return whether a marker is this intent's with other ``max_tries``."""
+        return marker.startswith(f"af-{self.digest}-") and marker != self.marker
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of the labeling task of an Airflow task; JSON primitives only.
+
+    :param phase: ``starting``: a start is about to be sent; ``started``: its end is the task's end; ``ending``: it is
+        waited out, then all is decided anew; ``awaited``: somebody else's, if any, after which ours is started
+    :param marker: of the intent that it belongs to
+    :param fingerprint: of the inputs that it belongs to
+    :param deadline: epoch seconds at which the try gives up
+    :param ours: whether it is surely ours: others are never stopped
+    :param known: labeling tasks that were there before the start
+    """
+
+    phase: Phase
+    dataset_id: str
+    marker: str
+    fingerprint: str
+    deadline: float
+    label_task_id: str = ""
+    ours: bool = True
+    known: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, value: object) -> Record | None:
+        """Return the record that was stored as JSON; None for anything else."""
+        if not isinstance(value, dict) or not {"phase", "dataset_id", "marker", "fingerprint", "deadline"} <= set(
+            value
+        ):
+            return None
+        names = {field.name for field in fields(cls)}
+        given = {name: part for name, part in value.items() if name in names}
+        return cls(**{**given, "known": tuple(given.get("known") or ())})
+
+    @property
+    def may_be_stopped(self) -> bool:
+        """Whether it is ours and its end is waited for."""
+        return self.ours and self.phase == "started"
+
+
+class Memory:
+    """Where an Airflow task keeps its record: in its state store, which outlives tries, or else as XCom.
+
+    Both are written through the task's supervisor: a process whose supervisor is gone, and beside which the next try
+    may be running, cannot write, and so does not go on to start or stop anything.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._ti: Any = context["ti"]
+        self._store: Any = context.get("task_state_store")
+
+    def read(self) -> Record | None:
+        """Return what was written last; with XCom only what this try has written."""
+        if self._store is not None:
+            return Record.read(self._store.get(MEMORY_KEY))
+        map_index = -1 if self._ti.map_index is None else self._ti.map_index
+        found = self._ti.xcom_pull(task_ids=self._ti.task_id, key=MEMORY_KEY, map_indexes=map_index)
+        return Record.read(found)
+
+    def write(self, record: Record) -> None:
+        """Keep a record in place of the one before."""
+        value = {**asdict(record), "known": list(record.known)}
+        if self._store is not None:
+            self._store.set(MEMORY_KEY, value)
+        else:
+            self._ti.xcom_push(key=MEMORY_KEY, value=value)
