@@ -23,7 +23,7 @@ def test_light_modules_do_not_load_requests(module: str) -> None:
 
 def test_the_whole_client_does_not_load_airflow() -> None:
     loaded = modules_after("from airflow_provider_modelarts.client import ModelArtsClient, PasswordCredentials")
-    assert "requests" in loaded
+    assert "airflow_provider_modelarts.client.transport" in loaded
     assert not {"airflow", "starlette", "sklearn"} & loaded
 
 
