@@ -42,16 +42,19 @@ class Listing(Generic[Model]):
     query: Mapping[str, str | None] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
 
-    def slice(self, transport: Transport, offset: int, limit: int | None = MAX_PAGE) -> Slice[Model]:
+    def slice(
+        self, transport: Transport, offset: int, limit: int | None = MAX_PAGE, *, retry: bool = True
+    ) -> Slice[Model]:
         """Read one answer.
 
         :param transport: reads
         :param offset: as the service counts it
         :param limit: items wanted; None leaves it to the service
+        :param retry: False: one attempt
         :raises UnexpectedResponse: if the answer is no list
         """
         query = {**self.query, "offset": str(offset), "limit": None if limit is None else str(limit)}
-        answer = transport.get(self.what, *self.segments, query=query)
+        answer = transport.get(self.what, *self.segments, query=query, retry=retry)
         if not isinstance(answer, dict) or not (self.items in answer or self.total in answer):
             raise UnexpectedResponse(
                 f"Cannot {self.what}: the answer has neither {self.items} nor {self.total}. "

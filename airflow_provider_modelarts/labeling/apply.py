@@ -1,40 +1,34 @@
-"""Confirms proposals: walks their list, decides, writes, and accounts for every one of them (B13 to B18)."""
+"""Confirms proposals: by a stored plan, or deciding page by page; with or without a ledger (B13 to B18)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.checking import checked_scores
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
-from airflow_provider_modelarts.labeling.books import Books, Category
-from airflow_provider_modelarts.labeling.intent import CHANGED, Intent
-from airflow_provider_modelarts.labeling.labels import same_proposal
+from airflow_provider_modelarts.labeling.confirming import Confirming
+from airflow_provider_modelarts.labeling.crew import Crew
+from airflow_provider_modelarts.labeling.plan import Plan, PlanRefused, read_plan
+from airflow_provider_modelarts.labeling.planning import make_plan
 from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, confirm_all, parse_policy
-from airflow_provider_modelarts.labeling.result import ConfirmationResult, Progress, with_result
+from airflow_provider_modelarts.labeling.recording import LedgerPlace, Recorder
+from airflow_provider_modelarts.labeling.result import ConfirmationResult, with_result
 from airflow_provider_modelarts.labeling.service import Service
-from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
-from airflow_provider_modelarts.labeling.walk import PassEnd, count, verdict, walk
-from airflow_provider_modelarts.labeling.write import FRESH_SECONDS, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any
+    from collections.abc import Callable
 
-    from airflow_provider_modelarts.client import ModelArtsClient, Page, Sample
+    from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.client.clock import Clock
-    from airflow_provider_modelarts.labeling.batches import Outcome
-    from airflow_provider_modelarts.labeling.policy import Decision
-    from airflow_provider_modelarts.labeling.service import Candidate
+    from airflow_provider_modelarts.labeling.result import Progress
+    from airflow_provider_modelarts.labeling.storage import StoragePath
 
-MAX_PASSES = 5
-DECISION_ROUNDS = 5
-"""A proposal may change between decision and write; so often it is decided anew, then it is left."""
-PROGRESS_SECONDS = 3.0
+__all__ = ["LedgerPlace", "confirm"]
 
-_DECIDED = {"review": Category.REVIEW, "leave": Category.LEFT}
-_KNOWN = frozenset({Category.REVIEW, Category.LEFT, Category.FAILED})
-_LEFT_THE_LIST = frozenset({Category.CONFIRMED, Category.GONE})
+MAX_CONCURRENCY = 64
 
 
 def confirm(
@@ -45,8 +39,12 @@ def confirm(
     label_name: str | None = None,
     low_score: float | str | None = None,
     high_score: float | str | None = None,
+    first_label: str | None = None,
     batch_size: int | str = 100,
+    concurrency: int | str = 8,
     preview: bool = False,
+    plan: Plan | StoragePath | None = None,
+    ledger: LedgerPlace | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     clock: Clock = system_clock,
@@ -54,244 +52,195 @@ def confirm(
     """Make the labels final that the machine proposed and the policy accepts.
 
     Safe to run again at any moment (B17): what is confirmed has left the list, and a proposal is written only as a
-    read of the last 30 seconds showed it. A policy with a guard is first held against everything that is proposed.
+    read of the last 30 seconds showed it.
+
+    With ``plan`` or ``ledger`` all decisions are stored before the first write, and a later try applies the very same
+    plan: its guards judge the whole again, not what is left of it. Without either place a policy with a guard is held
+    against everything that is proposed, in memory, each time.
 
     :param client: speaks to the service
     :param dataset_id: whose proposals
-    :param policy: what may be confirmed, see :class:`ConfirmPolicy`; None: everything that has labels
+    :param policy: what may be confirmed, see :class:`ConfirmPolicy`; None: everything that has labels, or what the
+        plan says
     :param label_name: only proposals with this label; a sample is confirmed with all its labels nevertheless
     :param low_score: only proposals with at least this score, 0 to 1, as the service's list filters them
     :param high_score: only proposals with at most this score
+    :param first_label: only proposals whose first label has this name: tasks that each take one label of a dataset
+        share it without overlap
     :param batch_size: samples per write; a page of 100 is the most that is written at once
-    :param preview: decide about everything, write nothing; ``confirmed`` is what would be confirmed
+    :param concurrency: requests under way at once, 1 to 64; fewer while the service throttles
+    :param preview: decide about everything, write and store nothing; ``confirmed`` is what would be confirmed
+    :param plan: the plan to apply, or the place where it is; if nothing is there, it is made and stored there first
+    :param ledger: where to record what is written; the plan is stored there too unless it has a place of its own
     :param on_progress: called every few seconds and at the end
-    :param should_stop: asked before every write and while waiting; once true no further write goes out
+    :param should_stop: asked before every write and while waiting, in any thread; once true no further write goes out
     :param clock: the client's
     :return: the counts. Samples that failed do not raise: see :func:`airflow_provider_modelarts.labeling.result.check`
     :raises InvalidPolicy: for a policy that cannot be understood, before anything is sent
     :raises InvalidRequest: for another parameter that is wrong, before anything is sent
+    :raises PlanRefused: if the plan is damaged, or was made for something else than is asked for
+    :raises LedgerBroken: if what earlier tries recorded cannot be trusted; nothing was written
     :raises GuardFailed: if a guard of the policy does not hold; nothing was written
     :raises ModelArtsError: for what ends the run early. What had been done by then is attached (``result_of``)
     """
-    checked = parse_policy(policy)
-    service = Service(client, dataset_id, clock, _filters(label_name, low_score, high_score))
-    run = _Run(service, checked, _whole_number("batch_size", batch_size), on_progress, should_stop or _never)
+    asked = _Asked(
+        client=client,
+        dataset_id=dataset_id,
+        policy=parse_policy(policy),
+        filters=_filters(first_label if label_name is None else label_name, low_score, high_score),
+        first_label=first_label,
+        batch_size=_whole_number("batch_size", batch_size),
+        concurrency=_whole_number("concurrency", concurrency, MAX_CONCURRENCY),
+        on_progress=on_progress,
+        should_stop=should_stop,
+        clock=clock,
+    )
+    if label_name and first_label and label_name != first_label:
+        raise InvalidRequest("Give label_name or first_label, not both: they name different labels.")
+    with closing(Crew(asked.concurrency)) as crew:
+        if preview:
+            return _preview(asked, _found(plan), crew)
+        stored = _plan(asked, plan or _place_of_plan(ledger), crew)
+        if stored is None:
+            return _decide_and_write(asked, crew)
+        return _apply(asked, stored, ledger, crew)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the caller asked for, checked."""
+
+    client: ModelArtsClient
+    dataset_id: str
+    policy: ConfirmPolicy | None
+    filters: dict[str, Any]
+    first_label: str | None
+    batch_size: int
+    concurrency: int
+    on_progress: Callable[[Progress], None] | None
+    should_stop: Callable[[], bool] | None
+    clock: Clock
+
+    def confirming(self, crew: Crew, plan: Plan | None = None, recorder: Recorder | None = None) -> Confirming:
+        """Return a confirmation that decides by the plan, or else by the policy."""
+        decide = plan.decide if plan else self.policy.decide if self.policy else confirm_all
+        # A plan holds the labels that were decided upon whatever the filters; where it is for a part, so is the walk.
+        filters = dict(plan.header.filters) if plan else self.filters
+        return Confirming(
+            Service(self.client, self.dataset_id, self.clock, filters, concurrency=self.concurrency),
+            decide,
+            crew,
+            batch_size=self.batch_size,
+            first_label=self.first_label,
+            on_progress=self.on_progress,
+            should_stop=self.should_stop,
+            recorder=recorder,
+        )
+
+
+def _preview(asked: _Asked, plan: Plan | None, crew: Crew) -> ConfirmationResult:
+    run = asked.confirming(crew, plan)
     try:
-        return run.preview() if preview else run.apply()
+        run.preview()
+    except ModelArtsError as error:
+        with_result(error, run.result(preview=True))
+        raise
+    return run.result(preview=True, plan_uri=plan.uri if plan else None)
+
+
+def _decide_and_write(asked: _Asked, crew: Crew) -> ConfirmationResult:
+    run = asked.confirming(crew)
+    try:
+        if asked.policy and asked.policy.has_guards:
+            run.hold_guards(asked.policy)
+        run.apply()
     except ModelArtsError as error:
         with_result(error, run.result())
         raise
+    finally:
+        run.let_nothing_out()
+    return run.result()
 
 
-class _Run:
-    """One confirmation: what it knows and where it is."""
+def _apply(asked: _Asked, plan: Plan, ledger: LedgerPlace | None, crew: Crew) -> ConfirmationResult:
+    try:
+        plan.check_guards()
+    except ModelArtsError as error:
+        with_result(error, _unwritten(plan))
+        raise
+    recorder = Recorder(ledger, plan, asked.clock) if ledger else None
+    run = asked.confirming(crew, plan, recorder)
+    uris: dict[str, Any] = {"plan_uri": plan.uri, "ledger_uri": recorder.uri if recorder else None}
+    try:
+        try:
+            run.apply()
+        finally:
+            # Whatever ended it: no thread may write any more when its chain is closed.
+            run.let_nothing_out()
+            crew.close()
+            if recorder is not None:
+                recorder.close()
+    except ModelArtsError as error:
+        with_result(error, run.result(**uris))
+        raise
+    return run.result(**uris)
 
-    def __init__(
-        self,
-        service: Service,
-        policy: ConfirmPolicy | None,
-        batch_size: int,
-        on_progress: Callable[[Progress], None] | None,
-        should_stop: Callable[[], bool],
-    ) -> None:
-        self._service = service
-        self._policy = policy
-        self._decide: Callable[[Sample], Decision] = policy.decide if policy else confirm_all
-        self._on_progress = on_progress
-        self._should_stop = should_stop
-        self._begun = self._reported = service.clock.now()
-        self._books = Books()
-        self._untrimmed = Untrimmed(service)
-        self._writer = Writer(service, batch_size=batch_size, may_write=lambda: not should_stop())
-        self._passes = self._total = self._unaccounted = 0
-        self._stopped = self._complete = False
 
-    def preview(self) -> ConfirmationResult:
-        """Decide about everything and write nothing."""
-        self._walk_until_accounted(self._plan_page)
-        self._report(last=True)
-        return self.result(preview=True)
+def _plan(asked: _Asked, plan: Plan | StoragePath | None, crew: Crew) -> Plan | None:
+    """Return the plan to apply: the one that is there, else a new one."""
+    if plan is None:
+        return None
+    stored = _found(plan)
+    if stored is None and not isinstance(plan, Plan):
+        return make_plan(
+            asked.client,
+            asked.dataset_id,
+            plan,
+            policy=asked.policy,
+            filters=asked.filters,
+            first_label=asked.first_label,
+            crew=crew,
+            should_stop=asked.should_stop,
+            clock=asked.clock,
+        ).plan
+    if stored is not None:
+        _check_plan(asked, stored)
+    return stored
 
-    def apply(self) -> ConfirmationResult:
-        """Confirm."""
-        if self._policy and self._policy.has_guards:
-            self._hold_guards(self._policy)
-        if not self._stopped and not self._unaccounted:
-            self._walk_until_accounted(self._confirm_page)
-            self._complete = not self._stopped and not self._unaccounted
-        self._report(last=True)
-        return self.result()
 
-    def result(self, *, preview: bool = False) -> ConfirmationResult:
-        """Return the counts as they are now."""
-        counts = self._books.counts
-        planned = counts.pop("planned")
-        # A planned sample that a complete walk did not list is gone; one that was not reached is as it was.
-        counts["confirmed" if preview else "gone" if self._complete else "left"] += planned
-        by_label = self._books.by_label[Category.PLANNED if preview else Category.CONFIRMED]
-        return ConfirmationResult(
-            seen=len(self._books),
-            confirmed=counts["confirmed"],
-            review=counts["review"],
-            left=counts["left"],
-            failed=counts["failed"],
-            gone=counts["gone"],
-            changed_since_plan=self._books.changed,
-            passes=self._passes,
-            requests=self._service.requests,
-            seconds=self._service.clock.now() - self._begun,
-            by_label={name: number for name, number in sorted(by_label.items()) if number > 0},
-            dataset_id=self._service.dataset_id,
-            failures=self._books.failures,
-            unaccounted=self._unaccounted,
-            stopped=self._stopped,
+def _found(plan: Plan | StoragePath | None) -> Plan | None:
+    if plan is None or isinstance(plan, Plan):
+        return plan
+    return read_plan(plan) if plan.exists() else None
+
+
+def _place_of_plan(ledger: LedgerPlace | None) -> StoragePath | None:
+    return ledger.identity.plan_path(ledger.root) if ledger else None
+
+
+def _check_plan(asked: _Asked, plan: Plan) -> None:
+    """Refuse a plan that was made for something else than is asked for.
+
+    :raises PlanRefused: naming what differs
+    """
+    header = plan.header
+    said: dict[str, tuple[object, object]] = {"dataset_id": (header.dataset_id, asked.dataset_id)}
+    if asked.policy is not None:
+        said["policy"] = (plan.policy, asked.policy)
+    if asked.filters:
+        said["filters"] = (dict(header.filters), asked.filters)
+    differing = [name for name, (planned, wanted) in said.items() if planned != wanted]
+    if differing:
+        raise PlanRefused(
+            f"The plan {plan.uri} was made for another {' and '.join(differing)} than asked for now; nothing was "
+            "written. Give the plan of this dataset and policy, or another place to store a new one."
         )
 
-    def _hold_guards(self, policy: ConfirmPolicy) -> None:
-        """Decide about everything first: a guard judges the whole. From then on only what was judged is written."""
-        plan = Intent()
-        self._walk_until_accounted(lambda page: self._plan_page(page, plan))
-        if self._stopped or self._unaccounted:
-            return
-        policy.check_guards(self._books.count(Category.PLANNED), self._books.by_label[Category.PLANNED])
-        self._decide = plan.decide
 
-    def _walk_until_accounted(self, deal_with: Callable[[Page[Sample]], int]) -> None:
-        """Walk the list until all that the service counts has been dealt with (B14).
-
-        :param deal_with: what to do with a page; returns how many of its samples have left the list by that
-        """
-        previous: PassEnd | None = None
-        for number in range(1, MAX_PASSES + 1):
-            self._passes += 1
-            end = self._pass(deal_with)
-            if self._stopped:
-                return
-            over = verdict(end, previous, last=number == MAX_PASSES)
-            if over is not None:
-                self._unaccounted = over
-                return
-            previous = end
-
-    def _pass(self, deal_with: Callable[[Page[Sample]], int]) -> PassEnd:
-        self._books.begin_pass()
-        expected: int | None = None
-        disturbed = False
-        for page in walk(self._service.page):
-            disturbed = disturbed or expected not in (None, count(page))
-            self._total = max(self._total, count(page))
-            expected = count(page) - deal_with(page)
-            self._report()
-            self._stopped = self._stopped or self._should_stop()
-            if self._stopped:
-                break
-        total = 0 if self._stopped else count(self._service.page(0, 1))
-        return PassEnd(total, self._books.remaining, self._books.news, disturbed=disturbed or expected != total)
-
-    def _plan_page(self, page: Page[Sample], plan: Intent | None = None) -> int:
-        for candidate in self._untrimmed.candidates(page, list(self._undecided(page, Category.PLANNED))):
-            if self._is_to_confirm(candidate.sample):
-                self._books.settle(candidate.sample, Category.PLANNED)
-                if plan is not None:
-                    plan.add(candidate.sample)
-        return 0
-
-    def _confirm_page(self, page: Page[Sample]) -> int:
-        return sum(self._write(candidates) for candidates in self._decided(page))
-
-    def _decided(self, page: Page[Sample]) -> Iterator[list[Candidate]]:
-        """Return what is to be confirmed; in portions if reading the samples singly takes long."""
-        portion: list[Candidate] = []
-        for candidate in self._untrimmed.candidates(page, list(self._undecided(page))):
-            if self._is_to_confirm(candidate.sample):
-                portion.append(candidate)
-            if portion and self._service.clock.now() - portion[0].read_at > FRESH_SECONDS / 2:
-                yield portion
-                portion = []
-        portion += [candidate for candidate in self._listed_again(page) if self._is_to_confirm(candidate.sample)]
-        yield portion
-
-    def _undecided(self, page: Page[Sample], *known: Category) -> Iterator[Sample]:
-        """Return the samples of a page that a decision is needed for, each once."""
-        here = set()
-        for sample in page.items:
-            category = self._books.category(sample.sample_id)
-            if category in _KNOWN or category in known:
-                self._books.see(sample)
-            elif sample.sample_id and category not in _LEFT_THE_LIST and sample.sample_id not in here:
-                here.add(sample.sample_id)
-                yield sample
-
-    def _listed_again(self, page: Page[Sample]) -> Iterator[Candidate]:
-        """Return samples that had left the list and still or again are proposals, as a single read of each shows."""
-        for sample in {sample.sample_id: sample for sample in page.items}.values():
-            if self._books.category(sample.sample_id) in _LEFT_THE_LIST:
-                whole = self._service.proposal(sample.sample_id)
-                if whole is None:
-                    self._books.excuse()
-                elif same_proposal(whole.sample, sample):
-                    yield whole
-
-    def _is_to_confirm(self, sample: Sample) -> bool:
-        decision = self._decide(sample)
-        if decision.action == "confirm":
-            return True
-        self._books.settle(sample, _DECIDED[decision.action], changed=decision == CHANGED)
-        return False
-
-    def _write(self, candidates: list[Candidate]) -> int:
-        """Write what was decided, and decide anew about what turns out to have changed; return how many left."""
-        written = 0
-        for _ in range(DECISION_ROUNDS):
-            changed: list[Candidate] = []
-            written += self._write_once(candidates, changed)
-            candidates = [candidate for candidate in changed if self._is_to_confirm(candidate.sample)]
-            if not candidates:
-                return written
-        for candidate in candidates:
-            self._books.settle(candidate.sample, Category.LEFT)
-        return written
-
-    def _write_once(self, candidates: list[Candidate], changed: list[Candidate]) -> int:
-        outstanding = {candidate.sample.sample_id: candidate.sample for candidate in candidates}
-        written = 0
-        try:
-            for outcome in self._writer.write(candidates):
-                del outstanding[outcome.sample.sample_id]
-                written += outcome.fate == "written"
-                self._record(outcome, changed)
-        except ModelArtsError as error:
-            for sample_id, sample in outstanding.items():
-                if sample_id in self._writer.uncertain:
-                    self._books.fail(sample, "unknown", error.message)
-                else:
-                    self._books.settle(sample, Category.LEFT)
-            raise
-        return written
-
-    def _record(self, outcome: Outcome, changed: list[Candidate]) -> None:
-        if outcome.now is not None:
-            changed.append(outcome.now)
-        elif outcome.fate == "failed":
-            self._books.fail(outcome.sample, outcome.code, outcome.message)
-        else:
-            self._stopped = self._stopped or outcome.fate == "unsent"
-            self._books.settle(outcome.sample, _RECORDED[outcome.fate])
-
-    def _report(self, *, last: bool = False) -> None:
-        now = self._service.clock.now()
-        if self._on_progress is None or (not last and now - self._reported < PROGRESS_SECONDS):
-            return
-        self._reported = now
-        total = max(self._total, len(self._books))
-        self._on_progress(Progress(total, len(self._books), self._books.counts, now - self._begun))
-
-
-_RECORDED = {"written": Category.CONFIRMED, "gone": Category.GONE, "unsent": Category.LEFT}
-
-
-def _never() -> bool:
-    return False
+def _unwritten(plan: Plan) -> ConfirmationResult:
+    """Return the counts of a plan that is not applied."""
+    planned = plan.result()
+    return replace(planned, left=planned.left + planned.confirmed, confirmed=0, by_label={})
 
 
 def _filters(label_name: str | None, low_score: float | str | None, high_score: float | str | None) -> dict[str, Any]:
@@ -307,11 +256,12 @@ def _filters(label_name: str | None, low_score: float | str | None, high_score: 
     return {name: value for name, value in filters.items() if value is not None}
 
 
-def _whole_number(name: str, value: int | str) -> int:
+def _whole_number(name: str, value: int | str, most: int | None = None) -> int:
     try:
         number = int(value)
     except (TypeError, ValueError):
         number = 0
-    if isinstance(value, bool) or number < 1:
-        raise InvalidRequest(f"{name} must be a whole number from 1, not {value!r}.")
+    if isinstance(value, bool) or number < 1 or (most is not None and number > most):
+        upto = f" to {most}" if most is not None else ""
+        raise InvalidRequest(f"{name} must be a whole number from 1{upto}, not {value!r}.")
     return number

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 PLANNED = Decision("confirm", "planned")
 CHANGED = Decision("leave", "changed_since_plan")
+NOT_PLANNED = Decision("leave", "not_planned")
 
 
 class Intent:

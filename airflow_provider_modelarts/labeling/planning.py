@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import ConfirmationError, UnexpectedResponse
 from airflow_provider_modelarts.labeling import walk
+from airflow_provider_modelarts.labeling.books import short_key
+from airflow_provider_modelarts.labeling.descent import pages_ahead
 from airflow_provider_modelarts.labeling.plan import Plan, PlanHeader, PlanWriter
 from airflow_provider_modelarts.labeling.policy import Decision, confirm_all, parse_policy
 from airflow_provider_modelarts.labeling.report import Summary
@@ -15,16 +18,15 @@ from airflow_provider_modelarts.labeling.service import Service
 from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from airflow_provider_modelarts.client import ModelArtsClient, Page, Sample
     from airflow_provider_modelarts.client.clock import Clock
+    from airflow_provider_modelarts.labeling.crew import Crew
     from airflow_provider_modelarts.labeling.plan_index import PlanIndex
     from airflow_provider_modelarts.labeling.result import ConfirmationResult
     from airflow_provider_modelarts.labeling.storage import StoragePath
-
-    ReadPage = Callable[[int, int], Page[Sample]]
-    ReadPages = Callable[[ReadPage], Iterable[Page[Sample]]]
+    from airflow_provider_modelarts.labeling.untrimmed import ReadPages
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +55,9 @@ def make_plan(
     filters: Mapping[str, Any] | None = None,
     label_task_id: str | None = None,
     made_by: Mapping[str, Any] | None = None,
-    read_pages: ReadPages = walk.walk,
+    first_label: str | None = None,
+    crew: Crew | None = None,
+    read_pages: ReadPages | None = None,
     should_stop: Callable[[], bool] | None = None,
     clock: Clock = system_clock,
 ) -> PlanMade:
@@ -68,7 +72,9 @@ def make_plan(
     :param filters: ``label_name``, ``low_score``, ``high_score`` of the list, checked, each only if it is to be sent
     :param label_task_id: the labeling task that made the proposals; noted in the plan
     :param made_by: noted in the plan: dag, run, task ...
-    :param read_pages: reads every page once, given what reads one at an offset; default: one after the other
+    :param first_label: only proposals whose first label has this name; ``filters`` then hold it as ``label_name``
+    :param crew: reads pages ahead; None: they are read one after the other
+    :param read_pages: another way to read every page, given what reads one at an offset
     :param should_stop: asked before each page; true ends the reading without a plan
     :param clock: the client's
     :raises InvalidPolicy: before anything is read
@@ -77,7 +83,9 @@ def make_plan(
     """
     rules = parse_policy(policy)
     filters = dict(filters or {})
-    service = Service(client, dataset_id, clock, filters)
+    service = Service(client, dataset_id, clock, filters, concurrency=crew.size if crew else 1)
+    if read_pages is None:
+        read_pages = partial(pages_ahead, crew, service.pace) if crew else walk.walk
     begun = clock.now()
     header = PlanHeader(
         dataset_id=dataset_id,
@@ -90,7 +98,8 @@ def make_plan(
     summary = Summary()
     decide = confirm_all if rules is None else rules.decide
     with PlanWriter(path, header) as writer:
-        for sample in _Listing(service, writer.index, should_stop or (lambda: False)).samples(read_pages):
+        listing = _Listing(service, first_label, writer.index, should_stop or (lambda: False))
+        for sample in listing.samples(read_pages):
             decision = decide(sample) if sample.sample_id else NO_ID
             writer.add(sample, decision)
             summary.add(sample, decision)
@@ -102,38 +111,42 @@ class _Listing:
     """One reading of all proposals: each once, its labels whole, none missing that the service counts (B11).
 
     :param service: where to read
+    :param first_label: only samples whose first label has this name
     :param planned: what is planned already
     :param should_stop: asked before each page
     """
 
-    def __init__(self, service: Service, planned: PlanIndex, should_stop: Callable[[], bool]) -> None:
+    def __init__(
+        self, service: Service, first_label: str | None, planned: PlanIndex, should_stop: Callable[[], bool]
+    ) -> None:
         self._service = service
+        self._untrimmed = Untrimmed(service, first_label)
         self._planned = planned
         self._should_stop = should_stop
         self._totals: set[int] = set()
-        self._vanished: set[str] = set()
+        self._passed_over: set[str | bytes] = set()
+        """Listed, but not to be planned: not chosen, or gone between two reads."""
         self._count = 0
 
     def samples(self, read_pages: ReadPages) -> Iterator[Sample]:
-        untrimmed = Untrimmed(self._service)
+        self._untrimmed.begin(read_pages)
         for page in read_pages(self._page):
             fresh = self._fresh(page)
-            found = 0
-            for candidate in untrimmed.candidates(page, fresh):
-                found += 1
-                yield candidate.sample
-            if found < len(fresh):
-                # They left the list between two reads; they were listed nevertheless.
-                self._vanished.update(s.sample_id for s in fresh if s.sample_id not in self._planned)
-            self._count += found
+            self._count += len(fresh)
+            chosen = [sample for sample in fresh if self._untrimmed.chooses(sample)]
+            for candidate in self._untrimmed.candidates(page, chosen):
+                if self._untrimmed.belongs(candidate.sample):
+                    yield candidate.sample
+            planned = self._planned
+            self._passed_over.update(short_key(s.sample_id) for s in fresh if s.sample_id not in planned)
         self._check()
 
     def _fresh(self, page: Page[Sample]) -> list[Sample]:
         """Return the samples of a page that no earlier page had; the list may move while it is read."""
         here = {sample.sample_id: sample for sample in page.items if sample.sample_id}
         nameless = [sample for sample in page.items if not sample.sample_id]
-        known = self._planned
-        return [s for s in here.values() if s.sample_id not in known and s.sample_id not in self._vanished] + nameless
+        known, over = self._planned, self._passed_over
+        return [s for s in here.values() if s.sample_id not in known and short_key(s.sample_id) not in over] + nameless
 
     def _page(self, offset: int, limit: int) -> Page[Sample]:
         if self._should_stop():
@@ -141,12 +154,12 @@ class _Listing:
                 f"Asked to stop while the proposals of dataset {self._service.dataset_id} were read; no plan was "
                 "stored. Run the task again."
             )
-        page = self._service.page(offset, limit)
+        page = self._untrimmed.page(offset, limit)
         self._totals.add(walk.count(page))
         return page
 
     def _check(self) -> None:
-        count = self._count + len(self._vanished)
+        count = self._count
         if len(self._totals) > 1:
             log.warning(
                 "The proposals of dataset %s changed while they were read; the plan may not hold all of them. What it "

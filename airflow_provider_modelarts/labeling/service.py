@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_modelarts.client.errors import ModelArtsError, NotFound
+from airflow_provider_modelarts.client.errors import ModelArtsError, NotFound, Throttled
+from airflow_provider_modelarts.labeling.crew import Pace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from airflow_provider_modelarts.client import ModelArtsClient, Page, Sample, SampleOutcome
     from airflow_provider_modelarts.client.clock import Clock
@@ -17,43 +19,89 @@ UNKNOWN_DATASET = ("4352", "4338")
 BUSY_STATUSES = frozenset({5, 6, 7, 8})
 
 
+THROTTLE_PATIENCE = 600.0
+"""Seconds for which a read is asked for again although the service throttles."""
+
+
 class Candidate(NamedTuple):
-    """A proposal, and the time before it was read: so old it is at least (B14)."""
+    """A proposal that is to be confirmed.
+
+    :param sample: as it was read
+    :param read_at: the time before it was read: so old it is at least (B14)
+    :param rule: the rule that decided
+    """
 
     sample: Sample
     read_at: float
+    rule: str = ""
 
 
 class Service:
-    """One dataset's proposals and samples.
+    """One dataset's proposals and samples; threads may share it.
 
     :param client: speaks to the service
     :param dataset_id: whose proposals
     :param clock: tells the age of what was read; the client's
     :param filters: ``label_name``, ``low_score``, ``high_score`` of the list, each only if it is to be sent
+    :param concurrency: requests under way at once, at most
     """
 
     def __init__(
-        self, client: ModelArtsClient, dataset_id: str, clock: Clock, filters: dict[str, Any] | None = None
+        self,
+        client: ModelArtsClient,
+        dataset_id: str,
+        clock: Clock,
+        filters: dict[str, Any] | None = None,
+        *,
+        concurrency: int = 1,
     ) -> None:
         self._client = client
         self.dataset_id = dataset_id
         self.clock = clock
         self.filters = filters or {}
+        self.pace = Pace(concurrency, clock)
+        self.may_go_on: Callable[[], bool] | None = None
+        """Asked while the service wants to be left alone; false ends the wait."""
         self.requests = 0
+        self._counting = threading.Lock()
 
-    def page(self, offset: int, limit: int) -> Page[Sample]:
+    def _count(self) -> None:
+        with self._counting:
+            self.requests += 1
+
+    def page(self, offset: int, limit: int, *, filtered: bool = True) -> Page[Sample]:
         """Return a piece of the list of proposals, oldest first.
 
         :param offset: goes out as it is, whatever the service counts by it: the client takes it for a page's number
         :param limit: proposals at most
+        :param filtered: False: of the whole list, whatever the filters
         """
-        self.requests += 1
-        return self._client.proposals.page(self.dataset_id, offset, limit=limit, order="asc", **self.filters)
+        filters = self.filters if filtered else {}
+        patience = self.clock.now() + THROTTLE_PATIENCE
+        while True:
+            self.pace.wait(self.may_go_on)
+            self._count()
+            asked_at = self.clock.now()
+            try:
+                page = self._client.proposals.page(
+                    self.dataset_id, offset, limit=limit, order="asc", retry=False, **filters
+                )
+            except ModelArtsError as error:
+                if isinstance(error, Throttled) and asked_at < patience:
+                    self.pace.throttled(asked_at, error.retry_after)
+                    continue
+                if error.permanent:
+                    raise
+                break
+            self.pace.went_well()
+            return page
+        # It failed for another reason than haste: the client knows how long to try.
+        self._count()
+        return self._client.proposals.page(self.dataset_id, offset, limit=limit, order="asc", **filters)
 
     def proposal(self, sample_id: str) -> Candidate | None:
         """Return one proposal, read without a filter, so that nothing is trimmed (B13); None if there is none."""
-        self.requests += 1
+        self._count()
         read_at = self.clock.now()
         try:
             sample = self._client.proposals.get(self.dataset_id, sample_id)
@@ -64,7 +112,7 @@ class Service:
 
     def final(self, sample_id: str) -> Sample | None:
         """Return a sample with its final labels; None if there is no such sample (any more)."""
-        self.requests += 1
+        self._count()
         try:
             return self._client.samples.get(self.dataset_id, sample_id)
         except NotFound as error:
@@ -73,12 +121,19 @@ class Service:
 
     def write(self, samples: Sequence[Sample]) -> Sequence[SampleOutcome]:
         """Make the proposed labels of some samples final, in one request that is sent once: retries would age it."""
-        self.requests += 1
-        return self._client.samples.update(self.dataset_id, samples, retry=False)
+        self._count()
+        asked_at = self.clock.now()
+        try:
+            replies = self._client.samples.update(self.dataset_id, samples, retry=False)
+        except Throttled as error:
+            self.pace.throttled(asked_at, error.retry_after)
+            raise
+        self.pace.went_well()
+        return replies
 
     def is_busy(self) -> bool:
         """Whether the dataset is being published, imported or the like; false if it does not say."""
-        self.requests += 1
+        self._count()
         try:
             return self._client.datasets.get(self.dataset_id).status in BUSY_STATUSES
         except ModelArtsError:

@@ -4,28 +4,83 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_provider_modelarts.labeling import walk
+from airflow_provider_modelarts.labeling.books import short_key
 from airflow_provider_modelarts.labeling.labels import same_proposal
 from airflow_provider_modelarts.labeling.service import Candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from airflow_provider_modelarts.client import Page, Sample, SampleLabel
     from airflow_provider_modelarts.labeling.service import Service
 
+    ReadPage = Callable[[int, int], Page[Sample]]
+    ReadPages = Callable[[ReadPage], Iterable[Page[Sample]]]
+
 
 class Untrimmed:
-    """Turns listed samples into proposals with all their labels.
+    """Which proposals the filters choose, and how those are read with all their labels.
 
-    Without a filter the list is whole. With one, every sample is read singly, until a listed sample shows labels
-    that do not match the filter and a single read of it shows no others: then the service does not trim. Each kind
-    of filter (name, score) needs its own such witness.
+    Without a filter the list is whole. With one, a sample listed with a label that does not match the filter, and with
+    no others when it is read singly, proves that this service does not trim; each kind of filter (name, score) needs
+    its own such witness. Without proof the cheaper of two ways is taken: few samples are read singly; of many the
+    filtered list only tells which they are, and the whole list shows their labels.
+
+    :param service: where to read
+    :param first_label: only samples whose first label has this name: a sample of several labels belongs to one of them
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, first_label: str | None = None) -> None:
         self._service = service
+        self._first_label = first_label
         self._unproven = _outsiders(service)
         self._trims = False
+        self._chosen: Collection[str | bytes] | None = None
+
+    def begin(self, read_pages: ReadPages) -> Page[Sample] | None:
+        """Settle how to read, before a walk.
+
+        :param read_pages: reads every page of a list, given what reads one
+        :return: the first page of the list to walk, if it has been read
+        """
+        self._chosen = None
+        if not self._unproven:
+            return None
+        first = self._service.page(0, walk.PAGE_SIZE)
+        self._look_for_proof(first)
+        if not self._unproven or not walk.count(first):
+            return first
+        everything = self._service.page(0, 1, filtered=False)
+        if walk.count(first) > walk.last_page(walk.count(everything)) + walk.last_page(walk.count(first)) + 2:
+            pages = read_pages(self._service.page)
+            self._chosen = {short_key(sample.sample_id) for page in pages for sample in page.items}
+            return None
+        return first
+
+    def page(self, offset: int, limit: int) -> Page[Sample]:
+        """Return a piece of the list to walk."""
+        return self._service.page(offset, limit, filtered=self._chosen is None)
+
+    @property
+    def walks_the_filtered_list(self) -> bool:
+        """Whether the list to walk is the filtered one; else it holds samples that the filters do not choose."""
+        return self._chosen is None
+
+    @property
+    def lists_whole_samples(self) -> bool:
+        """Whether the list to walk shows every label of its samples; else each is to be read singly."""
+        return not self._unproven or self._chosen is not None
+
+    def chooses(self, sample: Sample) -> bool:
+        """Whether the filters choose a sample of the list to walk."""
+        return self._chosen is None or short_key(sample.sample_id) in self._chosen
+
+    def belongs(self, sample: Sample) -> bool:
+        """Whether a sample, whole, belongs to the first label asked for."""
+        if self._first_label is None:
+            return True
+        return next((label.name for label in sample.labels), None) == self._first_label
 
     def candidates(self, page: Page[Sample], wanted: Sequence[Sample]) -> Iterator[Candidate]:
         """Return the proposals of some samples, whole; a sample that is no longer proposed is left out.
@@ -33,9 +88,8 @@ class Untrimmed:
         :param page: as it was listed
         :param wanted: those samples of it that matter
         """
-        self._look_for_proof(page)
         for sample in wanted:
-            if not self._unproven:
+            if self.lists_whole_samples:
                 yield Candidate(sample, page.read_at)
             elif (whole := self._service.proposal(sample.sample_id)) is not None:
                 yield whole

@@ -87,6 +87,54 @@ def find_step(total: int, read: Callable[[int], Page[Sample]]) -> int:
     )
 
 
+class Numbered(NamedTuple):
+    """A page and its number, counted from 0."""
+
+    number: int
+    page: Page[Sample]
+
+
+class Bearings(NamedTuple):
+    """Where a walk begins.
+
+    :param step: by how much ``offset`` grows from page to page
+    :param last: the last page, as it was read before anything of this walk was written
+    """
+
+    step: int
+    last: Numbered
+
+
+def read_last(total: int, read: Callable[[int], Page[Sample]]) -> Numbered:
+    """Read the last page; if the list grew at its end meanwhile, the one that is the last now.
+
+    :param total: length of the list, as it was
+    :param read: asks for the page of a number
+    """
+    number = max(last_page(total), 0)
+    while True:
+        page = read(number)
+        if last_page(count(page)) <= number:
+            return Numbered(number, page)
+        number = last_page(count(page))
+
+
+def take_bearings(read: Callable[[int, int], Page[Sample]], first: Page[Sample] | None = None) -> Bearings:
+    """Find out what ``offset`` counts and where the list ends, before anything is written.
+
+    What ``offset`` counts is found out anew for each walk: a wrong finding would cost samples of that walk only.
+
+    :param read: asks for the page at an offset, with a limit
+    :param first: the first page, if it was read just now
+    """
+    first = first or read(0, PAGE_SIZE)
+    total = count(first)
+    if total <= PAGE_SIZE:
+        return Bearings(1, Numbered(0, first))
+    step = find_step(total, lambda offset: read(offset, PAGE_SIZE))
+    return Bearings(step, read_last(total, lambda number: read(number * step, PAGE_SIZE)))
+
+
 def descend(total: int, read: Callable[[int], Page[Sample]]) -> Iterator[Page[Sample]]:
     """Walk from the last page to the first, reading a page only when it is asked for.
 
@@ -95,22 +143,14 @@ def descend(total: int, read: Callable[[int], Page[Sample]]) -> Iterator[Page[Sa
     :param total: length of the list when the walk begins
     :param read: asks for the page of a number, counted from 0
     """
-    number = top = last_page(total)
-    while number >= 0:
-        page = read(number)
-        # The list grew at its end before anything of this walk was written: begin there.
-        if number == top and last_page(count(page)) > top:
-            number = top = last_page(count(page))
-            continue
-        yield page
-        number -= 1
+    number, page = read_last(total, read)
+    yield page
+    for lower in range(number - 1, -1, -1):
+        yield read(lower)
 
 
 def walk(read: Callable[[int, int], Page[Sample]]) -> Iterator[Page[Sample]]:
     """Read the list once, from its last page to its first; each page when it is asked for.
-
-    What ``offset`` counts is found out anew each time, before the first page is given out: a wrong finding would
-    cost samples of this walk only.
 
     :param read: asks for the page at an offset, with a limit
     """

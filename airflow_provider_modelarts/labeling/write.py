@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -21,16 +22,19 @@ from airflow_provider_modelarts.labeling.batches import (
     says_nothing,
     split,
 )
+from airflow_provider_modelarts.labeling.labels import same_proposal
 from airflow_provider_modelarts.labeling.settle import Finding, Standing, find_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from airflow_provider_modelarts.client import Sample
+    from airflow_provider_modelarts.client import Page, Sample
     from airflow_provider_modelarts.labeling.service import Candidate, Service
 
 FRESH_SECONDS = 25.0
 """A read may be 30 s old when its labels are written (B14); the request itself takes some of them."""
+REREADS = 5
+"""So often in a row a read may take too long for its labels to be written; then its samples fail."""
 UNKNOWN_PATIENCE = 120.0
 BUSY_PATIENCE = 600.0
 LOST_IN_A_ROW = 3
@@ -40,22 +44,58 @@ BUSY_PAUSES = (5.0, 10.0, 20.0, 30.0)
 _FATES: dict[Standing, Fate] = {Standing.WRITTEN: "written", Standing.GONE: "gone", Standing.CHANGED: "changed"}
 
 
+class Hope:
+    """Whether writing is worth going on with: shared by all writers of a run."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lost_in_a_row = 0
+        self._learnt_at = 0.0
+
+    def learnt(self, now: float) -> None:
+        """Note that the service told what became of a batch."""
+        with self._lock:
+            self._lost_in_a_row = 0
+            self._learnt_at = now
+
+    def is_lost(self, since: float) -> bool:
+        """Note a batch about which nothing could be learnt since a time; true if that was one too many.
+
+        If the service was clear about others meanwhile, the batch itself is to blame.
+        """
+        with self._lock:
+            if self._learnt_at <= since:
+                self._lost_in_a_row += 1
+            return self._lost_in_a_row >= LOST_IN_A_ROW
+
+
 class Writer:
-    """Writes labels; every sample handed in comes back with exactly one outcome.
+    """Writes labels; every sample handed in comes back with exactly one outcome. For one thread.
 
     :param service: where to write and to read
     :param batch_size: samples per request at most
     :param may_write: asked before every request that writes and in every pause; false lets no further write out
+    :param hope: shared with the other writers of the run
+    :param list_again: lists the proposals handed in once more; None: they are read one by one if they grow old
     """
 
-    def __init__(self, service: Service, *, batch_size: int, may_write: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        *,
+        batch_size: int,
+        may_write: Callable[[], bool],
+        hope: Hope | None = None,
+        list_again: Callable[[], Page[Sample]] | None = None,
+    ) -> None:
         self._service = service
+        self._hope = hope or Hope()
+        self._list_again = list_again
         self._clock = service.clock
         self._batch_size = batch_size
         self._may_write = may_write
         self._held_up_since: float | None = None
         self._holdups = 0
-        self._lost_in_a_row = 0
         self._sent: set[str] = set()
         self.uncertain: set[str] = set()
         """Samples of which nobody knows now whether they were written; of use if an error ends the writing."""
@@ -80,22 +120,36 @@ class Writer:
             queue.extendleft(reversed([part for part in rest if part.candidates]))
 
     def _attempt(self, batch: Batch) -> Step:
+        self._service.pace.wait(self._may_write)
         if not self._may_write():
             return [Outcome(candidate.sample, "unsent") for candidate in batch.candidates], []
-        outcomes, batch, later = self._refreshed(batch)
-        settled, rest = self._send(batch) if batch.candidates else ([], [])
-        return outcomes + settled, rest + later
+        outcomes, read, later = ([], batch.candidates, []) if self._is_fresh(batch) else self._read_again(batch)
+        # Reading takes time as well: what grew old meanwhile waits for its turn.
+        now = self._clock.now()
+        fresh = [candidate for candidate in read if now - candidate.read_at <= FRESH_SECONDS]
+        later += [candidate for candidate in read if now - candidate.read_at > FRESH_SECONDS]
+        if later and not fresh and batch.rereads >= REREADS:
+            return outcomes + [_unknown(one.sample, "Reading it takes longer than a read holds.") for one in later], []
+        settled, rest = self._send(batch.of(fresh)) if fresh else ([], [])
+        again = replace(batch, candidates=later, rereads=0 if fresh else batch.rereads + 1)
+        return outcomes + settled, [*rest, again]
 
-    def _refreshed(self, batch: Batch) -> tuple[list[Outcome], Batch, list[Batch]]:
-        """Read again what was read too long ago; what takes too long to read waits for its turn."""
+    def _is_fresh(self, batch: Batch) -> bool:
+        now = self._clock.now()
+        return all(now - candidate.read_at <= FRESH_SECONDS for candidate in batch.candidates)
+
+    def _read_again(self, batch: Batch) -> tuple[list[Outcome], list[Candidate], list[Candidate]]:
+        """Read again what was read too long ago; return what is settled, what was read, and what was not reached."""
         begun = self._clock.now()
-        if all(begun - candidate.read_at <= FRESH_SECONDS for candidate in batch.candidates):
-            return [], batch, []
         outcomes: list[Outcome] = []
         fresh: list[Candidate] = []
+        listed = self._listed_anew(batch)
         for number, candidate in enumerate(batch.candidates):
+            if candidate.sample.sample_id in listed:
+                fresh.append(listed[candidate.sample.sample_id])
+                continue
             if self._clock.now() - begun > FRESH_SECONDS / 2:
-                return outcomes, batch.of(fresh), [batch.of(batch.candidates[number:])]
+                return outcomes, fresh, list(batch.candidates[number:])
             finding = self._find_out(candidate.sample, begun + UNKNOWN_PATIENCE)
             if isinstance(finding, ModelArtsError):
                 raise finding
@@ -103,7 +157,25 @@ class Writer:
                 fresh.append(finding.now)
             else:
                 outcomes.append(self._outcome(candidate.sample, finding))
-        return outcomes, batch.of(fresh), []
+        return outcomes, fresh, []
+
+    def _listed_anew(self, batch: Batch) -> dict[str, Candidate]:
+        """Return those of a batch that one more look at their page shows as they were decided upon.
+
+        The page stands where it stood: only pages above it were written. Of a sample that was sent before, a list
+        proves nothing.
+        """
+        if self._list_again is None or len(batch.candidates) == 1:
+            return {}
+        page = self._list_again()
+        now = {sample.sample_id: sample for sample in page.items}
+        return {
+            sample_id: candidate._replace(sample=now[sample_id], read_at=page.read_at)
+            for candidate in batch.candidates
+            if (sample_id := candidate.sample.sample_id) in now
+            and sample_id not in self._sent
+            and same_proposal(now[sample_id], candidate.sample)
+        }
 
     def _send(self, batch: Batch) -> Step:
         samples = [candidate.sample for candidate in batch.candidates]
@@ -114,7 +186,8 @@ class Writer:
         ids = [sample.sample_id for sample in samples]
         self._sent.update(ids)
         if len(replies) == len(samples) and all(reply.ok for reply in replies):
-            self._lost_in_a_row, self._held_up_since = 0, None
+            self._hope.learnt(self._clock.now())
+            self._held_up_since = None
             return [Outcome(sample, "written") for sample in samples], []
         self.uncertain.update(ids)
         by_id = {reply.sample_id: reply for reply in replies}
@@ -148,22 +221,19 @@ class Writer:
         if self._clock.now() >= patience:
             outcomes += [_unknown(candidate.sample, reason) for candidate in proposed]
             proposed = []
-        self._check_hope(hopeless=not proposed and all(outcome.fate == "failed" for outcome in outcomes), reason=reason)
-        return outcomes, regrouped(batch, proposed)
-
-    def _check_hope(self, *, hopeless: bool, reason: str) -> None:
-        """End the run if nothing could be learnt about several batches in a row: the next one would fare no better."""
-        self._lost_in_a_row = self._lost_in_a_row + 1 if hopeless else 0
-        if self._lost_in_a_row >= LOST_IN_A_ROW:
+        if any(outcome.fate != "failed" for outcome in outcomes):
+            self._hope.learnt(self._clock.now())
+        elif not proposed and self._hope.is_lost(batch.lost_since or now):
             raise ServiceUnavailable(
                 f"Gave up writing labels of dataset {self._service.dataset_id}: for {UNKNOWN_PATIENCE:.0f} s no write "
                 f"got a usable answer, the last one: {reason}"
             )
+        return outcomes, regrouped(batch, proposed)
 
     def _doubtful(self, batch: Batch, replies: Replies) -> Step:
         """Deal with an answer that is not "all written": read all of the batch, positions only name suspects (B15)."""
         outcomes, proposed = self._read_all(batch, self._clock.now() + UNKNOWN_PATIENCE)
-        self._lost_in_a_row = 0
+        self._hope.learnt(self._clock.now())
         busy = next((reply for reply in replies.values() if number_of(reply.error_code) in BUSY_CODES), None)
         if proposed and busy:
             self._hold_up(DatasetBusy(f"The dataset {self._service.dataset_id} is busy.", code=busy.error_code))
@@ -219,9 +289,10 @@ class Writer:
         while True:
             if self._clock.now() >= over:
                 raise error
-            pause = max(error.retry_after or 0, BUSY_PAUSES[min(self._holdups, len(BUSY_PAUSES) - 1)])
-            self._holdups += 1
-            self._pause(min(pause, over - self._clock.now()))
+            if not isinstance(error, Throttled):
+                pause = max(error.retry_after or 0, BUSY_PAUSES[min(self._holdups, len(BUSY_PAUSES) - 1)])
+                self._holdups += 1
+                self._pause(min(pause, over - self._clock.now()))
             if not self._may_write() or not isinstance(error, DatasetBusy) or not self._service.is_busy():
                 return
 

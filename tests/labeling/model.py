@@ -56,12 +56,16 @@ class ModelClock:
 
     def __init__(self) -> None:
         self.time = 1_790_000_000.0
+        self.suspend: Callable[[float], bool] = lambda until: False
+        """Lets a thread sleep while others go on; false if the caller is none of those that can."""
 
     def now(self) -> float:
         return self.time
 
     def sleep(self, seconds: float) -> None:
-        self.time += max(seconds, 0)
+        until = self.time + max(seconds, 0)
+        if not self.suspend(until):
+            self.time = until
 
 
 @dataclass
@@ -125,6 +129,7 @@ class ModelService:
         self.trims = trims
         self.latency = latency
         self.before_request = before_request or (lambda kind: None)
+        self.give_way: Callable[[], None] = lambda: None
         self.clock = ModelClock()
         self.referee = Referee()
         self.journal: list[str] = []
@@ -152,6 +157,7 @@ class ModelService:
 
     def begin(self, kind: str) -> float:
         read_at = self.clock.now()
+        self.give_way()
         self.journal.append(kind)
         if self.rng is not None and self.latency:
             self.clock.sleep(self.rng.random() * self.latency)
@@ -161,16 +167,20 @@ class ModelService:
             raise ServiceUnavailable("The model does not answer.", status=503)
         return read_at
 
-    def page(self, dataset_id: str, number: int, *, limit: int, order: str, **filters: Any) -> Page[Sample]:
+    def page(
+        self, dataset_id: str, number: int, *, limit: int, order: str, retry: bool = True, **filters: Any
+    ) -> Page[Sample]:
         assert (dataset_id, order) == (DATASET, "asc")
         read_at = self.begin("page")
         matching = [shown for raw in self.listed if (shown := self._filtered(raw, filters))]
         start = number if self.by_record else number * limit
         items = deepcopy(matching[start : start + limit])
         for raw in items:
-            if not self.trims:
+            if not (self.trims and filters):
                 self.referee.show(raw, self.clock.now(), singly=False)
-        return Page([Sample.model_validate(raw) for raw in items], len(matching), number, read_at)
+        total = len(matching)
+        self.give_way()
+        return Page([Sample.model_validate(raw) for raw in items], total, number, read_at)
 
     def _filtered(self, raw: Raw, filters: dict[str, Any]) -> Raw | None:
         name = filters.get("label_name")
@@ -182,10 +192,14 @@ class ModelService:
     def update(self, dataset_id: str, samples: Sequence[Sample], *, retry: bool) -> Sequence[SampleOutcome]:
         assert (dataset_id, retry) == (DATASET, False)
         forms = labeled_elements(samples)
+        # How long a request is on its way is not the sender's to know.
+        sent_at = self.clock.now()
         self.begin("update")
-        return written(forms, lambda: self._answer(forms))
+        outcomes = written(forms, lambda: self._answer(forms, sent_at))
+        self.give_way()
+        return outcomes
 
-    def _answer(self, forms: Sequence[Raw]) -> Raw:
+    def _answer(self, forms: Sequence[Raw], sent_at: float) -> Raw:
         fault = self.write_faults.pop() if self.write_faults else "none"
         if fault != "none":
             self.fired.append(fault)
@@ -195,7 +209,7 @@ class ModelService:
         if fault in _NOT_EXECUTED:
             raise _NOT_EXECUTED[fault]()
         for form in forms:
-            self.referee.check_write(form, self.clock.now())
+            self.referee.check_write(form, sent_at)
         if fault == "lost before":
             raise ServiceUnavailable("Connection reset.")
         results = [self._apply(form) for form in forms]
@@ -246,7 +260,9 @@ class _Proposals:
         for raw in service.listed:
             if raw["sample_id"] == sample_id:
                 service.referee.show(raw, service.clock.now(), singly=True)
-                return Sample.model_validate(deepcopy(raw))
+                found = Sample.model_validate(deepcopy(raw))
+                service.give_way()
+                return found
         service.referee.show_absence(sample_id)
         raise NotFound("No such sample.", status=400, code="ModelArts.4420")
 
@@ -259,8 +275,9 @@ class _Samples:
     def get(self, dataset_id: str, sample_id: str) -> Sample:
         service = self._service
         service.begin("final")
-        labels = service.final.get(sample_id, [])
-        return Sample.model_validate({"sample_id": sample_id, "labels": deepcopy(labels)})
+        labels = deepcopy(service.final.get(sample_id, []))
+        service.give_way()
+        return Sample.model_validate({"sample_id": sample_id, "labels": labels})
 
 
 class _Datasets:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.labeling import apply, walk, write
+from airflow_provider_modelarts.labeling import confirming, walk, write
 from airflow_provider_modelarts.labeling.batches import Outcome
+from airflow_provider_modelarts.labeling.descent import Descent
 from airflow_provider_modelarts.labeling.intent import PLANNED, Intent
-from airflow_provider_modelarts.labeling.service import Candidate, Service
+from airflow_provider_modelarts.labeling.service import Service
 from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
 from airflow_provider_modelarts.labeling.write import Writer
 from tests.labeling.simulation import in_calm, in_storms, with_a_trimming_filter, with_newcomers_after_the_guard
@@ -22,11 +23,18 @@ if TYPE_CHECKING:
 def ascending_walk(patch: pytest.MonkeyPatch) -> None:
     """Pages are written from the first to the last, so that each write moves the next page under the reader."""
 
-    def ascend(total: int, read: Callable[[int], Any]) -> Iterator[Any]:
-        for number in range(walk.last_page(total) + 1):
-            yield read(number)
+    steps = Descent.steps
 
-    patch.setattr(walk, "descend", ascend)
+    def ascend(descent: Descent, last: Any = None, jobs: Any = ()) -> Iterator[None]:
+        if last is not None:
+            top = last.number
+            read, deal_with = descent._read, descent._deal_with
+            descent._read = lambda number: read(top - number)
+            descent._deal_with = lambda numbered: deal_with(numbered._replace(number=top - numbered.number))
+            last = walk.Numbered(top, read(0))
+        return steps(descent, last, jobs)
+
+    patch.setattr(Descent, "steps", ascend)
 
 
 def offset_counts_pages(patch: pytest.MonkeyPatch) -> None:
@@ -35,7 +43,7 @@ def offset_counts_pages(patch: pytest.MonkeyPatch) -> None:
 
 
 def one_walk_is_enough(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(apply, "verdict", lambda *_, **__: 0)
+    patch.setattr(confirming, "verdict", lambda *_, **__: 0)
 
 
 def positions_trusted(patch: pytest.MonkeyPatch) -> None:
@@ -100,11 +108,8 @@ def guard_forgotten_at_the_write(patch: pytest.MonkeyPatch) -> None:
 
 def filtered_list_trusted(patch: pytest.MonkeyPatch) -> None:
     """Labels of a filtered list are written as they are, trimmed or not."""
-
-    def as_listed(untrimmed: Untrimmed, page: Any, wanted: Any) -> Iterator[Candidate]:
-        return (Candidate(sample, page.read_at) for sample in wanted)
-
-    patch.setattr(Untrimmed, "candidates", as_listed)
+    patch.setattr(Untrimmed, "begin", lambda untrimmed, read_pages: None)
+    patch.setattr(Untrimmed, "lists_whole_samples", True)
 
 
 Mutant = Callable[["pytest.MonkeyPatch"], None]

@@ -6,12 +6,14 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.labeling import apply, books, walk
 from airflow_provider_modelarts.labeling.policy import confirm_all, parse_policy
 from airflow_provider_modelarts.labeling.result import ConfirmationResult, result_of
 from tests.labeling.model import DATASET, ModelClient, ModelService, Violation, raw_label, raw_sample, stored
+from tests.labeling.turns import TurnCrew
 
 if TYPE_CHECKING:
     import pytest
@@ -43,10 +45,10 @@ class Story:
     peace: bool = True
 
 
-def small_pages(patch: pytest.MonkeyPatch) -> None:
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a page be small, so that few samples make many pages, and name every failed sample."""
-    patch.setattr(walk, "PAGE_SIZE", PAGE)
-    patch.setattr(books, "SAMPLES_SHOWN", 1000)
+    monkeypatch.setattr(walk, "PAGE_SIZE", PAGE)
+    monkeypatch.setattr(books, "SAMPLES_SHOWN", 1000)
 
 
 def draw_sample(rng: random.Random, number: int) -> Raw:
@@ -69,6 +71,7 @@ def simulate(
     samples: int = 30,
     policy: Any = ...,
     batch_size: int | None = None,
+    concurrency: int | None = None,
 ) -> Story:
     """Run one confirmation; everything that happens to it comes from ``rng``.
 
@@ -77,6 +80,7 @@ def simulate(
     :param bad: share of samples that the service refuses to write
     :param latency: seconds that a request takes at most
     """
+    rng = random.Random(rng.getrandbits(64))  # other threads may not draw from hypothesis
     initial = [draw_sample(rng, number) for number in range(rng.randint(0, samples))]
     service = ModelService(initial, rng, by_record=rng.random() < 0.5, latency=latency)
     service.results = rng.choice(["positional", "missing", "short", "shuffled"])
@@ -94,7 +98,12 @@ def simulate(
 
     service.before_request = meanwhile
     try:
-        story.result = confirm_in(service, policy=story.policy, batch_size=batch_size or rng.choice([1, 3, 100]))
+        story.result = confirm_in(
+            service,
+            policy=story.policy,
+            batch_size=batch_size or rng.choice([1, 3, 100]),
+            concurrency=concurrency or rng.choice([1, 2, 3, 8]),
+        )
     except ModelArtsError as error:
         story.error, story.result = error, result_of(error)
     story.events.update(service.fired)
@@ -236,4 +245,5 @@ def confirm_in(service: ModelService, **parameters: Any) -> ConfirmationResult:
     """Confirm in the model."""
     client: Any = ModelClient(service)
     clock: Any = service.clock
-    return apply.confirm(client, DATASET, clock=clock, **parameters)
+    with patch.object(apply, "Crew", lambda size: TurnCrew(size, service, service.rng)):
+        return apply.confirm(client, DATASET, clock=clock, **parameters)

@@ -67,6 +67,7 @@ class Proposals:
         search_conditions: Any = None,
         process_parameter: str | None = None,
         offset_mode: OffsetMode = OffsetMode.PAGES,
+        retry: bool = True,
     ) -> Page[Sample]:
         """Return one page of proposals; filters as in :meth:`list`.
 
@@ -74,12 +75,13 @@ class Proposals:
         :param number: number of the page, from 0
         :param limit: proposals per page, 1 to 100
         :param offset_mode: what ``offset`` counts on this service, see :meth:`offset_mode`
+        :param retry: False: one attempt
         """
         query = filters(label_name, label_type, low_score, high_score, order, search_conditions, process_parameter)
         listing, wanted = _listing(dataset_id, query), checked_limit(limit)
         read_at = self._transport.clock.now()
         offset = offset_mode.offset(checked_count("number", number), wanted)
-        part = listing.slice(self._transport, offset, wanted)
+        part = listing.slice(self._transport, offset, wanted, retry=retry)
         return Page(part.items, part.total, number, read_at)
 
     def offset_mode(self, dataset_id: str, *, order: str | None = None) -> OffsetMode:

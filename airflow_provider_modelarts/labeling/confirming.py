@@ -1,0 +1,434 @@
+"""One confirmation: walks the list of proposals, decides, has the crew write, and accounts for every sample (B13-B18).
+
+The thread that runs it knows and decides everything; the crew's threads read and write.
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_modelarts.client.errors import ModelArtsError
+from airflow_provider_modelarts.labeling import walk
+from airflow_provider_modelarts.labeling.books import Books, Category
+from airflow_provider_modelarts.labeling.crew import Crew, Job
+from airflow_provider_modelarts.labeling.descent import Count, Descent, pages_ahead
+from airflow_provider_modelarts.labeling.intent import CHANGED, NOT_PLANNED, Intent
+from airflow_provider_modelarts.labeling.labels import carries, same_proposal
+from airflow_provider_modelarts.labeling.result import ConfirmationResult, Progress
+from airflow_provider_modelarts.labeling.service import Candidate
+from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
+from airflow_provider_modelarts.labeling.walk import PassEnd, count, take_bearings, verdict
+from airflow_provider_modelarts.labeling.write import FRESH_SECONDS, Hope, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from airflow_provider_modelarts.client import Page, Sample
+    from airflow_provider_modelarts.labeling.batches import Outcome
+    from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, Decision
+    from airflow_provider_modelarts.labeling.recording import Recorder
+    from airflow_provider_modelarts.labeling.service import Service
+    from airflow_provider_modelarts.labeling.walk import Numbered
+
+    Jobs = list[Job[Any]]
+
+MAX_PASSES = 5
+DECISION_ROUNDS = 5
+"""A proposal may change between decision and write; so often it is decided anew, then it is left."""
+PROGRESS_SECONDS = 3.0
+LOOKS = 25
+"""Samples that one job reads singly."""
+
+_DECIDED = {"review": Category.REVIEW, "leave": Category.LEFT}
+_RECORDED = {"written": Category.CONFIRMED, "gone": Category.GONE, "unsent": Category.LEFT}
+_KNOWN = frozenset({Category.REVIEW, Category.LEFT, Category.FAILED})
+_LEFT_THE_LIST = frozenset({Category.CONFIRMED, Category.GONE})
+
+
+class Written(NamedTuple):
+    """What a job that writes came to.
+
+    :param outcomes: what is known, a sample each
+    :param before: labels that people had given, by sample id
+    :param error: what ended it early
+    :param uncertain: samples without an outcome that may have been written
+    """
+
+    outcomes: list[Outcome]
+    before: dict[str, list[dict[str, Any]]]
+    error: ModelArtsError | None = None
+    uncertain: frozenset[str] = frozenset()
+
+
+class Confirming:
+    """A confirmation: what it knows and where it is.
+
+    :param service: where to read and write, with the filters of the list
+    :param decide: says what to do with a proposal
+    :param crew: carries the requests
+    :param batch_size: samples per write
+    :param first_label: only samples whose first label has this name
+    :param on_progress: called every few seconds and at the end
+    :param should_stop: asked before every write and while waiting; once true no further write goes out
+    :param recorder: keeps the ledger
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        decide: Callable[[Sample], Decision],
+        crew: Crew,
+        *,
+        batch_size: int = 100,
+        first_label: str | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        self._service = service
+        self._decide = decide
+        self._crew = crew
+        self._batch_size = batch_size
+        self._on_progress = on_progress
+        self._should_stop = should_stop or (lambda: False)
+        self._recorder = recorder
+        self._begun = self._reported = service.clock.now()
+        self._untrimmed = Untrimmed(service, first_label)
+        self._hope = Hope()
+        self._brake = threading.Event()
+        self._in_hand: set[str] = set()
+        self._count = Count(0)
+        self._written_before: dict[int, int] = {}
+        self._step = 1
+        self._passes = self._total = self._unaccounted = 0
+        self._stopped = self._complete = self._only_plans = False
+        self.books = Books()
+        service.may_go_on = self._may_write
+
+    def preview(self) -> None:
+        """Decide about everything and write nothing."""
+        self._only_plans = True
+        self._walk_until_accounted(self._note_planned)
+        self._report(last=True)
+
+    def hold_guards(self, policy: ConfirmPolicy) -> None:
+        """Decide about everything first: a guard judges the whole. From then on only what was judged is written.
+
+        :raises GuardFailed: naming the guard that does not hold
+        """
+        intent = Intent()
+        self._only_plans = True
+        self._walk_until_accounted(partial(self._note_planned, intent=intent))
+        self._only_plans = False
+        if self._goes_on:
+            policy.check_guards(self.books.count(Category.PLANNED), self.books.by_label[Category.PLANNED])
+            self._decide = intent.decide
+
+    def apply(self) -> None:
+        """Write everything that is decided so."""
+        if self._goes_on:
+            self._walk_until_accounted(self._write_jobs)
+        if self._goes_on and self._recorder is not None:
+            self._settle_unlisted(self._recorder)
+            self._run_jobs(jobs=[self._recorder.store()])
+        self._complete = self._goes_on
+        self._report(last=True)
+
+    def let_nothing_out(self) -> None:
+        """Let no further write out, whatever happens."""
+        self._brake.set()
+
+    def result(self, *, preview: bool = False, **more: Any) -> ConfirmationResult:
+        """Return the counts as they are now."""
+        counts = self.books.counts
+        planned = counts.pop("planned")
+        # A planned sample that a complete walk did not list is gone; one that was not reached is as it was.
+        counts["confirmed" if preview else "gone" if self._complete else "left"] += planned
+        by_label = self.books.by_label[Category.PLANNED if preview else Category.CONFIRMED]
+        return ConfirmationResult(
+            seen=len(self.books),
+            confirmed=counts["confirmed"],
+            review=counts["review"],
+            left=counts["left"],
+            failed=counts["failed"],
+            gone=counts["gone"],
+            changed_since_plan=self.books.changed,
+            passes=self._passes,
+            requests=self._service.requests,
+            seconds=self._service.clock.now() - self._begun,
+            by_label={name: number for name, number in sorted(by_label.items()) if number > 0},
+            dataset_id=self._service.dataset_id,
+            failures=self.books.failures,
+            unaccounted=self._unaccounted,
+            stopped=self._stopped,
+            **more,
+        )
+
+    @property
+    def _goes_on(self) -> bool:
+        return not self._stopped and not self._unaccounted
+
+    def _may_write(self) -> bool:
+        return not self._brake.is_set() and not self._should_stop()
+
+    def _may_read(self) -> bool:
+        self._stopped = self._stopped or self._should_stop()
+        return not self._stopped
+
+    # Walking
+
+    def _walk_until_accounted(self, take: Callable[[list[Candidate], int | None], Jobs]) -> None:
+        """Walk the list until all that the service counts has been dealt with (B14).
+
+        :param take: takes over what is to be confirmed, with the number of its page; returns the jobs that follow
+        """
+        previous: PassEnd | None = None
+        for number in range(1, MAX_PASSES + 1):
+            self._passes += 1
+            end = self._pass(take)
+            if self._stopped:
+                return
+            over = verdict(end, previous, last=number == MAX_PASSES)
+            if over is not None:
+                self._unaccounted = over
+                return
+            previous = end
+
+    def _pass(self, take: Callable[[list[Candidate], int | None], Jobs]) -> PassEnd:
+        self.books.begin_pass()
+        read_pages = partial(pages_ahead, self._crew, self._service.pace)
+        first = self._untrimmed.begin(read_pages)
+        self._step, last = take_bearings(self._untrimmed.page, first)
+        self._count = Count(count(last.page))
+        self._total = max(self._total, count(last.page))
+        self._run_jobs(last, take=take)
+        if not self._may_read():
+            return PassEnd(0, self.books.remaining, self.books.news, disturbed=True)
+        now = self._untrimmed.page(0, 1)
+        self._count.look(now, self._count.written)
+        total = count(now if self._untrimmed.walks_the_filtered_list else self._service.page(0, 1))
+        return PassEnd(total, self.books.remaining, self.books.news, disturbed=self._count.disturbed)
+
+    def _run_jobs(
+        self,
+        last: Numbered | None = None,
+        jobs: Iterable[Job[Any]] = (),
+        take: Callable[[list[Candidate], int | None], Jobs] = lambda *_: [],
+    ) -> None:
+        descent = Descent(
+            self._crew,
+            self._service.pace,
+            self._read,
+            partial(self._deal_with, take),
+            may_go_on=self._may_read,
+            on_error=self.let_nothing_out,
+        )
+        for _ in descent.steps(last, jobs):
+            self._report()
+
+    def _read(self, number: int) -> Page[Sample]:
+        self._written_before[number] = self._count.written
+        return self._untrimmed.page(number * self._step, walk.PAGE_SIZE)
+
+    def _deal_with(self, take: Callable[[list[Candidate], int | None], Jobs], numbered: Numbered) -> Jobs:
+        number, page = numbered
+        self._count.look(page, self._written_before.pop(number, self._count.written))
+        wanted, again = self._sorted(page)
+        if not self._untrimmed.lists_whole_samples:
+            return self._looks(wanted + again, take)
+        candidates = [Candidate(sample, page.read_at) for sample in wanted]
+        return take(self._to_confirm(candidates), number) + self._looks(again, take)
+
+    def _sorted(self, page: Page[Sample]) -> tuple[list[Sample], list[Sample]]:
+        """Return the samples of a page that need a decision, and those that had left the list; each once."""
+        wanted: list[Sample] = []
+        again: list[Sample] = []
+        for sample in page.items:
+            sample_id = sample.sample_id
+            if not sample_id or sample_id in self._in_hand or not self._untrimmed.chooses(sample):
+                continue
+            category = self.books.category(sample_id)
+            if category in _KNOWN or (category is Category.PLANNED and self._only_plans):
+                self.books.see(sample)
+                continue
+            self._in_hand.add(sample_id)
+            (again if self._had_left(sample_id, category) else wanted).append(sample)
+        return wanted, again
+
+    def _had_left(self, sample_id: str, category: Category | None) -> bool:
+        """Whether a sample is known to have been no proposal any more: that it is listed proves nothing then."""
+        if category is None:
+            return self._recorder is not None and self._recorder.is_confirmed(sample_id)
+        return category in _LEFT_THE_LIST
+
+    # Deciding
+
+    def _looks(self, samples: Sequence[Sample], take: Callable[[list[Candidate], int | None], Jobs]) -> Jobs:
+        """Return the jobs that read samples singly: their list does not show all, or they had left it."""
+        pieces = [samples[place : place + LOOKS] for place in range(0, len(samples), LOOKS)]
+        return [Job(partial(self._look, piece), partial(self._looked, take)) for piece in pieces]
+
+    def _look(self, samples: Sequence[Sample]) -> tuple[list[tuple[Sample, Candidate | None]], Sequence[Sample]]:
+        begun = self._service.clock.now()
+        found: list[tuple[Sample, Candidate | None]] = []
+        for number, sample in enumerate(samples):
+            # What was read first must not grow old while the rest is read.
+            if self._service.clock.now() - begun > FRESH_SECONDS / 2:
+                return found, samples[number:]
+            found.append((sample, self._service.proposal(sample.sample_id)))
+        return found, ()
+
+    def _looked(
+        self,
+        take: Callable[[list[Candidate], int | None], Jobs],
+        looked: tuple[list[tuple[Sample, Candidate | None]], Sequence[Sample]],
+    ) -> Jobs:
+        found, rest = looked
+        candidates = []
+        for listed, whole in found:
+            had_left = self._had_left(listed.sample_id, self.books.category(listed.sample_id))
+            if whole is not None and (not had_left or same_proposal(whole.sample, listed)):
+                candidates.append(whole)
+                continue
+            self._in_hand.discard(listed.sample_id)
+            if whole is None and had_left:
+                self.books.excuse()
+        return take(self._to_confirm(candidates), None) + self._looks(rest, take)
+
+    def _to_confirm(self, candidates: Iterable[Candidate]) -> list[Candidate]:
+        """Decide; return what is to be confirmed, and note the rest."""
+        chosen = []
+        for candidate in candidates:
+            sample = candidate.sample
+            if not self._untrimmed.belongs(sample):
+                self._in_hand.discard(sample.sample_id)
+                self.books.excuse()
+                continue
+            decision = self._decide(sample)
+            if decision.action == "confirm":
+                chosen.append(candidate._replace(rule=decision.rule))
+                continue
+            self._in_hand.discard(sample.sample_id)
+            self.books.settle(sample, _DECIDED[decision.action], changed=decision in (CHANGED, NOT_PLANNED))
+            if decision == CHANGED and self._recorder is not None:
+                self._recorder.note(candidate, "changed")
+        return chosen
+
+    def _note_planned(self, candidates: list[Candidate], number: int | None, intent: Intent | None = None) -> Jobs:
+        del number
+        for candidate in candidates:
+            self._in_hand.discard(candidate.sample.sample_id)
+            self.books.settle(candidate.sample, Category.PLANNED)
+            if intent is not None:
+                intent.add(candidate.sample)
+        return []
+
+    # Writing
+
+    def _write_jobs(self, candidates: list[Candidate], number: int | None, rounds: int = 1) -> Jobs:
+        """Return the jobs that write what was decided.
+
+        :param candidates: decided, and listed on one page or read singly
+        :param number: of the page; None: read singly
+        :param rounds: how often they have been decided about
+        """
+        size = self._batch_size
+        parts = [candidates[place : place + size] for place in range(0, len(candidates), size)]
+        self._count.under_way += len(candidates)
+        return [Job(partial(self._write, part, number), partial(self._written, part, rounds)) for part in parts]
+
+    def _write(self, candidates: list[Candidate], number: int | None) -> Written:
+        writer = Writer(
+            self._service,
+            batch_size=self._batch_size,
+            may_write=self._may_write,
+            hope=self._hope,
+            list_again=None if number is None else partial(self._read, number),
+        )
+        outcomes: list[Outcome] = []
+        before: dict[str, list[dict[str, Any]]] = {}
+        try:
+            if self._recorder is not None:
+                before = self._recorder.note_before(self._service, candidates)
+            outcomes.extend(writer.write(candidates))
+        except ModelArtsError as error:
+            self.let_nothing_out()
+            return Written(outcomes, before, error, frozenset(writer.uncertain))
+        return Written(outcomes, before)
+
+    def _written(self, candidates: list[Candidate], rounds: int, written: Written) -> Jobs:
+        """Note what became of samples, and decide anew about those that have changed."""
+        self._count.under_way -= len(candidates)
+        outstanding = {candidate.sample.sample_id: candidate for candidate in candidates}
+        changed: list[Candidate] = []
+        for outcome in written.outcomes:
+            decided = outstanding.pop(outcome.sample.sample_id)
+            if outcome.now is not None:
+                changed.append(outcome.now)
+            else:
+                self._settle(decided, outcome, written)
+        for sample_id, candidate in outstanding.items():
+            self._give_up(candidate, written, is_uncertain=sample_id in written.uncertain)
+        if written.error is not None:
+            raise written.error
+        again = self._to_confirm(changed)
+        if again and rounds >= DECISION_ROUNDS:
+            for candidate in again:
+                self._in_hand.discard(candidate.sample.sample_id)
+                self.books.settle(candidate.sample, Category.LEFT)
+            again = []
+        stores = self._recorder.due() if self._recorder is not None else []
+        return stores + self._write_jobs(again, None, rounds + 1)
+
+    def _settle(self, decided: Candidate, outcome: Outcome, written: Written) -> None:
+        sample = outcome.sample
+        self._in_hand.discard(sample.sample_id)
+        if outcome.fate == "failed":
+            self.books.fail(sample, outcome.code, outcome.message)
+        else:
+            self._stopped = self._stopped or outcome.fate == "unsent"
+            self._count.written += outcome.fate == "written"
+            self.books.settle(sample, _RECORDED[outcome.fate])
+        if self._recorder is not None and outcome.fate != "unsent":
+            self._recorder.note_outcome(decided, outcome, written.before.get(sample.sample_id))
+
+    def _give_up(self, candidate: Candidate, written: Written, *, is_uncertain: bool) -> None:
+        """Note a sample whose writing an error ended."""
+        sample, error = candidate.sample, written.error
+        self._in_hand.discard(sample.sample_id)
+        if is_uncertain and error is not None:
+            self.books.fail(sample, "unknown", error.message)
+        else:
+            self.books.settle(sample, Category.LEFT)
+
+    # Settling what is not listed
+
+    def _settle_unlisted(self, recorder: Recorder) -> None:
+        """Account for what was planned and is not listed: by the ledger, else by reading."""
+        for part in recorder.unlisted(self.books):
+            self._run_jobs(jobs=[Job(partial(self._read_final, piece), self._found_final) for piece in part])
+
+    def _read_final(self, planned: Sequence[Candidate]) -> list[tuple[Candidate, bool]]:
+        return [(one, self._carries(one.sample)) for one in planned]
+
+    def _carries(self, planned: Sample) -> bool:
+        final = self._service.final(planned.sample_id)
+        return final is not None and carries(final, planned)
+
+    def _found_final(self, found: list[tuple[Candidate, bool]]) -> Jobs:
+        assert self._recorder is not None  # noqa: S101 - only its jobs come here
+        for candidate, is_as_planned in found:
+            is_ours = is_as_planned and self._recorder.may_have_written_before
+            self.books.settle(candidate.sample, Category.CONFIRMED if is_ours else Category.GONE)
+            self._recorder.note(candidate, "confirmed" if is_ours else "gone", read=True)
+        return self._recorder.due()
+
+    def _report(self, *, last: bool = False) -> None:
+        now = self._service.clock.now()
+        if self._on_progress is None or (not last and now - self._reported < PROGRESS_SECONDS):
+            return
+        self._reported = now
+        total = max(self._total, len(self.books))
+        self._on_progress(Progress(total, len(self.books), self.books.counts, now - self._begun))

@@ -1,0 +1,153 @@
+"""Threads that ask the service on behalf of one thread that decides, and how many of them may do so at once.
+
+Everything that is known and decided about a run stays in the thread that started it; the crew only carries requests.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from airflow_provider_modelarts.client.errors import ModelArtsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from airflow_provider_modelarts.client.clock import Clock
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 60.0
+PIECE = 1.0
+"""Seconds: who asks for a stop shall not wait for the end of a long pause."""
+
+
+class Job(Generic[Result]):
+    """Something to ask in a thread of the crew, and what to do with the answer in the thread that decides.
+
+    :param work: asks
+    :param then: deals with the answer, and returns the jobs that follow from it
+    """
+
+    def __init__(self, work: Callable[[], Result], then: Callable[[Result], Iterable[Job[Any]]]) -> None:
+        self._work = work
+        self._then = then
+        self._results: list[Result] = []
+        self._error: ModelArtsError | None = None
+
+    def run(self) -> None:
+        """Ask; an error of the service is kept for the thread that decides."""
+        try:
+            self._results.append(self._work())
+        except ModelArtsError as error:
+            self._error = error
+
+    def conclude(self) -> Iterable[Job[Any]]:
+        """Deal with the answer.
+
+        :raises ModelArtsError: what asking raised
+        """
+        if self._error is not None:
+            raise self._error
+        return self._then(self._results.pop())
+
+
+class Crew:
+    """A few threads. One thread hands jobs in and takes them out again, in the order in which they end.
+
+    :param size: threads
+    """
+
+    def __init__(self, size: int) -> None:
+        self._pool = ThreadPoolExecutor(size, thread_name_prefix="modelarts-confirm")
+        self._ended: SimpleQueue[tuple[Job[Any], BaseException | None]] = SimpleQueue()
+        self.size = size
+        self.busy = 0
+        """Jobs handed in and not taken out."""
+
+    def start(self, job: Job[Any]) -> None:
+        """Hand in a job; its log lines belong where those of this thread do."""
+        self._pool.submit(copy_context().run, self._carry_out, job)
+        self.busy += 1
+
+    def _carry_out(self, job: Job[Any]) -> None:
+        error: BaseException | None = None
+        try:
+            job.run()
+        except BaseException as unexpected:  # noqa: BLE001 - raised again in the thread that decides
+            error = unexpected
+        self._ended.put((job, error))
+
+    def finished(self) -> Job[Any]:
+        """Wait until a job ends, and return it."""
+        job, error = self._ended.get()
+        self.busy -= 1
+        if error is not None:
+            raise error
+        return job
+
+    def close(self) -> None:
+        """Wait until the threads have ended; jobs that have not begun are dropped."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class Pace:
+    """How many requests may be under way: halved when the service throttles, grown back by one per round without.
+
+    :param most: the number of threads
+    :param clock: the client's
+    """
+
+    def __init__(self, most: int, clock: Clock) -> None:
+        self._most = most
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._allowed = float(most)
+        self._held_until = 0.0
+        self._shrunk_at = -1.0
+        self._in_a_row = 0
+
+    @property
+    def allowed(self) -> int:
+        """Requests that may be under way at once."""
+        return max(1, int(self._allowed))
+
+    def went_well(self) -> None:
+        """Note an answer without throttling."""
+        if self._allowed < self._most or self._in_a_row:
+            with self._lock:
+                self._in_a_row = 0
+                self._allowed = min(self._most, self._allowed + 1 / self._allowed)
+
+    def throttled(self, asked_at: float, retry_after: float | None) -> None:
+        """Note that the service asked for fewer requests.
+
+        :param asked_at: when the request went out: those that were under way together count as one sign
+        :param retry_after: seconds that the service wants to be left alone, if it says so
+        """
+        now = self._clock.now()
+        with self._lock:
+            if asked_at > self._shrunk_at:
+                self._shrunk_at = now
+                self._allowed = max(1.0, self._allowed / 2)
+                pause = min(FIRST_PAUSE * 2**self._in_a_row, LONGEST_PAUSE)
+                self._in_a_row = min(self._in_a_row + 1, 8)
+                self._held_until = max(self._held_until, now + pause)
+                log.info("The service throttles; at most %d requests at once from now on.", self.allowed)
+            if retry_after is not None:
+                self._held_until = max(self._held_until, now + retry_after)
+
+    def wait(self, may_go_on: Callable[[], bool] | None = None) -> None:
+        """Wait as long as the service wants to be left alone.
+
+        :param may_go_on: asked now and then; false ends the wait
+        """
+        while (left := self._held_until - self._clock.now()) > 0 and (may_go_on is None or may_go_on()):
+            self._clock.sleep(min(left, PIECE))

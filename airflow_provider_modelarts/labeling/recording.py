@@ -1,0 +1,189 @@
+"""The ledger's side of a confirmation: what is noted, when it is stored, and what earlier tries have written."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_modelarts.client.errors import ConfirmationError
+from airflow_provider_modelarts.labeling.books import Category
+from airflow_provider_modelarts.labeling.crew import Job
+from airflow_provider_modelarts.labeling.labels import raw_labels
+from airflow_provider_modelarts.labeling.ledger import Entry, LedgerWriter, read_ledger, settled
+from airflow_provider_modelarts.labeling.service import Candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from airflow_provider_modelarts.client.clock import Clock
+    from airflow_provider_modelarts.labeling.batches import Outcome
+    from airflow_provider_modelarts.labeling.books import Books
+    from airflow_provider_modelarts.labeling.ledger import RunIdentity
+    from airflow_provider_modelarts.labeling.ledger_parts import Fate
+    from airflow_provider_modelarts.labeling.plan import Plan
+    from airflow_provider_modelarts.labeling.service import Service
+    from airflow_provider_modelarts.labeling.storage import StoragePath
+
+STORE_ENTRIES = 2000
+STORE_SECONDS = 10.0
+"""What a crash leaves to be settled by reading is about so much."""
+READS = 25
+READS_AT_ONCE = 1000
+
+_FATES: dict[str, Fate] = {"written": "confirmed", "gone": "gone", "failed": "failed"}
+
+
+class LedgerPlace(NamedTuple):
+    """Where the record of a confirmation goes, and who confirms.
+
+    :param root: the ledger's place, the same for all runs
+    :param identity: the Airflow task that confirms
+    :param approved_by: who approved the plan, if anybody was asked
+    """
+
+    root: StoragePath
+    identity: RunIdentity
+    approved_by: str | None = None
+
+
+class Recorder:
+    """Keeps the ledger of one try, and knows those of the tries before.
+
+    :param place: where it goes
+    :param plan: what is applied
+    :param clock: the client's
+    :raises LedgerBroken: if what earlier tries left cannot be trusted
+    """
+
+    def __init__(self, place: LedgerPlace, plan: Plan, clock: Clock) -> None:
+        ledger = read_ledger(place.root, place.identity.run_id)
+        self._plan = plan
+        self._clock = clock
+        self._earlier = settled(plan, ledger) if ledger.chains else None
+        self._writer = LedgerWriter(
+            place.root,
+            place.identity,
+            plan.header.dataset_id,
+            plan_uri=plan.uri,
+            plan_digest=plan.digest,
+            approved_by=place.approved_by,
+            clock=clock,
+        )
+        self.uri = self._writer.uri
+        self.may_have_written_before = self._earlier is not None or place.identity.try_number > 1
+        """Whether an earlier try of this run may have written what this one finds: its window may not be recorded."""
+        self._entries: list[Entry] = []
+        self._since = 0.0
+        self._is_storing = False
+
+    def close(self) -> None:
+        """Store what was noted, and end the chain.
+
+        :raises ConfirmationError: if it cannot be stored
+        """
+        self._keep(self._entries)
+        self._entries = []
+        self._guarded(self._writer.close)
+
+    def is_confirmed(self, sample_id: str) -> bool:
+        """Whether an earlier try is known to have confirmed a sample."""
+        return self._earlier is not None and self._earlier.fate(sample_id) == "confirmed"
+
+    def note_before(self, service: Service, candidates: Sequence[Candidate]) -> dict[str, list[dict[str, Any]]]:
+        """Read and store the labels that people gave samples about to be written; of use in the crew's threads.
+
+        :return: those labels, by sample id
+        """
+        before: dict[str, list[dict[str, Any]]] = {}
+        intended = []
+        for candidate in candidates:
+            if candidate.sample.annotated_by:
+                final = service.final(candidate.sample.sample_id)
+                if final is not None and raw_labels(final):
+                    before[candidate.sample.sample_id] = raw_labels(final)
+                    intended.append(_entry(candidate, "intended", before=raw_labels(final)))
+        if intended:
+            # These must be known even if this process dies right after the write: nothing else remembers them.
+            self._keep(intended)
+            self._guarded(self._writer.flush)
+        return before
+
+    def note_outcome(self, decided: Candidate, outcome: Outcome, before: list[dict[str, Any]] | None) -> None:
+        """Note what became of a sample that was to be written."""
+        entry = _entry(decided, _FATES[outcome.fate], before=before)
+        self._add(entry._replace(code=outcome.code, message=outcome.message) if outcome.fate == "failed" else entry)
+
+    def note(self, candidate: Candidate, fate: Fate, *, read: bool = False) -> None:
+        """Note what was found out about a planned sample."""
+        self._add(_entry(candidate, fate, read=read))
+
+    def due(self) -> list[Job[Any]]:
+        """Return the job that stores what was noted, if it is time for that."""
+        is_due = len(self._entries) >= STORE_ENTRIES or self._clock.now() - self._since >= STORE_SECONDS
+        return [self.store()] if self._entries and is_due and not self._is_storing else []
+
+    def store(self) -> Job[Any]:
+        """Return the job that stores what was noted so far; one at a time, so that the order stays."""
+        entries, self._entries = self._entries, []
+        self._is_storing = True
+        return Job(partial(self._keep, entries), self._stored)
+
+    def unlisted(self, books: Books) -> Iterator[list[list[Candidate]]]:
+        """Yield the planned samples that the list did not show, to be read, in pieces for one job each.
+
+        Those that an earlier try is known to have confirmed are noted in the books instead.
+
+        :param books: of a complete walk
+        """
+        met = sum(map(books.count, (Category.CONFIRMED, Category.FAILED, Category.GONE)))
+        if met >= self._plan.counts["confirm"]:
+            return
+        unknown: list[Candidate] = []
+        for planned in self._plan.samples():
+            sample = planned.sample
+            if planned.decision.action != "confirm" or books.category(sample.sample_id) is not None:
+                continue
+            if self.is_confirmed(sample.sample_id):
+                books.settle(sample, Category.CONFIRMED)
+                continue
+            unknown.append(Candidate(sample, 0.0, planned.decision.rule))
+            if len(unknown) >= READS_AT_ONCE:
+                yield _pieces(unknown)
+                unknown = []
+        if unknown:
+            yield _pieces(unknown)
+
+    def _add(self, entry: Entry) -> None:
+        if not self._entries:
+            self._since = self._clock.now()
+        self._entries.append(entry)
+
+    def _keep(self, entries: list[Entry]) -> None:
+        self._guarded(partial(self._writer.record, *entries))
+
+    def _stored(self, nothing: None) -> list[Job[Any]]:
+        del nothing
+        self._is_storing = False
+        return []
+
+    def _guarded(self, store: Callable[[], None]) -> None:
+        try:
+            store()
+        except OSError as error:
+            raise ConfirmationError(
+                f"The ledger {self.uri} cannot be written ({error}), so nothing further is. Check ledger_uri and its "
+                "connection, and run the task again: it goes on where this one ended."
+            ) from error
+
+
+def _entry(
+    candidate: Candidate, fate: Fate, *, before: list[dict[str, Any]] | None = None, read: bool = False
+) -> Entry:
+    sample = candidate.sample
+    return Entry(
+        sample.sample_id, fate, candidate.rule, raw_labels(sample), before=before, origin=sample.origin, read=read
+    )
+
+
+def _pieces(candidates: list[Candidate]) -> list[list[Candidate]]:
+    return [candidates[place : place + READS] for place in range(0, len(candidates), READS)]
