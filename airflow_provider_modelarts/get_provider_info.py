@@ -124,6 +124,6 @@ def get_provider_info() -> dict[str, Any]:
         "operators": _modules("operators.label_task", "operators.samples", "operators.teams"),
         "sensors": _modules("sensors.label_task"),
         "triggers": _modules("triggers.label_task", "triggers.event"),
-        "extra-links": [],
+        "extra-links": ["airflow_provider_modelarts.links.ModelArtsDatasetLink"],
         "connection-types": [_CONNECTION_TYPE],
     }

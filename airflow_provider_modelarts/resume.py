@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow.sdk.exceptions import AirflowTaskTimeout
+
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import (
     LabelTaskStopped,
@@ -48,7 +50,7 @@ _KNOWN = 100
 # Code of a refusal because of labeling tasks of any kind (contract 7.3).
 _TOO_MANY = "ModelArts.4409"
 
-# Seconds before each look for a labeling task that a lost reply may have started, or that bars the way and is not listed.
+# Seconds before each look for a labeling task that is not listed yet: started by a lost request, or barring the way.
 _PAUSES = (0.0, 5.0, 10.0, 20.0)
 
 
@@ -131,7 +133,7 @@ class Resumption:
         config = {**given, "name": "-".join(part for part in (given.get("name"), record.marker) if part)}
         try:
             label_task_id = self.hook.call(lambda client: client.tasks.start(**{**self.request, "config": config}))
-        except StartUnknown as lost:
+        except (StartUnknown, AirflowTaskTimeout) as lost:
             return self._found_after(lost, record)
         except ModelArtsError:
             # Certainly refused: without this a later try would take what somebody else starts now for its own.
@@ -142,7 +144,7 @@ class Resumption:
         )
         return replace(record, phase="started", label_task_id=label_task_id, known=())
 
-    def _found_after(self, lost: StartUnknown, record: Record) -> Record:
+    def _found_after(self, lost: BaseException, record: Record) -> Record:
         """Return the labeling task that a start has begun whose reply was lost."""
         for pause in _PAUSES:
             _pause(pause)
@@ -243,10 +245,11 @@ class Resumption:
                 record.label_task_id,
             )
             return record
-        if record.fingerprint != self._fingerprint:
-            return None
-        self.log.info("Going on with labeling task %s from before the clear.", record.label_task_id)
-        return replace(record, phase="started", marker=self.intent.marker)
+        if record.fingerprint == self._fingerprint:
+            self.log.info("Going on with labeling task %s from before the clear.", record.label_task_id)
+            return replace(record, phase="started", marker=self.intent.marker)
+        # Its inputs are not those wanted now, and none can be started beside it.
+        return replace(record, phase="ending") if record.dataset_id == self.request["dataset_id"] else None
 
     def _record(self, phase: Phase, task: LabelTask | None = None, *, ours: bool = True) -> Record:
         return Record(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +23,10 @@ DEFAULT_POLL_THREADS = 32
 # Contract 0: base URLs of the vendor's own installation; others are configured by host and iam_endpoint.
 _ENDPOINT = "https://modelarts.{region}.myhuaweicloud.com"
 _IAM_ENDPOINT = "https://iam.{region}.myhuaweicloud.com"
+
+# The vendor's console, where the examples of its documents lead for the datasets of a region.
+_CONSOLE = "https://console.huaweicloud.com/modelarts/?region={region}#/dataset?dataset_id={dataset_id}"
+_VENDOR = re.compile(r"https?://modelarts\.([\w-]+)\.myhuaweicloud\.com")
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
@@ -68,6 +73,7 @@ class ConnectionSettings:
     :param timeout: seconds to connect, seconds to wait for an answer
     :param allow_http: whether plain http may leave this machine
     :param poll_threads: threads of the triggerer's pool
+    :param console: address of a dataset in the console, with ``{dataset_id}`` in it; None: not known
     """
 
     endpoint: str
@@ -83,6 +89,7 @@ class ConnectionSettings:
     timeout: tuple[float, float]
     allow_http: bool
     poll_threads: int
+    console: str | None = None
 
 
 def read_settings(connection: Connection, *, project_id: str | None = None) -> ConnectionSettings:
@@ -102,8 +109,9 @@ def read_settings(connection: Connection, *, project_id: str | None = None) -> C
     region = reader.text("region")
     iam_endpoint = reader.text("iam_endpoint") or (region and _IAM_ENDPOINT.format(region=region))
     timeout = reader.number("timeout", DEFAULT_TIMEOUT, 1, 600)
+    endpoint = reader.url("host", reader.text("host") or _ENDPOINT.format(region=region), reader.port())
     return ConnectionSettings(
-        endpoint=reader.url("host", reader.text("host") or _ENDPOINT.format(region=region), reader.port()),
+        endpoint=endpoint,
         auth=auth,
         login=reader.text("login"),
         # A password may begin or end with a blank; keys and tokens never do, but are pasted with line ends.
@@ -117,6 +125,7 @@ def read_settings(connection: Connection, *, project_id: str | None = None) -> C
         timeout=(min(DEFAULT_CONNECT_TIMEOUT, timeout), timeout),
         allow_http=reader.flag("allow_http", default=False),
         poll_threads=reader.whole("poll_threads", DEFAULT_POLL_THREADS, 1, 256),
+        console=reader.console(endpoint, region),
     )
 
 
@@ -204,6 +213,16 @@ class _Reader:
         if not Path(text).exists():
             raise self._wrong("extra.verify", "true, false or the path of an existing file with CA certificates")
         return text
+
+    def console(self, endpoint: str, region: str | None) -> str | None:
+        """Return where the console shows a dataset: as the connection says, or as the vendor's endpoint tells."""
+        vendor = _VENDOR.fullmatch(endpoint)
+        address = self.text("console") or (_CONSOLE if vendor else None)
+        if address is None:
+            return None
+        if urlsplit(address).scheme not in ("http", "https"):
+            raise self._wrong("extra.console", "an http(s) URL; {dataset_id} and {region} in it are filled in")
+        return address.replace("{region}", vendor[1] if vendor else region or "")
 
     def port(self) -> int | None:
         text = self.text("port")

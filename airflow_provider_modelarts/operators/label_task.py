@@ -17,6 +17,7 @@ from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.hooks.task_memory import Intent, Memory
 from airflow_provider_modelarts.hooks.task_state import TaskKey
 from airflow_provider_modelarts.hooks.watching import BACKSTOP, deadline_after, wait_here
+from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._kill import KillSwitch
 from airflow_provider_modelarts.resume import Resumption
@@ -80,6 +81,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         "project_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"config": "json"}
+    operator_extra_links = (ModelArtsDatasetLink(),)
 
     def __init__(
         self,
@@ -137,6 +139,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
             deadline = deadline_after(context["ti"].start_date, self.timeout, self.execution_timeout)
             resumption = self._resumption(context, deadline)
             self._trigger(self._dataset_id, "unknown yet", deadline, cancel_on_kill=True).prove_serializable()
+            link_dataset(context, resumption.hook, self._dataset_id)
             return self._proceed(resumption)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
@@ -148,7 +151,9 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
             outcome = Outcome.from_event(event)
             memory = Memory(context)
             record = memory.read()
-            if record is None or record.phase == "started" or record.label_task_id != outcome.label_task_id:
+            if record is not None and record.label_task_id != outcome.label_task_id:
+                record = None
+            if record is None or record.phase == "started":
                 return self._conclude(outcome, record, memory)
             _over(outcome)
             return self._proceed(self._resumption(context, record.deadline))

@@ -21,6 +21,7 @@ from airflow_provider_modelarts.client.waiting import Outcome, Wait
 from airflow_provider_modelarts.hooks.errors import permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.hooks.watching import BACKSTOP, deadline_after, look, wait_here
+from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
 
@@ -65,6 +66,7 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("dataset_id", "label_task_id", "modelarts_conn_id", "project_id")
+    operator_extra_links = (ModelArtsDatasetLink(),)
 
     def __init__(
         self,
@@ -99,6 +101,7 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
             wait = self._wait(context)
             if self.deferrable:
                 self._trigger(wait).prove_serializable()
+            link_dataset(context, parameters.hook(self), wait.dataset_id)
             step = look(parameters.hook(self), wait, self.log)
             if isinstance(step, Outcome):
                 return self._conclude(step)

@@ -1,0 +1,59 @@
+"""The link from a task's page to its dataset in the ModelArts console."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
+
+from airflow.sdk import BaseOperatorLink
+
+from airflow_provider_modelarts.client.errors import ModelArtsError
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator, Context
+    from airflow.sdk.types import TaskInstanceKey
+
+    from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+
+DATASET_XCOM = "modelarts_dataset"
+"""XCom that holds what the link is made of: ``{"dataset_id", "console"}``, no secrets."""
+
+
+class ModelArtsDatasetLink(BaseOperatorLink):
+    """Leads to the dataset in the console: what was proposed, and what is left for people.
+
+    The address follows from the connection's region; for an installation outside the vendor's domain from the key
+    ``console`` in the connection's extra, an address in which ``{dataset_id}`` and ``{region}`` are filled in. Without
+    either there is no link.
+    """
+
+    name: ClassVar[str] = "ModelArts console"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - as Airflow calls it
+        """Return the address, or nothing if the task has not told its dataset.
+
+        :param operator: the task's operator
+        :param ti_key: names the task instance
+        """
+        from airflow.sdk.execution_time.xcom import XCom
+
+        kept = XCom.get_value(ti_key=ti_key, key=DATASET_XCOM)
+        if not isinstance(kept, dict) or not kept.get("console"):
+            return ""
+        return str(kept["console"]).replace("{dataset_id}", quote(str(kept["dataset_id"]), safe=""))
+
+
+def link_dataset(context: Context, hook: ModelArtsHook, dataset_id: str) -> None:
+    """Let the task's page link to a dataset; a connection that cannot be read is left to the call that needs it.
+
+    :param context: of the task
+    :param hook: whose connection tells the console
+    :param dataset_id: the dataset
+    """
+    try:
+        console = hook.shared.settings.console
+    except ModelArtsError:
+        return
+    if console:
+        ti: Any = context["ti"]
+        ti.xcom_push(key=DATASET_XCOM, value={"dataset_id": dataset_id, "console": console})
