@@ -9,6 +9,7 @@ from importlib import import_module
 BENCHES = {
     "waiting": "tests.benchmarks.waiting",
     "polls": "tests.benchmarks.polls",
+    "confirm": "tests.benchmarks.confirm",
 }
 
 
