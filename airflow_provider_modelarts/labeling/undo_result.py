@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.labeling.report import code, escape
 
 if TYPE_CHECKING:
@@ -90,6 +91,23 @@ class RevertResult:
     def __str__(self) -> str:
         counts = ", ".join(f"{getattr(self, fate)} {fate}" for fate in FATES)
         return f"{self.seen} samples of the run seen: {counts}; {self.requests} requests"
+
+
+def check_reverted(result: RevertResult) -> None:
+    """Raise unless an undo did all that it should; call it after the result was stored.
+
+    Samples that were changed since, or are gone, are no failure: they are not the run's any more.
+
+    :raises ConfirmationError: in one line, if samples could not be written or the undo was stopped
+    """
+    complaints = []
+    if result.failed:
+        failures = "; ".join(str(failure) for failure in result.failures.values())
+        complaints.append(f"{result.failed} of {result.seen} samples could not be reverted: {failures}")
+    if result.stopped:
+        complaints.append(f"stopped after {result.seen} samples")
+    if complaints:
+        raise ConfirmationError(f"{'; '.join(complaints)}. Run the task again: what is reverted stays so.")
 
 
 def reverted_by(error: BaseException) -> RevertResult | None:

@@ -1,45 +1,155 @@
-"""The operator that makes a machine's proposals final."""
+"""Operators that plan which proposals become final, confirm them, and take a confirmation back."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
-
-from airflow.sdk import BaseOperator
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.hooks.task_state import TaskKey
-from airflow_provider_modelarts.labeling.policy import parse_policy
 from airflow_provider_modelarts.labeling.result import check, result_of
+from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
-from airflow_provider_modelarts.operators._kill import WriteGate
+from airflow_provider_modelarts.operators import _places as places
+from airflow_provider_modelarts.operators import _plans as plans
+from airflow_provider_modelarts.operators._proposals import FILTERS, GatedOperator, ProposalsOperator, identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.sdk import Context
+    from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_modelarts.labeling.result import ConfirmationResult, Progress
+    from airflow_provider_modelarts.labeling.undo_result import RevertResult
 
 OnPartialFailure = Literal["fail", "warn"]
 
 
-class ModelArtsConfirmSamplesOperator(BaseOperator):
+class ModelArtsPlanConfirmationOperator(ProposalsOperator):
+    """Decide about every proposal of a dataset and store the decisions, without writing anything to the dataset.
+
+    Returns the counts of a confirmation, ``confirmed`` being what would be confirmed. A summary for people (Markdown,
+    at most 8 KB) is stored as XCom ``summary``; it fits the body of an approval. Guards of the policy are held after
+    the plan, its counts and its summary are stored. A retry goes on with the plan that an earlier try has stored; a
+    cleared task makes a new one.
+
+    :param dataset_id: the dataset (templated)
+    :param plan_uri: file to store the plan in, as JSON Lines: ``file://``, or ``s3://`` with s3fs. A plan that is there
+        already is replaced (templated)
+    :param policy: rules that decide for each proposal, as a plain dict or its JSON text; see ``ConfirmPolicy``.
+        None: confirm every proposal that has labels, hard examples too (templated)
+    :param label_task_id: the labeling task that made the proposals, to be noted in the plan (templated)
+    :param label_name: only proposals with this label (templated)
+    :param first_label: only proposals whose first label this is (templated)
+    :param low_score: only proposals that score at least this, 0 to 1 (templated)
+    :param high_score: only proposals that score at most this, 0 to 1 (templated)
+    :param modelarts_conn_id: the Airflow connection (templated)
+    :param project_id: takes the place of the connection's own project (templated)
+    :raises AirflowFailException: if a guard does not hold, and for what else no retry can mend
+    """
+
+    template_fields: Sequence[str] = (
+        "dataset_id",
+        "policy",
+        "plan_uri",
+        "label_task_id",
+        *FILTERS,
+        "modelarts_conn_id",
+        "project_id",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"policy": "json"}
+    operator_extra_links = (ModelArtsDatasetLink(),)
+
+    def __init__(
+        self,
+        *,
+        dataset_id: str,
+        plan_uri: str | XComArg,
+        policy: dict[str, Any] | str | None = None,
+        label_task_id: str | XComArg | None = None,
+        label_name: str | None = None,
+        first_label: str | None = None,
+        low_score: float | str | None = None,
+        high_score: float | str | None = None,
+        modelarts_conn_id: str = ModelArtsHook.default_conn_name,
+        project_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            dataset_id=dataset_id,
+            policy=policy,
+            label_name=label_name,
+            first_label=first_label,
+            low_score=low_score,
+            high_score=high_score,
+            modelarts_conn_id=modelarts_conn_id,
+            project_id=project_id,
+            **kwargs,
+        )
+        self.plan_uri = plan_uri
+        self.label_task_id = label_task_id
+        parameters.check_constants(
+            {
+                "plan_uri": (plan_uri, places.uri),
+                "label_task_id": (label_task_id, parameters.optional(parameters.identifier)),
+            }
+        )
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Make the plan; see the class."""
+        with permanent_errors_fail_at_once():
+            request = self.request()
+            label_task_id = parameters.optional(parameters.identifier)("label_task_id", self.label_task_id)
+            path = places.storage_path("plan_uri", self.plan_uri)
+            places.prove_writable("plan_uri", path.parent)
+            hook = parameters.hook(self)
+            link_dataset(context, hook, request["dataset_id"])
+            made = plans.find_or_make(
+                hook.client,
+                path,
+                request,
+                label_task_id=label_task_id,
+                identity=identity_of(context),
+                should_stop=self.open_gate(context),
+                log=self.log,
+            )
+            # As it was given: with the connection that leads there, for the task that applies the plan.
+            result = replace(made.result, plan_uri=str(path)).to_xcom()
+            self.keep(context, result, made.summary.markdown(plans.title(made.plan)))
+            self.log.info("The plan is stored at %s: %s", made.plan.uri, made.result)
+            made.plan.check_guards()
+            return result
+
+
+class ModelArtsConfirmSamplesOperator(ProposalsOperator):
     """Confirm the machine's proposals of a dataset: write their labels back, which makes them final.
 
     Returns counts: ``seen, confirmed, review, left, failed, gone, changed_since_plan, passes, requests, seconds,
     plan_uri, ledger_uri, by_label``; they are stored before anything is raised. It may run again at any time: what is
     confirmed stays so, and what a person has labeled meanwhile is not touched.
 
+    With ``plan_uri`` exactly what was planned is written, where it still is proposed so. With ``ledger_uri``, or with a
+    guard in the policy, all decisions are stored as a plan before the first write, and every retry goes on with that
+    plan; without ``ledger_uri`` it lies beside Airflow's task logs. Otherwise it is decided and written page by page.
+
     :param dataset_id: the dataset (templated)
     :param policy: rules that decide for each proposal, as a plain dict or its JSON text; see ``ConfirmPolicy``.
         None: confirm every proposal that has labels, hard examples too (templated)
+    :param plan_uri: instead of policy and filters, the plan to apply: it holds them (templated)
     :param label_name: only proposals with this label (templated)
+    :param first_label: only proposals whose first label this is: mapped tasks that each take one label of a dataset
+        share it without overlap (templated)
     :param low_score: only proposals that score at least this, 0 to 1 (templated)
     :param high_score: only proposals that score at most this, 0 to 1 (templated)
+    :param ledger_uri: folder in which to record what was written to which sample, and what the service answered;
+        all runs may share it. ``file://``, or ``s3://`` with s3fs. None: nothing is recorded (templated)
+    :param approved_by: who approved the plan, noted in the ledger: a name, or the output of an ``ApprovalOperator``
+        (templated)
     :param batch_size: samples in one request; a page of 100 is the most that is written at once
-    :param preview: decide and count, but write nothing
+    :param concurrency: requests under way at once, 1 to 64; fewer while the service throttles
+    :param preview: decide and count, but write nothing, neither to the dataset nor to the ledger
     :param on_partial_failure: ``fail``: raise if the service refused samples. ``warn``: log them and succeed
     :param modelarts_conn_id: the Airflow connection (templated)
     :param project_id: takes the place of the connection's own project (templated)
@@ -50,51 +160,61 @@ class ModelArtsConfirmSamplesOperator(BaseOperator):
     template_fields: Sequence[str] = (
         "dataset_id",
         "policy",
-        "label_name",
-        "low_score",
-        "high_score",
+        "plan_uri",
+        *FILTERS,
+        "ledger_uri",
+        "approved_by",
         "modelarts_conn_id",
         "project_id",
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"policy": "json"}
+    operator_extra_links = (ModelArtsDatasetLink(),)
 
     def __init__(
         self,
         *,
         dataset_id: str,
         policy: dict[str, Any] | str | None = None,
+        plan_uri: str | XComArg | None = None,
         label_name: str | None = None,
+        first_label: str | None = None,
         low_score: float | str | None = None,
         high_score: float | str | None = None,
+        ledger_uri: str | XComArg | None = None,
+        approved_by: str | XComArg | None = None,
         batch_size: int = 100,
+        concurrency: int = 8,
         preview: bool = False,
         on_partial_failure: OnPartialFailure = "fail",
         modelarts_conn_id: str = ModelArtsHook.default_conn_name,
         project_id: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.dataset_id = dataset_id
-        self.policy = policy
-        self.label_name = label_name
-        self.low_score = low_score
-        self.high_score = high_score
+        super().__init__(
+            dataset_id=dataset_id,
+            policy=policy,
+            label_name=label_name,
+            first_label=first_label,
+            low_score=low_score,
+            high_score=high_score,
+            modelarts_conn_id=modelarts_conn_id,
+            project_id=project_id,
+            **kwargs,
+        )
+        self.plan_uri = plan_uri
+        self.ledger_uri = ledger_uri
+        self.approved_by = approved_by
         self.batch_size = parameters.whole(1, 1000)("batch_size", batch_size)
+        self.concurrency = parameters.whole(1, 64)("concurrency", concurrency)
         self.preview = parameters.flag("preview", preview)
         self.on_partial_failure = on_partial_failure
-        self.modelarts_conn_id = modelarts_conn_id
-        self.project_id = project_id
-        self._gate: WriteGate | None = None
+        self._check_that_a_plan_is_alone()
         parameters.check_constants(
             {
-                "dataset_id": (dataset_id, parameters.identifier),
+                "plan_uri": (plan_uri, parameters.optional(places.uri)),
+                "ledger_uri": (ledger_uri, parameters.optional(places.uri)),
+                "approved_by": (approved_by, plans.approver),
                 "on_partial_failure": (on_partial_failure, parameters.choice("fail", "warn")),
-                "policy": (policy, lambda _, value: parse_policy(value)),
-                "label_name": (label_name, parameters.optional(parameters.label)),
-                "low_score": (low_score, parameters.optional(parameters.score)),
-                "high_score": (high_score, parameters.optional(parameters.score)),
-                "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
-                "project_id": (project_id, parameters.optional(parameters.identifier)),
             }
         )
 
@@ -103,41 +223,39 @@ class ModelArtsConfirmSamplesOperator(BaseOperator):
         from airflow_provider_modelarts.labeling.apply import confirm
 
         with permanent_errors_fail_at_once():
-            request = self._request()
-            self._gate = gate = WriteGate(TaskKey.of(context["ti"]), self.log)
-            client = parameters.hook(self).client
+            should_stop = self.open_gate(context)
+            self._check_that_a_plan_is_alone()
+            request = self.request()
+            stored = plans.stored_for(self, request, context)
+            hook = parameters.hook(self)
+            link_dataset(context, hook, request["dataset_id"])
+            client = hook.client
             try:
-                result: ConfirmationResult = confirm(
-                    client, **request, on_progress=self._report, should_stop=gate.is_closed
+                result = stored.named(
+                    confirm(
+                        client,
+                        **request,
+                        batch_size=self.batch_size,
+                        concurrency=self.concurrency,
+                        preview=self.preview,
+                        plan=stored.plan,
+                        ledger=stored.ledger,
+                        on_progress=self._report,
+                        should_stop=should_stop,
+                    )
                 )
                 self._tell(result)
                 check(result, self.on_partial_failure)
             except ModelArtsError as error:
-                self._keep(result_of(error), context)
+                done = result_of(error)
+                self.keep(context, stored.named(done).to_xcom() if done else None)
                 raise
             return result.to_xcom()
 
-    def on_kill(self) -> None:
-        """Let no further write out if a user ended or cleared the Airflow task."""
-        if self._gate is not None:
-            self._gate.close_if_ended()
-
-    def _request(self) -> dict[str, Any]:
-        """Return the rendered parameters as arguments of the call that confirms."""
-        optional = parameters.optional
-        low = optional(parameters.score)("low_score", self.low_score)
-        high = optional(parameters.score)("high_score", self.high_score)
-        if low is not None and high is not None and low > high:
-            raise ParameterError(f"low_score {low:g} is above high_score {high:g}: no proposal can score so.")
-        return {
-            "dataset_id": parameters.identifier("dataset_id", self.dataset_id),
-            "policy": parse_policy(self.policy),
-            "label_name": optional(parameters.label)("label_name", self.label_name),
-            "low_score": low,
-            "high_score": high,
-            "batch_size": self.batch_size,
-            "preview": self.preview,
-        }
+    def _check_that_a_plan_is_alone(self) -> None:
+        given = [name for name in ("policy", *FILTERS) if getattr(self, name) is not None]
+        if self.plan_uri is not None and given:
+            raise ParameterError(f"Give plan_uri without {', '.join(given)}: a plan holds its policy and its filters.")
 
     def _report(self, progress: Progress) -> None:
         self.log.info("%s", progress)
@@ -147,7 +265,93 @@ class ModelArtsConfirmSamplesOperator(BaseOperator):
         for failure in result.failures.values():
             self.log.warning("Not confirmed: %s", failure)
 
-    def _keep(self, result: ConfirmationResult | None, context: Context) -> None:
-        """Store what was done before an error is raised: a failed Airflow task keeps its counts."""
-        if result is not None and self.do_xcom_push:
-            context["ti"].xcom_push(key="return_value", value=result.to_xcom())
+
+class ModelArtsRevertConfirmationOperator(GatedOperator):
+    """Take back what a run confirmed, as its ledger tells: put back the labels that were there before.
+
+    Only samples that still carry what the run wrote (by name, type and property of the labels) are written; all others
+    are counted, and a few of them named. A sample that had no label loses its labels. The machine's proposals do not
+    come back: to have samples proposed again, start a new labeling task. May be repeated.
+
+    Returns the counts ``seen, restored, cleared, already, changed, gone, failed, unsettled, requests, seconds, preview,
+    stopped``, stored before anything is raised; a report for people (Markdown) is stored as XCom ``summary``.
+
+    :param ledger_uri: the folder that the confirming task was given as ``ledger_uri`` (templated)
+    :param ledger_run_id: id of the DAG run whose confirmation is taken back (templated)
+    :param dataset_id: only what was written to this dataset. None: to all (templated)
+    :param preview: count, but write nothing
+    :param concurrency: samples read at once, 1 to 64
+    :param modelarts_conn_id: the Airflow connection (templated)
+    :param project_id: takes the place of the connection's own project (templated)
+    :raises ConfirmationError: if the service refused samples, or if the run was stopped
+    :raises AirflowFailException: if there is no such ledger, if it is damaged, and for what else no retry can mend
+    """
+
+    template_fields: Sequence[str] = ("ledger_uri", "ledger_run_id", "dataset_id", "modelarts_conn_id", "project_id")
+
+    def __init__(
+        self,
+        *,
+        ledger_uri: str | XComArg,
+        ledger_run_id: str | XComArg,
+        dataset_id: str | None = None,
+        preview: bool = False,
+        concurrency: int = 8,
+        modelarts_conn_id: str = ModelArtsHook.default_conn_name,
+        project_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.ledger_uri = ledger_uri
+        self.ledger_run_id = ledger_run_id
+        self.dataset_id = dataset_id
+        self.preview = parameters.flag("preview", preview)
+        self.concurrency = parameters.whole(1, 64)("concurrency", concurrency)
+        self.modelarts_conn_id = modelarts_conn_id
+        self.project_id = project_id
+        parameters.check_constants(
+            {
+                "ledger_uri": (ledger_uri, places.uri),
+                "ledger_run_id": (ledger_run_id, parameters.identifier),
+                "dataset_id": (dataset_id, parameters.optional(parameters.identifier)),
+                "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
+                "project_id": (project_id, parameters.optional(parameters.identifier)),
+            }
+        )
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Revert; see the class."""
+        from airflow_provider_modelarts.labeling.undo import revert
+        from airflow_provider_modelarts.labeling.undo_result import check_reverted, reverted_by
+
+        with permanent_errors_fail_at_once():
+            root = places.storage_path("ledger_uri", self.ledger_uri)
+            run_id = parameters.identifier("ledger_run_id", self.ledger_run_id)
+            dataset_id = parameters.optional(parameters.identifier)("dataset_id", self.dataset_id)
+            with places.readable_errors("ledger_uri", str(root), "read"):
+                known = plans.of_ledger(root, run_id, dataset_id, self.log)
+            try:
+                result = revert(
+                    parameters.hook(self).client,
+                    root,
+                    run_id,
+                    dataset_id=dataset_id,
+                    plans=known,
+                    preview=self.preview,
+                    concurrency=self.concurrency,
+                    should_stop=self.open_gate(context),
+                )
+            except ModelArtsError as error:
+                self._tell(reverted_by(error), context)
+                raise
+            self._tell(result, context)
+            check_reverted(result)
+            return result.to_xcom()
+
+    def _tell(self, result: RevertResult | None, context: Context) -> None:
+        if result is None:
+            return
+        self.keep(context, result.to_xcom(), result.markdown())
+        self.log.info("%s%s", "Preview, nothing was written: " if self.preview else "", result)
+        for failure in result.failures.values():
+            self.log.warning("Not reverted: %s", failure)

@@ -1,0 +1,220 @@
+"""Which plan an Airflow task makes, applies or looks into, and where its ledger is."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow.sdk import conf
+
+from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.operators import _parameters as parameters
+from airflow_provider_modelarts.operators import _places as places
+from airflow_provider_modelarts.operators._proposals import identity_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow.sdk import Context, ObjectStoragePath
+
+    from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.labeling.apply import LedgerPlace
+    from airflow_provider_modelarts.labeling.ledger_parts import RunIdentity
+    from airflow_provider_modelarts.labeling.plan import Plan
+    from airflow_provider_modelarts.labeling.planning import PlanMade
+    from airflow_provider_modelarts.labeling.result import ConfirmationResult
+    from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
+
+READERS = 8
+"""Pages that are read at once for a plan: as many requests as a confirmation has under way by default."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a confirmation reads and writes beside the dataset.
+
+    :param plan: the plan to apply, or where it is to be made; None: it is decided page by page
+    :param ledger: where to record; None: nowhere
+    :param uris: plan and ledger as the user names them, with the connections that lead there
+    """
+
+    plan: Plan | ObjectStoragePath | None
+    ledger: LedgerPlace | None
+    uris: dict[str, Any]
+
+    def named(self, result: ConfirmationResult) -> ConfirmationResult:
+        """Return a result with these URIs in the place of those that labeling shows, which hold no connection."""
+        return replace(result, **self.uris)
+
+
+def stored_for(operator: ModelArtsConfirmSamplesOperator, request: dict[str, Any], context: Context) -> Stored:
+    """Return the plan and the ledger of a confirming task; all that can be wrong with them is found here.
+
+    :param operator: rendered
+    :param request: its parameters, read
+    :param context: Airflow's
+    :raises ParameterError: for a place that cannot be used
+    :raises PlanRefused: if the plan that is to be applied is not there, or damaged
+    """
+    from airflow_provider_modelarts.labeling.apply import LedgerPlace
+
+    approved_by = approver("approved_by", operator.approved_by)
+    root = None if operator.ledger_uri is None else places.storage_path("ledger_uri", operator.ledger_uri)
+    ledger = None
+    uris: dict[str, Any] = {}
+    if root is not None and not operator.preview:
+        places.prove_writable("ledger_uri", root)
+        ledger = LedgerPlace(root, identity_of(context), approved_by)
+        uris["ledger_uri"] = str(root)
+    if operator.plan_uri is not None:
+        path = places.storage_path("plan_uri", operator.plan_uri)
+        return Stored(_to_apply(path, request["dataset_id"]), ledger, {**uris, "plan_uri": str(path)})
+    own = None if operator.preview else _own_place(root, request, context, operator.log)
+    if own is None:
+        return Stored(None, ledger, uris)
+    return Stored(_own(own, operator.log), ledger, {**uris, "plan_uri": str(own)})
+
+
+def find_or_make(
+    client: ModelArtsClient,
+    path: ObjectStoragePath,
+    request: dict[str, Any],
+    *,
+    label_task_id: str | None,
+    identity: RunIdentity,
+    should_stop: Callable[[], bool],
+    log: Any,
+) -> PlanMade:
+    """Return the plan that an earlier try of this task has stored, or make it.
+
+    :param path: where it is stored; another task's plan there is replaced
+    :param request: dataset, policy and filters, as :meth:`ProposalsOperator.request` gives them
+    """
+    from airflow_provider_modelarts.labeling.crew import Crew
+    from airflow_provider_modelarts.labeling.planning import PlanMade, make_plan
+
+    found = _found(path, log)
+    if found is not None and found.header.made_by.get("intent") == identity.intent:
+        log.info("Going on with the plan that an earlier try has stored at %s.", found.uri)
+        return PlanMade(found, found.summarize(), found.result())
+    filters = {
+        "label_name": request["label_name"] or request["first_label"],
+        "low_score": request["low_score"],
+        "high_score": request["high_score"],
+    }
+    with closing(Crew(READERS)) as crew:
+        return make_plan(
+            client,
+            request["dataset_id"],
+            path,
+            policy=request["policy"],
+            filters={name: value for name, value in filters.items() if value is not None},
+            first_label=request["first_label"],
+            label_task_id=label_task_id,
+            made_by=asdict(identity),
+            crew=crew,
+            should_stop=should_stop,
+        )
+
+
+def title(plan: Plan) -> str:
+    """Return the headline of a plan's summary."""
+    return f"Plan to confirm labels of dataset {plan.header.dataset_id}"
+
+
+def approver(name: str, value: object) -> str | None:
+    """Return who approved, from a name or from what an ``ApprovalOperator`` returns; None if nobody is known.
+
+    :raises ParameterError: if the approval was refused
+    """
+    if not isinstance(value, dict):
+        return None if value is None else parameters.identifier(name, value)
+    if "Reject" in (value.get("chosen_options") or ()):
+        raise ParameterError(f"{name} says that the plan was rejected. Nothing was sent.")
+    user = value.get("responded_by_user")
+    found = user.get("name") or user.get("id") if isinstance(user, dict) else user
+    return str(found) if found else None
+
+
+def of_ledger(root: ObjectStoragePath, run_id: str, dataset_id: str | None, log: Any) -> list[Plan]:
+    """Return the plans that the writers of a run applied, as far as they can be read.
+
+    :param dataset_id: only of this dataset; None: of all
+    """
+    from airflow_provider_modelarts.labeling.ledger import read_ledger
+
+    headers = [chain.first() for chain in read_ledger(root, run_id).chains]
+    applied = {header.plan_digest: header.plan_uri for header in headers if dataset_id in (None, header.dataset_id)}
+    found = [_applied(root, run_id, plan_uri, log) for plan_uri in applied.values() if plan_uri is not None]
+    return [plan for plan in found if plan is not None and plan.digest in applied]
+
+
+def _applied(root: ObjectStoragePath, run_id: str, plan_uri: str, log: Any) -> Plan | None:
+    from airflow_provider_modelarts.labeling.ledger import run_folder
+    from airflow_provider_modelarts.labeling.plan import PlanRefused, read_plan
+
+    # A ledger names places without their connections; a plan of its own lies in its folder.
+    beside = run_folder(root, run_id) / plan_uri.rpartition("/")[2]
+    try:
+        return read_plan(beside if beside.exists() else places.storage_path("plan_uri", plan_uri))
+    except (PlanRefused, ParameterError, OSError) as error:
+        log.warning("Samples that a crash left unsettled are not counted. %s", error)
+        return None
+
+
+def _own_place(
+    root: ObjectStoragePath | None, request: dict[str, Any], context: Context, log: Any
+) -> ObjectStoragePath | None:
+    """Return where the plan of this task and all its tries is; None if it needs none."""
+    policy = request["policy"]
+    if root is not None:
+        return cast("ObjectStoragePath", identity_of(context).plan_path(root))
+    if policy is None or not policy.has_guards:
+        return None
+    base = places.storage_path("base_log_folder", f"file://{conf.get('logging', 'base_log_folder')}") / "modelarts"
+    places.prove_writable("base_log_folder", base)
+    path = cast("ObjectStoragePath", identity_of(context).plan_path(base))
+    if context["ti"].try_number > 1 and not path.exists():
+        log.warning(
+            "No plan of an earlier try is on this machine, so the guards judge what there is now. Give ledger_uri, a "
+            "place that all workers reach, to keep the plan for every try."
+        )
+    return path
+
+
+def _own(path: ObjectStoragePath, log: Any) -> Plan | ObjectStoragePath:
+    """Return the plan that an earlier try has stored, or the place where to store it, free of parts of one."""
+    found = _found(path, log)
+    if found is None:
+        with places.readable_errors("the plan", str(path), "replaced"):
+            path.unlink(missing_ok=True)
+    return found or path
+
+
+def _to_apply(path: ObjectStoragePath, dataset_id: str) -> Plan:
+    from airflow_provider_modelarts.labeling.plan import read_plan
+
+    with places.readable_errors("plan_uri", str(path), "read"):
+        plan = read_plan(path)
+    if plan.header.dataset_id != dataset_id:
+        raise InvalidRequest(
+            f"The plan {plan.uri} is of dataset {plan.header.dataset_id}, not of {dataset_id}. Nothing was written; "
+            "give the plan of this dataset."
+        )
+    return plan
+
+
+def _found(path: ObjectStoragePath, log: Any) -> Plan | None:
+    """Return the plan at a path; None if there is none, or only a part of one: by that nothing was written."""
+    from airflow_provider_modelarts.labeling.plan import PlanRefused, read_plan
+
+    with places.readable_errors("the plan", str(path), "read"):
+        if not path.exists():
+            return None
+        try:
+            return read_plan(path)
+        except PlanRefused as error:
+            log.warning("Planning anew. %s", error)
+            return None

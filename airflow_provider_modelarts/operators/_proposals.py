@@ -1,0 +1,112 @@
+"""What the operators that plan, confirm and revert have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.hooks.task_memory import Intent
+from airflow_provider_modelarts.hooks.task_state import TaskKey
+from airflow_provider_modelarts.labeling.ledger_parts import RunIdentity
+from airflow_provider_modelarts.labeling.policy import parse_policy
+from airflow_provider_modelarts.operators import _parameters as parameters
+from airflow_provider_modelarts.operators._kill import WriteGate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow.sdk import Context
+
+SUMMARY_XCOM = "summary"
+"""XCom that holds a text for people: Markdown of at most 8 KB, which fits the body of an approval (B19)."""
+
+FILTERS = ("label_name", "first_label", "low_score", "high_score")
+
+
+class GatedOperator(BaseOperator):
+    """An operator that can be stopped: once a user ended or cleared its Airflow task it lets no further write out."""
+
+    _gate: WriteGate | None = None
+
+    def on_kill(self) -> None:
+        """Let no further write out if a user ended or cleared the Airflow task."""
+        if self._gate is not None:
+            self._gate.close_if_ended()
+
+    def open_gate(self, context: Context) -> Callable[[], bool]:
+        """Begin to listen to ``on_kill``; return what is to be asked before every write."""
+        self._gate = WriteGate(TaskKey.of(context["ti"]), self.log)
+        return self._gate.is_closed
+
+    def keep(self, context: Context, result: Mapping[str, Any] | None, summary: str | None = None) -> None:
+        """Store counts, and a text for people, whatever comes after: a failed Airflow task keeps them."""
+        if not self.do_xcom_push:
+            return
+        if result is not None:
+            context["ti"].xcom_push(key="return_value", value=result)
+        if summary is not None:
+            context["ti"].xcom_push(key=SUMMARY_XCOM, value=summary)
+
+
+# Which parameters there are, and how each is read; those of an operator that has them.
+_READ: dict[str, Callable[[str, Any], Any]] = {
+    "dataset_id": parameters.identifier,
+    "policy": lambda _, value: parse_policy(value),
+    "label_name": parameters.optional(parameters.label),
+    "first_label": parameters.optional(parameters.label),
+    "low_score": parameters.optional(parameters.score),
+    "high_score": parameters.optional(parameters.score),
+}
+
+
+class ProposalsOperator(GatedOperator):
+    """An operator about the proposals of a dataset that a policy and filters choose; see its subclasses."""
+
+    def __init__(
+        self,
+        *,
+        dataset_id: str,
+        policy: dict[str, Any] | str | None,
+        label_name: str | None,
+        first_label: str | None,
+        low_score: float | str | None,
+        high_score: float | str | None,
+        modelarts_conn_id: str,
+        project_id: str | None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dataset_id = dataset_id
+        self.policy = policy
+        self.label_name = label_name
+        self.first_label = first_label
+        self.low_score = low_score
+        self.high_score = high_score
+        self.modelarts_conn_id = modelarts_conn_id
+        self.project_id = project_id
+        parameters.check_constants(
+            {
+                **{name: (getattr(self, name), read) for name, read in _READ.items()},
+                "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
+                "project_id": (project_id, parameters.optional(parameters.identifier)),
+            }
+        )
+
+    def request(self) -> dict[str, Any]:
+        """Return the rendered parameters as arguments of the calls that plan and confirm."""
+        request = {name: read(name, getattr(self, name)) for name, read in _READ.items()}
+        low, high = request["low_score"], request["high_score"]
+        if low is not None and high is not None and low > high:
+            raise ParameterError(f"low_score {low:g} is above high_score {high:g}: no proposal can score so.")
+        if None not in (request["label_name"], request["first_label"]):
+            raise ParameterError("Give label_name or first_label, not both: either chooses by one label.")
+        return request
+
+
+def identity_of(context: Context) -> RunIdentity:
+    """Return which Airflow task this is; its retries share the intent, a clear changes it (B1)."""
+    ti = context["ti"]
+    map_index = -1 if ti.map_index is None else ti.map_index
+    return RunIdentity(ti.dag_id, ti.run_id, ti.task_id, map_index, ti.try_number, Intent.of(context).marker)

@@ -1,0 +1,89 @@
+"""A dataset full of proposals, and the operators that plan, confirm and revert, through tries and clears of one run."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_modelarts.operators.samples import (
+    ModelArtsConfirmSamplesOperator,
+    ModelArtsPlanConfirmationOperator,
+    ModelArtsRevertConfirmationOperator,
+)
+from tests.support.drive import Ending, StandInTaskInstance, drive_try, moment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow.sdk import BaseOperator
+
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+WRITE = "/data-annotations/samples"
+RUN_ID = "manual__2026-11-20T11:00:00+00:00"
+SUMS = ("confirmed", "review", "left", "failed", "gone")
+
+
+class Bureau:
+    """See the module."""
+
+    def __init__(self, emulator: Emulator, clock: MovedClock, folder: Path, samples: int = 250) -> None:
+        self.emulator, self.clock, self.folder = emulator, clock, folder
+        self.dataset_id = emulator.load_proposals(samples, hard_share=0.2)
+        self.run_started = moment(clock)
+        self.plan_uri = f"file://{folder}/plans/{RUN_ID}.jsonl"
+        self.ledger_uri = f"file://{folder}/ledger"
+
+    def plan(self, *, try_number: int = 1, max_tries: int = 3, **parameters: Any) -> Ending:
+        given = {"dataset_id": self.dataset_id, "plan_uri": self.plan_uri, **parameters}
+        return self.run(ModelArtsPlanConfirmationOperator(task_id="plan", **given), try_number, max_tries)
+
+    def confirm(self, *, try_number: int = 1, max_tries: int = 3, **parameters: Any) -> Ending:
+        given = {"dataset_id": self.dataset_id, **parameters}
+        return self.run(ModelArtsConfirmSamplesOperator(task_id="confirm", **given), try_number, max_tries)
+
+    def revert(self, **parameters: Any) -> Ending:
+        given = {"ledger_uri": self.ledger_uri, "ledger_run_id": RUN_ID, **parameters}
+        return self.run(ModelArtsRevertConfirmationOperator(task_id="revert", **given), 1, 3)
+
+    def run(self, operator: BaseOperator, try_number: int, max_tries: int) -> Ending:
+        ti = StandInTaskInstance(
+            start_date=moment(self.clock),
+            run_id=RUN_ID,
+            task_id=operator.task_id,
+            try_number=try_number,
+            max_tries=max_tries,
+        )
+        return drive_try(operator, self.clock, ti, run_started=self.run_started)
+
+    @property
+    def dataset(self) -> Any:
+        return self.emulator.dataset(self.dataset_id)
+
+    @property
+    def writes(self) -> int:
+        return self.emulator.journal.count("PUT", WRITE) + self.emulator.journal.count("POST", WRITE)
+
+    @property
+    def final(self) -> dict[str, Any]:
+        """The final labels of every sample, by id."""
+        return {sample_id: self.dataset.labels_of(sample_id) for sample_id in self.dataset.samples}
+
+    def files(self, kind: str = "") -> list[Path]:
+        """The stored plans and ledger parts whose names hold ``kind``."""
+        return sorted(path for path in self.folder.rglob("*.jsonl") if kind in path.name)
+
+    def plans(self) -> list[Path]:
+        return self.files(".plan.jsonl")
+
+    def parts(self) -> list[Path]:
+        return [path for path in self.files(".try") if ".plan." not in path.name]
+
+    def entries(self) -> list[dict[str, Any]]:
+        """What the ledger says of samples, in the order of its parts."""
+        return [json.loads(line) for part in self.parts() for line in part.read_text().splitlines()[1:-1]]
+
+
+def check_sums(counts: dict[str, Any]) -> None:
+    assert counts["seen"] == sum(counts[name] for name in SUMS)

@@ -1,0 +1,319 @@
+"""Confirming by a plan and with a ledger: previews, retries and clears, who approved, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_modelarts.client.errors import ConfirmationError
+from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.labeling.ledger import read_ledger
+from airflow_provider_modelarts.labeling.plan import read_plan
+from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
+from tests.operators.bureau import RUN_ID, WRITE, Bureau, check_sums
+from tests.support.harness import run_operator
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+POLICY = {"min_score": 0.9}
+EVERYTHING = {"hard_examples": "confirm", "max_samples": 250, "min_samples": 250}
+
+
+@pytest.fixture
+def bureau(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path) -> Bureau:
+    return Bureau(emulator, moved_clock, tmp_path)
+
+
+def verify(bureau: Bureau) -> None:
+    """The ledger's chains are whole, and each sample that it says is confirmed is so."""
+    ledger = read_ledger(Path(bureau.ledger_uri.removeprefix("file://")), RUN_ID)
+    assert ledger.verify() == []
+    for _, entry in ledger.entries():
+        if entry.fate == "confirmed":
+            assert bureau.final[entry.sample_id], entry
+
+
+# --- plan, then apply
+
+
+def test_exactly_what_was_planned_is_written(bureau: Bureau) -> None:
+    planned = bureau.plan(policy=POLICY).result
+    wanted = {s.sample.sample_id for s in read_plan(bureau.files()[0]).samples() if s.decision.action == "confirm"}
+    ending = bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri)
+    assert ending.error is None
+    check_sums(ending.result)
+    assert ending.result["confirmed"] == planned["confirmed"] == len(wanted)
+    assert (ending.result["plan_uri"], ending.result["ledger_uri"]) == (bureau.plan_uri, bureau.ledger_uri)
+    assert {sample_id for sample_id, labels in bureau.final.items() if labels} == wanted
+    assert {entry["sample_id"] for entry in bureau.entries() if entry["fate"] == "confirmed"} == wanted
+    verify(bureau)
+
+
+def test_what_changed_after_planning_is_left_and_counted(bureau: Bureau) -> None:
+    bureau.plan()
+    first, second, *_ = proposals = bureau.dataset.proposals
+    bureau.dataset.edit(first, ["by hand"])
+    other = [{**label, "name": "another"} for label in proposals[second]["labels"]]
+    bureau.dataset.propose([{**proposals[second], "labels": other}])
+    ending = bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri)
+    assert (ending.result["confirmed"], ending.result["gone"], ending.result["changed_since_plan"]) == (248, 1, 1)
+    assert bureau.dataset.names_of(first) == ["by hand"]
+    assert bureau.dataset.names_of(second) == []
+
+
+@pytest.mark.parametrize("stored", ["plan", "nothing"])
+def test_a_preview_sends_no_write_and_stores_nothing(bureau: Bureau, stored: str) -> None:
+    given: dict[str, Any] = {"policy": POLICY}
+    if stored == "plan":
+        bureau.plan(policy=POLICY)
+        given = {"plan_uri": bureau.plan_uri}
+    files = bureau.files()
+    ending = bureau.confirm(preview=True, ledger_uri=bureau.ledger_uri, **given)
+    check_sums(ending.result)
+    assert 0 < ending.result["confirmed"] < 250
+    assert {record.method for record in bureau.emulator.journal} <= {"GET", "POST"}
+    assert (bureau.writes, bureau.dataset.unconfirmed) == (0, 250)
+    assert bureau.files() == files
+
+
+@pytest.mark.parametrize("mode", ["fail", "warn"])
+def test_a_refused_sample_fails_or_warns_and_stands_in_the_ledger(bureau: Bureau, mode: Any) -> None:
+    sample_id = next(iter(bureau.dataset.proposals))
+    fault = bureau.emulator.faults.add("PUT", WRITE, "fail_sample", times=None, sample_id=sample_id)
+    ending = bureau.confirm(on_partial_failure=mode, ledger_uri=bureau.ledger_uri)
+    assert fault.fired
+    counts = ending.result if mode == "warn" else ending.xcoms["return_value"]
+    check_sums(counts)
+    assert (counts["confirmed"], counts["failed"]) == (249, 1)
+    if mode == "fail":
+        assert type(ending.error) is ConfirmationError
+        assert sample_id in str(ending.error)
+    else:
+        assert ending.error is None
+    (failed,) = (entry for entry in bureau.entries() if entry["fate"] == "failed")
+    assert failed["sample_id"] == sample_id
+    assert failed["code"].startswith("ModelArts.")
+    verify(bureau)
+
+
+# --- retries and clears
+
+
+def cut_off(bureau: Bureau) -> Any:
+    """Let the try die after its first write: from then on every answer is an error that passes by itself."""
+    return bureau.emulator.faults.add("PUT", WRITE, "status", after=1, times=None, status=403, code="ModelArts.0108")
+
+
+def test_a_retry_goes_on_with_the_very_same_plan_and_guards_judge_the_whole(bureau: Bureau) -> None:
+    fault = cut_off(bureau)
+    first = bureau.confirm(policy=EVERYTHING, ledger_uri=bureau.ledger_uri, concurrency=1)
+    assert type(first.error) is AirflowFailException
+    assert fault.fired
+    (plan,) = bureau.plans()
+    content = plan.read_bytes()
+    confirmed = bureau.dataset.annotated
+    assert 0 < confirmed < 250
+
+    bureau.emulator.faults.clear()
+    second = bureau.confirm(policy=EVERYTHING, ledger_uri=bureau.ledger_uri, try_number=2)
+    assert second.error is None, "min_samples counts the whole plan, not the rest"
+    check_sums(second.result)
+    assert bureau.plans() == [plan]
+    assert plan.read_bytes() == content
+    assert second.result["plan_uri"] == first.xcoms["return_value"]["plan_uri"] == f"file://{plan}"
+    assert bureau.dataset.annotated == 250
+    assert len({header.plan_digest for header in headers(bureau)}) == 1
+    assert [header.try_number for header in headers(bureau)] == [1, 2]
+    verify(bureau)
+
+
+def headers(bureau: Bureau) -> list[Any]:
+    ledger = read_ledger(Path(bureau.ledger_uri.removeprefix("file://")), RUN_ID)
+    return [chain.first() for chain in ledger.chains]
+
+
+def test_a_clear_makes_a_new_plan(bureau: Bureau) -> None:
+    cut_off(bureau)
+    bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri)
+    bureau.emulator.faults.clear()
+    ending = bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri, try_number=2, max_tries=4)
+    assert ending.error is None
+    old, new = (read_plan(path) for path in bureau.plans())
+    assert {old.uri, new.uri} == {str(path) for path in bureau.plans()}
+    assert len(new) != len(old), "what the first try confirmed is no proposal any more"
+    verify(bureau)
+
+
+def test_the_tasks_of_a_run_do_not_share_plans(bureau: Bureau) -> None:
+    names = list(bureau.plan().result["by_label"])[:2]
+    for number, name in enumerate(names):
+        operator = ModelArtsConfirmSamplesOperator(
+            task_id=f"confirm_{number}", dataset_id=bureau.dataset_id, label_name=name, ledger_uri=bureau.ledger_uri
+        )
+        assert bureau.run(operator, 1, 0).error is None
+    assert len(bureau.plans()) == 2
+    verify(bureau)
+
+
+def test_a_guard_without_a_ledger_keeps_its_plan_beside_the_logs(
+    bureau: Bureau, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(bureau.folder / "logs"))
+    cut_off(bureau)
+    bureau.confirm(policy=EVERYTHING)
+    bureau.emulator.faults.clear()
+    ending = bureau.confirm(policy=EVERYTHING, try_number=2)
+    assert ending.error is None
+    (plan,) = bureau.plans()
+    assert plan.is_relative_to(bureau.folder / "logs" / "modelarts")
+    assert ending.result["plan_uri"] == f"file://{plan}"
+    assert ending.result["ledger_uri"] is None
+    assert bureau.dataset.annotated == 250
+
+
+def test_a_part_of_a_plan_is_replaced_before_anything_was_written(bureau: Bureau) -> None:
+    bureau.emulator.faults.add("PUT", WRITE, "status", times=None, status=403, code="ModelArts.0108")
+    bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri)
+    bureau.emulator.faults.clear()
+    (plan,) = bureau.plans()
+    whole = plan.read_bytes()
+    plan.write_bytes(whole[:-20])
+    assert bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri, try_number=2).error is None
+    assert len(read_plan(plan)) == 250
+
+
+def test_a_guard_that_does_not_hold_leaves_plan_and_counts(bureau: Bureau) -> None:
+    ending = bureau.confirm(policy={"max_samples": 10}, ledger_uri=bureau.ledger_uri)
+    assert type(ending.error) is AirflowFailException
+    assert "max_samples=10" in str(ending.error)
+    counts = ending.xcoms["return_value"]
+    check_sums(counts)
+    assert (counts["seen"], counts["confirmed"]) == (250, 0)
+    assert counts["plan_uri"] == f"file://{bureau.plans()[0]}"
+    assert (bureau.writes, bureau.parts()) == (0, [])
+
+
+# --- refusals
+
+
+def test_a_plan_of_another_dataset_a_part_of_one_and_none_are_refused(bureau: Bureau) -> None:
+    assert "there is nothing" in refusal(bureau, bureau.confirm(plan_uri=bureau.plan_uri))
+    bureau.plan()
+    other = bureau.emulator.load_proposals(5)
+    bureau.emulator.journal.clear()
+    assert f"not of {other}" in refusal(bureau, bureau.confirm(dataset_id=other, plan_uri=bureau.plan_uri))
+    (plan,) = bureau.files()
+    plan.write_bytes(plan.read_bytes()[:-20])
+    assert "not complete" in refusal(bureau, bureau.confirm(plan_uri=bureau.plan_uri))
+
+
+def refusal(bureau: Bureau, ending: Any) -> str:
+    assert type(ending.error) is AirflowFailException
+    assert len(bureau.emulator.journal) == 0, "nothing is sent"
+    text = str(ending.error)
+    assert "\n" not in text
+    return text
+
+
+def test_a_guard_of_an_applied_plan_is_held_again(bureau: Bureau) -> None:
+    bureau.plan(policy={"max_samples": 10})
+    ending = bureau.confirm(plan_uri=bureau.plan_uri)
+    assert "max_samples=10" in str(ending.error)
+    assert bureau.writes == 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ({"plan_uri": "file:///tmp/p", "policy": {}}, "Give plan_uri without policy"),
+        ({"plan_uri": "file:///tmp/p", "low_score": 0.1}, "Give plan_uri without low_score"),
+        ({"plan_uri": "/tmp/p"}, "plan_uri must be a URI"),
+        ({"ledger_uri": ""}, "ledger_uri is empty"),
+        ({"ledger_uri": "ledger"}, "ledger_uri must be a URI"),
+        ({"concurrency": 0}, "concurrency must be a number from 1 to 64"),
+        ({"concurrency": 65}, "concurrency must be a number from 1 to 64"),
+        ({"first_label": " "}, "first_label must be the name of a label"),
+        ({"approved_by": ""}, "approved_by is empty"),
+    ],
+)
+def test_wrong_constants_are_found_when_the_dag_is_parsed(parameters: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ParameterError, match=complaint):
+        ModelArtsConfirmSamplesOperator(task_id="c", **{"dataset_id": "d", **parameters})
+
+
+@pytest.mark.parametrize("ledger_uri", ["s3://bucket/ledger", "file:///proc/no/such", "file:///dev/null/ledger"])
+def test_a_ledger_that_cannot_be_written_is_refused_before_anything_is_sent(bureau: Bureau, ledger_uri: str) -> None:
+    bureau.plan()
+    bureau.emulator.journal.clear()
+    text = refusal(bureau, bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=ledger_uri))
+    assert f"ledger_uri {ledger_uri}" in text
+
+
+# --- who approved
+
+APPROVAL = {
+    "chosen_options": ["Approve"],
+    "params_input": {},
+    "responded_at": "2026-11-20T12:00:00+00:00",
+    "responded_by_user": {"id": "17", "name": "ada"},
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "noted"),
+    [
+        (APPROVAL, "ada"),
+        ({**APPROVAL, "responded_by_user": {"id": "17", "name": ""}}, "17"),
+        ({**APPROVAL, "responded_by_user": None}, None),
+        ("grace", "grace"),
+        (None, None),
+    ],
+)
+def test_the_ledger_says_who_approved(bureau: Bureau, given: Any, noted: str | None) -> None:
+    bureau.plan()
+    operator = ModelArtsConfirmSamplesOperator(
+        task_id="confirm", dataset_id=bureau.dataset_id, plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri
+    )
+    operator.approved_by = given  # as Airflow puts in what the approval returned
+    assert bureau.run(operator, 1, 0).error is None
+    assert {header.approved_by for header in headers(bureau)} == {noted}
+
+
+def test_a_rejected_plan_is_not_applied(bureau: Bureau) -> None:
+    bureau.plan()
+    bureau.emulator.journal.clear()
+    operator = ModelArtsConfirmSamplesOperator(task_id="c", dataset_id=bureau.dataset_id, plan_uri=bureau.plan_uri)
+    operator.approved_by = {**APPROVAL, "chosen_options": ["Reject"]}  # type: ignore[assignment]
+    assert "was rejected" in refusal(bureau, bureau.run(operator, 1, 0))
+
+
+# --- what lies about afterwards
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_plan_ledger_and_xcoms_hold_no_presigned_address(emulator: Emulator, tmp_path: Path) -> None:
+    dataset_id = emulator.load_proposals(60)
+    sample_id = next(iter(emulator.dataset(dataset_id).proposals))
+    emulator.faults.add("PUT", WRITE, "fail_sample", times=None, sample_id=sample_id)
+    run, log = run_operator(
+        ModelArtsConfirmSamplesOperator,
+        dataset_id=dataset_id,
+        ledger_uri=f"file://{tmp_path}",
+        policy={"min_score": "{{ 0.1 }}", "min_samples": 1},
+        on_partial_failure="warn",
+    )
+    assert run.state == "success", log
+    served = b"".join(record.response for record in emulator.journal)
+    assert any(secret.encode() in served for secret in emulator.secrets), "the service does serve signatures"
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) >= 2
+    for text in (*(path.read_text() for path in files), json.dumps(run.xcoms), json.dumps(run.rendered), log):
+        assert not any(secret in text for secret in emulator.secrets)
+        assert "Signature=" not in text
+    assert any(b"s3://" in path.read_bytes() for path in files)

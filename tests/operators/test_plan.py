@@ -1,0 +1,177 @@
+"""Planning from Airflow: what is stored, what people see, what a retry and a clear do, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.labeling.plan import read_plan
+from airflow_provider_modelarts.labeling.policy import InvalidPolicy
+from airflow_provider_modelarts.operators.samples import ModelArtsPlanConfirmationOperator
+from tests.operators.bureau import RUN_ID, Bureau, check_sums
+from tests.support.harness import run_operator
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+LIST = "/auto-annotations/samples"
+POLICY = {"min_score": "0.9"}
+
+
+@pytest.fixture
+def bureau(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path) -> Bureau:
+    return Bureau(emulator, moved_clock, tmp_path)
+
+
+def stored(bureau: Bureau) -> Path:
+    return Path(bureau.plan_uri.removeprefix("file://"))
+
+
+def test_it_stores_every_decision_and_writes_nothing(bureau: Bureau) -> None:
+    ending = bureau.plan(policy=POLICY, label_task_id="label-task-1")
+    assert ending.error is None
+    check_sums(ending.result)
+    assert ending.result["seen"] == 250
+    assert 0 < ending.result["confirmed"] < 250
+    assert ending.result["plan_uri"] == bureau.plan_uri
+    assert (bureau.writes, bureau.dataset.unconfirmed) == (0, 250)
+    plan = read_plan(stored(bureau))
+    assert plan.counts["confirm"] == ending.result["confirmed"]
+    assert {sample.sample.sample_id for sample in plan.samples()} == set(bureau.dataset.proposals)
+    header = plan.header
+    assert (header.dataset_id, header.label_task_id, header.policy) == (
+        bureau.dataset_id,
+        "label-task-1",
+        {"min_score": 0.9},
+    )
+    assert (header.made_by["run_id"], header.made_by["task_id"]) == (RUN_ID, "plan")
+
+
+def test_people_get_a_summary_that_fits_the_body_of_an_approval(bureau: Bureau) -> None:
+    ending = bureau.plan(policy=POLICY)
+    summary = ending.xcoms["summary"]
+    assert len(summary.encode()) <= 8192
+    assert f"**{ending.result['confirmed']}** would be confirmed" in summary
+    assert "score too low" in summary
+
+
+def test_a_guard_fails_after_plan_counts_and_summary_are_stored(bureau: Bureau) -> None:
+    ending = bureau.plan(policy={"max_samples": 10, "hard_examples": "confirm"})
+    assert type(ending.error) is AirflowFailException
+    assert "max_samples=10" in str(ending.error)
+    assert read_plan(stored(bureau)).counts["confirm"] == 250
+    check_sums(ending.xcoms["return_value"])
+    assert "**250** would be confirmed" in ending.xcoms["summary"]
+    assert bureau.writes == 0
+
+
+def test_with_do_xcom_push_off_only_the_plan_is_stored(bureau: Bureau) -> None:
+    assert bureau.plan(do_xcom_push=False).xcoms == {}
+    assert len(read_plan(stored(bureau))) == 250
+
+
+def test_a_retry_goes_on_with_the_plan_of_an_earlier_try(bureau: Bureau) -> None:
+    first = bureau.plan(policy=POLICY)
+    content = stored(bureau).read_bytes()
+    bureau.emulator.journal.clear()
+    again = bureau.plan(policy=POLICY, try_number=2)
+    assert stored(bureau).read_bytes() == content
+    assert bureau.emulator.journal.count("GET", LIST) == 0
+    assert again.xcoms["summary"] == first.xcoms["summary"]
+    assert {**again.result, "requests": 0, "seconds": 0} == {**first.result, "requests": 0, "seconds": 0}
+
+
+def test_a_retry_replaces_what_is_only_a_part_of_a_plan(bureau: Bureau) -> None:
+    bureau.plan(policy=POLICY)
+    whole = stored(bureau).read_bytes()
+    stored(bureau).write_bytes(whole[: len(whole) // 2])
+    assert bureau.plan(policy=POLICY, try_number=2).error is None
+    assert len(read_plan(stored(bureau))) == 250
+
+
+def test_a_clear_makes_a_new_plan(bureau: Bureau) -> None:
+    bureau.plan(policy=POLICY)
+    bureau.dataset.edit(next(iter(bureau.dataset.proposals)), ["by hand"])
+    ending = bureau.plan(policy=POLICY, try_number=2, max_tries=4)
+    assert ending.result["seen"] == len(read_plan(stored(bureau))) == 249
+
+
+def test_filters_choose_and_are_noted(bureau: Bureau) -> None:
+    names = sorted(bureau.plan().result["by_label"])
+    ending = bureau.plan(max_tries=4, label_name=names[0], low_score="0.5")
+    assert 0 < ending.result["seen"] < 250
+    assert set(ending.result["by_label"]) == {names[0]}
+    assert read_plan(stored(bureau)).header.filters == {"label_name": names[0], "low_score": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "complaint"),
+    [
+        ({"plan_uri": ""}, ParameterError, "plan_uri is empty"),
+        ({"plan_uri": "/data/plan.jsonl"}, ParameterError, "plan_uri must be a URI such as file:///"),
+        ({"plan_uri": "file://data/plan.jsonl"}, ParameterError, "needs three slashes"),
+        ({"plan_uri": "s3://"}, ParameterError, "must be a URI"),
+        ({"policy": {"max_samples": 0}}, InvalidPolicy, "max_samples"),
+        ({"low_score": 2}, ParameterError, "low_score must be a number from 0 to 1"),
+        ({"label_task_id": ""}, ParameterError, "label_task_id is empty"),
+    ],
+)
+def test_wrong_constants_are_found_when_the_dag_is_parsed(
+    parameters: dict[str, Any], error: type[Exception], complaint: str
+) -> None:
+    with pytest.raises(error, match=complaint):
+        ModelArtsPlanConfirmationOperator(
+            task_id="p", **{"dataset_id": "d", "plan_uri": "file:///tmp/plan", **parameters}
+        )
+
+
+@pytest.mark.parametrize(
+    ("plan_uri", "complaint"),
+    [
+        ("s3://bucket/plan.jsonl", "s3:// needs apache-airflow-providers-amazon[s3fs]"),
+        ("obs://bucket/plan.jsonl", "'obs'"),
+        ("obs://bucket/plan.jsonl", "write s3://"),
+        ("file:///proc/no/such/plan.jsonl", "plan_uri file:///proc/no/such"),
+        ("file:///dev/null/plan.jsonl", "plan_uri file:///dev/null"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_sent(
+    bureau: Bureau, plan_uri: str, complaint: str
+) -> None:
+    ending = bureau.plan(plan_uri=plan_uri)
+    assert type(ending.error) is AirflowFailException
+    assert complaint in str(ending.error)
+    assert "Nothing was sent" in str(ending.error)
+    assert "\n" not in str(ending.error)
+    assert len(bureau.emulator.journal) == 0
+
+
+def test_two_filters_by_label_are_refused(bureau: Bureau) -> None:
+    ending = bureau.plan(label_name="a", first_label="b")
+    assert "label_name or first_label, not both" in str(ending.error)
+    assert len(bureau.emulator.journal) == 0
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_plan_and_xcoms_hold_no_presigned_address(emulator: Emulator, tmp_path: Path) -> None:
+    dataset_id = emulator.load_proposals(60)
+    run, log = run_operator(
+        ModelArtsPlanConfirmationOperator,
+        dataset_id=dataset_id,
+        plan_uri=f"file://{tmp_path}/{{{{ run_id }}}}.jsonl",
+        policy={"min_score": "{{ 0.5 + 0.4 }}"},
+    )
+    assert run.state == "success", log
+    served = b"".join(record.response for record in emulator.journal)
+    assert any(secret.encode() in served for secret in emulator.secrets), "the service does serve signatures"
+    (plan,) = tmp_path.glob("*.jsonl")
+    for text in (plan.read_text(), json.dumps(run.xcoms), log):
+        assert not any(secret in text for secret in emulator.secrets)
+        assert "Signature=" not in text
+    assert b"s3://" in plan.read_bytes()
