@@ -126,10 +126,14 @@ class AirflowProcesses(AirflowApi):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self.environ,
+                env=self.environment_of(role),
                 cwd=self.home,
                 start_new_session=True,
             )
+
+    def environment_of(self, role: str) -> Mapping[str, str]:  # noqa: ARG002 - a subclass may tell parts apart
+        """Return the environment variables of a part: the same for all of them."""
+        return self.environ
 
     def stop_component(self, component: str) -> None:
         """End one part by SIGTERM, as a deployment does, and wait until it is gone; after a while by SIGKILL."""

@@ -1,28 +1,40 @@
-"""An Airflow whose REST API is asked with patience."""
+"""An Airflow on SQLite that bears many tasks at once."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import urllib.error
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from demo.airflow_processes import AirflowProcesses
+from demo.environment import REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ATTEMPTS = 6
 SERVER_ERROR = 500
 
 
 class PatientAirflow(AirflowProcesses):
-    """Sends changes one after the other, and again when the database was locked.
-
-    Airflow's API server writes its audit log on its event loop. On SQLite, where one writer excludes all others, two
-    changes at once wait for each other until one of them fails with status 500, undone.
-    """
+    """Sends changes one after the other, and again when the database was locked; see :mod:`tests.soak.database`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._one_change = threading.Lock()
+
+    def environment_of(self, role: str) -> Mapping[str, str]:
+        """Return the environment variables of a part, which say how long it waits for the database."""
+        name = "IMPATIENT" if role == "api-server" else "PATIENT"
+        path = [str(REPOSITORY), *filter(None, [self.environ.get("PYTHONPATH")])]
+        return {
+            **self.environ,
+            "PYTHONPATH": os.pathsep.join(path),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": f"tests.soak.database.{name}",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS_ASYNC": f"tests.soak.database.{name}",
+        }
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
         """Call Airflow's REST API; see the base class."""

@@ -119,6 +119,7 @@ class World:
         while True:
             if self.ended.is_set():
                 raise StoryError("the run was given up")
+            self.airflow.check_alive()
             value = condition()
             if value:
                 return value

@@ -54,6 +54,7 @@ for setting, parameters in OF_SENSOR.items():
             ModelArtsLabelTaskSensor(
                 task_id="job",
                 label_task_id="{{ dag_run.conf['label_task_id'] }}",
-                poke_interval=2,
+                # Airflow fails a task that is queued again before its scheduler has heard of the reschedule.
+                poke_interval=5,
                 **(COMMON | mode | parameters),
             )
