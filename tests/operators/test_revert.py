@@ -1,0 +1,190 @@
+"""Taking a confirmation back from Airflow: what is restored, what people are told, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_modelarts.client.errors import ConfirmationError
+from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.labeling.plan import read_plan
+from airflow_provider_modelarts.operators.samples import ModelArtsRevertConfirmationOperator
+from tests.operators.bureau import RUN_ID, WRITE, Bureau
+from tests.support.harness import run_operator
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+FATES = ("restored", "cleared", "already", "changed", "gone", "failed")
+POLICY = {"min_score": 0.9}
+
+
+@pytest.fixture
+def bureau(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path) -> Bureau:
+    """A dataset of which a person has labeled some samples that the machine has proposals for nevertheless."""
+    bureau = Bureau(emulator, moved_clock, tmp_path)
+    proposals = bureau.dataset.proposals
+    for sample_id in list(proposals)[:20]:
+        bureau.dataset.edit(sample_id, ["by a person, before"])
+        bureau.dataset.propose([{**proposals[sample_id], "annotated_by": "human/ada/ada"}])
+    return bureau
+
+
+def sums_up(counts: dict[str, Any]) -> bool:
+    return bool(counts["seen"] == sum(counts[fate] for fate in FATES))
+
+
+def test_everything_is_as_before_but_what_a_person_changed_which_is_listed(bureau: Bureau) -> None:
+    before = bureau.final
+    confirmed = bureau.confirm(policy={"hard_examples": "confirm"}, ledger_uri=bureau.ledger_uri).result["confirmed"]
+    assert confirmed == 250
+    corrected = list(bureau.dataset.proposals or bureau.dataset.samples)[40:43]
+    for sample_id in corrected:
+        bureau.dataset.edit(sample_id, ["by a person, afterwards"])
+    ending = bureau.revert()
+    assert ending.error is None
+    assert sums_up(ending.result)
+    expected = {"seen": 250, "restored": 20, "cleared": 227, "changed": 3, "unsettled": 0, "preview": False}
+    assert expected.items() <= ending.result.items()
+    for sample_id, labels in bureau.final.items():
+        if sample_id in corrected:
+            assert bureau.dataset.names_of(sample_id) == ["by a person, afterwards"]
+        else:
+            assert labels == before[sample_id]
+    summary = ending.xcoms["summary"]
+    assert "were not touched" in summary
+    origins = {s.sample.sample_id: s.sample.origin for s in read_plan(bureau.plans()[0]).samples()}
+    for sample_id in corrected:
+        assert str(origins[sample_id]) in summary, "where it lies, so that a person finds it"
+    assert "do not come back" in summary
+    assert len(summary.encode()) <= 8192
+
+
+def test_a_preview_counts_and_writes_nothing(bureau: Bureau) -> None:
+    bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri)
+    after, writes = bureau.final, bureau.writes
+    ending = bureau.revert(preview=True)
+    assert ending.result["preview"] is True
+    assert ending.result["restored"] + ending.result["cleared"] == ending.result["seen"] > 0
+    assert (bureau.final, bureau.writes) == (after, writes)
+    assert "would be reverted" in ending.xcoms["summary"]
+
+
+def test_it_may_be_repeated(bureau: Bureau) -> None:
+    bureau.confirm(ledger_uri=bureau.ledger_uri)
+    bureau.revert()
+    writes = bureau.writes
+    ending = bureau.revert()
+    assert ending.result["already"] == ending.result["seen"] == 250
+    assert bureau.writes == writes
+
+
+def test_a_refused_sample_fails_the_task_after_its_counts_are_stored(bureau: Bureau) -> None:
+    bureau.confirm(ledger_uri=bureau.ledger_uri)
+    sample_id = list(bureau.dataset.samples)[100]
+    fault = bureau.emulator.faults.add("PUT", WRITE, "fail_sample", times=None, sample_id=sample_id)
+    ending = bureau.revert()
+    assert fault.fired
+    assert type(ending.error) is ConfirmationError
+    assert sample_id in str(ending.error)
+    assert "\n" not in str(ending.error)
+    assert ending.xcoms["return_value"]["failed"] == 1
+    assert sums_up(ending.xcoms["return_value"])
+    bureau.emulator.faults.clear()
+    assert bureau.revert().result["already"] == 249
+
+
+@pytest.mark.parametrize("place", ["beside the ledger", "of its own"])
+def test_what_a_crash_left_unsettled_is_counted(bureau: Bureau, place: str) -> None:
+    given: dict[str, Any] = {}
+    if place == "of its own":
+        bureau.plan()
+        given = {"plan_uri": bureau.plan_uri}
+    bureau.confirm(ledger_uri=bureau.ledger_uri, **given)
+    last = bureau.parts()[-1]
+    lines = last.read_text().splitlines()
+    lost = sum(json.loads(line)["fate"] == "confirmed" for line in lines[1:-1])
+    last.unlink()  # as if the process had died before it could store the last part
+    ending = bureau.revert()
+    assert ending.error is None
+    assert ending.result["unsettled"] == lost == 250
+    # What a person had given before was noted before the write.
+    assert (ending.result["seen"], ending.result["restored"]) == (20, 20)
+    assert "250** are not settled" in ending.xcoms["summary"]
+
+
+def test_a_plan_that_is_gone_is_a_warning(bureau: Bureau, capsys: pytest.CaptureFixture[str]) -> None:
+    bureau.plan()
+    bureau.confirm(ledger_uri=bureau.ledger_uri, plan_uri=bureau.plan_uri)
+    for path in bureau.files(f"{RUN_ID}.jsonl"):
+        path.unlink()
+    assert bureau.revert().result["cleared"] == 230
+    assert "left unsettled are not counted" in capsys.readouterr().out
+
+
+def test_without_its_ledger_nothing_is_reverted(bureau: Bureau) -> None:
+    bureau.confirm(ledger_uri=bureau.ledger_uri)
+    bureau.emulator.journal.clear()
+    other = f"file://{bureau.folder}/elsewhere"
+    for parameters, complaint in (
+        ({"ledger_run_id": "another-run"}, "There is no ledger of run another-run"),
+        ({"ledger_uri": other}, "There is no ledger of run"),
+        ({"dataset_id": "another"}, "about dataset another"),
+    ):
+        ending = bureau.revert(**parameters)
+        assert type(ending.error) is AirflowFailException
+        assert complaint in str(ending.error)
+        assert "Check ledger_uri and ledger_run_id" in str(ending.error)
+    assert len(bureau.emulator.journal) == 0
+
+
+def test_an_altered_part_is_named_before_anything_is_sent(bureau: Bureau) -> None:
+    bureau.confirm(ledger_uri=bureau.ledger_uri)
+    part = bureau.parts()[-1]
+    altered = part.read_bytes().replace(b'"fate":"confirmed"', b'"fate":"gone"', 1)
+    assert part.read_bytes() != altered
+    part.write_bytes(altered)
+    bureau.emulator.journal.clear()
+    ending = bureau.revert()
+    assert type(ending.error) is AirflowFailException
+    assert part.name in str(ending.error)
+    assert len(bureau.emulator.journal) == 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ({"ledger_uri": ""}, "ledger_uri is empty"),
+        ({"ledger_uri": "/data"}, "ledger_uri must be a URI"),
+        ({"ledger_run_id": "None"}, "ledger_run_id is empty"),
+        ({"dataset_id": ""}, "dataset_id is empty"),
+        ({"preview": "perhaps"}, "preview must be true or false"),
+        ({"concurrency": 100}, "concurrency must be a number from 1 to 64"),
+    ],
+)
+def test_wrong_constants_are_found_when_the_dag_is_parsed(parameters: dict[str, Any], complaint: str) -> None:
+    given = {"ledger_uri": "file:///data", "ledger_run_id": "run", **parameters}
+    with pytest.raises(ParameterError, match=complaint):
+        ModelArtsRevertConfirmationOperator(task_id="r", **given)
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_in_a_dag_it_takes_its_run_from_a_template_and_leaves_a_report(bureau: Bureau) -> None:
+    bureau.confirm(ledger_uri=bureau.ledger_uri)
+    run, log = run_operator(
+        ModelArtsRevertConfirmationOperator,
+        ledger_uri=bureau.ledger_uri,
+        ledger_run_id=f"{{{{ '{RUN_ID}' }}}}",
+    )
+    assert run.state == "success", log
+    assert run.rendered["ledger_run_id"] == RUN_ID
+    assert run.xcom["restored"] + run.xcom["cleared"] == 250
+    assert "were reverted" in run.xcoms["summary"]
+    for text in (json.dumps(run.xcoms), log):
+        assert not any(secret in text for secret in bureau.emulator.secrets)
