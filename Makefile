@@ -8,6 +8,7 @@ READY := $(VENV)/.ready
 SEED ?= 0
 UI ?=
 PORT ?= 8090
+JOBS ?= 2
 DATA ?= digits
 ARGS ?=
 
@@ -17,7 +18,7 @@ help:
 	@echo 'make demo           run the documented workflow against the emulator and print what came of it'
 	@echo 'make demo SEED=7    the same with other images labeled'
 	@echo 'make demo UI=1      leave a real Airflow running with the example DAGs and the emulator'
-	@echo 'make test           run the tests; ARGS="-k confirm" hands arguments to pytest'
+	@echo 'make test           run the tests; ARGS="-k confirm" hands arguments to pytest, JOBS=4 processes'
 	@echo 'make lint           ruff and mypy --strict'
 	@echo 'make emulator       serve the emulator on PORT with DATA (digits, or a folder of images) and SEED'
 
@@ -25,7 +26,7 @@ demo: $(READY)
 	@$(BIN)/python -m demo --seed '$(SEED)' $(if $(filter-out 0 no false,$(UI)),--ui)
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
