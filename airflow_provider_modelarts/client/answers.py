@@ -21,6 +21,7 @@ from airflow_provider_modelarts.client.errors import (
     rule_for,
 )
 from airflow_provider_modelarts.client.reading import to_number
+from airflow_provider_modelarts.client.texts import without_queries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 _TEXT_LIMIT = 500
 # shorter ones would blot out words, and by that betray themselves
 _SHORTEST_SECRET = 6
-_URL_QUERY = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*", re.IGNORECASE)
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _MARKUP = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml|!--)", re.IGNORECASE)
 # In this order; contract 7.1.
@@ -63,7 +63,7 @@ def redact(text: str, secrets: Iterable[str]) -> str:
     for secret in secrets:
         if len(secret) >= _SHORTEST_SECRET:
             text = text.replace(secret, "***")
-    return _URL_QUERY.sub(r"\1?***", text)
+    return without_queries(text)
 
 
 def json_of(answer: Answer, what: str, hide: Hide, now: float) -> Any:
@@ -110,7 +110,7 @@ def error_of(answer: Answer, what: str, hide: Hide, now: float) -> ModelArtsErro
     code, text, request_id = _code_and_text(content)
     facts = _facts(answer, request_id) | {"retry_after": retry_after(answer.headers, now)}
     if 300 <= answer.status < 400:
-        target = urlsplit(answer.headers.get("Location", "")).hostname or "another place"
+        target = _host_of(answer.headers.get("Location", "")) or "another place"
         return ForeignAnswer(
             f"Cannot {what}: {answer.host} redirects to {target}, and redirects are refused because the credential "
             "must not travel. Check endpoint.",
@@ -132,10 +132,18 @@ _ADVICE: dict[type[ModelArtsError], str] = {
 }
 
 
+def _host_of(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
 def _page_error(answer: Answer, what: str, hide: Hide, facts: dict[str, Any]) -> ModelArtsError:
     excerpt = _excerpt(answer, hide)
     said = f"Cannot {what}: {answer.host} answered with a page for people ({excerpt})"
-    if answer.status in (401, 403, 407, 429) or answer.status >= 500:
+    # not 401: that would count as the service's word on the credential, which is then never sent again
+    if answer.status in (403, 407, 429) or answer.status >= 500:
         error = rule_for(answer.status, None).error
         return error(
             f"{said}, probably from a proxy or load balancer. Try again later, or check the way there.", **facts

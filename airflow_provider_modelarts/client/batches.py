@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_provider_modelarts.client.checking import checked_id
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.reading import to_flag, to_objects, to_text
+from airflow_provider_modelarts.client.texts import without_queries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -105,7 +106,7 @@ def outcomes(ids: Sequence[str], answer: object) -> tuple[SampleOutcome, ...]:
         return tuple(SampleOutcome(sample_id, True) for sample_id in ids)
     agrees = success is False and len(flags) == len(ids) and None not in flags and not all(flags)
     if not agrees:
-        code, text = to_text(content.get("error_code")), to_text(content.get("error_msg"))
+        code, text = to_text(content.get("error_code")), _said(content)
         return tuple(SampleOutcome(sample_id, None, code, text or _UNCLEAR) for sample_id in ids)
     failures = _failures(ids, parts, flags)
     return tuple(_outcome(sample_id, failures.get(sample_id)) for sample_id in ids)
@@ -130,16 +131,32 @@ def _failures(
 def _outcome(sample_id: str, failure: Mapping[str, Any] | None) -> SampleOutcome:
     if failure is None:
         return SampleOutcome(sample_id, True)
-    return SampleOutcome(sample_id, False, to_text(failure.get("error_code")), to_text(failure.get("error_msg")))
+    return SampleOutcome(sample_id, False, to_text(failure.get("error_code")), _said(failure))
+
+
+def _said(part: Mapping[str, Any]) -> str | None:
+    """Return the service's text as one line that can be shown."""
+    text = to_text(part.get("error_msg"))
+    return None if text is None else without_queries(" ".join(text.split()))
 
 
 def _element(sample: Listed | Mapping[str, Any]) -> dict[str, Any]:
+    as_listed = getattr(sample, "element", None)
+    if as_listed is not None:
+        element = as_listed()
+        checked_id("sample_id", element.get("sample_id"))
+        return element if _is_plain(element.get("labels")) else _checked(element)
     if isinstance(sample, Mapping):
-        element = {name: value for name, value in sample.items() if value is not None}
-    elif hasattr(sample, "element"):
-        element = sample.element()
-    else:
-        raise InvalidRequest(f"A sample must be a Sample or an object, not {type(sample).__name__}.")
+        return _checked({name: value for name, value in sample.items() if value is not None})
+    raise InvalidRequest(f"A sample must be a Sample or an object, not {type(sample).__name__}.")
+
+
+def _is_plain(labels: object) -> bool:
+    """Whether labels are as they arrived, and nothing is to be refused: the usual case, and told at little cost."""
+    return type(labels) is list and bool(labels) and all(type(label) is dict and label for label in labels)
+
+
+def _checked(element: dict[str, Any]) -> dict[str, Any]:
     sample_id = checked_id("sample_id", element.get("sample_id"))
     unknown = sorted(map(str, set(element) - set(FIELDS)))
     if unknown:

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from airflow_provider_modelarts.client.errors import UnexpectedResponse
+from airflow_provider_modelarts.client.texts import without_queries
 
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -37,9 +38,14 @@ def to_number(value: object) -> float | int | None:
                 value = float(text)
             except ValueError:
                 return None
-    if isinstance(value, (int, float)) and math.isfinite(value):
-        return value
-    return None
+    return value if isinstance(value, (int, float)) and _is_finite(value) else None
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # an integer beyond what a float holds is no count, score or time
+        return False
 
 
 def to_integer(value: object) -> int | None:
@@ -119,9 +125,10 @@ class Record(BaseModel):
         return self._raw
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
-        """Show plain fields only: nested objects may hold presigned addresses."""
-        shown = ((name, getattr(self, name)) for name in type(self).model_fields)
-        return [(name, value) for name, value in shown if isinstance(value, (str, int, float))]
+        """Show plain fields only, and no signatures: nested objects and texts may hold presigned addresses."""
+        fields = ((name, getattr(self, name)) for name in type(self).model_fields)
+        shown = [(name, value) for name, value in fields if isinstance(value, (str, int, float))]
+        return [(name, without_queries(value) if isinstance(value, str) else value) for name, value in shown]
 
 
 class View(RootModel[InstanceOf[dict[str, Any]]]):

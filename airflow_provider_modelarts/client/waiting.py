@@ -18,6 +18,7 @@ from airflow_provider_modelarts.client.errors import (
     ModelArtsError,
 )
 from airflow_provider_modelarts.client.states import TaskState
+from airflow_provider_modelarts.client.texts import without_queries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -314,5 +315,5 @@ def describe_progress(task: WatchedTask) -> str:
 def _short(text: str | None, length: int = 300) -> str | None:
     if text is None:
         return None
-    line = " ".join(text.split())
+    line = without_queries(" ".join(text.split()))
     return line if len(line) <= length else line[: length - 3] + "..."

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_modelarts.client import OffsetMode, Sample
 from airflow_provider_modelarts.client.batches import outcomes
-from airflow_provider_modelarts.client.errors import NotFound, UnexpectedResponse
+from airflow_provider_modelarts.client.errors import NotFound, Throttled, UnexpectedResponse
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
@@ -238,3 +238,26 @@ def test_reading_a_sample_costs_less_than_parsing_it() -> None:
     assert sample.raw == {"sample_id": "s"}
     with pytest.raises(AssertionError):
         _ = sample.sample_id
+
+
+def test_a_write_that_may_not_wait_is_sent_once(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
+    sample = client.proposals.page(dataset_id, 0, limit=1).items[0]
+    rule = emulator.faults.add("PUT", dataset_id, "status", status=429, times=None)
+    for write in (
+        lambda: client.samples.update(dataset_id, [sample], retry=False),
+        lambda: client.samples.clear_labels(dataset_id, [sample.sample_id], retry=False),
+    ):
+        fired = rule.fired
+        with pytest.raises(Throttled):
+            write()
+        assert rule.fired == fired + 1
+
+
+def test_what_the_service_says_about_a_sample_is_shown_without_signatures() -> None:
+    said = "Cannot read.\n[https://b.obs.example.com/a.jpg?AccessKeyId=AK&Signature=SIGNED]"
+    for answer in (
+        {"success": False, "results": [{"success": False, "error_code": "c", "error_msg": said}]},
+        {"success": False, "error_code": "c", "error_msg": said},
+    ):
+        (found,) = outcomes(["s"], answer)
+        assert found.error_msg == "Cannot read. [https://b.obs.example.com/a.jpg?***"

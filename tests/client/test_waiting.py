@@ -193,3 +193,15 @@ def test_every_permanent_error_comes_back_as_itself(name: str) -> None:
     back = Outcome.from_event(json.loads(json.dumps(outcome.to_event()))).exception()
     assert type(back) is ERRORS[name]
     assert str(back) == str(error)
+
+
+def test_what_the_service_says_about_a_task_is_shown_without_signatures() -> None:
+    url = "https://b.obs.example.com/a.jpg?AccessKeyId=AK&Signature=SIGNED"
+    event = {"name": "labeling", "status": "failed", "error_code": "E1", "error_message": url}
+    texts = dict.fromkeys(("message", "error_msg", "error_detail"), f"cannot read {url} today")
+    outcome = wait().looked(task(2, **texts, result={"events": [event]}), START)
+    assert isinstance(outcome, Outcome)
+    shown = json.dumps(outcome.to_event()) + str(outcome.exception())
+    assert "a.jpg" in shown
+    assert "SIGNED" not in shown
+    assert "SIGNED" not in repr(task(2, **texts))

@@ -52,7 +52,8 @@ class SampleLabel(View):
     @property
     def name(self) -> str:
         """The label's name, opaque (quirk 19); empty for kinds of labels that have none."""
-        return to_text(self.root.get("name")) or ""
+        name = self.root.get("name")
+        return name if type(name) is str else to_text(name) or ""
 
     @property
     def type(self) -> int | None:
@@ -94,7 +95,8 @@ class Sample(View):
     @property
     def sample_id(self) -> str:
         """Key of the sample, opaque (quirk 34); empty if the service left it out."""
-        return to_text(self.root.get("sample_id")) or ""
+        sample_id = self.root.get("sample_id")
+        return sample_id if type(sample_id) is str else to_text(sample_id) or ""
 
     @cached_property
     def labels(self) -> tuple[SampleLabel, ...]:
@@ -292,16 +294,19 @@ class Samples:
         elements = labeled_elements(samples)
         return self._write(dataset_id, elements, "write labels of", retry=retry)
 
-    def clear_labels(self, dataset_id: str, sample_ids: Iterable[str]) -> Sequence[SampleOutcome]:
+    def clear_labels(
+        self, dataset_id: str, sample_ids: Iterable[str], *, retry: bool = True
+    ) -> Sequence[SampleOutcome]:
         """Take all labels from samples; the only call that does (B13).
 
         :param dataset_id: the dataset
         :param sample_ids: the samples
+        :param retry: False: one attempt, as of :meth:`update`
         :return: as of :meth:`update`
         :raises InvalidRequest: for a missing id or one given twice, before anything is sent
         :raises ModelArtsError: if the service certainly did not carry the request out
         """
-        return self._write(dataset_id, emptied_elements(sample_ids), "clear labels of")
+        return self._write(dataset_id, emptied_elements(sample_ids), "clear labels of", retry=retry)
 
     def _write(
         self, dataset_id: str, elements: Sequence[dict[str, Any]], verb: str, *, retry: bool = True
