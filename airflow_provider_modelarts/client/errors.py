@@ -59,7 +59,7 @@ class ModelArtsError(Exception):
             f"{self.method} {self.path}" if self.method and self.path else None,
         ]
         known = ", ".join(fact for fact in facts if fact)
-        return f"{self.message} ({known})" if known else self.message
+        return " ".join((f"{self.message} ({known})" if known else self.message).split())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message, self.details())
@@ -72,16 +72,13 @@ class ModelArtsError(Exception):
     def certainly_not_executed(self) -> bool:
         """Whether the service certainly did not carry the request out.
 
-        True without a connection, for throttled calls, and for refusals, local ones included; false as soon as the
-        request may have been carried out although its answer was bad or lost (contract 7.4).
+        True without a connection, for throttled calls, and for refusals, local ones included, whatever their status
+        (a quota is refused with 500, quirk 27); false as soon as the request may have been carried out although its
+        answer was bad or lost (contract 7.4).
         """
-        if not self.sent or isinstance(self, Throttled):
+        if not self.sent or isinstance(self, _REFUSALS):
             return True
-        if isinstance(self, InvalidRequest) and self.status is None:
-            return True
-        if self.status is None or isinstance(self, ServiceUnavailable):
-            return False
-        return 400 <= self.status < 500 or self.status == 501
+        return isinstance(self, ForeignAnswer) and self.status is not None and 400 <= self.status < 500
 
 
 def _rebuild(cls: type[ModelArtsError], message: str, details: dict[str, Any]) -> ModelArtsError:
@@ -170,6 +167,18 @@ class ConfirmationError(ModelArtsError):
     """Not every label that was to be confirmed is confirmed."""
 
     permanent = False
+
+
+_REFUSALS = (
+    AuthenticationError,
+    PermissionDenied,
+    NotFound,
+    InvalidRequest,
+    TaskAlreadyRunning,
+    PreconditionFailed,
+    DatasetBusy,
+    Throttled,
+)
 
 
 class Rule(NamedTuple):
@@ -262,6 +271,8 @@ CODES: dict[tuple[int | None, str], Rule] = {
     (403, "ModelArts.4116"): Rule(PermissionDenied, "The account is in arrears: pay its bill."),
     (403, "ModelArts.4118"): Rule(PermissionDenied, "The account is suspended."),
     (403, "ModelArts.4600"): Rule(PermissionDenied, "The team member's role does not allow this."),
+    (401, "ModelArts.4901"): Rule(PermissionDenied, _AGENCY),
+    (401, "ModelArts.4961"): Rule(PermissionDenied, _AGENCY),
     (401, "ModelArts.4626"): Rule(PermissionDenied),
     (401, "ModelArts.4629"): Rule(PermissionDenied),
     (401, "ModelArts.4630"): Rule(PermissionDenied),

@@ -64,14 +64,15 @@ class Listing(Generic[Model]):
         models = [read(self.model, item, self.what, **self.context) for item in found]
         return Slice(models, to_integer(answer.get(self.total)))
 
-    def walk(self, transport: Transport, limit: int | None = MAX_PAGE) -> Iterator[Model]:
+    def walk(self, transport: Transport, limit: int | None = MAX_PAGE, *, retry: bool = True) -> Iterator[Model]:
         """Yield everything once; see :func:`~airflow_provider_modelarts.client.paging.walk`.
 
         :param transport: reads
         :param limit: items per answer; None leaves it to the service
+        :param retry: False: one attempt for each answer
         """
         return walk(
-            lambda offset, wanted: self.slice(transport, offset, limit and wanted),
+            lambda offset, wanted: self.slice(transport, offset, limit and wanted, retry=retry),
             lambda item: key_of(item.raw, self.keys),
             self.what,
             limit or MAX_PAGE,

@@ -78,6 +78,7 @@ def test_token_codes_are_those_that_the_contract_marks(listed: list[tuple[int, s
         (503, "ModelArts.4700", ServiceUnavailable),
         (500, "ModelArts.4505", ServiceUnavailable),
         (401, "ModelArts.4505", AuthenticationError),
+        (401, "ModelArts.4901", PermissionDenied),
         (400, "ModelArts.4381", DatasetBusy),
         (403, "ModelArts.4821", DatasetBusy),
         (500, "ModelArts.4354", PreconditionFailed),
@@ -127,5 +128,5 @@ def test_what_certainly_was_not_executed() -> None:
 def test_rows_name_codes_of_the_contract_or_of_iam(listed: list[tuple[int, str, str]]) -> None:
     known = {code for _, code, _ in listed}
     strange = {code for _, code in CODES if code not in known and not code.startswith("IAM.")}
-    # 0116 is listed with a status that cannot be final, 4964 as a progress text (quirk 27)
-    assert strange == {"ModelArts.0116", "ModelArts.4964"}
+    # 0116 is listed with a status that cannot be final (quirk 27), the others as texts about a task
+    assert strange == {"ModelArts.0116", "ModelArts.4901", "ModelArts.4961", "ModelArts.4964"}

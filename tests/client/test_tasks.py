@@ -13,6 +13,7 @@ from airflow_provider_modelarts.client.errors import (
     LabelTaskFailed,
     LabelTaskStopped,
     LabelTaskTimeout,
+    ModelArtsError,
     NotFound,
     PermissionDenied,
     PreconditionFailed,
@@ -20,6 +21,8 @@ from airflow_provider_modelarts.client.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
@@ -200,3 +203,31 @@ def test_a_204_with_a_body_is_a_204(client: ModelArtsClient, emulator: Emulator,
     task_id = client.tasks.start(digits)
     client.tasks.stop(digits, task_id)
     assert client.tasks.get(digits, task_id).state in (TaskState.STOPPING, TaskState.STOPPED)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(403, "ModelArts.4613"), (500, "ModelArts.4614"), (501, None), (502, None)]
+)
+def test_whatever_a_finished_task_answers_to_a_stop_its_state_decides(
+    client: ModelArtsClient, emulator: Emulator, digits: str, moved_clock: MovedClock, status: int, code: str | None
+) -> None:
+    task_id = client.tasks.start(digits)
+    rule = emulator.faults.add("POST", "/stop", "status", status=status, code=code, times=None)
+    with pytest.raises(ModelArtsError) as caught:
+        client.tasks.stop(digits, task_id)
+    assert caught.value.status == status
+    moved_clock.advance(101)
+    client.tasks.stop(digits, task_id)
+    assert rule.fired >= 2
+
+
+@pytest.mark.parametrize("status", [401, 429])
+def test_a_stop_that_was_not_listened_to_asks_no_further(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, digits: str, status: int
+) -> None:
+    client = make_client(retries=False)
+    task_id = client.tasks.start(digits)
+    emulator.faults.add("POST", "/stop", "status", status=status, code="ModelArts.0201", times=None)
+    with pytest.raises(ModelArtsError):
+        client.tasks.stop(digits, task_id)
+    assert emulator.journal.count("GET", "/tasks/") == 0

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.checking import checked_choice, checked_id, checked_seconds
 from airflow_provider_modelarts.client.errors import (
+    AuthenticationError,
     InvalidRequest,
     ModelArtsError,
-    NotFound,
-    PermissionDenied,
     StartUnknown,
+    Throttled,
+    rule_for,
 )
 from airflow_provider_modelarts.client.listing import Listing
 from airflow_provider_modelarts.client.reading import (
@@ -24,6 +25,7 @@ from airflow_provider_modelarts.client.reading import (
     to_text,
 )
 from airflow_provider_modelarts.client.states import TaskState, is_terminal
+from airflow_provider_modelarts.client.texts import without_queries
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
 
 if TYPE_CHECKING:
@@ -154,7 +156,7 @@ class Tasks:
             raise _start_unknown(what, str(error), error.details()) from error
         task_id = to_text(answer.get("task_id")) if isinstance(answer, dict) else None
         if not task_id:
-            raise _start_unknown(what, "the answer names no task_id", {})
+            raise _not_started(what, answer)
         return task_id
 
     def get(self, dataset_id: str, task_id: str, *, retry: bool = True) -> LabelTask:
@@ -170,13 +172,19 @@ class Tasks:
         return read(LabelTask, answer, what, dataset_id=dataset_id, task_id=task_id)
 
     def list(
-        self, dataset_id: str, *, task_type: str | None = None, task_name: str | None = None
+        self,
+        dataset_id: str,
+        *,
+        task_type: str | None = None,
+        task_name: str | None = None,
+        retry: bool = True,
     ) -> Iterator[LabelTask]:
         """Yield the labeling tasks of a dataset, newest first (contract 2.2).
 
         :param dataset_id: the dataset
         :param task_type: only this kind; without it the service lists auto-label and pre-label
         :param task_name: only this name
+        :param retry: False: one attempt for each page
         """
         if task_type is not None:
             checked_choice("task_type", task_type, TASK_TYPES)
@@ -184,7 +192,7 @@ class Tasks:
         query = {"type": task_type, "task_name": task_name}
         path, context = ("datasets", dataset_id, "tasks"), {"dataset_id": dataset_id}
         listing = Listing(what, path, LabelTask, "tasks", "total_count", ("task_id",), query, context)
-        return listing.walk(self._transport)
+        return listing.walk(self._transport, retry=retry)
 
     def stop(self, dataset_id: str, task_id: str) -> None:
         """Stop a labeling task; one that is over or being stopped already counts as stopped (contract 2.4).
@@ -196,7 +204,9 @@ class Tasks:
         what = f"stop labeling task {checked_id('task_id', task_id)} of dataset {checked_id('dataset_id', dataset_id)}"
         try:
             self._transport.harmless("POST", what, "datasets", dataset_id, "tasks", task_id, "stop")
-        except (InvalidRequest, NotFound, PermissionDenied) as error:
+        except ModelArtsError as error:
+            if error.status is None or isinstance(error, (AuthenticationError, Throttled)):
+                raise
             # what a finished task answers to a stop is undocumented: its state decides
             state = self._state_after(error, dataset_id, task_id)
             if not (is_terminal(state) or state == TaskState.STOPPING):
@@ -292,6 +302,16 @@ def _start_body(
             checked_choice("algorithm_type", algorithm, ALGORITHM_TYPES)
         body["config"] = dict(config)
     return body
+
+
+def _not_started(what: str, answer: object) -> ModelArtsError:
+    """Return what an answer without an id means: some refusals come with HTTP 200 (contract 7.3, ``4964``)."""
+    content = answer if isinstance(answer, dict) else {}
+    code, text = to_text(content.get("error_code")), to_text(content.get("error_msg"))
+    rule = rule_for(200, code)
+    said = without_queries(text or "the answer names no task_id").rstrip(". ")
+    refused = rule.error(f"Cannot {what}: {said}. {rule.advice}", status=200, code=code)
+    return refused if refused.certainly_not_executed else _start_unknown(what, said, {"status": 200, "code": code})
 
 
 def _start_unknown(what: str, why: str, details: dict[str, Any]) -> StartUnknown:
