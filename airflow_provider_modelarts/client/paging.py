@@ -69,7 +69,10 @@ def mode_of(first: Sequence[str], second: Sequence[str]) -> OffsetMode:
     """
     known = set(first)
     overlap = sum(key in known for key in second)
-    return OffsetMode.RECORDS if len(second) > 1 and overlap == len(second) - 1 else OffsetMode.PAGES
+    if len(second) > 1 and overlap == len(second) - 1:
+        return OffsetMode.RECORDS
+    # a list that moved between the two reads: pages hardly overlap then, records still nearly all
+    return OffsetMode.RECORDS if 2 * overlap > len(second) > 1 else OffsetMode.PAGES
 
 
 def walk(
@@ -99,14 +102,17 @@ def walk(
     mode = mode_of([key(item) for item in first.items], [key(item) for item in second.items])
     fresh = reading.take(second)
     yield from fresh
+    # the second answer overlaps the first by design where records are counted: nothing new in it is no end
+    goes_on = bool(fresh) or mode is OffsetMode.RECORDS
     # a service may serve smaller pages than asked for: its records advance by what it served
     step = len(first.items)
     # in record mode the second answer ended one record behind the first: the next whole page is number 1 again
     number = 2 if mode is OffsetMode.PAGES else 1
-    while fresh and not reading.complete and number < reading.page_limit(step):
+    while goes_on and not reading.complete and number < reading.page_limit(step):
         part = fetch(mode.offset(number, step), limit)
         fresh = reading.take(part)
         yield from fresh
+        goes_on = bool(fresh)
         number += 1
     reading.check(what)
 

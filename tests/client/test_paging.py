@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_modelarts.client.errors import UnexpectedResponse
+from airflow_provider_modelarts.client.errors import ServiceUnavailable, UnexpectedResponse
 from airflow_provider_modelarts.client.paging import OffsetMode, Slice, key_of, mode_of, walk
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
 
 
 @dataclass
@@ -102,7 +108,7 @@ def test_a_service_that_ignores_offset_ends() -> None:
 
     with pytest.raises(UnexpectedResponse):
         list(walk(always_the_same, lambda item: item, "list things", 2))
-    assert len(reads) == 2
+    assert len(reads) == 3
 
 
 def test_without_a_total_the_list_ends_with_its_items() -> None:
@@ -123,9 +129,43 @@ def test_the_first_two_pages_tell_what_offset_counts() -> None:
     assert mode_of(["a", "b", "c"], ["d", "e", "f"]) is OffsetMode.PAGES
     assert mode_of(["a", "b", "c"], ["b", "c", "d"]) is OffsetMode.RECORDS
     assert mode_of(["a"], ["b"]) is OffsetMode.PAGES
+    # the list moved between the two
+    assert mode_of(["a", "b", "c", "d"], ["a", "b", "c", "d"]) is OffsetMode.RECORDS
+    assert mode_of(["a", "b", "c", "d"], ["c", "d", "e", "f"]) is OffsetMode.PAGES
+    assert mode_of(["a", "b", "c", "d", "e"], ["c", "d", "e", "f", "g"]) is OffsetMode.RECORDS
+
+
+@pytest.mark.parametrize("mode", OffsetMode)
+@pytest.mark.parametrize("after", range(1, 12))
+def test_one_change_does_not_cost_the_rest_of_the_list(mode: OffsetMode, after: int) -> None:
+    for change in (1, -1):
+        shelf = Shelf(names(100), mode)
+
+        def changing(offset: int, limit: int, shelf: Shelf = shelf, change: int = change) -> Slice[str]:
+            answer = shelf(offset, limit)
+            if shelf.reads == after:
+                shelf.records = ["new", *shelf.records] if change > 0 else shelf.records[1:]
+            return answer
+
+        found = list(walk(changing, lambda item: item, "list things", 10))
+        # what moved to a page that was read already cannot be seen
+        assert len(set(found) & set(names(100))) >= 99
 
 
 def test_items_without_an_id_are_told_apart_by_what_they_hold() -> None:
     assert key_of({"task_id": "t"}, ("task_id",)) == "t"
     assert key_of({"task_id": None, "n": 1}, ("task_id",)) != key_of({"task_id": None, "n": 2}, ("task_id",))
     assert key_of({"s": "1", "w": "a"}, ("s", "w")) != key_of({"s": "1", "w": "b"}, ("s", "w"))
+
+
+def test_each_page_of_a_list_that_must_not_repeat_is_sent_once(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock
+) -> None:
+    dataset_id = emulator.load_digits(labeled=100)
+    rule = emulator.faults.add("GET", f"{dataset_id}/tasks", "status", status=503, times=None)
+    with pytest.raises(ServiceUnavailable):
+        list(client.tasks.list(dataset_id, retry=False))
+    assert rule.fired == 1
+    with pytest.raises(ServiceUnavailable):
+        list(client.tasks.list(dataset_id))
+    assert rule.fired == 7
