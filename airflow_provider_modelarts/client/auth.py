@@ -37,8 +37,8 @@ class Authorizer(Protocol):
     def renew(self, request: Request) -> bool:
         """Replace what a request carried and the service refused; False if there is nothing to replace it by."""
 
-    def renewal_failed(self) -> None:
-        """Note that the replacement was refused as well."""
+    def renewal_failed(self, request: Request) -> None:
+        """Note that the replacement, which a request carried, was refused as well."""
 
     def secrets(self) -> tuple[str, ...]:
         """Return texts that must never be quoted."""
@@ -164,7 +164,7 @@ class _FixedToken:
         del request
         return False
 
-    def renewal_failed(self) -> None:
+    def renewal_failed(self, request: Request) -> None:
         """Nothing was renewed."""
 
     def secrets(self) -> tuple[str, ...]:
@@ -191,7 +191,7 @@ class _Signer:
         del request
         return False
 
-    def renewal_failed(self) -> None:
+    def renewal_failed(self, request: Request) -> None:
         """Nothing was renewed."""
 
     def secrets(self) -> tuple[str, ...]:

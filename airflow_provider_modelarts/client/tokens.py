@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.client.exchange import Request
 
-    SendToken = Callable[[Endpoint, dict[str, Any], str], tuple[Answer, Any]]
+    # the body is made by a function: values in frames end up in tools that show them
+    SendToken = Callable[[Endpoint, Callable[[], dict[str, Any]], str], tuple[Answer, Any]]
 
 RENEW_BEFORE = 30 * 60
 """Seconds before its end at which a token is renewed (contract 1.2)."""
@@ -51,7 +52,8 @@ class _Account:
         self.lock = threading.RLock()
         self.tokens: dict[tuple[str, str], _Token] = {}
         self.refused: tuple[float, AuthenticationError] | None = None
-        self.useless_until = 0.0
+        # by scope and service: what one region refuses may be right for another
+        self.useless_until: dict[tuple[tuple[str, str], str], float] = {}
 
 
 class _Accounts:
@@ -127,15 +129,15 @@ class PasswordToken:
             token = account.tokens.get(self._scope)
             if token and token.value != used:
                 return True
-            if self._clock.now() < account.useless_until:
+            if self._clock.now() < account.useless_until.get((self._scope, request.endpoint.url), 0.0):
                 return False
             account.tokens.pop(self._scope, None)
             self._fetch(account)
             return True
 
-    def renewal_failed(self) -> None:
+    def renewal_failed(self, request: Request) -> None:
         """Fetch none for a while: a thousand waits must not each ask for a token that does not help."""
-        self._account.useless_until = self._clock.now() + _PAUSE
+        self._account.useless_until[self._scope, request.endpoint.url] = self._clock.now() + _PAUSE
 
     @property
     def _account(self) -> _Account:
@@ -173,9 +175,11 @@ class PasswordToken:
         if account.refused and self._clock.now() < account.refused[0]:
             raise _again(account.refused[1])
         try:
-            answer, content = self._send(self._endpoint, self._body(), self._what)
+            answer, content = self._send(self._endpoint, self._body, self._what)
         except AuthenticationError as error:
-            account.refused = (self._clock.now() + _LOCKED_FOR.get(error.code or "", _FOR_EVER), error)
+            # a copy: the original keeps the frames of this call alive
+            remembered = AuthenticationError(error.message, **error.details())
+            account.refused = (self._clock.now() + _LOCKED_FOR.get(error.code or "", _FOR_EVER), remembered)
             raise
         token = self._read(answer, content)
         account.tokens[self._scope] = token

@@ -190,7 +190,7 @@ class Transport:
             return self._attempt(renewed, what)[1]
         except ModelArtsError as error:
             if is_token_error(error.status, error.code):
-                self._authorizer.renewal_failed()
+                self._authorizer.renewal_failed(renewed)
             raise
 
     def _attempt(self, request: Request, what: str) -> tuple[Answer, Any]:
@@ -201,8 +201,10 @@ class Transport:
         return redact(text, self._authorizer.secrets())
 
     def _repeated(self, policy: Policy, attempt: Callable[[], Any]) -> Any:
+        if policy.attempts == 1 or not self._retries:
+            return attempt()
         retrying = Retrying(
-            stop=stop_after_attempt(policy.attempts if self._retries else 1),
+            stop=stop_after_attempt(policy.attempts),
             wait=_pause,
             retry=retry_if_exception(policy.may_repeat),
             sleep=self.clock.sleep,
@@ -211,14 +213,14 @@ class Transport:
         )
         return retrying(attempt)
 
-    def _send_token(self, endpoint: Endpoint, body: dict[str, Any], what: str) -> tuple[Answer, Any]:
+    def _send_token(self, endpoint: Endpoint, make_body: Callable[[], dict[str, Any]], what: str) -> tuple[Answer, Any]:
         request = Request(
             "POST",
             endpoint,
             ("v3", "auth", "tokens"),
             (("nocatalog", "true"),),
             {"Content-Type": f"{JSON};charset=utf8"},
-            encoded(body, "the credential"),
+            encoded(make_body(), "the credential"),
         )
         # once: what needs the token is repeated as a whole
         return self._attempt(request, what)

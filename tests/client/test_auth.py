@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import pytest
 from airflow_provider_modelarts.client import AccessKeyCredentials, PasswordCredentials, TokenCredentials
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
+    ForeignAnswer,
     InvalidRequest,
     ModelArtsError,
     NotFound,
@@ -324,3 +326,51 @@ def test_a_token_with_a_line_break_is_refused_without_quoting_it() -> None:
     with pytest.raises(InvalidRequest) as caught:
         TokenCredentials("MIIsentinel\nrest", "p")
     assert "MIIsentinel" not in str(caught.value)
+
+
+def test_a_proxys_401_is_not_iams_word_on_the_password(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str
+) -> None:
+    page = emulator.faults.add("POST", "/auth/tokens", "html", status=401)
+    with pytest.raises(ForeignAnswer) as caught:
+        client.datasets.get(dataset_id)
+    assert not caught.value.permanent
+    assert page.fired == 1
+    assert client.datasets.get(dataset_id)
+
+
+def test_a_token_that_helps_one_project_is_not_kept_from_it_by_another(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, password: PasswordCredentials, dataset_id: str
+) -> None:
+    client, other = make_client(), make_client(replace(password, project_name=emulator.other_project_name))
+    client.datasets.get(dataset_id)
+    rule = emulator.faults.add("GET", other.project_id, "status", status=401, code="APIGW.0307", times=None)
+    with pytest.raises(AuthenticationError):
+        other.datasets.get(dataset_id)
+    assert rule.fired == 2
+    emulator.revoke_tokens()
+    assert client.datasets.get(dataset_id)
+
+
+@pytest.mark.parametrize("fault", ["wrong password", "reset_after", "truncated", "html", "status"])
+def test_no_frame_of_an_error_shows_a_secret(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, password: PasswordCredentials, fault: str
+) -> None:
+    secret = "-".join(["sentinel", "password"])  # in one piece it would stand in this very frame's source
+    key = "-".join(["sentinel", "secret", "key"])
+    emulator.set_password(secret)
+    wrong = fault == "wrong password"
+    signed = AccessKeyCredentials(emulator.access_key, key, emulator.project_id)
+    for credentials in (replace(password, password="".join([secret, "!" if wrong else ""])), signed):
+        emulator.faults.clear()
+        if not wrong:
+            emulator.faults.add("*", "", fault, times=None)
+        with pytest.raises(ModelArtsError) as caught:
+            make_client(credentials, retries=False).datasets.get("d")
+        # as tools show it that print the values of variables beside a traceback
+        trace = caught.value.__traceback__.tb_next if caught.value.__traceback__ else None
+        frames = traceback.StackSummary.extract(traceback.walk_tb(trace), capture_locals=True)
+        assert len(frames) > 5
+        shown = repr([frame.locals for frame in frames])
+        assert secret not in shown
+        assert key not in shown
