@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_PAGE = 100
 _PORTS = {"http": 80, "https": 443}
+_LONGEST_LABEL = 63
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
 
@@ -146,7 +147,7 @@ class Endpoint:
         if parts.username is not None or parts.password is not None:
             raise InvalidRequest(f"{name} must not carry a user or password: they belong into the credential.")
         shown = f"[{host}]" if ":" in host else host
-        if parts.scheme not in ("http", "https") or not _HOST.fullmatch(shown) or parts.query or parts.fragment:
+        if parts.scheme not in ("http", "https") or not _is_host(shown) or parts.query or parts.fragment:
             raise InvalidRequest(f"{name} is no http(s) address: give a URL such as https://host:port, or a host.")
         self.is_loopback = is_loopback(host)
         if parts.scheme == "http" and not (self.is_loopback or allow_http):
@@ -160,6 +161,13 @@ class Endpoint:
 
     def __repr__(self) -> str:
         return f"Endpoint({self.url!r})"
+
+
+def _is_host(shown: str) -> bool:
+    """Whether a name can be looked up at all: no label is empty or longer than DNS takes; one dot may end it."""
+    return bool(_HOST.fullmatch(shown)) and all(
+        0 < len(label) <= _LONGEST_LABEL for label in shown.removesuffix(".").split(".")
+    )
 
 
 def is_loopback(host: str) -> bool:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 _SCOPES = 4
+_CHUNK = 1 << 20
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
@@ -108,36 +109,63 @@ class Exchange:
         :raises ServiceUnavailable: without a whole answer; ``sent`` tells whether the request may have arrived
         :raises InvalidRequest: if the certificate is not trusted, or the request cannot be built
         """
-        import requests
         from requests.utils import get_environ_proxies
+        from urllib3.exceptions import HTTPError
 
-        prepared = self._session.prepare_request(
-            requests.Request(request.method, request.url, headers=dict(request.headers), data=request.body)
-        )
+        prepared = self._prepared(request, what)
         proxies = {} if request.endpoint.is_loopback else get_environ_proxies(request.url, no_proxy=None)
         try:
-            response = self._session.send(
-                prepared, timeout=self.timeout, verify=self.verify, proxies=proxies, allow_redirects=False
+            # The adapter alone: what the session adds (cookies, redirects, hooks) is not wanted here and costs time.
+            response = self._session.get_adapter(request.url).send(
+                prepared, timeout=self.timeout, verify=self.verify, proxies=proxies
             )
-        except OSError as error:
-            # requests' own errors are OSErrors; a file of certificates that is not there is a bare one
+            body = b"".join(response.iter_content(_CHUNK))
+        except (OSError, ValueError, HTTPError) as error:
+            # requests' own errors are OSErrors; a file of certificates that is not there is a bare one; what requests
+            # does not expect of the library underneath comes through as it is
             raise self._error(error, request, what) from None
         return Answer(
             response.status_code,
             response.headers,
-            response.content,
+            body,
             request.method,
             request.path,
             request.endpoint.host,
         )
 
-    def _error(self, error: OSError, request: Request, what: str) -> ModelArtsError:
+    def _prepared(self, request: Request, what: str) -> requests.PreparedRequest:
+        import requests
+
+        try:
+            return self._session.prepare_request(
+                requests.Request(request.method, request.url, headers=dict(request.headers), data=request.body)
+            )
+        except ValueError as error:
+            # its text would quote the header field that does not fit, which may be a token
+            raise InvalidRequest(
+                f"Cannot {what}: the request to {request.endpoint.host} cannot be built ({type(error).__name__}). "
+                "Check endpoint.",
+                method=request.method,
+                path=request.path,
+                sent=False,
+            ) from None
+
+    def _error(self, error: Exception, request: Request, what: str) -> ModelArtsError:
         """Say what happened without quoting the library, whose texts carry whole addresses."""
         import requests
 
         host, (connect, answer) = request.endpoint.host, self.timeout
         facts: dict[str, Any] = {"method": request.method, "path": request.path}
-        if _certificate_refused(error) or not isinstance(error, requests.RequestException):
+        if _is_no_address(error):
+            return InvalidRequest(
+                f"Cannot {what}: {host}, or the proxy for it, is no address that can be connected to "
+                f"({type(error).__name__}). Check endpoint, HTTPS_PROXY and HTTP_PROXY.",
+                **facts,
+                sent=False,
+            )
+        if _certificate_refused(error) or (
+            isinstance(error, OSError) and not isinstance(error, requests.RequestException)
+        ):
             return InvalidRequest(
                 f"Cannot {what}: the TLS certificate of {host} cannot be verified. Check endpoint, and that verify, "
                 f"{' or '.join(_CA_VARIABLES)} names the file of trusted certificates.",
@@ -160,27 +188,33 @@ class Exchange:
             said, sent = f"{host} could not be reached (time-out {connect:g} s)", False
         elif isinstance(error, (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError)):
             said, sent = f"{host} broke the connection before its answer was complete", True
-        elif isinstance(error, requests.exceptions.ContentDecodingError):
-            said, sent = f"the answer of {host} is garbled", True
         else:
-            return InvalidRequest(f"Cannot {what}: {type(error).__name__} for {host}.", **facts, sent=False)
+            # such as a body that does not decode, or header fields that contradict each other
+            said, sent = f"the answer of {host} is garbled", True
         return ServiceUnavailable(
             f"Cannot {what}: {said}. Check endpoint, network and proxies, or try again later.", **facts, sent=sent
         )
 
 
-def _never_connected(error: OSError) -> bool:
+def _is_no_address(error: Exception) -> bool:
+    from requests.exceptions import InvalidSchema, InvalidURL
+    from urllib3.exceptions import LocationValueError
+
+    return isinstance(error, (InvalidSchema, InvalidURL, LocationValueError))
+
+
+def _never_connected(error: Exception) -> bool:
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
     return isinstance(_reason(error), (NewConnectionError, ConnectTimeoutError))
 
 
-def _certificate_refused(error: OSError) -> bool:
+def _certificate_refused(error: Exception) -> bool:
     reason = _reason(error)
     return bool(getattr(reason, "args", None)) and isinstance(reason.args[0], ssl.SSLCertVerificationError)
 
 
-def _reason(error: OSError) -> Any:
+def _reason(error: Exception) -> Any:
     """Return what the library underneath reports."""
     from urllib3.exceptions import MaxRetryError
 

@@ -111,6 +111,9 @@ def test_two_members_may_have_the_same_sample(client: ModelArtsClient, emulator:
         "https://host?x=1",
         "http://127.0.0.1.example.com",
         "host/#frag",
+        "a..b",
+        ".example.com",
+        f"https://{'x' * 64}.example.com",
     ],
 )
 def test_endpoints_that_are_refused(text: str) -> None:
@@ -127,6 +130,8 @@ def test_endpoints_that_are_refused(text: str) -> None:
         ("https://host:8443/prefix/", "https://host:8443/prefix"),
         ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
         ("http://localhost", "http://localhost"),
+        ("modelarts.example.com.", "https://modelarts.example.com."),
+        ("x" * 63, f"https://{'x' * 63}"),
         ("http://[::1]:80", "http://[::1]"),
     ],
 )

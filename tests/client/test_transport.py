@@ -22,8 +22,10 @@ from airflow_provider_modelarts.client.errors import (
     ModelArtsError,
     NotFound,
     PermissionDenied,
+    PreconditionFailed,
     ServiceUnavailable,
     StartUnknown,
+    TaskAlreadyRunning,
     Throttled,
     UnexpectedResponse,
 )
@@ -465,10 +467,161 @@ def test_certificates_are_checked_and_verify_names_whom_to_trust(
         read()
 
 
-@pytest.mark.parametrize("status", [400, 404, 410])
+@pytest.mark.parametrize("status", [400, 401, 404, 410])
 def test_a_page_with_a_refusal_is_not_the_services(
     client: ModelArtsClient, emulator: Emulator, dataset_id: str, status: int
 ) -> None:
-    emulator.faults.add("GET", dataset_id, "html", status=status)
+    emulator.faults.add("GET", dataset_id, "html", status=status, times=None)
     with pytest.raises(ForeignAnswer, match="endpoint"):
         client.datasets.get(dataset_id)
+
+
+class _Scripted(BaseHTTPRequestHandler):
+    """Answers every request with what the test put into ``head`` (status line and header fields) and ``body``."""
+
+    head: bytes
+    body: bytes
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.wfile.write(self.head + b"\r\n\r\n" + self.body)
+        self.close_connection = True
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def do_PUT(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+
+@pytest.fixture
+def scripted() -> Iterator[Callable[..., ModelArtsClient]]:
+    """Return a client, that sends once, of a service that gives one answer, however strange."""
+    from airflow_provider_modelarts.client import ModelArtsClient
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Scripted)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    made = ModelArtsClient(f"http://127.0.0.1:{server.server_port}", TokenCredentials("MIIt", "p"), retries=False)
+
+    def answer(head: str, body: str = "") -> ModelArtsClient:
+        _Scripted.head, _Scripted.body = head.replace("\n", "\r\n").encode("latin-1"), body.encode()
+        return made
+
+    yield answer
+    made.close()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    "target", ["http://[::bad/", "http://h:99999x/", "//", "\xff\xfe", "ht!tp://x", "http://*x/", ""]
+)
+def test_a_redirect_to_no_address_is_refused_like_any_other(
+    scripted: Callable[..., ModelArtsClient], target: str
+) -> None:
+    client = scripted(f"HTTP/1.1 302 Found\nLocation: {target}\nContent-Length: 0")
+    with pytest.raises(ForeignAnswer, match="redirect") as caught:
+        client.datasets.get("d1")
+    assert "d1" in one_line(caught.value)
+    with pytest.raises(StartUnknown):
+        client.tasks.start("d1")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "HTTP/1.1 200 OK\nContent-Length: 5, 6",
+        "HTTP/1.1 200 OK\nContent-Encoding: gzip\nContent-Length: 4",
+        "HTTP/1.1 200 OK\nTransfer-Encoding: chunked",
+        "HTTP/9.9 OK",
+        "no HTTP at all",
+    ],
+)
+def test_whatever_is_wrong_with_an_answer_the_request_may_have_been_carried_out(
+    scripted: Callable[..., ModelArtsClient], head: str
+) -> None:
+    client = scripted(head, "zzzz")
+    with pytest.raises(ServiceUnavailable) as caught:
+        client.datasets.get("d1")
+    assert not caught.value.certainly_not_executed
+    assert "d1" in one_line(caught.value)
+    with pytest.raises(StartUnknown):
+        client.tasks.start("d1")
+    assert client.samples.update("d1", [{"sample_id": "s", "labels": [{"name": "a"}]}])[0].ok is None
+
+
+def test_a_proxy_that_is_no_address_is_told_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_modelarts.client import ModelArtsClient
+
+    for name in (*PROXIES, "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", "http://a..b:3128")
+    with ModelArtsClient("modelarts.example.com", TokenCredentials("MIIt", "p"), retries=False) as client:
+        with pytest.raises(ModelArtsError, match="proxy") as caught:
+            client.tasks.start("d1")
+        assert caught.value.certainly_not_executed
+        assert "d1" in one_line(caught.value)
+
+
+def test_a_header_field_that_cannot_be_sent_is_not_quoted(emulator: Emulator) -> None:
+    from airflow_provider_modelarts.client import ModelArtsClient
+
+    credentials = TokenCredentials("MIIt", "p")
+    object.__setattr__(credentials, "token", "MIIsentinel\r\nX-Other: 1")  # as from an answer with a folded field
+    with ModelArtsClient(emulator.url, credentials, retries=False) as client:
+        with pytest.raises(InvalidRequest, match="d1") as caught:
+            client.tasks.start("d1")
+        assert caught.value.certainly_not_executed
+        assert "sentinel" not in one_line(caught.value)
+        assert len(emulator.journal) == 0
+
+
+@pytest.mark.parametrize("seconds", ["9" * 400, "1e999", "nan", "soon", "-5"])
+def test_a_retry_after_that_is_none_harms_nothing(scripted: Callable[..., ModelArtsClient], seconds: str) -> None:
+    client = scripted(f"HTTP/1.1 429 Slow\nContent-Length: 0\nRetry-After: {seconds}")
+    with pytest.raises(Throttled) as caught:
+        client.datasets.get("d1")
+    assert not caught.value.retry_after
+
+
+def test_a_number_beyond_all_measure_is_read_as_none(scripted: Callable[..., ModelArtsClient]) -> None:
+    huge = "1" + "0" * 400
+    body = json.dumps({"status": 1}).replace("}", f', "progress": {huge}, "elapsed_time": 1e999}}')
+    task = scripted("HTTP/1.1 200 OK", body).tasks.get("d1", "t1")
+    assert (task.status, task.progress, task.elapsed_time) == (1, None, None)
+    assert task.raw["progress"] == 10**400
+
+
+def test_codes_and_request_ids_are_folded_too(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
+    body = json.dumps({"error_code": "Model\nArts.1", "error_msg": "x", "request_id": "a\nb"})
+    emulator.faults.add("GET", dataset_id, "status", status=400, body=body)
+    with pytest.raises(InvalidRequest) as caught:
+        client.datasets.get(dataset_id)
+    one_line(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (200, {"error_code": "ModelArts.4964", "error_msg": "Already running."}, TaskAlreadyRunning),
+        (500, {"error_code": "ModelArts.4354", "error_msg": "Quota."}, PreconditionFailed),
+        (500, {"error_code": "ModelArts.7008", "error_msg": "Read-only."}, DatasetBusy),
+        (500, {"error_code": "APIGW.0103", "error_msg": "No backend."}, InvalidRequest),
+        (401, {"error_code": "ModelArts.4901", "error_msg": "OBS."}, PermissionDenied),
+    ],
+)
+def test_a_start_that_was_refused_is_not_unknown(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, status: int, body: Any, expected: type[ModelArtsError]
+) -> None:
+    rule = emulator.faults.add("POST", f"{dataset_id}/tasks", "status", status=status, body=json.dumps(body))
+    with pytest.raises(expected, match=body["error_code"]) as caught:
+        client.tasks.start(dataset_id)
+    assert type(caught.value) is expected
+    assert caught.value.certainly_not_executed
+    assert dataset_id in one_line(caught.value)
+    assert rule.fired == 1
