@@ -121,10 +121,14 @@ class Service:
 
     def write(self, samples: Sequence[Sample]) -> Sequence[SampleOutcome]:
         """Make the proposed labels of some samples final, in one request that is sent once: retries would age it."""
+        return self._paced(lambda: self._client.samples.update(self.dataset_id, samples, retry=False))
+
+    def _paced(self, write: Callable[[], Sequence[SampleOutcome]]) -> Sequence[SampleOutcome]:
+        """Count a write, and learn from what the service says about haste."""
         self._count()
         asked_at = self.clock.now()
         try:
-            replies = self._client.samples.update(self.dataset_id, samples, retry=False)
+            replies = write()
         except Throttled as error:
             self.pace.throttled(asked_at, error.retry_after)
             raise

@@ -199,8 +199,8 @@ class _Undoing(Service):
         """Restore or clear, in one request."""
         if not self._clears:
             return super().write(samples)
-        self.requests += 1
-        return self._client.samples.clear_labels(self.dataset_id, [sample.sample_id for sample in samples])
+        ids = [sample.sample_id for sample in samples]
+        return self._paced(lambda: self._client.samples.clear_labels(self.dataset_id, ids, retry=False))
 
 
 class _Run:

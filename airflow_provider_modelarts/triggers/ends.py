@@ -1,7 +1,8 @@
-"""Finds the labeling tasks of a dataset that have ended between two looks at its list. Pure: no requests, no clock.
+"""Finds the labeling tasks of a dataset that have ended between two looks at its list; it knows no clock.
 
 A list of labeling tasks only ever grows at its top, so it is enough to look at its newest page: what stands above the
-tasks seen before is new, what stands below them is old and of no interest, however many there are.
+tasks seen before is new, what stands below them is old and of no interest, however many there are. Every request is
+sent once: the watch itself is the retry (B6).
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def newest(client: ModelArtsClient, dataset_id: str, label_task_type: str | None
     :param dataset_id: the dataset
     :param label_task_type: only this kind; None: auto-label and pre-label
     """
-    listed = client.tasks.list(dataset_id, task_type=label_task_type)
+    listed = client.tasks.list(dataset_id, task_type=label_task_type, retry=False)
     page = list(islice(listed, MAX_PAGE))
     if _rises(page):
         return Glance([*page, *listed][::-1], whole=True)
@@ -61,7 +62,7 @@ def since(client: ModelArtsClient, dataset_id: str, label_task_type: str | None,
     :param known: ids at which to stop
     """
     tasks = []
-    for task in client.tasks.list(dataset_id, task_type=label_task_type):
+    for task in client.tasks.list(dataset_id, task_type=label_task_type, retry=False):
         tasks.append(task)
         if task.task_id in known:
             return Glance(tasks, whole=False)

@@ -179,14 +179,9 @@ class ModelArtsLabelTaskEventTrigger(BaseEventTrigger):
         return ends.newest(client, self.dataset_id, self.label_task_type)
 
     async def _ask(self, function: Callable[[ModelArtsClient], T]) -> T:
-        """Call a function with the client in the pool; every request is sent once, the watch itself is the retry."""
+        """Call a function with the client in the pool."""
         hook = ModelArtsHook(self.modelarts_conn_id, self.project_id)
-
-        def ask(client: ModelArtsClient) -> T:
-            with client.detached() as once:
-                return function(once)
-
-        return await pool.run(hook, lambda: hook.call(ask))
+        return await pool.run(hook, lambda: hook.call(function))
 
     def _pause_after(self, failures: int, error: Exception) -> float:
         grown = min(self.poll_interval * 2 ** min(failures - 1, 16), max(LONGEST_PAUSE, self.poll_interval))

@@ -348,6 +348,27 @@ def test_reads_are_fresh_when_they_are_written(
     assert story.dataset.names_of(corrected) == ["corrected"]
 
 
+@pytest.mark.parametrize("relabeled", [0, 30])
+def test_a_service_that_wants_to_be_left_alone_gets_no_old_write_afterwards(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, relabeled: int
+) -> None:
+    story = Story(client, emulator, 30, relabeled=relabeled)
+    story.confirm()
+    corrected = story.ids[7]
+
+    def correct(record: Any) -> None:
+        if record.method == "PUT" and record.status == 429:
+            story.dataset.edit(corrected, "corrected")
+
+    emulator.observers.append(correct)
+    fault = emulator.faults.add("PUT", PATH, "status", status=429, headers={"Retry-After": "40"}, times=2)
+    result = story.revert()
+    assert fault.fired == 2
+    assert sum(moved_clock.slept) >= 80
+    assert counts(result) == {"restored" if relabeled else "cleared": 29, "changed": 1}
+    assert story.dataset.names_of(corrected) == ["corrected"]
+
+
 @settings(deadline=None, derandomize=True, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_happens_nobody_loses_a_label(
