@@ -6,12 +6,17 @@ business: `modelarts_default`.
 
 from __future__ import annotations
 
+import os
+
 from airflow.sdk import DAG, Param, task
 
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
 from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
 from airflow_provider_modelarts.sensors.label_task import ModelArtsLabelTaskSensor
+
+# A folder that every worker reaches, such as s3://bucket/ledger; without one the confirmation is not recorded.
+LEDGER_URI = os.environ.get("MODELARTS_LEDGER_URI")
 
 
 @task
@@ -49,6 +54,7 @@ with DAG(
         task_id="confirm",
         dataset_id=dataset_id,
         policy={"min_score": "{{ params.min_score }}"},
+        ledger_uri=LEDGER_URI,
     )
 
     start >> wait >> list_proposals(dataset_id) >> confirm

@@ -1,0 +1,60 @@
+"""Plan what becomes final, have a person approve the plan, and write exactly what was approved.
+
+The person sees counts, scores and examples on Airflow's page of required actions. What somebody changes meanwhile is
+left alone. The ledger records every label that was made final, and who approved it.
+"""
+
+from __future__ import annotations
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import DAG, Param
+
+from airflow_provider_modelarts.operators.samples import (
+    ModelArtsConfirmSamplesOperator,
+    ModelArtsPlanConfirmationOperator,
+)
+
+DATASET_ID = "{{ params.dataset_id }}"
+PLAN_URI = "{{ params.place }}/plans/{{ run_id }}.jsonl"
+
+with DAG(
+    dag_id="confirm_with_approval",
+    schedule=None,
+    doc_md=__doc__,
+    tags=["modelarts"],
+    params={
+        "dataset_id": Param("", type="string", description="A dataset with proposals of the machine"),
+        "min_score": Param(0.9, type="number", minimum=0, maximum=1, description="Confirm from this score upwards"),
+        "place": Param(
+            "file:///tmp/modelarts",
+            type="string",
+            description="Folder for plans and ledger, which every worker must reach; s3://bucket/folder works as well",
+        ),
+    },
+):
+    plan = ModelArtsPlanConfirmationOperator(
+        task_id="plan",
+        dataset_id=DATASET_ID,
+        policy={
+            "min_score": "{{ params.min_score }}",
+            # A few of those that would pass go to people instead, who so measure the machine.
+            "audit_share": 0.02,
+            # A machine that sees one label nearly everywhere is a broken machine.
+            "max_share_per_label": 0.9,
+        },
+        plan_uri=PLAN_URI,
+    )
+    approve = ApprovalOperator(
+        task_id="approve",
+        subject="Make these labels final?",
+        body="{{ ti.xcom_pull(task_ids='plan', key='summary') }}",
+    )
+    confirm = ModelArtsConfirmSamplesOperator(
+        task_id="confirm",
+        dataset_id=DATASET_ID,
+        plan_uri=PLAN_URI,
+        ledger_uri="{{ params.place }}/ledger",
+        approved_by=approve.output,
+    )
+
+    plan >> approve >> confirm
