@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,10 @@ TASK_SECONDS = 4.0
 """The wait looks after five seconds for the first time; a job that takes longer only makes the demo longer."""
 GIVE_UP_AFTER = 180.0
 LOG = STATE / "last-run.log"
+LEDGER = STATE / "ledger"
+LEDGER_SETTING = {"MODELARTS_LEDGER_URI": f"file://{LEDGER}"}
+"""Where the example DAG keeps its plan and its ledger."""
+ACTIONS = {"confirm": "to be confirmed", "review": "left for people", "leave": "left alone"}
 
 
 class DemoError(Exception):
@@ -47,6 +52,9 @@ class Outcome:
     steps: list[Step]
     seconds: float
     requests: int
+    planned: list[str]
+    recorded: int
+    record: Path
 
 
 def run(seed: int, output: TextIO) -> Outcome:
@@ -88,6 +96,7 @@ def _run_on(emulator: Emulator, airflow: subprocess.Popen[str], folder: Path, pr
         raise DemoError(came["error"] or f"the run ended as {came['state']}")
     progress.finish()
     result = next(task["result"] for task in came["tasks"] if task["task_id"] == "confirm")
+    plan_file = Path(result["plan_uri"].removeprefix("file://"))
     truth = emulator.truth(dataset_id)
     confirmed = [one for one in dataset.samples if one not in before and dataset.labels_of(one)]
     if len(confirmed) != result["confirmed"]:
@@ -102,12 +111,39 @@ def _run_on(emulator: Emulator, airflow: subprocess.Popen[str], folder: Path, pr
         steps=steps(emulator.journal, came["ended"]),
         seconds=progress.seconds,
         requests=len(emulator.journal),
+        planned=_planned(plan_file),
+        recorded=_recorded(came["run_id"]),
+        record=plan_file.parent,
     )
+
+
+def _planned(plan_file: Path) -> list[str]:
+    """Return what was decided before anything was written, a line for each reason, the most frequent first."""
+    from airflow_provider_modelarts.labeling.plan import read_plan
+    from airflow_provider_modelarts.labeling.report import RULES
+
+    decisions = Counter(planned.decision for planned in read_plan(plan_file).samples())
+    return [f"{count:,} {ACTIONS[action]}: {RULES[rule]}" for (action, rule), count in decisions.most_common()]
+
+
+def _recorded(run_id: str) -> int:
+    """Return how many confirmed samples the ledger holds, all of it checked."""
+    from airflow_provider_modelarts.labeling.ledger import read_ledger
+
+    ledger = read_ledger(LEDGER, run_id)
+    problems = ledger.verify()
+    if problems:
+        raise DemoError(problems[0])
+    return sum(entry.fate == "confirmed" for _, entry in ledger.entries())
 
 
 def _start_airflow(folder: Path) -> subprocess.Popen[str]:
     metadata.copy_to(folder)
-    settings = {**airflow_settings(folder, dags_folder=EXAMPLE_DAGS), "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO"}
+    settings = {
+        **airflow_settings(folder, dags_folder=EXAMPLE_DAGS),
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+        **LEDGER_SETTING,
+    }
     with LOG.open("w") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "demo.workflow"],
@@ -167,6 +203,9 @@ def table(outcome: Outcome, seed: int) -> str:
     ]
     lines = ["", f"Seed {seed}, {outcome.seconds:.1f} s in all, {outcome.requests} requests", ""]
     lines += [f"  {name:<28}{value}" for name, value in counts]
+    lines += ["", "  plan, made before anything was written"]
+    lines += [f"    {line}" for line in outcome.planned]
+    lines += [f"  plan and ledger of {outcome.recorded:,} confirmed images", f"    {outcome.record}"]
     lines += ["", f"  {'step':<10}{'seconds':>8}{'requests':>10}"]
     lines += [f"  {step.name:<10}{step.seconds:>8.2f}{step.requests:>10}" for step in outcome.steps]
     return "\n".join(lines)

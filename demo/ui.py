@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from demo.airflow_processes import HOST, AirflowProcesses
 from demo.metadata import STATE
-from demo.run import LABELED
+from demo.run import LABELED, LEDGER_SETTING
 from demo.workflow import DAG_ID
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def serve(seed: int, output: TextIO) -> None:
     with (
         tempfile.TemporaryDirectory(dir=STATE, prefix="ui-", ignore_cleanup_errors=True) as folder,
         Emulator(seed=seed, task_seconds=TASK_SECONDS) as emulator,
-        AirflowProcesses(Path(folder), port=free_or_any(PORT)) as airflow,
+        AirflowProcesses(Path(folder), port=free_or_any(PORT), settings=LEDGER_SETTING) as airflow,
     ):
         emulator.journal.keep_bodies = False  # nobody reads them here, and this may run for days
         dataset_id = emulator.load_digits(labeled=LABELED)

@@ -60,7 +60,7 @@ def _run(dag: Any, conf: dict[str, Any]) -> dict[str, Any]:
     ]
     ended = max((one.end_date.timestamp() for one in instances if one.end_date is not None), default=0.0)
     error = next((f"task {task_id}: {text}" for task_id, text in errors.items()), None)
-    return {"state": str(dag_run.state), "error": error, "ended": ended, "tasks": tasks}
+    return {"state": str(dag_run.state), "error": error, "ended": ended, "run_id": dag_run.run_id, "tasks": tasks}
 
 
 if __name__ == "__main__":

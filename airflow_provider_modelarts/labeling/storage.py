@@ -46,7 +46,7 @@ class StoragePath(Protocol):
 
     def __truediv__(self, name: str, /) -> Self: ...
 
-    def open(self, mode: str = ...) -> Any: ...  # noqa: D102
+    def open(self, mode: str, /) -> Any: ...  # noqa: D102
 
     def iterdir(self) -> Iterator[Self]: ...  # noqa: D102
 
