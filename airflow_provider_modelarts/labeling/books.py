@@ -5,6 +5,7 @@ They hold one small number per sample (B18): its category and the pass in which 
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -28,23 +29,20 @@ class Category(IntEnum):
     GONE = 4
     PLANNED = 5
 
-    @property
-    def stays_listed(self) -> bool:
-        """Whether the service still counts such a sample among the proposals."""
-        return self in _STAY_LISTED
 
-
+_CATEGORIES = tuple(Category)
+_MASK = (1 << _BITS) - 1
 _STAY_LISTED = frozenset({Category.REVIEW, Category.LEFT, Category.FAILED, Category.PLANNED})
 
 
 def short_key(sample_id: str) -> str | bytes:
     """Return a shorter key for the usual id of 32 hex digits; at a million samples it saves 30 MB."""
-    if len(sample_id) == 32 and sample_id.isascii() and sample_id.islower():
-        try:
-            return bytes.fromhex(sample_id)
-        except ValueError:
-            pass
-    return sample_id
+    try:
+        key = bytes.fromhex(sample_id)
+    except ValueError:
+        return sample_id
+    # Spaces and capitals are read as well, and would be lost.
+    return key if key.hex() == sample_id else sample_id
 
 
 class Books:
@@ -73,8 +71,11 @@ class Books:
 
     def category(self, sample_id: str) -> Category | None:
         """Return where a sample stands; None if it was never seen."""
-        state = self._states.get(short_key(sample_id))
-        return None if state is None else Category(state & (1 << _BITS) - 1)
+        return self._at(short_key(sample_id))
+
+    def _at(self, key: str | bytes) -> Category | None:
+        state = self._states.get(key)
+        return None if state is None else _CATEGORIES[state & _MASK]
 
     def count(self, category: Category) -> int:
         """Return how many samples stand there."""
@@ -87,9 +88,10 @@ class Books:
 
     def see(self, sample: Sample) -> None:
         """Note that a sample known before is listed again; where it stands does not change."""
-        category = self.category(sample.sample_id)
+        key = short_key(sample.sample_id)
+        category = self._at(key)
         if category is not None:
-            self._put(sample.sample_id, category)
+            self._put(key, category)
 
     def excuse(self) -> None:
         """Note that a sample is listed that a single read shows to be no proposal any more: the list is behind."""
@@ -102,8 +104,9 @@ class Books:
         :param category: its new place
         :param changed: it is left because it is not as it was planned
         """
-        before = self.category(sample.sample_id)
-        self._put(sample.sample_id, category)
+        key = short_key(sample.sample_id)
+        before = self._at(key)
+        self._put(key, category)
         if before is category:
             return
         self.news += 1
@@ -117,9 +120,10 @@ class Books:
         """Note that a sample could not be confirmed, and why."""
         self.settle(sample, Category.FAILED)
         text, number, shown = self._failures.get(code, (message, 0, []))
-        if len(shown) < SAMPLES_SHOWN:
-            shown.append(sample.sample_id)
-        self._failures[code] = (text, number + 1, shown)
+        # The first by id: which of several threads fails first is chance.
+        insort(shown, sample.sample_id)
+        del shown[SAMPLES_SHOWN:]
+        self._failures[code] = (message if shown[0] == sample.sample_id else text, number + 1, shown)
 
     @property
     def failures(self) -> dict[str, Failure]:
@@ -129,14 +133,13 @@ class Books:
             for code, (message, number, shown) in sorted(self._failures.items())
         }
 
-    def _put(self, sample_id: str, category: Category) -> None:
-        key = short_key(sample_id)
+    def _put(self, key: str | bytes, category: Category) -> None:
         old = self._states.get(key)
         if old is not None:
-            was = Category(old & (1 << _BITS) - 1)
+            was = _CATEGORIES[old & _MASK]
             self._counts[was] -= 1
-            if old >> _BITS == self._pass and was.stays_listed:
+            if old >> _BITS == self._pass and was in _STAY_LISTED:
                 self.remaining -= 1
         self._counts[category] += 1
-        self.remaining += category.stays_listed
-        self._states[key] = category | self._pass << _BITS
+        self.remaining += category in _STAY_LISTED
+        self._states[key] = int(category) | self._pass << _BITS

@@ -308,7 +308,7 @@ class Confirming:
                 continue
             decision = self._decide(sample)
             if decision.action == "confirm":
-                chosen.append(candidate._replace(rule=decision.rule))
+                chosen.append(Candidate(sample, candidate.read_at, decision.rule))
                 continue
             self._in_hand.discard(sample.sample_id)
             self.books.settle(sample, _DECIDED[decision.action], changed=decision in (CHANGED, NOT_PLANNED))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
 Labels = Iterable[Mapping[str, Any]]
 
 
@@ -29,8 +31,8 @@ def fingerprint(sample: Sample) -> int:
 
     To remember a decision costs a number, not the labels (B18).
     """
-    text = json.dumps(_without_id(raw_labels(sample)), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest())
+    text = _encode(_without_id(raw_labels(sample)))
+    return int.from_bytes(blake2b(text.encode("ascii"), digest_size=8).digest())
 
 
 def carries(final: Sample, written: Sample) -> bool:

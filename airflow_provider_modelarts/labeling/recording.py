@@ -111,7 +111,7 @@ class Recorder:
     def note_outcome(self, decided: Candidate, outcome: Outcome, before: list[dict[str, Any]] | None) -> None:
         """Note what became of a sample that was to be written."""
         entry = _entry(decided, _FATES[outcome.fate], before=before)
-        self._add(entry._replace(code=outcome.code, message=outcome.message) if outcome.fate == "failed" else entry)
+        self._add(entry if outcome.fate != "failed" else entry._replace(code=outcome.code, message=outcome.message))
 
     def note(self, candidate: Candidate, fate: Fate, *, read: bool = False) -> None:
         """Note what was found out about a planned sample."""

@@ -35,6 +35,10 @@ class Violation(AssertionError):  # noqa: N818 - a referee calls a violation
     """Something that must never happen to a label has happened."""
 
 
+class Killed(BaseException):
+    """The process that confirms has been killed: nothing of it asks or stores anything any more."""
+
+
 def raw_sample(number: int, labels: list[Raw], **more: Any) -> Raw:
     return {"sample_id": f"{number:032x}" if number % 5 else f"sample {number}", "labels": labels, **more}
 
@@ -130,6 +134,7 @@ class ModelService:
         self.latency = latency
         self.before_request = before_request or (lambda kind: None)
         self.give_way: Callable[[], None] = lambda: None
+        self.is_caller_dead = False
         self.clock = ModelClock()
         self.referee = Referee()
         self.journal: list[str] = []
@@ -158,6 +163,8 @@ class ModelService:
     def begin(self, kind: str) -> float:
         read_at = self.clock.now()
         self.give_way()
+        if self.is_caller_dead:
+            raise Killed
         self.journal.append(kind)
         if self.rng is not None and self.latency:
             self.clock.sleep(self.rng.random() * self.latency)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.labeling import confirming, walk, write
+from airflow_provider_modelarts.labeling import apply, confirming, walk, write
 from airflow_provider_modelarts.labeling.batches import Outcome
 from airflow_provider_modelarts.labeling.descent import Descent
 from airflow_provider_modelarts.labeling.intent import PLANNED, Intent
+from airflow_provider_modelarts.labeling.recording import Recorder
 from airflow_provider_modelarts.labeling.service import Service
 from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
 from airflow_provider_modelarts.labeling.write import Writer
+from tests.labeling.retries import with_kills
 from tests.labeling.simulation import in_calm, in_storms, with_a_trimming_filter, with_newcomers_after_the_guard
 
 if TYPE_CHECKING:
@@ -112,10 +114,52 @@ def filtered_list_trusted(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Untrimmed, "lists_whole_samples", True)
 
 
+def written_before_the_pages_above_are_answered(patch: pytest.MonkeyPatch) -> None:
+    """Each page is dealt with as soon as it arrives."""
+
+    def answer(descent: Descent, number: int, page: Any) -> Any:
+        descent._follow(descent._deal_with(walk.Numbered(number, page)), last=True)
+        return ()
+
+    patch.setattr(Descent, "_answer", answer)
+
+
+def window_lost(patch: pytest.MonkeyPatch) -> None:
+    """What was noted since the last part of the ledger was stored is forgotten when the next one is due."""
+    store = Recorder.store
+
+    def forget(recorder: Recorder) -> Any:
+        recorder._entries = []
+        return store(recorder)
+
+    patch.setattr(Recorder, "store", forget)
+
+
+def plan_ignored_at_retry(patch: pytest.MonkeyPatch) -> None:
+    """A retry decides anew about what is left, and stores that as the plan."""
+    patch.setattr(apply, "_found", lambda plan: None)
+
+
+def unsettled_window_taken_for_others_work(patch: pytest.MonkeyPatch) -> None:
+    """What a killed try wrote and did not record counts as somebody else's."""
+    init = Recorder.__init__
+
+    def forgetful(recorder: Recorder, *args: Any) -> None:
+        init(recorder, *args)
+        recorder.may_have_written_before = False
+
+    patch.setattr(Recorder, "__init__", forgetful)
+
+
+def unlisted_samples_not_settled(patch: pytest.MonkeyPatch) -> None:
+    """What is planned and not listed any more is not looked up."""
+    patch.setattr(Recorder, "unlisted", lambda recorder, books: iter(()))
+
+
 Mutant = Callable[["pytest.MonkeyPatch"], None]
 
 # Each wrong version, and the scenario that must show it.
-MUTANTS: dict[str, tuple[Mutant, Callable[[], None]]] = {
+MUTANTS: dict[str, tuple[Mutant, Callable[[], object]]] = {
     mutant.__name__: (mutant, scenario)
     for mutant, scenario in (
         (ascending_walk, in_calm),
@@ -128,5 +172,10 @@ MUTANTS: dict[str, tuple[Mutant, Callable[[], None]]] = {
         (old_reads_written, in_storms),
         (guard_forgotten_at_the_write, with_newcomers_after_the_guard),
         (filtered_list_trusted, with_a_trimming_filter),
+        (written_before_the_pages_above_are_answered, in_calm),
+        (window_lost, with_kills),
+        (plan_ignored_at_retry, with_kills),
+        (unsettled_window_taken_for_others_work, with_kills),
+        (unlisted_samples_not_settled, with_kills),
     )
 }

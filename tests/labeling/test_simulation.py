@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.labeling.model import ModelService, Violation, raw_label, raw_sample
 from tests.labeling.mutants import MUTANTS
+from tests.labeling.retries import with_kills, with_kills_among_people
 from tests.labeling.simulation import (
     confirm_in,
     in_calm,
@@ -46,11 +47,20 @@ def test_every_event_happens_in_the_storms() -> None:
 
 
 @pytest.mark.parametrize(
-    "scenario", [in_storms, in_calm, with_newcomers_after_the_guard, with_a_trimming_filter], ids=lambda s: s.__name__
+    "scenario",
+    [in_storms, in_calm, with_newcomers_after_the_guard, with_a_trimming_filter, with_kills_among_people],
+    ids=lambda s: s.__name__,
 )
 def test_scenarios_hold(scenario: object) -> None:
     assert callable(scenario)
     scenario()
+
+
+def test_a_killed_run_is_finished_by_a_later_try() -> None:
+    events = with_kills(150)
+    assert {event for event, number in events.items() if number >= 3} >= {
+        *("killed at page", "killed at update", "killed at final", "killed at store")
+    }
 
 
 @pytest.mark.parametrize("name", MUTANTS)

@@ -1,0 +1,226 @@
+"""Confirming by a stored plan and with a ledger, by several threads, against the emulator (B14, B17; contract 7.4)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
+from airflow_provider_modelarts.labeling.apply import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.crew import Pace
+from airflow_provider_modelarts.labeling.ledger import RunIdentity, read_ledger
+from airflow_provider_modelarts.labeling.plan import PlanRefused
+from airflow_provider_modelarts.labeling.planning import make_plan
+from airflow_provider_modelarts.labeling.policy import GuardFailed
+from airflow_provider_modelarts.labeling.result import result_of
+from tests.labeling.model import ModelClock
+from tests.labeling.object_store import Bucket
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.emulator import Emulator
+    from airflow_provider_modelarts.labeling.ledger import Entry
+
+WRITE = ("PUT", "data-annotations/samples")
+
+
+def place(bucket: Bucket, try_number: int = 1) -> LedgerPlace:
+    return LedgerPlace(bucket, RunIdentity("dag", "run", "task", try_number=try_number), "somebody")
+
+
+def entries(bucket: Bucket) -> list[Entry]:
+    return [entry for _, entry in read_ledger(bucket, "run").entries()]
+
+
+@pytest.mark.parametrize("concurrency", [1, 3, 8, "16"])
+@pytest.mark.parametrize("offset_mode", ["page", "record"])
+def test_threads_confirm_each_sample_once(
+    client: ModelArtsClient, emulator: Emulator, concurrency: Any, offset_mode: str
+) -> None:
+    emulator.variants.offset_mode = offset_mode
+    dataset_id = emulator.load_proposals(1250)
+    result = confirm(client, dataset_id, concurrency=concurrency)
+    assert (result.seen, result.confirmed, result.passes, result.unaccounted) == (1250, 1250, 1, 0)
+    sent = [
+        sample["sample_id"] for r in emulator.journal if r.method == "PUT" for sample in json.loads(r.body)["samples"]
+    ]
+    assert len(sent) == len(set(sent)) == 1250
+    assert emulator.journal.count("GET", "/auto-annotations/samples") == 13 + 3
+
+
+def test_the_ledger_holds_what_was_written_and_the_plan_lies_beside_it(
+    client: ModelArtsClient, emulator: Emulator
+) -> None:
+    dataset_id = emulator.load_proposals(450, hard_share=0.2)
+    proposals = {key: raw["labels"] for key, raw in emulator.dataset(dataset_id).proposals.items()}
+    bucket = Bucket()
+    result = confirm(client, dataset_id, policy={"min_score": 0.6}, ledger=place(bucket))
+    assert 0 < result.confirmed < 450
+    assert result.plan_uri == str(place(bucket).identity.plan_path(bucket))
+    assert result.ledger_uri is not None
+    assert result.ledger_uri in result.plan_uri
+    found = entries(bucket)
+    assert {(entry.fate, entry.rule) for entry in found} == {("confirmed", "passed")}
+    assert len(found) == result.confirmed
+    assert all(entry.after == proposals[entry.sample_id] and entry.before is None for entry in found)
+    ledger = read_ledger(bucket, "run")
+    assert ledger.verify() == []
+    assert {chain.first().approved_by for chain in ledger.chains} == {"somebody"}
+
+
+def test_labels_that_a_person_gave_are_kept_in_the_ledger_before_they_are_replaced(
+    client: ModelArtsClient, emulator: Emulator
+) -> None:
+    dataset_id = emulator.load_proposals(20)
+    dataset = emulator.dataset(dataset_id)
+    sample_id = sorted(dataset.proposals)[3]
+    proposal = dict(dataset.proposals[sample_id])
+    dataset.edit(sample_id, ["by hand"])
+    before = dataset.labels_of(sample_id)
+    dataset.propose([{**proposal, "annotated_by": "human/account/user"}])
+    bucket = Bucket()
+    result = confirm(client, dataset_id, ledger=place(bucket))
+    assert result.confirmed == 20
+    noted = [entry for entry in entries(bucket) if entry.before is not None]
+    assert [(entry.sample_id, entry.fate, entry.before) for entry in noted] == [
+        (sample_id, "intended", before),
+        (sample_id, "confirmed", before),
+    ]
+    assert dataset.labels_of(sample_id) != before
+
+
+def test_a_guard_judges_the_stored_plan_at_every_try(client: ModelArtsClient, emulator: Emulator) -> None:
+    dataset_id = emulator.load_proposals(150)
+    bucket = Bucket()
+    policy = {"min_samples": 120, "hard_examples": "confirm"}
+    emulator.faults.add("PUT", WRITE[1], "status", times=None, after=1, status=403, code="ModelArts.0108")
+    with pytest.raises(Exception, match=r"0108") as caught:
+        confirm(client, dataset_id, policy=policy, ledger=place(bucket), concurrency=1)
+    first = result_of(caught.value)
+    assert first is not None
+    assert first.confirmed == 50
+    emulator.faults.clear()
+    # 100 are left, fewer than the guard wants: what it judges is the whole.
+    result = confirm(client, dataset_id, policy=policy, ledger=place(bucket, 2))
+    assert (result.seen, result.confirmed, result.gone) == (150, 150, 0)
+    assert len([name for name in bucket.objects if name.endswith("plan.jsonl")]) == 1
+
+
+def test_a_guard_that_does_not_hold_for_a_plan_writes_nothing(client: ModelArtsClient, emulator: Emulator) -> None:
+    dataset_id = emulator.load_proposals(150)
+    with pytest.raises(GuardFailed, match="max_samples") as caught:
+        confirm(client, dataset_id, policy={"max_samples": 10}, plan=Bucket() / "plan.jsonl")
+    result = result_of(caught.value)
+    assert result is not None
+    assert (result.seen, result.confirmed) == (150, 0)
+    assert emulator.journal.count(*WRITE) == 0
+
+
+def test_only_what_was_planned_and_still_holds_is_written(client: ModelArtsClient, emulator: Emulator) -> None:
+    dataset_id = emulator.load_proposals(150)
+    dataset = emulator.dataset(dataset_id)
+    bucket = Bucket()
+    path = bucket / "plan.jsonl"
+    make_plan(client, dataset_id, path)
+    edited, *_ = sorted(dataset.proposals)
+    dataset.edit(edited, ["by hand"])
+    result = confirm(client, dataset_id, plan=path, ledger=place(bucket))
+    assert (result.seen, result.confirmed, result.gone, result.changed_since_plan) == (150, 149, 1, 0)
+    assert dataset.names_of(edited) == ["by hand"]
+    assert {entry.fate for entry in entries(bucket) if entry.sample_id == edited} == {"gone"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ({"policy": {"min_score": 0.5}}, "policy"),
+        ({"label_name": "rose"}, "filters"),
+        ({"dataset_id": "other"}, "dataset_id"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_plan_for_something_else_is_refused(
+    client: ModelArtsClient, emulator: Emulator, asked: dict[str, Any], named: str
+) -> None:
+    dataset_id = emulator.load_proposals(10)
+    path = Bucket() / "plan.jsonl"
+    make_plan(client, dataset_id, path)
+    with pytest.raises(PlanRefused, match=named):
+        confirm(client, **{"dataset_id": dataset_id, "plan": path, **asked})
+    assert emulator.journal.count(*WRITE) == 0
+
+
+def test_a_preview_stores_nothing(client: ModelArtsClient, emulator: Emulator) -> None:
+    bucket = Bucket()
+    result = confirm(client, emulator.load_proposals(30), plan=bucket / "plan", ledger=place(bucket), preview=True)
+    assert (result.confirmed, bucket.objects) == (30, {})
+    assert emulator.journal.count(*WRITE) == 0
+
+
+def test_a_ledger_that_cannot_be_written_ends_the_run(
+    client: ModelArtsClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(Bucket):
+        def open(self, mode: str = "rb") -> Any:
+            if mode == "wb" and "try001" in str(self):
+                raise OSError("no space left")
+            return super().open(mode)
+
+    with pytest.raises(ConfirmationError, match=r"no space left.*Check ledger_uri"):
+        confirm(client, emulator.load_proposals(30), ledger=place(Full()))
+
+
+@pytest.mark.parametrize("trims", [False, True])
+def test_shards_by_first_label_share_a_dataset(client: ModelArtsClient, emulator: Emulator, trims: bool) -> None:
+    emulator.variants.trim_labels_to_filter = trims
+    names = ["rose", "tulip", "weed"]
+    dataset_id = emulator.load_proposals(400, kind="multi_label", labels=names)
+    first = [raw["labels"][0]["name"] for raw in emulator.dataset(dataset_id).proposals.values()]
+    for name in names:
+        result = confirm(client, dataset_id, first_label=name)
+        assert (result.seen, result.confirmed, result.unaccounted) == (first.count(name), first.count(name), 0)
+    assert emulator.dataset(dataset_id).unconfirmed == 0
+    assert emulator.journal.count("GET", "/auto-annotations/samples/") < 10
+
+
+def test_throttled_threads_become_fewer_and_more_again(client: ModelArtsClient, emulator: Emulator) -> None:
+    dataset_id = emulator.load_proposals(900)
+    faults = [
+        emulator.faults.add(
+            method, path, "status", times=5, after=4, status=429, code="APIGW.0308", headers={"Retry-After": "3"}
+        )
+        for method, path in (WRITE, ("GET", "/auto-annotations/samples"))
+    ]
+    result = confirm(client, dataset_id, concurrency=8)
+    assert [fault.fired for fault in faults] == [5, 5]
+    assert (result.confirmed, result.failed) == (900, 0)
+
+
+def test_the_pace_is_halved_once_for_what_was_under_way_together_and_grows_by_one_a_round() -> None:
+    clock: Any = ModelClock()
+    pace = Pace(16, clock)
+    asked_at = clock.now()
+    clock.sleep(1)
+    for _ in range(5):
+        pace.throttled(asked_at, 7.0)
+    assert pace.allowed == 8
+    pace.wait()
+    assert clock.now() == asked_at + 8
+    pace.throttled(clock.now(), None)
+    assert pace.allowed == 4
+    for _ in range(4):
+        pace.went_well()
+    assert pace.allowed == 4
+    pace.went_well()
+    assert pace.allowed == 5
+    for _ in range(500):
+        pace.went_well()
+    assert pace.allowed == 16
+
+
+@pytest.mark.parametrize("concurrency", [0, 65, "many", True])
+def test_concurrency_has_bounds(client: ModelArtsClient, concurrency: Any) -> None:
+    with pytest.raises(InvalidRequest, match="concurrency"):
+        confirm(client, "dataset", concurrency=concurrency)
