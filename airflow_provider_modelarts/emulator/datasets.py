@@ -37,7 +37,9 @@ def list_datasets(service: Service, call: Call) -> Answer:
     found = [
         service.dataset(dataset.dataset_id)
         for dataset in service.datasets.values()
-        if text in dataset.name and wanted_type in (None, dataset.dataset_type)
+        if service.holds_datasets(call.params["project_id"])
+        and text in dataset.name
+        and wanted_type in (None, dataset.dataset_type)
     ]
     if by_name:
         found.sort(key=lambda dataset: dataset.name)

@@ -194,7 +194,7 @@ def _joined(parts: list[Condition], operator: str) -> Condition:
 def _label_list(value: Any, _: float) -> Condition:
     """Match labels; `op` is needed with several of them (contract 3.1)."""
     labels = value.get("labels") if isinstance(value, dict) else None
-    if not isinstance(labels, list) or not labels:
+    if not isinstance(labels, list) or not labels or not all(isinstance(label, dict) for label in labels):
         raise refuse("0104", "label_list")
     operator = _operator(value.get("op", "OR" if len(labels) == 1 else None))
     return _joined([_on_any_label(_one_label(label)) for label in labels], operator)
@@ -211,14 +211,18 @@ def _one_label(wanted: Document) -> Condition:
     if "type" in wanted:
         parts.append(lambda label: label.get("type") == wanted["type"])
     attributes = wanted.get("property") or {}
+    if not isinstance(attributes, dict):
+        raise refuse("0104", "label_list.labels.property")
     if attributes:
         operator = _operator(wanted.get("op", "AND"))
         parts.append(_joined([_attribute("property", name, values) for name, values in attributes.items()], operator))
     return _joined(parts, "AND")
 
 
-def _attribute(holder: str, name: str, values: list[str] | None) -> Condition:
+def _attribute(holder: str, name: str, values: Any) -> Condition:
     """Match an attribute; a null list means that it is present (contract 3.1, SearchLabel)."""
+    if values is not None and not isinstance(values, list):
+        raise refuse("0104", f"{holder}.{name}")
 
     def is_there(item: Document) -> bool:
         held = item.get(holder) or {}

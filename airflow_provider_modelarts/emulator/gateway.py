@@ -199,7 +199,14 @@ class Gateway:
         if found.needs_project:
             self._throttle()
             self._service.identity.authenticate(call)
+            self._check_project(call)
         return found.handler(self._service, call)
+
+    def _check_project(self, call: Call) -> None:
+        """Know datasets in the project only that holds them (contract 0: they lie below it)."""
+        dataset_id = call.params.get("dataset_id")
+        if dataset_id is not None and not self._service.holds_datasets(call.params["project_id"]):
+            raise self._service.unknown("4352", dataset_id)
 
     def _throttle(self) -> None:
         """Refuse what exceeds the optional rate limit (contract 10, row "Gateway")."""

@@ -49,6 +49,10 @@ class Service:
         """Return the refusal for an unknown object: 400 by the code tables, 404 with the variant (quirk 23)."""
         return refuse(suffix, detail, status=self.variants.unknown_status)
 
+    def holds_datasets(self, project_id: str) -> bool:
+        """Whether the datasets are this project's; the user's other one has none."""
+        return project_id == self.identity.project_id
+
     def dataset(self, dataset_id: str) -> Dataset:
         """Return a dataset with everything that time has brought it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -123,12 +124,22 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
+def _number(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is beyond what a number can be")
+    return number
+
+
 def strict_json(body: bytes) -> Any:
-    """Parse strict JSON: no trailing commas, no NaN or Infinity, no text after the value.
+    """Parse strict JSON: no trailing commas, no NaN or Infinity, no text after the value, no half characters.
 
     :raises Refusal: 400 ModelArts.4105 (contract 4.1 "Body is not strict JSON", quirk 18).
     """
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_number)
+        if b"\\ud" in body or b"\\uD" in body:
+            json.dumps(value, ensure_ascii=False).encode()  # fails for one half of a surrogate pair
     except (ValueError, RecursionError) as error:
         raise Refusal(400, "ModelArts.4105", f"The request body is not valid JSON. [{error}]") from None
+    return value

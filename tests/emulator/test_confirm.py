@@ -142,6 +142,10 @@ STRICT = [
     b'{"samples": [',
     b"",
     b'\xff{"samples": []}',
+    b'{"samples": [{"sample_id": "a", "labels": [{"name": "x", "property": {"y": 1e999}}]}]}',
+    b'{"samples": [{"sample_id": "a", "labels": [{"name": "x", "score": -1e999}]}]}',
+    rb'{"samples": [{"sample_id": "a", "labels": [{"name": "half \ud83d"}]}]}',
+    rb'{"samples": [{"sample_id": "a", "labels": [{"name": "x", "property": {"\uDE00": 1}}]}]}',
 ]
 
 
@@ -150,6 +154,13 @@ STRICT = [
 def test_only_strict_json(digits: Caller, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     assert digits.refused("PUT", PUT, data=body, headers=headers) == (400, "ModelArts.4105")
+
+
+def test_whole_characters_may_be_escaped(digits: Caller) -> None:
+    sample_id = next(iter(digits.emulator.truth(digits.dataset_id)))
+    body = rb'{"samples": [{"sample_id": "%s", "labels": [{"name": "\ud83d\ude00 \u00fc"}]}]}' % sample_id.encode()
+    assert digits("PUT", PUT, data=body, headers={"Content-Type": "application/json"}).json() == {"success": True}
+    assert digits.emulator.dataset(digits.dataset_id).names_of(sample_id) == ["😀 ü"]
 
 
 WRONG: list[Any] = [

@@ -236,11 +236,18 @@ def test_temporary_keys(digits: Caller) -> None:
 
 
 @pytest.mark.wrong_requests
-@pytest.mark.parametrize(("method", "tail"), [("GET", "/nothing"), ("DELETE", "/tasks"), ("GET", "/v9/x")])
+@pytest.mark.parametrize(
+    ("method", "tail"), [("GET", "/nothing"), ("DELETE", "/tasks"), ("GET", "/v9/x"), ("OPTIONS", "")]
+)
 def test_unpublished_calls(digits: Caller, method: str, tail: str) -> None:
     response = digits(method, tail)
     assert (response.status_code, response.json()["error_code"]) == (404, "APIGW.0101")
     assert response.json()["request_id"] == response.headers["X-Request-Id"]
+
+
+@pytest.mark.wrong_requests
+def test_head_is_unpublished(digits: Caller) -> None:
+    assert digits("HEAD").status_code == 404
 
 
 @pytest.mark.wrong_requests

@@ -63,6 +63,10 @@ def test_defaults_and_order(proposals: Callable[..., Caller]) -> None:
         {"search_conditions": '{"sample_time":"20190901-20191015"}'},
         {"search_conditions": '{"sample_dir":"a/b"}'},
         {"search_conditions": '{"label_list":{"labels":[{"name":"a"},{"name":"b"}]}}'},
+        {"search_conditions": '{"label_list":{"labels":["a"]}}'},
+        {"search_conditions": '{"label_list":{"labels":[{"name":"a","property":"b"}]}}'},
+        {"search_conditions": '{"label_list":{"labels":[{"name":"a","property":{"b":"c"}}]}}'},
+        {"search_conditions": '{"metadata":{"props":{"a":5}}}'},
     ],
 )
 def test_values_out_of_range(proposals: Callable[..., Caller], query: dict[str, Any]) -> None:
@@ -257,6 +261,23 @@ def test_datasets(digits: Caller) -> None:
     assert [dataset["dataset_id"] for dataset in only["datasets"]] == [other]
     assert len(only["datasets"][0]["labels"]) == 4
     assert digits.get(f"/v2/{digits.emulator.project_id}/datasets", search_content="digi")["total_number"] == 1
+
+
+def test_datasets_are_known_in_their_own_project_only(digits: Caller) -> None:
+    emulator = digits.emulator
+    user = {"name": emulator.user, "password": emulator.password, "domain": {"name": emulator.domain}}
+    identity = {"methods": ["password"], "password": {"user": user}}
+    scope = {"project": {"name": emulator.other_project_name}}
+    answer = digits("POST", "/v3/auth/tokens", json={"auth": {"identity": identity, "scope": scope}})
+    headers = {"X-Auth-Token": answer.headers["X-Subject-Token"]}
+    url = f"/v2/{answer.json()['token']['project']['id']}/datasets"
+    assert digits.get(f"/v2/{emulator.project_id}/datasets")["total_number"] == 1
+    assert digits("GET", url, headers=headers).json() == {"total_number": 0, "datasets": []}
+    for method, tail in (("GET", ""), ("GET", AUTO), ("POST", "/tasks")):
+        body = {"json": {"task_type": "auto-label"}} if method == "POST" else {}
+        refused = digits.refused(method, f"{url}/{digits.dataset_id}{tail}", headers=headers, **body)
+        assert refused == (400, "ModelArts.4352")
+    assert emulator.dataset(digits.dataset_id).tasks == {}
 
 
 UNKNOWN_DATASET = ["", "/tasks", "/tasks/x", AUTO, "/data-annotations/samples", "/data-annotations/stats"]
