@@ -1,0 +1,211 @@
+"""One Airflow task through its tries: crashes at chosen moments, retries, clears, and other people's jobs beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_modelarts.client.resources.tasks import Tasks
+from airflow_provider_modelarts.client.states import TaskState
+from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.hooks.task_memory import Memory
+from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
+from tests.support.drive import Ending, StandInStore, StandInTaskInstance, context_of, drive_try, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+RETRIES = 3
+ACTIVE = frozenset({-1, 0, 1, 4})
+
+
+class Crash(BaseException):
+    """The process is gone from here on; nothing of it may handle that."""
+
+
+# --- moments at which a try may die; each patches what comes just before or after
+
+
+def _around_writes(patch: pytest.MonkeyPatch, phase: str, *, written: bool) -> None:
+    write = Memory.write
+
+    def write_or_crash(memory: Memory, record: Any) -> None:
+        if record.phase != phase:
+            return write(memory, record)
+        if written:
+            write(memory, record)
+        raise Crash
+
+    patch.setattr(Memory, "write", write_or_crash)
+
+
+def before_the_record(patch: pytest.MonkeyPatch) -> None:
+    _around_writes(patch, "starting", written=False)
+
+
+def before_the_start(patch: pytest.MonkeyPatch) -> None:
+    _around_writes(patch, "starting", written=True)
+
+
+def before_the_reply(patch: pytest.MonkeyPatch) -> None:
+    start = Tasks.start
+
+    def start_and_crash(*arguments: Any, **parameters: Any) -> str:
+        start(*arguments, **parameters)
+        raise Crash
+
+    patch.setattr(Tasks, "start", start_and_crash)
+
+
+def before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
+    _around_writes(patch, "started", written=False)
+
+
+def before_it_is_deferred(patch: pytest.MonkeyPatch) -> None:
+    _around_writes(patch, "started", written=True)
+
+
+def while_it_stops_what_was_cleared(patch: pytest.MonkeyPatch) -> None:
+    _around_writes(patch, "ending", written=True)
+
+
+def before_the_result(patch: pytest.MonkeyPatch) -> None:
+    def crash(*_: Any) -> str:
+        raise Crash
+
+    patch.setattr(ModelArtsStartLabelTaskOperator, "_conclude", crash)
+
+
+MOMENTS = {
+    function.__name__: function
+    for function in (
+        before_the_record,
+        before_the_start,
+        before_the_reply,
+        before_it_is_stored,
+        before_it_is_deferred,
+        before_the_result,
+    )
+}
+
+
+@dataclass
+class Life:
+    """A start operator's life in one run of a DAG.
+
+    :param has_store: whether Airflow keeps a state store for the task, as it does from 3.3 on
+    :param parameters: of the operator
+    """
+
+    emulator: Emulator
+    clock: MovedClock
+    dataset_id: str
+    has_store: bool = True
+    deferrable: bool = True
+    run_id: str = "run"
+    map_index: int = -1
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    by_people: set[int] = field(default_factory=set)
+    """Numbers of the stops in the journal that people have sent."""
+
+    def __post_init__(self) -> None:
+        self.run_started = moment(self.clock)
+        self.store = StandInStore() if self.has_store else None
+        self.foreign: set[str] = set()
+        self.ti = StandInTaskInstance(
+            moment(self.clock), run_id=self.run_id, task_id="start", map_index=self.map_index, max_tries=RETRIES
+        )
+
+    # --- what Airflow and its user do
+
+    def attempt(self, *, crash: Callable[[pytest.MonkeyPatch], None] | None = None, **parameters: Any) -> Ending | None:
+        """Run one try; return how it ended, None if it crashed."""
+        given = {"dataset_id": self.dataset_id, "wait_for_completion": True, "deferrable": self.deferrable}
+        operator = ModelArtsStartLabelTaskOperator(task_id="start", **{**given, **self.parameters, **parameters})
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Crash):
+            if crash is not None:
+                crash(patch)
+            return drive_try(operator, self.clock, self.ti, run_started=self.run_started, store=self.store)
+        return None
+
+    def retry(self, **parameters: Any) -> Ending | None:
+        """Run the next try, as after a failure or a lost worker."""
+        self._next_try()
+        return self.attempt(**parameters)
+
+    def clear(self, **parameters: Any) -> Ending | None:
+        """Run the next try, as after a user has cleared the task."""
+        self._next_try()
+        self.ti.max_tries = self.ti.try_number - 1 + RETRIES
+        return self.attempt(**parameters)
+
+    def context(self) -> Any:
+        """Return the context of the current try."""
+        return context_of(self.ti, run_started=self.run_started, store=self.store)
+
+    def _next_try(self) -> None:
+        # Airflow deletes a task's XComs when a new try begins.
+        self.ti = replace(self.ti, start_date=moment(self.clock), try_number=self.ti.try_number + 1, xcoms={})
+
+    # --- what others do
+
+    def somebody_starts(self, **parameters: Any) -> str:
+        """Start a labeling task as a person at the console would."""
+        label_task_id = ModelArtsHook().client.tasks.start(self.dataset_id, **parameters)
+        self.foreign.add(label_task_id)
+        return label_task_id
+
+    def somebody_stops(self, label_task_id: str) -> None:
+        """Stop one as a person would; unlike other stops it is not counted."""
+        before = len(self.emulator.journal)
+        ModelArtsHook().client.tasks.stop(self.dataset_id, label_task_id)
+        self.by_people.update(range(before, len(self.emulator.journal)))
+
+    # --- what became of it
+
+    @property
+    def states(self) -> dict[str, int]:
+        """Status by id of all labeling tasks of the dataset."""
+        return self.emulator.dataset(self.dataset_id).tasks
+
+    @property
+    def ours(self) -> list[str]:
+        """Ids of what this life has started, oldest first."""
+        return [label_task_id for label_task_id in self.states if label_task_id not in self.foreign]
+
+    @property
+    def active(self) -> list[str]:
+        """Those of ours that are active."""
+        return [label_task_id for label_task_id in self.ours if self.states[label_task_id] in ACTIVE]
+
+    @property
+    def stopped(self) -> list[str]:
+        """Ids that a stop was sent for, once for each request."""
+        return [
+            record.path.split("/")[-2]
+            for number, record in enumerate(self.emulator.journal)
+            if record.path.endswith("/stop") and number not in self.by_people
+        ]
+
+    @property
+    def names(self) -> list[str]:
+        """The names that were sent, in the order of the starts."""
+        starts = self.emulator.journal.select("POST", match=lambda record: record.path.endswith("/tasks"))
+        return [(json.loads(record.body).get("config") or {}).get("name", "") for record in starts]
+
+    def is_over_as_undisturbed(self, ending: Ending | None) -> None:
+        """Assert that the task returned the only labeling task of its own that succeeded."""
+        assert ending is not None
+        assert ending.error is None
+        succeeded = [one for one in self.ours if self.states[one] == TaskState.SUCCEEDED]
+        assert [ending.result] == succeeded[-1:]
+        assert self.active == []
+        assert not set(self.stopped) & self.foreign

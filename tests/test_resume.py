@@ -1,0 +1,532 @@
+"""One labeling task per intent: crashes at each moment, retries, clears, other people's jobs (B1, B3, B4)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_modelarts.client.errors import (
+    LabelTaskFailed,
+    LabelTaskStopped,
+    LabelTaskTimeout,
+    StartUnknown,
+    TaskAlreadyRunning,
+)
+from airflow_provider_modelarts.client.states import TaskState
+from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.hooks.task_memory import MEMORY_KEY, Intent, Memory, Record
+from airflow_provider_modelarts.operators._kill import KillSwitch
+from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
+from tests.support.tries import (
+    MOMENTS,
+    Life,
+    before_it_is_stored,
+    before_the_reply,
+    before_the_result,
+    while_it_stops_what_was_cleared,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+with_and_without_store = pytest.mark.parametrize("has_store", [True, False], ids=["store", "no store"])
+
+
+@pytest.fixture
+def begin(emulator: Emulator, moved_clock: MovedClock) -> Callable[..., Life]:
+    """Begin a task's life on a dataset whose labeling tasks take five minutes."""
+    emulator.task_seconds = 300
+    return partial(Life, emulator, moved_clock, emulator.load_digits(labeled=100))
+
+
+# --- who one is
+
+
+def test_the_marker_is_of_the_run_and_its_clear_not_of_the_try(begin: Any) -> None:
+    life = begin()
+    first = Intent.of(life.context()).marker
+    life.ti.try_number = 2
+    assert Intent.of(life.context()).marker == first
+    assert first.startswith("af-")
+    assert first.endswith("-3")
+    life.ti.max_tries = 5
+    assert Intent.of(life.context()).marker == first[:-1] + "5"
+
+
+@pytest.mark.parametrize("other", [{"run_id": "other"}, {"map_index": 3}])
+def test_other_runs_and_mapped_tasks_have_other_markers(begin: Any, other: dict[str, Any]) -> None:
+    assert Intent.of(begin().context()) != Intent.of(begin(**other).context())
+
+
+def test_a_run_that_was_deleted_and_made_again_is_another(begin: Any) -> None:
+    life = begin()
+    before = Intent.of(life.context())
+    life.run_started += timedelta(microseconds=1)
+    assert Intent.of(life.context()) != before
+
+
+@pytest.mark.parametrize("value", [None, "text", {}, {"phase": "started"}, ["list"]])
+def test_what_is_no_record_is_read_as_none(value: object) -> None:
+    assert Record.read(value) is None
+
+
+@with_and_without_store
+def test_a_record_comes_back_as_it_was_written(begin: Any, has_store: bool) -> None:
+    memory = Memory(begin(has_store=has_store).context())
+    record = Record("starting", "d", "af-x-1", "f", 12.5, known=("a", "b"))
+    assert memory.read() is None
+    memory.write(record)
+    assert memory.read() == record
+
+
+# --- crashes
+
+
+@both_ways
+@with_and_without_store
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_after_a_crash_the_next_try_ends_as_if_nothing_had_happened(
+    begin: Any, moment: str, has_store: bool, deferrable: bool
+) -> None:
+    life = begin(has_store=has_store, deferrable=deferrable)
+    assert life.attempt(crash=MOMENTS[moment]) is None
+    life.is_over_as_undisturbed(life.retry())
+    assert len(life.ours) == len(life.names) == 1
+    assert life.stopped == []
+
+
+@pytest.mark.parametrize("shown", ["absent", "invented"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_service_that_shows_no_names_is_no_hindrance(begin: Any, moment: str, shown: str) -> None:
+    life = begin()
+    life.emulator.variants.config_name = shown
+    life.somebody_starts()
+    life.clock.advance(600)
+    assert life.attempt(crash=MOMENTS[moment]) is None
+    life.is_over_as_undisturbed(life.retry())
+    assert len(life.ours) == 1
+
+
+def test_what_was_found_by_elimination_alone_is_never_stopped(begin: Any) -> None:
+    life = begin()
+    life.emulator.variants.config_name = "absent"
+    life.attempt(crash=before_the_reply)
+    ending = life.retry(timeout=60)
+    assert type(ending.error) is LabelTaskTimeout
+    assert life.stopped == []
+    life.is_over_as_undisturbed(life.retry())
+    assert len(life.ours) == 1
+
+
+def test_what_somebody_else_starts_after_a_crash_is_not_taken_for_ours(begin: Any) -> None:
+    life = begin()
+    life.attempt()
+    life.clock.advance(600)
+    life.clear(crash=MOMENTS["before_the_start"])
+    life.somebody_starts()
+    ending = life.retry()
+    assert type(ending.error) is TaskAlreadyRunning
+    life.clock.advance(600)
+    life.is_over_as_undisturbed(life.retry())
+
+
+def test_of_several_that_may_be_ours_none_is_taken_and_all_are_named(begin: Any) -> None:
+    life = begin()
+    life.emulator.variants.config_name = "absent"
+    life.attempt(crash=before_the_reply)
+    life.clock.advance(600)
+    life.somebody_starts()
+    ending = life.retry()
+    assert type(ending.error) is AirflowFailException
+    assert all(label_task_id in str(ending.error) for label_task_id in life.states)
+    life.clock.advance(600)
+    life.is_over_as_undisturbed(life.clear())
+    assert len(life.names) == 3
+
+
+def test_a_zombie_starts_nothing(begin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    life = begin()
+
+    def broken(*_: Any) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(life.store, "set", broken)
+    assert type(life.attempt().error) is BrokenPipeError
+    assert life.names == []
+
+
+@both_ways
+def test_a_zombie_stops_nothing_at_its_deadline(begin: Any, monkeypatch: pytest.MonkeyPatch, deferrable: bool) -> None:
+    life = begin(deferrable=deferrable)
+    write = Memory.write
+
+    def broken(memory: Memory, record: Record) -> None:
+        if record.phase == "ending":
+            raise BrokenPipeError
+        write(memory, record)
+
+    monkeypatch.setattr(Memory, "write", broken)
+    assert type(life.attempt(timeout=60).error) is LabelTaskTimeout
+    assert life.stopped == []
+
+
+@with_and_without_store
+def test_a_lost_reply_costs_nothing(begin: Any, has_store: bool) -> None:
+    life = begin(has_store=has_store)
+    fault = life.emulator.faults.add("POST", "/tasks", "reset_after")
+    life.is_over_as_undisturbed(life.attempt())
+    assert fault.fired == len(life.ours) == 1
+
+
+@pytest.mark.parametrize("shown", ["absent", "invented"])
+def test_a_lost_reply_of_a_service_that_shows_no_names(begin: Any, shown: str) -> None:
+    life = begin()
+    life.emulator.variants.config_name = shown
+    life.emulator.faults.add("POST", "/tasks", "reset_after")
+    life.is_over_as_undisturbed(life.attempt())
+
+
+def test_a_lost_request_is_sent_again_by_the_next_try_only(begin: Any) -> None:
+    life = begin()
+    life.emulator.faults.add("POST", "/tasks", "reset")
+    assert type(life.attempt().error) is StartUnknown
+    assert life.ours == []
+    life.is_over_as_undisturbed(life.retry())
+    assert len(life.ours) == 1
+
+
+# --- retries
+
+
+@both_ways
+@with_and_without_store
+@pytest.mark.parametrize("end", ["fails", "is stopped", "is deleted"])
+def test_a_job_that_died_is_followed_by_one_more(begin: Any, end: str, has_store: bool, deferrable: bool) -> None:
+    life = begin(has_store=has_store, deferrable=deferrable)
+    if end == "fails":
+        life.emulator.dataset(life.dataset_id).fail_next_task()
+        assert type(life.attempt().error) is LabelTaskFailed
+    else:
+        life.attempt(crash=MOMENTS["before_it_is_deferred"])
+        (job,) = life.ours
+        if end == "is stopped":
+            life.somebody_stops(job)
+            life.clock.advance(600)
+        else:
+            life.emulator.dataset(life.dataset_id).forget_task(job)
+    life.is_over_as_undisturbed(life.retry())
+    assert len(life.names) == 2
+    assert life.names[0] == life.names[1]
+
+
+@with_and_without_store
+def test_a_job_that_finished_while_nobody_looked_gives_its_result(begin: Any, has_store: bool) -> None:
+    life = begin(has_store=has_store)
+    life.attempt(crash=before_it_is_stored)
+    life.clock.advance(3600)
+    life.is_over_as_undisturbed(life.retry())
+    assert len(life.ours) == 1
+
+
+@both_ways
+@with_and_without_store
+def test_a_retry_after_the_deadline_waits_out_what_is_being_stopped(
+    begin: Any, has_store: bool, deferrable: bool
+) -> None:
+    life = begin(has_store=has_store, deferrable=deferrable)
+    assert type(life.attempt(timeout=60).error) is LabelTaskTimeout
+    life.is_over_as_undisturbed(life.retry())
+    assert len(life.ours) == 2
+    assert life.stopped == life.ours[:1]
+
+
+def test_without_cancel_on_timeout_a_retry_goes_on_with_the_same_job(begin: Any) -> None:
+    life = begin(parameters={"cancel_on_timeout": False})
+    assert type(life.attempt(timeout=60).error) is LabelTaskTimeout
+    life.is_over_as_undisturbed(life.retry())
+    assert len(life.ours) == 1
+
+
+@pytest.mark.parametrize("cancel_on_kill", [True, False])
+def test_a_retry_with_other_inputs_does_not_take_the_old_job(begin: Any, cancel_on_kill: bool) -> None:
+    life = begin(parameters={"cancel_on_kill": cancel_on_kill})
+    life.attempt(crash=MOMENTS["before_it_is_deferred"], algorithm_type="fast")
+    ending = life.retry(algorithm_type="accurate")
+    assert ending.result == life.ours[-1]
+    assert len(life.ours) == 2
+    assert life.stopped == (life.ours[:1] if cancel_on_kill else [])
+
+
+@pytest.mark.parametrize("step", ["retry", "clear"])
+def test_a_mapped_task_that_got_anothers_input_leaves_that_ones_result_alone(begin: Any, step: str) -> None:
+    life = begin(map_index=1)
+    life.attempt(crash=before_the_result)
+    other = life.emulator.load_digits(labeled=120)
+    ending = getattr(life, step)(dataset_id=other)
+    assert ending.error is None
+    assert list(life.emulator.dataset(other).tasks) == [ending.result]
+
+
+# --- clears
+
+
+@both_ways
+@with_and_without_store
+@pytest.mark.parametrize("moment", ["before_the_reply", "before_it_is_stored", "before_it_is_deferred"])
+def test_a_clear_stops_the_old_job_once_and_starts_one(
+    begin: Any, moment: str, has_store: bool, deferrable: bool
+) -> None:
+    life = begin(has_store=has_store, deferrable=deferrable)
+    life.attempt(crash=MOMENTS[moment])
+    (old,) = life.ours
+    life.is_over_as_undisturbed(life.clear())
+    assert life.stopped == [old]
+    assert life.states[old] == TaskState.STOPPED
+    assert len(life.ours) == 2
+    assert life.names[0] != life.names[1]
+
+
+@both_ways
+@with_and_without_store
+def test_a_clear_waits_for_a_job_that_is_being_stopped_already(begin: Any, has_store: bool, deferrable: bool) -> None:
+    life = begin(has_store=has_store, deferrable=deferrable)
+    life.attempt(crash=MOMENTS["before_it_is_deferred"])
+    life.somebody_stops(life.ours[0])
+    life.is_over_as_undisturbed(life.clear())
+    assert life.stopped == []
+    assert len(life.ours) == 2
+
+
+@both_ways
+def test_a_crash_while_stopping_what_was_cleared_stops_and_starts_once_all_the_same(
+    begin: Any, deferrable: bool
+) -> None:
+    life = begin(deferrable=deferrable)
+    life.attempt(crash=MOMENTS["before_it_is_deferred"])
+    life.clear(crash=while_it_stops_what_was_cleared)
+    life.is_over_as_undisturbed(life.retry())
+    assert life.stopped == life.ours[:1]
+    assert len(life.ours) == 2
+
+
+@with_and_without_store
+def test_a_clear_after_success_starts_anew(begin: Any, has_store: bool) -> None:
+    life = begin(has_store=has_store)
+    first = life.attempt()
+    second = life.clear()
+    life.is_over_as_undisturbed(second)
+    assert first.result != second.result
+    assert life.stopped == []
+
+
+@both_ways
+@with_and_without_store
+def test_with_cancel_on_kill_off_a_clear_goes_on_with_the_job(begin: Any, has_store: bool, deferrable: bool) -> None:
+    life = begin(has_store=has_store, deferrable=deferrable, parameters={"cancel_on_kill": False})
+    life.attempt(crash=MOMENTS["before_it_is_deferred"])
+    life.is_over_as_undisturbed(life.clear())
+    assert len(life.ours) == 1
+
+
+def test_a_cleared_job_that_never_stops_ends_in_a_timeout(begin: Any) -> None:
+    life = begin(deferrable=False)
+    life.attempt(crash=MOMENTS["before_it_is_deferred"])
+    life.emulator.faults.add("GET", "/tasks/", "status", status=200, body={"status": 4}, times=None, after=1)
+    ending = life.clear(timeout=600)
+    assert type(ending.error) is LabelTaskTimeout
+    assert len(life.ours) == 1
+
+
+# --- two of one name
+
+
+def test_of_two_jobs_with_our_name_the_active_one_counts_and_both_are_named(
+    begin: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    life = begin(has_store=False)
+    life.attempt(crash=before_it_is_stored)
+    (first,) = life.ours
+    life.emulator._service.datasets[life.dataset_id].tasks[first].kind = "pre-label"
+    second = ModelArtsHook().client.tasks.start(life.dataset_id, config={"name": life.names[0]})
+    life.emulator._service.datasets[life.dataset_id].tasks[first].kind = "auto-label"
+    capsys.readouterr()
+    ending = life.retry()
+    assert ending.result == second
+    assert life.stopped == []
+    line = next(line for line in capsys.readouterr().out.splitlines() if "Several" in line)
+    assert first in line
+    assert second in line
+
+
+# --- somebody else's
+
+
+@both_ways
+@with_and_without_store
+def test_fail_names_the_running_job_and_a_retry_may_succeed(begin: Any, has_store: bool, deferrable: bool) -> None:
+    life = begin(has_store=has_store, deferrable=deferrable)
+    running = life.somebody_starts()
+    ending = life.attempt()
+    assert type(ending.error) is TaskAlreadyRunning
+    assert running in str(ending.error)
+    life.clock.advance(600)
+    life.is_over_as_undisturbed(life.retry())
+
+
+@both_ways
+@with_and_without_store
+def test_wait_starts_after_it(begin: Any, has_store: bool, deferrable: bool) -> None:
+    life = begin(has_store=has_store, deferrable=deferrable, parameters={"if_running": "wait"})
+    begun = life.clock.now()
+    life.somebody_starts()
+    ending = life.attempt()
+    life.is_over_as_undisturbed(ending)
+    assert ending.deferrals == (2 if deferrable else 0)
+    assert 600 <= life.clock.now() - begun <= 720
+
+
+@both_ways
+@with_and_without_store
+def test_adopt_returns_it(begin: Any, has_store: bool, deferrable: bool) -> None:
+    life = begin(has_store=has_store, deferrable=deferrable, parameters={"if_running": "adopt"})
+    running = life.somebody_starts()
+    ending = life.attempt()
+    assert (ending.error, ending.result) == (None, running)
+    assert life.ours == []
+
+
+@both_ways
+@with_and_without_store
+@pytest.mark.parametrize("if_running", ["adopt", "wait"])
+def test_the_deadline_counts_from_the_start_and_stops_nobody_elses_job(
+    begin: Any, has_store: bool, deferrable: bool, if_running: str
+) -> None:
+    life = begin(has_store=has_store, deferrable=deferrable, parameters={"if_running": if_running})
+    begun = life.clock.now()
+    life.somebody_starts()
+    ending = life.attempt(timeout=100)
+    assert type(ending.error) is LabelTaskTimeout
+    assert life.clock.now() - begun == pytest.approx(100, abs=1)
+    assert life.stopped == []
+
+
+@both_ways
+def test_the_deadline_covers_waiting_and_the_own_job(begin: Any, deferrable: bool) -> None:
+    life = begin(deferrable=deferrable, parameters={"if_running": "wait"})
+    begun = life.clock.now()
+    life.somebody_starts()
+    ending = life.attempt(timeout=450)
+    assert type(ending.error) is LabelTaskTimeout
+    assert life.clock.now() - begun == pytest.approx(450, abs=1)
+    assert life.stopped == life.ours
+    assert len(life.ours) == 1
+
+
+@pytest.mark.parametrize("crash", ["before_it_is_deferred", "before_the_result"])
+def test_an_adopted_job_is_found_again_after_a_crash(begin: Any, crash: str) -> None:
+    life = begin(parameters={"if_running": "adopt"})
+    running = life.somebody_starts()
+    life.attempt(crash=MOMENTS[crash])
+    assert life.retry().result == running
+    assert life.ours == []
+
+
+def test_after_an_adopted_job_has_failed_a_retry_starts_its_own(begin: Any) -> None:
+    life = begin(parameters={"if_running": "adopt"})
+    life.emulator.dataset(life.dataset_id).fail_next_task()
+    life.somebody_starts()
+    assert type(life.attempt().error) is LabelTaskFailed
+    life.is_over_as_undisturbed(life.retry())
+
+
+@both_ways
+@pytest.mark.parametrize("if_running", ["adopt", "wait"])
+def test_a_clear_does_not_stop_somebody_elses_job(begin: Any, deferrable: bool, if_running: str) -> None:
+    life = begin(deferrable=deferrable, parameters={"if_running": if_running})
+    life.somebody_starts()
+    life.attempt(crash=MOMENTS["before_the_result"] if if_running == "adopt" else MOMENTS["before_the_reply"])
+    life.clear()
+    assert not set(life.stopped) & life.foreign
+
+
+def test_airflows_own_deadline_stops_nobody_elses_job(begin: Any) -> None:
+    life = begin(parameters={"if_running": "adopt"})
+    life.somebody_starts()
+    life.attempt(crash=MOMENTS["before_it_is_deferred"])
+    operator = ModelArtsStartLabelTaskOperator(task_id="start", dataset_id=life.dataset_id, if_running="adopt")
+    with pytest.raises(LabelTaskTimeout):
+        operator.resume_execution("__fail__", {"error": "Trigger timeout"}, life.context())
+    assert life.stopped == []
+
+
+@both_ways
+def test_a_job_on_its_way_out_is_waited_for_whatever_if_running_says(begin: Any, deferrable: bool) -> None:
+    life = begin(deferrable=deferrable)
+    life.somebody_stops(life.somebody_starts())
+    life.is_over_as_undisturbed(life.attempt())
+
+
+@both_ways
+@pytest.mark.parametrize("if_running", ["adopt", "wait"])
+def test_a_job_that_vanishes_while_it_is_in_the_way(begin: Any, deferrable: bool, if_running: str) -> None:
+    life = begin(deferrable=deferrable, parameters={"if_running": if_running})
+    running = life.somebody_starts()
+    sleep = life.clock.sleep
+    with pytest.MonkeyPatch.context() as patch:
+
+        def sleep_and_forget(seconds: float) -> None:
+            sleep(seconds)
+            life.emulator._service.datasets[life.dataset_id].tasks.pop(running, None)
+
+        patch.setattr(life.clock, "sleep", sleep_and_forget)
+        ending = life.attempt()
+    if if_running == "wait":
+        life.is_over_as_undisturbed(ending)
+    else:
+        assert type(ending.error) is AirflowFailException
+
+
+def test_too_many_running_is_waited_for_too(begin: Any) -> None:
+    life = begin(parameters={"if_running": "wait"})
+    life.emulator.variants.max_running_tasks = 1
+    life.somebody_starts(task_type="pre-label", model_id="model")
+    life.is_over_as_undisturbed(life.attempt())
+
+
+@both_ways
+@pytest.mark.parametrize("if_running", ["fail", "adopt", "wait"])
+def test_without_waiting_it_returns_what_it_started_or_adopted(begin: Any, deferrable: bool, if_running: str) -> None:
+    life = begin(deferrable=deferrable, parameters={"if_running": if_running, "wait_for_completion": False})
+    ending = life.attempt()
+    assert [ending.result] == life.ours
+    assert life.retry().result == ending.result
+    assert len(life.ours) == 1
+
+
+def test_a_user_who_ends_the_task_before_the_start_gets_none(begin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    life = begin()
+    init = KillSwitch.__init__
+
+    def pulled(switch: KillSwitch, *arguments: Any) -> None:
+        init(switch, *arguments)
+        switch.pulled = True
+
+    monkeypatch.setattr(KillSwitch, "__init__", pulled)
+    assert type(life.attempt().error) is LabelTaskStopped
+    assert life.names == []
+
+
+def test_the_first_try_with_nothing_stored_does_not_look_back(begin: Any) -> None:
+    life = begin(deferrable=False)
+    life.attempt()
+    lists = life.emulator.journal.select("GET", match=lambda record: record.path.endswith("/tasks"))
+    assert len(lists) == 1
+    assert life.store.get(MEMORY_KEY)["known"] == []
