@@ -136,10 +136,12 @@ class Exchange:
     def _prepared(self, request: Request, what: str) -> requests.PreparedRequest:
         import requests
 
+        prepared = requests.PreparedRequest()
+        # Sent exactly as it was signed: nothing of the address is parsed and quoted anew.
+        prepared.method, prepared.url = request.method, request.url
         try:
-            return self._session.prepare_request(
-                requests.Request(request.method, request.url, headers=dict(request.headers), data=request.body)
-            )
+            prepared.prepare_headers({**self._session.headers, **request.headers})
+            prepared.prepare_body(request.body, None)
         except ValueError as error:
             # its text would quote the header field that does not fit, which may be a token
             raise InvalidRequest(
@@ -149,6 +151,7 @@ class Exchange:
                 path=request.path,
                 sent=False,
             ) from None
+        return prepared
 
     def _error(self, error: Exception, request: Request, what: str) -> ModelArtsError:
         """Say what happened without quoting the library, whose texts carry whole addresses."""

@@ -112,7 +112,9 @@ class Books:
         self.news += 1
         self.changed += changed
         if category in self.by_label:
-            self.by_label[category].update(label_names(sample))
+            counter = self.by_label[category]
+            for name in label_names(sample):
+                counter[name] += 1
         if before is Category.CONFIRMED:
             self.by_label[before].subtract(label_names(sample))
 

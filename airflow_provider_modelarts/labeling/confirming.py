@@ -245,9 +245,10 @@ class Confirming:
         """Return the samples of a page that need a decision, and those that had left the list; each once."""
         wanted: list[Sample] = []
         again: list[Sample] = []
+        chooses = None if self._untrimmed.walks_the_filtered_list else self._untrimmed.chooses
         for sample in page.items:
             sample_id = sample.sample_id
-            if not sample_id or sample_id in self._in_hand or not self._untrimmed.chooses(sample):
+            if not sample_id or sample_id in self._in_hand or (chooses is not None and not chooses(sample)):
                 continue
             category = self.books.category(sample_id)
             if category in _KNOWN or (category is Category.PLANNED and self._only_plans):

@@ -135,15 +135,23 @@ def run_folder(root: StoragePath, run_id: str) -> StoragePath:
 
 def entry_line(entry: Entry) -> dict[str, Any]:
     """Return an entry as a part holds it: without what it does not say, and without signatures (B20)."""
-    clean = entry._replace(
-        origin=None if entry.origin is None else without_queries(entry.origin), message=without_queries(entry.message)
-    )
-    always = ("sample_id", "fate", "rule", "after")
-    return {
-        name: value
-        for name, value in zip(Entry._fields, clean, strict=True)
-        if name in always or (value is not None and value != "" and value is not False)
+    line: dict[str, Any] = {
+        "sample_id": entry.sample_id,
+        "fate": entry.fate,
+        "rule": entry.rule,
+        "after": entry.after,
     }
+    if entry.before is not None:
+        line["before"] = entry.before
+    if entry.origin:
+        line["origin"] = without_queries(entry.origin)
+    if entry.code:
+        line["code"] = entry.code
+    if entry.message:
+        line["message"] = without_queries(entry.message)
+    if entry.read:
+        line["read"] = True
+    return line
 
 
 def _entry(raw: Mapping[str, Any] | None) -> Entry | None:

@@ -73,8 +73,7 @@ class SampleLabel(View):
     @property
     def is_detection(self) -> bool:
         """Whether it marks a place in an image, so that the service wants the image's size with it."""
-        value = self.root.get("property")
-        return self.type == DETECTION or (isinstance(value, dict) and not PLACES.isdisjoint(value))
+        return _marks_a_place(self.root)
 
     # the last of the properties: from here on the word means the method, not the decorator
     @property
@@ -162,7 +161,7 @@ class Sample(View):
         if self.worker_id:
             element["worker_id"] = self.worker_id
         size = self.metadata.get(SIZE)
-        if size and any(label.is_detection for label in self.labels):
+        if size and any(map(_marks_a_place, to_objects(self.root.get("labels")))):
             element["metadata"] = {SIZE: size}
         return element
 
@@ -171,6 +170,11 @@ class Sample(View):
         return f"Sample(sample_id={self.sample_id!r}, labels={names!r}, origin={self.origin!r})"
 
     __str__ = __repr__
+
+
+def _marks_a_place(label: dict[str, Any]) -> bool:
+    value = label.get("property")
+    return to_integer(label.get("type")) == DETECTION or (isinstance(value, dict) and not PLACES.isdisjoint(value))
 
 
 @dataclass(frozen=True, slots=True)
