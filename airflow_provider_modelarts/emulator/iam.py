@@ -280,8 +280,9 @@ class Identity:
             return "X-Sdk-Date missing or malformed"
         if abs(moment - now) > CLOCK_SKEW_SECONDS:
             return "X-Sdk-Date is more than 15 minutes off"
-        if not {"x-sdk-date", "host"} <= set(signed):
-            return "host and x-sdk-date must be signed"
+        wanted = {"x-sdk-date", "host"} | ({"x-security-token"} if security is not None else set())
+        if not wanted <= set(signed):
+            return f"{', '.join(sorted(wanted))} must be signed"
         canonical = canonical_request(call.method, call.raw_path, call.query_string, call.headers, signed, call.body)
         if not hmac.compare_digest(signature(secret_key, date, canonical), given):
             return "the signature does not match"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +12,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 
 from airflow_provider_modelarts.client import AccessKeyCredentials, PasswordCredentials, TokenCredentials
+from airflow_provider_modelarts.client.checking import Endpoint
+from airflow_provider_modelarts.client.clock import Clock
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
     ForeignAnswer,
@@ -21,6 +26,7 @@ from airflow_provider_modelarts.client.errors import (
     ServiceUnavailable,
     UnexpectedResponse,
 )
+from airflow_provider_modelarts.client.tokens import PasswordToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -262,6 +268,60 @@ def test_an_access_key_signs_reads_writes_and_strange_ids(
     with pytest.raises(NotFound):
         client.samples.get(dataset_id, "ä ö?&=~+%2F;")
     assert token_requests(emulator) == 0
+
+
+def test_a_temporary_key_signs_its_security_token_too(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, dataset_id: str
+) -> None:
+    body = {"auth": {"identity": {"methods": ["token"], "token": {"duration_seconds": 900}}}}
+    answer = requests.post(
+        f"{emulator.url}/v3.0/OS-CREDENTIAL/securitytokens",
+        json=body,
+        headers={"X-Auth-Token": emulator.issue_token()},
+        timeout=10,
+    )
+    key = answer.json()["credential"]
+    parts = (key["access"], key["secret"], emulator.project_id)
+    client = make_client(AccessKeyCredentials(*parts, security_token=key["securitytoken"]))
+    sample = client.proposals.page(dataset_id, 0, limit=1).items[0]
+    assert client.samples.update(dataset_id, [sample])[0].ok
+    with pytest.raises(AuthenticationError):
+        make_client(AccessKeyCredentials(*parts)).datasets.get(dataset_id)
+
+
+def test_a_forked_child_waits_for_no_thread_of_its_parent(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, dataset_id: str
+) -> None:
+    """The parent forks while a thread of it holds the lock under which a token is fetched."""
+    asked = threading.Event()
+    go_on = threading.Event()
+
+    def hold(call: Any) -> bool:
+        del call
+        asked.set()
+        go_on.wait(20)
+        return False
+
+    emulator.faults.add("POST", "/auth/tokens", "status", match=hold)
+    thread = threading.Thread(target=lambda: make_client().datasets.get(dataset_id))
+    thread.start()
+    asked.wait(20)
+    child = os.fork()
+    if child == 0:  # pragma: no cover - the child is not watched
+        # the lock, not the request, is what the child must get past
+        signal.alarm(10)
+        token = PasswordToken(
+            PasswordCredentials(emulator.url, emulator.user, emulator.password, emulator.domain),
+            Endpoint(emulator.url),
+            {"name": emulator.project_name},
+            lambda *_: os._exit(7),
+            Clock(),
+        )
+        token.project_id()
+        os._exit(8)
+    go_on.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_a_wrong_secret_key_is_told_once(

@@ -165,7 +165,15 @@ def test_the_contracts_signature_vector() -> None:
 
 
 def _signed(
-    emulator: Emulator, method: str, url: str, body: bytes = b"", *, skew: float = 0, secret: str = "", **extra: str
+    emulator: Emulator,
+    method: str,
+    url: str,
+    body: bytes = b"",
+    *,
+    skew: float = 0,
+    secret: str = "",
+    unsigned: dict[str, str] | None = None,
+    **extra: str,
 ) -> requests.Response:
     date = datetime.fromtimestamp(emulator.clock.now() + skew, UTC).strftime(STAMP)
     headers = {"host": urlsplit(emulator.url).netloc, "x-sdk-date": date, **extra}
@@ -180,6 +188,7 @@ def _signed(
         f"SDK-HMAC-SHA256 Access={extra.get('access', emulator.access_key)}, SignedHeaders={';'.join(names)}, "
         f"Signature={proof}"
     )
+    request.headers.update(unsigned or {})
     with requests.Session() as session:
         session.trust_env = False
         return session.send(request, timeout=10)
@@ -228,6 +237,7 @@ def test_temporary_keys(digits: Caller) -> None:
     token = {"x-security-token": credential["securitytoken"]}
     assert _signed(emulator, "GET", url, **options, **token).status_code == 200
     assert _signed(emulator, "GET", url, **options).status_code == 401
+    assert _signed(emulator, "GET", url, unsigned=token, **options).status_code == 401
     emulator.clock.advance(900)
     assert _signed(emulator, "GET", url, **options, **token).status_code == 401
 
