@@ -220,7 +220,7 @@ class _Reader:
         address = self.text("console") or (_CONSOLE if vendor else None)
         if address is None:
             return None
-        if urlsplit(address).scheme not in ("http", "https"):
+        if not address.lower().startswith(("http://", "https://")):
             raise self._wrong("extra.console", "an http(s) URL; {dataset_id} and {region} in it are filled in")
         return address.replace("{region}", vendor[1] if vendor else region or "")
 
