@@ -11,14 +11,20 @@ PORT ?= 8090
 JOBS ?= 2
 DATA ?= digits
 ARGS ?=
+# Parts of the long runs: files tests/soak/soak_PART.py; none given means all.
+SOAK ?=
+BENCH ?=
+SOAK_PARTS = $(if $(filter-out all,$(SOAK)),$(SOAK:%=tests/soak/soak_%.py),$(sort $(wildcard tests/soak/soak_*.py)))
 
-.PHONY: help demo test lint emulator clean
+.PHONY: help demo test soak bench lint emulator clean
 
 help:
 	@echo 'make demo           run the documented workflow against the emulator and print what came of it'
 	@echo 'make demo SEED=7    the same with other images labeled'
 	@echo 'make demo UI=1      leave a real Airflow running with the example DAGs and the emulator'
 	@echo 'make test           run the tests; ARGS="-k confirm" hands arguments to pytest, JOBS=4 processes'
+	@echo 'make soak           tell the long stories: kills, users, triggerers ...; SOAK="kills users" tells parts of them'
+	@echo 'make bench          print the benchmarks; BENCH=polls prints one'
 	@echo 'make lint           ruff and mypy --strict'
 	@echo 'make emulator       serve the emulator on PORT with DATA (digits, or a folder of images) and SEED'
 
@@ -27,6 +33,14 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+
+# Logs of the last run stay in .demo/soak.
+soak: $(READY)
+	@mkdir -p .demo
+	@$(BIN)/python -m pytest $(SOAK_PARTS) --verbose -p no:randomly --tb=short --basetemp=.demo/soak $(ARGS)
+
+bench: $(READY)
+	@$(BIN)/python -m tests.benchmarks $(BENCH)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -174,6 +174,11 @@ class World:
         file = self.folder / "errors"
         return file.read_text().split() if file.exists() else []
 
+    def task_log(self) -> str:
+        """Return what workers and triggerers have written into the task's log."""
+        folder = self.airflow.home / "logs" / f"dag_id={self.dag_id}" / f"run_id={self.run_id}"
+        return "".join(file.read_text(errors="replace") for file in sorted(folder.rglob("*")) if file.is_file())
+
     def result(self) -> Any:
         return self.airflow.xcom(self.dag_id, self.run_id, TASK_ID)
 
