@@ -16,10 +16,13 @@ from airflow_provider_modelarts.get_provider_info import get_provider_info
 from airflow_provider_modelarts.labeling.policy import ConfirmPolicy
 from demo import metadata
 from demo.environment import REPOSITORY, airflow_settings, child_environment
+from tests.support.harness import run_dag
 from tests.support.readme import code_block
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from airflow_provider_modelarts.emulator import Emulator
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PACKAGE = REPOSITORY / "airflow_provider_modelarts"
@@ -49,6 +52,35 @@ def test_the_test_of_the_dag_passes(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout[-3000:]
     assert "1 passed" in done.stdout
+
+
+@pytest.mark.usefixtures("airflow_db", "moved_clock")
+def test_a_plan_is_approved_applied_and_undone(emulator: Emulator, tmp_path: Path) -> None:
+    """The two DAGs as they stand there, but on this disk, and with nobody to be asked."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    dags = []
+    for number in range(2):
+        code = code_block("Plan, approve, apply, undo", number=number)
+        assert "s3://my-bucket/labels" in code
+        file = tmp_path / f"dag_{number}.py"
+        file.write_text(code.replace("s3://my-bucket/labels", f"file://{tmp_path}"), encoding="utf-8")
+        bag = DagBag(file)
+        assert bag.import_errors == {}
+        dags += bag.dags.values()
+    dataset_id = emulator.load_proposals(200)
+    confirming, undoing = dags
+
+    done = run_dag(confirming, conf={"dataset_id": dataset_id}, mark_success="approve")
+    assert done.state == "success", done.log
+    confirmed = emulator.dataset(dataset_id).annotated
+    assert 0 < confirmed == done.tasks["confirm"].xcom["confirmed"] < 200
+
+    for preview, left in ((True, confirmed), (False, 0)):
+        undone = run_dag(undoing, conf={"run": done.run_id, "preview": preview})
+        assert undone.state == "success", undone.log
+        assert undone.tasks["undo"].xcom["cleared"] == confirmed
+        assert emulator.dataset(dataset_id).annotated == left
 
 
 def test_the_commands_are_in_the_makefile() -> None:

@@ -49,12 +49,15 @@ class Stored:
         return replace(result, **self.uris)
 
 
-def stored_for(operator: ModelArtsConfirmSamplesOperator, request: dict[str, Any], context: Context) -> Stored:
+def stored_for(
+    operator: ModelArtsConfirmSamplesOperator, request: dict[str, Any], context: Context, *, preview: bool
+) -> Stored:
     """Return the plan and the ledger of a confirming task; all that can be wrong with them is found here.
 
     :param operator: rendered
     :param request: its parameters, read
     :param context: Airflow's
+    :param preview: nothing is to be stored
     :raises ParameterError: for a place that cannot be used
     :raises PlanRefused: if the plan that is to be applied is not there, or damaged
     """
@@ -64,14 +67,14 @@ def stored_for(operator: ModelArtsConfirmSamplesOperator, request: dict[str, Any
     root = None if operator.ledger_uri is None else places.storage_path("ledger_uri", operator.ledger_uri)
     ledger = None
     uris: dict[str, Any] = {}
-    if root is not None and not operator.preview:
+    if root is not None and not preview:
         places.prove_writable("ledger_uri", root)
         ledger = LedgerPlace(root, identity_of(context), approved_by)
         uris["ledger_uri"] = str(root)
     if operator.plan_uri is not None:
         path = places.storage_path("plan_uri", operator.plan_uri)
         return Stored(_to_apply(path, request["dataset_id"]), ledger, {**uris, "plan_uri": str(path)})
-    own = None if operator.preview else _own_place(root, request, context, operator.log)
+    own = None if preview else _own_place(root, request, context, operator.log)
     if own is None:
         return Stored(None, ledger, uris)
     return Stored(_own(own, operator.log), ledger, {**uris, "plan_uri": str(own)})

@@ -149,7 +149,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         (templated)
     :param batch_size: samples in one request; a page of 100 is the most that is written at once
     :param concurrency: requests under way at once, 1 to 64; fewer while the service throttles
-    :param preview: decide and count, but write nothing, neither to the dataset nor to the ledger
+    :param preview: decide and count, but write nothing, neither to the dataset nor to the ledger (templated)
     :param on_partial_failure: ``fail``: raise if the service refused samples. ``warn``: log them and succeed
     :param modelarts_conn_id: the Airflow connection (templated)
     :param project_id: takes the place of the connection's own project (templated)
@@ -164,6 +164,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         *FILTERS,
         "ledger_uri",
         "approved_by",
+        "preview",
         "modelarts_conn_id",
         "project_id",
     )
@@ -184,7 +185,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         approved_by: str | XComArg | None = None,
         batch_size: int = 100,
         concurrency: int = 8,
-        preview: bool = False,
+        preview: bool | str = False,
         on_partial_failure: OnPartialFailure = "fail",
         modelarts_conn_id: str = ModelArtsHook.default_conn_name,
         project_id: str | None = None,
@@ -206,7 +207,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         self.approved_by = approved_by
         self.batch_size = parameters.whole(1, 1000)("batch_size", batch_size)
         self.concurrency = parameters.whole(1, 64)("concurrency", concurrency)
-        self.preview = parameters.flag("preview", preview)
+        self.preview = preview
         self.on_partial_failure = on_partial_failure
         self._check_that_a_plan_is_alone()
         parameters.check_constants(
@@ -214,6 +215,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
                 "plan_uri": (plan_uri, parameters.optional(places.uri)),
                 "ledger_uri": (ledger_uri, parameters.optional(places.uri)),
                 "approved_by": (approved_by, plans.approver),
+                "preview": (preview, parameters.flag),
                 "on_partial_failure": (on_partial_failure, parameters.choice("fail", "warn")),
             }
         )
@@ -226,7 +228,8 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
             should_stop = self.open_gate(context)
             self._check_that_a_plan_is_alone()
             request = self.request()
-            stored = plans.stored_for(self, request, context)
+            preview = parameters.flag("preview", self.preview)
+            stored = plans.stored_for(self, request, context, preview=preview)
             hook = parameters.hook(self)
             link_dataset(context, hook, request["dataset_id"])
             client = hook.client
@@ -237,14 +240,14 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
                         **request,
                         batch_size=self.batch_size,
                         concurrency=self.concurrency,
-                        preview=self.preview,
+                        preview=preview,
                         plan=stored.plan,
                         ledger=stored.ledger,
                         on_progress=self._report,
                         should_stop=should_stop,
                     )
                 )
-                self._tell(result)
+                self._tell(result, preview=preview)
                 check(result, self.on_partial_failure)
             except ModelArtsError as error:
                 done = result_of(error)
@@ -260,8 +263,8 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
     def _report(self, progress: Progress) -> None:
         self.log.info("%s", progress)
 
-    def _tell(self, result: ConfirmationResult) -> None:
-        self.log.info("%s%s", "Preview, nothing was written: " if self.preview else "", result)
+    def _tell(self, result: ConfirmationResult, *, preview: bool) -> None:
+        self.log.info("%s%s", "Preview, nothing was written: " if preview else "", result)
         for failure in result.failures.values():
             self.log.warning("Not confirmed: %s", failure)
 
@@ -279,7 +282,7 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
     :param ledger_uri: the folder that the confirming task was given as ``ledger_uri`` (templated)
     :param ledger_run_id: id of the DAG run whose confirmation is taken back (templated)
     :param dataset_id: only what was written to this dataset. None: to all (templated)
-    :param preview: count, but write nothing
+    :param preview: count, but write nothing (templated)
     :param concurrency: samples read at once, 1 to 64
     :param modelarts_conn_id: the Airflow connection (templated)
     :param project_id: takes the place of the connection's own project (templated)
@@ -287,7 +290,14 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
     :raises AirflowFailException: if there is no such ledger, if it is damaged, and for what else no retry can mend
     """
 
-    template_fields: Sequence[str] = ("ledger_uri", "ledger_run_id", "dataset_id", "modelarts_conn_id", "project_id")
+    template_fields: Sequence[str] = (
+        "ledger_uri",
+        "ledger_run_id",
+        "dataset_id",
+        "preview",
+        "modelarts_conn_id",
+        "project_id",
+    )
 
     def __init__(
         self,
@@ -295,7 +305,7 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
         ledger_uri: str | XComArg,
         ledger_run_id: str | XComArg,
         dataset_id: str | None = None,
-        preview: bool = False,
+        preview: bool | str = False,
         concurrency: int = 8,
         modelarts_conn_id: str = ModelArtsHook.default_conn_name,
         project_id: str | None = None,
@@ -305,7 +315,7 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
         self.ledger_uri = ledger_uri
         self.ledger_run_id = ledger_run_id
         self.dataset_id = dataset_id
-        self.preview = parameters.flag("preview", preview)
+        self.preview = preview
         self.concurrency = parameters.whole(1, 64)("concurrency", concurrency)
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
@@ -314,6 +324,7 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
                 "ledger_uri": (ledger_uri, places.uri),
                 "ledger_run_id": (ledger_run_id, parameters.identifier),
                 "dataset_id": (dataset_id, parameters.optional(parameters.identifier)),
+                "preview": (preview, parameters.flag),
                 "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
                 "project_id": (project_id, parameters.optional(parameters.identifier)),
             }
@@ -337,7 +348,7 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
                     run_id,
                     dataset_id=dataset_id,
                     plans=known,
-                    preview=self.preview,
+                    preview=parameters.flag("preview", self.preview),
                     concurrency=self.concurrency,
                     should_stop=self.open_gate(context),
                 )
@@ -352,6 +363,6 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
         if result is None:
             return
         self.keep(context, result.to_xcom(), result.markdown())
-        self.log.info("%s%s", "Preview, nothing was written: " if self.preview else "", result)
+        self.log.info("%s%s", "Preview, nothing was written: " if result.preview else "", result)
         for failure in result.failures.values():
             self.log.warning("Not reverted: %s", failure)
