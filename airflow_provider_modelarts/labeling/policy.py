@@ -194,13 +194,13 @@ class Rule(NamedTuple):
 
 def has_labels(sample: Sample) -> bool:
     """Whether a proposal has labels that can be written: at least one, and each with a name (contract 4.1)."""
-    labels = sample.labels
-    return bool(labels) and all(label.name for label in labels)
+    names = sample.label_names
+    return bool(names) and all(names)
 
 
 def label_names(sample: Sample) -> list[str]:
     """Return the different label names of a sample, in order: a box per rose still is one sample with roses."""
-    return list(dict.fromkeys([label.name for label in sample.labels]))
+    return list(dict.fromkeys(sample.label_names))
 
 
 def label_score(sample: Sample, label: SampleLabel) -> float | None:

@@ -80,7 +80,7 @@ class Untrimmed:
         """Whether a sample, whole, belongs to the first label asked for."""
         if self._first_label is None:
             return True
-        return next((label.name for label in sample.labels), None) == self._first_label
+        return sample.label_names[:1] == [self._first_label]
 
     def candidates(self, page: Page[Sample], wanted: Sequence[Sample]) -> Iterator[Candidate]:
         """Return the proposals of some samples, whole; a sample that is no longer proposed is left out.
