@@ -280,7 +280,10 @@ class Identity:
             return "X-Sdk-Date missing or malformed"
         if abs(moment - now) > CLOCK_SKEW_SECONDS:
             return "X-Sdk-Date is more than 15 minutes off"
-        wanted = {"x-sdk-date", "host"} | ({"x-security-token"} if security is not None else set())
+        # contract 1.4, row "Headers"
+        wanted = {"x-sdk-date", "host"}
+        wanted |= {"content-type"} if call.body else set()
+        wanted |= {"x-security-token"} if security is not None else set()
         if not wanted <= set(signed):
             return f"{', '.join(sorted(wanted))} must be signed"
         canonical = canonical_request(call.method, call.raw_path, call.query_string, call.headers, signed, call.body)

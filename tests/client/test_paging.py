@@ -111,6 +111,18 @@ def test_a_service_that_ignores_offset_ends() -> None:
     assert len(reads) == 3
 
 
+def test_a_service_that_hardly_gets_on_ends() -> None:
+    reads = []
+
+    def one_new_each_time(offset: int, limit: int) -> Slice[str]:
+        reads.append(offset)
+        return Slice([*names(limit - 1), f"new-{offset}"], 100)
+
+    with pytest.raises(UnexpectedResponse, match="counts 100"):
+        list(walk(one_new_each_time, lambda item: item, "list things", 10))
+    assert len(reads) <= 100 // 10 + 3
+
+
 def test_without_a_total_the_list_ends_with_its_items() -> None:
     shelf = Shelf(names(25))
 

@@ -66,6 +66,16 @@ def test_a_read_is_tried_six_times_with_growing_pauses(
     assert all(0.75 * 2**n <= pause <= 1.25 * 2**n for n, pause in enumerate(moved_clock.slept))
 
 
+def test_callers_that_failed_together_do_not_come_back_together(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, moved_clock: MovedClock
+) -> None:
+    emulator.faults.add("GET", dataset_id, "status", status=503, times=None)
+    for _ in range(4):
+        with pytest.raises(ServiceUnavailable):
+            client.datasets.get(dataset_id)
+    assert len(set(moved_clock.slept[::5])) == 4
+
+
 def test_a_poll_is_one_attempt(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
     rule = emulator.faults.add("GET", "/tasks/t", "status", status=503, times=None)
     with pytest.raises(ServiceUnavailable):
