@@ -89,6 +89,7 @@ class AirflowProcesses(AirflowApi):
             },
         )
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._sessions: set[int] = set()
 
     def __enter__(self) -> AirflowProcesses:
         """Start it; see :meth:`start`."""
@@ -130,6 +131,7 @@ class AirflowProcesses(AirflowApi):
                 cwd=self.home,
                 start_new_session=True,
             )
+        self._sessions.add(self._processes[component].pid)
 
     def environment_of(self, role: str) -> Mapping[str, str]:  # noqa: ARG002 - a subclass may tell parts apart
         """Return the environment variables of a part: the same for all of them."""
@@ -189,13 +191,17 @@ class AirflowProcesses(AirflowApi):
             self._processes.clear()
 
     def _leftovers(self) -> list[psutil.Process]:
-        """Return the processes of this Airflow wherever they are: one whose parent was killed has left the family."""
+        """Return what is left of the sessions that the parts led: tasks lead process groups of their own.
+
+        Neither parent nor environment tells: a task outlives its killed supervisor, and its title hides its
+        environment.
+        """
         import psutil
 
         found = []
         for process in psutil.process_iter():
-            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-                if process.pid != os.getpid() and process.environ().get("AIRFLOW_HOME") == str(self.home):
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied, ProcessLookupError):
+                if os.getsid(process.pid) in self._sessions and process.cwd() == str(self.home):
                     found.append(process)
         return found
 

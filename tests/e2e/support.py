@@ -16,7 +16,9 @@ def processes_of(home: Path | str) -> list[str]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get("AIRFLOW_HOME") == str(home):
+            # Airflow's processes run in its home; one that has given itself a title shows no environment.
+            of_home = process.cwd() == str(home) or process.environ().get("AIRFLOW_HOME") == str(home)
+            if of_home and process.pid != os.getpid():
                 found.append(" ".join(process.cmdline()))
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue

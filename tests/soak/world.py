@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -142,9 +143,11 @@ class World:
 
     def situation(self) -> str:
         """Return what is known, for a complaint."""
-        instance = self.instance()
+        instances = self.airflow.task_instances(self.dag_id, self.run_id)
+        tries = Counter((instance["state"], instance["try_number"]) for instance in instances)
+        told = ", ".join(f"{number} {state} in try {tried}" for (state, tried), number in tries.items())
         return (
-            f"task {instance['state']} in try {instance['try_number']}, jobs {self.jobs}, "
+            f"tasks: {told}; jobs {self.jobs}, "
             f"starts {len(self.starts)}, stops {len(self.stops)}, looks {self.looks}, errors {self.errors}"
         )
 
