@@ -66,6 +66,20 @@ def storage_path(name: str, value: object) -> ObjectStoragePath:
         return ObjectStoragePath(text)
 
 
+def file_to_write(name: str, value: object) -> ObjectStoragePath:
+    """Return the path of a file that is to be written; its folder is tried.
+
+    :raises ParameterError: also if it is a folder
+    """
+    path = storage_path(name, value)
+    with readable_errors(name, str(path), "written to"):
+        is_folder = str(value).rstrip().endswith("/") or path.is_dir()
+    if is_folder:
+        raise ParameterError(f"{name} {_shown(str(path))} names a folder. Nothing was sent; give the URI of a file.")
+    prove_writable(name, path.parent)
+    return path
+
+
 def prove_writable(name: str, folder: Any) -> None:
     """Write something into a folder and take it away again, so that a wrong place shows before anything is sent.
 
@@ -102,7 +116,7 @@ def readable_errors(name: str, text: str, doing: str) -> Iterator[None]:
     try:
         yield
     except (ImportError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         trouble = f"{name} {_shown(text)} cannot be {doing}: {reason}. Nothing was sent; "
         advice = next((found for kind, found in _ADVICE.items() if isinstance(error, kind)), None)
         if isinstance(error, (ImportError, ValueError)):

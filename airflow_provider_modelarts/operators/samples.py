@@ -102,8 +102,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
         with permanent_errors_fail_at_once():
             request = self.request()
             label_task_id = parameters.optional(parameters.identifier)("label_task_id", self.label_task_id)
-            path = places.storage_path("plan_uri", self.plan_uri)
-            places.prove_writable("plan_uri", path.parent)
+            path = places.file_to_write("plan_uri", self.plan_uri)
             hook = parameters.hook(self)
             link_dataset(context, hook, request["dataset_id"])
             made = plans.find_or_make(

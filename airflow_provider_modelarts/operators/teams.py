@@ -11,6 +11,7 @@ from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_er
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.labeling.team import parse_team_samples, update_team_samples
 from airflow_provider_modelarts.operators import _parameters as parameters
+from airflow_provider_modelarts.operators import _places as places
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +76,7 @@ class ModelArtsUpdateTeamSamplesOperator(BaseOperator):
                 "dataset_id": (dataset_id, parameters.identifier),
                 "workforce_task_id": (workforce_task_id, parameters.identifier),
                 "samples": (samples, parameters.optional(lambda _, value: parse_team_samples(value))),
-                "samples_uri": (samples_uri, parameters.optional(parameters.identifier)),
+                "samples_uri": (samples_uri, parameters.optional(places.uri)),
                 "worker_email": (worker_email, parameters.optional(parameters.identifier)),
                 "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
                 "project_id": (project_id, parameters.optional(parameters.identifier)),
@@ -101,18 +102,16 @@ class ModelArtsUpdateTeamSamplesOperator(BaseOperator):
     def _samples(self) -> Any:
         if self.samples_uri is None:
             return self.samples
-        return _read(parameters.identifier("samples_uri", self.samples_uri))
+        return _read(places.uri("samples_uri", self.samples_uri))
 
 
 def _read(uri: str) -> list[Any]:
     """Return what a file holds: a JSON list, or one JSON value in each line."""
-    from airflow.sdk import ObjectStoragePath
-
+    path = places.storage_path("samples_uri", uri)
+    with places.readable_errors("samples_uri", uri, "read"):
+        data = path.read_bytes()
     try:
-        text = ObjectStoragePath(uri).read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise ParameterError(f"samples_uri {uri} cannot be read: {type(error).__name__}.") from error
-    try:
+        text = data.decode("utf-8")
         if text.lstrip().startswith("["):
             return list(json.loads(text))
         return [json.loads(line) for line in text.split("\n") if line.strip()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from tests.operators.bureau import RUN_ID, WRITE, Bureau, check_sums
 from tests.support.harness import run_operator
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
 
@@ -317,3 +320,55 @@ def test_plan_ledger_and_xcoms_hold_no_presigned_address(emulator: Emulator, tmp
         assert not any(secret in text for secret in emulator.secrets)
         assert "Signature=" not in text
     assert any(b"s3://" in path.read_bytes() for path in files)
+
+
+# --- other storages, and Airflow's own retries
+
+
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """A place in an object storage: no folders, nothing is appended, an object appears when it is closed."""
+    from airflow.sdk.io import attach
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    store = MemoryFileSystem()
+    attach("memory", fs=store)
+    yield "memory://bucket/labels"
+    store.rm("/bucket", recursive=True)
+
+
+def test_plan_ledger_and_undo_work_in_an_object_storage(bureau: Bureau, bucket: str) -> None:
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    before = bureau.final
+    planned = bureau.plan(policy=POLICY, plan_uri=f"{bucket}/plan.jsonl")
+    assert planned.result["plan_uri"] == f"{bucket}/plan.jsonl"
+    ending = bureau.confirm(plan_uri=planned.result["plan_uri"], ledger_uri=f"{bucket}/ledger")
+    assert ending.error is None
+    assert ending.result["confirmed"] == planned.result["confirmed"] > 0
+    stored = MemoryFileSystem().find("/bucket")
+    assert not [name for name in stored if "write-test" in name], "nothing is left of the trial"
+    assert len(stored) >= 2
+    undone = bureau.revert(ledger_uri=ending.result["ledger_uri"])
+    assert undone.result["cleared"] == ending.result["confirmed"]
+    assert bureau.final == before
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_a_retry_by_airflow_itself_is_the_same_intent(
+    emulator: Emulator, moved_clock: MovedClock, tmp_path: Path
+) -> None:
+    dataset_id = emulator.load_proposals(120)
+    fault = emulator.faults.add("PUT", WRITE, "fail_sample", position=0)
+    run, log = run_operator(
+        ModelArtsConfirmSamplesOperator,
+        dataset_id=dataset_id,
+        policy={"hard_examples": "confirm", "min_samples": 120},
+        ledger_uri=f"file://{tmp_path}",
+        retries=1,
+        retry_delay=timedelta(0),
+    )
+    assert fault.fired
+    assert (run.state, run.try_number) == ("success", 2), log
+    assert len(list(tmp_path.rglob("*.plan.jsonl"))) == 1
+    assert emulator.dataset(dataset_id).annotated == 120

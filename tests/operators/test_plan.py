@@ -152,6 +152,14 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_sent(
     assert len(bureau.emulator.journal) == 0
 
 
+def test_a_folder_is_no_place_for_a_plan(bureau: Bureau) -> None:
+    for plan_uri in (f"file://{bureau.folder}", f"{bureau.plan_uri}/"):
+        ending = bureau.plan(plan_uri=plan_uri)
+        assert type(ending.error) is AirflowFailException
+        assert "names a folder" in str(ending.error)
+    assert len(bureau.emulator.journal) == 0
+
+
 def test_two_filters_by_label_are_refused(bureau: Bureau) -> None:
     ending = bureau.plan(label_name="a", first_label="b")
     assert "label_name or first_label, not both" in str(ending.error)
