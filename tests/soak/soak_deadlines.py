@@ -27,6 +27,13 @@ def start_gives_up(setting: str, way: str, world: World) -> None:
     expect(len(world.stops_of(next(iter(world.jobs)))) == 1, "the job was not stopped once", world)
 
 
+def stop_is_slow(world: World) -> None:
+    """Airflow's own alarm, which comes a little after the deadline, must not cut the stopping short."""
+    rule = world.emulator.faults.add("POST", "/stop", "delay", seconds=8.0)
+    start_gives_up("execution_timeout", "start_waiting", world)
+    expect(rule.fired == 1, "the stop was not slow", world)
+
+
 def sensor_gives_up(setting: str, way: str, world: World) -> None:
     world.begin_way(setting, way)
     world.until_over()
@@ -45,6 +52,7 @@ def stories() -> list[Story]:
         for way in SENSOR_WAYS
         for soft in ("", "soft_")
     ]
+    told.append(Story("execution_timeout, slow stop, start_waiting", stop_is_slow))
     return told
 
 

@@ -24,9 +24,9 @@ FEW = frozenset(
         "run failed, start_waiting",
         "cleared, start_deferred",
         "cleared, start_waiting",
-        "timeout, start_deferred",
-        "execution_timeout, start_waiting",
-        "soft_timeout, sensor_reschedule",
+        "execution_timeout, start_deferred",
+        "timeout, start_waiting",
+        "soft_timeout, sensor_poke",
         "adopt, marked failed, start_deferred",
         "wait, undisturbed, start_waiting",
     }
