@@ -389,7 +389,8 @@ class Confirming:
         if outcome.fate == "failed":
             self.books.fail(sample, outcome.code, outcome.message)
         else:
-            self._stopped = self._stopped or outcome.fate == "unsent"
+            # What an error held back was not stopped by anybody.
+            self._stopped = self._stopped or (outcome.fate == "unsent" and not self._brake.is_set())
             self._count.written += outcome.fate == "written"
             self.books.settle(sample, _RECORDED[outcome.fate])
         if self._recorder is not None and outcome.fate != "unsent":

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_modelarts.client.errors import PermissionDenied
+from airflow_provider_modelarts.labeling.result import result_of
 from tests.labeling.model import ModelService, Violation, raw_label, raw_sample
 from tests.labeling.mutants import MUTANTS
 from tests.labeling.retries import with_kills, with_kills_among_people
@@ -69,6 +71,39 @@ def test_wrong_versions_are_caught(name: str, monkeypatch: pytest.MonkeyPatch) -
     mutate(monkeypatch)
     with pytest.raises(Violation):
         scenario()
+
+
+@pytest.mark.parametrize("ending", ["stop", "error"])
+@pytest.mark.parametrize("seed", range(10))
+def test_once_stopped_or_failed_no_thread_begins_another_write(ending: str, seed: int) -> None:
+    service = ModelService([raw_sample(number, [raw_label()]) for number in range(200)], random.Random(seed))
+    begun: list[bool] = []
+    is_over = False
+    update = service.update
+
+    def noted(*args: object, **kwargs: object) -> object:
+        begun.append(is_over)
+        return update(*args, **kwargs)  # type: ignore[arg-type]
+
+    def meanwhile(kind: str) -> None:
+        nonlocal is_over
+        if kind == "update" and len(service.final) >= 20 and not is_over:
+            is_over = True
+            if ending == "error":
+                raise PermissionDenied("No.", status=403, code="ModelArts.0108", sent=False)
+
+    service.update = noted  # type: ignore[assignment,method-assign]
+    service.before_request = meanwhile
+    try:
+        result = confirm_in(service, concurrency=8, should_stop=lambda: ending == "stop" and is_over)
+    except PermissionDenied as error:
+        found = result_of(error)
+        assert found is not None
+        result = found
+    assert is_over
+    assert not any(begun)
+    assert result.confirmed == len(service.final) < 200
+    assert result.stopped is (ending == "stop")
 
 
 def test_a_single_walk_costs_one_read_per_page_two_for_bearings_and_one_for_the_count() -> None:
