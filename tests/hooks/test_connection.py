@@ -55,6 +55,21 @@ def test_a_region_is_enough_for_all_addresses() -> None:
     assert (found.domain_name, found.project_name, found.project_id) == ("flowers", "cn-north-4", None)
 
 
+def test_the_console_follows_from_the_region_of_the_vendors_endpoint() -> None:
+    address = "https://console.huaweicloud.com/modelarts/?region={}#/dataset?dataset_id={{dataset_id}}"
+    assert settings().console == address.format("cn-north-4")
+    host = "https://modelarts.cn-east-3.myhuaweicloud.com"
+    assert settings(host=host, region=None, iam_endpoint="iam", project_name="p").console == address.format("cn-east-3")
+
+
+def test_the_console_of_another_installation_is_what_the_connection_says() -> None:
+    assert settings(host="https://modelarts.region1.example.com").console is None
+    console = "https://console.example.com/{region}/{dataset_id}"
+    assert settings(console=console).console == "https://console.example.com/cn-north-4/{dataset_id}"
+    with pytest.raises(InvalidRequest, match=r"extra\.console must be an http"):
+        settings(console="javascript:alert(1)")
+
+
 def test_the_defaults_are_those_of_the_design() -> None:
     found = settings()
     assert (found.verify, found.timeout, found.allow_http, found.poll_threads) == (True, (5, 30), False, 32)
