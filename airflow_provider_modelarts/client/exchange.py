@@ -231,7 +231,20 @@ def _verify(verify: bool | str) -> bool | str:
         return next((path for path in map(os.environ.get, _CA_VARIABLES) if path), True)
     if isinstance(verify, str) and not os.path.exists(verify):  # noqa: PTH110 - a file or a folder, as text
         raise InvalidRequest(f"verify names {verify}, which does not exist: give a file of trusted certificates.")
+    if isinstance(verify, str) and os.path.isfile(verify):  # noqa: PTH113 - as above
+        _check_certificates(verify)
     return verify
+
+
+def _check_certificates(file: str) -> None:
+    """Read the file now: later it would look like a connection that fails, and be tried again and again."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
+    except OSError as error:  # an SSLError is one
+        raise InvalidRequest(
+            f"verify names {file}, which holds no certificates that can be read ({type(error).__name__}): give a file "
+            "of trusted certificates in PEM form."
+        ) from None
 
 
 def _session(pool_size: int) -> requests.Session:

@@ -48,6 +48,8 @@ def test_one_token_serves_all_clients_of_a_process(
     for _ in range(3):
         make_client().datasets.get(dataset_id)
     assert token_requests(emulator) == 1
+    (record,) = emulator.journal.select("POST", "/v3/auth/tokens")
+    assert record.query.get("nocatalog"), "the catalog is long, and nobody reads it"
 
 
 def test_threads_that_begin_together_fetch_one_token(

@@ -107,7 +107,9 @@ def test_numbers_are_read_from_text(value: object, expected: float | None) -> No
 
 
 def test_whole_numbers() -> None:
-    assert [to_integer(value) for value in ("3", 3.0, None, "x")] == [3, 3, None, None]
+    found = [to_integer(value) for value in ("3", 3.0, "3.0", None, "x")]
+    assert found == [3, 3, 3, None, None]
+    assert all(type(number) is int for number in found[:3])
 
 
 @pytest.mark.parametrize("raw", [{}, {"sample_id": None, "labels": None, "metadata": None}, {"labels": [None, 3, {}]}])

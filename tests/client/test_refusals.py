@@ -110,6 +110,8 @@ def test_two_members_may_have_the_same_sample(client: ModelArtsClient, emulator:
         "https://a b",
         "https://host?x=1",
         "http://127.0.0.1.example.com",
+        "http://localhost.example.com",
+        "http://notlocalhost",
         "host/#frag",
         "a..b",
         ".example.com",

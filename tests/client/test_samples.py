@@ -213,6 +213,18 @@ def test_team_samples_are_written_for_a_member(client: ModelArtsClient, emulator
     assert json.loads(emulator.journal.select("PUT", team_task)[-1].body)["email"] == "a@example.com"
 
 
+def test_a_members_copy_goes_back_as_that_members_copy(client: ModelArtsClient, emulator: Emulator) -> None:
+    dataset_id = emulator.load_digits(labeled=120)
+    sample_id = next(iter(emulator.truth(dataset_id)))
+    team_task = emulator.create_team_task(dataset_id, ("a@example.com", "b@example.com"), sample_ids=[sample_id])
+    first, second = client.team_samples.list(dataset_id, team_task)
+    labeled = Sample({**second.raw, "labels": [{"name": "7", "type": 0}]})
+    assert client.team_samples.update(dataset_id, team_task, [labeled])[0].ok
+    view = emulator.dataset(dataset_id)
+    assert view.team_labels_of(team_task, sample_id, first.worker_id or "") == []
+    assert [one["name"] for one in view.team_labels_of(team_task, sample_id, second.worker_id or "")] == ["7"]
+
+
 def test_datasets_labels_and_statistics(client: ModelArtsClient, emulator: Emulator) -> None:
     dataset_id = emulator.load_digits(labeled=120)
     dataset = client.datasets.get(dataset_id)

@@ -477,6 +477,16 @@ def test_certificates_are_checked_and_verify_names_whom_to_trust(
         read()
 
 
+def test_a_file_without_certificates_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    from airflow_provider_modelarts.client import ModelArtsClient
+
+    file = tmp_path / "ca.pem"
+    file.write_text("no certificate")
+    with pytest.raises(InvalidRequest, match=str(file)) as caught:
+        ModelArtsClient("modelarts.example.com", TokenCredentials("t", "p"), verify=str(file))
+    assert "certificates" in one_line(caught.value)
+
+
 @pytest.mark.parametrize("status", [400, 401, 404, 410])
 def test_a_page_with_a_refusal_is_not_the_services(
     client: ModelArtsClient, emulator: Emulator, dataset_id: str, status: int
@@ -491,8 +501,10 @@ class _Scripted(BaseHTTPRequestHandler):
 
     head: bytes
     body: bytes
+    asked: str
 
     def do_GET(self) -> None:
+        _Scripted.asked = self.path
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.wfile.write(self.head + b"\r\n\r\n" + self.body)
         self.close_connection = True
@@ -635,3 +647,37 @@ def test_a_start_that_was_refused_is_not_unknown(
     assert caught.value.certainly_not_executed
     assert dataset_id in one_line(caught.value)
     assert rule.fired == 1
+
+
+def test_an_endpoint_may_have_a_path_of_its_own(scripted: Callable[..., ModelArtsClient]) -> None:
+    from airflow_provider_modelarts.client import ModelArtsClient
+
+    plain = scripted("HTTP/1.1 200 OK\nContent-Length: 2", "{}")
+    with ModelArtsClient(f"{plain.endpoint}/gate/1/", TokenCredentials("t", "p"), retries=False) as client:
+        client.datasets.get("d1", running_task_type=0)
+    assert _Scripted.asked == "/gate/1/v2/p/datasets/d1?check_running_task=true&running_task_type=0"
+
+
+def test_close_ends_the_kept_connections() -> None:
+    from airflow_provider_modelarts.client import ModelArtsClient
+
+    ended: list[bytes] = []
+
+    def answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.settimeout(20)
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            ended.append(connection.recv(65536))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer, args=(server,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        client = ModelArtsClient(url, TokenCredentials("t", "p"), retries=False)
+        client.datasets.get("d1")
+        assert ended == []
+        client.close()
+        thread.join()
+    assert ended == [b""]

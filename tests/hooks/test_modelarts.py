@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import BaseHook
@@ -28,6 +29,7 @@ from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook, clear_clie
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from airflow_provider_modelarts.emulator import Emulator
 
@@ -102,6 +104,25 @@ def test_every_way_of_authentication_works(emulator: Emulator, monkeypatch: pyte
     assert ModelArtsHook().test_connection()[0]
 
 
+def test_what_the_connection_says_about_the_way_reaches_the_client(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def tried(**changes: Any) -> str:
+        clear_clients()
+        extra = {**emulator.connection["extra"], **changes}
+        host = extra.pop("host", emulator.url)
+        monkeypatch.setenv(VARIABLE, json.dumps({**emulator.connection, "host": host, "extra": extra}))
+        return ModelArtsHook().test_connection()[1]
+
+    file = tmp_path / "ca.pem"
+    file.write_text("no certificate")
+    assert f"verify names {file}" in tried(verify=str(file))
+    assert "allow_http" in tried(host="http://0.0.0.0:9")
+    assert "allow_http" not in tried(host="http://0.0.0.0:9", allow_http=True)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert "did not answer within 1 s" in tried(host=f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=1)
+
+
 def test_a_rotated_password_is_read_from_the_connection_once_more(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, look_ups: list[str]
 ) -> None:
@@ -123,6 +144,17 @@ def test_a_refused_credential_is_not_sent_again(emulator: Emulator) -> None:
         with pytest.raises(AuthenticationError):
             ModelArtsHook().call(lambda client: client.datasets.get(dataset_id))
     assert emulator.journal.count("POST", TOKENS) == 1
+
+
+@pytest.mark.parametrize("auth", ["access_key", "token"])
+def test_a_credential_that_stays_the_same_is_not_tried_twice(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, look_ups: list[str], auth: str
+) -> None:
+    monkeypatch.setenv(VARIABLE, json.dumps({**emulator.connection_for(auth), "password": "wr0ng-s3nt1nel"}))
+    with pytest.raises(AuthenticationError):
+        ModelArtsHook().call(lambda client: client.datasets.get("d"))
+    assert len(look_ups) == 2
+    assert emulator.journal.count("GET") == 1
 
 
 def test_a_wrong_password_names_user_and_endpoint_and_not_the_password(
