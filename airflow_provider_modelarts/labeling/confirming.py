@@ -15,7 +15,7 @@ from airflow_provider_modelarts.labeling.books import Books, Category
 from airflow_provider_modelarts.labeling.crew import Crew, Job
 from airflow_provider_modelarts.labeling.descent import Count, Descent, pages_ahead
 from airflow_provider_modelarts.labeling.intent import CHANGED, NOT_PLANNED, Intent
-from airflow_provider_modelarts.labeling.labels import carries, same_proposal
+from airflow_provider_modelarts.labeling.labels import same_proposal
 from airflow_provider_modelarts.labeling.result import ConfirmationResult, Progress
 from airflow_provider_modelarts.labeling.service import Candidate
 from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
@@ -131,8 +131,7 @@ class Confirming:
         if self._goes_on:
             self._walk_until_accounted(self._write_jobs)
         if self._goes_on and self._recorder is not None:
-            self._settle_unlisted(self._recorder)
-            self._run_jobs(jobs=[self._recorder.store()])
+            self._recorder.settle_unlisted(self.books, self._service, self._run_jobs)
         self._complete = self._goes_on
         self._report(last=True)
 
@@ -203,7 +202,7 @@ class Confirming:
         self._step, last = take_bearings(self._untrimmed.page, first)
         self._count = Count(count(last.page))
         self._total = max(self._total, count(last.page))
-        self._run_jobs(last, take=take)
+        self._run_jobs(last=last, take=take)
         if not self._may_read():
             return PassEnd(0, self.books.remaining, self.books.news, disturbed=True)
         now = self._untrimmed.page(0, 1)
@@ -213,8 +212,8 @@ class Confirming:
 
     def _run_jobs(
         self,
-        last: Numbered | None = None,
         jobs: Iterable[Job[Any]] = (),
+        last: Numbered | None = None,
         take: Callable[[list[Candidate], int | None], Jobs] = lambda *_: [],
     ) -> None:
         descent = Descent(
@@ -404,28 +403,6 @@ class Confirming:
             self.books.fail(sample, "unknown", error.message)
         else:
             self.books.settle(sample, Category.LEFT)
-
-    # Settling what is not listed
-
-    def _settle_unlisted(self, recorder: Recorder) -> None:
-        """Account for what was planned and is not listed: by the ledger, else by reading."""
-        for part in recorder.unlisted(self.books):
-            self._run_jobs(jobs=[Job(partial(self._read_final, piece), self._found_final) for piece in part])
-
-    def _read_final(self, planned: Sequence[Candidate]) -> list[tuple[Candidate, bool]]:
-        return [(one, self._carries(one.sample)) for one in planned]
-
-    def _carries(self, planned: Sample) -> bool:
-        final = self._service.final(planned.sample_id)
-        return final is not None and carries(final, planned)
-
-    def _found_final(self, found: list[tuple[Candidate, bool]]) -> Jobs:
-        assert self._recorder is not None  # noqa: S101 - only its jobs come here
-        for candidate, is_as_planned in found:
-            is_ours = is_as_planned and self._recorder.may_have_written_before
-            self.books.settle(candidate.sample, Category.CONFIRMED if is_ours else Category.GONE)
-            self._recorder.note(candidate, "confirmed" if is_ours else "gone", read=True)
-        return self._recorder.due()
 
     def _report(self, *, last: bool = False) -> None:
         now = self._service.clock.now()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.labeling.books import Category
 from airflow_provider_modelarts.labeling.crew import Job
-from airflow_provider_modelarts.labeling.labels import raw_labels
+from airflow_provider_modelarts.labeling.labels import carries, raw_labels
 from airflow_provider_modelarts.labeling.ledger import Entry, LedgerWriter, read_ledger, settled
 from airflow_provider_modelarts.labeling.service import Candidate
 
@@ -128,6 +128,24 @@ class Recorder:
         self._is_storing = True
         return Job(partial(self._keep, entries), self._stored)
 
+    def settle_unlisted(self, books: Books, service: Service, run_jobs: Callable[[list[Job[Any]]], None]) -> None:
+        """Account for what was planned and is not listed: by the ledger, else by reading; then store what was noted.
+
+        :param books: of a complete walk
+        :param service: where to read
+        :param run_jobs: has the crew carry out jobs, and returns when all are done
+        """
+        for part in self.unlisted(books):
+            run_jobs([Job(partial(_read_final, service, piece), partial(self._found_final, books)) for piece in part])
+        run_jobs([self.store()])
+
+    def _found_final(self, books: Books, found: list[tuple[Candidate, bool]]) -> list[Job[Any]]:
+        for candidate, is_as_planned in found:
+            is_ours = is_as_planned and self.may_have_written_before
+            books.settle(candidate.sample, Category.CONFIRMED if is_ours else Category.GONE)
+            self.note(candidate, "confirmed" if is_ours else "gone", read=True)
+        return self.due()
+
     def unlisted(self, books: Books) -> Iterator[list[list[Candidate]]]:
         """Yield the planned samples that the list did not show, to be read, in pieces for one job each.
 
@@ -183,6 +201,15 @@ def _entry(
     return Entry(
         sample.sample_id, fate, candidate.rule, raw_labels(sample), before=before, origin=sample.origin, read=read
     )
+
+
+def _read_final(service: Service, planned: Sequence[Candidate]) -> list[tuple[Candidate, bool]]:
+    """Return for each planned sample whether its final labels are the planned ones."""
+    found = []
+    for candidate in planned:
+        final = service.final(candidate.sample.sample_id)
+        found.append((candidate, final is not None and carries(final, candidate.sample)))
+    return found
 
 
 def _pieces(candidates: list[Candidate]) -> list[list[Candidate]]:
