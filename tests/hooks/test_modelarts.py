@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 from airflow.sdk import BaseHook
 from airflow.sdk._shared.secrets_masker import redact
 from airflow.sdk.exceptions import AirflowFailException
@@ -101,6 +102,20 @@ def test_every_way_of_authentication_works(emulator: Emulator, monkeypatch: pyte
     monkeypatch.setenv(VARIABLE, json.dumps(emulator.connection_for(auth)))
     dataset_id = emulator.load_proposals(2)
     assert ModelArtsHook().client.proposals.page(dataset_id, 0, limit=1).total == 2
+    assert ModelArtsHook().test_connection()[0]
+
+
+def test_a_temporary_key_brings_its_security_token(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = requests.post(
+        f"{emulator.url}/v3.0/OS-CREDENTIAL/securitytokens",
+        json={"auth": {"identity": {"methods": ["token"], "token": {"duration_seconds": 900}}}},
+        headers={"X-Auth-Token": emulator.issue_token()},
+        timeout=10,
+    )
+    key = answer.json()["credential"]
+    connection = {**emulator.connection_for("access_key"), "login": key["access"], "password": key["secret"]}
+    connection["extra"] = {**connection["extra"], "security_token": key["securitytoken"]}
+    monkeypatch.setenv(VARIABLE, json.dumps(connection))
     assert ModelArtsHook().test_connection()[0]
 
 
