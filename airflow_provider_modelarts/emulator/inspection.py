@@ -65,7 +65,8 @@ class InspectedDataset:
     def tasks(self) -> dict[str, int]:
         """Status number of each labeling task by id, oldest first."""
         now = self._service.clock.now()
-        return {task_id: task.status(now) for task_id, task in self._dataset.tasks.items()}
+        with self._service.lock:  # a start that arrives meanwhile adds to them
+            return {task_id: task.status(now) for task_id, task in self._dataset.tasks.items()}
 
     @property
     def status(self) -> int:

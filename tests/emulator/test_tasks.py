@@ -179,12 +179,22 @@ def test_what_a_start_needs(digits: Caller, prepare: Callable[[Caller], None], r
 
 @pytest.mark.parametrize(
     ("labeled", "refusal"),
-    [(0, (400, "ModelArts.4405")), (20, (400, "ModelArts.4406")), (1797, (400, "ModelArts.4407"))],
+    [
+        (0, (400, "ModelArts.4405")),
+        (20, (400, "ModelArts.4406")),
+        (49, (400, "ModelArts.4406")),  # four of one digit, five of the others
+        (1797, (400, "ModelArts.4407")),
+    ],
 )
 def test_how_many_labels_a_start_needs(emulator: Emulator, labeled: int, refusal: tuple[int, str]) -> None:
     caller = Caller(emulator, emulator.load_digits(labeled=labeled))
     assert caller.refused("POST", "/tasks", json=START) == refusal
     assert caller.get("/tasks")["total_count"] == 0
+
+
+def test_five_of_each_label_are_enough(emulator: Emulator) -> None:
+    caller = Caller(emulator, emulator.load_digits(labeled=50))
+    assert caller.start()
 
 
 def test_one_label_is_not_enough(emulator: Emulator) -> None:
