@@ -11,20 +11,18 @@ import subprocess
 import sys
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 import demo.run
 import demo.ui
 from airflow_provider_modelarts.emulator import Emulator
+from airflow_provider_modelarts.labeling.plan import read_plan
 from demo.__main__ import main
 from demo.environment import REPOSITORY
 from demo.journal_steps import STEPS, step_of, steps
 from tests.e2e.support import processes_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def started(*arguments: str) -> subprocess.Popen[str]:
@@ -44,6 +42,18 @@ def numbers(output: str) -> dict[str, int]:
     return {name: int(value.replace(",", "")) for name, value in rows}
 
 
+def check_record(output: str, table: dict[str, int]) -> None:
+    """What the demo says of plan and ledger is what lies where it says."""
+    place = re.search(r"plan and ledger of ([\d,]+) confirmed images\n +(\S+)", output)
+    assert place is not None, output
+    assert int(place[1].replace(",", "")) == table["confirmed"]
+    (plan_file,) = Path(place[2]).glob("*.plan.jsonl")
+    plan = read_plan(plan_file)
+    assert (len(plan), plan.counts["confirm"]) == (table["proposals"], table["confirmed"])
+    assert f"{plan.counts['confirm']:,} to be confirmed: every rule passed" in output
+    assert "left for people: score too low" in output
+
+
 @pytest.mark.e2e
 def test_the_table_is_the_outcome_of_the_run_and_the_seed_changes_it() -> None:
     runs = [started("--seed", seed) for seed in ("0", "7")]
@@ -60,6 +70,7 @@ def test_the_table_is_the_outcome_of_the_run_and_the_seed_changes_it() -> None:
         assert [line.split()[0] for line in output.splitlines()[-5:]] == list(STEPS)
         progress = [line for line in output.splitlines() if re.match(r"^ *[\d.]+ s  ", line)]
         assert 6 <= len(progress) <= 20, "progress, but no stack of log lines"
+        check_record(output, table)
     assert tables[0]["confirmed"] != tables[1]["confirmed"]
 
 
