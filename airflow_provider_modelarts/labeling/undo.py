@@ -97,32 +97,37 @@ class _Trace:
 
     :param before: labels a person had given it before the run's first write; empty for none
     :param afters: every list of labels that the run wrote or may have written
+    :param is_before_known: the entry of a write has said what was there before
     """
 
     sample_id: str
     place: str
     before: list[dict[str, Any]]
     afters: list[list[dict[str, Any]]]
-    is_written: bool
+    is_before_known: bool
 
     @classmethod
     def of(cls, entry: Entry) -> _Trace:
         # Parts hold origins without signatures.
-        return cls(
-            entry.sample_id,
-            entry.origin or entry.sample_id,
-            entry.before or [],
-            [entry.after],
-            entry.fate == "confirmed",
-        )
+        trace = cls(entry.sample_id, entry.origin or entry.sample_id, [], [], is_before_known=False)
+        trace.add(entry)
+        return trace
 
     def add(self, entry: Entry) -> None:
-        # The first write of the run found what was there before the run.
-        if not self.is_written:
-            self.before = self.before or entry.before or []
         if entry.after not in self.afters:
             self.afters.append(entry.after)
-        self.is_written = self.is_written or entry.fate == "confirmed"
+        # The first write of the run found what was there before the run. Who only reads that it is done cannot tell.
+        if entry.read or self.is_before_known:
+            return
+        before = entry.before or []
+        # A try beside another one may have found what that one wrote: of use only if nothing else is known.
+        is_of_the_run = self._is_of_the_run(before)
+        self.is_before_known = entry.fate == "confirmed" and not is_of_the_run
+        if not self.before or (self._is_of_the_run(self.before) and not is_of_the_run):
+            self.before = before
+
+    def _is_of_the_run(self, labels: list[dict[str, Any]]) -> bool:
+        return any(carries(_with_labels(labels), _with_labels(after)) for after in self.afters)
 
     def is_undone(self, sample: Sample) -> bool:
         """Whether a sample stands as it did before the run."""

@@ -122,9 +122,11 @@ class Writer:
     def _attempt(self, batch: Batch) -> Step:
         self._service.pace.wait(self._may_write)
         if not self._may_write():
-            return [Outcome(candidate.sample, "unsent") for candidate in batch.candidates], []
+            return _unsent(batch.candidates), []
         outcomes, read, later = ([], batch.candidates, []) if self._is_fresh(batch) else self._read_again(batch)
-        # Reading takes time as well: what grew old meanwhile waits for its turn.
+        # Reading takes time as well: nothing may be sent any more, or what grew old meanwhile waits for its turn.
+        if not self._may_write():
+            return outcomes + _unsent([*read, *later]), []
         now = self._clock.now()
         fresh = [candidate for candidate in read if now - candidate.read_at <= FRESH_SECONDS]
         later += [candidate for candidate in read if now - candidate.read_at > FRESH_SECONDS]
@@ -301,6 +303,10 @@ class Writer:
         end = self._clock.now() + seconds
         while self._may_write() and (left := end - self._clock.now()) > 0:
             self._clock.sleep(min(left, 1.0))
+
+
+def _unsent(candidates: Iterable[Candidate]) -> list[Outcome]:
+    return [Outcome(candidate.sample, "unsent") for candidate in candidates]
 
 
 def _unknown(sample: Sample, reason: str) -> Outcome:

@@ -1,0 +1,439 @@
+"""A history of one dataset: plans, tries, kills, people, new proposals, faults and an undo, against the emulator."""
+
+from __future__ import annotations
+
+import json
+import random
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from airflow_provider_modelarts.client import Sample
+from airflow_provider_modelarts.client.auth import forget_tokens
+from airflow_provider_modelarts.emulator import Emulator
+from airflow_provider_modelarts.emulator.clock import EmulatorClock
+from airflow_provider_modelarts.labeling import apply, books, ledger, recording, walk
+from airflow_provider_modelarts.labeling.apply import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.ledger import LedgerWriter, RunIdentity
+from airflow_provider_modelarts.labeling.plan import Plan, PlanRefused, read_plan
+from airflow_provider_modelarts.labeling.planning import make_plan
+from airflow_provider_modelarts.labeling.policy import confirm_all, parse_policy
+from airflow_provider_modelarts.labeling.undo import revert
+from tests.labeling.faults import FAULTS
+from tests.labeling.lives import Life, Store
+from tests.labeling.model import Violation, without_id
+from tests.labeling.referee import Referee, check_labels
+from tests.labeling.turns import TurnCrew
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator, Sequence
+
+    from airflow_provider_modelarts.emulator.faults import Rule
+    from airflow_provider_modelarts.labeling.policy import Decision
+    from tests.labeling.model import Raw
+
+PAGE = 4
+RUN = "run"
+PUBLISHING, NORMAL = 6, 1
+POLICIES: tuple[Any, ...] = (
+    None,
+    {"min_score": 0.7},
+    {"min_score": 0.6, "max_samples": 1000},
+    {"labels": ["daisy", "rose", "tulip"], "hard_examples": "confirm", "audit_share": 0.2, "min_samples": 0},
+    {"min_score_by_label": {"rose": 0.9}, "hard_examples": "confirm"},
+)
+STORED = ("name", "type", "property")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a history begins with.
+
+    :param kind: of the proposals
+    :param samples: how many
+    :param labeled: share that people had labeled before
+    :param bad: share that the service refuses to write
+    :param keeps: "plan", "ledger", "both" or "nothing": what is stored
+    :param label_name: only proposals with this label
+    :param variants: of the emulator
+    """
+
+    kind: str = "classification"
+    samples: int = 12
+    labeled: float = 0.0
+    bad: float = 0.0
+    keeps: str = "both"
+    policy: Any = None
+    label_name: str | None = None
+    batch_size: int = 100
+    concurrency: int = 1
+    variants: dict[str, Any] = field(default_factory=dict)
+    latency: float = 0.0
+    seed: int = 0
+
+    @property
+    def has_plan(self) -> bool:
+        return self.keeps != "nothing"
+
+    @property
+    def has_ledger(self) -> bool:
+        return self.keeps in ("ledger", "both")
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happens while a life is at work.
+
+    :param after: requests and stores before it
+    :param what: an act of people, or a fault
+    """
+
+    after: int
+    what: str
+
+
+class History:
+    """See the module. ``counts`` says how often what happened."""
+
+    def __init__(self, setup: Setup, counts: Counter[str]) -> None:
+        self.setup, self.counts = setup, counts
+        self.rng = random.Random(setup.seed)
+        # A fixed time: the same seed gives the same story, its ids and its order included.
+        self.emulator = Emulator(seed=setup.seed % 100, clock=EmulatorClock(lambda: 1_790_000_000.0))
+        for name, value in setup.variants.items():
+            setattr(self.emulator.variants, name, value)
+        self.dataset_id = self.emulator.load_proposals(setup.samples, kind=setup.kind, seed=setup.seed)
+        self.dataset = self.emulator.dataset(self.dataset_id)
+        self.objects: dict[str, bytes] = {}
+        self.events = self.tries = self.ticks = self.edits = 0
+        self.busy_until = 0.0
+        self.script: list[Event] = []
+        self.storage_faults = 0
+        self.bad: set[str] = set()
+        self.rules: list[tuple[str, Rule]] = []
+        self.digest: str | None = None
+        self.planned: dict[str, tuple[str, Raw]] = {}
+        self.calm = False
+        self.is_undone = False
+        self.known = self.dataset.proposals
+        self.referee = Referee(self)
+        self._label_some_by_hand()
+        self.referee.begin()
+        self.begun = {sample_id: self._labels(sample_id) for sample_id in self.dataset.samples}
+        self._refuse_some()
+        forget_tokens()
+
+    def note(self, what: str) -> None:
+        self.counts[what] += 1
+
+    def _label_some_by_hand(self) -> None:
+        chosen = [one for one in self.dataset.proposals.values() if self.rng.random() < self.setup.labeled]
+        for raw in chosen:
+            self.dataset.edit(raw["sample_id"], [self.label_by_hand()])
+            self.dataset.propose([{**raw, "annotated_by": "human/emulator/person"}])
+            self.note("labeled before")
+
+    def _refuse_some(self) -> None:
+        # Three in a row that are refused without any reason end a run: then the service is to blame.
+        most = 2 if self.setup.variants.get("results") in ("missing", "short") else 100
+        for sample_id in list(self.dataset.proposals):
+            if len(self.bad) < most and self.rng.random() < self.setup.bad:
+                code = self.rng.choice(["ModelArts.4420", "ModelArts.4423", "ModelArts.4424"])
+                self.emulator.faults.add(
+                    "PUT", "data-annotations", "fail_sample", times=None, sample_id=sample_id, code=code
+                )
+                self.bad.add(sample_id)
+
+    def label_by_hand(self) -> Raw:
+        self.edits += 1
+        label: Raw = {"name": f"by hand {self.edits}"}
+        if self.setup.kind == "detection":
+            label |= {"type": 1, "property": {"@modelarts:shape": "bndbox", "@modelarts:feature": [[1, 2.0], [3, 4]]}}
+        return label
+
+    # What goes on beside the lives
+
+    def latency(self) -> float:
+        return 0.0 if self.calm else self.rng.random() * self.setup.latency
+
+    def meanwhile(self, life: Life, kind: str) -> None:
+        """Let happen what the script has for this moment."""
+        self.ticks += 1
+        if self.dataset.status == PUBLISHING and self.emulator.clock.now() >= self.busy_until:
+            self.dataset.status = NORMAL
+        due = [event for event in self.script if event.after < self.ticks]
+        self.script = [event for event in self.script if event.after >= self.ticks]
+        for event in due:
+            self.let_happen(event.what, life, kind)
+
+    def let_happen(self, what: str, life: Life | None = None, kind: str = "write") -> None:
+        """Let people act, or arm a fault for the request under way."""
+        if what in FAULTS:
+            self.rules.append((what, FAULTS[what](self.emulator, kind)))
+            if what.startswith("delay"):
+                self.emulator.clock.advance(self.rng.choice([5, 20, 40]))
+        elif what == "stop":
+            if life is not None:
+                life.is_stopped = True
+                self.note("asked to stop")
+        elif what == "busy":
+            self.dataset.status = PUBLISHING
+            self.busy_until = self.emulator.clock.now() + self.rng.choice([5, 30, 120])
+            self.note("busy")
+        elif what == "storage fails":
+            self.storage_faults += 1
+        elif what == "time passes":
+            self.emulator.clock.advance(self.rng.choice([10, 40, 3000]))
+            self.note("time passed")
+        else:
+            self._let_people_act(what)
+
+    def let_storage_fail(self) -> None:
+        if self.storage_faults:
+            self.storage_faults -= 1
+            self.note("storage failed")
+            raise OSError("the storage does not answer")
+
+    def _let_people_act(self, what: str) -> None:
+        listed, everybody = list(self.dataset.proposals), list(self.dataset.samples)
+        if what == "correct" and everybody:
+            sample_id = self.rng.choice(everybody)
+            self.dataset.edit(sample_id, [self.label_by_hand() for _ in range(self.rng.choice([1, 2]))])
+        elif what == "clear" and everybody:
+            self.dataset.edit(self.rng.choice(everybody), [])
+        elif what == "confirm by hand" and listed:
+            raw = self.dataset.proposals[self.rng.choice(listed)]
+            self.dataset.edit(raw["sample_id"], [{**label} for label in raw["labels"]])
+        elif what in ("propose first", "propose last", "propose again", "propose otherwise") and everybody:
+            self._propose(what, everybody)
+        else:
+            return
+        self.referee.look()
+        self.note(what)
+
+    def _propose(self, what: str, everybody: Sequence[str]) -> None:
+        """Let a labeling task propose something: a new sample at either end, or a known one once more."""
+        served = list(self.dataset.proposals.values())
+        model = self.rng.choice(served) if served else None
+        if what in ("propose again", "propose otherwise"):
+            sample_id = self.rng.choice(everybody)
+            raw = self.known.get(sample_id, model)
+        else:
+            self.edits += 1
+            sample_id, raw = f"{self.edits:032x}", model
+        if raw is None:
+            return
+        labels = [dict(label) for label in raw["labels"]]
+        if what == "propose otherwise":
+            labels[0]["name"] = "something else"
+        by = "human/emulator/person" if self.begun.get(sample_id) or self._labels(sample_id) else ""
+        document = {**(model or {}), **raw, "sample_id": sample_id, "labels": labels, "annotated_by": by}
+        self.referee.touch(sample_id)
+        self.known.setdefault(sample_id, document)
+        keep = [one for one in reversed(served) if one["sample_id"] != sample_id]
+        self.dataset.propose([document, *keep] if what == "propose first" else [*keep, document], keep=False)
+        self.begun.setdefault(sample_id, [])
+
+    def _labels(self, sample_id: str) -> list[Raw]:
+        sample = self.dataset.samples.get(sample_id)
+        return [] if sample is None else [dict(label) for label in sample.labels]
+
+    # What the lives do
+
+    def place(self, life: Life | None = None) -> Store:
+        return Store("memory://bucket", self.objects, life)
+
+    def identity(self, number: int) -> RunIdentity:
+        return RunIdentity("flowers", RUN, "confirm", try_number=number)
+
+    def plan_place(self, life: Life | None = None) -> Store:
+        if self.setup.keeps == "ledger":
+            place = self.identity(1).plan_path(self.place(life))
+            assert isinstance(place, Store)
+            return place
+        return self.place(life) / "plan.jsonl"
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan; None if there is none, or only a part of one: operators replace that before they begin."""
+        try:
+            return read_plan(self.plan_place()) if self.plan_place().exists() else None
+        except PlanRefused:
+            return None
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether tries that run side by side share a plan, or need none."""
+        return not self.setup.has_plan or self.plan is not None
+
+    def _remove_part_of_plan(self) -> None:
+        if self.plan is None and self.objects.pop(str(self.plan_place()), None) is not None:
+            self.note("a part of a plan replaced")
+
+    def planning(self, **fate: Any) -> Life:
+        """Return a life that makes the plan, as an Airflow task of its own does."""
+        filters = {"label_name": self.setup.label_name} if self.setup.label_name else {}
+
+        def work(life: Life) -> Any:
+            return make_plan(
+                life.client,
+                self.dataset_id,
+                self.plan_place(life),
+                policy=self.setup.policy,
+                filters=filters,
+                crew=_crew(self.setup.concurrency),
+                should_stop=lambda: life.is_stopped,
+                clock=life.clock,  # type: ignore[arg-type]  # a clock by what it does
+            ).result
+
+        return Life(self, work, **fate)
+
+    def applying(self, **fate: Any) -> Life:
+        """Return a life that confirms: the next try of the Airflow task."""
+        self.tries += 1
+        setup, identity = self.setup, self.identity(self.tries)
+
+        def work(life: Life) -> Any:
+            self._remove_part_of_plan()
+            place = LedgerPlace(self.place(life), identity, "ada") if setup.has_ledger else None
+            return confirm(
+                life.client,
+                self.dataset_id,
+                policy=setup.policy,
+                label_name=setup.label_name,
+                batch_size=setup.batch_size,
+                concurrency=setup.concurrency,
+                plan=self.plan_place(life) if setup.keeps in ("plan", "both") else None,
+                ledger=place,
+                should_stop=lambda: life.is_stopped,
+                clock=life.clock,  # type: ignore[arg-type]
+            )
+
+        return Life(self, work, **fate)
+
+    def undoing(self, **fate: Any) -> Life:
+        """Return a life that takes the run's confirmations back."""
+        self.is_undone = True
+
+        def work(life: Life) -> Any:
+            return revert(
+                life.client,
+                self.place(life),
+                RUN,
+                plans=[plan] if (plan := self.plan) else [],
+                batch_size=self.setup.batch_size,
+                concurrency=1,
+                should_stop=lambda: life.is_stopped,
+                clock=life.clock,  # type: ignore[arg-type]
+            )
+
+        return Life(self, work, undoes=True, **fate)
+
+    # What lives ask the history
+
+    def shown_by(self, life: Life) -> str:
+        """Return the kind of single read that allows a life's writes."""
+        return "final" if life.undoes else "proposal"
+
+    def as_stored(self, labels: Sequence[Raw]) -> list[Raw]:
+        kind = self.dataset.dataset_type
+        return [
+            {"name": one["name"], "type": one.get("type", kind), "property": one.get("property") or {}}
+            for one in labels
+        ]
+
+    def check_form(self, life: Life, form: Raw, shown: Raw) -> None:
+        """Judge what one sample is about to be given, by what a read showed of it."""
+        sample_id = form["sample_id"]
+        if life.undoes:
+            self._check_undo(sample_id, form["labels"], shown)
+            return
+        check_labels(form, shown, needs_size=self.setup.kind == "detection")
+        if not self.setup.has_plan:
+            if self.decide(Sample(shown)).action != "confirm":
+                raise Violation(f"{sample_id} is sent although the policy does not confirm it")
+            return
+        self._load_plan()
+        action, raw = self.planned.get(sample_id, ("not planned", {}))
+        if action != "confirm":
+            raise Violation(f"{sample_id} is sent; the plan says: {action}")
+        if json.dumps(without_id(raw["labels"])) != json.dumps(without_id(form["labels"])):
+            raise Violation(f"{sample_id} is sent with other labels than planned")
+
+    def decide(self, sample: Sample) -> Decision:
+        policy = parse_policy(self.setup.policy)
+        return policy.decide(sample) if policy else confirm_all(sample)
+
+    def _check_undo(self, sample_id: str, labels: list[Raw], shown: Raw) -> None:
+        ours = self.referee.ours.get(sample_id)
+        if sample_id in self.referee.raced:
+            return
+        if sample_id in self.referee.human and self.as_stored(shown["labels"]) == self._planned_labels(sample_id):
+            # A person chose the very labels that were planned: what a try finds so it may have written itself.
+            self.note("undone although a person had chosen the same")
+            self.referee.raced.add(sample_id)
+            return
+        if ours is None or self.as_stored(shown["labels"]) != ours:
+            raise Violation(f"undo touches {sample_id}, which does not carry what the run wrote: {shown['labels']}")
+        if self.as_stored(labels) != self.referee.prior[sample_id]:
+            raise Violation(f"undo gives {sample_id} {labels}; before the run it had {self.referee.prior[sample_id]}")
+
+    def _planned_labels(self, sample_id: str) -> list[Raw] | None:
+        self._load_plan()
+        return self.as_stored(self.planned[sample_id][1]["labels"]) if sample_id in self.planned else None
+
+    def check_before(self, sample_id: str, before: list[Raw]) -> None:
+        """Raise unless labels of a person that a write has just replaced are stored in the ledger already."""
+        if not before or before == self.referee.ours.get(sample_id) or not self.setup.has_ledger:
+            return
+        self.note("a person's labels replaced")
+        wanted = [self.as_stored(entry["before"]) for entry in self.entries(sample_id) if entry.get("before")]
+        if before not in wanted:
+            raise Violation(f"{sample_id}: {before} was replaced, and no part of the ledger knows it")
+
+    def entries(self, sample_id: str) -> Iterator[Raw]:
+        for name, content in self.objects.items():
+            if ".try" in name:
+                lines = (json.loads(line) for line in content.splitlines()[1:-1])
+                yield from (line for line in lines if line["sample_id"] == sample_id)
+
+    def _load_plan(self) -> None:
+        plan = self.plan
+        if plan is None:
+            raise Violation("a write goes out before the plan is stored")
+        if self.digest is None:
+            self.digest = plan.digest
+            self.planned = {one.sample.sample_id: (one.decision.action, one.sample.raw) for one in plan.samples()}
+        elif plan.digest != self.digest:
+            raise Violation("a retry applies another plan")
+
+
+def _crew(size: int) -> Any:
+    life: Any = Life.here()
+    return TurnCrew(size, life, life.history.rng)
+
+
+def _token_hex(size: int) -> str:
+    """Return what names a writer; no chance but the history's own."""
+    return f"{Life.here().history.rng.getrandbits(8 * size):0{2 * size}x}"
+
+
+@contextmanager
+def small_world() -> Iterator[None]:
+    """Let pages, windows and parts be small, so that few samples make many of them."""
+    with ExitStack() as stack:
+        for target, name, value in (
+            (walk, "PAGE_SIZE", PAGE),
+            (books, "SAMPLES_SHOWN", 1000),
+            (recording, "STORE_ENTRIES", 3),
+            (recording, "LedgerWriter", partial(LedgerWriter, window=3)),
+            (apply, "Crew", _crew),
+            (ledger, "secrets", SimpleNamespace(token_hex=_token_hex)),
+        ):
+            stack.enter_context(patch.object(target, name, value))
+        yield

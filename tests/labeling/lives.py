@@ -1,0 +1,221 @@
+"""Processes that confirm, as a history needs them: they die or freeze at any instant, and take turns with each other.
+
+An instant lies before and after every request and every object that is stored. All lives of a history share one
+clock, one emulator and one object storage; each has its own client, its own crew, and its own referee.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from typing import TYPE_CHECKING, Any
+
+from tests.labeling.model import Killed
+from tests.labeling.object_store import Bucket
+from tests.labeling.wire import client_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import requests
+
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.labeling.history import History
+
+_HERE = threading.local()
+
+
+class WorldClock:
+    """The emulator's frozen clock, as one life sees it."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._clock = emulator.clock
+        self.suspend: Callable[[float], bool] = lambda until: False
+
+    @property
+    def time(self) -> float:
+        return self._clock.now()
+
+    @time.setter
+    def time(self, time: float) -> None:
+        self._clock.advance(max(time - self._clock.now(), 0.0))
+
+    def now(self) -> float:
+        return self._clock.now()
+
+    def sleep(self, seconds: float) -> None:
+        until = self.time + max(seconds, 0.0)
+        if not self.suspend(until):
+            self.time = until
+
+
+class Life:
+    """One process.
+
+    :param history: what it belongs to
+    :param work: what it does; returns its result
+    :param undoes: it takes a confirmation back
+    :param killed_at: the instant at which it dies; None: it lives
+    :param frozen_at: the instant at which it stops for a while, with all its threads
+    """
+
+    def __init__(
+        self,
+        history: History,
+        work: Callable[[Life], Any],
+        *,
+        undoes: bool = False,
+        killed_at: int | None = None,
+        frozen_at: int | None = None,
+    ) -> None:
+        self.undoes = undoes
+        self.history = history
+        self.clock = WorldClock(history.emulator)
+        self.client = client_of(history.emulator, self.clock, self._carry)
+        self.give_way: Callable[[], None] = lambda: None
+        self.killed_at, self.frozen_at = killed_at, frozen_at
+        self.is_dead = self.is_stopped = self.is_frozen = self.is_over = False
+        self.instants = 0
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.shown: dict[str, tuple[float, int, dict[str, Any]]] = {}
+        """What reads have shown: when, before which event, and what."""
+        self.allowed: dict[str, int] = {}
+        """For each sample sent the event before which the read was that allowed it."""
+        self.sent: set[str] = set()
+        self._work = work
+        self._mine, self._theirs = threading.Semaphore(0), threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._takes_turns = False
+
+    @staticmethod
+    def here() -> Life:
+        """Return the life whose main thread this is."""
+        life: Life = _HERE.life
+        return life
+
+    def live(self) -> None:
+        """Live to the end in this thread."""
+        _HERE.life = self
+        try:
+            self.result = self._work(self)
+        except BaseException as error:  # noqa: BLE001 - judged by the history
+            self.error = error
+        self.is_over = True
+
+    def go_on(self) -> None:
+        """Live in a thread of its own until the next instant at which it gives way, or to the end."""
+        if not self._takes_turns:
+            self._takes_turns = True
+            self._thread.start()
+        self._mine.release()
+        self._theirs.acquire()
+
+    def _run(self) -> None:
+        self._mine.acquire()
+        self.live()
+        self._theirs.release()
+
+    def instant(self, what: str) -> None:
+        """Die here, or freeze, or let others live, as the history has it."""
+        self._check()
+        self.instants += 1
+        if self.instants == self.killed_at:
+            self.history.note(f"killed {what}")
+            self.is_dead = True
+        if self.frozen_at is not None and self.instants >= self.frozen_at and self.history.is_planned:
+            self.frozen_at = None
+            self.history.note(f"frozen {what}")
+            self.is_frozen = True
+        if self._takes_turns and not self.is_dead:
+            self._theirs.release()
+            self._mine.acquire()
+        self._check()
+
+    def _check(self) -> None:
+        if self.is_dead:
+            raise Killed
+
+    def _carry(
+        self, request: requests.PreparedRequest, have_answered: Callable[[], requests.Response]
+    ) -> requests.Response:
+        """Carry one request; everything that may happen meanwhile happens here."""
+        history, kind = self.history, kind_of(request)
+        self._check()
+        if kind == "token":  # asked for under a lock: whoever gave way now would never go on
+            return have_answered()
+        at, event = self.clock.now(), history.events
+        history.referee.check_sent(self, kind, request, at)
+        self.give_way()
+        self.clock.sleep(history.latency())
+        self._check()
+        history.meanwhile(self, kind)
+        self.instant(f"before {kind}")
+        try:
+            response = history.referee.watch(self, kind, request, have_answered)
+        finally:
+            self.instant(f"after {kind}")
+            self.give_way()
+            self._check()
+        history.referee.check_read(self, kind, request, response, (at, event))
+        return response
+
+
+def kind_of(request: requests.PreparedRequest) -> str:
+    """Return what a request is for."""
+    method, path = request.method, request.path_url.partition("?")[0]
+    if "auth/tokens" in path:
+        return "token"
+    if "auto-annotations/samples" in path:
+        return "page" if path.endswith("/samples") else "proposal"
+    if "data-annotations/samples" in path:
+        return "write" if method == "PUT" else "final"
+    return "status"
+
+
+class Store(Bucket):
+    """Object storage as one life reaches it: what it stores appears whole or, if it dies, not at all."""
+
+    def __init__(self, name: str, objects: dict[str, bytes], life: Life | None) -> None:
+        super().__init__(name, objects)
+        self._life = life
+
+    def __truediv__(self, name: str) -> Store:
+        return Store(f"{self}/{name}", self.objects, self._life)
+
+    @property
+    def parent(self) -> Store:
+        return Store(str(self).rpartition("/")[0], self.objects, self._life)
+
+    def open(self, mode: str = "rb") -> Any:
+        if mode == "wb" and self._life is not None:
+            self._life.history.meanwhile(self._life, "store")
+            self._life.instant("before store")
+            self._life.history.let_storage_fail()
+            return _MortalUpload(self, self._life, super().open(mode))
+        return super().open(mode)
+
+
+class _MortalUpload:
+    def __init__(self, place: Store, life: Life, upload: Any) -> None:
+        self._place, self._life, self._upload = place, life, upload
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, data: bytes) -> int:
+        written: int = self._upload.write(data)
+        return written
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        if self._life.is_dead:
+            io.BytesIO.close(self._upload)  # or it would publish what it has when it is collected
+            return
+        self._upload.close()
+        self._life.instant("after store")

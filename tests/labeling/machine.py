@@ -1,0 +1,241 @@
+"""Any order of plans, tries, kills, zombies, people, new proposals, faults and undos, as hypothesis draws them.
+
+Each rule lets something happen to one dataset in the emulator; whatever a life sends is judged when it is sent
+(:mod:`.referee`), what it leaves is judged when it ends, and everything when the history ends (:mod:`.verdict`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from tests.labeling.faults import FAULTS
+from tests.labeling.history import POLICIES, Event, History, Setup, small_world
+from tests.labeling.model import Violation
+from tests.labeling.verdict import judge_end, judge_life, judge_undo
+
+if TYPE_CHECKING:
+    from tests.labeling.lives import Life
+
+ACTS = (
+    *("correct", "clear", "confirm by hand"),
+    *("propose first", "propose last", "propose again", "propose otherwise"),
+)
+MISHAPS = ("busy", "stop", "storage fails", "time passes")
+COUNTS: Counter[str] = Counter()
+"""How often everything happened, over all histories of this process."""
+CALM_TRIES = 3
+
+moments = st.integers(0, 40)
+fatal = st.one_of(st.none(), st.integers(1, 12), st.integers(1, 70))
+happenings = st.one_of(st.sampled_from(ACTS), st.sampled_from(sorted(FAULTS)), st.sampled_from(MISHAPS))
+scripts = st.lists(st.builds(Event, moments, happenings), max_size=8)
+variants = st.fixed_dictionaries(
+    {
+        "offset_mode": st.sampled_from(["page", "record"]),
+        "results": st.sampled_from(["normal", "missing", "short", "shuffled"]),
+        "results_on_success": st.booleans(),
+        "hard": st.sampled_from(["bool", "number", "text"]),
+        "score": st.sampled_from(["number", "number", "text"]),
+        "extra_fields": st.booleans(),
+        "null_fields": st.booleans(),
+        "trim_labels_to_filter": st.booleans(),
+        "shrink_list": st.sampled_from([0, 0, 0, 1]),
+        "metadata": st.sampled_from(["merge", "replace"]),
+        "unknown_status": st.sampled_from([400, 404]),
+        "code_prefix": st.sampled_from(["APIGW.", "APIG."]),
+    }
+)
+setups = st.builds(
+    Setup,
+    kind=st.sampled_from(["classification", "multi_label", "detection"]),
+    samples=st.one_of(st.integers(0, 26), st.integers(8, 26)),
+    labeled=st.sampled_from([0.0, 0.0, 0.3]),
+    bad=st.sampled_from([0.0, 0.0, 0.1]),
+    keeps=st.sampled_from(["both", "both", "ledger", "plan", "nothing"]),
+    policy=st.sampled_from(POLICIES),
+    label_name=st.sampled_from([None, None, None, "rose"]),
+    batch_size=st.sampled_from([1, 3, 100]),
+    concurrency=st.sampled_from([1, 1, 2, 3, 8]),
+    variants=variants,
+    latency=st.sampled_from([0.0, 1.0, 8.0]),
+    seed=st.integers(0, 1 << 32),
+)
+
+
+class Confirmed(RuleBasedStateMachine):
+    """The life of one dataset."""
+
+    history: History
+    zombie: Life | None = None
+
+    @initialize(setup=setups)
+    def begin(self, setup: Setup) -> None:
+        COUNTS["histories"] += 1
+        self.history = History(setup, COUNTS)
+        for name, value in setup.variants.items():
+            COUNTS[f"{name}={value}"] += 1
+        for name in ("kind", "keeps", "concurrency", "batch_size"):
+            COUNTS[f"{name}={getattr(setup, name)}"] += 1
+
+    def live(self, life: Life, script: list[Event] | None = None) -> None:
+        history = self.history
+        history.script = [Event(history.ticks + event.after, event.what) for event in script or []]
+        life.live()
+        history.script.clear()
+        history.referee.look()
+        judge_life(life)
+
+    @precondition(lambda self: self.history.setup.keeps in ("plan", "both") and self.history.plan is None)
+    @rule(script=scripts, killed_at=fatal)
+    def make_a_plan(self, script: list[Event], killed_at: int | None) -> None:
+        COUNTS["rule: plan"] += 1
+        self.live(self.history.planning(killed_at=killed_at), script)
+
+    @precondition(lambda self: not self.history.is_undone and self.history.tries < 6)
+    @rule(script=scripts, killed_at=fatal)
+    def try_to_confirm(self, script: list[Event], killed_at: int | None) -> None:
+        COUNTS["rule: retry" if self.history.tries else "rule: apply"] += 1
+        self.live(self.history.applying(killed_at=killed_at), script)
+
+    @precondition(lambda self: not self.history.is_undone and self.zombie is None and self.history.tries < 6)
+    @rule(script=scripts, frozen_at=st.integers(1, 40))
+    def freeze_a_try(self, script: list[Event], frozen_at: int) -> None:
+        """A try stands still, as its machine does; Airflow takes it for dead."""
+        COUNTS["rule: freeze"] += 1
+        life = self.history.applying(frozen_at=frozen_at)
+        self.history.script = [Event(self.history.ticks + event.after, event.what) for event in script]
+        while not life.is_over and not life.is_frozen:
+            life.go_on()
+        self.history.script.clear()
+        self.history.referee.look()
+        if life.is_over:
+            judge_life(life)
+        else:
+            self.zombie = life
+
+    @precondition(lambda self: self.zombie is not None)
+    @rule(script=scripts)
+    def let_the_zombie_go_on(self, script: list[Event]) -> None:
+        COUNTS["rule: thaw"] += 1
+        self.thaw(script)
+
+    def thaw(self, script: list[Event]) -> None:
+        life, self.zombie = self.zombie, None
+        assert life is not None
+        history = self.history
+        history.script = [Event(history.ticks + event.after, event.what) for event in script]
+        while not life.is_over:
+            life.go_on()
+        history.script.clear()
+        history.referee.look()
+        judge_life(life)
+
+    @precondition(lambda self: not self.history.is_undone and self.history.tries < 6 and self.history.is_planned)
+    @rule(script=scripts, killed=st.tuples(fatal, fatal))
+    def try_twice_at_once(self, script: list[Event], killed: tuple[int | None, int | None]) -> None:
+        """Two tries take turns, request by request."""
+        COUNTS["rule: two at once"] += 1
+        history = self.history
+        lives = [history.applying(killed_at=killed_at) for killed_at in killed]
+        history.script = [Event(history.ticks + event.after, event.what) for event in script]
+        while alive := [life for life in lives if not life.is_over]:
+            history.rng.choice(alive).go_on()
+        history.script.clear()
+        history.referee.look()
+        for life in lives:
+            judge_life(life)
+
+    @rule(what=st.sampled_from(ACTS))
+    def let_people_act(self, what: str) -> None:
+        COUNTS["rule: people"] += 1
+        self.history.let_happen(what)
+
+    @precondition(lambda self: self.history.setup.has_ledger and self.history.tries and self.zombie is None)
+    @rule(script=scripts, killed_at=fatal)
+    def undo(self, script: list[Event], killed_at: int | None) -> None:
+        COUNTS["rule: undo"] += 1
+        # What a crash left unsettled is settled by a try, says the undo; so there is one.
+        if not self.history.is_undone:
+            self.finish()
+        self.live(self.history.undoing(killed_at=killed_at), script)
+
+    def finish(self) -> None:
+        """Let a try have its way."""
+        history = self.history
+        history.calm = True
+        self.disarm()
+        for _ in range(CALM_TRIES):
+            life = history.applying()
+            self.live(life)
+            if life.error is None and not life.result.unaccounted:
+                judge_end(history, life.result)
+                COUNTS["finished"] += 1
+                break
+            COUNTS["finished later"] += 1
+        else:
+            raise Violation(f"nothing disturbs it, and it does not end: {life.error or life.result}")
+        history.calm = False
+
+    def disarm(self) -> None:
+        """Let nothing fail any more but the samples that the service refuses."""
+        history = self.history
+        for name, armed in history.rules:
+            COUNTS[f"fault: {name}"] += armed.fired
+            armed.times = armed.fired
+        history.rules.clear()
+        history.storage_faults = 0
+        history.emulator.variants.shrink_list = 0
+        history.dataset.status = 1
+
+    def teardown(self) -> None:
+        if not hasattr(self, "history"):
+            return
+        if self.zombie is not None:
+            self.thaw([])
+        if not self.history.is_undone:
+            self.finish()
+        if self.history.setup.has_ledger:
+            self.disarm()
+            self.history.calm = True
+            life = self.history.undoing()
+            self.live(life)
+            if life.error is not None:
+                raise Violation(f"nothing disturbs the undo, and it fails: {life.error}")
+            judge_undo(self.history, life.result)
+            COUNTS["undone"] += 1
+
+
+def run_machine(histories: int, *, steps: int = 6, shrinks: bool = True, seed: int | None = None) -> None:
+    """Run generated histories.
+
+    :param shrinks: look for the smallest history that fails
+    """
+    phases = [Phase.explicit, Phase.generate, *([Phase.shrink] if shrinks else [])]
+    with small_world():
+        run_state_machine_as_test(
+            Confirmed,
+            settings=settings(
+                max_examples=histories,
+                stateful_step_count=steps,
+                deadline=None,
+                derandomize=True,
+                database=None,
+                report_multiple_bugs=False,
+                phases=phases,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+
+
+def report() -> str:
+    """Return how often everything happened, as a table."""
+    width = max(map(len, COUNTS), default=0)
+    return "\n".join(f"{name:<{width}}  {number}" for name, number in sorted(COUNTS.items()))
+
+
+__all__ = ["COUNTS", "Any", "Confirmed", "report", "run_machine"]

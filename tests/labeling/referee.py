@@ -1,0 +1,178 @@
+"""Sees every request of every life and what people do; complains about what must never happen to a label (B13, B14)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+from tests.labeling.model import OLDEST_READ, Violation, without_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import requests
+
+    from tests.labeling.history import History
+    from tests.labeling.lives import Life
+    from tests.labeling.model import Raw
+
+
+class Referee:
+    """Watches one dataset of one history."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._known: dict[str, list[Raw]] = {}
+        self.touched: dict[str, int] = {}
+        """By whom a person or a new labeling task last did something to: the number of that event."""
+        self.human: dict[str, list[Raw]] = {}
+        """Final labels that people gave and nobody may touch."""
+        self.raced: set[str] = set()
+        """Written by us although somebody acted between the read and the write: no client can know that."""
+        self.prior: dict[str, list[Raw]] = {}
+        """Final labels before our first write."""
+        self.ours: dict[str, list[Raw]] = {}
+        """Final labels that we wrote last."""
+
+    # What people do
+
+    def look(self, *, by_people: bool = True) -> dict[str, list[Raw]]:
+        """Take over the final labels as they are, and return what those were that have been set since the last look."""
+        changed = {}
+        for sample_id, sample in self._history.dataset.samples.items():
+            if self._known.get(sample_id) is not sample.labels:
+                changed[sample_id] = self._known.get(sample_id, [])
+                self._known[sample_id] = sample.labels
+                if by_people:
+                    self.touch(sample_id, sample.labels)
+        return changed
+
+    def begin(self) -> None:
+        """Take what is there for given."""
+        self.look(by_people=False)
+
+    def touch(self, sample_id: str, labels: list[Raw] | None = None) -> None:
+        """Note that a person labeled a sample, or (without labels) that it was proposed anew."""
+        self._history.events += 1
+        self.touched[sample_id] = self._history.events
+        if labels is not None:
+            self.human[sample_id] = [dict(label) for label in labels]
+            self.raced.discard(sample_id)
+
+    # What is read
+
+    def check_read(
+        self,
+        life: Life,
+        kind: str,
+        request: requests.PreparedRequest,
+        response: requests.Response,
+        at: tuple[float, int],
+    ) -> None:
+        """Note what a read showed to a life."""
+        if kind == "page" and response.status_code == 200:
+            filters = parse_qs(urlsplit(request.url or "").query).keys() & {"label_name", "low_score", "high_score"}
+            if filters and self._history.emulator.variants.trim_labels_to_filter:
+                return
+            for raw in json.loads(response.content)["samples"]:
+                if raw["sample_id"] not in life.sent:
+                    life.shown[raw["sample_id"]] = (*at, raw)
+        elif kind in ("proposal", "final"):
+            sample_id = (request.path_url.partition("?")[0]).rpartition("/")[2]
+            if kind == self._history.shown_by(life):
+                life.shown.pop(sample_id, None)
+                if response.status_code == 200:
+                    life.shown[sample_id] = (*at, json.loads(response.content))
+
+    # What is written
+
+    def check_sent(self, life: Life, kind: str, request: requests.PreparedRequest, at: float) -> None:
+        """Judge a write by what reads of the last half minute have shown to the life that sends it.
+
+        It is judged when it is sent: how long it is on its way, or its sender frozen, nobody can know.
+        """
+        if kind != "write":
+            return
+        if life.is_stopped:
+            raise Violation("a write goes out although the run was asked to stop")
+        for form in _forms(request):
+            sample_id = form.get("sample_id")
+            if sample_id not in life.shown:
+                raise Violation(f"{sample_id} is sent although no read allows it")
+            when, event, raw = life.shown[sample_id]
+            if at - when > OLDEST_READ:
+                raise Violation(f"{sample_id} is sent on a read {at - when:.0f} s old")
+            life.allowed[sample_id] = event
+            self._history.check_form(life, form, raw)
+
+    def watch(
+        self,
+        life: Life,
+        kind: str,
+        request: requests.PreparedRequest,
+        have_answered: Callable[[], requests.Response],
+    ) -> requests.Response:
+        """Have a request carried out, and see what it did."""
+        self.look()
+        refused = False
+        try:
+            response = have_answered()
+            refused = 400 <= response.status_code < 500
+        finally:
+            changed = self.look(by_people=kind != "write")
+            if kind == "write":
+                self._written(life, request, changed)
+                if not refused:
+                    self._use_up(life, request)
+        return response
+
+    @staticmethod
+    def _use_up(life: Life, request: requests.PreparedRequest) -> None:
+        """What may have been written may go out once more only after a single read of it."""
+        for form in _forms(request):
+            life.sent.add(form["sample_id"])
+            life.shown.pop(form["sample_id"], None)
+
+    def _written(self, life: Life, request: requests.PreparedRequest, changed: dict[str, list[Raw]]) -> None:
+        samples = self._history.dataset.samples
+        for form in _forms(request):
+            sample_id = form["sample_id"]
+            if sample_id not in changed:
+                continue
+            now = [dict(label) for label in samples[sample_id].labels]
+            if not _same(now, self._history.as_stored(form["labels"])):
+                raise Violation(f"{sample_id}: the service stored {now} for {form['labels']}")
+            is_raced = self.touched.get(sample_id, -1) > life.allowed[sample_id]
+            self.human.pop(sample_id, None)
+            if is_raced:
+                self.raced.add(sample_id)
+                self._history.note("written in a race")
+            elif life.undoes:
+                self.ours.pop(sample_id, None)
+            else:
+                self._history.check_before(sample_id, changed[sample_id])
+                self.prior.setdefault(sample_id, changed[sample_id])
+                self.ours[sample_id] = now
+
+
+def _forms(request: requests.PreparedRequest) -> list[Raw]:
+    body: Any = json.loads(request.body or b"{}")
+    forms: list[Raw] = body["samples"]
+    return forms
+
+
+def _same(one: Any, other: Any) -> bool:
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def check_labels(form: Raw, shown: Raw, *, needs_size: bool) -> None:
+    """Raise unless what is sent is what was shown (B13): every key, every number as it was written."""
+    sample_id, labels = form["sample_id"], form.get("labels")
+    if not labels:
+        raise Violation(f"{sample_id} is sent without labels")
+    if json.dumps(without_id(shown["labels"])) != json.dumps(without_id(labels)):
+        raise Violation(f"{sample_id} is sent with labels that no read showed: {labels}, not {shown['labels']}")
+    metadata = form.get("metadata") or {}
+    if set(metadata) - {"@modelarts:size"} or (needs_size and "@modelarts:size" not in metadata):
+        raise Violation(f"{sample_id} is sent with metadata {metadata}")

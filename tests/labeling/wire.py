@@ -1,0 +1,123 @@
+"""Brings the real client to the emulator inside one process: no sockets, no threads of a server, no chance.
+
+A request of the client goes to the emulator's own gateway; what the gateway does to a connection becomes what requests
+would raise. So a history of a hundred requests takes a tenth of a second, and the same seed gives the same one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import requests
+from requests.adapters import BaseAdapter
+from requests.structures import CaseInsensitiveDict
+
+from airflow_provider_modelarts.client import ModelArtsClient, PasswordCredentials
+from airflow_provider_modelarts.emulator.gateway import Gateway
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.labeling.lives import WorldClock
+
+URL = "http://127.0.0.1:1"
+
+Carry = "Callable[[requests.PreparedRequest, Callable[[], requests.Response]], requests.Response]"
+
+
+def client_of(emulator: Emulator, clock: WorldClock, carry: Carry) -> ModelArtsClient:
+    """Return a client whose requests go to an emulator that is not started.
+
+    :param carry: called for each request with a function that has it answered
+    """
+    credentials = PasswordCredentials(
+        URL, emulator.user, emulator.password, emulator.domain, project_name=emulator.project_name
+    )
+    anything: Any = clock
+    client = ModelArtsClient(URL, credentials, clock=anything)
+    client._exchange._session.mount("http://", _Wire(emulator, carry))
+    return client
+
+
+class _Wire(BaseAdapter):
+    def __init__(self, emulator: Emulator, carry: Carry) -> None:
+        super().__init__()
+        self._carry = carry
+        self._dropped = False
+        self._gateway = Gateway(
+            lambda: emulator._service,
+            emulator.faults,
+            emulator.journal,
+            emulator.observers,
+            drop=self._drop,
+            place=lambda: URL,
+        )
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        return self._carry(request, lambda: self._answer(request))
+
+    def close(self) -> None:
+        pass
+
+    def _drop(self, peer: object) -> None:
+        self._dropped = True
+
+    def _answer(self, request: requests.PreparedRequest) -> requests.Response:
+        self._dropped = False
+        sent = _Asgi(request)
+        run_to_its_end(self._gateway(sent.scope, sent.receive, sent.send))
+        if self._dropped and sent.status:
+            raise requests.exceptions.ChunkedEncodingError("Connection broken: IncompleteRead", request=request)
+        if self._dropped:
+            raise requests.exceptions.ConnectionError("Connection reset by peer", request=request)
+        response = requests.Response()
+        response.status_code = sent.status
+        response.headers = CaseInsensitiveDict(sent.headers)
+        response.url = request.url or ""
+        response.request = request
+        response._content = sent.body
+        response._content_consumed = True  # type: ignore[attr-defined]  # there is nothing to read from
+        return response
+
+
+class _Asgi:
+    """One request in the form that the gateway takes, and its answer."""
+
+    def __init__(self, request: requests.PreparedRequest) -> None:
+        parts = urlsplit(request.url or "")
+        self.scope = {
+            "type": "http",
+            "method": request.method,
+            "path": unquote(parts.path),
+            "raw_path": parts.path.encode(),
+            "query_string": parts.query.encode(),
+            "headers": [(_bytes(name).lower(), _bytes(value)) for name, value in request.headers.items()],
+            "client": ("127.0.0.1", 1),
+        }
+        self._sent = _bytes(request.body or b"")
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.body = b""
+
+    async def receive(self) -> dict[str, Any]:
+        return {"type": "http.request", "body": self._sent, "more_body": False}
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {name.decode(): value.decode("latin-1") for name, value in message["headers"]}
+        else:
+            self.body += message.get("body", b"")
+
+
+def run_to_its_end(coroutine: Any) -> None:
+    """Run a coroutine that waits for nothing but its turn."""
+    try:
+        while True:
+            coroutine.send(None)
+    except StopIteration:
+        return
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("latin-1")
