@@ -19,8 +19,6 @@ from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk.exceptions import AirflowTaskTimeout
-
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import (
     LabelTaskStopped,
@@ -133,7 +131,7 @@ class Resumption:
         config = {**given, "name": "-".join(part for part in (given.get("name"), record.marker) if part)}
         try:
             label_task_id = self.hook.call(lambda client: client.tasks.start(**{**self.request, "config": config}))
-        except (StartUnknown, AirflowTaskTimeout) as lost:
+        except StartUnknown as lost:
             return self._found_after(lost, record)
         except ModelArtsError:
             # Certainly refused: without this a later try would take what somebody else starts now for its own.
@@ -144,7 +142,7 @@ class Resumption:
         )
         return replace(record, phase="started", label_task_id=label_task_id, known=())
 
-    def _found_after(self, lost: BaseException, record: Record) -> Record:
+    def _found_after(self, lost: StartUnknown, record: Record) -> Record:
         """Return the labeling task that a start has begun whose reply was lost."""
         for pause in _PAUSES:
             _pause(pause)

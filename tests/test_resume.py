@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_modelarts.client.errors import (
     LabelTaskFailed,
@@ -16,6 +16,7 @@ from airflow_provider_modelarts.client.errors import (
     StartUnknown,
     TaskAlreadyRunning,
 )
+from airflow_provider_modelarts.client.resources.tasks import Tasks
 from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.hooks.task_memory import MEMORY_KEY, Intent, Memory, Record
@@ -201,6 +202,32 @@ def test_a_lost_request_is_sent_again_by_the_next_try_only(begin: Any) -> None:
     assert life.ours == []
     life.is_over_as_undisturbed(life.retry())
     assert len(life.ours) == 1
+
+
+# --- Airflow's own alarm
+
+
+@pytest.mark.parametrize("call", ["start", "stop"])
+@pytest.mark.parametrize("arrived", [True, False])
+def test_airflows_alarm_in_the_middle_of_a_call_leaves_no_job_behind(
+    begin: Any, monkeypatch: pytest.MonkeyPatch, call: str, arrived: bool
+) -> None:
+    life = begin(deferrable=False)
+    real = getattr(Tasks, call)
+    alarms = iter([True])
+
+    def interrupted(*arguments: Any, **parameters: Any) -> Any:
+        struck = next(alarms, False)
+        if arrived or not struck:
+            found = real(*arguments, **parameters)
+        if struck:
+            raise AirflowTaskTimeout("Timeout, PID: 1")
+        return found
+
+    monkeypatch.setattr(Tasks, call, interrupted)
+    assert type(life.attempt(timeout=60).error) is LabelTaskTimeout
+    assert len(life.ours) == (0 if (call, arrived) == ("start", False) else 1)
+    assert life.stopped == life.ours
 
 
 # --- retries

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator, conf
-from airflow.sdk.exceptions import AirflowRuntimeError, TaskDeferralError, TaskDeferralTimeout
+from airflow.sdk.exceptions import AirflowRuntimeError, AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import LabelTaskStopped, LabelTaskTimeout, ModelArtsError, NotFound
@@ -210,6 +210,26 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         )
 
     def _proceed(self, resumption: Resumption) -> str:
+        """Go on until the labeling task is over, or waited for elsewhere; Airflow's own alarm is one more deadline."""
+        try:
+            return self._follow(resumption)
+        except AirflowTaskTimeout as alarm:
+            raise self._gave_up(resumption) from alarm
+
+    def _gave_up(self, resumption: Resumption) -> LabelTaskTimeout:
+        """Stop what this try has started, wherever the alarm has struck: also between a start and its reply."""
+        record = None
+        try:
+            record = resumption.find()
+        except ModelArtsError as error:
+            self.log.warning("Whether a labeling task is left behind is not known; look in the console. %s", error)
+        self._stop_at_deadline(record, resumption.memory)
+        return LabelTaskTimeout(
+            f"The execution_timeout of the Airflow task has come; dataset {self.dataset_id}, labeling task: "
+            f"{record.label_task_id if record else 'none'}. Allow more time."
+        )
+
+    def _follow(self, resumption: Resumption) -> str:
         """Find or start the labeling task, waiting for what is in the way; then wait for it, if wanted."""
         while True:
             record = resumption.find() or resumption.start()
