@@ -20,9 +20,12 @@ from airflow_provider_modelarts.client.resources.tasks import Tasks
 from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.hooks.task_memory import MEMORY_KEY, Intent, Memory, Record
+from airflow_provider_modelarts.hooks.task_state import TaskKey
 from airflow_provider_modelarts.operators._kill import KillSwitch
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
+from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
 from tests.support.tries import (
+    ACTIVE,
     MOMENTS,
     Life,
     before_it_is_stored,
@@ -482,6 +485,42 @@ def test_a_clear_does_not_stop_somebody_elses_job(begin: Any, deferrable: bool, 
     life.attempt(crash=MOMENTS["before_the_result"] if if_running == "adopt" else MOMENTS["before_the_reply"])
     life.clear()
     assert not set(life.stopped) & life.foreign
+
+
+@both_ways
+@pytest.mark.parametrize("if_running", ["adopt", "wait"])
+def test_a_user_who_ends_the_task_does_not_stop_somebody_elses_job(
+    begin: Any, monkeypatch: pytest.MonkeyPatch, deferrable: bool, if_running: str
+) -> None:
+    life = begin(deferrable=deferrable, parameters={"if_running": if_running})
+    theirs = life.somebody_starts()
+    monkeypatch.setattr(TaskKey, "read_state", lambda _: "failed")
+    operators: list[ModelArtsStartLabelTaskOperator] = []
+    triggers: list[ModelArtsLabelTaskTrigger] = []
+    follow, run, sleep = ModelArtsStartLabelTaskOperator._follow, ModelArtsLabelTaskTrigger.run, life.clock.sleep
+
+    def noted_follow(operator: ModelArtsStartLabelTaskOperator, resumption: Any) -> str:
+        operators.append(operator)
+        return follow(operator, resumption)
+
+    def noted_run(trigger: ModelArtsLabelTaskTrigger) -> Any:
+        triggers.append(trigger)
+        return run(trigger)
+
+    def sleep_and_kill(seconds: float) -> None:
+        sleep(seconds)
+        if life.states[theirs] in ACTIVE:
+            operators[-1].on_kill()
+
+    monkeypatch.setattr(ModelArtsStartLabelTaskOperator, "_follow", noted_follow)
+    monkeypatch.setattr(ModelArtsLabelTaskTrigger, "run", noted_run)
+    monkeypatch.setattr(life.clock, "sleep", sleep_and_kill)
+    life.attempt()
+    assert operators
+    assert life.states[theirs] == TaskState.SUCCEEDED
+    assert theirs not in life.stopped
+    if deferrable:
+        assert [trigger.cancel_on_kill for trigger in triggers if trigger.label_task_id == theirs] == [False]
 
 
 def test_airflows_own_deadline_stops_nobody_elses_job(begin: Any) -> None:
