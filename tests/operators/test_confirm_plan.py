@@ -14,7 +14,11 @@ from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.ledger import read_ledger
 from airflow_provider_modelarts.labeling.plan import read_plan
-from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
+from airflow_provider_modelarts.links import ModelArtsDatasetLink
+from airflow_provider_modelarts.operators.samples import (
+    ModelArtsConfirmSamplesOperator,
+    ModelArtsPlanConfirmationOperator,
+)
 from tests.operators.bureau import RUN_ID, WRITE, Bureau, check_sums
 from tests.support.harness import run_operator
 
@@ -372,3 +376,18 @@ def test_a_retry_by_airflow_itself_is_the_same_intent(
     assert (run.state, run.try_number) == ("success", 2), log
     assert len(list(tmp_path.rglob("*.plan.jsonl"))) == 1
     assert emulator.dataset(dataset_id).annotated == 120
+
+
+@pytest.mark.usefixtures("airflow_db")
+@pytest.mark.parametrize("operator", [ModelArtsPlanConfirmationOperator, ModelArtsConfirmSamplesOperator])
+def test_the_tasks_page_leads_to_what_is_left_for_people(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, operator: Any
+) -> None:
+    connection = emulator.connection
+    connection["extra"]["console"] = "https://console.example.com/datasets/{dataset_id}"
+    monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", json.dumps(connection))
+    dataset_id = emulator.load_proposals(5)
+    given = {"plan_uri": f"file://{tmp_path}/plan.jsonl"} if operator is ModelArtsPlanConfirmationOperator else {}
+    run, log = run_operator(operator, dataset_id=dataset_id, **given)
+    assert run.state == "success", log
+    assert run.xcoms[ModelArtsDatasetLink().xcom_key] == f"https://console.example.com/datasets/{dataset_id}"
