@@ -36,7 +36,8 @@ class Service:
         created = f"2021-06-18 {number // 3600:02}:{number // 60 % 60:02}:{number % 60:02}"
         self.newest_first.insert(0, {"task_id": f"task{number}", "status": RUNNING, "create_time": created})
 
-    def list(self, dataset_id: str, *, task_type: str | None = None) -> Iterator[LabelTask]:
+    def list(self, dataset_id: str, *, task_type: str | None = None, retry: bool = True) -> Iterator[LabelTask]:
+        assert not retry, "the watch itself is the retry"
         for task in list(reversed(self.newest_first) if self.oldest_on_top else self.newest_first):
             self.listed += 1
             yield LabelTask.model_validate(dict(task))
