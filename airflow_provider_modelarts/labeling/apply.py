@@ -200,6 +200,7 @@ def _plan(asked: _Asked, plan: Plan | StoragePath | None, crew: Crew) -> Plan | 
             filters=asked.filters,
             first_label=asked.first_label,
             crew=crew,
+            on_progress=asked.on_progress,
             should_stop=asked.should_stop,
             clock=asked.clock,
         ).plan

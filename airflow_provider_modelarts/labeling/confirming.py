@@ -16,7 +16,7 @@ from airflow_provider_modelarts.labeling.crew import Crew, Job
 from airflow_provider_modelarts.labeling.descent import Count, Descent, pages_ahead
 from airflow_provider_modelarts.labeling.intent import CHANGED, NOT_PLANNED, Intent
 from airflow_provider_modelarts.labeling.labels import same_proposal
-from airflow_provider_modelarts.labeling.result import ConfirmationResult, Progress
+from airflow_provider_modelarts.labeling.result import PROGRESS_SECONDS, ConfirmationResult, Progress
 from airflow_provider_modelarts.labeling.service import Candidate
 from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
 from airflow_provider_modelarts.labeling.walk import PassEnd, count, take_bearings, verdict
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 MAX_PASSES = 5
 DECISION_ROUNDS = 5
 """A proposal may change between decision and write; so often it is decided anew, then it is left."""
-PROGRESS_SECONDS = 3.0
 LOOKS = 25
 """Samples that one job reads singly."""
 

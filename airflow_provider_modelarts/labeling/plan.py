@@ -239,6 +239,11 @@ class PlanWriter:
             self._digest = self._file.seal(self._tally.facts())
         self._file.__exit__(kind, error, trace)
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many proposals are to be confirmed, to be reviewed, and to be left, so far."""
+        return self._tally.actions
+
     def plan(self) -> Plan:
         """Return the plan once it is stored: what was just written need not be read."""
         return Plan(self._path, self._header, self._tally, self.index, self._digest)

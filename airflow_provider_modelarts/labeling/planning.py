@@ -14,6 +14,7 @@ from airflow_provider_modelarts.labeling.descent import pages_ahead
 from airflow_provider_modelarts.labeling.plan import Plan, PlanHeader, PlanWriter
 from airflow_provider_modelarts.labeling.policy import Decision, confirm_all, parse_policy
 from airflow_provider_modelarts.labeling.report import Summary
+from airflow_provider_modelarts.labeling.result import PROGRESS_SECONDS, Progress
 from airflow_provider_modelarts.labeling.service import Service
 from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
 
@@ -58,6 +59,7 @@ def make_plan(
     first_label: str | None = None,
     crew: Crew | None = None,
     read_pages: ReadPages | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     clock: Clock = system_clock,
 ) -> PlanMade:
@@ -75,6 +77,7 @@ def make_plan(
     :param first_label: only proposals whose first label has this name; ``filters`` then hold it as ``label_name``
     :param crew: reads pages ahead; None: they are read one after the other
     :param read_pages: another way to read every page, given what reads one at an offset
+    :param on_progress: called every few seconds
     :param should_stop: asked before each page; true ends the reading without a plan
     :param clock: the client's
     :raises InvalidPolicy: before anything is read
@@ -99,12 +102,35 @@ def make_plan(
     decide = confirm_all if rules is None else rules.decide
     with PlanWriter(path, header) as writer:
         listing = _Listing(service, first_label, writer.index, should_stop or (lambda: False))
+        progress = _Teller(on_progress, listing, clock)
         for sample in listing.samples(read_pages):
             decision = decide(sample) if sample.sample_id else NO_ID
             writer.add(sample, decision)
             summary.add(sample, decision)
+            progress.look(writer.counts)
     plan = writer.plan()
     return PlanMade(plan, summary, plan.result(service.requests, clock.now() - begun))
+
+
+class _Teller:
+    """Tells how far the reading is, every few seconds (B23)."""
+
+    def __init__(self, on_progress: Callable[[Progress], None] | None, listing: _Listing, clock: Clock) -> None:
+        self._on_progress = on_progress
+        self._listing = listing
+        self._clock = clock
+        self._begun = self._told = clock.now()
+
+    def look(self, counts: Mapping[str, int]) -> None:
+        """Tell, if it is time for that.
+
+        :param counts: of the decisions so far
+        """
+        now = self._clock.now()
+        if self._on_progress is None or now - self._told < PROGRESS_SECONDS:
+            return
+        self._told = now
+        self._on_progress(Progress(self._listing.total, sum(counts.values()), dict(counts), now - self._begun))
 
 
 class _Listing:
@@ -127,6 +153,11 @@ class _Listing:
         self._passed_over: set[str | bytes] = set()
         """Listed, but not to be planned: not chosen, or gone between two reads."""
         self._count = 0
+
+    @property
+    def total(self) -> int:
+        """How many proposals the service counts."""
+        return max(self._totals, default=0)
 
     def samples(self, read_pages: ReadPages) -> Iterator[Sample]:
         self._untrimmed.begin(read_pages)
@@ -166,8 +197,8 @@ class _Listing:
                 "does not hold is not touched.",
                 self._service.dataset_id,
             )
-        elif count < max(self._totals, default=0):
+        elif count < self.total:
             raise UnexpectedResponse(
-                f"Cannot plan for dataset {self._service.dataset_id}: the service counts {max(self._totals)} "
+                f"Cannot plan for dataset {self._service.dataset_id}: the service counts {self.total} "
                 f"proposals, but lists only {count}. Somebody may be changing the dataset: try again."
             )

@@ -10,6 +10,9 @@ from airflow_provider_modelarts.client.errors import ConfirmationError, ModelArt
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+PROGRESS_SECONDS = 3.0
+"""So often it is told how far a run is (B23)."""
+
 SAMPLES_SHOWN = 10
 """So many samples of a failure are named; the rest is counted."""
 
@@ -101,11 +104,11 @@ class ConfirmationResult:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a confirmation is; ``str()`` is a line for the log.
+    """Where a confirmation or the making of a plan is; ``str()`` is a line for the log.
 
     :param total: proposals that the service counted when the walk began
     :param seen: different samples read so far
-    :param counts: so far, for each of :data:`CATEGORIES`
+    :param counts: so far, for each of :data:`CATEGORIES`; of a plan: for each decision
     :param seconds: since the start
     """
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.ledger_parts import RunIdentity
     from airflow_provider_modelarts.labeling.plan import Plan
     from airflow_provider_modelarts.labeling.planning import PlanMade
-    from airflow_provider_modelarts.labeling.result import ConfirmationResult
+    from airflow_provider_modelarts.labeling.result import ConfirmationResult, Progress
     from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
 
 READERS = 8
@@ -87,6 +87,7 @@ def find_or_make(
     *,
     label_task_id: str | None,
     identity: RunIdentity,
+    on_progress: Callable[[Progress], None],
     should_stop: Callable[[], bool],
     log: Any,
 ) -> PlanMade:
@@ -118,6 +119,7 @@ def find_or_make(
             label_task_id=label_task_id,
             made_by=asdict(identity),
             crew=crew,
+            on_progress=on_progress,
             should_stop=should_stop,
         )
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from airflow_provider_modelarts.labeling.result import Progress
+
 SUMMARY_XCOM = "summary"
 """XCom that holds a text for people: Markdown of at most 8 KB, which fits the body of an approval (B19)."""
 
@@ -93,6 +95,10 @@ class ProposalsOperator(GatedOperator):
                 "project_id": (project_id, parameters.optional(parameters.identifier)),
             }
         )
+
+    def report(self, progress: Progress) -> None:
+        """Tell the task's log how far it is."""
+        self.log.info("%s", progress)
 
     def request(self) -> dict[str, Any]:
         """Return the rendered parameters as arguments of the calls that plan and confirm."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
-    from airflow_provider_modelarts.labeling.result import ConfirmationResult, Progress
+    from airflow_provider_modelarts.labeling.result import ConfirmationResult
     from airflow_provider_modelarts.labeling.undo_result import RevertResult
 
 OnPartialFailure = Literal["fail", "warn"]
@@ -111,6 +111,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
                 request,
                 label_task_id=label_task_id,
                 identity=identity_of(context),
+                on_progress=self.report,
                 should_stop=self.open_gate(context),
                 log=self.log,
             )
@@ -242,7 +243,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
                         preview=preview,
                         plan=stored.plan,
                         ledger=stored.ledger,
-                        on_progress=self._report,
+                        on_progress=self.report,
                         should_stop=should_stop,
                     )
                 )
@@ -258,9 +259,6 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         given = [name for name in ("policy", *FILTERS) if getattr(self, name) is not None]
         if self.plan_uri is not None and given:
             raise ParameterError(f"Give plan_uri without {', '.join(given)}: a plan holds its policy and its filters.")
-
-    def _report(self, progress: Progress) -> None:
-        self.log.info("%s", progress)
 
     def _tell(self, result: ConfirmationResult, *, preview: bool) -> None:
         self.log.info("%s%s", "Preview, nothing was written: " if preview else "", result)

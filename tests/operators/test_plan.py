@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,12 @@ def test_a_clear_makes_a_new_plan(bureau: Bureau) -> None:
     bureau.dataset.edit(next(iter(bureau.dataset.proposals)), ["by hand"])
     ending = bureau.plan(policy=POLICY, try_number=2, max_tries=4)
     assert ending.result["seen"] == len(read_plan(stored(bureau))) == 249
+
+
+def test_the_log_tells_how_far_the_reading_is(bureau: Bureau, capsys: pytest.CaptureFixture[str]) -> None:
+    bureau.emulator.observers.append(lambda _: bureau.clock.advance(2))
+    bureau.plan()
+    assert re.search(r" %: \d+ of 250 proposals: \d+ confirm, \d+ samples/s", capsys.readouterr().out)
 
 
 def test_filters_choose_and_are_noted(bureau: Bureau) -> None:
