@@ -265,6 +265,12 @@ def test_get_with_a_body(digits: Caller) -> None:
     assert digits.refused("GET", json={}) == (400, "APIGW.0201")
 
 
+@pytest.mark.wrong_requests
+def test_an_address_above_32_kilobytes(digits: Caller) -> None:
+    assert digits("GET", params={"x": "y" * 30_000}).status_code == 200
+    assert digits.refused("GET", params={"x": "y" * 33_000}) == (414, "APIGW.0201")
+
+
 def test_each_answer_has_its_request_id(digits: Caller) -> None:
     seen = {digits("GET").headers["X-Request-Id"] for _ in range(3)} | {
         digits("GET", "/tasks/unknown").headers["X-Request-Id"]

@@ -199,6 +199,19 @@ def test_one_proposal(proposals: Callable[..., Caller]) -> None:
     assert caller.refused("GET", f"{AUTO}/{sample['sample_id']}") == (400, "ModelArts.4420")
 
 
+def test_one_hard_proposal_explains_its_reasons(digits: Caller) -> None:
+    digits.finish(collect_key_sample=True)
+    for listed in digits.walk():
+        assert "hard_details" not in listed
+        single = digits.get(f"{AUTO}/{listed['sample_id']}")
+        reasons = listed["metadata"]["@modelarts:hard_reasons"]
+        assert set(single.get("hard_details", {})) == {str(reason) for reason in reasons}
+        assert all(one["reason"] and one["suggestion"] for one in single.get("hard_details", {}).values())
+        if reasons:
+            return
+    raise AssertionError("no proposal was hard")
+
+
 def test_presigned_urls_serve_the_image(digits: Caller) -> None:
     digits.finish()
     sample = digits.get(AUTO, limit=1, process_parameter="image/resize,m_lfit,h_200")["samples"][0]

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 CONTRACT = REPOSITORY / "docs" / "contract" / "modelarts-openapi.yaml"
 METHODS = ("get", "put", "post", "delete", "patch")
 
-# Contract section 0: documents list few statuses per call, the error chapter adds these to every one of them.
-GENERAL_ERRORS = frozenset({400, 401, 403, 404, 413, 429, 500, 501, 502, 503, 504})
+# Contract section 0: documents list few statuses per call, the error chapter adds these to every one of them; 413 and
+# 414 are its limits of body and address.
+GENERAL_ERRORS = frozenset({400, 401, 403, 404, 413, 414, 429, 500, 501, 502, 503, 504})
 
 
 @functools.cache
