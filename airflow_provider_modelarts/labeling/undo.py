@@ -114,17 +114,20 @@ class _Trace:
         return trace
 
     def add(self, entry: Entry) -> None:
+        is_first = not self.afters
         if entry.after not in self.afters:
             self.afters.append(entry.after)
-        # The first write of the run found what was there before the run. Who only reads that it is done cannot tell.
-        if entry.read or self.is_before_known:
-            return
         before = entry.before or []
-        # A try beside another one may have found what that one wrote: of use only if nothing else is known.
-        is_of_the_run = self._is_of_the_run(before)
-        self.is_before_known = entry.fate == "confirmed" and not is_of_the_run
-        if not self.before or (self._is_of_the_run(self.before) and not is_of_the_run):
+        # Who only reads that a write was done, or finds what another try of the run wrote, does not know what was
+        # there before the run.
+        is_witness = not entry.read and not self._is_of_the_run(before)
+        if is_first or (is_witness and not self.is_before_known and self._is_doubtful):
             self.before = before
+        self.is_before_known = self.is_before_known or (is_witness and entry.fate == "confirmed")
+
+    @property
+    def _is_doubtful(self) -> bool:
+        return not self.before or self._is_of_the_run(self.before)
 
     def _is_of_the_run(self, labels: list[dict[str, Any]]) -> bool:
         return any(carries(_with_labels(labels), _with_labels(after)) for after in self.afters)

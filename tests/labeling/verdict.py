@@ -9,11 +9,14 @@ from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.emulator.listings import _varied
 from airflow_provider_modelarts.labeling.ledger import read_ledger, settled
+from airflow_provider_modelarts.labeling.policy import parse_policy
 from airflow_provider_modelarts.labeling.result import CATEGORIES, ConfirmationResult, result_of
 from tests.labeling.model import Killed, Violation, without_id
 
 if TYPE_CHECKING:
-    from tests.labeling.history import History
+    from collections.abc import Sequence
+
+    from tests.labeling.history import Event, History
     from tests.labeling.lives import Life
     from tests.labeling.model import Raw
 
@@ -35,10 +38,41 @@ def judge_life(life: Life) -> None:
             raise Violation(f"failures do not add up: {result} {result.failures}")
 
 
+def judge_try(history: History, result: ConfirmationResult, before: int, script: Sequence[Event]) -> None:
+    """A try that ended well, disturbed or not, has left nothing to do that it does not own up to.
+
+    :param before: the event before which it began
+    """
+    acts = {event.what for event in script}
+    # One proposal that appears below the reader and one that is taken away, between two reads, leave the count as it
+    # was: nobody can know; the next try confirms what this one did not see.
+    hidden = "propose first" in acts and acts & {
+        "correct",
+        "clear",
+        "confirm by hand",
+        "propose again",
+        "propose otherwise",
+    }
+    if result.unaccounted or hidden or history.setup.variants.get("shrink_list"):
+        return
+    if history.setup.has_plan:
+        history._load_plan()
+    named = {sample_id for failure in result.failures.values() for sample_id in failure.samples}
+    for sample_id, listed in history.dataset.proposals.items():
+        is_old = history.referee.touched.get(sample_id, 0) <= before
+        if is_old and sample_id not in named and _is_wanted(history, sample_id, listed):
+            raise Violation(f"{sample_id}: was to be confirmed, is not, and {result} does not say so")
+    history.note("tries judged")
+
+
 def judge_end(history: History, result: ConfirmationResult) -> None:
     """After a try that nothing disturbed every sample is as B17 says, and the ledger knows all of it."""
     if result.unaccounted or result.stopped:
         raise Violation(f"nobody disturbed it, and yet: {result}, {result.unaccounted} unaccounted for")
+    policy = parse_policy(history.setup.policy)
+    walks = 2 if policy and policy.has_guards and not history.setup.has_plan else 1
+    if result.passes != walks:
+        raise Violation(f"nobody disturbed it, and it took {result.passes} walks")
     if history.setup.has_plan:
         history._load_plan()
     listed = history.dataset.proposals
