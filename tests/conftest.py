@@ -6,8 +6,11 @@ from tests.support import environment
 
 AIRFLOW_HOME = environment.prepare()
 
-import sys  # noqa: E402  # everything below may import airflow
+import shutil  # noqa: E402  # everything below may import airflow
+import sys  # noqa: E402
+import tempfile  # noqa: E402
 import warnings  # noqa: E402
+from pathlib import Path  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 import hypothesis  # noqa: E402
@@ -17,7 +20,6 @@ from airflow_provider_modelarts.emulator.pytest_plugin import modelarts_emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
@@ -87,6 +89,9 @@ def forget_clients() -> None:
     hook_module = sys.modules.get("airflow_provider_modelarts.hooks.modelarts")
     if hook_module is not None:
         hook_module.clear_clients()
+    # A port may be given to a second emulator, whose users have the names of the first one's.
+    for folder in Path(tempfile.gettempdir()).glob("modelarts-refused-*"):
+        shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from airflow_provider_modelarts.client.tokens import PasswordToken, forget_token
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.client.exchange import Request
+    from airflow_provider_modelarts.client.refusals import SharedRefusals
     from airflow_provider_modelarts.client.tokens import SendToken
 
 __all__ = [
@@ -125,6 +126,7 @@ class PasswordCredentials:
     :param domain: name of the account
     :param project_name: name of the project, for built-in ones the region; asked by name if no id is given
     :param project_id: id of the project; wins over the name
+    :param refusals: where this machine's processes tell each other of a refused password; None: each finds out itself
     """
 
     iam_endpoint: str
@@ -133,6 +135,7 @@ class PasswordCredentials:
     domain: str
     project_name: str | None = None
     project_id: str | None = None
+    refusals: SharedRefusals | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("iam_endpoint", "user", "password", "domain"):

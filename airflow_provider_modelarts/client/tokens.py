@@ -174,13 +174,21 @@ class PasswordToken:
         """Get a token; the caller holds the account's lock, so that threads wait for one request."""
         if account.refused and self._clock.now() < account.refused[0]:
             raise _again(account.refused[1])
+        shared = self._credentials.refusals
+        told = shared.recall(self._credentials, self._clock.now()) if shared else None
+        if told:
+            raise _again(told)
         try:
             answer, content = self._send(self._endpoint, self._body, self._what)
         except AuthenticationError as error:
             # a copy: the original keeps the frames of this call alive
             remembered = AuthenticationError(error.message, **error.details())
             account.refused = (self._clock.now() + _LOCKED_FOR.get(error.code or "", _FOR_EVER), remembered)
+            if shared:
+                shared.note(self._credentials, remembered, self._clock.now())
             raise
+        if shared:
+            shared.forget(self._credentials)
         token = self._read(answer, content)
         account.tokens[self._scope] = token
         return token

@@ -18,7 +18,12 @@ from airflow_provider_modelarts.hooks.errors import ConnectionUnknownError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.client import (
+        AccessKeyCredentials,
+        ModelArtsClient,
+        PasswordCredentials,
+        TokenCredentials,
+    )
 
 T = TypeVar("T")
 
@@ -89,10 +94,19 @@ def clear_clients() -> None:
 
     For tests, each of which has a service of its own.
     """
-    from airflow_provider_modelarts.client.auth import forget_tokens
-
     _clients.close()
+    forget_refusals()
+
+
+def forget_refusals(settings: ConnectionSettings | None = None) -> None:
+    """Forget tokens and refused passwords of this process; with settings also what this machine knows of their user."""
+    from airflow_provider_modelarts.client.auth import PasswordCredentials, forget_tokens
+
     forget_tokens()
+    if settings is not None:
+        credentials = _credentials(settings)
+        if isinstance(credentials, PasswordCredentials) and credentials.refusals:
+            credentials.refusals.forget(credentials)
 
 
 def _look_up(conn_id: str, project_id: str | None) -> ConnectionSettings:
@@ -116,38 +130,39 @@ def _look_up(conn_id: str, project_id: str | None) -> ConnectionSettings:
 
 def make_client(settings: ConnectionSettings) -> ModelArtsClient:
     """Return a new client for settings; nothing is sent yet."""
-    from airflow_provider_modelarts.client import (
-        AccessKeyCredentials,
-        ModelArtsClient,
-        PasswordCredentials,
-        TokenCredentials,
-    )
+    from airflow_provider_modelarts.client import ModelArtsClient
 
-    credentials: PasswordCredentials | AccessKeyCredentials | TokenCredentials
-    if settings.auth == "password":
-        credentials = PasswordCredentials(
-            settings.iam_endpoint or "",
-            settings.login or "",
-            settings.secret,
-            settings.domain_name or "",
-            # A token has one scope; the id is the more exact of the two.
-            project_name=None if settings.project_id else settings.project_name,
-            project_id=settings.project_id,
-        )
-    elif settings.auth == "access_key":
-        credentials = AccessKeyCredentials(
-            settings.login or "", settings.secret, settings.project_id or "", security_token=settings.security_token
-        )
-    else:
-        credentials = TokenCredentials(settings.secret, settings.project_id or "")
     return ModelArtsClient(
         settings.endpoint,
-        credentials,
+        _credentials(settings),
         project_id=settings.project_id,
         timeout=settings.timeout,
         verify=settings.verify,
         allow_http=settings.allow_http,
         pool_size=max(_KEPT_CONNECTIONS, settings.poll_threads),
+    )
+
+
+def _credentials(settings: ConnectionSettings) -> PasswordCredentials | AccessKeyCredentials | TokenCredentials:
+    from airflow_provider_modelarts.client import AccessKeyCredentials, PasswordCredentials, TokenCredentials
+    from airflow_provider_modelarts.client.refusals import SharedRefusals
+
+    if settings.auth == "access_key":
+        return AccessKeyCredentials(
+            settings.login or "", settings.secret, settings.project_id or "", security_token=settings.security_token
+        )
+    if settings.auth == "token":
+        return TokenCredentials(settings.secret, settings.project_id or "")
+    return PasswordCredentials(
+        settings.iam_endpoint or "",
+        settings.login or "",
+        settings.secret,
+        settings.domain_name or "",
+        # A token has one scope; the id is the more exact of the two.
+        project_name=None if settings.project_id else settings.project_name,
+        project_id=settings.project_id,
+        # Each task has a process of its own: a hundred of them must not send a wrong password each (B7a).
+        refusals=SharedRefusals(),
     )
 
 
@@ -208,10 +223,13 @@ class ModelArtsHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Try the connection: get a token if it needs one, and ask ModelArts for a dataset that does not exist.
 
+        A password that was refused before is sent once more: a person asks, and IAM may know it by now.
+
         :return: whether it works, and one line for people, without secrets
         """
         try:
             settings = _look_up(self.modelarts_conn_id, self.project_id)
+            forget_refusals(settings)
             # A client of its own: the form may hold values that no task uses yet.
             with make_client(settings).detached() as client:
                 client.datasets.get(_PROBE)

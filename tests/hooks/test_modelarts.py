@@ -26,7 +26,7 @@ from airflow_provider_modelarts.hooks.errors import (
     ParameterError,
     permanent_errors_fail_at_once,
 )
-from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook, clear_clients
+from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook, clear_clients, forget_refusals
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -260,3 +260,21 @@ def test_everything_else_stays_what_it_is(error: Exception) -> None:
     with pytest.raises(type(error)) as raised, permanent_errors_fail_at_once():
         raise error
     assert raised.value is error
+
+
+def test_a_password_refused_in_one_process_is_not_sent_by_the_next(emulator: Emulator) -> None:
+    emulator.set_password("changed-behind-our-back")
+    for _ in range(20):
+        forget_refusals()  # of this process
+        with pytest.raises(AuthenticationError):
+            ModelArtsHook().call(lambda client: client.datasets.get("d"))
+    assert emulator.journal.count("POST", TOKENS) == 1
+
+
+def test_the_connection_test_asks_again_because_a_person_does(emulator: Emulator) -> None:
+    right = emulator.password
+    emulator.set_password("changed-behind-our-back")
+    with pytest.raises(AuthenticationError):
+        ModelArtsHook().call(lambda client: client.datasets.get("d"))
+    emulator.set_password(right)
+    assert ModelArtsHook().test_connection()[0]

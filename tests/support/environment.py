@@ -28,4 +28,7 @@ def prepare() -> Path:
     drop_inherited(os.environ)
     os.environ.update(airflow_settings(home))
     os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "INFO"
+    # What processes of one machine tell each other stays within this run.
+    os.environ["TMPDIR"] = tempfile.tempdir = str(home / "tmp")
+    (home / "tmp").mkdir()
     return home

@@ -1,0 +1,112 @@
+"""Remembers refused passwords for all processes of a machine, so that a hundred of them do not lock the user (B8)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import stat
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_modelarts.client.errors import AuthenticationError
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.client.auth import PasswordCredentials
+
+REMEMBERED = 10 * 60
+"""Seconds for which a refusal holds: IAM may have been told the password meanwhile, and nobody restarts a machine."""
+
+_DIGEST_BYTES = 8
+
+
+def _default_folder() -> Path:
+    return Path(tempfile.gettempdir()) / f"modelarts-refused-{os.getuid()}"
+
+
+@dataclass(frozen=True)
+class SharedRefusals:
+    """Refused passwords that the processes of one user of this machine tell each other.
+
+    Airflow runs each task in a process of its own: without this a hundred mapped tasks would send a wrong password a
+    hundred times. A file per IAM user holds the service's answer and a short, salted, slow hash of the password; it
+    is readable for its owner alone. All of it is best effort: where no file can be kept, each process asks itself.
+
+    :param folder: where the files lie; default: one of this user's own in the system's folder for temporary files
+    """
+
+    folder: Path = field(default_factory=_default_folder)
+
+    def recall(self, credentials: PasswordCredentials, now: float) -> AuthenticationError | None:
+        """Return the refusal of just this password, or None.
+
+        :param credentials: user and password
+        :param now: epoch seconds
+        """
+        try:
+            if not self._is_private():
+                return None
+            entry = json.loads(self._file(credentials).read_text())
+            digest = _digest(credentials.password, bytes.fromhex(entry["salt"]))
+            if not 0 <= entry["until"] - now <= REMEMBERED or not hmac.compare_digest(digest, entry["digest"]):
+                return None
+            return AuthenticationError(entry["message"], **entry["details"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def note(self, credentials: PasswordCredentials, error: AuthenticationError, now: float) -> None:
+        """Tell the other processes that this password was refused.
+
+        :param credentials: user and password
+        :param error: the refusal
+        :param now: epoch seconds
+        """
+        salt = os.urandom(16)
+        entry: dict[str, Any] = {
+            "until": now + REMEMBERED,
+            "salt": salt.hex(),
+            "digest": _digest(credentials.password, salt),
+            "message": error.message,
+            "details": error.details(),
+        }
+        try:
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            if not self._is_private():
+                return
+            with tempfile.NamedTemporaryFile("w", dir=self.folder, delete=False) as file:
+                json.dump(entry, file)
+            Path(file.name).replace(self._file(credentials))
+        except OSError:
+            return
+
+    def forget(self, credentials: PasswordCredentials) -> None:
+        """Drop what is remembered of a user, because a password of theirs was accepted or a person wants to try.
+
+        :param credentials: the user
+        """
+        try:
+            if self._is_private():
+                self._file(credentials).unlink(missing_ok=True)
+        except OSError:
+            return
+
+    def _file(self, credentials: PasswordCredentials) -> Path:
+        name = json.dumps([credentials.iam_endpoint, credentials.domain, credentials.user])
+        return self.folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
+
+    def _is_private(self) -> bool:
+        """Whether the folder is a real one of ours: others may write into the folder that it lies in."""
+        try:
+            found = self.folder.lstat()
+        except FileNotFoundError:
+            return False
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+
+
+def _digest(password: str, salt: bytes) -> str:
+    """Return a hash that is slow to guess from and too short to prove a guess."""
+    secret = password.encode("utf-8", "surrogatepass")
+    return hashlib.scrypt(secret, salt=salt, n=2**14, r=8, p=1, dklen=_DIGEST_BYTES).hex()
