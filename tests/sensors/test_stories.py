@@ -9,9 +9,10 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
 
 from airflow_provider_modelarts.client import errors
-from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook, clear_clients
+from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
 from airflow_provider_modelarts.sensors.label_task import ModelArtsLabelTaskSensor
+from tests.conftest import forget_clients
 from tests.support.drive import Ending, drive
 from tests.support.stories import STORIES, SUCCEEDED, Story, World
 
@@ -52,7 +53,7 @@ class Stage:
 
     def tell(self, story: Story, play: Callable[[World], Ending]) -> Ending:
         with self.monkeypatch.context() as patch:
-            clear_clients()
+            forget_clients()
             self.emulator.reset()
             self.emulator.task_seconds = story.task_seconds
             world = World(self.emulator, self.clock, patch, self.emulator.load_digits(labeled=100))
