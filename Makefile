@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
 
 SEED ?= 0
 UI ?=
@@ -39,7 +40,7 @@ soak: $(READY)
 	@mkdir -p .demo
 	@$(BIN)/python -m pytest $(SOAK_PARTS) --verbose -p no:randomly --tb=short --basetemp=.demo/soak $(ARGS)
 
-bench: $(READY)
+bench: $(BENCH_READY)
 	@$(BIN)/python -m tests.benchmarks $(BENCH)
 
 lint: $(READY)
@@ -61,4 +62,9 @@ $(READY): pyproject.toml
 	@echo 'Setting up $(VENV) (a few minutes the first time) ...'
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[dev]'
 	@$(BIN)/python -m demo.metadata
+	@touch $@
+
+# What the benchmarks compare with, and nothing else needs.
+$(BENCH_READY): $(READY)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --editable '.[bench]'
 	@touch $@
