@@ -118,6 +118,7 @@ class History:
         self.busy_until = 0.0
         self.script: list[Event] = []
         self.storage_faults = 0
+        self.acts: set[str] = set()
         self.bad: set[str] = set()
         self.rules: list[tuple[str, Rule]] = []
         self.digest: str | None = None
@@ -218,6 +219,7 @@ class History:
         else:
             return
         self.referee.look()
+        self.acts.add(what)
         self.note(what)
 
     def _propose(self, what: str, everybody: Sequence[str]) -> None:
@@ -383,7 +385,8 @@ class History:
         ours = self.referee.ours.get(sample_id)
         if sample_id in self.referee.raced:
             return
-        if sample_id in self.referee.human and self.as_stored(shown["labels"]) == self._planned_labels(sample_id):
+        given = shown["labels"] if sample_id in self.referee.human else self.referee.prior.get(sample_id) or []
+        if self.as_stored(given) == self._planned_labels(sample_id):
             # A person chose the very labels that were planned: what a try finds so it may have written itself.
             self.note("undone although a person had chosen the same")
             self.referee.raced.add(sample_id)

@@ -90,19 +90,20 @@ class Referee:
     def check_sent(self, life: Life, kind: str, request: requests.PreparedRequest, at: float) -> None:
         """Judge a write by what reads of the last half minute have shown to the life that sends it.
 
-        It is judged when it is sent: how long it is on its way, or its sender frozen, nobody can know.
+        It is judged when it is sent: how long it is on its way, or its sender frozen, nobody can know. So is what the
+        client sends again because a stale token had kept it from being carried out.
         """
         if kind != "write":
             return
-        if life.is_stopped:
+        is_repeated = request.body == life.turned_away
+        if life.is_stopped and not is_repeated:
             raise Violation("a write goes out although the run was asked to stop")
         for form in _forms(request):
             sample_id = form.get("sample_id")
             if sample_id not in life.shown:
                 raise Violation(f"{sample_id} is sent although no read allows it")
             when, event, raw = life.shown[sample_id]
-            # The client repeats by itself what a stale token kept from being carried out.
-            if at - when > OLDEST_READ and request.body != life.turned_away:
+            if at - when > OLDEST_READ and not is_repeated:
                 raise Violation(f"{sample_id} is sent on a read {at - when:.0f} s old")
             life.allowed[sample_id] = event
             self._history.check_form(life, form, raw)

@@ -14,9 +14,7 @@ from airflow_provider_modelarts.labeling.result import CATEGORIES, ConfirmationR
 from tests.labeling.model import Killed, Violation, without_id
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tests.labeling.history import Event, History
+    from tests.labeling.history import History
     from tests.labeling.lives import Life
     from tests.labeling.model import Raw
 
@@ -38,21 +36,15 @@ def judge_life(life: Life) -> None:
             raise Violation(f"failures do not add up: {result} {result.failures}")
 
 
-def judge_try(history: History, result: ConfirmationResult, before: int, script: Sequence[Event]) -> None:
+def judge_try(history: History, result: ConfirmationResult, before: int) -> None:
     """A try that ended well, disturbed or not, has left nothing to do that it does not own up to.
 
     :param before: the event before which it began
     """
-    acts = {event.what for event in script}
     # One proposal that appears below the reader and one that is taken away, between two reads, leave the count as it
     # was: nobody can know; the next try confirms what this one did not see.
-    hidden = "propose first" in acts and acts & {
-        "correct",
-        "clear",
-        "confirm by hand",
-        "propose again",
-        "propose otherwise",
-    }
+    takes_away = history.acts & {"correct", "clear", "confirm by hand", "propose again", "propose otherwise"}
+    hidden = "propose first" in history.acts and takes_away
     if result.unaccounted or hidden or history.setup.variants.get("shrink_list"):
         return
     if history.setup.has_plan:
@@ -147,5 +139,8 @@ def judge_undo(history: History, result: Any) -> None:
                 raise Violation(f"{sample_id}: a person gave it {referee.human[sample_id]}, undo made it {final}")
         elif sample_id in referee.raced or sample_id in history.bad:
             continue
+        elif sample_id in referee.touched and final == referee.ours.get(sample_id):
+            # Written by a try that was killed, proposed once more, written again: a person may have given these labels.
+            history.note("not undone: perhaps a person's")
         elif final != (before := referee.prior.get(sample_id, history.begun[sample_id])):
             raise Violation(f"{sample_id}: has {final} after the undo, had {before} before the run")

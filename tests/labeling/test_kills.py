@@ -1,0 +1,19 @@
+"""A few processes killed with SIGKILL; ``make soak SOAK=confirm`` kills many, with more samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from airflow_provider_modelarts.emulator import Emulator
+from tests.labeling.kills import Kill
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_retry_ends_what_a_killed_process_began(seed: int, tmp_path: Path) -> None:
+    with Emulator(seed=seed) as emulator:
+        Kill(emulator, tmp_path, 1500, seed).tell()

@@ -1,0 +1,59 @@
+"""Confirming in many histories, every wrong version of it, and processes that are killed for real (B13 to B18)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_modelarts.emulator import Emulator
+from tests.labeling.kills import Kill
+from tests.labeling.machine import COUNTS, MUST_HAPPEN, report, run_machine
+from tests.labeling.model import Violation
+from tests.labeling.mutants import MUTANTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HISTORIES = 1000
+TRIALS = 1500
+KILLS = 50
+SAMPLES = 20_000
+OFTEN = 10
+
+
+def test_histories(record_property: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """No label is lost, changed or sent empty, and everything that can happen does, at least ten times."""
+    COUNTS.clear()
+    run_machine(HISTORIES, steps=8)
+    with capsys.disabled():
+        print(f"\n{report()}")
+    seldom = {name: COUNTS[name] for name in MUST_HAPPEN if COUNTS[name] < OFTEN}
+    assert not seldom
+    assert COUNTS["finished"] >= HISTORIES
+    record_property("story", f"{COUNTS['histories']} histories, {COUNTS['finished']} ended as they must")
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_wrong_versions(name: str, monkeypatch: pytest.MonkeyPatch, record_property: Any) -> None:
+    mutate, _ = MUTANTS[name]
+    mutate(monkeypatch)
+    COUNTS.clear()
+    with pytest.raises(Violation) as caught:
+        run_machine(TRIALS, shrinks=False)
+    record_property("story", f"{COUNTS['histories']} histories: {str(caught.value)[:100]}")
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.mark.parametrize("seed", range(KILLS))
+def test_kills(seed: int, emulator: Emulator, tmp_path: Path, record_property: Any) -> None:
+    emulator.reset()
+    kill = Kill(emulator, tmp_path, SAMPLES, seed)
+    kill.tell()
+    record_property("story", kill.note)
