@@ -1,0 +1,82 @@
+"""What the machine found: tries beside each other, and a stop that comes while something is read once more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_modelarts.labeling.ledger import Entry, LedgerWriter, RunIdentity
+from airflow_provider_modelarts.labeling.service import Candidate, Service
+from airflow_provider_modelarts.labeling.undo import revert
+from airflow_provider_modelarts.labeling.write import FRESH_SECONDS, Writer
+from tests.labeling.model import DATASET, ModelClient, ModelService, raw_label, raw_sample
+from tests.labeling.object_store import Bucket
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.emulator import Emulator
+
+BY_HAND = [{"name": "by hand", "type": 0, "property": {}}]
+# What each try wrote down of one sample, in the order of the tries, and what stood there before the run.
+RECORDS: dict[str, tuple[list[list[dict[str, Any]]], list[dict[str, Any]]]] = {
+    "a zombie reads what its retry wrote": (
+        [[{"fate": "confirmed", "read": True}], [{"fate": "confirmed", "before": BY_HAND}]],
+        BY_HAND,
+    ),
+    "a killed try had noted a person's labels": (
+        [[{"fate": "intended", "before": BY_HAND}], [{"fate": "confirmed", "read": True}]],
+        BY_HAND,
+    ),
+    "a zombie takes what its retry wrote for a person's": (
+        [[{"fate": "intended", "before": "ours"}], [{"fate": "confirmed", "before": BY_HAND}]],
+        BY_HAND,
+    ),
+    "the same, and there had been none": (
+        [[{"fate": "intended", "before": "ours"}], [{"fate": "confirmed"}]],
+        [],
+    ),
+    "a killed try wrote nothing down": ([[{"fate": "confirmed", "read": True}]], []),
+    "another one found it labeled since": (
+        [[{"fate": "confirmed"}], [{"fate": "intended", "before": BY_HAND}]],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_undo_knows_what_was_there_before_the_run(client: ModelArtsClient, emulator: Emulator, name: str) -> None:
+    records, before = RECORDS[name]
+    dataset_id = emulator.load_proposals(1)
+    dataset = emulator.dataset(dataset_id)
+    ((sample_id, raw),) = dataset.proposals.items()
+    dataset.edit(sample_id, raw["labels"])
+    bucket = Bucket()
+    for number, entries in enumerate(records, start=1):
+        with LedgerWriter(bucket, RunIdentity("dag", "run", "task", try_number=number), dataset_id) as ledger:
+            for facts in entries:
+                ours = {"before": dataset.labels_of(sample_id)} if facts.get("before") == "ours" else {}
+                given: dict[str, Any] = {**facts, **ours}
+                ledger.record(Entry(sample_id, rule="passed", after=raw["labels"], **given))
+    result = revert(client, bucket, "run")
+    assert dataset.labels_of(sample_id) == before
+    assert result.restored + result.cleared == 1
+
+
+def test_a_stop_while_samples_are_read_once_more_lets_no_write_out() -> None:
+    service = ModelService([raw_sample(number, [raw_label()]) for number in range(1, 4)])
+    client: Any = ModelClient(service)
+    clock: Any = service.clock
+    listed = Service(client, DATASET, clock).page(0, 100)
+    candidates = [Candidate(sample, listed.read_at) for sample in listed.items]
+    clock.sleep(FRESH_SECONDS + 1)
+    writer = Writer(
+        Service(client, DATASET, clock), batch_size=100, may_write=lambda: "proposal" not in service.journal
+    )
+    outcomes = list(writer.write(candidates))
+    assert "proposal" in service.journal
+    assert "update" not in service.journal
+    assert sorted(outcome.sample.sample_id for outcome in outcomes) == sorted(
+        raw["sample_id"] for raw in service.listed
+    )
+    assert {outcome.fate for outcome in outcomes} == {"unsent"}
