@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, 1])
 def test_a_retry_ends_what_a_killed_process_began(seed: int, tmp_path: Path) -> None:
     with Emulator(seed=seed) as emulator:
-        Kill(emulator, tmp_path, 1500, seed).tell()
+        Kill(emulator, tmp_path, 1000, seed).tell()

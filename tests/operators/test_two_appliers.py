@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tests.support.clock import MovedClock
 
 POLICY = {"min_score": 0.7, "hard_examples": "confirm"}
-SAMPLES = 700
+SAMPLES = 400
 
 
 @pytest.mark.parametrize("concurrency", [1, 8])
