@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
+# Airflow fails a task that is queued again before its scheduler has heard that the last look's process ended well; and
+# the start of a process costs more than so many seconds of waiting.
+_SHORTEST_RESCHEDULE = 5.0
+
 # Outcomes that soft_fail turns into a skip; a wrong password or an unknown dataset is none of them (B7).
 _SOFT = frozenset({"timeout", "failed", "stopped"})
 
@@ -56,7 +60,7 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
     :param timeout: seconds from the start of the try until the sensor gives up; an earlier ``execution_timeout`` counts
         instead
     :param soft_fail: skip instead of failing if the labeling task failed, was stopped, or was not over in time
-    :param mode: ``poke`` or ``reschedule``
+    :param mode: ``poke`` or ``reschedule``; less than 5 s, as before the deadline, are waited out without rescheduling
     :param modelarts_conn_id: the Airflow connection (templated)
     :param project_id: takes the place of the connection's own project (templated)
     :raises LabelTaskFailed: if the labeling task failed
@@ -107,7 +111,7 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
                 return self._conclude(step)
             if self.deferrable:
                 self._defer(wait)
-            if self.reschedule:
+            if self.reschedule and step >= _SHORTEST_RESCHEDULE:
                 raise _reschedule(step)
             return self._conclude(wait_here(parameters.hook(self), wait, self.log, first_look=step))
 

@@ -153,6 +153,15 @@ def test_the_deadline_of_a_rescheduled_sensor_counts_from_its_first_look(job: Jo
     assert job.clock.now() - begin == pytest.approx(100, abs=1)
 
 
+def test_a_moment_is_waited_out_without_rescheduling(job: Job) -> None:
+    """Airflow fails a task that is back in its queue before the last look's process is known to have ended well."""
+    begin = job.clock.now()
+    ending = drive(job.start().sensor("reschedule", timeout=24), job.clock)
+    assert type(ending.error) is AirflowSensorTimeout
+    assert ending.reschedules == len([5, 10, 20])
+    assert job.clock.now() - begin == pytest.approx(24, abs=1)
+
+
 @pytest.mark.parametrize(("soft_fail", "expected"), [(False, AirflowSensorTimeout), (True, AirflowSkipException)])
 def test_airflows_own_deferral_timeout_is_a_sensor_timeout(job: Job, soft_fail: bool, expected: type) -> None:
     sensor = job.start().sensor("deferred", soft_fail=soft_fail)
