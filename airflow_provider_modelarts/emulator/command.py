@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from airflow_provider_modelarts.emulator.emulator import Emulator
 from airflow_provider_modelarts.emulator.pytest_plugin import CONNECTION_VARIABLE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
 DEFAULT_PORT = 8090
@@ -50,8 +52,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError) as error:
         print(f"modelarts-emulator: {error}", file=sys.stderr)  # noqa: T201 - a command speaks on its terminal
         return 1
-    _introduce(emulator, dataset_id)
-    _wait_for_end()
+    # Listened for before anything is shown: whoever reads that may press Ctrl-C at once.
+    with _end_wanted() as end_wanted:
+        _introduce(emulator, dataset_id)
+        end_wanted.wait()
     emulator.stop()
     return 0
 
@@ -70,16 +74,20 @@ def _introduce(emulator: Emulator, dataset_id: str) -> None:
     print("\n".join(lines), flush=True)  # noqa: T201 - a command speaks on its terminal
 
 
-def _wait_for_end() -> None:
-    ended = threading.Event()
+@contextmanager
+def _end_wanted() -> Iterator[threading.Event]:
+    """Give an event that Ctrl-C and SIGTERM set, also where a shell started the command with Ctrl-C switched off."""
+    wanted = threading.Event()
 
     def end(_: int, __: FrameType | None) -> None:
-        ended.set()
+        wanted.set()
 
     previous = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    ended.wait()
-    for number, handler in previous.items():
-        signal.signal(number, handler)
+    try:
+        yield wanted
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":
