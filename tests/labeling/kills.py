@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 POLICY = {"min_score": 0.4}
 PATIENCE = 300.0
-WINDOW = 2000
 _TYPE = {"classification": 0, "multi_label": 0, "detection": 1}
 
 
@@ -45,8 +44,9 @@ class Kill:
         self.dataset_id = emulator.load_proposals(samples, kind=self.kind, seed=seed)
         self.dataset = emulator.dataset(self.dataset_id)
         self.sent: Counter[str] = Counter()
-        # Reads of the plan, reads and writes of the walk: so many requests there are, about.
-        self.moment = self.rng.randint(1, 3 * -(-samples // 100) + 6)
+        # First the plan is read, then pages are read and written.
+        pages = -(-samples // 100)
+        self.moment = self.rng.randint(1 if self.rng.random() < 0.1 else pages + 8, 3 * pages + 6)
         self._seen = 0
         self._is_due = threading.Event()
         self.note = ""

@@ -83,8 +83,8 @@ class Life:
         self.allowed: dict[str, int] = {}
         """For each sample sent the event before which the read was that allowed it."""
         self.sent: set[str] = set()
-        self.turned_away: bytes | str | None = None
-        """The write that a stale token has just kept from being carried out."""
+        self.turned_away: set[bytes | str | None] = set()
+        """The writes that a stale token has just kept from being carried out."""
         self._work = work
         self._mine, self._theirs = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -95,7 +95,7 @@ class Referee:
         """
         if kind != "write":
             return
-        is_repeated = request.body == life.turned_away
+        is_repeated = request.body in life.turned_away
         if life.is_stopped and not is_repeated:
             raise Violation("a write goes out although the run was asked to stop")
         for form in _forms(request):
@@ -121,7 +121,7 @@ class Referee:
         try:
             response = have_answered()
             refused = 400 <= response.status_code < 500
-            life.turned_away = request.body if response.status_code == 401 else None
+            (life.turned_away.add if response.status_code == 401 else life.turned_away.discard)(request.body)
         finally:
             changed = self.look(by_people=kind != "write")
             if kind == "write":
