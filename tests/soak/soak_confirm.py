@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HISTORIES = 1000
-TRIALS = 1500
+TRIALS = 3000
 KILLS = 50
 SAMPLES = 20_000
 OFTEN = 10
