@@ -86,7 +86,19 @@ class Resumption:
 
         :raises CandidatesUnclear: if it is there, but cannot be told from others
         """
-        record = self.memory.read()
+        return self._found(self.memory.read())
+
+    def find_after_alarm(self) -> Record | None:
+        """Return what this try may leave behind; as :meth:`find`, but without asking Airflow if that can be avoided.
+
+        Airflow's alarm may strike between a question to the supervisor and its answer. Each later question then gets
+        the answer to the one before, and what is stored reads as nothing.
+
+        :raises CandidatesUnclear: if it is there, but cannot be told from others
+        """
+        return self._found(self.memory.last or self.memory.read())
+
+    def _found(self, record: Record | None) -> Record | None:
         if record is None:
             return None if self.is_first_try else self._marked(self._list(), also_succeeded=True)
         if record.phase == "awaited":

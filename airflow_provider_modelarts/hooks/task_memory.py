@@ -96,6 +96,9 @@ class Memory:
     may be running, cannot write, and so does not go on to start or stop anything.
     """
 
+    last: Record | None = None
+    """What this process has written last, or was about to write; known without asking Airflow."""
+
     def __init__(self, context: Context) -> None:
         self._ti: Any = context["ti"]
         self._store: Any = context.get("task_state_store")
@@ -110,6 +113,7 @@ class Memory:
 
     def write(self, record: Record) -> None:
         """Keep a record in place of the one before."""
+        self.last = record
         value = {**asdict(record), "known": list(record.known)}
         if self._store is not None:
             self._store.set(MEMORY_KEY, value)

@@ -220,7 +220,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         """Stop what this try has started, wherever the alarm has struck: also between a start and its reply."""
         record = None
         try:
-            record = resumption.find()
+            record = resumption.find_after_alarm()
         except ModelArtsError as error:
             self.log.warning("Whether a labeling task is left behind is not known; look in the console. %s", error)
         self._stop_at_deadline(record, resumption.memory)

@@ -28,7 +28,7 @@ from airflow_provider_modelarts.operators.label_task import (
     ModelArtsStopLabelTaskOperator,
 )
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
-from tests.support.drive import Ending, StandInTaskInstance, context_of, drive, moment
+from tests.support.drive import Ending, StandInStore, StandInTaskInstance, context_of, drive, moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -279,6 +279,36 @@ def test_airflows_own_alarm_ends_the_wait_as_the_deadline_does(scene: Scene, mon
     ending = scene.start(wait_for_completion=True)
     assert type(ending.error) is LabelTaskTimeout
     assert scene.stops == 1
+
+
+class InterruptedStore(StandInStore):
+    """A state store whose answer Airflow's alarm cuts off: later questions get the answers to earlier ones."""
+
+    def __init__(self, writes: int) -> None:
+        super().__init__()
+        self._writes_left = writes
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return super().get(key, default) if self._writes_left else default
+
+    def set(self, key: str, value: Any) -> None:
+        super().set(key, value)
+        if self._writes_left:
+            self._writes_left -= 1
+            if not self._writes_left:
+                raise AirflowTaskTimeout("Timeout, PID: 1")
+
+
+@pytest.mark.parametrize(("writes", "jobs"), [(1, 0), (2, 1), (3, 1)], ids=["before", "between", "at the deadline"])
+def test_an_alarm_that_cuts_airflows_answer_off_leaves_no_labeling_task_behind(
+    scene: Scene, writes: int, jobs: int
+) -> None:
+    store = InterruptedStore(writes)
+    ending = drive(scene.operator(wait_for_completion=True, timeout=60), scene.clock, store=store)
+    assert type(ending.error) is LabelTaskTimeout
+    assert len(scene.states) == jobs
+    assert scene.stops == jobs
+    assert store.get("anything", "lost") == "lost"
 
 
 def test_a_stop_that_fails_at_the_deadline_does_not_hide_the_timeout(scene: Scene) -> None:
