@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import ssl
 from dataclasses import dataclass, field
-from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import quote
 
 from airflow_provider_modelarts import __version__
@@ -18,13 +18,13 @@ from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsEr
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3 import HTTPConnectionPool
 
     from airflow_provider_modelarts.client.checking import Endpoint
 
 JSON = "application/json"
 _SCOPES = 4
-_CHUNK = 1 << 20
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
@@ -47,24 +47,28 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
 
-    @property
+    @cached_property
     def path(self) -> str:
         """The encoded path; an id cannot leave its segment (B12)."""
         return self.endpoint.prefix + "".join(f"/{quote(segment, safe='')}" for segment in self.segments)
 
-    @property
+    @cached_property
     def encoded_query(self) -> str:
         """The encoded query without question mark, sorted as a signature wants it (contract 1.4)."""
         pairs = sorted((quote(name, safe=""), quote(value, safe="")) for name, value in self.query)
         return "&".join(f"{name}={value}" for name, value in pairs)
 
     @property
+    def target(self) -> str:
+        """Path and query as they go out: exactly as they were signed, nothing is parsed and quoted anew."""
+        query = self.encoded_query
+        return f"{self.path}?{query}" if query else self.path
+
+    @property
     def url(self) -> str:
         """The whole address."""
         scheme, _, rest = self.endpoint.url.partition("://")
-        host = rest.partition("/")[0]
-        query = self.encoded_query
-        return f"{scheme}://{host}{self.path}" + (f"?{query}" if query else "")
+        return f"{scheme}://{rest.partition('/')[0]}{self.target}"
 
     def with_headers(self, headers: Mapping[str, str]) -> Request:
         """Return the same request with more header fields."""
@@ -88,7 +92,8 @@ class Exchange:
         self.timeout = (checked_seconds("timeout", pair[0]), checked_seconds("timeout", pair[1]))
         self.verify = _verify(verify)
         self.pool_size = pool_size
-        self._session = _session(pool_size)
+        self._adapter = _adapter(pool_size)
+        self._headers = _common_headers()
 
     def __enter__(self) -> Self:
         return self
@@ -98,7 +103,7 @@ class Exchange:
 
     def close(self) -> None:
         """Close the kept connections; the exchange can still be used and would open new ones."""
-        self._session.close()
+        self._adapter.close()
 
     def send(self, request: Request, what: str) -> Answer:
         """Send once and read the answer to its end.
@@ -109,53 +114,65 @@ class Exchange:
         :raises ServiceUnavailable: without a whole answer; ``sent`` tells whether the request may have arrived
         :raises InvalidRequest: if the certificate is not trusted, or the request cannot be built
         """
-        from requests.utils import get_environ_proxies
+        from urllib3 import Timeout
         from urllib3.exceptions import HTTPError
 
-        prepared = self._prepared(request, what)
-        proxies = {} if request.endpoint.is_loopback else get_environ_proxies(request.url, no_proxy=None)
-        try:
-            # The adapter alone: what the session adds (cookies, redirects, hooks) is not wanted here and costs time.
-            response = self._session.get_adapter(request.url).send(
-                prepared, timeout=self.timeout, verify=self.verify, proxies=proxies
+        headers = {**self._headers, **request.headers}
+        if not all(text.isascii() and text.isprintable() for text in headers.values()):
+            # the value is not quoted, it may be a token
+            raise InvalidRequest(
+                f"Cannot {what}: the request to {request.endpoint.host} cannot be built, for a header field holds "
+                "characters that none may have. Check endpoint.",
+                method=request.method,
+                path=request.path,
+                sent=False,
             )
-            body = b"".join(response.iter_content(_CHUNK))
+        pool, target = self._way(request, what)
+        try:
+            # What stands between this and the connection in requests (cookies, redirects, hooks, and parsing and
+            # quoting the address anew) is not wanted here, and costs more than the rest of an exchange.
+            response = pool.urlopen(
+                request.method,
+                target,
+                request.body,
+                headers,
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                timeout=Timeout(*self.timeout),
+            )
         except (OSError, ValueError, HTTPError) as error:
-            # requests' own errors are OSErrors; a file of certificates that is not there is a bare one; what requests
-            # does not expect of the library underneath comes through as it is
             raise self._error(error, request, what) from None
         return Answer(
-            response.status_code,
+            response.status,
             response.headers,
-            body,
+            response.data,
             request.method,
             request.path,
             request.endpoint.host,
         )
 
-    def _prepared(self, request: Request, what: str) -> requests.PreparedRequest:
-        import requests
+    def _way(self, request: Request, what: str) -> tuple[HTTPConnectionPool, str]:
+        """Return the connections to use, and the target as it stands in the request's first line."""
+        from requests import PreparedRequest
+        from requests.utils import get_environ_proxies
+        from urllib3.exceptions import LocationValueError
 
-        prepared = requests.PreparedRequest()
-        # Sent exactly as it was signed: nothing of the address is parsed and quoted anew.
-        prepared.method, prepared.url = request.method, request.url
+        addressed = PreparedRequest()
+        addressed.url = request.url
+        proxies = {} if request.endpoint.is_loopback else get_environ_proxies(request.url, no_proxy=None)
         try:
-            prepared.prepare_headers({**self._session.headers, **request.headers})
-            prepared.prepare_body(request.body, None)
-        except ValueError as error:
-            # its text would quote the header field that does not fit, which may be a token
-            raise InvalidRequest(
-                f"Cannot {what}: the request to {request.endpoint.host} cannot be built ({type(error).__name__}). "
-                "Check endpoint.",
-                method=request.method,
-                path=request.path,
-                sent=False,
-            ) from None
-        return prepared
+            pool = self._adapter.get_connection_with_tls_context(addressed, self.verify, proxies)
+            self._adapter.cert_verify(pool, request.url, self.verify, None)  # type: ignore[no-untyped-call]
+            target = self._adapter.request_url(addressed, proxies) if proxies else request.target
+        except (OSError, LocationValueError) as error:
+            # requests' own errors are OSErrors, and about an address; a bare one: there is no such file of certificates
+            raise self._error(error, request, what) from None
+        return cast("HTTPConnectionPool", pool), target
 
     def _error(self, error: Exception, request: Request, what: str) -> ModelArtsError:
         """Say what happened without quoting the library, whose texts carry whole addresses."""
-        import requests
+        from urllib3 import exceptions as lost
 
         host, (connect, answer) = request.endpoint.host, self.timeout
         facts: dict[str, Any] = {"method": request.method, "path": request.path}
@@ -166,30 +183,28 @@ class Exchange:
                 **facts,
                 sent=False,
             )
-        if _certificate_refused(error) or (
-            isinstance(error, OSError) and not isinstance(error, requests.RequestException)
-        ):
+        if isinstance(error, OSError) or _certificate_refused(error):
             return InvalidRequest(
                 f"Cannot {what}: the TLS certificate of {host} cannot be verified. Check endpoint, and that verify, "
                 f"{' or '.join(_CA_VARIABLES)} names the file of trusted certificates.",
                 **facts,
                 sent=False,
             )
-        if isinstance(error, requests.exceptions.ProxyError):
+        if isinstance(error, lost.ProxyError):
             return ServiceUnavailable(
                 f"Cannot {what}: the proxy for {host} gives no connection. Check HTTPS_PROXY and NO_PROXY.",
                 **facts,
                 sent=False,
             )
-        if isinstance(error, requests.exceptions.SSLError):
+        if isinstance(error, lost.SSLError):
             said, sent = f"the encrypted connection to {host} failed (does it speak TLS there?)", True
-        elif isinstance(error, requests.exceptions.ConnectTimeout):
-            said, sent = f"{host} could not be reached within {connect:g} s", False
-        elif isinstance(error, requests.exceptions.Timeout):
-            said, sent = f"{host} did not answer within {answer:g} s", True
-        elif _never_connected(error):
+        elif isinstance(error, lost.NewConnectionError):
             said, sent = f"{host} could not be reached (time-out {connect:g} s)", False
-        elif isinstance(error, (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+        elif isinstance(error, lost.ConnectTimeoutError):
+            said, sent = f"{host} could not be reached within {connect:g} s", False
+        elif isinstance(error, lost.ReadTimeoutError):
+            said, sent = f"{host} did not answer within {answer:g} s", True
+        elif isinstance(error, (lost.ProtocolError, lost.PoolError)):
             said, sent = f"{host} broke the connection before its answer was complete", True
         else:
             # such as a body that does not decode, or header fields that contradict each other
@@ -206,23 +221,8 @@ def _is_no_address(error: Exception) -> bool:
     return isinstance(error, (InvalidSchema, InvalidURL, LocationValueError))
 
 
-def _never_connected(error: Exception) -> bool:
-    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
-
-    return isinstance(_reason(error), (NewConnectionError, ConnectTimeoutError))
-
-
 def _certificate_refused(error: Exception) -> bool:
-    reason = _reason(error)
-    return bool(getattr(reason, "args", None)) and isinstance(reason.args[0], ssl.SSLCertVerificationError)
-
-
-def _reason(error: Exception) -> Any:
-    """Return what the library underneath reports."""
-    from urllib3.exceptions import MaxRetryError
-
-    reason = error.args[0] if error.args else None
-    return reason.reason if isinstance(reason, MaxRetryError) else reason
+    return bool(error.args) and isinstance(error.args[0], ssl.SSLCertVerificationError)
 
 
 def _verify(verify: bool | str) -> bool | str:
@@ -247,18 +247,19 @@ def _check_certificates(file: str) -> None:
         ) from None
 
 
-def _session(pool_size: int) -> requests.Session:
-    import requests
+def _adapter(pool_size: int) -> HTTPAdapter:
+    """Return what keeps connections, and knows of certificates and proxies."""
     from requests.adapters import HTTPAdapter
 
-    session = requests.Session()
-    # .netrc must not add a credential (B9); proxies and certificates of the environment are asked for one by one
-    session.trust_env = False
-    # one session serves many threads and credentials: nothing may stick to it
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    session.headers["User-Agent"] = f"airflow-provider-modelarts/{__version__}"
-    session.headers["X-Language"] = "en-us"
-    session.headers["Accept"] = JSON
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(pool_connections=_SCOPES, pool_maxsize=pool_size, max_retries=0))
-    return session
+    return HTTPAdapter(pool_connections=_SCOPES, pool_maxsize=pool_size, max_retries=0)
+
+
+def _common_headers() -> dict[str, str]:
+    from requests.utils import default_headers
+
+    return {
+        **default_headers(),
+        "User-Agent": f"airflow-provider-modelarts/{__version__}",
+        "X-Language": "en-us",
+        "Accept": JSON,
+    }
