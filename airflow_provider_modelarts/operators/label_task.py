@@ -52,7 +52,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         labeling task, is added to its ``name`` (templated)
     :param wait_for_completion: wait until the labeling task is over, and fail if it did not succeed
     :param deferrable: wait in the triggerer, not in the worker; default: Airflow's ``[operators] default_deferrable``
-    :param poll_interval: seconds between looks at the labeling task, after those at 5, 10 and 20 s
+    :param poll_interval: seconds between looks at the labeling task; in the first minute at most 10
     :param timeout: seconds, or a timedelta, from the start of the try until the wait gives up; an earlier
         ``execution_timeout`` counts instead
     :param if_running: what to do if somebody else's labeling task is active on the dataset: ``fail``, naming it;
@@ -268,6 +268,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
             label_task_id=label_task_id,
             deadline=deadline,
             poll_interval=self.poll_interval,
+            started=system_clock.now(),
             cancel_on_kill=self.cancel_on_kill and cancel_on_kill,
             modelarts_conn_id=hook.modelarts_conn_id,
             project_id=hook.project_id,

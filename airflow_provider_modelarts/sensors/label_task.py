@@ -47,16 +47,16 @@ def _reschedule(seconds: float) -> AirflowRescheduleException:
 class ModelArtsLabelTaskSensor(BaseSensorOperator):
     """Wait until a labeling task is over; it never stops one.
 
-    Looks at once, after 5, 10 and 20 s, then every ``poke_interval``, the same in all modes; transient errors are
-    survived until the deadline, permanent ones end the wait at once. So ``exponential_backoff``, ``max_wait`` and
-    ``silent_fail`` have no effect. Returns ``state, progress, elapsed_time, total_sample_count,
+    Looks at once, at least every 10 s in the first minute, then every ``poke_interval``, the same in all modes;
+    transient errors are survived until the deadline, permanent ones end the wait at once. So ``exponential_backoff``,
+    ``max_wait`` and ``silent_fail`` have no effect. Returns ``state, progress, elapsed_time, total_sample_count,
     annotated_sample_count, unconfirmed_sample_count, code, message`` of the finished labeling task.
 
     :param dataset_id: dataset of the labeling task (templated)
     :param label_task_id: the labeling task (templated)
     :param deferrable: wait in the triggerer, whatever ``mode`` says; default: Airflow's ``[operators]
         default_deferrable``
-    :param poke_interval: seconds between looks
+    :param poke_interval: seconds between looks; in the first minute at most 10
     :param timeout: seconds from the start of the try until the sensor gives up; an earlier ``execution_timeout`` counts
         instead
     :param soft_fail: skip instead of failing if the labeling task failed, was stopped, or was not over in time
@@ -154,7 +154,7 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
             parameters.identifier("label_task_id", self.label_task_id),
             deadline=deadline_after(started, self.timeout, self.execution_timeout),
             poll_interval=self.poke_interval,
-            looks=context.get("task_reschedule_count") or 0,
+            started=started.timestamp() if started else None,
         )
 
     def _trigger(self, wait: Wait) -> ModelArtsLabelTaskTrigger:
@@ -164,6 +164,7 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
             label_task_id=wait.label_task_id,
             deadline=wait.deadline,
             poll_interval=wait.poll_interval,
+            started=wait.started,
             modelarts_conn_id=hook.modelarts_conn_id,
             project_id=hook.project_id,
         )

@@ -29,7 +29,8 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
     :param dataset_id: dataset of the labeling task
     :param label_task_id: the labeling task to wait for
     :param deadline: epoch seconds at which the wait gives up; wall-clock time, so that it survives a restart
-    :param poll_interval: seconds between looks, after those at 5, 10 and 20 s (B6)
+    :param poll_interval: seconds between looks; shorter ones come first, see ``client/waiting.py`` (B6)
+    :param started: epoch seconds at which the wait began, so that it keeps its schedule after a restart; None: now
     :param cancel_on_kill: stop the labeling task when a user ends the waiting Airflow task (B4); a sensor never does
     :param modelarts_conn_id: the Airflow connection
     :param project_id: takes the place of the connection's own project
@@ -42,6 +43,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
         *,
         deadline: float,
         poll_interval: float = 30,
+        started: float | None = None,
         cancel_on_kill: bool = False,
         modelarts_conn_id: str = ModelArtsHook.default_conn_name,
         project_id: str | None = None,
@@ -51,6 +53,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
         self.label_task_id = label_task_id
         self.deadline = deadline
         self.poll_interval = poll_interval
+        self.started = started
         self.cancel_on_kill = cancel_on_kill
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
@@ -62,6 +65,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
             "label_task_id": self.label_task_id,
             "deadline": self.deadline,
             "poll_interval": self.poll_interval,
+            "started": self.started,
             "cancel_on_kill": self.cancel_on_kill,
             "modelarts_conn_id": self.modelarts_conn_id,
             "project_id": self.project_id,
@@ -82,7 +86,13 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire the one event."""
         hook = ModelArtsHook(self.modelarts_conn_id, self.project_id)
-        wait = Wait(self.dataset_id, self.label_task_id, deadline=self.deadline, poll_interval=self.poll_interval)
+        wait = Wait(
+            self.dataset_id,
+            self.label_task_id,
+            deadline=self.deadline,
+            poll_interval=self.poll_interval,
+            started=self.started,
+        )
         step: Outcome | float = wait.first_look(system_clock.now())
         while not isinstance(step, Outcome):
             await system_clock.sleep_async(step)

@@ -6,7 +6,8 @@ is the machine's own share). Beside each row the same wait is built from the tri
 ``HttpSensor(deferrable=True)``, which can wait for the end of a 404 only: it gets one.
 
 *going on*: the waits began at different times, as those of many DAG runs do, and are past their early looks.
-*restarted*: all begin in the same moment with an early look, as after the restart of a triggerer.
+*restarted*: waits of all ages go on in the same moment in a new process, as after the restart of a triggerer.
+*begun*: all begin in the same moment, as the tasks of one large mapping, and look as often as young waits do.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 
 LATENCY = 0.1
 POLL_INTERVAL = 30
-ROWS = ((1000, "going on"), (5000, "going on"), (5000, "restarted"))
+ROWS = ((1000, "going on"), (5000, "going on"), (5000, "restarted"), (5000, "begun"))
+OLDEST = 3600.0
+"""Age in seconds of the oldest wait that is restarted; the ages are spread evenly."""
 WINDOW = 33.0
 """Seconds that are measured: a poll interval and its jitter, so that every wait polls at least once."""
 
@@ -66,7 +69,7 @@ def _planned_header() -> dict[str, str]:
     return {} if moment is None else {"X-Planned": f"{moment:.6f}"}
 
 
-def _our_triggers(count: int, url: str) -> Iterator[Any]:
+def _our_triggers(count: int, start: str, url: str) -> Iterator[Any]:
     """Yield waits of this package; a header with the planned moment is all that is added to them."""
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.client.exchange import Exchange
@@ -78,13 +81,19 @@ def _our_triggers(count: int, url: str) -> Iterator[Any]:
     send, sleep = Exchange.send, Clock.sleep_async
     Exchange.send = lambda self, request, what: send(self, request.with_headers(_planned_header()), what)  # type: ignore[method-assign]
     Clock.sleep_async = _noted_sleep(sleep)  # type: ignore[method-assign,assignment]
-    deadline = time.time() + 3600
+    now = time.time()
     for number in range(count):
-        yield ModelArtsLabelTaskTrigger("d" * 19, f"task{number:015d}", deadline=deadline, poll_interval=POLL_INTERVAL)
+        yield ModelArtsLabelTaskTrigger(
+            "d" * 19,
+            f"task{number:015d}",
+            deadline=now + 3600,
+            poll_interval=POLL_INTERVAL,
+            started=now - OLDEST * number / count if start == "restarted" else None,
+        )
 
 
-def _http_triggers(count: int, url: str) -> Iterator[Any]:
-    """Yield waits of the HTTP provider, as its deferrable sensor makes them."""
+def _http_triggers(count: int, _start: str, url: str) -> Iterator[Any]:
+    """Yield waits of the HTTP provider, as its deferrable sensor makes them; they do not know when they began."""
     import aiohttp
     from airflow.providers.http.triggers import http
 
@@ -111,7 +120,7 @@ def _http_triggers(count: int, url: str) -> Iterator[Any]:
         )
 
 
-KINDS: dict[str, Callable[[int, str], Iterator[Any]]] = {"modelarts": _our_triggers, "http": _http_triggers}
+KINDS: dict[str, Callable[[int, str, str], Iterator[Any]]] = {"modelarts": _our_triggers, "http": _http_triggers}
 
 
 async def _consume(trigger: Any, after: float) -> None:
@@ -138,7 +147,7 @@ def _skip_early_looks() -> None:
     """Let waits look at once and then every poll interval, as the HTTP provider's do."""
     from airflow_provider_modelarts.client import waiting
 
-    waiting.EARLY_LOOKS = (0.001,)  # type: ignore[assignment]
+    waiting.EARLY_GAPS = ((0.001, 0.001),)  # type: ignore[assignment]
 
 
 async def _run(kind: str, count: int, start: str, url: str) -> dict[str, Any]:
@@ -149,7 +158,7 @@ async def _run(kind: str, count: int, start: str, url: str) -> dict[str, Any]:
     if going_on:
         _skip_early_looks()
     spread = POLL_INTERVAL / count if going_on else 0.0
-    triggers = KINDS[kind](count, url)
+    triggers = KINDS[kind](count, start, url)
     waits = [asyncio.create_task(_consume(trigger, number * spread)) for number, trigger in enumerate(triggers)]
     lags: list[float] = []
     lagging = asyncio.create_task(_measure_lag(lags))
@@ -255,7 +264,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kind", choices=KINDS)
     parser.add_argument("--waits", type=int)
-    parser.add_argument("--start", choices=("going on", "restarted"))
+    parser.add_argument("--start", choices=sorted({start for _, start in ROWS}))
     parser.add_argument("--url")
     parser.add_argument("--home")
     chosen = parser.parse_args()

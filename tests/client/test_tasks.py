@@ -81,7 +81,7 @@ def test_a_wait_ends_with_the_task(
     assert task.state is TaskState.SUCCEEDED
     assert task.unconfirmed_sample_count == 1697
     assert 100 <= moved_clock.now() - began <= 135
-    assert emulator.journal.count("GET", f"/tasks/{task_id}") == 6
+    assert emulator.journal.count("GET", f"/tasks/{task_id}") in (9, 10)
     assert len(lines) == len(set(lines)) >= 3
     assert "jobstat_running" in "".join(lines)
 

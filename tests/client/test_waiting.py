@@ -34,9 +34,9 @@ def wait(seconds: float = 86_400, **settings: Any) -> Wait:
     return Wait("d1", "t1", deadline=START + seconds, **settings)
 
 
-def looks_of(waiting: Wait, job_seconds: float) -> list[float]:
-    """The moments, from the start of the wait, at which it looks at a job that takes so long."""
-    now, looks = START, []
+def looks_of(waiting: Wait, job_seconds: float, *, resumed_after: float = 0) -> list[float]:
+    """The moments, from the start of the wait, at which this process looks at a job that takes so long."""
+    now, looks = START + resumed_after, []
     step: Outcome | float = waiting.first_look(now)
     while not isinstance(step, Outcome):
         now += step
@@ -45,20 +45,52 @@ def looks_of(waiting: Wait, job_seconds: float) -> list[float]:
     return looks
 
 
-def test_it_looks_after_5_10_20_seconds_then_every_interval() -> None:
-    looks = looks_of(wait(poll_interval=30), 600)
-    assert [round(look) for look in looks[:3]] == pytest.approx([5, 10, 20], abs=2)
-    gaps = [late - early for early, late in itertools.pairwise(looks[2:])]
-    assert all(30 <= gap <= 33 for gap in gaps)
+def test_it_looks_often_for_a_minute_then_every_interval() -> None:
+    looks = [0.0, *looks_of(wait(poll_interval=30), 600)]
+    gaps = [late - early for early, late in itertools.pairwise(looks)]
+    assert all(plain <= gap <= plain * 1.1 for plain, gap in zip([5, 5, 9, 9, 9, 9, 9, 9], gaps, strict=False))
+    assert all(30 <= gap <= 33 for gap in gaps[8:])
 
 
-def test_a_short_job_is_noticed_soon_and_a_long_one_is_cheap() -> None:
-    assert looks_of(wait(), 20)[-1] <= 30
-    assert len(looks_of(wait(), 3600)) <= 130
+@given(st.integers(), st.floats(min_value=0, max_value=60), st.floats(min_value=0.1, max_value=600))
+def test_a_job_under_a_minute_is_noticed_within_10_seconds(seed: int, seconds: float, interval: float) -> None:
+    assert looks_of(wait(seed=seed, poll_interval=interval), seconds)[-1] <= seconds + 10
+
+
+@given(st.integers())
+def test_an_hour_costs_at_most_130_requests(seed: int) -> None:
+    assert len(looks_of(wait(seed=seed), 3600)) <= 130
 
 
 def test_an_impatient_caller_is_served_from_the_start() -> None:
     assert looks_of(wait(poll_interval=1), 3)[-1] <= 4.4
+
+
+@given(st.integers(), st.floats(min_value=0, max_value=7200), st.floats(min_value=0.1, max_value=600))
+def test_a_new_process_goes_on_with_the_schedule(seed: int, elapsed: float, interval: float) -> None:
+    looks = looks_of(wait(seed=seed, poll_interval=interval, started=START), elapsed + 70, resumed_after=elapsed)
+    usual = min(5 if elapsed < 10 else 9 if elapsed < 60 else interval, interval)
+    assert elapsed <= looks[0] <= elapsed + min(usual * 1.1, 30)
+    gaps = [late - early for early, late in itertools.pairwise(looks)]
+    assert all(gap >= interval for early, gap in zip(looks, gaps, strict=False) if early >= 60)
+    assert all(gap <= 10 for early, gap in zip(looks, gaps, strict=False) if early < 60)
+
+
+def test_the_first_look_of_all_comes_when_it_is_due_whichever_process_looks() -> None:
+    late = wait(started=START).first_look(START + 3)
+    assert START + 3 + late == pytest.approx(START + wait().first_look(START))
+
+
+def test_a_beginning_in_the_future_delays_nothing() -> None:
+    assert looks_of(wait(started=START + 600), 20) == looks_of(wait(), 20)
+
+
+def test_waits_that_are_resumed_together_spread_over_the_gap_in_which_they_were_due() -> None:
+    waits = [Wait("d", f"t{number}", deadline=START + 9000, started=START) for number in range(1000)]
+    firsts = [waiting.first_look(START + 600) for waiting in waits]
+    by_tenths = [sum(3 * tenth <= first < 3 * (tenth + 1) for first in firsts) for tenth in range(10)]
+    assert max(by_tenths) < 150
+    assert max(firsts) <= 30
 
 
 def test_waits_for_different_tasks_do_not_march_in_step() -> None:

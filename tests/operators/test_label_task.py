@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout, TaskDeferralError
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout, TaskDeferralError, TaskDeferred
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from airflow_provider_modelarts.client.errors import (
@@ -28,7 +28,7 @@ from airflow_provider_modelarts.operators.label_task import (
     ModelArtsStopLabelTaskOperator,
 )
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
-from tests.support.drive import Ending, StandInStore, StandInTaskInstance, context_of, drive, moment
+from tests.support.drive import Ending, StandInStore, StandInTaskInstance, as_task_runner, context_of, drive, moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -335,6 +335,15 @@ def test_a_wait_that_airflow_ended_stops_the_labeling_task(
 def test_a_deferred_start_remembers_its_labeling_task(scene: Scene) -> None:
     ending = scene.start(wait_for_completion=True, deferrable=True)
     assert ending.xcoms[MEMORY_KEY]["label_task_id"] == ending.result
+
+
+def test_a_deferred_wait_begins_with_its_deferral(scene: Scene) -> None:
+    operator = scene.operator(wait_for_completion=True, deferrable=True)
+    ti = StandInTaskInstance(moment(scene.clock), task_id="start")
+    scene.clock.advance(20)
+    with pytest.raises(TaskDeferred) as deferred:
+        as_task_runner(operator, context_of(ti, run_started=ti.start_date))
+    assert deferred.value.trigger.serialize()[1]["started"] == pytest.approx(scene.clock.now(), abs=1)
 
 
 # --- kills

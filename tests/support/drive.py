@@ -118,7 +118,7 @@ def drive_try(
 
 
 def _one_process(operator: BaseOperator, context: Any, ending: Ending) -> Any:
-    step: Callable[[], Any] = partial(_as_task_runner, operator, context)
+    step: Callable[[], Any] = partial(as_task_runner, operator, context)
     while True:
         try:
             return step()
@@ -128,7 +128,7 @@ def _one_process(operator: BaseOperator, context: Any, ending: Ending) -> Any:
             step = partial(copy.copy(operator).resume_execution, deferred.method_name, given, context)
 
 
-def _as_task_runner(operator: BaseOperator, context: Any) -> Any:
+def as_task_runner(operator: BaseOperator, context: Any) -> Any:
     """Call ``execute`` as Airflow's task runner does, which alone is allowed to."""
     variables = contextvars.copy_context()
     variables.run(ExecutorSafeguard.tracker.set, operator)

@@ -102,7 +102,7 @@ def the_status_is_a_number_nobody_knows(world: World) -> None:
 
 
 def the_service_is_down_for_five_minutes(world: World) -> None:
-    world.strike("status", times=11, after=1, status=503)
+    world.strike("status", times=15, after=1, status=503)
 
 
 def connections_are_reset(world: World) -> None:

@@ -28,6 +28,7 @@ KWARGS: dict[str, Any] = {
     "label_task_id": "t",
     "deadline": 1800000000.25,
     "poll_interval": 7.5,
+    "started": 1799990000.5,
     "cancel_on_kill": True,
     "modelarts_conn_id": "other",
     "project_id": "p",
@@ -58,6 +59,11 @@ def test_all_of_it_is_stored_and_comes_back() -> None:
     again.prove_serializable()
 
 
+def test_one_that_was_stored_without_its_beginning_still_loads() -> None:
+    kwargs = {name: value for name, value in KWARGS.items() if name != "started"}
+    assert ModelArtsLabelTaskTrigger(**kwargs).serialize()[1] == {**KWARGS, "started": None}
+
+
 @pytest.mark.parametrize("bad", [b"bytes", object(), ("a", "tuple")])
 def test_what_does_not_survive_the_database_is_found_before_the_start(bad: object) -> None:
     with pytest.raises(TypeError):
@@ -83,6 +89,22 @@ def test_the_deadline_is_reported_and_nothing_is_stopped(
     assert event["status"] == "timeout"
     assert moved_clock.now() - begin == pytest.approx(90)
     assert emulator.journal.count("POST", "/stop") == 0
+
+
+@pytest.mark.parametrize("started_before", [None, 0, 600])
+def test_after_a_restart_it_goes_on_with_its_schedule(
+    emulator: Emulator, moved_clock: MovedClock, started: tuple[str, str], started_before: float | None
+) -> None:
+    begin = moved_clock.now()
+    began = None if started_before is None else begin - started_before
+    events(ModelArtsLabelTaskTrigger(*started, deadline=begin + 3600, started=began))
+    first, *gaps = moved_clock.slept
+    if started_before:
+        assert first <= 33
+        assert all(30 <= gap <= 33 for gap in gaps)
+    else:
+        assert 5 <= first <= 5.5
+        assert all(gap <= 10 for gap in gaps[:7])
 
 
 def test_a_permanent_error_is_an_event_after_one_poll(

@@ -229,7 +229,7 @@ class Tasks:
     ) -> LabelTask:
         """Wait until a labeling task has succeeded, and return it.
 
-        It looks after 5, 10 and 20 s, then every ``poll_interval`` (B6), and survives what a later look may mend.
+        It looks often in the first minute, then every ``poll_interval`` (B6), and survives what a later look may mend.
 
         :param dataset_id: the dataset
         :param task_id: the labeling task
