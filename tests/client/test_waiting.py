@@ -82,7 +82,7 @@ def test_the_first_look_of_all_comes_when_it_is_due_whichever_process_looks() ->
 
 
 def test_a_beginning_in_the_future_delays_nothing() -> None:
-    assert looks_of(wait(started=START + 600), 20) == looks_of(wait(), 20)
+    assert wait(started=START + 600).first_look(START) == wait().first_look(START)
 
 
 def test_waits_that_are_resumed_together_spread_over_the_gap_in_which_they_were_due() -> None:
