@@ -1,17 +1,18 @@
 """Brings the real client to the emulator inside one process: no sockets, no threads of a server, no chance.
 
-A request of the client goes to the emulator's own gateway; what the gateway does to a connection becomes what requests
+A request of the client goes to the emulator's own gateway; what the gateway does to a connection becomes what urllib3
 would raise. So a history of a hundred requests takes a tenth of a second, and the same seed gives the same one.
 """
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import requests
-from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
+from urllib3.exceptions import ProtocolError
 
 from airflow_provider_modelarts.client import ModelArtsClient, PasswordCredentials
 from airflow_provider_modelarts.emulator.gateway import Gateway
@@ -35,13 +36,15 @@ def client_of(emulator: Emulator, clock: WorldClock, carry: Carry) -> ModelArtsC
     )
     anything: Any = clock
     client = ModelArtsClient(URL, credentials, clock=anything)
-    client._exchange._session.mount("http://", _Wire(emulator, carry))
+    wire: Any = _Wire(emulator, carry)
+    client._exchange._way = lambda request, what: (wire, request.target)  # type: ignore[method-assign]
     return client
 
 
-class _Wire(BaseAdapter):
+class _Wire:
+    """Stands in for the connections to one host."""
+
     def __init__(self, emulator: Emulator, carry: Carry) -> None:
-        super().__init__()
         self._carry = carry
         self._dropped = False
         self._gateway = Gateway(
@@ -53,11 +56,12 @@ class _Wire(BaseAdapter):
             place=lambda: URL,
         )
 
-    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
-        return self._carry(request, lambda: self._answer(request))
-
-    def close(self) -> None:
-        pass
+    def urlopen(self, method: str, target: str, body: bytes | None, headers: Any, **_: Any) -> Any:
+        request = requests.PreparedRequest()
+        request.method, request.url, request.body = method, URL + target, body
+        request.headers = CaseInsensitiveDict(headers)
+        response = self._carry(request, lambda: self._answer(request))
+        return SimpleNamespace(status=response.status_code, headers=response.headers, data=response.content)
 
     def _drop(self, peer: object) -> None:
         self._dropped = True
@@ -67,9 +71,9 @@ class _Wire(BaseAdapter):
         sent = _Asgi(request)
         run_to_its_end(self._gateway(sent.scope, sent.receive, sent.send))
         if self._dropped and sent.status:
-            raise requests.exceptions.ChunkedEncodingError("Connection broken: IncompleteRead", request=request)
+            raise ProtocolError("Connection broken: IncompleteRead")
         if self._dropped:
-            raise requests.exceptions.ConnectionError("Connection reset by peer", request=request)
+            raise ProtocolError("Connection aborted.", ConnectionResetError(104, "Connection reset by peer"))
         response = requests.Response()
         response.status_code = sent.status
         response.headers = CaseInsensitiveDict(sent.headers)
