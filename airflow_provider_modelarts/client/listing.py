@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from airflow_provider_modelarts.client.checking import MAX_PAGE
 from airflow_provider_modelarts.client.errors import UnexpectedResponse
 from airflow_provider_modelarts.client.paging import Slice, key_of, walk
-from airflow_provider_modelarts.client.reading import Record, View, read, to_integer, to_objects
+from airflow_provider_modelarts.client.reading import Record, View, read_all, to_integer, to_objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -60,8 +60,7 @@ class Listing(Generic[Model]):
                 f"Cannot {self.what}: the answer has neither {self.items} nor {self.total}. "
                 "Check that endpoint is a ModelArts v2 API."
             )
-        found = to_objects(answer.get(self.items))
-        models = [read(self.model, item, self.what, **self.context) for item in found]
+        models = read_all(self.model, to_objects(answer.get(self.items)), self.what, **self.context)
         return Slice(models, to_integer(answer.get(self.total)))
 
     def walk(self, transport: Transport, limit: int | None = MAX_PAGE, *, retry: bool = True) -> Iterator[Model]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Self, TypeVar, cast
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import (
@@ -14,6 +15,7 @@ from pydantic import (
     ModelWrapValidatorHandler,
     PrivateAttr,
     RootModel,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -21,6 +23,9 @@ from pydantic import (
 
 from airflow_provider_modelarts.client.errors import UnexpectedResponse
 from airflow_provider_modelarts.client.texts import without_queries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -158,8 +163,23 @@ def read(model: type[Model], data: object, what: str, **context: Any) -> Model:
     :param context: what the request knows and the answer may leave out
     :raises UnexpectedResponse: if it cannot be read; the values are not quoted, they may hold signatures
     """
+    return cast("Model", _validated(model.model_validate, data, what, context))
+
+
+def read_all(model: type[Model], data: list[dict[str, Any]], what: str, **context: Any) -> list[Model]:
+    """Return models of the items of a list; parameters as of :func:`read`, which for each item would cost more."""
+    adapter = _list_of(model)  # type: ignore[arg-type]  # its instances are not hashable, it is
+    return cast("list[Model]", _validated(adapter.validate_python, data, what, context))
+
+
+@cache
+def _list_of(model: type[Model]) -> TypeAdapter[list[Model]]:
+    return TypeAdapter(list[model])  # type: ignore[valid-type]  # known at run time only
+
+
+def _validated(validate: Callable[..., Any], data: object, what: str, context: dict[str, Any]) -> Any:
     try:
-        return cast("Model", model.model_validate(data, context=context))
+        return validate(data, context=context)
     except ValidationError as error:
         faults = ", ".join(f"{'.'.join(map(str, fault['loc'])) or 'all'}: {fault['type']}" for fault in error.errors())
         raise UnexpectedResponse(

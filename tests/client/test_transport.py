@@ -619,6 +619,21 @@ def test_a_number_beyond_all_measure_is_read_as_none(scripted: Callable[..., Mod
     assert task.raw["progress"] == 10**400
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "[1, 1.0, -0, -0.0, 1e5, 0.1, 1e-7, 5e-324, 1e400, NaN, 123456789012345678901234567890]",
+        '{"name": "first", "name": "last"}',
+        r'"\ud83d\ude00 \u00e9 \u2028 \ud800 half"',
+        "[" * 300 + "]" * 300,
+    ],
+)
+def test_what_arrives_is_what_pythons_own_parser_reads(scripted: Callable[..., ModelArtsClient], value: str) -> None:
+    body = f'{{"dataset_id": "d1", "other": {value}}}'
+    raw = scripted("HTTP/1.1 200 OK", body).datasets.get("d1").raw
+    assert repr(raw) == repr(json.loads(body))
+
+
 def test_codes_and_request_ids_are_folded_too(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
     body = json.dumps({"error_code": "Model\nArts.1", "error_msg": "x", "request_id": "a\nb"})
     emulator.faults.add("GET", dataset_id, "status", status=400, body=body)
