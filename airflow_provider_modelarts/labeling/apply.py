@@ -187,18 +187,22 @@ def _apply(asked: _Asked, plan: Plan, ledger: LedgerPlace | None, crew: Crew) ->
 
 
 def _plan(asked: _Asked, plan: Plan | StoragePath | None, crew: Crew) -> Plan | None:
-    """Return the plan to apply: the one that is there, else a new one."""
+    """Return the plan to apply: the one that is there, else a new one.
+
+    Where two tries make one at once, the first that is stored counts for both.
+    """
     if plan is None:
         return None
     stored = _found(plan)
     if stored is None and not isinstance(plan, Plan):
-        return make_plan(
+        stored = make_plan(
             asked.client,
             asked.dataset_id,
             plan,
             policy=asked.policy,
             filters=asked.filters,
             first_label=asked.first_label,
+            keep=_counts_when_first,
             crew=crew,
             on_progress=asked.on_progress,
             should_stop=asked.should_stop,
@@ -207,6 +211,12 @@ def _plan(asked: _Asked, plan: Plan | StoragePath | None, crew: Crew) -> Plan | 
     if stored is not None:
         _check_plan(asked, stored)
     return stored
+
+
+def _counts_when_first(plan: Plan) -> bool:
+    """Whether a plan that another try has stored meanwhile is to be applied; what is wrong with it shows later."""
+    del plan
+    return True
 
 
 def _found(plan: Plan | StoragePath | None) -> Plan | None:

@@ -31,7 +31,7 @@ from airflow_provider_modelarts.labeling.storage import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 FORMAT = "modelarts-confirmation-plan"
 VERSION = 1
@@ -213,11 +213,15 @@ class PlanWriter:
 
     :param path: where to; appears there when it is complete
     :param header: what was asked
+    :param keep: None: what is there is replaced. Else asked about a complete plan that somebody has stored there
+        meanwhile: true: that one counts, and this one is thrown away
     """
 
-    def __init__(self, path: StoragePath, header: PlanHeader) -> None:
+    def __init__(self, path: StoragePath, header: PlanHeader, *, keep: Callable[[Plan], bool] | None = None) -> None:
         self._path = path
-        self._file = SealedWriter(path)
+        self._keep = keep
+        self._first: Plan | None = None
+        self._file = SealedWriter(path, keeps=self._keeps if keep else None)
         self._header = header
         self._tally = Tally()
         self._digest = ""
@@ -245,8 +249,21 @@ class PlanWriter:
         return self._tally.actions
 
     def plan(self) -> Plan:
-        """Return the plan once it is stored: what was just written need not be read."""
+        """Return the plan that counts, once it is stored: what was just written need not be read."""
+        if self._first is not None:
+            return self._first
         return Plan(self._path, self._header, self._tally, self.index, self._digest)
+
+    def _keeps(self) -> bool:
+        """Whether what is at the path counts, and not what was written here."""
+        try:
+            there = read_plan(self._path)
+        except PlanRefused:
+            return False
+        if self._keep is None or not self._keep(there):
+            return False
+        self._first = there
+        return True
 
 
 class _Reading:

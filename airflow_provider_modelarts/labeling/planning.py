@@ -57,6 +57,7 @@ def make_plan(
     label_task_id: str | None = None,
     made_by: Mapping[str, Any] | None = None,
     first_label: str | None = None,
+    keep: Callable[[Plan], bool] | None = None,
     crew: Crew | None = None,
     read_pages: ReadPages | None = None,
     on_progress: Callable[[Progress], None] | None = None,
@@ -69,12 +70,14 @@ def make_plan(
 
     :param client: speaks to the service
     :param dataset_id: whose proposals
-    :param path: where the plan is stored; what is there is replaced
+    :param path: where the plan is stored
     :param policy: as :func:`~.policy.parse_policy` takes it; None: confirm every proposal that has labels
     :param filters: ``label_name``, ``low_score``, ``high_score`` of the list, checked, each only if it is to be sent
     :param label_task_id: the labeling task that made the proposals; noted in the plan
     :param made_by: noted in the plan: dag, run, task ...
     :param first_label: only proposals whose first label has this name; ``filters`` then hold it as ``label_name``
+    :param keep: None: what is at the path is replaced. Else asked about a complete plan that is there when this one is
+        to be stored; true: that one counts and is returned, this one is thrown away
     :param crew: reads pages ahead; None: they are read one after the other
     :param read_pages: another way to read every page, given what reads one at an offset
     :param on_progress: called every few seconds
@@ -100,7 +103,7 @@ def make_plan(
     )
     summary = Summary()
     decide = confirm_all if rules is None else rules.decide
-    with PlanWriter(path, header) as writer:
+    with PlanWriter(path, header, keep=keep) as writer:
         listing = _Listing(service, first_label, writer.index, should_stop or (lambda: False))
         progress = _Teller(on_progress, listing, clock)
         for sample in listing.samples(read_pages):
@@ -109,6 +112,9 @@ def make_plan(
             summary.add(sample, decision)
             progress.look(writer.counts)
     plan = writer.plan()
+    if plan.index is not writer.index:
+        log.info("Another try has stored a plan at %s meanwhile; that one counts, not the one just made.", plan.uri)
+        summary = plan.summarize()
     return PlanMade(plan, summary, plan.result(service.requests, clock.now() - begun))
 
 

@@ -10,6 +10,7 @@ from airflow_provider_modelarts.labeling.books import Category
 from airflow_provider_modelarts.labeling.crew import Job
 from airflow_provider_modelarts.labeling.labels import carries, raw_labels
 from airflow_provider_modelarts.labeling.ledger import Entry, LedgerWriter, read_ledger, settled
+from airflow_provider_modelarts.labeling.plan import PlanRefused
 from airflow_provider_modelarts.labeling.service import Candidate
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.labeling.batches import Outcome
     from airflow_provider_modelarts.labeling.books import Books
-    from airflow_provider_modelarts.labeling.ledger import RunIdentity
+    from airflow_provider_modelarts.labeling.ledger import Chain, Ledger, RunIdentity
     from airflow_provider_modelarts.labeling.ledger_parts import Fate
     from airflow_provider_modelarts.labeling.plan import Plan
     from airflow_provider_modelarts.labeling.service import Service
@@ -53,10 +54,12 @@ class Recorder:
     :param plan: what is applied
     :param clock: the client's
     :raises LedgerBroken: if what earlier tries left cannot be trusted
+    :raises PlanRefused: if another try of the same work has applied another plan
     """
 
     def __init__(self, place: LedgerPlace, plan: Plan, clock: Clock) -> None:
         ledger = read_ledger(place.root, place.identity.run_id)
+        _check_same_plan(plan, ledger, place.identity)
         self._plan = plan
         self._clock = clock
         self._earlier = settled(plan, ledger) if ledger.chains else None
@@ -192,6 +195,34 @@ class Recorder:
                 f"The ledger {self.uri} cannot be written ({error}), so nothing further is. Check ledger_uri and its "
                 "connection, and run the task again: it goes on where this one ended."
             ) from error
+
+
+def _check_same_plan(plan: Plan, ledger: Ledger, identity: RunIdentity) -> None:
+    """Refuse a plan if another try of the same work has, or may have, written by another one.
+
+    What that try wrote and did not record could not be told from what others did any more, nor be undone.
+    """
+    work = identity.chain_name("").rpartition(".try")[0]
+    for chain in ledger.chains:
+        if chain.name.rpartition(".try")[0] != work:
+            continue
+        header = chain.first()
+        is_same = header.intent != identity.intent or header.plan_digest == plan.digest
+        if not is_same and _may_have_written(chain):
+            raise PlanRefused(
+                f"The plan {plan.uri} is not the one that try {header.try_number} of this task has applied, says the "
+                f"ledger {ledger.uri}: it was replaced since. Nothing was written. Put back the plan with the digest "
+                f"{header.plan_digest}, or clear the task to apply this one."
+            )
+
+
+def _may_have_written(chain: Chain) -> bool:
+    is_closed = False
+    for header, entries in chain.read():
+        is_closed = header.closing
+        if any(entry.fate in ("confirmed", "intended") or not entry.is_settled for entry in entries):
+            return True
+    return not is_closed
 
 
 def _entry(

@@ -11,17 +11,21 @@ import json
 import os
 import re
 import secrets
+import tempfile
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlsplit
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.labeling.publish import forget_listings, publish_file, publish_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 CHUNK = 1 << 20
+HELD = 8 << 20
+"""Bytes of an object that are held in memory until it is uploaded; a larger one waits in a temporary file."""
 LINE_LIMIT = 16 << 20
 """No line may be longer: a sample's labels went through a request of at most 12 MB (contract 0)."""
 
@@ -72,10 +76,7 @@ def file_name(text: str, length: int = 80) -> str:
 
 def list_folder(folder: StoragePath) -> list[StoragePath]:
     """Return what is in a folder by name; nothing if there is no such folder, as object storage has none."""
-    # fsspec remembers what it listed; another process may have written since.
-    forget = getattr(getattr(folder, "fs", None), "invalidate_cache", None)
-    if callable(forget):
-        forget()
+    forget_listings(folder)
     try:
         return sorted(folder.iterdir(), key=name_of)
     except (FileNotFoundError, NotADirectoryError):
@@ -85,29 +86,35 @@ def list_folder(folder: StoragePath) -> list[StoragePath]:
 class SealedWriter:
     """Writes one object of JSON lines; the last one seals it. To be used as a context manager.
 
-    On a local disk the object appears under its name only when it is complete. Object storage publishes it when it is
-    closed; left by an error it has no seal, and readers refuse it.
+    The object appears under its name only when it is complete: on a local disk it has another name until then, and
+    what goes to object storage waits in a temporary file. Only an upload that fails half-way may leave a part, which
+    has no seal; readers refuse it.
 
     :param path: where to; missing folders are made
+    :param keeps: None: what is there is replaced. Else asked when something is there once this is complete: true
+        leaves it there, and what was written here is thrown away; false replaces it
     """
 
-    def __init__(self, path: StoragePath) -> None:
+    def __init__(self, path: StoragePath, *, keeps: Callable[[], bool] | None = None) -> None:
         self._path = path
+        self._keeps = keeps
         self._local = _local(path)
         self._temporary = self._local and self._local.with_name(f".{self._local.name[:200]}.{secrets.token_hex(4)}")
         self._file: IO[bytes] | None = None
         self._waiting: list[bytes] = []
         self._size = 0
         self._hash = sha256()
-        self._sealed = False
+        self._seal = b""
 
     def __enter__(self) -> Self:
-        target = self._temporary or self._path
+        if self._temporary is None:
+            self._file = tempfile.SpooledTemporaryFile(max_size=HELD)
+            return self
         try:
-            self._file = target.open("wb")
+            self._file = self._temporary.open("wb")
         except FileNotFoundError:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._file = target.open("wb")
+            self._temporary.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._temporary.open("wb")
         return self
 
     def write(self, line: bytes) -> None:
@@ -121,26 +128,29 @@ class SealedWriter:
         :param facts: what the last line says besides; a reader that counts must come to the same
         """
         digest = self._hash.hexdigest()
-        self._keep(seal_line(facts, digest))
-        self._sealed = True
+        self._seal = seal_line(facts, digest)
+        self._keep(self._seal)
         return digest
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._file is None:
             return
-        complete = kind is None and self._sealed
         try:
-            if complete:
-                self._flush()
-                if self._temporary:
-                    self._file.flush()
-                    os.fsync(self._file.fileno())
-            self._file.close()
-            if complete and self._temporary and self._local:
-                self._temporary.replace(self._local)
+            with self._file as file:
+                if kind is None and self._seal:
+                    self._flush()
+                    self._publish(file)
         finally:
             if self._temporary:
                 self._temporary.unlink(missing_ok=True)
+
+    def _publish(self, file: IO[bytes]) -> None:
+        if self._temporary is None or self._local is None:
+            publish_object(file, self._path, self._seal, self._keeps)
+            return
+        file.flush()
+        os.fsync(file.fileno())
+        publish_file(self._temporary, self._local, self._seal, self._keeps)
 
     def _keep(self, line: bytes) -> None:
         self._waiting.append(line)

@@ -89,9 +89,8 @@ def prove_writable(name: str, folder: Any) -> None:
     """
     probe = folder / _PROBE
     with readable_errors(name, str(folder), "written to"):
-        # Without a seal nothing appears on a disk, and object storage gets an empty object.
-        with SealedWriter(probe):
-            pass
+        with SealedWriter(probe) as file:
+            file.seal({})
         _remove(probe)
 
 

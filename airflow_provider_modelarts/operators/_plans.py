@@ -93,7 +93,7 @@ def find_or_make(
 ) -> PlanMade:
     """Return the plan that an earlier try of this task has stored, or make it.
 
-    :param path: where it is stored; another task's plan there is replaced
+    :param path: where it is stored; another task's plan there is replaced, and so is one of this task before a clear
     :param request: dataset, policy and filters, as :meth:`ProposalsOperator.request` gives them
     """
     from airflow_provider_modelarts.labeling.crew import Crew
@@ -116,6 +116,8 @@ def find_or_make(
             policy=request["policy"],
             filters={name: value for name, value in filters.items() if value is not None},
             first_label=request["first_label"],
+            # Not the one of a try beside this one: somebody may be looking at it already.
+            keep=lambda there: there.header.made_by.get("intent") == identity.intent,
             label_task_id=label_task_id,
             made_by=asdict(identity),
             crew=crew,
@@ -191,11 +193,8 @@ def _own_place(
 
 def _own(path: ObjectStoragePath, log: Any) -> Plan | ObjectStoragePath:
     """Return the plan that an earlier try has stored, or the place where to store it, free of parts of one."""
-    found = _found(path, log)
-    if found is None:
-        with places.readable_errors("the plan", str(path), "replaced"):
-            path.unlink(missing_ok=True)
-    return found or path
+    found = _found(path, log, removes_parts=True)
+    return path if found is None else found
 
 
 def _to_apply(path: ObjectStoragePath, dataset_id: str) -> Plan:
@@ -211,7 +210,7 @@ def _to_apply(path: ObjectStoragePath, dataset_id: str) -> Plan:
     return plan
 
 
-def _found(path: ObjectStoragePath, log: Any) -> Plan | None:
+def _found(path: ObjectStoragePath, log: Any, *, removes_parts: bool = False) -> Plan | None:
     """Return the plan at a path; None if there is none, or only a part of one: by that nothing was written."""
     from airflow_provider_modelarts.labeling.plan import PlanRefused, read_plan
 
@@ -222,4 +221,7 @@ def _found(path: ObjectStoragePath, log: Any) -> Plan | None:
             return read_plan(path)
         except PlanRefused as error:
             log.warning("Planning anew. %s", error)
-            return None
+    if removes_parts:
+        with places.readable_errors("the plan", str(path), "replaced"):
+            path.unlink(missing_ok=True)
+    return None

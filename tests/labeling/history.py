@@ -19,7 +19,7 @@ from airflow_provider_modelarts.emulator.clock import EmulatorClock
 from airflow_provider_modelarts.labeling import apply, books, ledger, recording, walk
 from airflow_provider_modelarts.labeling.apply import LedgerPlace, confirm
 from airflow_provider_modelarts.labeling.ledger import LedgerWriter, RunIdentity
-from airflow_provider_modelarts.labeling.plan import Plan, PlanRefused, read_plan
+from airflow_provider_modelarts.labeling.plan import Plan, PlanRefused, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.planning import make_plan
 from airflow_provider_modelarts.labeling.policy import confirm_all, parse_policy
 from airflow_provider_modelarts.labeling.undo import revert
@@ -272,11 +272,6 @@ class History:
         except PlanRefused:
             return None
 
-    @property
-    def is_planned(self) -> bool:
-        """Whether tries that run side by side share a plan, or need none."""
-        return not self.setup.has_plan or self.plan is not None
-
     def _remove_part_of_plan(self) -> None:
         if self.plan is None and self.objects.pop(str(self.plan_place()), None) is not None:
             self.note("a part of a plan replaced")
@@ -436,6 +431,16 @@ def _token_hex(size: int) -> str:
     return f"{Life.here().history.rng.getrandbits(8 * size):0{2 * size}x}"
 
 
+_keeps = PlanWriter._keeps
+
+
+def _keeps_noted(writer: PlanWriter) -> bool:
+    keeps = _keeps(writer)
+    if keeps:
+        Life.here().history.note("a plan that came second")
+    return keeps
+
+
 @contextmanager
 def small_world() -> Iterator[None]:
     """Let pages, windows and parts be small, so that few samples make many of them."""
@@ -446,6 +451,7 @@ def small_world() -> Iterator[None]:
             (recording, "STORE_ENTRIES", 3),
             (recording, "LedgerWriter", partial(LedgerWriter, window=3)),
             (apply, "Crew", _crew),
+            (PlanWriter, "_keeps", _keeps_noted),
             (ledger, "secrets", SimpleNamespace(token_hex=_token_hex)),
         ):
             stack.enter_context(patch.object(target, name, value))

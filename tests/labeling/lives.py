@@ -125,9 +125,10 @@ class Life:
         if self.instants == self.killed_at:
             self.history.note(f"killed {what}")
             self.is_dead = True
-        if self.frozen_at is not None and self.instants >= self.frozen_at and self.history.is_planned:
-            self.frozen_at = None
+        if self.instants == self.frozen_at:
             self.history.note(f"frozen {what}")
+            if self.history.setup.has_plan and self.history.plan is None:
+                self.history.note("frozen while it plans")
             self.is_frozen = True
         if self._takes_turns and not self.is_dead:
             self._theirs.release()
@@ -190,17 +191,20 @@ class Store(Bucket):
         return Store(str(self).rpartition("/")[0], self.objects, self._life)
 
     def open(self, mode: str = "rb") -> Any:
-        if mode == "wb" and self._life is not None:
+        if mode != "rb" and self._life is not None:
             self._life.history.meanwhile(self._life, "store")
             self._life.instant("before store")
-            self._life.history.let_storage_fail()
-            return _MortalUpload(self, self._life, super().open(mode))
+            fails_halfway = str(self).endswith("plan.jsonl") and self._life.history.rng.random() < 0.5
+            if not fails_halfway:
+                self._life.history.let_storage_fail()
+            return _MortalUpload(self, self._life, super().open(mode), fails_halfway=fails_halfway)
         return super().open(mode)
 
 
 class _MortalUpload:
-    def __init__(self, place: Store, life: Life, upload: Any) -> None:
+    def __init__(self, place: Store, life: Life, upload: Any, *, fails_halfway: bool) -> None:
         self._place, self._life, self._upload = place, life, upload
+        self._fails_halfway = fails_halfway
 
     def __enter__(self) -> Any:
         return self
@@ -209,7 +213,10 @@ class _MortalUpload:
         self.close()
 
     def write(self, data: bytes) -> int:
-        written: int = self._upload.write(data)
+        written: int = self._upload.write(data[: len(data) // 2] if self._fails_halfway else data)
+        if self._fails_halfway:
+            self._life.history.let_storage_fail()
+            written += self._upload.write(data[len(data) // 2 :])
         return written
 
     def flush(self) -> None:

@@ -42,6 +42,7 @@ MUST_HAPPEN = (
     *ACTS,
     *("busy", "asked to stop", "storage failed", "time passed", "labeled before"),
     *("written in a race", "a person's labels replaced", "a part of a plan replaced"),
+    *("two plan at once", "frozen while it plans", "a plan that came second"),
     *("finished", "tries judged", "undone"),
     *("offset_mode=page", "offset_mode=record", "shrink_list=1", "trim_labels_to_filter=True", "anonymous=True"),
     *(f"results={form}" for form in ("normal", "missing", "short", "shuffled")),
@@ -174,12 +175,13 @@ class Confirmed(RuleBasedStateMachine):
         history.referee.look()
         judge_life(life)
 
-    @precondition(lambda self: not self.history.is_undone and self.history.tries < 6 and self.history.is_planned)
+    @precondition(lambda self: not self.history.is_undone and self.history.tries < 6)
     @rule(script=scripts, killed=st.tuples(fatal, fatal))
     def try_twice_at_once(self, script: list[Event], killed: tuple[int | None, int | None]) -> None:
         """Two tries take turns, request by request."""
         COUNTS["rule: two at once"] += 1
         history = self.history
+        COUNTS["two plan at once"] += history.setup.has_plan and history.plan is None
         lives = [history.applying(killed_at=killed_at) for killed_at in killed]
         history.script = [Event(history.ticks + event.after, event.what) for event in script]
         while alive := [life for life in lives if not life.is_over]:

@@ -9,11 +9,12 @@ from airflow_provider_modelarts.labeling import apply, confirming, walk, write
 from airflow_provider_modelarts.labeling.batches import Outcome
 from airflow_provider_modelarts.labeling.descent import Descent
 from airflow_provider_modelarts.labeling.intent import PLANNED, Intent
+from airflow_provider_modelarts.labeling.plan import PlanWriter
 from airflow_provider_modelarts.labeling.recording import Recorder
 from airflow_provider_modelarts.labeling.service import Service
 from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
 from airflow_provider_modelarts.labeling.write import Writer
-from tests.labeling.retries import with_kills
+from tests.labeling.retries import with_another_try_that_plans, with_kills
 from tests.labeling.simulation import in_calm, in_storms, with_a_trimming_filter, with_newcomers_after_the_guard
 
 if TYPE_CHECKING:
@@ -138,6 +139,24 @@ def window_lost(patch: pytest.MonkeyPatch) -> None:
 def plan_ignored_at_retry(patch: pytest.MonkeyPatch) -> None:
     """A retry decides anew about what is left, and stores that as the plan."""
     patch.setattr(apply, "_found", lambda plan: None)
+    plan_of_a_slower_try_replaces_the_first(patch)
+
+
+def plan_of_a_slower_try_replaces_the_first(patch: pytest.MonkeyPatch) -> None:
+    """Of two tries that find no plan the second to be ready stores its own in the place of the other's."""
+    make_plan = apply.make_plan
+    patch.setattr(apply, "make_plan", lambda *args, **more: make_plan(*args, **{**more, "keep": None}))
+
+
+def own_plan_applied_by_a_slower_try(patch: pytest.MonkeyPatch) -> None:
+    """Of two tries that find no plan each applies its own, and only one of them is stored."""
+    made = PlanWriter.plan
+
+    def plan(writer: PlanWriter) -> Any:
+        writer._first = None
+        return made(writer)
+
+    patch.setattr(PlanWriter, "plan", plan)
 
 
 def unsettled_window_taken_for_others_work(patch: pytest.MonkeyPatch) -> None:
@@ -175,6 +194,8 @@ MUTANTS: dict[str, tuple[Mutant, Callable[[], object]]] = {
         (written_before_the_pages_above_are_answered, in_calm),
         (window_lost, with_kills),
         (plan_ignored_at_retry, with_kills),
+        (plan_of_a_slower_try_replaces_the_first, with_another_try_that_plans),
+        (own_plan_applied_by_a_slower_try, with_another_try_that_plans),
         (unsettled_window_taken_for_others_work, with_kills),
         (unlisted_samples_not_settled, with_kills),
     )

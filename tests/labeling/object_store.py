@@ -1,4 +1,7 @@
-"""Object storage in memory, for plans and ledgers: no folders, no appending, an object appears when it is closed."""
+"""Object storage in memory, for plans and ledgers: no folders, no appending, an object appears when it is closed.
+
+As on S3 a condition ("xb": create, never replace) is held when the object appears.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +42,8 @@ class Bucket:
             if self._name not in self.objects:
                 raise FileNotFoundError(self._name)
             return io.BytesIO(self.content)
-        assert mode == "wb", "objects are written whole"
-        return _Upload(self)
+        assert mode in ("wb", "xb"), "objects are written whole"
+        return _Upload(self, creates=mode == "xb")
 
     def iterdir(self) -> Iterator[Self]:
         prefix = f"{self._name}/"
@@ -55,12 +58,16 @@ class Bucket:
 
 
 class _Upload(io.BytesIO):
-    def __init__(self, target: Bucket) -> None:
+    def __init__(self, target: Bucket, *, creates: bool) -> None:
         super().__init__()
         self._target = target
+        self._creates = creates
 
     def close(self) -> None:
         # As s3fs does: also when the block that wrote it was left by an error.
-        if not self.closed:
-            self._target.content = self.getvalue()
+        is_open, content = not self.closed, b"" if self.closed else self.getvalue()
         super().close()
+        if is_open:
+            if self._creates and self._target.exists():
+                raise FileExistsError(str(self._target))
+            self._target.content = content

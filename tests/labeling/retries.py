@@ -11,7 +11,8 @@ from airflow_provider_modelarts.labeling import recording
 from airflow_provider_modelarts.labeling.apply import LedgerPlace
 from airflow_provider_modelarts.labeling.ledger import Ledger, RunIdentity, read_ledger, settled
 from airflow_provider_modelarts.labeling.plan import Plan, read_plan
-from tests.labeling.model import Killed, ModelService, Violation, stored
+from airflow_provider_modelarts.labeling.planning import make_plan
+from tests.labeling.model import DATASET, Killed, ModelClient, ModelService, Violation, stored
 from tests.labeling.object_store import Bucket
 from tests.labeling.simulation import POLICIES, confirm_in, draw_sample
 
@@ -40,7 +41,7 @@ class MortalBucket(Bucket):
 
     def open(self, mode: str = "rb") -> Any:
         assert self.service is not None
-        if mode == "wb":
+        if mode != "rb":
             self.service.before_request("store")
         if self.service.is_caller_dead:
             raise Killed
@@ -173,3 +174,23 @@ def with_kills(seeds: int = 80, people: int = 0) -> Counter[str]:
 
 def with_kills_among_people(seeds: int = 60) -> None:
     with_kills(seeds, people=3)
+
+
+def with_another_try_that_plans() -> None:
+    """A try stores its plan while another one, which found none, still reads: one plan counts for both."""
+    initial = [draw_sample(random.Random(0), number) for number in range(12)]
+    service = ModelService(initial)
+    client: Any = ModelClient(service)
+    bucket = Bucket()
+    path = RunIdentity("dag", "run", "task").plan_path(bucket)
+    theirs: list[Plan] = []
+
+    def meanwhile(kind: str) -> None:
+        service.before_request = lambda kind: None
+        theirs.append(make_plan(client, DATASET, path, clock=service.clock).plan)  # type: ignore[arg-type]
+
+    service.before_request = meanwhile
+    confirm_in(service, ledger=LedgerPlace(bucket, RunIdentity("dag", "run", "task", try_number=2)))
+    named = {chain.first().plan_digest for chain in read_ledger(bucket, "run").chains}
+    if not named == {theirs[0].digest} == {read_plan(path).digest}:
+        raise Violation("two tries apply two plans")

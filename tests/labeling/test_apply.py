@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
+from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest, PermissionDenied
 from airflow_provider_modelarts.labeling.apply import LedgerPlace, confirm
 from airflow_provider_modelarts.labeling.crew import Pace
-from airflow_provider_modelarts.labeling.ledger import RunIdentity, read_ledger
-from airflow_provider_modelarts.labeling.plan import PlanRefused
+from airflow_provider_modelarts.labeling.ledger import Entry, LedgerWriter, RunIdentity, read_ledger
+from airflow_provider_modelarts.labeling.plan import Plan, PlanRefused, read_plan
 from airflow_provider_modelarts.labeling.planning import make_plan
 from airflow_provider_modelarts.labeling.policy import GuardFailed
 from airflow_provider_modelarts.labeling.result import result_of
@@ -21,7 +21,6 @@ from tests.labeling.object_store import Bucket
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.emulator import Emulator
-    from airflow_provider_modelarts.labeling.ledger import Entry
 
 WRITE = ("PUT", "data-annotations/samples")
 
@@ -149,6 +148,82 @@ def test_a_plan_for_something_else_is_refused(
     make_plan(client, dataset_id, path)
     with pytest.raises(PlanRefused, match=named):
         confirm(client, **{"dataset_id": dataset_id, "plan": path, **asked})
+    assert emulator.journal.count(*WRITE) == 0
+
+
+@pytest.mark.parametrize("dies", [False, True], ids=["failed", "killed"])
+def test_a_plan_that_was_replaced_between_two_tries_is_refused(
+    client: ModelArtsClient, emulator: Emulator, dies: bool
+) -> None:
+    dataset_id = emulator.load_proposals(150)
+    bucket = Bucket()
+    path = bucket / "plan.jsonl"
+    first = make_plan(client, dataset_id, path).plan
+    emulator.faults.add(*WRITE, "status", times=None, after=1, status=403, code="ModelArts.0108")
+    with pytest.raises(PermissionDenied):
+        confirm(client, dataset_id, plan=path, ledger=place(bucket), concurrency=1)
+    emulator.faults.clear()
+    if dies:  # before it could close its chain
+        for name in [name for name in bucket.objects if ".try001." in name]:
+            del bucket.objects[name]
+        ledger = LedgerWriter(bucket, place(bucket).identity, dataset_id, plan_digest=first.digest)
+        ledger.record(Entry("x", "failed", "passed", [], code="ModelArts.4420"))
+        ledger.flush()
+    make_plan(client, dataset_id, path)
+    written = emulator.journal.count(*WRITE)
+    with pytest.raises(PlanRefused, match=first.digest):
+        confirm(client, dataset_id, plan=path, ledger=place(bucket, 2))
+    assert emulator.journal.count(*WRITE) == written
+    # A clear begins anew, and so does another task of the run.
+    for identity in (
+        RunIdentity("dag", "run", "task", try_number=3, intent="cleared"),
+        RunIdentity("dag", "run", "other", try_number=1),
+    ):
+        assert confirm(client, dataset_id, plan=path, ledger=LedgerPlace(bucket, identity)).failed == 0
+
+
+def test_a_plan_by_which_nothing_was_written_may_be_replaced(client: ModelArtsClient, emulator: Emulator) -> None:
+    dataset_id = emulator.load_proposals(150)
+    bucket = Bucket()
+    path = bucket / "plan.jsonl"
+    make_plan(client, dataset_id, path)
+    emulator.faults.add(*WRITE, "status", times=None, status=403, code="ModelArts.0108")
+    with pytest.raises(PermissionDenied):
+        confirm(client, dataset_id, plan=path, ledger=place(bucket))
+    emulator.faults.clear()
+    make_plan(client, dataset_id, path, policy={"min_score": 0.0, "hard_examples": "confirm"})
+    assert confirm(client, dataset_id, plan=path, ledger=place(bucket, 2)).confirmed == 150
+
+
+def test_a_plan_stored_by_another_try_meanwhile_is_applied(client: ModelArtsClient, emulator: Emulator) -> None:
+    dataset_id = emulator.load_proposals(150)
+    bucket = Bucket()
+    path = bucket / "plan.jsonl"
+    theirs: list[Plan] = []
+
+    def let_the_retry_plan() -> bool:
+        """Asked before each page: by then this try has found no plan."""
+        if not theirs:
+            theirs.append(make_plan(client, dataset_id, path).plan)
+        return False
+
+    result = confirm(client, dataset_id, plan=path, ledger=place(bucket), concurrency=1, should_stop=let_the_retry_plan)
+    assert result.confirmed == 150
+    assert read_plan(path).digest == theirs[0].digest
+    assert {chain.first().plan_digest for chain in read_ledger(bucket, "run").chains} == {theirs[0].digest}
+
+
+def test_a_plan_stored_meanwhile_for_something_else_is_refused(client: ModelArtsClient, emulator: Emulator) -> None:
+    dataset_id = emulator.load_proposals(150)
+    path = Bucket() / "plan.jsonl"
+
+    def let_others_plan() -> bool:
+        if not path.exists():
+            make_plan(client, dataset_id, path, policy={"min_score": 0.5})
+        return False
+
+    with pytest.raises(PlanRefused, match="policy"):
+        confirm(client, dataset_id, plan=path, policy={"min_score": 0.9}, concurrency=1, should_stop=let_others_plan)
     assert emulator.journal.count(*WRITE) == 0
 
 

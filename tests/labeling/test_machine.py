@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.labeling.machine import COUNTS, run_machine
+from tests.labeling.history import Setup, small_world
+from tests.labeling.machine import COUNTS, Confirmed, run_machine
 from tests.labeling.model import Violation
 from tests.labeling.mutants import MUTANTS
 
@@ -20,6 +21,17 @@ def test_no_label_is_lost_in_any_history() -> None:
         *("rule: plan", "rule: apply", "rule: retry", "rule: freeze", "rule: thaw", "rule: two at once"),
         *("rule: people", "rule: undo"),
     }
+
+
+def test_two_tries_that_plan_at_once_apply_one_plan() -> None:
+    setup = Setup(samples=19, kind="multi_label", keeps="ledger", concurrency=8, batch_size=3, latency=8.0, seed=2)
+    COUNTS.clear()
+    with small_world():
+        machine = Confirmed()
+        machine.begin(setup=setup)
+        machine.try_twice_at_once(script=[], killed=(None, None))
+        machine.teardown()
+    assert COUNTS["a plan that came second"] == 1
 
 
 @pytest.mark.parametrize("name", QUICKLY_FOUND)

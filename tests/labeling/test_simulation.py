@@ -12,7 +12,7 @@ from airflow_provider_modelarts.client.errors import PermissionDenied
 from airflow_provider_modelarts.labeling.result import result_of
 from tests.labeling.model import ModelService, Violation, raw_label, raw_sample
 from tests.labeling.mutants import MUTANTS
-from tests.labeling.retries import with_kills, with_kills_among_people
+from tests.labeling.retries import with_another_try_that_plans, with_kills, with_kills_among_people
 from tests.labeling.simulation import (
     confirm_in,
     in_calm,
@@ -50,7 +50,10 @@ def test_every_event_happens_in_the_storms() -> None:
 
 @pytest.mark.parametrize(
     "scenario",
-    [in_storms, in_calm, with_newcomers_after_the_guard, with_a_trimming_filter, with_kills_among_people],
+    [
+        *(in_storms, in_calm, with_newcomers_after_the_guard, with_a_trimming_filter, with_kills_among_people),
+        with_another_try_that_plans,
+    ],
     ids=lambda s: s.__name__,
 )
 def test_scenarios_hold(scenario: object) -> None:
