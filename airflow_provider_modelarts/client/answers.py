@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-
-from pydantic_core import from_json
 
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
@@ -22,7 +19,7 @@ from airflow_provider_modelarts.client.errors import (
     UnexpectedResponse,
     rule_for,
 )
-from airflow_provider_modelarts.client.reading import to_number
+from airflow_provider_modelarts.client.reading import parse_json, to_number
 from airflow_provider_modelarts.client.texts import without_queries
 
 if TYPE_CHECKING:
@@ -82,7 +79,7 @@ def json_of(answer: Answer, what: str, hide: Hide, now: float) -> Any:
     if answer.status == 204 or not answer.body.strip():
         return None
     try:
-        return _parsed(answer.body)
+        return parse_json(answer.body)
     except (ValueError, RecursionError):
         pass
     facts = _facts(answer, None)
@@ -97,19 +94,6 @@ def json_of(answer: Answer, what: str, hide: Hide, now: float) -> Any:
         "Try again; if it stays so, check endpoint and proxies.",
         **facts,
     )
-
-
-def _parsed(body: bytes) -> Any:
-    """Return parsed JSON.
-
-    :raises ValueError: if it is none
-    :raises RecursionError: if it is nested too deep
-    """
-    try:
-        return from_json(body)
-    except ValueError:
-        # half a surrogate pair, another encoding than UTF-8, deep nesting: the slower parser takes them
-        return json.loads(body)
 
 
 def error_of(answer: Answer, what: str, hide: Hide, now: float) -> ModelArtsError:
@@ -191,7 +175,7 @@ def _facts(answer: Answer, request_id: str | None) -> dict[str, Any]:
 
 def _content(answer: Answer) -> dict[str, Any] | None:
     try:
-        content = _parsed(answer.body)
+        content = parse_json(answer.body)
     except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

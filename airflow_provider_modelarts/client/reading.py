@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
@@ -20,6 +21,7 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
+from pydantic_core import from_json
 
 from airflow_provider_modelarts.client.errors import UnexpectedResponse
 from airflow_provider_modelarts.client.texts import without_queries
@@ -28,6 +30,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def parse_json(text: bytes) -> Any:
+    """Return parsed JSON, just as Python's own parser would.
+
+    :raises ValueError: if it is none
+    :raises RecursionError: if it is nested too deep
+    """
+    try:
+        return from_json(text)
+    except ValueError:
+        # half a surrogate pair, another encoding than UTF-8, deep nesting: the slower parser takes them
+        return json.loads(text)
 
 
 def to_number(value: object) -> float | int | None:

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample
 
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+_encode = msgspec.json.Encoder(order="sorted").encode
+_encode_anything = json.JSONEncoder(sort_keys=True).encode
 
 Labels = Iterable[Mapping[str, Any]]
 
@@ -31,8 +34,14 @@ def fingerprint(sample: Sample) -> int:
 
     To remember a decision costs a number, not the labels (B18).
     """
-    text = _encode(_without_id(raw_labels(sample)))
-    return int.from_bytes(blake2b(text.encode("ascii"), digest_size=8).digest())
+    labels = _without_id(raw_labels(sample))
+    try:
+        text = _encode(labels)
+    except (ValueError, OverflowError):  # half a surrogate pair, an integer of more than 64 bits
+        text = b""
+    if not text or b"null" in text:  # which may stand for NaN as well
+        text = _encode_anything(labels).encode("ascii")
+    return int.from_bytes(blake2b(text, digest_size=8).digest())
 
 
 def carries(final: Sample, written: Sample) -> bool:

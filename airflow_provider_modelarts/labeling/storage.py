@@ -17,7 +17,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlsplit
 
+from pydantic_core import to_json
+
 from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.client.reading import parse_json
 from airflow_provider_modelarts.labeling.publish import forget_listings, publish_file, publish_object
 
 if TYPE_CHECKING:
@@ -29,7 +32,6 @@ HELD = 8 << 20
 LINE_LIMIT = 16 << 20
 """No line may be longer: a sample's labels went through a request of at most 12 MB (contract 0)."""
 
-_encode = json.JSONEncoder(separators=(",", ":")).encode
 # What follows a question mark in a presigned address; a name with a mere question mark in it has no "=".
 _QUERY = re.compile(r"\?[^\s\"'<>]*=[^\s\"'<>]*")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -60,8 +62,14 @@ class StoragePath(Protocol):
 
 
 def encode_line(value: object) -> bytes:
-    """Return a value as one JSON line; ASCII, so that no text in it can break a line or an encoding."""
-    return _encode(value).encode("ascii") + b"\n"
+    """Return a value as one JSON line, every number as Python writes it.
+
+    :param value: made of what JSON has
+    """
+    try:
+        return to_json(value, inf_nan_mode="constants") + b"\n"
+    except ValueError:  # half a surrogate pair can only be written as an escape
+        return json.dumps(value, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def name_of(path: StoragePath) -> str:
@@ -235,7 +243,7 @@ def seal_line(facts: dict[str, Any], digest: str) -> bytes:
 def decode_object(line: bytes) -> dict[str, Any] | None:
     """Return the JSON object of a line, or None if it is none."""
     try:
-        value = json.loads(line)
+        value = parse_json(line)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

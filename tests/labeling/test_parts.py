@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 from typing import Any
 
@@ -46,6 +47,16 @@ def test_proposals_are_the_same_if_all_but_the_id_is(one: list[Any], other: list
     plan = Intent()
     plan.add(first)
     assert plan.decide(second) == (PLANNED if same else CHANGED)
+
+
+def test_labels_that_are_written_differently_have_different_fingerprints() -> None:
+    numbers = [0, 1, -1, -2, 1.0, -0.0, 10**16, 1e16, 2**64, 2**64 + 1, math.nan, math.inf, -math.inf]
+    values = [*numbers, None, True, "1", "null", "NaN", "\ud800", "\ud801", "\u00e9", [], [1], {}, {"a": None}]
+    marks = {fingerprint(Sample({"labels": [{"name": "rose", "property": value}]})) for value in values}
+    assert len(marks) == len(values)
+    one = {"name": "rose", "property": {"a": {"b": 1, "c": 2}, "d": [1]}}
+    other = {"property": {"d": [1], "a": {"c": 2, "b": 1}}, "name": "rose", "id": "7"}
+    assert fingerprint(Sample({"labels": [one]})) == fingerprint(Sample({"labels": [other]}))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from airflow_provider_modelarts.labeling.storage import (
     SealedReader,
     SealedWriter,
     StorageDamaged,
+    decode_object,
     encode_line,
     file_name,
     list_folder,
@@ -154,6 +156,14 @@ def test_a_line_is_one_line(text: str) -> None:
     line = encode_line({"text": text})
     assert line.count(b"\n") == 1
     assert json.loads(line) == {"text": text}
+
+
+@pytest.mark.parametrize(
+    "value", [1, 1.0, -0.0, 0.1, 1e22, 5e-324, 2**64, 10**400, math.nan, math.inf, "\ud800", "\u2028"]
+)
+def test_a_line_says_what_it_was_given_number_formats_included(value: object) -> None:
+    line = encode_line({"labels": [{"value": value}]})
+    assert repr(decode_object(line)) == repr(json.loads(line)) == repr({"labels": [{"value": value}]})
 
 
 @given(text=st.text())
