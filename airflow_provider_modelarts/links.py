@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 DATASET_XCOM = "modelarts_dataset"
 """XCom that holds what the link is made of: ``{"dataset_id", "console"}``, no secrets."""
 
+# What the try that this process works on has told. Airflow wants the link when the task is over; after its alarm the
+# answers to questions are those to earlier ones, and the XCom would not be found.
+_told: dict[tuple[Any, ...], dict[str, str]] = {}
+
 
 class ModelArtsDatasetLink(BaseOperatorLink):
     """Leads to the dataset in the console: what was proposed, and what is left for people.
 
-    The address follows from the connection's region; for an installation outside the vendor's domain from the key
-    ``console`` in the connection's extra, an address in which ``{dataset_id}`` and ``{region}`` are filled in. Without
-    either there is no link.
+    The address follows from the connection's region; for an installation outside the vendor's domain from the
+    connection's field ``console``, an address in which ``{dataset_id}`` and ``{region}`` are filled in. Without either
+    there is no link.
     """
 
     name: ClassVar[str] = "ModelArts console"
@@ -35,9 +39,11 @@ class ModelArtsDatasetLink(BaseOperatorLink):
         :param operator: the task's operator
         :param ti_key: names the task instance
         """
-        from airflow.sdk.execution_time.xcom import XCom
+        kept: Any = _told.get(_try_of(ti_key))
+        if kept is None:
+            from airflow.sdk.execution_time.xcom import XCom
 
-        kept = XCom.get_value(ti_key=ti_key, key=DATASET_XCOM)
+            kept = XCom.get_value(ti_key=ti_key, key=DATASET_XCOM)
         if not isinstance(kept, dict) or not kept.get("console"):
             return ""
         return str(kept["console"]).replace("{dataset_id}", quote(str(kept["dataset_id"]), safe=""))
@@ -54,6 +60,13 @@ def link_dataset(context: Context, hook: ModelArtsHook, dataset_id: str) -> None
         console = hook.shared.settings.console
     except ModelArtsError:
         return
+    ti: Any = context["ti"]
+    value = {"dataset_id": dataset_id, "console": console or ""}
+    _told.clear()
+    _told[_try_of(ti)] = value
     if console:
-        ti: Any = context["ti"]
-        ti.xcom_push(key=DATASET_XCOM, value={"dataset_id": dataset_id, "console": console})
+        ti.xcom_push(key=DATASET_XCOM, value=value)
+
+
+def _try_of(ti: Any) -> tuple[Any, ...]:
+    return ti.dag_id, ti.run_id, ti.task_id, ti.map_index, ti.try_number

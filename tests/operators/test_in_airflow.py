@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import itertools
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
+from airflow.sdk.execution_time.xcom import XCom
 
 from airflow_provider_modelarts.client.states import TaskState
+from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.hooks.task_memory import Memory, Record
-from airflow_provider_modelarts.links import DATASET_XCOM, ModelArtsDatasetLink
+from airflow_provider_modelarts.links import DATASET_XCOM, ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
+from tests.support.drive import StandInTaskInstance
 from tests.support.harness import DagOutcome, run_dag, run_operator
 
 if TYPE_CHECKING:
@@ -127,6 +130,27 @@ def test_an_installation_whose_console_nobody_knows_has_no_link(emulator: Emulat
     task, _ = run_operator(ModelArtsStartLabelTaskOperator, dataset_id=dataset_id)
     assert DATASET_XCOM not in task.xcoms
     assert not task.xcoms.get(ModelArtsDatasetLink().xcom_key)
+
+
+def test_the_process_that_told_the_dataset_does_not_ask_airflow_for_it(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its alarm Airflow answers an earlier question."""
+    connection = emulator.connection
+    connection["extra"]["console"] = "https://console.example.com/{dataset_id}"
+    monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", json.dumps(connection))
+
+    def shifted(*_: Any, **__: Any) -> None:
+        raise TypeError("Expected XComResult, received: OKResponse")
+
+    monkeypatch.setattr(XCom, "get_value", shifted)
+    ti: Any = StandInTaskInstance(datetime.now(UTC))
+    link_dataset({"ti": ti}, ModelArtsHook(), "d1")  # type: ignore[typeddict-item]
+    operator = ModelArtsStartLabelTaskOperator(task_id="task", dataset_id="d1")
+    assert ModelArtsDatasetLink().get_link(operator, ti_key=ti) == "https://console.example.com/d1"
+    ti.try_number = 2
+    with pytest.raises(TypeError):
+        ModelArtsDatasetLink().get_link(operator, ti_key=ti)
 
 
 def test_airflow_serves_the_link_for_the_operators_of_a_stored_dag() -> None:
