@@ -67,6 +67,12 @@ _EXTRA_FIELDS: dict[str, dict[str, Any]] = {
         "description": "Threads with which a triggerer asks for the state of labeling tasks; empty: 32",
         "schema": {"type": ["integer", "null"], "minimum": 1, "maximum": 256},
     },
+    "console": {
+        "label": "Console",
+        "description": "Address of a dataset in the web console, with {dataset_id} and, if wanted, {region} in it: the "
+        "link on a task's page. Empty: the vendor's console, if the endpoint is the vendor's",
+        "schema": _OPTIONAL_TEXT,
+    },
 }
 
 _CONNECTION_TYPE: dict[str, Any] = {

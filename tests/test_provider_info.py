@@ -103,6 +103,7 @@ def test_the_form_shows_every_field(form: Any) -> None:
         "timeout",
         "allow_http",
         "poll_threads",
+        "console",
     }
     assert all(field["description"] for field in form.extra_fields.values())
     assert form.standard_fields.url_schema.hidden

@@ -133,6 +133,14 @@ def test_the_policy_table_names_every_key() -> None:
     assert {key for row in rows for key in re.findall(r"`(\w+)`", row)} == set(ConfirmPolicy.model_fields)
 
 
+def test_every_row_of_a_table_has_as_many_cells_as_its_head() -> None:
+    tables = re.findall(r"(?:^\|.*\|$\n?)+", README, re.MULTILINE)
+    assert len(tables) >= 6
+    for table in tables:
+        head, *rows = table.splitlines()
+        assert {row.count("|") for row in rows} == {head.count("|")}, head
+
+
 def test_the_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\(((?!https?://)[^)]+)\)", README):
         assert (REPOSITORY / target).exists(), target
