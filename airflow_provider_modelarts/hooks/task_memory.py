@@ -75,9 +75,7 @@ class Record:
     @classmethod
     def read(cls, value: object) -> Record | None:
         """Return the record that was stored as JSON; None for anything else."""
-        if not isinstance(value, dict) or not {"phase", "dataset_id", "marker", "fingerprint", "deadline"} <= set(
-            value
-        ):
+        if not isinstance(value, dict) or not _NEEDED.issubset(value):
             return None
         names = {field.name for field in fields(cls)}
         given = {name: part for name, part in value.items() if name in names}
