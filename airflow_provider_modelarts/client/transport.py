@@ -132,15 +132,25 @@ class Transport:
         """Send something without a body that may be sent twice, such as a stop; parameters as :meth:`get`."""
         return self.call(method, what, *segments, policy=HARMLESS)
 
-    def write(self, method: str, what: str, *segments: str, body: Any, retry: bool = True) -> Any:
+    def write(
+        self,
+        method: str,
+        what: str,
+        *segments: str,
+        body: Any,
+        retry: bool = True,
+        before_sending: Callable[[], None] | None = None,
+    ) -> Any:
         """Send something that must not be carried out twice unknowingly; parameters as :meth:`get`.
 
         :param body: what to send as JSON
         :param retry: False: one attempt
+        :param before_sending: called each time that it is about to go out; see :meth:`call`
         :raises InvalidRequest: if it is no strict JSON or too large, before anything is sent
         """
         policy = WRITE if retry else once(WRITE)
-        return self.call(method, what, *segments, policy=policy, body=encoded(body, "the request"))
+        content = encoded(body, "the request")
+        return self.call(method, what, *segments, policy=policy, body=content, before_sending=before_sending)
 
     def call(
         self,
@@ -150,6 +160,7 @@ class Transport:
         policy: Policy,
         query: Mapping[str, str | None] | None = None,
         body: bytes | None = None,
+        before_sending: Callable[[], None] | None = None,
     ) -> Any:
         """Send a request and return the JSON of its answer, None if there is none.
 
@@ -159,13 +170,17 @@ class Transport:
         :param policy: when to send it again
         :param query: parameters; those that are None are not sent
         :param body: JSON text; see :func:`encoded`
+        :param before_sending: called each time that the request is about to go out, after it was authorized, which may
+            have taken a while; what it raises keeps the request from being sent, and comes through as it is
         :raises ModelArtsError: of the kind that the code table names
         """
         for segment in segments:
             checked_id("an id", segment)
         pairs = tuple((name, value) for name, value in (query or {}).items() if value is not None)
         headers = {} if body is None else {"Content-Type": JSON}
-        return self._repeated(policy, lambda: self._authorized(method, segments, pairs, headers, body, what))
+        return self._repeated(
+            policy, lambda: self._authorized(method, segments, pairs, headers, body, what, before_sending)
+        )
 
     def _authorized(
         self,
@@ -175,17 +190,22 @@ class Transport:
         headers: dict[str, str],
         body: bytes | None,
         what: str,
+        before_sending: Callable[[], None] | None,
     ) -> Any:
         """Send once; after a token error once more with a new token, for nothing was carried out (B8)."""
         path = ("v2", _beforehand(self._authorizer.project_id), *segments)
         request = Request(method, self.endpoint, path, query, headers, body)
         signed = request.with_headers(_beforehand(lambda: self._authorizer.headers(request)))
+        if before_sending is not None:
+            before_sending()
         try:
             return self._attempt(signed, what)[1]
         except ModelArtsError as error:
             if not is_token_error(error.status, error.code) or not _beforehand(lambda: self._authorizer.renew(signed)):
                 raise
         renewed = request.with_headers(_beforehand(lambda: self._authorizer.headers(request)))
+        if before_sending is not None:
+            before_sending()
         try:
             return self._attempt(renewed, what)[1]
         except ModelArtsError as error:

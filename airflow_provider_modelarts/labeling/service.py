@@ -23,6 +23,10 @@ THROTTLE_PATIENCE = 600.0
 """Seconds for which a read is asked for again although the service throttles."""
 
 
+class HeldBack(Exception):  # noqa: N818 - nothing went wrong
+    """A write was not sent: what it rests on is too old by now, or nothing may be written any more."""
+
+
 class Candidate(NamedTuple):
     """A proposal that is to be confirmed.
 
@@ -119,9 +123,16 @@ class Service:
             _check_dataset(error)
             return None
 
-    def write(self, samples: Sequence[Sample]) -> Sequence[SampleOutcome]:
-        """Make the proposed labels of some samples final, in one request that is sent once: retries would age it."""
-        return self._paced(lambda: self._client.samples.update(self.dataset_id, samples, retry=False))
+    def write(
+        self, samples: Sequence[Sample], before_sending: Callable[[], None] | None = None
+    ) -> Sequence[SampleOutcome]:
+        """Make the proposed labels of some samples final, in one request that is sent once: retries would age it.
+
+        :param before_sending: called when it is about to go out, also after a stale token was replaced; raises
+            :class:`HeldBack` if it may not any more
+        """
+        update = self._client.samples.update
+        return self._paced(lambda: update(self.dataset_id, samples, retry=False, before_sending=before_sending))
 
     def _paced(self, write: Callable[[], Sequence[SampleOutcome]]) -> Sequence[SampleOutcome]:
         """Count a write, and learn from what the service says about haste."""

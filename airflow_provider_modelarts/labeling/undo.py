@@ -203,12 +203,15 @@ class _Undoing(Service):
         sample, trace = super().final(sample_id), self.traces[sample_id]
         return trace.target(sample) if sample is not None and trace.is_undone(sample) else None
 
-    def write(self, samples: Sequence[Sample]) -> Sequence[SampleOutcome]:
+    def write(
+        self, samples: Sequence[Sample], before_sending: Callable[[], None] | None = None
+    ) -> Sequence[SampleOutcome]:
         """Restore or clear, in one request."""
         if not self._clears:
-            return super().write(samples)
+            return super().write(samples, before_sending)
         ids = [sample.sample_id for sample in samples]
-        return self._paced(lambda: self._client.samples.clear_labels(self.dataset_id, ids, retry=False))
+        clear = self._client.samples.clear_labels
+        return self._paced(lambda: clear(self.dataset_id, ids, retry=False, before_sending=before_sending))
 
 
 class _Run:

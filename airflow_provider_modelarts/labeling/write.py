@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.client.errors import DatasetBusy, ModelArtsError, ServiceUnavailable, Throttled
@@ -23,6 +24,7 @@ from airflow_provider_modelarts.labeling.batches import (
     split,
 )
 from airflow_provider_modelarts.labeling.labels import same_proposal
+from airflow_provider_modelarts.labeling.service import HeldBack
 from airflow_provider_modelarts.labeling.settle import Finding, Standing, find_out
 
 if TYPE_CHECKING:
@@ -182,7 +184,9 @@ class Writer:
     def _send(self, batch: Batch) -> Step:
         samples = [candidate.sample for candidate in batch.candidates]
         try:
-            replies = self._service.write(samples)
+            replies = self._service.write(samples, partial(self._check_again, batch))
+        except HeldBack:
+            return self._held_back(batch)
         except ModelArtsError as error:
             return self._refused(batch, error)
         ids = [sample.sample_id for sample in samples]
@@ -194,6 +198,21 @@ class Writer:
         self.uncertain.update(ids)
         by_id = {reply.sample_id: reply for reply in replies}
         return self._lost(batch, by_id) if says_nothing(by_id) else self._doubtful(batch, by_id)
+
+    def _check_again(self, batch: Batch) -> None:
+        """Look once more when a request is about to go out: getting a token for it may have taken long.
+
+        :raises HeldBack: if it may not go out any more
+        """
+        if not self._may_write() or not self._is_fresh(batch):
+            raise HeldBack
+
+    def _held_back(self, batch: Batch) -> Step:
+        """Have a batch that was not sent read again, or account for it if nothing may be written any more."""
+        if self._may_write() and batch.rereads >= REREADS:
+            reason = "Getting a token takes longer than a read holds; it was not written."
+            return [Outcome(candidate.sample, "failed", "not_sent", reason) for candidate in batch.candidates], []
+        return [], [replace(batch, rereads=batch.rereads + 1)]
 
     def _refused(self, batch: Batch, error: ModelArtsError) -> Step:
         """Deal with a request that was not carried out at all."""

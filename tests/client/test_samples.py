@@ -12,6 +12,8 @@ from airflow_provider_modelarts.client.batches import outcomes
 from airflow_provider_modelarts.client.errors import NotFound, Throttled, UnexpectedResponse
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
@@ -273,3 +275,46 @@ def test_what_the_service_says_about_a_sample_is_shown_without_signatures() -> N
     ):
         (found,) = outcomes(["s"], answer)
         assert found.error_msg == "Cannot read. [https://b.obs.example.com/a.jpg?***"
+
+
+WRITES: dict[str, Callable[..., Any]] = {
+    "update": lambda client, dataset_id, **more: client.samples.update(
+        dataset_id, list(client.proposals.page(dataset_id, 0, limit=2).items), **more
+    ),
+    "clear_labels": lambda client, dataset_id, **more: client.samples.clear_labels(
+        dataset_id, [sample.sample_id for sample in client.proposals.page(dataset_id, 0, limit=2).items], **more
+    ),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_before_each_sending_the_caller_is_asked_once_more(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, write: Callable[..., Any]
+) -> None:
+    emulator.faults.add("PUT", "data-annotations", "revoke")
+    journal = emulator.journal
+    seen: list[tuple[int, int]] = []
+
+    def look() -> None:
+        seen.append((journal.count("POST", "auth/tokens"), journal.count("PUT", "data-annotations")))
+
+    assert [outcome.ok for outcome in write(client, dataset_id, before_sending=look)] == [True, True]
+    assert seen == [(1, 0), (2, 1)], "after the token was fetched, before the request went out"
+
+
+@pytest.mark.parametrize("spared", [0, 1])
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_what_it_raises_keeps_the_request_back(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, spared: int, write: Callable[..., Any]
+) -> None:
+    emulator.faults.add("PUT", "data-annotations", "revoke")
+    times = iter(range(10))
+
+    def refuse() -> None:
+        if next(times) >= spared:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write(client, dataset_id, before_sending=refuse)
+    assert emulator.journal.count("PUT", "data-annotations") == spared
+    assert emulator.dataset(dataset_id).annotated == 0

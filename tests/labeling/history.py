@@ -166,6 +166,13 @@ class History:
     def latency(self) -> float:
         return 0.0 if self.calm else self.rng.random() * self.setup.latency
 
+    def token_takes(self) -> float:
+        """Return the seconds that it takes to get a token."""
+        if self.calm or self.rng.random() < 0.5:
+            return 0.0
+        self.note("a token takes long")
+        return self.rng.choice([10.0, 28.0, 40.0])
+
     def meanwhile(self, life: Life, kind: str) -> None:
         """Let happen what the script has for this moment."""
         self.ticks += 1

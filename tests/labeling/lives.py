@@ -83,8 +83,6 @@ class Life:
         self.allowed: dict[str, int] = {}
         """For each sample sent the event before which the read was that allowed it."""
         self.sent: set[str] = set()
-        self.turned_away: set[bytes | str | None] = set()
-        """The writes that a stale token has just kept from being carried out."""
         self._work = work
         self._mine, self._theirs = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -146,6 +144,8 @@ class Life:
         history, kind = self.history, kind_of(request)
         self._check()
         if kind == "token":  # asked for under a lock: whoever gave way now would never go on
+            self.clock.time += history.token_takes()
+            history.meanwhile(self, kind)
             return have_answered()
         at, event = self.clock.now(), history.events
         history.referee.check_sent(self, kind, request, at)

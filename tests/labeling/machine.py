@@ -41,7 +41,7 @@ MUST_HAPPEN = (
     ),
     *ACTS,
     *("busy", "asked to stop", "storage failed", "time passed", "labeled before"),
-    *("written in a race", "a person's labels replaced", "a part of a plan replaced"),
+    *("written in a race", "a person's labels replaced", "a token takes long", "a part of a plan replaced"),
     *("two plan at once", "frozen while it plans", "a plan that came second"),
     *("finished", "tries judged", "undone"),
     *("offset_mode=page", "offset_mode=record", "shrink_list=1", "trim_labels_to_filter=True", "anonymous=True"),

@@ -140,6 +140,8 @@ class ModelService:
         self.journal: list[str] = []
         self.write_faults: list[str] = []
         self.read_faults: list[str] = []
+        self.slow_tokens: list[float] = []
+        """Seconds that it takes to get a token for the next write."""
         self.fired: list[str] = []
         self.bad: dict[str, str] = {}
         self.busy_until = 0.0
@@ -196,9 +198,21 @@ class ModelService:
         matching = [label for label in raw["labels"] if label["name"] == name]
         return {**raw, "labels": matching if self.trims else raw["labels"]} if matching else None
 
-    def update(self, dataset_id: str, samples: Sequence[Sample], *, retry: bool) -> Sequence[SampleOutcome]:
+    def update(
+        self,
+        dataset_id: str,
+        samples: Sequence[Sample],
+        *,
+        retry: bool,
+        before_sending: Callable[[], None] | None = None,
+    ) -> Sequence[SampleOutcome]:
         assert (dataset_id, retry) == (DATASET, False)
         forms = labeled_elements(samples)
+        if self.slow_tokens:
+            self.fired.append("slow token")
+            self.clock.sleep(self.slow_tokens.pop())
+        if before_sending is not None:
+            before_sending()
         # How long a request is on its way is not the sender's to know.
         sent_at = self.clock.now()
         self.begin("update")

@@ -76,9 +76,9 @@ def labels_dropped(patch: pytest.MonkeyPatch) -> None:
     """Only the first label of a sample goes back: the others are erased."""
     send = Service.write
 
-    def write_first(service: Service, samples: Any) -> Any:
+    def write_first(service: Service, samples: Any, *more: Any) -> Any:
         elements = [sample.element() for sample in samples]
-        return send(service, [{**element, "labels": element["labels"][:1]} for element in elements])
+        return send(service, [{**element, "labels": element["labels"][:1]} for element in elements], *more)
 
     patch.setattr(Service, "write", write_first)
 
@@ -87,13 +87,14 @@ def label_keys_dropped(patch: pytest.MonkeyPatch) -> None:
     """Labels go back by name alone, without what else came with them."""
     send = Service.write
 
-    def write_names(service: Service, samples: Any) -> Any:
+    def write_names(service: Service, samples: Any, *more: Any) -> Any:
         return send(
             service,
             [
                 {"sample_id": sample.sample_id, "labels": [{"name": label.name} for label in sample.labels]}
                 for sample in samples
             ],
+            *more,
         )
 
     patch.setattr(Service, "write", write_names)
@@ -102,6 +103,11 @@ def label_keys_dropped(patch: pytest.MonkeyPatch) -> None:
 def old_reads_written(patch: pytest.MonkeyPatch) -> None:
     """Labels are written however long ago they were read."""
     patch.setattr(write, "FRESH_SECONDS", 1e9)
+
+
+def no_look_after_a_token_was_fetched(patch: pytest.MonkeyPatch) -> None:
+    """What was fresh before the request was authorized counts as fresh when it goes out."""
+    patch.setattr(Writer, "_check_again", lambda writer, batch: None)
 
 
 def guard_forgotten_at_the_write(patch: pytest.MonkeyPatch) -> None:
@@ -189,6 +195,7 @@ MUTANTS: dict[str, tuple[Mutant, Callable[[], object]]] = {
         (labels_dropped, in_calm),
         (label_keys_dropped, in_calm),
         (old_reads_written, in_storms),
+        (no_look_after_a_token_was_fetched, in_storms),
         (guard_forgotten_at_the_write, with_newcomers_after_the_guard),
         (filtered_list_trusted, with_a_trimming_filter),
         (written_before_the_pages_above_are_answered, in_calm),

@@ -90,20 +90,19 @@ class Referee:
     def check_sent(self, life: Life, kind: str, request: requests.PreparedRequest, at: float) -> None:
         """Judge a write by what reads of the last half minute have shown to the life that sends it.
 
-        It is judged when it is sent: how long it is on its way, or its sender frozen, nobody can know. So is what the
-        client sends again because a stale token had kept it from being carried out.
+        It is judged when it is sent: how long it is on its way, or its sender frozen, nobody can know. What the client
+        sends again with a new token is judged again.
         """
         if kind != "write":
             return
-        is_repeated = request.body in life.turned_away
-        if life.is_stopped and not is_repeated:
+        if life.is_stopped:
             raise Violation("a write goes out although the run was asked to stop")
         for form in _forms(request):
             sample_id = form.get("sample_id")
             if sample_id not in life.shown:
                 raise Violation(f"{sample_id} is sent although no read allows it")
             when, event, raw = life.shown[sample_id]
-            if at - when > OLDEST_READ and not is_repeated:
+            if at - when > OLDEST_READ:
                 raise Violation(f"{sample_id} is sent on a read {at - when:.0f} s old")
             life.allowed[sample_id] = event
             self._history.check_form(life, form, raw)
@@ -121,7 +120,6 @@ class Referee:
         try:
             response = have_answered()
             refused = 400 <= response.status_code < 500
-            (life.turned_away.add if response.status_code == 401 else life.turned_away.discard)(request.body)
         finally:
             changed = self.look(by_people=kind != "write")
             if kind == "write":

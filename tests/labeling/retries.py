@@ -187,6 +187,7 @@ def with_another_try_that_plans() -> None:
 
     def meanwhile(kind: str) -> None:
         service.before_request = lambda kind: None
+        service.clock.sleep(1.0)  # plans tell when they were made
         theirs.append(make_plan(client, DATASET, path, clock=service.clock).plan)  # type: ignore[arg-type]
 
     service.before_request = meanwhile

@@ -140,6 +140,8 @@ def _let_something_fail(rng: random.Random, story: Story, kind: str) -> None:
     elif kind in ("proposal", "final") and rng.random() < 0.5:
         service.read_faults.append("read fault")
     elif rng.random() < 0.3:
+        service.slow_tokens.append(rng.choice([20, 40]))
+    elif rng.random() < 0.3:
         service.busy_until = service.clock.now() + rng.choice([5, 30, 120])
 
 

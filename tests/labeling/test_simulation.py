@@ -42,7 +42,7 @@ def test_every_event_happens_in_the_storms() -> None:
     events = sum((simulate(random.Random(seed)).events for seed in range(150)), start=simulate(random.Random(0)).events)
     wanted = {
         *("correct", "clear", "propose first", "propose last", "repropose", "read fault", "busy"),
-        *("lost before", "lost after", "throttled", "no connection", "bad json", "too large"),
+        *("lost before", "lost after", "throttled", "no connection", "bad json", "too large", "slow token"),
         *("positional", "missing", "short", "shuffled"),
     }
     assert {event for event in wanted if events[event] >= 5} == wanted

@@ -28,7 +28,7 @@ from airflow_provider_modelarts.client.reading import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from airflow_provider_modelarts.client.transport import Transport
 
@@ -285,7 +285,12 @@ class Samples:
         return read(Sample, self._transport.get(what, *path, retry=retry), what)
 
     def update(
-        self, dataset_id: str, samples: Iterable[Sample | Mapping[str, Any]], *, retry: bool = True
+        self,
+        dataset_id: str,
+        samples: Iterable[Sample | Mapping[str, Any]],
+        *,
+        retry: bool = True,
+        before_sending: Callable[[], None] | None = None,
     ) -> Sequence[SampleOutcome]:
         """Replace the labels of samples, in one request of at most 12 MB; confirming is this (contract 4.1).
 
@@ -297,31 +302,49 @@ class Samples:
         :param samples: samples as listed, or dicts with ``sample_id`` and ``labels`` (also ``metadata``,
             ``sample_type``, ``sample_usage``, ``source``, ``worker_id``)
         :param retry: False: one attempt; for labels that may not wait, because they were read a while ago (B14)
+        :param before_sending: called each time that the request is about to go out, after it was authorized: fetching a
+            token may have taken a while. What it raises keeps the request from being sent, and comes through as it is
         :return: an outcome per sample, in the same order; after a batch with a failure the others are True by position
         :raises InvalidRequest: for samples without labels, without id, or given twice, before anything is sent
         :raises ModelArtsError: if the service certainly did not carry the request out
         """
         elements = labeled_elements(samples)
-        return self._write(dataset_id, elements, "write labels of", retry=retry)
+        return self._write(dataset_id, elements, "write labels of", retry=retry, before_sending=before_sending)
 
     def clear_labels(
-        self, dataset_id: str, sample_ids: Iterable[str], *, retry: bool = True
+        self,
+        dataset_id: str,
+        sample_ids: Iterable[str],
+        *,
+        retry: bool = True,
+        before_sending: Callable[[], None] | None = None,
     ) -> Sequence[SampleOutcome]:
         """Take all labels from samples; the only call that does (B13).
 
         :param dataset_id: the dataset
         :param sample_ids: the samples
         :param retry: False: one attempt, as of :meth:`update`
+        :param before_sending: as of :meth:`update`
         :return: as of :meth:`update`
         :raises InvalidRequest: for a missing id or one given twice, before anything is sent
         :raises ModelArtsError: if the service certainly did not carry the request out
         """
-        return self._write(dataset_id, emptied_elements(sample_ids), "clear labels of", retry=retry)
+        elements = emptied_elements(sample_ids)
+        return self._write(dataset_id, elements, "clear labels of", retry=retry, before_sending=before_sending)
 
     def _write(
-        self, dataset_id: str, elements: Sequence[dict[str, Any]], verb: str, *, retry: bool = True
+        self,
+        dataset_id: str,
+        elements: Sequence[dict[str, Any]],
+        verb: str,
+        *,
+        retry: bool,
+        before_sending: Callable[[], None] | None,
     ) -> Sequence[SampleOutcome]:
         what = f"{verb} {len(elements)} samples of dataset {checked_id('dataset_id', dataset_id)}"
         path = ("datasets", dataset_id, "data-annotations", "samples")
         body = {"samples": elements}
-        return written(elements, lambda: self._transport.write("PUT", what, *path, body=body, retry=retry))
+        return written(
+            elements,
+            lambda: self._transport.write("PUT", what, *path, body=body, retry=retry, before_sending=before_sending),
+        )

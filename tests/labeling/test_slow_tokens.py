@@ -1,0 +1,106 @@
+"""A token that takes long to get: what was read grows old meanwhile, and somebody may ask for a stop (B8, B14)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_modelarts.client.auth import forget_tokens
+from airflow_provider_modelarts.labeling.apply import confirm
+from airflow_provider_modelarts.labeling.service import Candidate, Service
+from airflow_provider_modelarts.labeling.write import REREADS, Writer
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.emulator import Emulator
+    from airflow_provider_modelarts.labeling.batches import Outcome
+    from tests.support.clock import MovedClock
+
+WRITE = ("PUT", "data-annotations/samples")
+SAMPLES = 20
+
+
+class World:
+    """A list of proposals that has just been read; the next token takes 40 s, and something happens meanwhile."""
+
+    def __init__(self, client: ModelArtsClient, emulator: Emulator, clock: MovedClock) -> None:
+        self.emulator, self.clock = emulator, clock
+        self.dataset_id = emulator.load_proposals(SAMPLES)
+        self.dataset = emulator.dataset(self.dataset_id)
+        self.corrected = sorted(self.dataset.proposals)[3]
+        self.is_stopped = False
+        self.stops = False
+        service = Service(client, self.dataset_id, clock)  # type: ignore[arg-type]  # a clock by what it does
+        page = service.page(0, 100)
+        self.candidates = [Candidate(sample, page.read_at) for sample in page.items]
+        self.writer = Writer(service, batch_size=100, may_write=lambda: not self.is_stopped)
+
+    def write(self) -> list[Outcome]:
+        self.emulator.faults.add("POST", "auth/tokens", "delay", times=None, seconds=0, match=self._take_long)
+        return list(self.writer.write(self.candidates))
+
+    def _take_long(self, call: Any) -> bool:
+        self.clock.advance(40)
+        self.is_stopped = self.stops
+        if self.corrected in self.dataset.proposals:
+            self.dataset.edit(self.corrected, ["corrected"])
+        return True
+
+
+@pytest.fixture
+def world(client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock) -> World:
+    return World(client, emulator, moved_clock)
+
+
+def lose_the_token(world: World, how: str) -> int:
+    """Return how many writes reach the service although nothing may be written."""
+    if how == "first send":
+        forget_tokens()
+        return 0
+    world.emulator.faults.add(*WRITE, "revoke")
+    return 1
+
+
+@pytest.mark.parametrize("how", ["first send", "repeat"])
+def test_what_grew_old_while_a_token_was_fetched_is_read_again(world: World, how: str) -> None:
+    lose_the_token(world, how)
+    fates = {outcome.sample.sample_id: outcome.fate for outcome in world.write()}
+    assert fates.pop(world.corrected) == "gone"
+    assert list(fates.values()) == ["written"] * (SAMPLES - 1)
+    assert world.dataset.names_of(world.corrected) == ["corrected"]
+
+
+@pytest.mark.parametrize("how", ["first send", "repeat"])
+def test_a_stop_while_a_token_is_fetched_lets_no_write_out(world: World, how: str) -> None:
+    sent = lose_the_token(world, how)
+    world.stops = True
+    outcomes = world.write()
+    assert [outcome.fate for outcome in outcomes] == ["unsent"] * SAMPLES
+    assert world.emulator.journal.count(*WRITE) == sent
+    assert world.dataset.annotated == 1, "the one that was corrected"
+
+
+def test_tokens_that_always_take_too_long_end_in_failures(world: World) -> None:
+    """Each write costs a new token, and each token outlasts the read: it is given up, not tried for ever."""
+    world.emulator.faults.add(*WRITE, "revoke", times=None)
+    outcomes = world.write()
+    failed = [outcome for outcome in outcomes if outcome.fate == "failed"]
+    assert len(failed) == SAMPLES - 1
+    assert {outcome.code for outcome in failed} == {"not_sent"}
+    assert world.emulator.journal.count(*WRITE) == REREADS + 1
+    assert world.dataset.annotated == 1
+
+
+def test_a_whole_run_survives_slow_tokens(client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock) -> None:
+    dataset_id = emulator.load_proposals(250)
+
+    def take_long(call: Any) -> bool:
+        moved_clock.advance(40)
+        return True
+
+    emulator.faults.add("POST", "auth/tokens", "delay", times=None, seconds=0, match=take_long)
+    emulator.faults.add(*WRITE, "revoke")
+    result = confirm(client, dataset_id)
+    assert (result.seen, result.confirmed, result.passes) == (250, 250, 1)
+    assert emulator.faults.fired
