@@ -133,6 +133,12 @@ def test_the_policy_table_names_every_key() -> None:
     assert {key for row in rows for key in re.findall(r"`(\w+)`", row)} == set(ConfirmPolicy.model_fields)
 
 
+def test_the_table_of_examples_names_every_dag() -> None:
+    table = README.partition("| DAG | Does |")[2].partition("##")[0]
+    named = set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
+    assert named == {path.stem for path in (PACKAGE / "example_dags").glob("[!_]*.py")}
+
+
 def test_every_row_of_a_table_has_as_many_cells_as_its_head() -> None:
     tables = re.findall(r"(?:^\|.*\|$\n?)+", README, re.MULTILINE)
     assert len(tables) >= 6
