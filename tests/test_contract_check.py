@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from typing import Any
+import random
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_modelarts.emulator.journal import Record
-from tests.support.contract import ContractCheck, find_operation, operations, validator
+from tests.support.contract import ContractCheck, at, find_operation, is_valid, operations, validator
+from tests.support.quick_schema import QuickSchemas, UnknownKeywordError
+from tests.test_contract_examples import examples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 DATASET = "/v2/3f5a/datasets/6mHUGe7ETlhayb4qDMN"
 CONFIRM = f"{DATASET}/data-annotations/samples"
@@ -173,3 +180,47 @@ def test_every_call_of_the_contract_is_found_by_its_own_path() -> None:
             if "$ref" not in node and "content" in node:
                 pointer = f"{operation.pointer}/responses/{status}/content/application~1json/schema"
                 assert list(validator(pointer).iter_errors(0)), f"{operation} {status} accepts a bare number"
+
+
+ODD_VALUES = (None, True, False, 0, 1, -1, 1.0, 0.5, 2**70, "", "auto-label", "x" * 3000, [], [1, "a"], {}, {"a": 1})
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield where something stands in a value: what holds it, and its key or index there."""
+    for key, part in list(value.items() if isinstance(value, dict) else enumerate(value)):
+        yield value, key
+        if isinstance(part, (dict, list)):
+            yield from places(part)
+
+
+def spoiled(value: Any, draw: random.Random) -> Any:
+    """Return ``value`` with one part of it replaced, dropped or added; it may be as valid as before."""
+    copied = {"root": copy.deepcopy(value)}
+    holder, key = draw.choice(list(places(copied)))
+    odd = copy.deepcopy(draw.choice(ODD_VALUES))
+    change = draw.choice(("replace", "drop", "add"))
+    if change == "drop" and holder is not copied:
+        del holder[key]
+    elif change == "add" and isinstance(holder[key], dict):
+        holder[key]["unheard_of"] = odd
+    elif change == "add" and isinstance(holder[key], list):
+        holder[key].append(odd)
+    else:
+        holder[key] = odd
+    return copied["root"]
+
+
+@pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
+def test_the_quick_verdict_is_that_of_jsonschema(example: Any) -> None:
+    pointer = f"/components/schemas/{example.schema}"
+    draw = random.Random(example.name)
+    values = [example.value, *(spoiled(example.value, draw) for _ in range(40))]
+    verdicts = [validator(pointer).is_valid(value) for value in values]
+    assert [is_valid(pointer)(value) for value in values] == verdicts
+    assert verdicts[0]
+    assert not all(verdicts)
+
+
+def test_a_schema_that_cannot_be_judged_quickly_is_jsonschemas() -> None:
+    with pytest.raises(UnknownKeywordError, match="multipleOf"):
+        QuickSchemas(at).judge({"items": {"multipleOf": 2}})

@@ -14,6 +14,7 @@ import re
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import yaml
 from jsonschema import Draft202012Validator
@@ -21,9 +22,10 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from demo.environment import REPOSITORY
+from tests.support.quick_schema import QuickSchemas, UnknownKeywordError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from airflow_provider_modelarts.emulator import Record
 
@@ -56,6 +58,32 @@ def validator(pointer: str) -> Draft202012Validator:
     return Draft202012Validator({"$ref": f"urn:contract#{pointer}"}, registry=_registry())
 
 
+def at(pointer: str) -> Any:
+    """Return what stands at a JSON pointer of the contract."""
+    target: Any = document()
+    for part in pointer.removeprefix("/").split("/"):
+        target = target[unquote(part).replace("~1", "/").replace("~0", "~")]
+    return target
+
+
+@functools.cache
+def _quick_schemas() -> QuickSchemas:
+    return QuickSchemas(lambda reference: at(reference.removeprefix("#")))
+
+
+@functools.cache
+def is_valid(pointer: str) -> Callable[[Any], bool]:
+    """Return what tells as :func:`validator` whether a value is valid, only sooner, and not why."""
+    try:
+        return _quick_schemas().judge(at(pointer))
+    except UnknownKeywordError:
+        return validator(pointer).is_valid  # type: ignore[no-any-return]
+
+
+def _problems(pointer: str, value: Any, what: str) -> list[str]:
+    return [] if is_valid(pointer)(value) else _explain(validator(pointer).iter_errors(value), what)
+
+
 def _escaped(part: str) -> str:
     return part.replace("~", "~0").replace("/", "~1").replace("{", "%7B").replace("}", "%7D")
 
@@ -63,10 +91,7 @@ def _escaped(part: str) -> str:
 def resolve(node: Any) -> Any:
     """Follow the ``$ref`` of a contract node, if it has one."""
     while isinstance(node, dict) and "$ref" in node:
-        target: Any = document()
-        for part in node["$ref"].removeprefix("#/").split("/"):
-            target = target[part.replace("~1", "/").replace("~0", "~")]
-        node = target
+        node = at(node["$ref"].removeprefix("#"))
     return node
 
 
@@ -197,15 +222,15 @@ class ContractCheck:
         except ValueError as error:
             return [f"answer: not JSON: {error}"]
         self._remember_labels(record, answer)
-        return _explain(self._response_validator(operation, status).iter_errors(answer), "answer")
+        return _problems(self._response_schema(operation, status), answer, "answer")
 
-    def _response_validator(self, operation: Operation, status: str) -> Draft202012Validator:
+    def _response_schema(self, operation: Operation, status: str) -> str:
         node = operation.node["responses"].get(status)
         if node is None:
-            return validator("/components/schemas/ServiceError")
+            return "/components/schemas/ServiceError"
         if "$ref" in node:
-            return validator(f"{node['$ref'].removeprefix('#')}/content/application~1json/schema")
-        return validator(f"{operation.pointer}/responses/{status}/content/application~1json/schema")
+            return f"{node['$ref'].removeprefix('#')}/content/application~1json/schema"
+        return f"{operation.pointer}/responses/{status}/content/application~1json/schema"
 
     def _header_problems(self, record: Record, operation: Operation) -> list[str]:
         headers = record.headers
@@ -245,11 +270,10 @@ class ContractCheck:
             body = _parse(record.body)
         except ValueError as error:
             return [f"request: not strict JSON: {error}"]
-        checker = validator(f"{operation.pointer}/requestBody/content/application~1json/schema")
-        errors = list(checker.iter_errors(body))
-        if errors:
-            errors = list(checker.iter_errors(self._without_served_labels(body)))
-        return _explain(errors, "request: body")
+        schema = f"{operation.pointer}/requestBody/content/application~1json/schema"
+        if is_valid(schema)(body):
+            return []
+        return _problems(schema, self._without_served_labels(body), "request: body")
 
     def _remember_labels(self, record: Record, answer: Any) -> None:
         if record.method != "GET" or "-annotations/samples" not in record.path or not isinstance(answer, dict):
