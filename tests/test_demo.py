@@ -122,9 +122,8 @@ def test_the_ui_takes_another_port_if_its_own_is_taken(monkeypatch: pytest.Monke
     assert demo.ui.free_or_any(port) == port
 
 
-@pytest.mark.e2e
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_ui_runs_until_it_is_interrupted_and_leaves_nothing_behind(number: signal.Signals) -> None:
+def check_ui(number: signal.Signals) -> None:
+    """The UI runs until it is interrupted by a signal, and leaves nothing behind."""
     ui = started("--ui")
     assert ui.stdout is not None
     lines = []
@@ -144,6 +143,11 @@ def test_the_ui_runs_until_it_is_interrupted_and_leaves_nothing_behind(number: s
     os.kill(ui.pid, number)  # an impatient user
     assert ui.wait(timeout=60) in (0, 130)
     assert processes_of(home[1]) == []
+
+
+@pytest.mark.e2e
+def test_the_ui_runs_until_it_is_interrupted_and_leaves_nothing_behind() -> None:
+    check_ui(signal.SIGINT)  # by SIGTERM: in the long runs
 
 
 def test_the_steps_add_up_to_the_run(emulator: Emulator) -> None:

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from demo.environment import EXAMPLE_DAGS
+from tests.e2e.support import processes_of
 from tests.soak.patient import PatientAirflow
 from tests.soak.teller import Story, Teller
 
@@ -55,10 +58,15 @@ def _interruptible() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def airflow(tmp_path_factory: pytest.TempPathFactory, _interruptible: None) -> Iterator[PatientAirflow]:
-    """A running Airflow with the stories' DAGs."""
-    home = tmp_path_factory.mktemp("soak") / "airflow"
-    with PatientAirflow(home, dags_folder=HERE / "dags", settings=SETTINGS) as running:
+    """A running Airflow with the stories' DAGs and the example DAG; nothing of it is left at the end."""
+    folder = tmp_path_factory.mktemp("soak")
+    home = folder / "airflow"
+    dags = shutil.copytree(HERE / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(EXAMPLE_DAGS / "auto_label_images.py", dags)
+    with PatientAirflow(home, dags_folder=dags, settings=SETTINGS) as running:
         yield running
+        assert processes_of(home) != []
+    assert processes_of(home) == []
 
 
 @pytest.fixture(scope="module")

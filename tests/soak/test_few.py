@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.soak import soak_deadlines, soak_foreign, soak_kills, soak_users
+from tests.soak import soak_deadlines, soak_examples, soak_foreign, soak_kills, soak_users
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,20 +18,18 @@ FEW = frozenset(
         "after_post, own_process, start_deferred",
         "before the reply, supervisor, start_waiting",
         "resumed, own_process, start_deferred",
-        "zombie wakes late, start_deferred",
         "evicted, start_waiting",
         "marked failed, start_deferred",
         "run failed, start_waiting",
         "cleared, start_deferred",
-        "cleared, start_waiting",
         "execution_timeout, start_deferred",
-        "timeout, start_waiting",
         "soft_timeout, sensor_poke",
         "adopt, marked failed, start_deferred",
         "wait, undisturbed, start_waiting",
+        "auto_label_images",
     }
 )
-MODULES = (soak_kills, soak_users, soak_deadlines, soak_foreign)
+MODULES = (soak_kills, soak_users, soak_deadlines, soak_foreign, soak_examples)
 STORIES = [story for module in MODULES for story in module.stories() if story.name in FEW]
 
 

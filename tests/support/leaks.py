@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -52,12 +53,12 @@ def _bytes(content: Any) -> bytes:
 
 def leaks_in_folder(folder: Path, secrets: Mapping[str, str]) -> dict[str, set[str]]:
     """Return for each file below ``folder`` that holds secrets their names; a write-ahead log is a file like others."""
-    found = {
-        str(path.relative_to(folder)): leaks_in(path.read_bytes(), secrets)
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-    return {name: leaks for name, leaks in found.items() if leaks}
+    found = {}
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # processes that live there may remove a file meanwhile
+            if path.is_file() and (leaks := leaks_in(path.read_bytes(), secrets)):
+                found[str(path.relative_to(folder))] = leaks
+    return found
 
 
 def leaks_in_outcome(outcome: DagOutcome, secrets: Mapping[str, str]) -> dict[str, set[str]]:
