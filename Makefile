@@ -33,7 +33,7 @@ demo: $(READY)
 	@$(BIN)/python -m demo --seed '$(SEED)' $(if $(filter-out 0 no false,$(UI)),--ui)
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Logs of the last run stay in .demo/soak.
 soak: $(READY)

@@ -9,7 +9,6 @@ AIRFLOW_HOME = environment.prepare()
 import shutil  # noqa: E402  # everything below may import airflow
 import sys  # noqa: E402
 import tempfile  # noqa: E402
-import warnings  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
@@ -17,6 +16,7 @@ import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
 from airflow_provider_modelarts.emulator.pytest_plugin import modelarts_emulator  # noqa: E402, F401  # a fixture
+from demo import metadata  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +24,20 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
     from tests.support.contract import ContractCheck
+
+# What starts real processes, and so waits a lot, comes first: no process of the run is left alone with it at the end.
+FIRST = ("tests/soak/test_few.py", "tests/test_demo.py", "tests/test_readme.py", "tests/test_client_alone.py")
+
+
+@pytest.hookimpl(trylast=True)  # after the files were shuffled
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Hand out the files that take longest first; the order of all others stays random."""
+
+    def rank(item: pytest.Item) -> int:
+        file = item.nodeid.partition("::")[0]
+        return FIRST.index(file) if file in FIRST else len(FIRST)
+
+    items.sort(key=rank)
 
 
 # The same examples each time, and no test fails because the machine is busy.
@@ -74,14 +88,10 @@ def airflow_home() -> Path:
 @pytest.fixture(scope="session")
 def airflow_db(airflow_home: Path) -> Path:
     """A migrated metadata database; needed by whatever runs a task. Returns its file."""
-    from airflow.utils.db import initdb
-
-    from tests.support.harness import captured_output
-
-    with warnings.catch_warnings(), captured_output():
-        warnings.simplefilter("ignore")
-        initdb()
-    return airflow_home / "airflow.db"
+    database = airflow_home / "airflow.db"
+    if not database.exists() or not database.stat().st_size:  # Airflow makes an empty file when it is first asked
+        shutil.copyfile(metadata.prepare(), database)
+    return database
 
 
 def forget_clients() -> None:
