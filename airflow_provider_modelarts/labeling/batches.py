@@ -49,12 +49,14 @@ class Batch:
     :param lost_since: when the first answer about them was lost; None if none was
     :param losses: how many answers were lost
     :param rereads: how often in a row its samples grew old while they were read again
+    :param number: tells it from others of the same writer; its parts have the same
     """
 
     candidates: Sequence[Candidate]
     lost_since: float | None = None
     losses: int = 0
     rereads: int = 0
+    number: int = 0
 
     def of(self, candidates: Sequence[Candidate]) -> Batch:
         """Return a batch with the same past and other samples."""

@@ -40,19 +40,31 @@ REREADS = 5
 UNKNOWN_PATIENCE = 120.0
 BUSY_PATIENCE = 600.0
 LOST_IN_A_ROW = 3
-"""So many (parts of) batches in a row about which nothing could be learnt end the run: they are not to blame."""
+"""After so many batches in a row about which nothing could be learnt, the next ones get no patience ..."""
+GIVE_UP = 20
+"""... and after so many the run ends: they are not to blame."""
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 BUSY_PAUSES = (5.0, 10.0, 20.0, 30.0)
 _FATES: dict[Standing, Fate] = {Standing.WRITTEN: "written", Standing.GONE: "gone", Standing.CHANGED: "changed"}
 
 
 class Hope:
-    """Whether writing is worth going on with: shared by all writers of a run."""
+    """How much patience writing deserves, and whether it is worth going on with: shared by all writers of a run."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lost_in_a_row = 0
         self._learnt_at = 0.0
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which a batch without a usable answer is sent and looked at again; 0: once and no more."""
+        return UNKNOWN_PATIENCE if self._lost_in_a_row < LOST_IN_A_ROW else 0.0
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether so many batches in a row were lost that the service is to blame, and not they."""
+        return self._lost_in_a_row >= GIVE_UP
 
     def learnt(self, now: float) -> None:
         """Note that the service told what became of a batch."""
@@ -60,15 +72,14 @@ class Hope:
             self._lost_in_a_row = 0
             self._learnt_at = now
 
-    def is_lost(self, since: float) -> bool:
-        """Note a batch about which nothing could be learnt since a time; true if that was one too many.
+    def lost(self, since: float) -> None:
+        """Note a batch about which nothing could be learnt since a time.
 
         If the service was clear about others meanwhile, the batch itself is to blame.
         """
         with self._lock:
             if self._learnt_at <= since:
                 self._lost_in_a_row += 1
-            return self._lost_in_a_row >= LOST_IN_A_ROW
 
 
 class Writer:
@@ -99,6 +110,8 @@ class Writer:
         self._held_up_since: float | None = None
         self._holdups = 0
         self._sent: set[str] = set()
+        self._counted = 0
+        """Number of the last batch that was counted as lost: its parts are not counted again."""
         self.uncertain: set[str] = set()
         """Samples of which nobody knows now whether they were written; of use if an error ends the writing."""
 
@@ -113,7 +126,9 @@ class Writer:
         """
         self._sent.clear()
         self.uncertain.clear()
-        queue = deque(Batch(part) for part in split(candidates, self._batch_size))
+        self._counted = 0
+        parts = split(candidates, self._batch_size)
+        queue = deque(Batch(part, number=number) for number, part in enumerate(parts, start=1))
         while queue:
             batch = queue.popleft()
             outcomes, rest = self._attempt(batch)
@@ -231,11 +246,10 @@ class Writer:
         """Deal with an answer that was lost or says nothing: only what is still proposed as decided goes out again."""
         self._held_up_since = None
         now = self._clock.now()
-        batch = replace(
-            batch, losses=batch.losses + 1, lost_since=now if batch.lost_since is None else batch.lost_since
-        )
-        patience = (batch.lost_since or now) + UNKNOWN_PATIENCE
-        if batch.losses > 1:
+        since = now if batch.lost_since is None else batch.lost_since
+        batch = replace(batch, losses=batch.losses + 1, lost_since=since)
+        patience = since + self._hope.patience
+        if batch.losses > 1 and now < patience:
             self._pause(PAUSES[min(batch.losses - 2, len(PAUSES) - 1)])
         outcomes, proposed = self._read_all(batch, patience)
         reason = next(iter(replies.values())).error_msg or ""
@@ -244,12 +258,23 @@ class Writer:
             proposed = []
         if any(outcome.fate != "failed" for outcome in outcomes):
             self._hope.learnt(self._clock.now())
-        elif not proposed and self._hope.is_lost(batch.lost_since or now):
-            raise ServiceUnavailable(
-                f"Gave up writing labels of dataset {self._service.dataset_id}: for {UNKNOWN_PATIENCE:.0f} s no write "
-                f"got a usable answer, the last one: {reason}"
-            )
+        elif not proposed:
+            self._count_lost(batch, since, reason)
         return outcomes, regrouped(batch, proposed)
+
+    def _count_lost(self, batch: Batch, since: float, reason: str) -> None:
+        """Note that nothing could be learnt about (a part of) a batch.
+
+        :raises ServiceUnavailable: if that was one too many
+        """
+        if self._counted != batch.number:
+            self._counted = batch.number
+            self._hope.lost(since)
+        if self._hope.is_gone:
+            raise ServiceUnavailable(
+                f"Gave up writing labels of dataset {self._service.dataset_id}: {GIVE_UP} batches in a row got no "
+                f"usable answer, the last one: {reason}"
+            )
 
     def _doubtful(self, batch: Batch, replies: Replies) -> Step:
         """Deal with an answer that is not "all written": read all of the batch, positions only name suspects (B15)."""

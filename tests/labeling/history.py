@@ -144,7 +144,7 @@ class History:
             self.note("labeled before")
 
     def _refuse_some(self) -> None:
-        # Three in a row that are refused without any reason end a run: then the service is to blame.
+        # After three in a row that are refused without any reason there is no patience to find out about the others.
         most = 2 if self.setup.variants.get("results") in ("missing", "short") else 100
         for sample_id in list(self.dataset.proposals):
             if len(self.bad) < most and self.rng.random() < self.setup.bad:
@@ -210,6 +210,10 @@ class History:
             self.storage_faults -= 1
             self.note("storage failed")
             raise OSError("the storage does not answer")
+
+    def fails_halfway(self) -> bool:
+        """Whether an upload breaks off and leaves a part."""
+        return not self.calm and self.rng.random() < 0.15
 
     def _let_people_act(self, what: str) -> None:
         listed, everybody = list(self.dataset.proposals), list(self.dataset.samples)

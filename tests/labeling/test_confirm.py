@@ -18,6 +18,7 @@ from airflow_provider_modelarts.client.errors import (
 from airflow_provider_modelarts.labeling.apply import confirm
 from airflow_provider_modelarts.labeling.policy import GuardFailed, InvalidPolicy, parse_policy
 from airflow_provider_modelarts.labeling.result import check, result_of
+from airflow_provider_modelarts.labeling.write import GIVE_UP, UNKNOWN_PATIENCE
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
@@ -257,18 +258,64 @@ def test_a_missing_permission_ends_the_run_without_splitting(client: ModelArtsCl
     assert (result.confirmed, result.left) == (50, 100)
 
 
+@pytest.mark.parametrize("concurrency", [1, 8])
 def test_writes_that_never_get_an_answer_end_the_run(
-    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, concurrency: int
 ) -> None:
-    dataset_id = emulator.load_proposals(1000)
+    dataset_id = emulator.load_proposals(2000)
     emulator.faults.add("PUT", WRITE[1], "status", times=None, status=502, code="APIGW.0610")
+    begun = moved_clock.now()
     with pytest.raises(ServiceUnavailable, match="Gave up") as caught:
-        confirm(client, dataset_id, batch_size=10, concurrency=1)
+        confirm(client, dataset_id, batch_size=10, concurrency=concurrency)
     result = result_of(caught.value)
     assert result is not None
-    assert (result.confirmed, result.failures["unknown"].count) == (0, 10)
-    assert 120 <= sum(moved_clock.slept) < 400
-    assert emulator.dataset(dataset_id).unconfirmed == 1000
+    assert (result.confirmed, result.failed + result.left) == (0, result.seen)
+    assert GIVE_UP * 10 <= result.failures["unknown"].count <= (GIVE_UP + concurrency) * 10
+    assert UNKNOWN_PATIENCE <= moved_clock.now() - begun < 900
+    assert emulator.dataset(dataset_id).unconfirmed == 2000
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_batches_that_get_no_answer_do_not_keep_the_run_from_the_rest(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, concurrency: int
+) -> None:
+    """They lie where the walk begins; every try would end there, and what lies below would never be confirmed."""
+    dataset_id = emulator.load_proposals(1000)
+    dataset = emulator.dataset(dataset_id)
+    poisoned = [sample.sample_id for sample in client.proposals.list(dataset_id, order="asc")][500:]
+    rule = emulator.faults.add(
+        "PUT",
+        WRITE[1],
+        "status",
+        times=None,
+        status=502,
+        code="APIGW.0610",
+        match=lambda call: any(sample_id.encode() in call.body for sample_id in poisoned),
+    )
+    begun = moved_clock.now()
+    result = confirm(client, dataset_id, concurrency=concurrency)
+    assert rule.fired
+    assert (result.seen, result.confirmed, result.failed, result.unaccounted) == (1000, 500, 500, 0)
+    assert result.failures["unknown"].count == 500
+    assert set(dataset.proposals) == set(poisoned)
+    assert moved_clock.now() - begun < 1200
+
+
+def test_a_clear_answer_gives_new_patience(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock
+) -> None:
+    """More are lost than end a run, but never so many in a row."""
+    dataset_id = emulator.load_proposals(300)
+    places = {sample.sample_id: place for place, sample in enumerate(client.proposals.list(dataset_id, order="asc"))}
+    good = {sample_id for sample_id, place in places.items() if place // 10 % 10 == 5}
+
+    def is_poisoned(call: Any) -> bool:
+        return not any(sample_id.encode() in call.body for sample_id in good)
+
+    emulator.faults.add("PUT", WRITE[1], "status", times=None, status=502, code="APIGW.0610", match=is_poisoned)
+    result = confirm(client, dataset_id, batch_size=10, concurrency=1)
+    assert (result.confirmed, result.failures["unknown"].count) == (30, 270)
+    assert GIVE_UP < 270 / 10
 
 
 def test_a_stop_lets_no_further_write_out(client: ModelArtsClient, emulator: Emulator) -> None:
