@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -182,9 +183,7 @@ def _labels(sample_id: str, labels: object) -> list[Any]:
 
 
 def _refuse_twins(elements: Sequence[Mapping[str, Any]]) -> None:
-    seen = set()
-    for element in elements:
-        key = (element["sample_id"], element.get("worker_id"))
-        if key in seen:
-            raise InvalidRequest(f"Sample {key[0]} comes twice: only one of its label lists could remain.")
-        seen.add(key)
+    keys = [(element["sample_id"], element.get("worker_id")) for element in elements]
+    if len(set(keys)) < len(keys):
+        twin = next(key for key, number in Counter(keys).items() if number > 1)
+        raise InvalidRequest(f"Sample {twin[0]} comes twice: only one of its label lists could remain.")

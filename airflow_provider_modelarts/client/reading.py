@@ -47,6 +47,8 @@ def parse_json(text: bytes) -> Any:
 
 def to_number(value: object) -> float | int | None:
     """Return a finite number written as number or text, int and float kept apart; None for all else (quirks 3, 5)."""
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if isinstance(value, bool):
         return None
     if isinstance(value, str):

@@ -32,7 +32,8 @@ class Category(IntEnum):
 
 _CATEGORIES = tuple(Category)
 _MASK = (1 << _BITS) - 1
-_STAY_LISTED = frozenset({Category.REVIEW, Category.LEFT, Category.FAILED, Category.PLANNED})
+# By category, for a set would have to hash it, which enumerations do slowly.
+_STAYS_LISTED = tuple(one in (Category.REVIEW, Category.LEFT, Category.FAILED, Category.PLANNED) for one in _CATEGORIES)
 
 
 def short_key(sample_id: str) -> str | bytes:
@@ -104,14 +105,12 @@ class Books:
         :param category: its new place
         :param changed: it is left because it is not as it was planned
         """
-        key = short_key(sample.sample_id)
-        before = self._at(key)
-        self._put(key, category)
+        before = self._put(short_key(sample.sample_id), category)
         if before is category:
             return
         self.news += 1
         self.changed += changed
-        if category in self.by_label:
+        if category is Category.CONFIRMED or category is Category.PLANNED:
             counter = self.by_label[category]
             for name in label_names(sample):
                 counter[name] += 1
@@ -135,13 +134,15 @@ class Books:
             for code, (message, number, shown) in sorted(self._failures.items())
         }
 
-    def _put(self, key: str | bytes, category: Category) -> None:
-        old = self._states.get(key)
+    def _put(self, key: str | bytes, category: Category) -> Category | None:
+        """Put a sample where it stands now; return where it stood."""
+        old, was = self._states.get(key), None
         if old is not None:
             was = _CATEGORIES[old & _MASK]
             self._counts[was] -= 1
-            if old >> _BITS == self._pass and was in _STAY_LISTED:
+            if old >> _BITS == self._pass and _STAYS_LISTED[was]:
                 self.remaining -= 1
         self._counts[category] += 1
-        self.remaining += category in _STAY_LISTED
-        self._states[key] = int(category) | self._pass << _BITS
+        self.remaining += _STAYS_LISTED[category]
+        self._states[key] = category | self._pass << _BITS
+        return was

@@ -171,19 +171,24 @@ class _Listing:
             fresh = self._fresh(page)
             self._count += len(fresh)
             chosen = [sample for sample in fresh if self._untrimmed.chooses(sample)]
+            over = {sample.sample_id for sample in fresh}
             for candidate in self._untrimmed.candidates(page, chosen):
                 if self._untrimmed.belongs(candidate.sample):
+                    over.discard(candidate.sample.sample_id)
                     yield candidate.sample
-            planned = self._planned
-            self._passed_over.update(short_key(s.sample_id) for s in fresh if s.sample_id not in planned)
+            self._passed_over.update(map(short_key, over))
         self._check()
 
     def _fresh(self, page: Page[Sample]) -> list[Sample]:
         """Return the samples of a page that no earlier page had; the list may move while it is read."""
-        here = {sample.sample_id: sample for sample in page.items if sample.sample_id}
-        nameless = [sample for sample in page.items if not sample.sample_id]
+        here = {sample.sample_id: sample for sample in page.items}
+        nameless = [sample for sample in page.items if not sample.sample_id] if here.pop("", None) else []
         known, over = self._planned, self._passed_over
-        return [s for s in here.values() if s.sample_id not in known and short_key(s.sample_id) not in over] + nameless
+        return [
+            sample
+            for sample_id, sample in here.items()
+            if sample_id not in known and (not over or short_key(sample_id) not in over)
+        ] + nameless
 
     def _page(self, offset: int, limit: int) -> Page[Sample]:
         if self._should_stop():

@@ -200,7 +200,8 @@ def has_labels(sample: Sample) -> bool:
 
 def label_names(sample: Sample) -> list[str]:
     """Return the different label names of a sample, in order: a box per rose still is one sample with roses."""
-    return list(dict.fromkeys(sample.label_names))
+    names = sample.label_names
+    return names if len(names) < 2 else list(dict.fromkeys(names))
 
 
 def label_score(sample: Sample, label: SampleLabel) -> float | None:

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from airflow_provider_modelarts.labeling.policy import label_names, label_score
+from airflow_provider_modelarts.labeling.policy import label_names
 from airflow_provider_modelarts.labeling.storage import without_queries
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ class Summary:
         action, rule = decision
         self._actions[action] += 1
         self._rules[action, rule] += 1
-        for name in label_names(sample):
+        names = label_names(sample)
+        for name in names:
             self._count_label(name, action)
         score = sample_score(sample)
         if score is None:
@@ -129,8 +130,7 @@ class Summary:
             self._reasons.update(reason if reason in REASONS else -1 for reason in sample.hard_reasons)
         if self._rules[action, rule] <= _EXAMPLES_PER_RULE:
             place = without_queries(sample.origin or "") or sample.sample_id
-            names = tuple(name for name, _ in zip(label_names(sample), range(_EXAMPLE_LABELS), strict=False))
-            self._examples.setdefault((action, rule), []).append(Example(place, names, score))
+            self._examples.setdefault((action, rule), []).append(Example(place, tuple(names[:_EXAMPLE_LABELS]), score))
 
     def markdown(self, title: str = "Proposals and decisions", notes: Iterable[str] = ()) -> str:
         """Return the summary as Markdown of at most :data:`MAX_BYTES` bytes; it fits an approval task's body.
@@ -221,8 +221,9 @@ _SHORT: dict[Action, str] = {"confirm": "confirmed", "review": "for review", "le
 
 def sample_score(sample: Sample) -> float | None:
     """Return a sample's score: its lowest label score, else its own, else None."""
-    scores = [score for score in (label_score(sample, label) for label in sample.labels) if score is not None]
-    return min(scores) if scores else sample.score
+    own = sample.score
+    scores = [own if score is None else score for score in sample.label_scores]
+    return min([score for score in scores if score is not None], default=own)
 
 
 def escape(text: str, limit: int = _NAME_BYTES) -> str:

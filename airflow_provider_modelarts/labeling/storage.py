@@ -251,7 +251,7 @@ def decode_object(line: bytes) -> dict[str, Any] | None:
 
 def without_queries(text: str) -> str:
     """Return a text without the queries of addresses in it: they hold signatures (B20)."""
-    return _QUERY.sub("", text)
+    return _QUERY.sub("", text) if "?" in text else text
 
 
 def shown(path: StoragePath) -> str:

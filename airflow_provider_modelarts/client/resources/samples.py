@@ -109,6 +109,11 @@ class Sample(View):
         return [name if type(name) is str else to_text(name) or "" for name in names]
 
     @property
+    def label_scores(self) -> list[float | None]:
+        """The scores of its labels, one for each; to be had at less cost than ``labels``."""
+        return [to_number(label.get("score")) for label in to_objects(self.root.get("labels"))]
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """Size, origin, difficulty and custom attributes (contract 3.3), as they arrived."""
         value = self.root.get("metadata")
@@ -163,11 +168,12 @@ class Sample(View):
 
     def element(self) -> dict[str, Any]:
         """Return what is sent to confirm it: id and labels as they came, of detection samples the size too (B13)."""
-        element = {"sample_id": self.sample_id, "labels": self.root.get("labels")}
-        if self.worker_id:
-            element["worker_id"] = self.worker_id
+        labels = self.root.get("labels")
+        element = {"sample_id": self.sample_id, "labels": labels}
+        if worker_id := self.worker_id:
+            element["worker_id"] = worker_id
         size = self.metadata.get(SIZE)
-        if size and any(map(_marks_a_place, to_objects(self.root.get("labels")))):
+        if size and any(map(_marks_a_place, to_objects(labels))):
             element["metadata"] = {SIZE: size}
         return element
 
@@ -179,8 +185,10 @@ class Sample(View):
 
 
 def _marks_a_place(label: dict[str, Any]) -> bool:
-    value = label.get("property")
-    return to_integer(label.get("type")) == DETECTION or (isinstance(value, dict) and not PLACES.isdisjoint(value))
+    value, kind = label.get("property"), label.get("type")
+    # most are plain integers, which need no reading
+    is_detection = (kind if type(kind) is int else to_integer(kind)) == DETECTION
+    return is_detection or (isinstance(value, dict) and not PLACES.isdisjoint(value))
 
 
 @dataclass(frozen=True, slots=True)
