@@ -1,15 +1,14 @@
-"""One confirmation: walks the list of proposals, decides, has the crew write, and accounts for every sample (B13-B18).
+"""One confirmation: walks the list of proposals, decides, and accounts for every sample (B13 to B18).
 
-The thread that runs it knows and decides everything; the crew's threads read and write.
+The thread that runs it knows and decides everything; the crew's threads read and write. What becomes of that which is
+written is the matter of :mod:`.writing`.
 """
 
 from __future__ import annotations
 
-import threading
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.labeling import walk
 from airflow_provider_modelarts.labeling.books import Books, Category
 from airflow_provider_modelarts.labeling.crew import Crew, Job
@@ -20,13 +19,13 @@ from airflow_provider_modelarts.labeling.result import PROGRESS_SECONDS, Confirm
 from airflow_provider_modelarts.labeling.service import Candidate
 from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
 from airflow_provider_modelarts.labeling.walk import PassEnd, count, take_bearings, verdict
-from airflow_provider_modelarts.labeling.write import FRESH_SECONDS, Hope, Writer
+from airflow_provider_modelarts.labeling.write import FRESH_SECONDS
+from airflow_provider_modelarts.labeling.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from airflow_provider_modelarts.client import Page, Sample
-    from airflow_provider_modelarts.labeling.batches import Outcome
     from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, Decision
     from airflow_provider_modelarts.labeling.recording import Recorder
     from airflow_provider_modelarts.labeling.service import Service
@@ -35,30 +34,12 @@ if TYPE_CHECKING:
     Jobs = list[Job[Any]]
 
 MAX_PASSES = 5
-DECISION_ROUNDS = 5
-"""A proposal may change between decision and write; so often it is decided anew, then it is left."""
 LOOKS = 25
 """Samples that one job reads singly."""
 
 _DECIDED = {"review": Category.REVIEW, "leave": Category.LEFT}
-_RECORDED = {"written": Category.CONFIRMED, "gone": Category.GONE, "unsent": Category.LEFT}
 _KNOWN = frozenset({Category.REVIEW, Category.LEFT, Category.FAILED})
 _LEFT_THE_LIST = frozenset({Category.CONFIRMED, Category.GONE})
-
-
-class Written(NamedTuple):
-    """What a job that writes came to.
-
-    :param outcomes: what is known, a sample each
-    :param before: labels that people had given, by sample id
-    :param error: what ended it early
-    :param uncertain: samples without an outcome that may have been written
-    """
-
-    outcomes: list[Outcome]
-    before: dict[str, list[dict[str, Any]]]
-    error: ModelArtsError | None = None
-    uncertain: frozenset[str] = frozenset()
 
 
 class Confirming:
@@ -89,22 +70,28 @@ class Confirming:
         self._service = service
         self._decide = decide
         self._crew = crew
-        self._batch_size = batch_size
         self._on_progress = on_progress
         self._should_stop = should_stop or (lambda: False)
         self._recorder = recorder
         self._begun = self._reported = service.clock.now()
         self._untrimmed = Untrimmed(service, first_label)
-        self._hope = Hope()
-        self._brake = threading.Event()
         self._in_hand: set[str] = set()
-        self._count = Count(0)
         self._written_before: dict[int, int] = {}
         self._step = 1
         self._passes = self._total = self._unaccounted = 0
         self._stopped = self._complete = self._only_plans = False
         self.books = Books()
-        service.may_go_on = self._may_write
+        self._writing = Writing(
+            service,
+            self.books,
+            self._in_hand,
+            batch_size=batch_size,
+            should_stop=self._should_stop,
+            recorder=recorder,
+            list_again=self._read,
+            decide_anew=self._to_confirm,
+        )
+        service.may_go_on = self._writing.may_write
 
     def preview(self) -> None:
         """Decide about everything and write nothing."""
@@ -128,7 +115,7 @@ class Confirming:
     def apply(self) -> None:
         """Write everything that is decided so."""
         if self._goes_on:
-            self._walk_until_accounted(self._write_jobs)
+            self._walk_until_accounted(self._writing.jobs)
         if self._goes_on and self._recorder is not None:
             self._recorder.settle_unlisted(self.books, self._service, self._run_jobs)
         self._complete = self._goes_on
@@ -136,7 +123,7 @@ class Confirming:
 
     def let_nothing_out(self) -> None:
         """Let no further write out, whatever happens."""
-        self._brake.set()
+        self._writing.let_nothing_out()
 
     def result(self, *, preview: bool = False, **more: Any) -> ConfirmationResult:
         """Return the counts as they are now."""
@@ -160,19 +147,20 @@ class Confirming:
             dataset_id=self._service.dataset_id,
             failures=self.books.failures,
             unaccounted=self._unaccounted,
-            stopped=self._stopped,
+            stopped=self._is_stopped,
             **more,
         )
 
     @property
     def _goes_on(self) -> bool:
-        return not self._stopped and not self._unaccounted
+        return not self._is_stopped and not self._unaccounted
 
-    def _may_write(self) -> bool:
-        return not self._brake.is_set() and not self._should_stop()
+    @property
+    def _is_stopped(self) -> bool:
+        return self._stopped or self._writing.is_stopped
 
     def _may_read(self) -> bool:
-        self._stopped = self._stopped or self._should_stop()
+        self._stopped = self._is_stopped or self._should_stop()
         return not self._stopped
 
     # Walking
@@ -186,7 +174,7 @@ class Confirming:
         for number in range(1, MAX_PASSES + 1):
             self._passes += 1
             end = self._pass(take)
-            if self._stopped:
+            if self._is_stopped:
                 return
             over = verdict(end, previous, last=number == MAX_PASSES)
             if over is not None:
@@ -199,15 +187,15 @@ class Confirming:
         read_pages = partial(pages_ahead, self._crew, self._service.pace)
         first = self._untrimmed.begin(read_pages)
         self._step, last = take_bearings(self._untrimmed.page, first)
-        self._count = Count(count(last.page))
+        self._writing.count = Count(count(last.page))
         self._total = max(self._total, count(last.page))
         self._run_jobs(last=last, take=take)
         if not self._may_read():
             return PassEnd(0, self.books.remaining, self.books.news, disturbed=True)
         now = self._untrimmed.page(0, 1)
-        self._count.look(now, self._count.written)
+        self._writing.count.look(now, self._writing.count.written)
         total = count(now if self._untrimmed.walks_the_filtered_list else self._service.page(0, 1))
-        return PassEnd(total, self.books.remaining, self.books.news, disturbed=self._count.disturbed)
+        return PassEnd(total, self.books.remaining, self.books.news, disturbed=self._writing.count.disturbed)
 
     def _run_jobs(
         self,
@@ -227,12 +215,12 @@ class Confirming:
             self._report()
 
     def _read(self, number: int) -> Page[Sample]:
-        self._written_before[number] = self._count.written
+        self._written_before[number] = self._writing.count.written
         return self._untrimmed.page(number * self._step, walk.PAGE_SIZE)
 
     def _deal_with(self, take: Callable[[list[Candidate], int | None], Jobs], numbered: Numbered) -> Jobs:
         number, page = numbered
-        self._count.look(page, self._written_before.pop(number, self._count.written))
+        self._writing.count.look(page, self._written_before.pop(number, self._writing.count.written))
         wanted, again = self._sorted(page)
         if not self._untrimmed.lists_whole_samples:
             return self._looks(wanted + again, take)
@@ -323,85 +311,6 @@ class Confirming:
             if intent is not None:
                 intent.add(candidate.sample)
         return []
-
-    # Writing
-
-    def _write_jobs(self, candidates: list[Candidate], number: int | None, rounds: int = 1) -> Jobs:
-        """Return the jobs that write what was decided.
-
-        :param candidates: decided, and listed on one page or read singly
-        :param number: of the page; None: read singly
-        :param rounds: how often they have been decided about
-        """
-        size = self._batch_size
-        parts = [candidates[place : place + size] for place in range(0, len(candidates), size)]
-        self._count.under_way += len(candidates)
-        return [Job(partial(self._write, part, number), partial(self._written, part, rounds)) for part in parts]
-
-    def _write(self, candidates: list[Candidate], number: int | None) -> Written:
-        writer = Writer(
-            self._service,
-            batch_size=self._batch_size,
-            may_write=self._may_write,
-            hope=self._hope,
-            list_again=None if number is None else partial(self._read, number),
-        )
-        outcomes: list[Outcome] = []
-        before: dict[str, list[dict[str, Any]]] = {}
-        try:
-            if self._recorder is not None:
-                before = self._recorder.note_before(self._service, candidates)
-            outcomes.extend(writer.write(candidates))
-        except ModelArtsError as error:
-            self.let_nothing_out()
-            return Written(outcomes, before, error, frozenset(writer.uncertain))
-        return Written(outcomes, before)
-
-    def _written(self, candidates: list[Candidate], rounds: int, written: Written) -> Jobs:
-        """Note what became of samples, and decide anew about those that have changed."""
-        self._count.under_way -= len(candidates)
-        outstanding = {candidate.sample.sample_id: candidate for candidate in candidates}
-        changed: list[Candidate] = []
-        for outcome in written.outcomes:
-            decided = outstanding.pop(outcome.sample.sample_id)
-            if outcome.now is not None:
-                changed.append(outcome.now)
-            else:
-                self._settle(decided, outcome, written)
-        for sample_id, candidate in outstanding.items():
-            self._give_up(candidate, written, is_uncertain=sample_id in written.uncertain)
-        if written.error is not None:
-            raise written.error
-        again = self._to_confirm(changed)
-        if again and rounds >= DECISION_ROUNDS:
-            for candidate in again:
-                self._in_hand.discard(candidate.sample.sample_id)
-                self.books.settle(candidate.sample, Category.LEFT)
-            again = []
-        stores = self._recorder.due() if self._recorder is not None else []
-        return stores + self._write_jobs(again, None, rounds + 1)
-
-    def _settle(self, decided: Candidate, outcome: Outcome, written: Written) -> None:
-        sample = outcome.sample
-        self._in_hand.discard(sample.sample_id)
-        if outcome.fate == "failed":
-            self.books.fail(sample, outcome.code, outcome.message)
-        else:
-            # What an error held back was not stopped by anybody.
-            self._stopped = self._stopped or (outcome.fate == "unsent" and not self._brake.is_set())
-            self._count.written += outcome.fate == "written"
-            self.books.settle(sample, _RECORDED[outcome.fate])
-        if self._recorder is not None and outcome.fate != "unsent":
-            self._recorder.note_outcome(decided, outcome, written.before.get(sample.sample_id))
-
-    def _give_up(self, candidate: Candidate, written: Written, *, is_uncertain: bool) -> None:
-        """Note a sample whose writing an error ended."""
-        sample, error = candidate.sample, written.error
-        self._in_hand.discard(sample.sample_id)
-        if is_uncertain and error is not None:
-            self.books.fail(sample, "unknown", error.message)
-        else:
-            self.books.settle(sample, Category.LEFT)
 
     def _report(self, *, last: bool = False) -> None:
         now = self._service.clock.now()
