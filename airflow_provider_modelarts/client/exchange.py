@@ -249,9 +249,9 @@ def _check_certificates(file: str) -> None:
 
 def _adapter(pool_size: int) -> HTTPAdapter:
     """Return what keeps connections, and knows of certificates and proxies."""
-    from requests.adapters import HTTPAdapter
+    from airflow_provider_modelarts.client.connections import Adapter
 
-    return HTTPAdapter(pool_connections=_SCOPES, pool_maxsize=pool_size, max_retries=0)
+    return Adapter(pool_connections=_SCOPES, pool_maxsize=pool_size, max_retries=0)
 
 
 def _common_headers() -> dict[str, str]:

@@ -634,6 +634,41 @@ def test_what_arrives_is_what_pythons_own_parser_reads(scripted: Callable[..., M
     assert repr(raw) == repr(json.loads(body))
 
 
+def test_an_answer_larger_than_what_is_received_at_once_comes_whole(
+    scripted: Callable[..., ModelArtsClient],
+) -> None:
+    text = "x" * 1_000_000
+    body = json.dumps({"dataset_id": "d1", "description": text})
+    for head in (f"HTTP/1.1 200 OK\nContent-Length: {len(body)}", "HTTP/1.1 200 OK"):
+        assert scripted(head, body).datasets.get("d1").raw["description"] == text
+    with pytest.raises(ServiceUnavailable, match="broke the connection"):
+        scripted(f"HTTP/1.1 200 OK\nContent-Length: {len(body) + 1}", body).datasets.get("d1")
+
+
+@pytest.mark.parametrize("body", [None, b"", b"{}", b"x" * 1_000_000])
+def test_a_request_goes_out_in_one_piece(monkeypatch: pytest.MonkeyPatch, body: bytes | None) -> None:
+    from airflow_provider_modelarts.client.connections import Adapter
+
+    sent: list[bytes] = []
+
+    class Socket:
+        """Keeps what is sent."""
+
+        def sendall(self, data: bytes) -> None:
+            sent.append(bytes(data))
+
+        def settimeout(self, seconds: float) -> None:
+            """Never wait."""
+
+    connection = Adapter().poolmanager.connection_from_url("http://service").ConnectionCls("service")
+    monkeypatch.setattr(connection, "sock", Socket())
+    connection.request("PUT", "/v2", body, {"X-Auth-Token": "t"})
+    (data,) = sent
+    head, _, rest = data.partition(b"\r\n\r\n")
+    assert head.startswith(b"PUT /v2 HTTP/1.1\r\n")
+    assert rest == (body or b"")
+
+
 def test_codes_and_request_ids_are_folded_too(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
     body = json.dumps({"error_code": "Model\nArts.1", "error_msg": "x", "request_id": "a\nb"})
     emulator.faults.add("GET", dataset_id, "status", status=400, body=body)

@@ -1,0 +1,92 @@
+"""Connections that send a request in one piece and receive its answer in large ones.
+
+Each call of the operating system lets another thread of the process run, which may take milliseconds until it stops
+again: with many threads the number of these calls, not their work, decides how long an exchange takes. Imports urllib3,
+so it is imported where it is used (B21).
+"""
+
+from __future__ import annotations
+
+import http.client
+from typing import TYPE_CHECKING, Any
+
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.poolmanager import pool_classes_by_scheme
+
+if TYPE_CHECKING:
+    import socket
+
+    from urllib3.poolmanager import PoolManager, ProxyManager
+
+BUFFER = 1 << 18
+"""Bytes received at once: a page of samples has about a hundred thousand. Memory is touched as far as it is filled."""
+
+
+class _Source:
+    """A socket as an answer wants it, read through a large buffer."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def makefile(self, mode: str) -> Any:
+        del mode  # answers are read as bytes
+        return self._sock.makefile("rb", BUFFER)
+
+
+class _Answer(http.client.HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(_Source(sock), *args, **options)  # type: ignore[arg-type]  # all that is asked of it
+
+
+class _OnePiece(HTTPConnection):
+    """Holds the head of a request back until its body is there."""
+
+    response_class = _Answer
+    _held: bytes | None = None
+
+    def request(self, method: str, url: str, body: Any = None, *args: Any, **options: Any) -> None:
+        self._held = b"" if isinstance(body, bytes) and body else None
+        try:
+            super().request(method, url, body, *args, **options)
+        finally:
+            self._held = None
+
+    def send(self, data: Any) -> None:
+        if self._held == b"":
+            self._held = data
+            return
+        super().send(data if self._held is None else self._held + data)
+
+
+class _OnePieceTLS(_OnePiece, HTTPSConnection):
+    """The same, encrypted."""
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _OnePiece
+
+
+class _PoolTLS(HTTPSConnectionPool):
+    ConnectionCls = _OnePieceTLS
+
+
+class Adapter(HTTPAdapter):
+    """Keeps such connections, and knows of certificates and proxies what requests knows."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Make the connections that go straight to the service."""
+        super().init_poolmanager(*args, **options)
+        _equip(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> ProxyManager:
+        """Return the connections that go through a proxy."""
+        manager: ProxyManager = super().proxy_manager_for(*args, **options)
+        if manager.pool_classes_by_scheme is pool_classes_by_scheme:  # a SOCKS proxy has its own
+            _equip(manager)
+        return manager
+
+
+def _equip(manager: PoolManager) -> None:
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _PoolTLS}
