@@ -1,12 +1,14 @@
-"""Texts of the service on their way to people."""
+"""Texts of the service on their way to people and into files."""
 
 from __future__ import annotations
 
 import re
 
-_QUERY = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*", re.IGNORECASE)
+# Of an address all that follows the question mark; elsewhere what looks like a query: a name with a mere question mark
+# in it has no "=".
+_QUERY = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*|\?[^\s\"'<>]*=[^\s\"'<>]*", re.IGNORECASE)
 
 
 def without_queries(text: str) -> str:
-    """Return text with the queries of the addresses in it blotted out: they may be signatures (B20, quirk 51)."""
-    return _QUERY.sub(r"\1?***", text)
+    """Return a text without the queries of the addresses in it: they may be signatures (B20, quirk 51)."""
+    return _QUERY.sub(r"\1", text) if "?" in text else text

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
+from airflow_provider_modelarts.client.texts import without_queries
 from airflow_provider_modelarts.labeling.storage import (
     SealedReader,
     StorageDamaged,
@@ -13,7 +14,6 @@ from airflow_provider_modelarts.labeling.storage import (
     decode_object,
     file_name,
     name_of,
-    without_queries,
 )
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.resources.samples import HARD, HARD_REASONS, SIZE
+from airflow_provider_modelarts.client.texts import without_queries
 from airflow_provider_modelarts.labeling.intent import CHANGED
 from airflow_provider_modelarts.labeling.labels import fingerprint, raw_labels
 from airflow_provider_modelarts.labeling.plan_index import PlanIndex
@@ -27,7 +28,6 @@ from airflow_provider_modelarts.labeling.storage import (
     decode_object,
     encode_line,
     shown,
-    without_queries,
 )
 
 if TYPE_CHECKING:

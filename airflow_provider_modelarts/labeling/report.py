@@ -9,8 +9,8 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from airflow_provider_modelarts.client.texts import without_queries
 from airflow_provider_modelarts.labeling.policy import label_names
-from airflow_provider_modelarts.labeling.storage import without_queries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

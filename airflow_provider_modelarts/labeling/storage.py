@@ -32,8 +32,6 @@ HELD = 8 << 20
 LINE_LIMIT = 16 << 20
 """No line may be longer: a sample's labels went through a request of at most 12 MB (contract 0)."""
 
-# What follows a question mark in a presigned address; a name with a mere question mark in it has no "=".
-_QUERY = re.compile(r"\?[^\s\"'<>]*=[^\s\"'<>]*")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -247,11 +245,6 @@ def decode_object(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def without_queries(text: str) -> str:
-    """Return a text without the queries of addresses in it: they hold signatures (B20)."""
-    return _QUERY.sub("", text) if "?" in text else text
 
 
 def shown(path: StoragePath) -> str:
