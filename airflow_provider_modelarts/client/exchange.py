@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from requests.adapters import HTTPAdapter
     from urllib3 import HTTPConnectionPool
+    from urllib3.exceptions import ProxyError
 
     from airflow_provider_modelarts.client.checking import Endpoint
 
@@ -139,7 +140,7 @@ class Exchange:
                 retries=False,
                 redirect=False,
                 assert_same_host=False,
-                timeout=Timeout(*self.timeout),
+                timeout=Timeout(connect=self.timeout[0], read=self.timeout[1]),
             )
         except (OSError, ValueError, HTTPError) as error:
             raise self._error(error, request, what) from None
@@ -190,13 +191,15 @@ class Exchange:
                 **facts,
                 sent=False,
             )
-        if isinstance(error, lost.ProxyError):
+        if isinstance(error, lost.ProxyError) and _proxy_never_passed_on(error):
             return ServiceUnavailable(
                 f"Cannot {what}: the proxy for {host} gives no connection. Check HTTPS_PROXY and NO_PROXY.",
                 **facts,
                 sent=False,
             )
-        if isinstance(error, lost.SSLError):
+        if isinstance(error, lost.ProxyError):
+            said, sent = f"the proxy for {host} broke the connection before an answer was complete", True
+        elif isinstance(error, lost.SSLError):
             said, sent = f"the encrypted connection to {host} failed (does it speak TLS there?)", True
         elif isinstance(error, lost.NewConnectionError):
             said, sent = f"{host} could not be reached (time-out {connect:g} s)", False
@@ -219,6 +222,16 @@ def _is_no_address(error: Exception) -> bool:
     from urllib3.exceptions import LocationValueError
 
     return isinstance(error, (InvalidSchema, InvalidURL, LocationValueError))
+
+
+def _proxy_never_passed_on(error: ProxyError) -> bool:
+    """Whether the request certainly stayed here: urllib3 reports a lost answer as an error of the proxy as well."""
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+    cause = error.original_error
+    if isinstance(cause, (ConnectTimeoutError, NewConnectionError)):
+        return True
+    return type(cause) is OSError and str(cause).startswith("Tunnel connection failed")
 
 
 def _certificate_refused(error: Exception) -> bool:

@@ -381,6 +381,83 @@ def test_other_hosts_go_through_the_environments_proxy(monkeypatch: pytest.Monke
     assert asked[0].startswith(b"GET http://modelarts.example.com/v2/p/datasets/d HTTP/1.1")
 
 
+@pytest.fixture
+def through_proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[ModelArtsClient, list[bytes]]]]:
+    """Return a client whose proxy answers each request with the same bytes, if any, and hangs up; and what it got."""
+    from airflow_provider_modelarts.client import ModelArtsClient
+
+    server = socket.create_server(("127.0.0.1", 0))
+    for name in (*PROXIES, "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{server.getsockname()[1]}")
+    threads: list[threading.Thread] = []
+
+    def make(url: str, answer: bytes = b"", **options: Any) -> tuple[ModelArtsClient, list[bytes]]:
+        asked: list[bytes] = []
+
+        def serve() -> None:
+            while True:
+                connection, _ = server.accept()
+                with connection:
+                    request = connection.recv(65536)
+                    if not request:
+                        return
+                    asked.append(request)
+                    connection.sendall(answer)
+
+        threads.append(threading.Thread(target=serve))
+        threads[-1].start()
+        return ModelArtsClient(url, TokenCredentials("t", "p"), allow_http=True, **options), asked
+
+    yield make
+    for thread in threads:
+        socket.create_connection(server.getsockname()).close()
+        thread.join()
+    server.close()
+
+
+def test_what_is_lost_behind_a_proxy_may_have_been_carried_out(
+    through_proxy: Callable[..., tuple[ModelArtsClient, list[bytes]]],
+) -> None:
+    client, asked = through_proxy("http://modelarts.example.com")
+    with client:
+        with pytest.raises(StartUnknown):
+            client.tasks.start("d1")
+        assert client.samples.update("d1", [{"sample_id": "s", "labels": [{"name": "a"}]}])[0].ok is None
+    assert [request.split(b" ")[0] for request in asked] == [b"POST", b"PUT"]
+
+
+def test_what_a_proxy_refuses_was_not_carried_out(
+    through_proxy: Callable[..., tuple[ModelArtsClient, list[bytes]]],
+) -> None:
+    refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+    client, asked = through_proxy("https://modelarts.example.com", refusal, retries=False)
+    with client, pytest.raises(ServiceUnavailable, match="proxy") as caught:
+        client.tasks.start("d1")
+    assert caught.value.certainly_not_executed
+    assert all(request.startswith(b"CONNECT ") for request in asked)
+
+
+def test_an_answer_may_take_longer_than_the_connection() -> None:
+    from airflow_provider_modelarts.client import ModelArtsClient
+
+    def answer(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.recv(65536)
+            threading.Event().wait(0.8)  # the time itself is what is tested
+            connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{"dataset_id": "d"}')
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer, args=(server,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with ModelArtsClient(url, TokenCredentials("t", "p"), retries=False, timeout=(0.4, 60)) as client:
+            assert client.datasets.get("d").dataset_id == "d"
+        thread.join()
+
+
 @pytest.mark.wrong_requests  # no sample has such an id
 def test_reads_have_no_body_and_ids_stay_in_their_segment(
     client: ModelArtsClient, emulator: Emulator, dataset_id: str
