@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_modelarts.labeling import apply
 from airflow_provider_modelarts.labeling.ledger import read_ledger, settled
-from airflow_provider_modelarts.labeling.plan import read_plan
+from airflow_provider_modelarts.labeling.plan import PlanWriter, read_plan
 from tests.operators.bureau import RUN_ID, Bureau, check_sums
 
 if TYPE_CHECKING:
@@ -58,3 +59,52 @@ def test_a_retry_beside_its_zombie_ends_in_the_same_state(
     assert ledger.verify() == []
     state = settled(plan, ledger)
     assert {state.fate(sample_id) for sample_id in wanted} == {"confirmed"}
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_two_tries_that_find_no_plan_apply_one(
+    emulator: Emulator, moved_clock: MovedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, concurrency: int
+) -> None:
+    bureau = Bureau(emulator, moved_clock, tmp_path, SAMPLES)
+    looked, made, endings = threading.Barrier(2, timeout=60), [], {}
+    found, make_plan, plan_of = apply._found, apply.make_plan, PlanWriter.plan
+
+    def found_by_neither(place: Any) -> Any:
+        there = found(place)
+        looked.wait()
+        return there
+
+    def noted(writer: PlanWriter) -> Any:
+        made.append(writer._digest)
+        return plan_of(writer)
+
+    def told_apart(*args: Any, **more: Any) -> Any:
+        """The clock stands still: without this they would make the very same plan."""
+        return make_plan(*args, made_by={"thread": threading.get_ident()}, **more)
+
+    monkeypatch.setattr(apply, "_found", found_by_neither)
+    monkeypatch.setattr(apply, "make_plan", told_apart)
+    monkeypatch.setattr(PlanWriter, "plan", noted)
+
+    def confirm(try_number: int) -> None:
+        endings[try_number] = bureau.confirm(
+            try_number=try_number, policy=POLICY, ledger_uri=bureau.ledger_uri, concurrency=concurrency
+        )
+
+    tries = [threading.Thread(target=confirm, args=(number,)) for number in (1, 2)]
+    for thread in tries:
+        thread.start()
+    for thread in tries:
+        thread.join()
+
+    assert {number: ending.error for number, ending in endings.items()} == {1: None, 2: None}
+    assert len(set(made)) == 2
+    (path,) = bureau.plans()
+    plan = read_plan(path)
+    assert plan.digest in made
+    ledger = read_ledger(Path(bureau.ledger_uri.removeprefix("file://")), RUN_ID)
+    assert {chain.first().plan_digest for chain in ledger.chains} == {plan.digest}
+    for ending in endings.values():
+        check_sums(ending.result)
+        assert ending.result["confirmed"] + ending.result["gone"] == plan.counts["confirm"] > 0
+    assert not list(settled(plan, ledger).unsettled())
