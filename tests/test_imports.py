@@ -24,6 +24,7 @@ from airflow.sdk import BaseHook, BaseOperator, BaseSensorOperator, Connection
 from airflow.triggers.base import BaseTrigger
 
 seen = []
+importing = ""  # what an event belongs to
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC
 CHANGING = {"os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate", "os.link", "os.symlink", "os.chmod"}
@@ -35,17 +36,17 @@ def audit(event, arguments):
     if event == "open":
         path, mode, flags = arguments
         if isinstance(flags, int) and flags & WRITING or isinstance(mode, str) and set(mode) & set("wax+"):
-            seen.append(["write", str(path)])
+            seen.append(["write", str(path), importing])
     elif event in CHANGING:
-        seen.append(["write", f"{event} {arguments[0]}"])
+        seen.append(["write", f"{event} {arguments[0]}", importing])
     elif event in SPEAKING:
-        seen.append(["socket", event])
+        seen.append(["socket", event, importing])
     elif event in STARTING:
-        seen.append(["process", event])
+        seen.append(["process", event, importing])
 
 
 def look_up(*arguments, **_):
-    seen.append(["connection", str(arguments)])
+    seen.append(["connection", str(arguments), importing])
     raise RuntimeError("no connection may be looked up here")
 
 
@@ -59,10 +60,12 @@ sys.addaudithook(audit)
 
 names, failed = [], []
 for package in sys.argv[1].split(","):
+    importing = package
     module = importlib.import_module(package)
     names.append(package)
     for info in pkgutil.walk_packages(getattr(module, "__path__", []), package + "."):
         names.append(info.name)
+        importing = info.name
         try:
             importlib.import_module(info.name)
         except Exception as error:
@@ -103,25 +106,33 @@ def test_no_module_does_anything_when_it_is_imported() -> None:
     } <= set(report["names"])
 
 
-@pytest.mark.parametrize(
-    ("body", "kind"),
-    [
-        ("import pathlib; pathlib.Path(__file__).with_name('trace').write_text('x')", "write"),
-        ("import os; os.mkdir(__file__ + '.d')", "write"),
-        ("import socket; socket.socket().close()", "socket"),
-        ("import socket; socket.getaddrinfo('127.0.0.1', 80)", "socket"),
-        ("import subprocess, sys; subprocess.run([sys.executable, '-c', ''])", "process"),
-        (
-            "from airflow.sdk import BaseHook\ntry: BaseHook.get_connection('x')\nexcept RuntimeError: pass",
-            "connection",
-        ),
-    ],
-)
-def test_a_module_that_does_something_is_found(tmp_path: Path, body: str, kind: str) -> None:
-    package = tmp_path / "planted"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "busy.py").write_text(body)
-    report = probe("planted", tmp_path)
-    assert report["names"] == ["planted", "planted.busy"]
-    assert kind in {found for found, _ in report["seen"]}
+PLANTED = {
+    "writes": ("import pathlib; pathlib.Path(__file__).with_name('trace').write_text('x')", "write"),
+    "makes_a_folder": ("import os; os.mkdir(__file__ + '.d')", "write"),
+    "opens_a_socket": ("import socket; socket.socket().close()", "socket"),
+    "asks_for_an_address": ("import socket; socket.getaddrinfo('127.0.0.1', 80)", "socket"),
+    "starts_a_process": ("import subprocess, sys; subprocess.run([sys.executable, '-c', ''])", "process"),
+    "reads_a_connection": (
+        "from airflow.sdk import BaseHook\ntry: BaseHook.get_connection('x')\nexcept RuntimeError: pass",
+        "connection",
+    ),
+    "does_nothing": ("import json", None),
+}
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What is found in a package of modules that each do one thing."""
+    folder = tmp_path_factory.mktemp("path")
+    (folder / "planted").mkdir()
+    (folder / "planted" / "__init__.py").touch()
+    for name, (body, _) in PLANTED.items():
+        (folder / "planted" / f"{name}.py").write_text(body)
+    return probe("planted", folder)
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_module_that_does_something_is_found(planted: dict[str, Any], name: str) -> None:
+    assert f"planted.{name}" in planted["names"]
+    _, kind = PLANTED[name]
+    assert {found for found, _, module in planted["seen"] if module == f"planted.{name}"} == ({kind} if kind else set())
