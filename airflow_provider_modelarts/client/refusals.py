@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.auth import PasswordCredentials
 
 REMEMBERED = 10 * 60
-"""Seconds for which a refusal holds: IAM may have been told the password meanwhile, and nobody restarts a machine."""
+"""Seconds for which a refusal holds, in this process and others: IAM may be told the password meanwhile, and nobody
+restarts a triggerer."""
 
 _DIGEST_BYTES = 8
 

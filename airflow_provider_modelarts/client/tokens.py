@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import AuthenticationError, ModelArtsError, UnexpectedResponse
+from airflow_provider_modelarts.client.refusals import REMEMBERED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +34,6 @@ RENEW_BEFORE = 30 * 60
 _DEFAULT_LIFE = 60 * 60
 _PAUSE = 60
 _LOCKED_FOR = {"IAM.0061": 15 * 60}
-_FOR_EVER = float("inf")
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ class PasswordToken:
         except AuthenticationError as error:
             # a copy: the original keeps the frames of this call alive
             remembered = AuthenticationError(error.message, **error.details())
-            account.refused = (self._clock.now() + _LOCKED_FOR.get(error.code or "", _FOR_EVER), remembered)
+            account.refused = (self._clock.now() + _LOCKED_FOR.get(error.code or "", REMEMBERED), remembered)
             if shared:
                 shared.note(self._credentials, remembered, self._clock.now())
             raise

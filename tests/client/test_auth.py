@@ -26,6 +26,7 @@ from airflow_provider_modelarts.client.errors import (
     ServiceUnavailable,
     UnexpectedResponse,
 )
+from airflow_provider_modelarts.client.refusals import REMEMBERED
 from airflow_provider_modelarts.client.tokens import PasswordToken
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def test_threads_whose_token_died_renew_it_once(client: ModelArtsClient, emulato
     assert token_requests(emulator) == 2
 
 
-def test_a_wrong_password_is_sent_once_in_the_life_of_the_process(
+def test_a_wrong_password_is_sent_once_however_many_ask(
     make_client: Callable[..., ModelArtsClient], emulator: Emulator, password: PasswordCredentials, dataset_id: str
 ) -> None:
     wrong = replace(password, password="sentinel-password")
@@ -192,6 +193,24 @@ def test_a_wrong_password_is_sent_once_in_the_life_of_the_process(
         make_client(replace(wrong, project_name=emulator.other_project_name)).datasets.get(dataset_id)
     assert token_requests(emulator) == 1
     assert make_client().datasets.get(dataset_id)
+
+
+def test_a_refused_password_is_tried_again_after_a_while(
+    make_client: Callable[..., ModelArtsClient],
+    emulator: Emulator,
+    password: PasswordCredentials,
+    dataset_id: str,
+    moved_clock: MovedClock,
+) -> None:
+    client = make_client(replace(password, password="known-to-the-service-later"))
+    for wait in (0, REMEMBERED - 1):
+        moved_clock.advance(wait)
+        with pytest.raises(AuthenticationError):
+            client.datasets.get(dataset_id)
+    assert token_requests(emulator) == 1
+    emulator.set_password("known-to-the-service-later")
+    moved_clock.advance(2)
+    assert client.datasets.get(dataset_id)
 
 
 def test_a_locked_user_is_asked_for_again_later(
