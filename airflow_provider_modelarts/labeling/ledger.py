@@ -277,6 +277,18 @@ class Ledger:
         """Return what is wrong, a line for each problem, naming the part."""
         return [problem for chain in self.chains for problem in chain.verify()]
 
+    def of(self, identity: RunIdentity) -> Ledger:
+        """Return the chains of one Airflow task: of all its tries, and of nobody else who writes in this run.
+
+        :param identity: DAG, task and map index count
+        """
+        work = _work(identity.chain_name(""))
+        return Ledger(tuple(chain for chain in self.chains if _work(chain.name) == work), self.uri)
+
+
+def _work(chain: str) -> str:
+    return chain.rpartition(".try")[0]
+
 
 def read_ledger(root: StoragePath, run_id: str) -> Ledger:
     """Find the ledger of a run; nothing but names is read yet.

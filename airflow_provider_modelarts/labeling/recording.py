@@ -58,11 +58,13 @@ class Recorder:
     """
 
     def __init__(self, place: LedgerPlace, plan: Plan, clock: Clock) -> None:
-        ledger = read_ledger(place.root, place.identity.run_id)
+        # Others write in the same run's folder; what they did is not of this task, and not asked for.
+        ledger = read_ledger(place.root, place.identity.run_id).of(place.identity)
         _check_same_plan(plan, ledger, place.identity)
         self._plan = plan
         self._clock = clock
-        self._earlier = settled(plan, ledger) if ledger.chains else None
+        has_applied = any(chain.first().plan_digest == plan.digest for chain in ledger.chains)
+        self._earlier = settled(plan, ledger) if has_applied else None
         self._writer = LedgerWriter(
             place.root,
             place.identity,
@@ -74,7 +76,7 @@ class Recorder:
         )
         self.uri = self._writer.uri
         self.may_have_written_before = self._earlier is not None or place.identity.try_number > 1
-        """Whether an earlier try of this run may have written what this one finds: its window may not be recorded."""
+        """Whether an earlier try of this task may have written what this one finds: its window may not be recorded."""
         self._entries: list[Entry] = []
         self._since = 0.0
         self._is_storing = False
@@ -198,14 +200,11 @@ class Recorder:
 
 
 def _check_same_plan(plan: Plan, ledger: Ledger, identity: RunIdentity) -> None:
-    """Refuse a plan if another try of the same work has, or may have, written by another one.
+    """Refuse a plan if another try of the same task has, or may have, written by another one.
 
     What that try wrote and did not record could not be told from what others did any more, nor be undone.
     """
-    work = identity.chain_name("").rpartition(".try")[0]
     for chain in ledger.chains:
-        if chain.name.rpartition(".try")[0] != work:
-            continue
         header = chain.first()
         is_same = header.intent != identity.intent or header.plan_digest == plan.digest
         if not is_same and _may_have_written(chain):

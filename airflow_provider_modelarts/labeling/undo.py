@@ -41,6 +41,7 @@ def revert(
     root: StoragePath,
     ledger_run_id: str,
     *,
+    ledger_dag_id: str | None = None,
     dataset_id: str | None = None,
     plans: Sequence[Plan] = (),
     preview: bool = False,
@@ -57,6 +58,7 @@ def revert(
     :param client: speaks to the service
     :param root: the ledger's place, as it was given to the run
     :param ledger_run_id: the DAG run that wrote
+    :param ledger_dag_id: only what this DAG wrote; default: runs of other DAGs with the same id are refused
     :param dataset_id: only what was written to this dataset; default: all that the run wrote to
     :param plans: the plans that the run applied, to count what a crash left unsettled
     :param preview: read and count, write nothing
@@ -69,9 +71,10 @@ def revert(
     :raises ModelArtsError: for what ends the run early; :func:`~.undo_result.reverted_by` tells what was done by then
     """
     ledger = read_ledger(root, ledger_run_id)
-    chains = _chains_by_dataset(ledger, dataset_id)
+    chains = _chains_by_dataset(ledger, ledger_dag_id, dataset_id)
     if not chains:
-        about = f" about dataset {dataset_id}" if dataset_id else ""
+        about = f" of DAG {ledger_dag_id}" if ledger_dag_id else ""
+        about += f" about dataset {dataset_id}" if dataset_id else ""
         raise InvalidRequest(
             f"There is no ledger of run {ledger_run_id}{about} in {ledger.uri}. Check ledger_uri and ledger_run_id."
         )
@@ -316,7 +319,7 @@ class _Run:
             places.append(trace.place)
 
 
-def _chains_by_dataset(ledger: Ledger, dataset_id: str | None) -> dict[str, list[Chain]]:
+def _chains_by_dataset(ledger: Ledger, dag_id: str | None, dataset_id: str | None) -> dict[str, list[Chain]]:
     """Return the chains for each dataset.
 
     :raises LedgerBroken: if DAGs of different names have a run of this id here: which one is meant cannot be known
@@ -325,13 +328,13 @@ def _chains_by_dataset(ledger: Ledger, dataset_id: str | None) -> dict[str, list
     dags: set[str] = set()
     for chain in ledger.chains:
         header = chain.first()
-        if dataset_id in (None, header.dataset_id):
+        if dag_id in (None, header.dag_id) and dataset_id in (None, header.dataset_id):
             found.setdefault(header.dataset_id, []).append(chain)
             dags.add(header.dag_id)
     if len(dags) > 1:
         raise LedgerBroken(
             f"The ledger {ledger.uri} holds runs of {len(dags)} DAGs under one run id ({', '.join(sorted(dags))}): "
-            "give each DAG a ledger_uri of its own, or name the dataset to revert."
+            "name the one to revert as ledger_dag_id."
         )
     return found
 

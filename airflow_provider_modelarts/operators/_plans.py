@@ -145,15 +145,20 @@ def approver(name: str, value: object) -> str | None:
     return str(found) if found else None
 
 
-def of_ledger(root: ObjectStoragePath, run_id: str, dataset_id: str | None, log: Any) -> list[Plan]:
+def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_id: str | None, log: Any) -> list[Plan]:
     """Return the plans that the writers of a run applied, as far as they can be read.
 
+    :param dag_id: only by this DAG; None: by all
     :param dataset_id: only of this dataset; None: of all
     """
     from airflow_provider_modelarts.labeling.ledger import read_ledger
 
     headers = [chain.first() for chain in read_ledger(root, run_id).chains]
-    applied = {header.plan_digest: header.plan_uri for header in headers if dataset_id in (None, header.dataset_id)}
+    applied = {
+        header.plan_digest: header.plan_uri
+        for header in headers
+        if dag_id in (None, header.dag_id) and dataset_id in (None, header.dataset_id)
+    }
     found = [_applied(root, run_id, plan_uri, log) for plan_uri in applied.values() if plan_uri is not None]
     return [plan for plan in found if plan is not None and plan.digest in applied]
 

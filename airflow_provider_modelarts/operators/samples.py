@@ -278,6 +278,7 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
 
     :param ledger_uri: the folder that the confirming task was given as ``ledger_uri`` (templated)
     :param ledger_run_id: id of the DAG run whose confirmation is taken back (templated)
+    :param ledger_dag_id: the DAG of that run. None: it is the only one with a run of this id in the ledger (templated)
     :param dataset_id: only what was written to this dataset. None: to all (templated)
     :param preview: count, but write nothing (templated)
     :param concurrency: samples read at once, 1 to 64
@@ -290,6 +291,7 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
     template_fields: Sequence[str] = (
         "ledger_uri",
         "ledger_run_id",
+        "ledger_dag_id",
         "dataset_id",
         "preview",
         "modelarts_conn_id",
@@ -301,6 +303,7 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
         *,
         ledger_uri: str | XComArg,
         ledger_run_id: str | XComArg,
+        ledger_dag_id: str | None = None,
         dataset_id: str | None = None,
         preview: bool | str = False,
         concurrency: int = 8,
@@ -311,6 +314,7 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
         super().__init__(**kwargs)
         self.ledger_uri = ledger_uri
         self.ledger_run_id = ledger_run_id
+        self.ledger_dag_id = ledger_dag_id
         self.dataset_id = dataset_id
         self.preview = preview
         self.concurrency = parameters.whole(1, 64)("concurrency", concurrency)
@@ -320,6 +324,7 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
             {
                 "ledger_uri": (ledger_uri, places.uri),
                 "ledger_run_id": (ledger_run_id, parameters.identifier),
+                "ledger_dag_id": (ledger_dag_id, parameters.optional(parameters.identifier)),
                 "dataset_id": (dataset_id, parameters.optional(parameters.identifier)),
                 "preview": (preview, parameters.flag),
                 "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
@@ -335,14 +340,16 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
         with permanent_errors_fail_at_once():
             root = places.storage_path("ledger_uri", self.ledger_uri)
             run_id = parameters.identifier("ledger_run_id", self.ledger_run_id)
+            dag_id = parameters.optional(parameters.identifier)("ledger_dag_id", self.ledger_dag_id)
             dataset_id = parameters.optional(parameters.identifier)("dataset_id", self.dataset_id)
             with places.readable_errors("ledger_uri", str(root), "read"):
-                known = plans.of_ledger(root, run_id, dataset_id, self.log)
+                known = plans.of_ledger(root, run_id, dag_id, dataset_id, self.log)
             try:
                 result = revert(
                     parameters.hook(self).client,
                     root,
                     run_id,
+                    ledger_dag_id=dag_id,
                     dataset_id=dataset_id,
                     plans=known,
                     preview=parameters.flag("preview", self.preview),

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.labeling.ledger import Entry, LedgerWriter, RunIdentity
+from airflow_provider_modelarts.labeling.apply import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.ledger import Entry, LedgerWriter, RunIdentity, read_ledger
+from airflow_provider_modelarts.labeling.planning import make_plan
 from airflow_provider_modelarts.labeling.service import Candidate, Service
 from airflow_provider_modelarts.labeling.undo import revert
 from airflow_provider_modelarts.labeling.write import FRESH_SECONDS, Writer
@@ -80,3 +82,49 @@ def test_a_stop_while_samples_are_read_once_more_lets_no_write_out() -> None:
         raw["sample_id"] for raw in service.listed
     )
     assert {outcome.fate for outcome in outcomes} == {"unsent"}
+
+
+# Who shares the ledger of a run with the task that confirms, and has written there before it.
+OTHERS = {
+    "another task": RunIdentity("dag", "run", "other"),
+    "another shard": RunIdentity("dag", "run", "task", map_index=1),
+    "another DAG": RunIdentity("other", "run", "task"),
+}
+
+
+@pytest.mark.parametrize("same_plan", [False, True], ids=["a plan of its own", "the same plan"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_a_person_confirmed_is_not_ours_because_others_wrote_in_the_run(
+    client: ModelArtsClient, emulator: Emulator, name: str, same_plan: bool
+) -> None:
+    bucket = Bucket()
+    dataset_id = emulator.load_proposals(5)
+    dataset = emulator.dataset(dataset_id)
+    plan = make_plan(client, dataset_id, bucket / "plan.jsonl").plan
+    digest = plan.digest if same_plan else "another"
+    sample_id, *others = dataset.proposals
+    with LedgerWriter(bucket, OTHERS[name], dataset_id, plan_digest=digest) as ledger:
+        ledger.record(Entry("x", "failed", "passed", [], code="ModelArts.4420"))
+    dataset.edit(sample_id, dataset.proposals[sample_id]["labels"])  # as the console does for a person who accepts it
+    by_hand = dataset.labels_of(sample_id)
+
+    result = confirm(client, dataset_id, plan=plan, ledger=LedgerPlace(bucket, RunIdentity("dag", "run", "task")))
+    assert (result.confirmed, result.gone) == (4, 1)
+    fates = {entry.sample_id: entry.fate for _, entry in read_ledger(bucket, "run").entries()}
+    assert fates == {"x": "failed", sample_id: "gone", **dict.fromkeys(others, "confirmed")}
+    undone = revert(client, bucket, "run", ledger_dag_id="dag")
+    assert undone.cleared == 4
+    assert dataset.labels_of(sample_id) == by_hand
+
+
+def test_the_chains_of_others_are_not_read(client: ModelArtsClient, emulator: Emulator) -> None:
+    bucket = Bucket()
+    dataset_id = emulator.load_proposals(5)
+    for identity in OTHERS.values():
+        with LedgerWriter(bucket, identity, dataset_id) as ledger:
+            ledger.record(Entry("x", "confirmed", "passed", []))
+    theirs = set(bucket.objects)
+    for name in theirs:
+        bucket.objects[name] = b"of no use to this task"
+    result = confirm(client, dataset_id, ledger=LedgerPlace(bucket, RunIdentity("dag", "run", "task")))
+    assert result.confirmed == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -236,6 +237,31 @@ def test_no_ledger_and_two_dags_of_one_run_id_are_refused(client: ModelArtsClien
     with pytest.raises(LedgerBroken, match="flowers, trees"):
         story.revert()
     assert story.writes == 0
+
+
+def test_dags_whose_runs_share_an_id_are_told_apart_by_name(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Story(client, emulator, 8)
+    story.confirm(story.ids[:5])
+    story.confirm(story.ids[5:], identity=replace(RUN, dag_id="trees"))
+    with pytest.raises(InvalidRequest, match="no ledger of run manual__1 of DAG shrubs"):
+        story.revert(ledger_dag_id="shrubs")
+    assert counts(story.revert(ledger_dag_id="trees")) == {"cleared": 3}
+    assert [sample_id for sample_id, labels in story.now().items() if labels] == story.ids[:5]
+    assert counts(story.revert(ledger_dag_id="flowers")) == {"cleared": 5}
+
+
+def test_what_was_there_before_and_is_what_the_run_wrote_is_not_written_again(
+    client: ModelArtsClient, emulator: Emulator
+) -> None:
+    story = Story(client, emulator, 5)
+    sample_id = story.ids[2]
+    story.before[sample_id] = story.proposals[sample_id].raw["labels"]
+    story.confirm()
+    result = story.revert()
+    assert counts(result) == {"already": 1, "cleared": 4}
+    sent = [json.loads(record.body)["samples"] for record in emulator.journal.select("PUT", PATH)]
+    assert sample_id not in {sample["sample_id"] for samples in sent for sample in samples}
+    assert story.now()[sample_id] != []
 
 
 def test_a_ledger_that_cannot_be_trusted_stops_it_before_the_first_write(

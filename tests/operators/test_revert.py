@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,14 +11,13 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.labeling.ledger import Entry, LedgerWriter, RunIdentity
 from airflow_provider_modelarts.labeling.plan import read_plan
 from airflow_provider_modelarts.operators.samples import ModelArtsRevertConfirmationOperator
 from tests.operators.bureau import RUN_ID, WRITE, Bureau
 from tests.support.harness import run_operator
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
 
@@ -144,6 +144,20 @@ def test_without_its_ledger_nothing_is_reverted(bureau: Bureau) -> None:
     assert len(bureau.emulator.journal) == 0
 
 
+def test_of_two_dags_whose_runs_share_an_id_the_named_one_is_reverted(bureau: Bureau) -> None:
+    bureau.confirm(ledger_uri=bureau.ledger_uri)
+    root = Path(bureau.ledger_uri.removeprefix("file://"))
+    sample_id = bureau.entries()[-1]["sample_id"]
+    with LedgerWriter(root, RunIdentity("other", RUN_ID, "confirm"), bureau.dataset_id, plan_digest="lost") as ledger:
+        ledger.record(Entry(sample_id, "confirmed", "passed", [{"name": "theirs"}]))
+    ending = bureau.revert()
+    assert type(ending.error) is AirflowFailException
+    assert "2 DAGs under one run id (dag, other): name the one to revert as ledger_dag_id" in str(ending.error)
+    assert bureau.revert(ledger_dag_id="other").result["changed"] == 1
+    ending = bureau.revert(ledger_dag_id="dag")
+    assert (ending.result["restored"], ending.result["cleared"]) == (20, 230)
+
+
 def test_an_altered_part_is_named_before_anything_is_sent(bureau: Bureau) -> None:
     bureau.confirm(ledger_uri=bureau.ledger_uri)
     part = bureau.parts()[-1]
@@ -163,6 +177,7 @@ def test_an_altered_part_is_named_before_anything_is_sent(bureau: Bureau) -> Non
         ({"ledger_uri": ""}, "ledger_uri is empty"),
         ({"ledger_uri": "/data"}, "ledger_uri must be a URI"),
         ({"ledger_run_id": "None"}, "ledger_run_id is empty"),
+        ({"ledger_dag_id": ""}, "ledger_dag_id is empty"),
         ({"dataset_id": ""}, "dataset_id is empty"),
         ({"preview": "perhaps"}, "preview must be true or false"),
         ({"concurrency": 100}, "concurrency must be a number from 1 to 64"),
