@@ -94,11 +94,20 @@ def airflow_db(airflow_home: Path) -> Path:
     return database
 
 
+def forget_masks() -> None:
+    """Let Airflow forget what it masks in logs: every emulator would add to what it searches each line for."""
+    for package in ("airflow", "airflow.sdk"):
+        masker = sys.modules.get(f"{package}._shared.secrets_masker.secrets_masker")
+        if masker is not None:
+            masker.reset_secrets_masker()
+
+
 def forget_clients() -> None:
     """Close the hook's shared clients, if the hook was loaded at all: pure client tests must not import airflow."""
     hook_module = sys.modules.get("airflow_provider_modelarts.hooks.modelarts")
     if hook_module is not None:
         hook_module.clear_clients()
+    forget_masks()
     # A port may be given to a second emulator, whose users have the names of the first one's.
     for folder in Path(tempfile.gettempdir()).glob("modelarts-refused-*"):
         shutil.rmtree(folder)
