@@ -35,6 +35,13 @@ def checked_id(name: str, value: object) -> str:
     return value
 
 
+def checked_email(name: str, value: object) -> str:
+    """Return the e-mail address of a team member; raise InvalidRequest for what certainly is none."""
+    if not isinstance(value, str) or "@" not in value:
+        raise InvalidRequest(f"{name} must be the address of a team member, not {value!r}.")
+    return value
+
+
 def checked_choice(name: str, value: str, choices: Collection[str]) -> str:
     """Return the value if it is one of the choices; raise InvalidRequest naming them otherwise."""
     if not isinstance(value, str) or value not in choices:

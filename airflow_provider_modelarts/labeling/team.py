@@ -6,8 +6,10 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.client.batches import labeled_elements
+from airflow_provider_modelarts.client.checking import checked_email, strict_json
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest, ModelArtsError
-from airflow_provider_modelarts.labeling.batches import BATCH_BYTES, is_fault_of_samples
+from airflow_provider_modelarts.labeling.batches import BATCH_BYTES, is_fault_of_samples, refused_locally
 from airflow_provider_modelarts.labeling.labels import carries
 from airflow_provider_modelarts.labeling.result import SAMPLES_SHOWN, Failure
 
@@ -59,7 +61,7 @@ def parse_team_samples(value: object) -> list[Element]:
     """Read samples as a DAG author gives them.
 
     :param value: a list of ``{"sample_id", "labels", "worker_id"?, ...}``, or JSON text of one
-    :return: the samples
+    :return: the samples as they go out
     :raises InvalidRequest: in one line, for anything else, above all for a sample without labels (B13)
     """
     if isinstance(value, str):
@@ -76,7 +78,14 @@ def parse_team_samples(value: object) -> list[Element]:
             raise InvalidRequest(f'Sample {place} of {len(value)} must be an object with a "sample_id".')
         if not isinstance(element.get("labels"), list) or not element["labels"]:
             raise InvalidRequest(f"Sample {element['sample_id']} has no labels: writing it would erase those it has.")
-    return list(value)
+    elements = labeled_elements(value)
+    for element in elements:
+        strict_json(element, f"Sample {element['sample_id']}")
+        # Here labels must be in the dataset already (contract 5.2), and those have names.
+        if not all(isinstance(label.get("name"), str) and label["name"].strip() for label in element["labels"]):
+            raise InvalidRequest(f'Sample {element["sample_id"]} has a label without a name: give its "name".')
+    _refuse_twins(elements)
+    return elements
 
 
 def update_team_samples(
@@ -91,9 +100,9 @@ def update_team_samples(
 ) -> TeamResult:
     """Replace labels in a team labeling task.
 
-    What the caller gives is written once. After a lost or bad answer the samples are read: those that carry their
-    labels count as written, the others are reported and not sent again, since a member may have labeled them
-    meanwhile.
+    All samples are checked before the first is written. What the caller gives is written once. After a lost or bad
+    answer the samples are read: those that carry their labels count as written, the others are reported and not sent
+    again, since a member may have labeled them meanwhile.
 
     :param client: speaks to the service
     :param dataset_id: the dataset
@@ -106,12 +115,19 @@ def update_team_samples(
     :raises InvalidRequest: for samples that cannot be written, before anything is sent
     :raises ModelArtsError: for what is not the fault of samples; batches before may have been written
     """
+    # Here, because a DAG file need not load what only a running task uses.
+    from airflow_provider_modelarts.client.transport import encoded
+
     elements = parse_team_samples(samples)
     if batch_size < 1:
         raise InvalidRequest(f"batch_size must be a whole number from 1, not {batch_size!r}.")
-    _refuse_twins(elements)
+    if worker_email is not None:
+        checked_email("worker_email", worker_email)
+    batches = list(_split(elements, batch_size))
+    for batch in batches:
+        encoded({"samples": batch}, f"Sample {batch[0]['sample_id']}")
     task = _Task(client, dataset_id, workforce_task_id, worker_email, should_stop or (lambda: False))
-    outcomes = [outcome for batch in _split(elements, batch_size) for outcome in task.write(batch)]
+    outcomes = [outcome for batch in batches for outcome in task.write(batch)]
     return _summary(outcomes, task.requests)
 
 
@@ -143,7 +159,8 @@ class _Task:
         try:
             outcomes = self._client.team_samples.update(self._dataset_id, self._task_id, batch, email=self._email)
         except ModelArtsError as error:
-            if not is_fault_of_samples(error):
+            # The samples have been checked: what the client refuses now is wrong for all of them.
+            if refused_locally(error) or not is_fault_of_samples(error):
                 raise
             if len(batch) == 1:
                 return [SampleOutcome(batch[0]["sample_id"], False, error.code or "invalid", error.message)]

@@ -79,6 +79,14 @@ def identifier(name: str, value: object) -> str:
     return str(value).strip()
 
 
+def email(name: str, value: object) -> str:
+    """Return an e-mail address; more than that there is an ``@`` in it is the service's to judge."""
+    text = identifier(name, value)
+    if "@" not in text:
+        raise _wrong(name, "an e-mail address", value)
+    return text
+
+
 def label(name: str, value: object) -> str:
     """Return a label's name exactly as it is; even ``None`` may be one."""
     if not isinstance(value, str) or not value.strip():

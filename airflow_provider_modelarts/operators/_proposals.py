@@ -1,4 +1,4 @@
-"""What the operators that plan, confirm and revert have in common."""
+"""What the operators that plan, confirm, revert and write team labels have in common."""
 
 from __future__ import annotations
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator
-
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.labeling.team import parse_team_samples, update_team_samples
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _places as places
+from airflow_provider_modelarts.operators._proposals import GatedOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,11 +18,11 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class ModelArtsUpdateTeamSamplesOperator(BaseOperator):
+class ModelArtsUpdateTeamSamplesOperator(GatedOperator):
     """Write labels into samples of a team labeling task (contract 5.2). The labels must exist in the dataset.
 
-    A write replaces all labels of a sample; it may be repeated. Returns the counts ``samples, updated, failed,
-    unknown, requests``, which are stored before anything is raised.
+    A write replaces all labels of a sample; it may be repeated. All samples are checked before the first is written.
+    Returns the counts ``samples, updated, failed, unknown, requests``, which are stored before anything is raised.
 
     :param dataset_id: the dataset (templated)
     :param workforce_task_id: the team labeling task (templated)
@@ -77,7 +76,7 @@ class ModelArtsUpdateTeamSamplesOperator(BaseOperator):
                 "workforce_task_id": (workforce_task_id, parameters.identifier),
                 "samples": (samples, parameters.optional(lambda _, value: parse_team_samples(value))),
                 "samples_uri": (samples_uri, parameters.optional(places.uri)),
-                "worker_email": (worker_email, parameters.optional(parameters.identifier)),
+                "worker_email": (worker_email, parameters.optional(parameters.email)),
                 "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
                 "project_id": (project_id, parameters.optional(parameters.identifier)),
             }
@@ -91,11 +90,12 @@ class ModelArtsUpdateTeamSamplesOperator(BaseOperator):
                 dataset_id=parameters.identifier("dataset_id", self.dataset_id),
                 workforce_task_id=parameters.identifier("workforce_task_id", self.workforce_task_id),
                 samples=self._samples(),
-                worker_email=parameters.optional(parameters.identifier)("worker_email", self.worker_email),
+                worker_email=parameters.optional(parameters.email)("worker_email", self.worker_email),
+                should_stop=self.open_gate(context),
             )
             self.log.info("Team labeling task %s: %s", self.workforce_task_id, result.to_xcom())
-            if result.failures and self.do_xcom_push:
-                context["ti"].xcom_push(key="return_value", value=result.to_xcom())
+            if result.failures:
+                self.keep(context, result.to_xcom())
             result.check()
             return result.to_xcom()
 

@@ -132,6 +132,41 @@ def test_samples_that_cannot_be_written_are_refused_at_once(
     assert emulator.journal.count(*WRITE) == 0
 
 
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"labels": [{"name": "7"}], "bogus": 1}, "fields that cannot be written: bogus"),
+        ({"labels": ["7"]}, "must be objects"),
+        ({"labels": [{"type": 0}]}, "a label without a name"),
+        ({"labels": [{"name": " "}]}, "a label without a name"),
+        ({"labels": [{"name": "7", "score": float("nan")}]}, "cannot be written as JSON"),
+        ({"labels": [{"name": "7" * 13_000_000}]}, "more than the"),
+    ],
+)
+def test_one_wrong_sample_at_the_end_keeps_all_others_from_being_sent(
+    team: Team, emulator: Emulator, wrong: dict[str, Any], text: str
+) -> None:
+    samples = team.samples()
+    samples[-1] = {**samples[-1], **wrong}
+    with pytest.raises(InvalidRequest, match=text) as raised:
+        team.update(samples, batch_size=2)
+    assert raised.value.permanent
+    assert len(str(raised.value)) < 1000
+    assert len(emulator.journal) == 0
+
+
+def test_an_address_that_is_none_is_refused_once_and_nothing_is_sent(team: Team, emulator: Emulator) -> None:
+    with pytest.raises(InvalidRequest, match="worker_email must be the address of a team member, not 'bob'"):
+        team.update(team.samples(), worker_email="bob")
+    assert len(emulator.journal) == 0
+
+
+def test_ids_that_cannot_stand_in_an_address_are_refused_as_such(team: Team, emulator: Emulator) -> None:
+    with pytest.raises(InvalidRequest, match="workforce_task_id must be an id"):
+        update_team_samples(team.client, team.dataset.dataset_id, "..", team.samples())
+    assert len(emulator.journal) == 0
+
+
 def test_an_unknown_team_task_is_named(team: Team) -> None:
     with pytest.raises(NotFound, match="no-such-task"):
         update_team_samples(team.client, team.dataset.dataset_id, "no-such-task", team.samples())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
 from airflow_provider_modelarts.hooks.errors import ParameterError
@@ -36,9 +37,12 @@ class Team:
     def samples(self, label: str = "7") -> list[dict[str, Any]]:
         return [{"sample_id": one, "worker_id": self.worker_id, "labels": [{"name": label}]} for one in self.sample_ids]
 
-    def update(self, **parameters: Any) -> Ending:
+    def operator(self, **parameters: Any) -> ModelArtsUpdateTeamSamplesOperator:
         given = {"dataset_id": self.dataset_id, "workforce_task_id": self.task_id, "worker_email": EMAIL}
-        return drive(ModelArtsUpdateTeamSamplesOperator(task_id="update", **{**given, **parameters}), self.clock)
+        return ModelArtsUpdateTeamSamplesOperator(task_id="update", **{**given, **parameters})
+
+    def update(self, **parameters: Any) -> Ending:
+        return drive(self.operator(**parameters), self.clock)
 
     def names(self) -> list[str]:
         dataset = self.emulator.dataset(self.dataset_id)
@@ -95,6 +99,8 @@ def test_an_unknown_team_task_fails_without_retries(team: Team) -> None:
         ({"samples": []}, InvalidRequest, "at least one sample"),
         ({"samples": [{"sample_id": "s", "labels": []}]}, InvalidRequest, "has no labels"),
         ({"samples": "not json"}, InvalidRequest, "no JSON"),
+        ({"samples": [{"sample_id": "s", "labels": [{"type": 0}]}]}, InvalidRequest, "a label without a name"),
+        ({"samples_uri": "file:///x", "worker_email": "bob"}, ParameterError, "worker_email must be an e-mail address"),
         ({"samples_uri": "file:///x", "worker_email": ""}, ParameterError, "worker_email is empty"),
         ({"samples_uri": "file:///x", "workforce_task_id": "None"}, ParameterError, "workforce_task_id is empty"),
     ],
@@ -104,6 +110,42 @@ def test_wrong_constants_are_found_when_the_dag_is_parsed(
 ) -> None:
     with pytest.raises(error, match=complaint):
         ModelArtsUpdateTeamSamplesOperator(task_id="u", **{"dataset_id": "d", "workforce_task_id": "t", **parameters})
+
+
+@pytest.mark.parametrize(
+    ("rendered", "complaint"),
+    [
+        ({"worker_email": "bob"}, "worker_email must be an e-mail address"),
+        ({"samples": '[{"sample_id": "s", "labels": [{"name": "7"}], "bogus": 1}]'}, "bogus"),
+    ],
+)
+def test_what_renders_wrongly_fails_without_retries_and_nothing_is_sent(
+    team: Team, rendered: dict[str, Any], complaint: str
+) -> None:
+    operator = team.operator(samples=team.samples())
+    for name, value in rendered.items():
+        setattr(operator, name, value)
+    ending = drive(operator, team.clock)
+    assert type(ending.error) is AirflowFailException
+    assert complaint in str(ending.error)
+    assert len(team.emulator.journal) == 0
+
+
+@pytest.mark.parametrize("state", ["failed", "running"])
+def test_after_a_user_has_ended_the_task_no_further_write_goes_out(
+    team: Team, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    answer = {"run": {"update": state}}
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(lambda **_: answer))
+    # Copies of one sample travel apart, so these are two writes.
+    (first, second) = (team.samples()[0], {**team.samples()[0], "worker_id": "f" * 32})
+    operator = team.operator(samples=[first, second])
+    team.emulator.observers.append(lambda record: operator.on_kill() if record.method == "PUT" else None)
+    monkeypatch.setattr("tests.support.drive.copy.copy", lambda one: one)
+    ending = drive(operator, team.clock)
+    assert type(ending.error) is ConfirmationError
+    assert team.emulator.journal.count("PUT") == {"failed": 1, "running": 2}[state]
+    assert ending.xcoms["return_value"]["updated"] == 1
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.batches import labeled_elements, written
-from airflow_provider_modelarts.client.checking import checked_id
-from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.client.checking import checked_email, checked_id
 from airflow_provider_modelarts.client.resources.samples import Sample, filters, sample_listing
 
 if TYPE_CHECKING:
@@ -71,9 +70,7 @@ class TeamSamples:
         elements = labeled_elements(samples)
         body: dict[str, Any] = {"samples": elements}
         if email is not None:
-            if not isinstance(email, str) or "@" not in email:
-                raise InvalidRequest(f"email must be the address of a team member, not {email!r}.")
-            body["email"] = email
+            body["email"] = checked_email("email", email)
         what = f"write labels of {len(elements)} samples of {_team_task(dataset_id, workforce_task_id)}"
         path = _path(dataset_id, workforce_task_id)
         return written(elements, lambda: self._transport.write("PUT", what, *path, body=body))
