@@ -59,13 +59,13 @@ class Request:
         pairs = sorted((quote(name, safe=""), quote(value, safe="")) for name, value in self.query)
         return "&".join(f"{name}={value}" for name, value in pairs)
 
-    @property
+    @cached_property
     def target(self) -> str:
         """Path and query as they go out: exactly as they were signed, nothing is parsed and quoted anew."""
         query = self.encoded_query
         return f"{self.path}?{query}" if query else self.path
 
-    @property
+    @cached_property
     def url(self) -> str:
         """The whole address."""
         scheme, _, rest = self.endpoint.url.partition("://")

@@ -54,6 +54,7 @@ class PlanHeader:
     :param policy: the policy as a dict; None: confirm every proposal that has labels
     :param label_task_id: the labeling task that made the proposals, if the caller knows it
     :param filters: ``label_name``, ``low_score``, ``high_score`` of the list, each only if it was given
+    :param first_label: only proposals whose first label has this name; None: all
     :param made_by: who made it, as the caller says: dag, run, task ...; JSON primitives
     :param created_at: epoch seconds
     """
@@ -62,6 +63,7 @@ class PlanHeader:
     policy: Mapping[str, Any] | None = None
     label_task_id: str | None = None
     filters: Mapping[str, Any] = field(default_factory=dict)
+    first_label: str | None = None
     made_by: Mapping[str, Any] = field(default_factory=dict)
     created_at: float = 0.0
 
@@ -92,7 +94,8 @@ class Tally:
         self.actions[decision.action] += 1
         self.rules[decision.rule] += 1
         if decision.action == "confirm":
-            self.by_label.update(label_names(sample))
+            for name in label_names(sample):
+                self.by_label[name] += 1
 
     @property
     def total(self) -> int:
@@ -164,6 +167,36 @@ class Plan:
             return NOT_PLANNED
         decision, mark, _ = found
         return CHANGED if decision.action == "confirm" and fingerprint(sample) != mark else decision
+
+    def differs_in(self, **asked: object) -> list[str]:
+        """Return the names of those arguments that the plan was made for otherwise.
+
+        :param asked: ``dataset_id``, ``policy`` (parsed), ``filters``, ``first_label``, ``label_task_id``; those given
+            are compared
+        """
+        header = self.header
+        made_for: dict[str, object] = {
+            "dataset_id": header.dataset_id,
+            "policy": self.policy,
+            "filters": dict(header.filters),
+            "first_label": header.first_label,
+            "label_task_id": header.label_task_id,
+        }
+        return [name for name, wanted in asked.items() if made_for[name] != wanted]
+
+    def check_made_for(self, **asked: object) -> None:
+        """Refuse the plan if it was made for something else.
+
+        :param asked: as in :meth:`differs_in`
+        :raises PlanRefused: naming what differs
+        """
+        differing = self.differs_in(**asked)
+        if differing:
+            raise PlanRefused(
+                f"The plan {self.uri} was made for another {' and '.join(differing)} than asked for now; nothing was "
+                "written. Give the plan of this dataset and policy, or another place to store a new one; if an earlier "
+                "try of an Airflow task has stored it, clear the task to plan anew."
+            )
 
     def check_guards(self) -> None:
         """Hold the policy's guards against the whole plan.

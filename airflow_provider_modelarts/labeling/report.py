@@ -220,10 +220,13 @@ _SHORT: dict[Action, str] = {"confirm": "confirmed", "review": "for review", "le
 
 
 def sample_score(sample: Sample) -> float | None:
-    """Return a sample's score: its lowest label score, else its own, else None."""
-    own = sample.score
-    scores = [own if score is None else score for score in sample.label_scores]
-    return min([score for score in scores if score is not None], default=own)
+    """Return a sample's score: its lowest label score, its own standing in for those that are unknown; else None."""
+    scores = sample.label_scores
+    known = [score for score in scores if score is not None]
+    if len(known) < len(scores) or not scores:
+        own = sample.score
+        known += [] if own is None else [own]
+    return min(known, default=None)
 
 
 def escape(text: str, limit: int = _NAME_BYTES) -> str:

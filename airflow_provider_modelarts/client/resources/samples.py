@@ -105,8 +105,10 @@ class Sample(View):
     @property
     def label_names(self) -> list[str]:
         """The names of its labels, one for each; to be had at less cost than ``labels``."""
-        names = [label.get("name") for label in to_objects(self.root.get("labels"))]
-        return [name if type(name) is str else to_text(name) or "" for name in names]
+        return [
+            name if type(name := label.get("name")) is str else to_text(name) or ""
+            for label in to_objects(self.root.get("labels"))
+        ]
 
     @property
     def label_scores(self) -> list[float | None]:
