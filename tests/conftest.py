@@ -25,8 +25,18 @@ if TYPE_CHECKING:
     from tests.support.clock import MovedClock
     from tests.support.contract import ContractCheck
 
-# What starts real processes, and so waits a lot, comes first: no process of the run is left alone with it at the end.
-FIRST = ("tests/soak/test_few.py", "tests/test_demo.py", "tests/test_readme.py", "tests/test_client_alone.py")
+# What takes longest comes first, so that no process of the run is left alone with it at the end; before all what waits
+# for processes of its own.
+FIRST = (
+    "tests/soak/test_few.py",
+    "tests/test_demo.py",
+    "tests/test_readme.py",
+    "tests/test_client_alone.py",
+    "tests/test_resume.py",
+    "tests/labeling/test_confirm.py",
+    "tests/labeling/test_simulation.py",
+    "tests/test_resume_machine.py",
+)
 
 
 @pytest.hookimpl(trylast=True)  # after the files were shuffled

@@ -9,6 +9,8 @@ from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from demo.environment import REPOSITORY
+from tests.conftest import FIRST
 from tests.support.harness import messages, run_dag, run_operator
 
 if TYPE_CHECKING:
@@ -110,3 +112,7 @@ def test_a_run_takes_the_configuration_it_is_given() -> None:
         Story(task_id="only", text="{{ params.n }}")
     assert run_dag(dag, conf={"n": 2}).tasks["only"].xcom == {"text": "2"}
     assert run_dag(dag).tasks["only"].xcom == {"text": "1"}
+
+
+def test_the_files_that_are_to_come_first_are_there() -> None:
+    assert [file for file in FIRST if not (REPOSITORY / file).is_file()] == []

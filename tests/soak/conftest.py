@@ -31,6 +31,8 @@ SETTINGS = {
     "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "15",
+    # The DAG files stay as they are.
+    "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "3600",
     # Room for stories side by side, and for the slots that killed supervisors never give back.
     "AIRFLOW__CORE__PARALLELISM": "32",
     "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "100",
@@ -56,7 +58,7 @@ def _interruptible() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # not of the session: it would go on beside all other tests
 def airflow(tmp_path_factory: pytest.TempPathFactory, _interruptible: None) -> Iterator[PatientAirflow]:
     """A running Airflow with the stories' DAGs and the example DAG; nothing of it is left at the end."""
     folder = tmp_path_factory.mktemp("soak")

@@ -26,6 +26,9 @@ TASK_ID = "job"
 JOB_SECONDS = 1800.0
 """How long a labeling task takes by the emulator's clock: longer than any story, so that only the story ends it."""
 
+LOOK_EVERY = 1.0
+"""Seconds between two looks at a condition: a dozen stories at once ask one API server."""
+
 PATIENCE = 180.0
 """Seconds until a story gives up waiting for what must happen: the machine may be slow, and no result depends on it."""
 
@@ -126,7 +129,7 @@ class World:
                 return value
             if time.monotonic() > deadline:
                 raise StoryError(f"{complaint} after {within:.0f} s; {self.situation()}")
-            self.ended.wait(0.5)
+            self.ended.wait(LOOK_EVERY)
 
     def until_before_the_end(self, condition: Callable[[], Any], complaint: str) -> Any:
         """Wait as :meth:`until`, and give up at once if the task is over."""
