@@ -131,12 +131,17 @@ def read_settings(connection: Connection, *, project_id: str | None = None) -> C
 
 def _values(connection: Connection) -> dict[str, Any]:
     """Return the standard fields and the extra as one mapping; the standard fields win."""
-    extra = _extra(connection)
+    extra = read_extra(connection)
     standard = {name: getattr(connection, name) for name in ("host", "port", "login", "password")}
     return {**extra, **standard}
 
 
-def _extra(connection: Connection) -> Mapping[str, Any]:
+def read_extra(connection: Connection) -> dict[str, Any]:
+    """Return the extra; Airflow's own ``extra_dejson`` logs a traceback for what is no JSON, and goes on without it.
+
+    :param connection: of type ``modelarts``
+    :raises InvalidRequest: if it is no JSON object
+    """
     if not connection.extra:
         return {}
     try:

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_modelarts.client.errors import AuthenticationError, ModelArtsError, NotFound
-from airflow_provider_modelarts.hooks.connection import ConnectionSettings, read_settings
+from airflow_provider_modelarts.hooks.connection import ConnectionSettings, read_extra, read_settings
 from airflow_provider_modelarts.hooks.errors import ConnectionUnknownError
 
 if TYPE_CHECKING:
@@ -118,10 +118,11 @@ def _look_up(conn_id: str, project_id: str | None) -> ConnectionSettings:
             f"Airflow does not know the connection {conn_id!r}, or could not read it just now: create it with type "
             "'modelarts', or correct modelarts_conn_id. Nothing was sent."
         ) from error
-    for secret in (connection.password, connection.extra_dejson):
+    for secret in (connection.password, read_extra(connection)):
         if secret:
             mask_secret(secret)
     settings = read_settings(connection, project_id=project_id)
+    # As they are sent: without the blanks and line ends that they were pasted with.
     for secret in (settings.secret, settings.security_token):
         if secret:
             mask_secret(secret)

@@ -232,6 +232,30 @@ def test_secrets_are_masked_as_soon_as_they_are_read(emulator: Emulator, monkeyp
     assert shown == "*** ***"
 
 
+def test_secrets_are_masked_in_the_form_in_which_they_are_sent(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = {**emulator.connection_for("access_key"), "password": " s3nt1nel-secret-key\n"}
+    connection["extra"]["security_token"] = " s3nt1nel-security-token\n"
+    monkeypatch.setenv(VARIABLE, json.dumps(connection))
+    _ = ModelArtsHook().client
+    assert redact("(s3nt1nel-secret-key) (s3nt1nel-security-token)") == "(***) (***)"
+
+
+def test_an_extra_that_is_no_json_adds_one_line_to_what_airflow_says_itself(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    extra = '{"security_token": "s3nt1nel-security-token", bad}'
+    monkeypatch.setenv("AIRFLOW_CONN_BAD", json.dumps({"conn_type": "modelarts", "extra": extra}))
+    BaseHook.get_connection("bad")
+    said_by_airflow = len(caplog.records)
+    caplog.clear()
+    with pytest.raises(InvalidRequest, match="Connection 'bad': extra is not a JSON object") as raised:
+        _ = ModelArtsHook("bad").client
+    assert len(caplog.records) == said_by_airflow
+    assert "s3nt1nel" not in str(raised.value)
+
+
 def test_neither_hook_nor_client_shows_a_secret(emulator: Emulator) -> None:
     hook = ModelArtsHook()
     hook.call(lambda client: client.datasets.get(emulator.load_proposals(1)))
