@@ -11,7 +11,7 @@ from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.labeling.confirming import Confirming
 from airflow_provider_modelarts.labeling.crew import Crew
-from airflow_provider_modelarts.labeling.plan import Plan, PlanRefused, read_plan
+from airflow_provider_modelarts.labeling.plan import Plan, read_plan
 from airflow_provider_modelarts.labeling.planning import make_plan
 from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, confirm_all, parse_policy
 from airflow_provider_modelarts.labeling.recording import LedgerPlace, Recorder
@@ -100,7 +100,10 @@ def confirm(
     with closing(Crew(asked.concurrency)) as crew:
         if preview:
             return _preview(asked, _found(plan), crew)
-        stored = _plan(asked, plan or _place_of_plan(ledger), crew)
+        if plan is None and ledger is not None:
+            stored = _plan(asked, ledger.identity.plan_path(ledger.root), crew, is_own=True)
+        else:
+            stored = _plan(asked, plan, crew)
         if stored is None:
             return _decide_and_write(asked, crew)
         return _apply(asked, stored, ledger, crew)
@@ -125,13 +128,15 @@ class _Asked:
         """Return a confirmation that decides by the plan, or else by the policy."""
         decide = plan.decide if plan else self.policy.decide if self.policy else confirm_all
         # A plan holds the labels that were decided upon whatever the filters; where it is for a part, so is the walk.
-        filters = dict(plan.header.filters) if plan else self.filters
+        filters, first_label = (
+            (dict(plan.header.filters), plan.header.first_label) if plan else (self.filters, self.first_label)
+        )
         return Confirming(
             Service(self.client, self.dataset_id, self.clock, filters, concurrency=self.concurrency),
             decide,
             crew,
             batch_size=self.batch_size,
-            first_label=self.first_label,
+            first_label=first_label,
             on_progress=self.on_progress,
             should_stop=self.should_stop,
             recorder=recorder,
@@ -186,10 +191,13 @@ def _apply(asked: _Asked, plan: Plan, ledger: LedgerPlace | None, crew: Crew) ->
     return run.result(**uris)
 
 
-def _plan(asked: _Asked, plan: Plan | StoragePath | None, crew: Crew) -> Plan | None:
+def _plan(asked: _Asked, plan: Plan | StoragePath | None, crew: Crew, *, is_own: bool = False) -> Plan | None:
     """Return the plan to apply: the one that is there, else a new one.
 
     Where two tries make one at once, the first that is stored counts for both.
+
+    :param is_own: it is the caller's own, for all tries: then it must be for all that is asked, and not only for what
+        is given with it
     """
     if plan is None:
         return None
@@ -209,7 +217,7 @@ def _plan(asked: _Asked, plan: Plan | StoragePath | None, crew: Crew) -> Plan | 
             clock=asked.clock,
         ).plan
     if stored is not None:
-        _check_plan(asked, stored)
+        _check_plan(asked, stored, is_own=is_own)
     return stored
 
 
@@ -225,27 +233,13 @@ def _found(plan: Plan | StoragePath | None) -> Plan | None:
     return read_plan(plan) if plan.exists() else None
 
 
-def _place_of_plan(ledger: LedgerPlace | None) -> StoragePath | None:
-    return ledger.identity.plan_path(ledger.root) if ledger else None
-
-
-def _check_plan(asked: _Asked, plan: Plan) -> None:
-    """Refuse a plan that was made for something else than is asked for.
-
-    :raises PlanRefused: naming what differs
-    """
-    header = plan.header
-    said: dict[str, tuple[object, object]] = {"dataset_id": (header.dataset_id, asked.dataset_id)}
-    if asked.policy is not None:
-        said["policy"] = (plan.policy, asked.policy)
-    if asked.filters:
-        said["filters"] = (dict(header.filters), asked.filters)
-    differing = [name for name, (planned, wanted) in said.items() if planned != wanted]
-    if differing:
-        raise PlanRefused(
-            f"The plan {plan.uri} was made for another {' and '.join(differing)} than asked for now; nothing was "
-            "written. Give the plan of this dataset and policy, or another place to store a new one."
-        )
+def _check_plan(asked: _Asked, plan: Plan, *, is_own: bool) -> None:
+    said: dict[str, object] = {"dataset_id": asked.dataset_id}
+    if is_own or asked.policy is not None:
+        said["policy"] = asked.policy
+    if is_own or asked.filters:
+        said |= {"filters": asked.filters, "first_label": asked.first_label}
+    plan.check_made_for(**said)
 
 
 def _unwritten(plan: Plan) -> ConfirmationResult:

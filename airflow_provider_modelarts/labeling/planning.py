@@ -98,6 +98,7 @@ def make_plan(
         policy=None if rules is None else rules.model_dump(mode="json", exclude_defaults=True),
         label_task_id=label_task_id,
         filters=filters,
+        first_label=first_label,
         made_by=made_by or {},
         created_at=begun,
     )

@@ -59,7 +59,8 @@ def stored_for(
     :param context: Airflow's
     :param preview: nothing is to be stored
     :raises ParameterError: for a place that cannot be used
-    :raises PlanRefused: if the plan that is to be applied is not there, or damaged
+    :raises PlanRefused: if the plan that is to be applied is not there, or damaged, or if the one that an earlier try
+        has stored is for something else
     """
     from airflow_provider_modelarts.labeling.apply import LedgerPlace
 
@@ -77,7 +78,7 @@ def stored_for(
     own = None if preview else _own_place(root, request, context, operator.log)
     if own is None:
         return Stored(None, ledger, uris)
-    return Stored(_own(own, operator.log), ledger, {**uris, "plan_uri": str(own)})
+    return Stored(_own(own, request, operator.log), ledger, {**uris, "plan_uri": str(own)})
 
 
 def find_or_make(
@@ -93,37 +94,49 @@ def find_or_make(
 ) -> PlanMade:
     """Return the plan that an earlier try of this task has stored, or make it.
 
-    :param path: where it is stored; another task's plan there is replaced, and so is one of this task before a clear
+    :param path: where it is stored; another task's plan there is replaced, and so is one of this task before a clear or
+        for something else, as the DAG may have changed between two tries
     :param request: dataset, policy and filters, as :meth:`ProposalsOperator.request` gives them
     """
     from airflow_provider_modelarts.labeling.crew import Crew
     from airflow_provider_modelarts.labeling.planning import PlanMade, make_plan
 
+    asked = {**_asked(request), "label_task_id": label_task_id}
+
+    def is_ours(plan: Plan) -> bool:
+        return plan.header.made_by.get("intent") == identity.intent and not plan.differs_in(**asked)
+
     found = _found(path, log)
-    if found is not None and found.header.made_by.get("intent") == identity.intent:
+    if found is not None and is_ours(found):
         log.info("Going on with the plan that an earlier try has stored at %s.", found.uri)
         return PlanMade(found, found.summarize(), found.result())
-    filters = {
-        "label_name": request["label_name"] or request["first_label"],
-        "low_score": request["low_score"],
-        "high_score": request["high_score"],
-    }
     with closing(Crew(READERS)) as crew:
         return make_plan(
             client,
-            request["dataset_id"],
-            path,
-            policy=request["policy"],
-            filters={name: value for name, value in filters.items() if value is not None},
-            first_label=request["first_label"],
+            path=path,
+            **asked,
             # Not the one of a try beside this one: somebody may be looking at it already.
-            keep=lambda there: there.header.made_by.get("intent") == identity.intent,
-            label_task_id=label_task_id,
+            keep=is_ours,
             made_by=asdict(identity),
             crew=crew,
             on_progress=on_progress,
             should_stop=should_stop,
         )
+
+
+def _asked(request: dict[str, Any]) -> dict[str, Any]:
+    """Return what a plan is made for, as :func:`make_plan` takes it and :meth:`Plan.differs_in` compares it."""
+    filters = {
+        "label_name": request["label_name"] or request["first_label"],
+        "low_score": request["low_score"],
+        "high_score": request["high_score"],
+    }
+    return {
+        "dataset_id": request["dataset_id"],
+        "policy": request["policy"],
+        "filters": {name: value for name, value in filters.items() if value is not None},
+        "first_label": request["first_label"],
+    }
 
 
 def title(plan: Plan) -> str:
@@ -196,9 +209,14 @@ def _own_place(
     return path
 
 
-def _own(path: ObjectStoragePath, log: Any) -> Plan | ObjectStoragePath:
-    """Return the plan that an earlier try has stored, or the place where to store it, free of parts of one."""
+def _own(path: ObjectStoragePath, request: dict[str, Any], log: Any) -> Plan | ObjectStoragePath:
+    """Return the plan that an earlier try has stored, or the place where to store it, free of parts of one.
+
+    :raises PlanRefused: if it is for something else than is asked for now: by it something may have been written
+    """
     found = _found(path, log, removes_parts=True)
+    if found is not None:
+        found.check_made_for(**_asked(request))
     return path if found is None else found
 
 

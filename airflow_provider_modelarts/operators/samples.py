@@ -32,8 +32,8 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
 
     Returns the counts of a confirmation, ``confirmed`` being what would be confirmed. A summary for people (Markdown,
     at most 8 KB) is stored as XCom ``summary``; it fits the body of an approval. Guards of the policy are held after
-    the plan, its counts and its summary are stored. A retry goes on with the plan that an earlier try has stored; a
-    cleared task makes a new one.
+    the plan, its counts and its summary are stored. A retry goes on with the plan that an earlier try has stored,
+    unless something else is asked for now; a cleared task makes a new one.
 
     :param dataset_id: the dataset (templated)
     :param plan_uri: file to store the plan in, as JSON Lines: ``file://``, or ``s3://`` with s3fs. A plan that is there
@@ -132,7 +132,8 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
 
     With ``plan_uri`` exactly what was planned is written, where it still is proposed so. With ``ledger_uri``, or with a
     guard in the policy, all decisions are stored as a plan before the first write, and every retry goes on with that
-    plan; without ``ledger_uri`` it lies beside Airflow's task logs. Otherwise it is decided and written page by page.
+    plan, and refuses it if something else is asked for now; without ``ledger_uri`` it lies beside Airflow's task logs.
+    Otherwise it is decided and written page by page.
 
     :param dataset_id: the dataset (templated)
     :param policy: rules that decide for each proposal, as a plain dict or its JSON text; see ``ConfirmPolicy``.

@@ -136,6 +136,7 @@ def test_only_what_was_planned_and_still_holds_is_written(client: ModelArtsClien
     [
         ({"policy": {"min_score": 0.5}}, "policy"),
         ({"label_name": "rose"}, "filters"),
+        ({"first_label": "rose"}, "filters and first_label"),
         ({"dataset_id": "other"}, "dataset_id"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -149,6 +150,34 @@ def test_a_plan_for_something_else_is_refused(
     with pytest.raises(PlanRefused, match=named):
         confirm(client, **{"dataset_id": dataset_id, "plan": path, **asked})
     assert emulator.journal.count(*WRITE) == 0
+
+
+@pytest.mark.parametrize(
+    ("planned", "asked", "named"),
+    [
+        ({"policy": {"min_score": 0.5}}, {}, "policy"),
+        ({}, {"policy": {"min_score": 0.5}}, "policy"),
+        ({"label_name": "rose"}, {}, "filters"),
+        ({"first_label": "rose"}, {}, "filters and first_label"),
+        ({"first_label": "rose"}, {"label_name": "rose"}, "first_label"),
+        ({"low_score": 0.1}, {"high_score": 0.9}, "filters"),
+    ],
+    ids=str,
+)
+def test_a_plan_of_an_earlier_try_is_refused_if_something_else_is_asked_for_now(
+    client: ModelArtsClient, emulator: Emulator, planned: dict[str, Any], asked: dict[str, Any], named: str
+) -> None:
+    dataset_id = emulator.load_proposals(30)
+    bucket = Bucket()
+    emulator.faults.add(*WRITE, "status", times=None, status=403, code="ModelArts.0108")
+    with pytest.raises(PermissionDenied):
+        confirm(client, dataset_id, ledger=place(bucket), **planned)
+    emulator.faults.clear()
+    emulator.journal.clear()
+    with pytest.raises(PlanRefused, match=f"made for another {named} than"):
+        confirm(client, dataset_id, ledger=place(bucket, 2), **asked)
+    assert emulator.journal.count(*WRITE) == 0
+    assert confirm(client, dataset_id, ledger=place(bucket, 2), **planned).confirmed > 0
 
 
 @pytest.mark.parametrize("dies", [False, True], ids=["failed", "killed"])
@@ -258,6 +287,19 @@ def test_shards_by_first_label_share_a_dataset(client: ModelArtsClient, emulator
         assert (result.seen, result.confirmed, result.unaccounted) == (first.count(name), first.count(name), 0)
     assert emulator.dataset(dataset_id).unconfirmed == 0
     assert emulator.journal.count("GET", "/auto-annotations/samples/") < 10
+
+
+def test_a_plan_for_a_first_label_says_so_to_who_applies_it(client: ModelArtsClient, emulator: Emulator) -> None:
+    names = ["rose", "tulip", "weed"]
+    dataset_id = emulator.load_proposals(200, kind="multi_label", labels=names)
+    first = [raw["labels"][0]["name"] for raw in emulator.dataset(dataset_id).proposals.values()]
+    path = Bucket() / "plan.jsonl"
+    made = make_plan(client, dataset_id, path, filters={"label_name": "tulip"}, first_label="tulip")
+    assert made.result.seen == first.count("tulip")
+    assert read_plan(path).header.first_label == "tulip"
+    result = confirm(client, dataset_id, plan=path)
+    assert (result.seen, result.confirmed, result.changed_since_plan) == (first.count("tulip"),) * 2 + (0,)
+    assert emulator.dataset(dataset_id).unconfirmed == 200 - first.count("tulip")
 
 
 def test_throttled_threads_become_fewer_and_more_again(client: ModelArtsClient, emulator: Emulator) -> None:

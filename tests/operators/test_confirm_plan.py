@@ -140,6 +140,36 @@ def test_a_retry_goes_on_with_the_very_same_plan_and_guards_judge_the_whole(bure
     verify(bureau)
 
 
+@pytest.mark.parametrize(
+    ("place", "changed", "named"),
+    [
+        ("ledger", {"policy": {"min_score": 0.1, "min_samples": 1}}, "policy"),
+        ("ledger", {"policy": None}, "policy"),
+        ("ledger", {"low_score": 0.5}, "filters"),
+        ("ledger", {"first_label": "daisy"}, "filters and first_label"),
+        ("logs", {"policy": {"min_score": 0.1, "min_samples": 1}}, "policy"),
+        ("logs", {"low_score": 0.5}, "filters"),
+    ],
+    ids=str,
+)
+def test_a_retry_refuses_its_plan_if_something_else_is_asked_for_now(
+    bureau: Bureau, monkeypatch: pytest.MonkeyPatch, place: str, changed: dict[str, Any], named: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(bureau.folder / "logs"))
+    policy = {"min_samples": 1, "hard_examples": "confirm"}
+    given: dict[str, Any] = {"policy": policy, "ledger_uri": bureau.ledger_uri if place == "ledger" else None}
+    cut_off(bureau)
+    bureau.confirm(**given)
+    bureau.emulator.faults.clear()
+    writes = bureau.writes
+    ending = bureau.confirm(try_number=2, **{**given, **changed})
+    assert type(ending.error) is AirflowFailException
+    assert f"made for another {named} than asked for now" in str(ending.error)
+    assert "clear the task" in str(ending.error)
+    assert bureau.writes == writes
+    assert bureau.confirm(try_number=2, max_tries=4, **{**given, **changed}).error is None
+
+
 def headers(bureau: Bureau) -> list[Any]:
     ledger = read_ledger(Path(bureau.ledger_uri.removeprefix("file://")), RUN_ID)
     return [chain.first() for chain in ledger.chains]

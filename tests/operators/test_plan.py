@@ -88,6 +88,44 @@ def test_a_retry_goes_on_with_the_plan_of_an_earlier_try(bureau: Bureau) -> None
     assert {**again.result, "requests": 0, "seconds": 0} == {**first.result, "requests": 0, "seconds": 0}
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"policy": {"min_score": 0.99}},
+        {"policy": None},
+        {"low_score": 0.5},
+        {"label_name": "daisy"},
+        {"first_label": "daisy"},
+        {"label_task_id": "another"},
+        {"dataset_id": "another"},
+    ],
+    ids=str,
+)
+def test_a_retry_makes_its_plan_anew_if_something_else_is_asked_for_now(
+    bureau: Bureau, changed: dict[str, Any]
+) -> None:
+    bureau.plan(policy=POLICY)
+    given: dict[str, Any] = {"dataset_id": bureau.dataset_id, "policy": POLICY, **changed}
+    if "dataset_id" in changed:
+        given["dataset_id"] = bureau.emulator.load_proposals(10)
+    again = bureau.plan(try_number=2, **given)
+    header = read_plan(stored(bureau)).header
+    assert header.made_by["try_number"] == 2
+    assert header.dataset_id == given["dataset_id"]
+    afresh = bureau.plan(max_tries=9, **given)
+    assert {**again.result, "seconds": 0} == {**afresh.result, "seconds": 0}
+
+
+def test_a_plan_for_a_first_label_is_applied_with_its_own_counts(bureau: Bureau) -> None:
+    bureau.dataset_id = bureau.emulator.load_proposals(200, kind="multi_label")
+    planned = bureau.plan(first_label="daisy").result
+    assert 0 < planned["seen"] < 200
+    applied = bureau.confirm(plan_uri=bureau.plan_uri).result
+    assert {**planned, **dict.fromkeys(("seconds", "requests", "passes"))} == {
+        **applied, **dict.fromkeys(("seconds", "requests", "passes"))
+    }  # fmt: skip
+
+
 def test_a_retry_replaces_what_is_only_a_part_of_a_plan(bureau: Bureau) -> None:
     bureau.plan(policy=POLICY)
     whole = stored(bureau).read_bytes()
