@@ -148,6 +148,8 @@ class Referee:
             self.human.pop(sample_id, None)
             if is_raced:
                 self.raced.add(sample_id)
+                if sample_id in self.ours:  # or an earlier write would be taken for the last one
+                    self.ours[sample_id] = now
                 self._history.note("written in a race")
             elif life.undoes:
                 self.ours.pop(sample_id, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.labeling.history import Setup, small_world
+from tests.labeling.history import Event, Setup, small_world
 from tests.labeling.machine import COUNTS, Confirmed, run_machine
 from tests.labeling.model import Violation
 from tests.labeling.mutants import MUTANTS
@@ -32,6 +32,19 @@ def test_two_tries_that_plan_at_once_apply_one_plan() -> None:
         machine.try_twice_at_once(script=[], killed=(None, None))
         machine.teardown()
     assert COUNTS["a plan that came second"] == 1
+
+
+def test_a_write_in_a_race_is_the_last_one_although_there_was_one_before() -> None:
+    """A person confirms what a labeling task proposes anew, in the moment in which a later try writes it."""
+    setup = Setup(samples=8, keeps="nothing", batch_size=1, variants={"offset_mode": "page", "shrink_list": 1})
+    with small_world():
+        machine = Confirmed()
+        machine.begin(setup=setup)
+        machine.freeze_a_try(frozen_at=1, script=[])
+        machine.let_the_zombie_go_on(script=[Event(0, "propose first")])
+        machine.let_people_act(what="propose otherwise")
+        machine.freeze_a_try(frozen_at=1, script=[])
+        machine.teardown()
 
 
 @pytest.mark.parametrize("name", QUICKLY_FOUND)
