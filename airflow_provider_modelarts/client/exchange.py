@@ -18,6 +18,7 @@ from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsEr
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from requests import PreparedRequest
     from requests.adapters import HTTPAdapter
     from urllib3 import HTTPConnectionPool
     from urllib3.exceptions import ProxyError
@@ -95,6 +96,7 @@ class Exchange:
         self.pool_size = pool_size
         self._adapter = _adapter(pool_size)
         self._headers = _common_headers()
+        self._ways: dict[str, tuple[HTTPConnectionPool, dict[str, str]]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +106,7 @@ class Exchange:
 
     def close(self) -> None:
         """Close the kept connections; the exchange can still be used and would open new ones."""
+        self._ways.clear()
         self._adapter.close()
 
     def send(self, request: Request, what: str) -> Answer:
@@ -116,7 +119,7 @@ class Exchange:
         :raises InvalidRequest: if the certificate is not trusted, or the request cannot be built
         """
         from urllib3 import Timeout
-        from urllib3.exceptions import HTTPError
+        from urllib3.exceptions import HTTPError, ProtocolError
 
         headers = {**self._headers, **request.headers}
         if not all(text.isascii() and text.isprintable() for text in headers.values()):
@@ -143,7 +146,9 @@ class Exchange:
                 timeout=Timeout(connect=self.timeout[0], read=self.timeout[1]),
             )
         except (OSError, ValueError, HTTPError) as error:
-            raise self._error(error, request, what) from None
+            # urllib3 wraps what happens on the way; should it forget one, the request may have arrived all the same
+            lost = ProtocolError(error) if isinstance(error, OSError) else error
+            raise self._error(lost, request, what) from None
         return Answer(
             response.status,
             response.headers,
@@ -154,22 +159,29 @@ class Exchange:
         )
 
     def _way(self, request: Request, what: str) -> tuple[HTTPConnectionPool, str]:
-        """Return the connections to use, and the target as it stands in the request's first line."""
-        from requests import PreparedRequest
+        """Return the connections to use, and the target as it stands in the request's first line.
+
+        The environment is asked for proxies once for each endpoint: to ask takes longer than half an exchange.
+        """
+        place = request.endpoint.url
+        pool, proxies = self._ways.get(place) or self._way_to(request, what)
+        if pool.pool is None:  # it was closed to make room for other places
+            pool, proxies = self._way_to(request, what)
+        self._ways[place] = pool, proxies
+        return pool, self._adapter.request_url(_addressed(request), proxies) if proxies else request.target
+
+    def _way_to(self, request: Request, what: str) -> tuple[HTTPConnectionPool, dict[str, str]]:
         from requests.utils import get_environ_proxies
         from urllib3.exceptions import LocationValueError
 
-        addressed = PreparedRequest()
-        addressed.url = request.url
         proxies = {} if request.endpoint.is_loopback else get_environ_proxies(request.url, no_proxy=None)
         try:
-            pool = self._adapter.get_connection_with_tls_context(addressed, self.verify, proxies)
+            pool = self._adapter.get_connection_with_tls_context(_addressed(request), self.verify, proxies)
             self._adapter.cert_verify(pool, request.url, self.verify, None)  # type: ignore[no-untyped-call]
-            target = self._adapter.request_url(addressed, proxies) if proxies else request.target
         except (OSError, LocationValueError) as error:
             # requests' own errors are OSErrors, and about an address; a bare one: there is no such file of certificates
             raise self._error(error, request, what) from None
-        return cast("HTTPConnectionPool", pool), target
+        return cast("HTTPConnectionPool", pool), proxies
 
     def _error(self, error: Exception, request: Request, what: str) -> ModelArtsError:
         """Say what happened without quoting the library, whose texts carry whole addresses."""
@@ -215,6 +227,15 @@ class Exchange:
         return ServiceUnavailable(
             f"Cannot {what}: {said}. Check endpoint, network and proxies, or try again later.", **facts, sent=sent
         )
+
+
+def _addressed(request: Request) -> PreparedRequest:
+    """Return what requests asks for an address."""
+    from requests import PreparedRequest
+
+    addressed = PreparedRequest()
+    addressed.url = request.url
+    return addressed
 
 
 def _is_no_address(error: Exception) -> bool:

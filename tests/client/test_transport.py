@@ -808,3 +808,21 @@ def test_close_ends_the_kept_connections() -> None:
         client.close()
         thread.join()
     assert ended == [b""]
+
+
+def test_more_places_than_connections_are_kept_for_are_all_reached() -> None:
+    from airflow_provider_modelarts.client.checking import Endpoint
+    from airflow_provider_modelarts.client.exchange import Exchange, Request
+
+    servers = [ThreadingHTTPServer(("127.0.0.1", 0), _DatasetHandler) for _ in range(6)]
+    threads = [threading.Thread(target=server.serve_forever) for server in servers]
+    for thread in threads:
+        thread.start()
+    endpoints = [Endpoint(f"http://127.0.0.1:{server.server_port}") for server in servers]
+    with Exchange() as exchange:
+        for endpoint in endpoints * 3:
+            assert exchange.send(Request("GET", endpoint, ("v2",)), "read").body == b'{"dataset_id": "d1"}'
+    for server, thread in zip(servers, threads, strict=True):
+        server.shutdown()
+        thread.join()
+        server.server_close()
