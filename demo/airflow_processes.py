@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -38,7 +39,13 @@ COMPONENTS = {
 }
 # A part's name may have a number at its end: "triggerer-2" is a second triggerer.
 SECOND_TRIGGERER = "triggerer-2"
-HEALTHY_WITHIN = 120.0
+HEALTHY_WITHIN = 300.0
+KNOWN_WITHIN = 300.0
+"""Seconds until a start, or the reading of DAGs, is given up: a busy machine may take long."""
+
+# Below the ports that systems give to whoever asks for any: the API server listens only after a while, and somebody
+# else may have been given one of those until then.
+PORTS = range(20_000, 32_000)
 STOPPED_WITHIN = 15.0
 
 
@@ -47,11 +54,16 @@ class AirflowProcessError(Exception):
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        port: int = listener.getsockname()[1]
-    return port
+    """Return a loopback port that nobody listens on, and that nobody is given by chance.
+
+    :raises OSError: a hundred ports are all taken.
+    """
+    for _ in range(100):
+        port = secrets.choice(PORTS)
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind((HOST, port))
+            return port
+    raise OSError(f"no free port was found in {PORTS}")
 
 
 class AirflowProcesses(AirflowApi):
@@ -207,7 +219,7 @@ class AirflowProcesses(AirflowApi):
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> str:
         """Start a run of a DAG, as soon as the DAG is known, and return its run id."""
-        self.wait_until(lambda: self.knows_dag(dag_id), 60, f"the DAG {dag_id} is unknown")
+        self.wait_until(lambda: self.knows_dag(dag_id), KNOWN_WITHIN, f"the DAG {dag_id} is unknown")
         answer = self.request("POST", f"/api/v2/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": dict(conf)})
         run_id: str = answer["dag_run_id"]
         return run_id

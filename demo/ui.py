@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from demo.airflow_processes import HOST, AirflowProcesses
+from demo.airflow_processes import HOST, KNOWN_WITHIN, AirflowProcesses
 from demo.metadata import STATE
 from demo.run import LABELED, LEDGER_SETTING
 from demo.workflow import DAG_ID
@@ -40,7 +40,7 @@ def serve(seed: int, output: TextIO) -> None:
         emulator.journal.keep_bodies = False  # nobody reads them here, and this may run for days
         dataset_id = emulator.load_digits(labeled=LABELED)
         airflow.add_connection("modelarts_default", emulator.connection)
-        airflow.wait_until(lambda: airflow.knows_dag(DAG_ID), 60, f"the DAG {DAG_ID} is unknown")
+        airflow.wait_until(lambda: airflow.knows_dag(DAG_ID), KNOWN_WITHIN, f"the DAG {DAG_ID} is unknown")
         print(_introduction(airflow, emulator, dataset_id), file=output, flush=True)
         try:
             while True:

@@ -74,7 +74,7 @@ def run(*command: object, **environ: str) -> str:
         text=True,
         check=False,
         cwd="/",
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import demo.airflow_processes
 import demo.run
 import demo.ui
 from airflow_provider_modelarts.emulator import Emulator
@@ -57,7 +58,7 @@ def check_record(output: str, table: dict[str, int]) -> None:
 @pytest.mark.e2e
 def test_the_table_is_the_outcome_of_the_run_and_the_seed_changes_it() -> None:
     runs = [started("--seed", seed) for seed in ("0", "7")]
-    outputs = [run.communicate(timeout=240) for run in runs]
+    outputs = [run.communicate(timeout=600) for run in runs]
     assert [run.returncode for run in runs] == [0, 0], outputs
     tables = [numbers(output) for output, _ in outputs]
     for (output, errors), table in zip(outputs, tables, strict=True):
@@ -141,8 +142,17 @@ def check_ui(number: signal.Signals) -> None:
     os.kill(ui.pid, number)
     time.sleep(0.2)
     os.kill(ui.pid, number)  # an impatient user
-    assert ui.wait(timeout=60) in (0, 130)
+    assert ui.wait(timeout=300) in (0, 130)
     assert processes_of(home[1]) == []
+
+
+def test_a_port_that_is_taken_is_not_called_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(socket.socket()) as listener:
+        listener.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(demo.airflow_processes, "PORTS", [listener.getsockname()[1]])
+        with pytest.raises(OSError, match="no free port"):
+            demo.airflow_processes.free_port()
+    assert demo.airflow_processes.free_port() == demo.airflow_processes.PORTS[0]
 
 
 @pytest.mark.e2e

@@ -135,7 +135,7 @@ def test_the_airflow_command_lists_the_package(airflow_home: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     assert "airflow-provider-modelarts" in done.stdout

@@ -48,7 +48,7 @@ def test_the_test_of_the_dag_passes(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout[-3000:]
     assert "1 passed" in done.stdout

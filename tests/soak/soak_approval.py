@@ -24,7 +24,7 @@ class Asking:
     def __init__(self, airflow: AirflowProcesses, dataset_id: str, place: Path) -> None:
         self.airflow = airflow
         conf = {"dataset_id": dataset_id, "place": f"file://{place}"}
-        airflow.wait_until(lambda: airflow.knows_dag(DAG_ID), 60, "the DAG is not read")
+        airflow.wait_until(lambda: airflow.knows_dag(DAG_ID), 300, "the DAG is not read")
         airflow.request("PATCH", f"/api/v2/dags/{DAG_ID}", {"is_paused": False})
         body = {"logical_date": None, "conf": conf}
         self.run_id: str = airflow.request("POST", f"/api/v2/dags/{DAG_ID}/dagRuns", body)["dag_run_id"]
@@ -37,7 +37,7 @@ class Asking:
         """Wait until a person is asked; return what is shown."""
         self.airflow.wait_until(
             lambda: self.airflow.task_state(DAG_ID, self.run_id, "approve") in ("awaiting_input", "deferred"),
-            120,
+            300,
             "nobody is asked",
         )
         self._let_the_scheduler_see()
@@ -52,13 +52,13 @@ class Asking:
             beats.add(self.airflow.request("GET", "/api/v2/monitor/health")["scheduler"]["latest_scheduler_heartbeat"])
             return len(beats) > 2
 
-        self.airflow.wait_until(beat_thrice, 60, "the scheduler does not beat")
+        self.airflow.wait_until(beat_thrice, 300, "the scheduler does not beat")
 
     def answer(self, option: str) -> str:
         """Answer, and return how the run ended."""
         self.airflow.request("PATCH", self.path, {"chosen_options": [option], "params_input": {}})
         self.airflow.wait_until(
-            lambda: self.airflow.run_state(DAG_ID, self.run_id) in ("success", "failed"), 120, "the run does not end"
+            lambda: self.airflow.run_state(DAG_ID, self.run_id) in ("success", "failed"), 300, "the run does not end"
         )
         return self.airflow.run_state(DAG_ID, self.run_id)
 
