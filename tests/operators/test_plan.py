@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.plan import read_plan
 from airflow_provider_modelarts.labeling.policy import InvalidPolicy
+from airflow_provider_modelarts.operators import _plans
 from airflow_provider_modelarts.operators.samples import ModelArtsPlanConfirmationOperator
 from tests.operators.bureau import RUN_ID, Bureau, check_sums
 from tests.support.harness import run_operator
@@ -132,6 +133,22 @@ def test_a_retry_replaces_what_is_only_a_part_of_a_plan(bureau: Bureau) -> None:
     stored(bureau).write_bytes(whole[: len(whole) // 2])
     assert bureau.plan(policy=POLICY, try_number=2).error is None
     assert len(read_plan(stored(bureau))) == 250
+
+
+def test_a_zombie_does_not_replace_the_plan_of_its_retry(bureau: Bureau, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It found no plan when it began; by now somebody may have approved the other one."""
+    retry = bureau.plan(policy=POLICY, try_number=2)
+    digest = read_plan(stored(bureau)).digest
+    bureau.clock.advance(60)
+    monkeypatch.setattr(_plans, "_found", lambda *_, **__: None)
+    zombie = bureau.plan(policy=POLICY, try_number=1)
+    assert zombie.error is None
+    assert bureau.emulator.journal.count("GET", LIST) > retry.result["requests"], "it read all and made a plan"
+    assert read_plan(stored(bureau)).digest == digest
+    assert zombie.xcoms["summary"] == retry.xcoms["summary"]
+    cleared = bureau.plan(policy=POLICY, try_number=3, max_tries=5)
+    assert cleared.error is None
+    assert read_plan(stored(bureau)).digest != digest
 
 
 def test_a_clear_makes_a_new_plan(bureau: Bureau) -> None:
