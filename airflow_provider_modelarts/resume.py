@@ -244,8 +244,6 @@ class Resumption:
 
     def _leave_behind(self, record: Record) -> Record | None:
         """Stop an active labeling task of ours that a clear or other inputs have made useless; or adopt it."""
-        if not record.ours:
-            return None
         if self.cancels:
             record = replace(record, phase="ending")
             self.memory.write(record)

@@ -207,6 +207,31 @@ def test_a_lost_request_is_sent_again_by_the_next_try_only(begin: Any) -> None:
     assert len(life.ours) == 1
 
 
+def test_after_a_refused_start_the_next_try_takes_nobody_elses_job_for_its_own(begin: Any) -> None:
+    life = begin()
+    life.emulator.variants.config_name = "absent"
+    refusing = life.emulator.faults.add("POST", "/tasks", "status", status=403, code="ModelArts.0108")
+    assert type(life.attempt().error) is AirflowFailException
+    assert refusing.fired == 1
+    life.somebody_starts()  # no name tells that it is not ours, and it was not there before
+    assert type(life.retry().error) is TaskAlreadyRunning
+    life.clock.advance(600)
+    life.is_over_as_undisturbed(life.retry())
+    assert len(life.ours) == 1
+
+
+def test_after_a_lost_request_an_old_job_of_the_same_name_is_not_the_one(begin: Any) -> None:
+    life = begin()
+    life.attempt(crash=before_the_result, algorithm_type="fast")
+    (old,) = life.ours
+    assert life.states[old] == TaskState.SUCCEEDED
+    life.emulator.faults.add("POST", "/tasks", "reset")
+    ending = life.retry(algorithm_type="accurate")  # a mapping in another order, or another DAG: same name, other job
+    assert type(ending.error) is StartUnknown
+    assert life.ours == [old]
+    assert life.retry(algorithm_type="accurate").result == life.ours[-1] != old
+
+
 # --- Airflow's own alarm
 
 

@@ -107,6 +107,19 @@ def test_labels_go_back_exactly_as_they_came(
     assert client.proposals.page(dataset_id, 0).total == 0
 
 
+@pytest.mark.parametrize("metadata", [None, {}, {"@modelarts:size": None}, {"@modelarts:size": []}], ids=str)
+def test_boxes_without_a_size_go_back_without_one(
+    client: ModelArtsClient, emulator: Emulator, metadata: dict[str, Any] | None
+) -> None:
+    dataset_id = emulator.load_proposals(1, kind="detection")
+    (listed,) = client.proposals.page(dataset_id, 0).items
+    assert listed.labels[0].is_detection
+    without = Sample({**listed.raw, "metadata": metadata})
+    client.samples.update(dataset_id, [without])
+    (sent,) = json.loads(emulator.journal.select("PUT")[-1].body)["samples"]
+    assert set(sent) == {"sample_id", "labels"}
+
+
 def test_one_proposal_can_be_read(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
     listed = client.proposals.page(dataset_id, 0, limit=1).items[0]
     single = client.proposals.get(dataset_id, listed.sample_id)

@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseEventTrigger
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.waiting import JITTER
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook, clear_clients
-from airflow_provider_modelarts.triggers.event import ModelArtsLabelTaskEventTrigger
+from airflow_provider_modelarts.triggers.event import STORED_AFTER, ModelArtsLabelTaskEventTrigger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -371,6 +371,33 @@ def test_a_triggerer_that_dies_right_after_an_event_fires_it_again(
     assert asyncio.run(die_at_the_event()) == [task_id]
     assert ids(story.watch(trigger(dataset, store), until=10 * MINUTE)) == [task_id]
     assert story.watch(trigger(dataset, store), until=20 * MINUTE) == []
+
+
+def test_what_was_seen_is_stored_when_its_event_is_sure_to_lie_in_the_database(
+    emulator: Emulator, story: Story, dataset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, stored_at, fired_at = Store(), [], []
+    aset = store.aset
+
+    async def noting(key: str, value: Any) -> None:
+        stored_at.append(story.clock.now())
+        await aset(key, value)
+
+    monkeypatch.setattr(store, "aset", noting)
+    started = start(dataset)
+
+    async def until_stored() -> None:
+        async for event in trigger(dataset, store).run():
+            assert event.payload["label_task_id"] == started
+            fired_at.append(story.clock.now())
+
+    story._until = story.begin + 10 * MINUTE
+    with pytest.raises(OverError):
+        asyncio.run(until_stored())
+    (fired,) = fired_at
+    # The first storing is of the beginning; a triggerer may die before it has handed an event over.
+    assert len(stored_at) >= 2
+    assert min(moment for moment in stored_at if moment >= fired) - fired >= STORED_AFTER
 
 
 def test_a_store_that_fails_is_tried_again(emulator: Emulator, story: Story, dataset: str) -> None:
