@@ -88,8 +88,11 @@ def email(name: str, value: object) -> str:
 
 
 def label(name: str, value: object) -> str:
-    """Return a label's name exactly as it is; even ``None`` may be one."""
-    if not isinstance(value, str) or not value.strip():
+    """Return a label's name exactly as it is; ``None`` as text is what a template leaves of a value that is not there.
+
+    So a label of that name cannot be chosen by; other words that say nothing elsewhere may be labels.
+    """
+    if not isinstance(value, str) or value.strip() in ("", "None"):
         raise _wrong(name, "the name of a label", value)
     return value
 
@@ -192,6 +195,8 @@ def config(name: str, value: object) -> dict[str, Any]:
     for key in _CONFIG_FLAGS:
         if key in found:
             found[key] = flag(f"{name}[{key!r}]", found[key])
+    if found.get("algorithm_type") is not None:
+        found["algorithm_type"] = algorithm_type(f"{name}['algorithm_type']", found["algorithm_type"])
     return found
 
 
@@ -206,11 +211,22 @@ def labeling_config(config_value: object, algorithm: object) -> dict[str, Any] |
     if algorithm is None:
         return found
     chosen = algorithm_type("algorithm_type", algorithm)
-    if found and found.get("algorithm_type", chosen) != chosen:
+    if found and found.get("algorithm_type") not in (None, chosen):
         raise ParameterError(
             f"algorithm_type is {chosen!r}, but config says {found['algorithm_type']!r}. Give one of them."
         )
     return {**(found or {}), "algorithm_type": chosen}
+
+
+def check_model(kind: object, model_id: object) -> None:
+    """Refuse to run a model without one.
+
+    :param kind: the parameter ``label_task_type``
+    :param model_id: the parameter of that name
+    :raises ParameterError: if the one needs the other
+    """
+    if kind == "pre-label" and model_id is None:
+        raise ParameterError("pre-label runs a model: give its model_id.")
 
 
 def hook(task: Any) -> ModelArtsHook:

@@ -132,6 +132,9 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
                 "project_id": (project_id, parameters.optional(parameters.identifier)),
             }
         )
+        parameters.check_model(label_task_type, model_id)
+        if not (parameters.is_template(config) or parameters.is_template(algorithm_type)):
+            parameters.labeling_config(config, algorithm_type)
 
     def execute(self, context: Context) -> str:
         """Start the labeling task, or go on with that of an earlier try; see the class."""
@@ -183,6 +186,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
     def _request(self) -> dict[str, Any]:
         """Return the rendered parameters as arguments of the client's call."""
         optional = parameters.optional
+        parameters.check_model(self.label_task_type, self.model_id)
         return {
             "dataset_id": self._dataset_id,
             "task_type": parameters.label_task_type("label_task_type", self.label_task_type),

@@ -111,6 +111,9 @@ def test_all_parameters_reach_the_service_and_text_is_as_good_as_values(scene: S
         ({"algorithm_type": "quick"}, "algorithm_type must be one of fast, accurate"),
         ({"collect_key_sample": "maybe"}, "collect_key_sample must be true or false"),
         ({"config": "{"}, "config must be a dict"),
+        ({"config": {"algorithm_type": "slow"}}, "algorithm_type'] must be one of fast, accurate, not 'slow'"),
+        ({"algorithm_type": "fast", "config": {"algorithm_type": "accurate"}}, "Give one of them"),
+        ({"label_task_type": "pre-label"}, "pre-label runs a model: give its model_id"),
         ({"model_id": ""}, "model_id is empty"),
         ({"project_id": ""}, "project_id is empty"),
         ({"poll_interval": 0}, "poll_interval must be a duration"),
@@ -128,6 +131,7 @@ def test_wrong_constants_are_found_when_the_dag_is_parsed(parameters: dict[str, 
         ({"dataset_id": ""}, "dataset_id is empty ('')"),
         ({"algorithm_type": "None"}, "algorithm_type must be one of fast, accurate, not 'None'"),
         ({"config": "None"}, "config is empty ('None')"),
+        ({"config": '{"algorithm_type": "slow"}'}, "must be one of fast, accurate, not 'slow'"),
         ({"label_task_type": "pre-label"}, "give its model_id"),
         ({"algorithm_type": "fast", "config": {"algorithm_type": "accurate"}}, "Give one of them."),
         ({"modelarts_conn_id": ""}, "modelarts_conn_id is empty"),
@@ -142,7 +146,18 @@ def test_what_a_template_got_wrong_is_said_before_anything_is_sent(
     ending = drive(operator, scene.clock)
     assert type(ending.error) is AirflowFailException
     assert complaint in str(ending.error)
-    assert scene.emulator.journal.count("POST", "/tasks") == 0
+    assert len(scene.emulator.journal) == 0
+    assert ending.xcoms == {}
+
+
+def test_what_only_the_run_knows_is_not_asked_of_the_dag_file() -> None:
+    for given in (
+        {"label_task_type": "{{ params.kind }}"},
+        {"label_task_type": "pre-label", "model_id": "{{ params.model_id }}"},
+        {"algorithm_type": "fast", "config": {"algorithm_type": "{{ params.algorithm }}"}},
+        {"algorithm_type": "{{ params.algorithm }}", "config": {"algorithm_type": "fast"}},
+    ):
+        ModelArtsStartLabelTaskOperator(task_id="start", dataset_id="d", **given)  # type: ignore[arg-type]
 
 
 def test_kwargs_that_cannot_be_stored_orphan_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         (parameters.identifier, "6mHUGe7ETlhayb4qDMN", "6mHUGe7ETlhayb4qDMN"),
         (parameters.identifier, 4711, "4711"),
         (parameters.identifier, " padded\n", "padded"),
-        (parameters.label, "None", "None"),
+        (parameters.label, " rose", " rose"),
         (parameters.score, "0.9", 0.9),
         (parameters.score, 0, 0.0),
         (parameters.score, 1, 1.0),
@@ -55,6 +55,12 @@ def test_a_value_and_its_text_are_the_same(read: Callable[[str, Any], Any], valu
         (parameters.identifier, ["a"], "it must be an id as text, not ['a']."),
         (parameters.identifier, True, "it must be an id as text, not True."),
         (parameters.label, "", "it must be the name of a label, not ''."),
+        (parameters.label, "None", "it must be the name of a label, not 'None'."),
+        (
+            parameters.config,
+            {"algorithm_type": "slow"},
+            "it['algorithm_type'] must be one of fast, accurate, not 'slow'",
+        ),
         (parameters.score, "high", "it must be a number from 0 to 1, not 'high'."),
         (parameters.score, 1.01, "it must be a number from 0 to 1, not 1.01."),
         (parameters.score, "nan", "it must be a number from 0 to 1, not 'nan'."),
@@ -95,7 +101,8 @@ def test_a_long_value_is_cut() -> None:
         (None, "fast", {"algorithm_type": "fast"}),
         ({"name": "n"}, "accurate", {"name": "n", "algorithm_type": "accurate"}),
         ({"algorithm_type": "fast"}, "fast", {"algorithm_type": "fast"}),
-        ('{"algorithm_type": "supervisory"}', None, {"algorithm_type": "supervisory"}),
+        ('{"algorithm_type": "fast"}', None, {"algorithm_type": "fast"}),
+        ({"algorithm_type": None}, None, {"algorithm_type": None}),
     ],
 )
 def test_the_algorithm_is_a_field_of_the_configuration(

@@ -161,6 +161,8 @@ def test_wrong_constants_are_found_when_the_dag_is_parsed(
         ({"policy": {"min_score": ""}}, "no value for min_score"),
         ({"low_score": "None"}, "low_score is empty ('None')"),
         ({"label_name": ""}, "label_name must be the name of a label"),
+        ({"label_name": "None"}, "label_name must be the name of a label"),
+        ({"first_label": "None"}, "first_label must be the name of a label"),
         ({"low_score": "0.9", "high_score": "0.5"}, "low_score 0.9 is above high_score 0.5"),
     ],
 )
