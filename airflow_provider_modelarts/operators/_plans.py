@@ -10,6 +10,7 @@ from airflow.sdk import conf
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.labeling.storage import shown
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _places as places
 from airflow_provider_modelarts.operators._proposals import identity_of
@@ -221,9 +222,14 @@ def _own(path: ObjectStoragePath, request: dict[str, Any], log: Any) -> Plan | O
 
 
 def _to_apply(path: ObjectStoragePath, dataset_id: str) -> Plan:
-    from airflow_provider_modelarts.labeling.plan import read_plan
+    from airflow_provider_modelarts.labeling.plan import PlanRefused, read_plan
 
     with places.readable_errors("plan_uri", str(path), "read"):
+        if not path.exists():
+            raise PlanRefused(
+                f"There is no plan at {shown(path)}. Nothing was written; run the task that makes it, or correct "
+                "plan_uri."
+            )
         plan = read_plan(path)
     if plan.header.dataset_id != dataset_id:
         raise InvalidRequest(

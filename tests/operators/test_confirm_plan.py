@@ -240,7 +240,8 @@ def test_a_guard_that_does_not_hold_leaves_plan_and_counts(bureau: Bureau) -> No
 
 
 def test_a_plan_of_another_dataset_a_part_of_one_and_none_are_refused(bureau: Bureau) -> None:
-    assert "there is nothing" in refusal(bureau, bureau.confirm(plan_uri=bureau.plan_uri))
+    missing = refusal(bureau, bureau.confirm(plan_uri=bureau.plan_uri))
+    assert missing.startswith(f"There is no plan at {bureau.plan_uri}. Nothing was written; run the task that makes it")
     bureau.plan()
     other = bureau.emulator.load_proposals(5)
     bureau.emulator.journal.clear()
