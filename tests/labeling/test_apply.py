@@ -79,9 +79,18 @@ def test_labels_that_a_person_gave_are_kept_in_the_ledger_before_they_are_replac
     dataset.edit(sample_id, ["by hand"])
     before = dataset.labels_of(sample_id)
     dataset.propose([{**proposal, "annotated_by": "human/account/user"}])
-    bucket = Bucket()
+    writes_before: list[int] = []
+
+    class Watched(Bucket):
+        def open(self, mode: str = "rb") -> Any:
+            if mode == "wb" and ".try001." in str(self):
+                writes_before.append(emulator.journal.count(*WRITE))
+            return super().open(mode)
+
+    bucket = Watched()
     result = confirm(client, dataset_id, ledger=place(bucket))
     assert result.confirmed == 20
+    assert writes_before == [0, 1], "they are stored before anything is written"
     noted = [entry for entry in entries(bucket) if entry.before is not None]
     assert [(entry.sample_id, entry.fate, entry.before) for entry in noted] == [
         (sample_id, "intended", before),

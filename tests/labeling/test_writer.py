@@ -1,0 +1,184 @@
+"""What allows a write and what an answer proves, one rule at a time (B14, B15)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_modelarts.client.errors import PermissionDenied
+from airflow_provider_modelarts.labeling.apply import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.books import Books
+from airflow_provider_modelarts.labeling.ledger import RunIdentity
+from airflow_provider_modelarts.labeling.service import Candidate, Service
+from airflow_provider_modelarts.labeling.settle import Standing, find_out
+from airflow_provider_modelarts.labeling.write import FRESH_SECONDS, Writer
+from airflow_provider_modelarts.labeling.writing import Writing
+from tests.labeling.model import DATASET, ModelClient, ModelService, raw_label, raw_sample, stored
+from tests.labeling.object_store import Bucket
+from tests.labeling.simulation import confirm_in
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.client import ModelArtsClient, Page, Sample
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+WRITE = ("PUT", "data-annotations/samples")
+
+
+class Desk:
+    """A model of the service, what its list has just shown, and a writer."""
+
+    def __init__(self, count: int = 3) -> None:
+        self.model = ModelService([raw_sample(number, [raw_label()]) for number in range(1, count + 1)])
+        client: Any = ModelClient(self.model)
+        self.clock: Any = self.model.clock
+        self.service = Service(client, DATASET, self.clock)
+        self.page: Page[Sample] = self.service.page(0, 100)
+        self.candidates = [Candidate(sample, self.page.read_at) for sample in self.page.items]
+        self.ids = [sample.sample_id for sample in self.page.items]
+
+    def write(self, **more: Any) -> dict[str, str]:
+        """Return what became of each sample."""
+        writer = Writer(self.service, batch_size=100, may_write=lambda: True, **more)
+        return {outcome.sample.sample_id: outcome.fate for outcome in writer.write(self.candidates)}
+
+
+def test_what_a_person_confirmed_while_it_grew_old_is_not_ours() -> None:
+    desk = Desk()
+    first, *rest = desk.ids
+    desk.clock.sleep(FRESH_SECONDS + 1)
+    desk.model.edit(first, [raw_label()])  # accepted in the console, with the very labels that were proposed
+    assert desk.write() == {first: "gone", **dict.fromkeys(rest, "written")}
+
+
+def test_of_what_was_sent_before_a_list_proves_nothing() -> None:
+    desk = Desk()
+    first, *rest = desk.ids
+    desk.model.write_faults.append("lost before")
+
+    def meanwhile(kind: str) -> None:
+        if kind == "update" and desk.model.journal.count("update") == 2:
+            desk.model.busy_until = desk.clock.now() + FRESH_SECONDS + 15
+        if kind == "status" and first not in desk.model.referee.human:
+            desk.model.edit(first, [raw_label("corrected")])
+
+    desk.model.before_request = meanwhile
+    looks: list[float] = []
+
+    def list_that_is_behind() -> Page[Sample]:
+        looks.append(desk.clock.now())
+        return replace(desk.page, read_at=desk.clock.now())
+
+    assert desk.write(list_again=list_that_is_behind) == {first: "gone", **dict.fromkeys(rest, "written")}
+    assert len(looks) == 1
+    assert desk.model.final[first] == stored([raw_label("corrected")])
+
+
+def test_samples_that_grow_old_before_they_were_sent_are_listed_once_more() -> None:
+    desk = Desk()
+    desk.clock.sleep(FRESH_SECONDS + 1)
+    assert set(desk.write(list_again=lambda: desk.service.page(0, 100)).values()) == {"written"}
+    assert "proposal" not in desk.model.journal
+
+
+CORRECTED = [raw_label("corrected")]
+
+
+@pytest.mark.parametrize(
+    ("proposed", "final", "standing"),
+    [
+        ([raw_label()], None, Standing.PROPOSED),
+        ([raw_label(id="7")], None, Standing.PROPOSED),
+        ([raw_label(score=0.1)], None, Standing.CHANGED),
+        (CORRECTED, None, Standing.CHANGED),
+        (CORRECTED, [raw_label()], Standing.CHANGED),
+        (CORRECTED, CORRECTED, Standing.GONE),  # a single read that shows final labels as if they were proposed
+        (stored([raw_label()]), [raw_label()], Standing.WRITTEN),
+        (None, [raw_label()], Standing.WRITTEN),
+        (None, CORRECTED, Standing.GONE),
+        (None, None, Standing.GONE),
+    ],
+)
+def test_how_a_sample_stands_is_what_two_reads_show_together(
+    proposed: list[dict[str, Any]] | None, final: list[dict[str, Any]] | None, standing: Standing
+) -> None:
+    desk = Desk(1)
+    (decided,) = desk.page.items
+    desk.model.listed = [] if proposed is None else [{**decided.raw, "labels": proposed}]
+    if final is not None:
+        desk.model.final[decided.sample_id] = stored(final)
+    found = find_out(desk.service, decided)
+    assert found.standing is standing
+    if standing in (Standing.PROPOSED, Standing.CHANGED):
+        assert found.now is not None
+        assert found.now.sample.raw["labels"] == proposed
+
+
+@pytest.mark.parametrize("code", ["4343", "4349", "4355", "4356", "4381"])
+def test_samples_of_a_dataset_that_is_busy_go_out_again(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, code: str
+) -> None:
+    dataset_id = emulator.load_proposals(5)
+    sample_id = next(iter(emulator.dataset(dataset_id).proposals))
+    fault = emulator.faults.add(*WRITE, "fail_sample", times=2, sample_id=sample_id, code=f"ModelArts.{code}")
+    result = confirm(client, dataset_id)
+    assert fault.fired == 2
+    assert (result.confirmed, result.failed) == (5, 0)
+    assert sum(moved_clock.slept) >= 10
+
+
+def test_an_error_holds_all_others_back_before_anybody_has_noted_it(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock
+) -> None:
+    dataset_id = emulator.load_proposals(5)
+    service = Service(client, dataset_id, moved_clock)  # type: ignore[arg-type]  # a clock by what it does
+    writing = Writing(
+        service,
+        Books(),
+        set(),
+        batch_size=1,
+        should_stop=lambda: False,
+        recorder=None,
+        list_again=lambda number: service.page(number, 100),
+        decide_anew=lambda candidates: candidates,
+    )
+    page = service.page(0, 100)
+    one, two, *_ = writing.jobs([Candidate(sample, page.read_at) for sample in page.items], None)
+    emulator.faults.add(*WRITE, "status", status=403, code="ModelArts.0108")
+    one.run()
+    two.run()
+    assert emulator.journal.count(*WRITE) == 1
+    with pytest.raises(PermissionDenied):
+        one.conclude()
+
+
+class BehindList(ModelService):
+    """A service whose list is behind: it still shows what has left it, as long as somebody holds it up."""
+
+    behind: list[dict[str, Any]] | None = None
+
+    def page(self, *args: Any, **more: Any) -> Page[Sample]:
+        now, self.listed = self.listed, self.listed if self.behind is None else self.behind
+        try:
+            return super().page(*args, **more)
+        finally:
+            self.listed = now
+
+
+def test_what_an_earlier_try_confirmed_is_not_written_again_because_a_list_is_behind() -> None:
+    model = BehindList([raw_sample(number, [raw_label()]) for number in range(1, 4)])
+    proposed, bucket = list(model.listed), Bucket()
+
+    def place(try_number: int) -> LedgerPlace:
+        return LedgerPlace(bucket, RunIdentity("dag", "run", "task", try_number=try_number))
+
+    assert confirm_in(model, ledger=place(1)).confirmed == 3
+    corrected = proposed[0]["sample_id"]
+    model.edit(corrected, CORRECTED)
+    model.behind, written = proposed, model.journal.count("update")
+    result = confirm_in(model, ledger=place(2))
+    assert (result.confirmed, result.gone) == (3, 0)
+    assert model.journal.count("update") == written
+    assert model.final[corrected] == stored(CORRECTED)
