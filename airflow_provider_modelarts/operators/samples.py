@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
+from airflow_provider_modelarts.hooks.lasting import lasting_client
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.labeling.result import check, result_of
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
@@ -106,7 +107,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             hook = parameters.hook(self)
             link_dataset(context, hook, request["dataset_id"])
             made = plans.find_or_make(
-                hook.client,
+                lasting_client(hook),
                 path,
                 request,
                 label_task_id=label_task_id,
@@ -233,7 +234,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
             stored = plans.stored_for(self, request, context, preview=preview)
             hook = parameters.hook(self)
             link_dataset(context, hook, request["dataset_id"])
-            client = hook.client
+            client = lasting_client(hook)
             try:
                 result = stored.named(
                     confirm(
@@ -347,7 +348,7 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
                 known = plans.of_ledger(root, run_id, dag_id, dataset_id, self.log)
             try:
                 result = revert(
-                    parameters.hook(self).client,
+                    lasting_client(parameters.hook(self)),
                     root,
                     run_id,
                     ledger_dag_id=dag_id,

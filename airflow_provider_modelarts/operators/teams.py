@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
+from airflow_provider_modelarts.hooks.lasting import lasting_client
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.labeling.team import parse_team_samples, update_team_samples
 from airflow_provider_modelarts.operators import _parameters as parameters
@@ -86,7 +87,7 @@ class ModelArtsUpdateTeamSamplesOperator(GatedOperator):
         """Write the labels; see the class."""
         with permanent_errors_fail_at_once():
             result = update_team_samples(
-                client=parameters.hook(self).client,
+                client=lasting_client(parameters.hook(self)),
                 dataset_id=parameters.identifier("dataset_id", self.dataset_id),
                 workforce_task_id=parameters.identifier("workforce_task_id", self.workforce_task_id),
                 samples=self._samples(),
