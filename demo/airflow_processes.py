@@ -253,12 +253,27 @@ class AirflowProcesses(AirflowApi):
                 )
 
     def _is_healthy(self) -> bool:
+        if not self._listens():  # else another Airflow may answer, which has taken the port meanwhile
+            return False
         try:
             health = self.request("GET", "/api/v2/monitor/health")
         except (OSError, ValueError):  # not listening yet, or not yet able to answer
             return False
         parts = ("metadatabase", "scheduler", "triggerer", "dag_processor")
         return all((health.get(part) or {}).get("status") == "healthy" for part in parts)
+
+    def _listens(self) -> bool:
+        """Whether it is this API server, or a child of it, that listens on the port."""
+        import psutil
+
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            server = psutil.Process(self.process_id("api-server"))
+            return any(
+                found.status == psutil.CONN_LISTEN and found.laddr.port == self.port
+                for process in (server, *server.children(recursive=True))
+                for found in process.net_connections("tcp")
+            )
+        return False
 
 
 @contextlib.contextmanager
