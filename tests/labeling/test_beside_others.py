@@ -117,6 +117,21 @@ def test_what_a_person_confirmed_is_not_ours_because_others_wrote_in_the_run(
     assert dataset.labels_of(sample_id) == by_hand
 
 
+def test_what_a_person_confirmed_is_not_ours_because_another_plan_was_tried(
+    client: ModelArtsClient, emulator: Emulator
+) -> None:
+    bucket, identity = Bucket(), RunIdentity("dag", "run", "task")
+    dataset_id = emulator.load_proposals(5)
+    dataset = emulator.dataset(dataset_id)
+    plan = make_plan(client, dataset_id, bucket / "plan.jsonl").plan
+    with LedgerWriter(bucket, identity, dataset_id, plan_digest="of a plan that was replaced") as ledger:
+        ledger.record(Entry("x", "failed", "passed", [], code="ModelArts.4420"))
+    sample_id = next(iter(dataset.proposals))
+    dataset.edit(sample_id, dataset.proposals[sample_id]["labels"])
+    result = confirm(client, dataset_id, plan=plan, ledger=LedgerPlace(bucket, identity))
+    assert (result.confirmed, result.gone) == (4, 1)
+
+
 def test_the_chains_of_others_are_not_read(client: ModelArtsClient, emulator: Emulator) -> None:
     bucket = Bucket()
     dataset_id = emulator.load_proposals(5)

@@ -83,6 +83,23 @@ def test_samples_that_grow_old_before_they_were_sent_are_listed_once_more() -> N
     assert "proposal" not in desk.model.journal
 
 
+def test_what_grows_old_while_others_are_read_waits_for_a_read_of_its_own() -> None:
+    desk = Desk(2)
+    desk.clock.sleep(FRESH_SECONDS + 1)
+    takes = {1: 10.0, 2: 18.0}
+
+    def be_slow(kind: str) -> None:
+        if kind == "proposal":
+            desk.clock.sleep(takes.pop(desk.model.journal.count("proposal"), 0.0))
+
+    desk.model.before_request = be_slow
+    writer = Writer(desk.service, batch_size=100, may_write=lambda: True)
+    outcomes = [(outcome.sample.sample_id, outcome.fate) for outcome in writer.write(desk.candidates)]
+    first, second = desk.ids
+    assert outcomes == [(second, "written"), (first, "written")]
+    assert desk.model.journal == ["page", "proposal", "proposal", "update", "proposal", "update"]
+
+
 CORRECTED = [raw_label("corrected")]
 
 
