@@ -391,7 +391,7 @@ class Killed:
         before = signal.signal(signal.SIGUSR1, lambda *_: self._current.on_kill())
         try:
             self._current = operator
-            self._monkeypatch.setattr("tests.support.drive.copy.copy", lambda one: one)
+            self._monkeypatch.setattr("tests.support.drive.fresh", lambda one: one)
             return drive(operator, self.scene.clock)
         finally:
             signal.signal(signal.SIGUSR1, before)
@@ -438,7 +438,7 @@ def test_a_kill_while_the_start_is_on_its_way_stops_what_was_started(
 ) -> None:
     Killed(scene, monkeypatch, "failed")
     operator = scene.operator()
-    monkeypatch.setattr("tests.support.drive.copy.copy", lambda one: one)
+    monkeypatch.setattr("tests.support.drive.fresh", lambda one: one)
     scene.emulator.observers.append(
         lambda record: operator.on_kill() if record.method == "POST" and record.path.endswith("/tasks") else None
     )

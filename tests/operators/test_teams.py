@@ -141,7 +141,7 @@ def test_after_a_user_has_ended_the_task_no_further_write_goes_out(
     (first, second) = (team.samples()[0], {**team.samples()[0], "worker_id": "f" * 32})
     operator = team.operator(samples=[first, second])
     team.emulator.observers.append(lambda record: operator.on_kill() if record.method == "PUT" else None)
-    monkeypatch.setattr("tests.support.drive.copy.copy", lambda one: one)
+    monkeypatch.setattr("tests.support.drive.fresh", lambda one: one)
     ending = drive(operator, team.clock)
     assert type(ending.error) is ConfirmationError
     assert team.emulator.journal.count("PUT") == {"failed": 1, "running": 2}[state]

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from tests.support.clock import MovedClock
 
 
+fresh = copy.copy
+"""What makes the operator of a new process; a test may replace it, but never ``copy.copy`` itself, which others use."""
+
+
 @dataclass
 class StandInTaskInstance:
     """What operators ask of Airflow's task instance."""
@@ -106,7 +110,7 @@ def drive_try(
     while True:
         context = context_of(ti, run_started=run_started, store=store, reschedules=ending.reschedules)
         try:
-            ending.result = _one_process(copy.copy(operator), context, ending)
+            ending.result = _one_process(fresh(operator), context, ending)
         except AirflowRescheduleException as reschedule:
             ti.first_reschedule_date = ti.first_reschedule_date or moment(clock)
             ending.reschedules += 1
@@ -125,7 +129,7 @@ def _one_process(operator: BaseOperator, context: Any, ending: Ending) -> Any:
         except TaskDeferred as deferred:
             ending.deferrals += 1
             given = {**(deferred.kwargs or {}), "event": fired_event(deferred)}
-            step = partial(copy.copy(operator).resume_execution, deferred.method_name, given, context)
+            step = partial(fresh(operator).resume_execution, deferred.method_name, given, context)
 
 
 def as_task_runner(operator: BaseOperator, context: Any) -> Any:
