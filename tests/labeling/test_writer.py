@@ -199,3 +199,17 @@ def test_what_an_earlier_try_confirmed_is_not_written_again_because_a_list_is_be
     assert (result.confirmed, result.gone) == (3, 0)
     assert model.journal.count("update") == written
     assert model.final[corrected] == stored(CORRECTED)
+
+
+class OddList(ModelService):
+    """A service whose list, filtered by score, shows of each sample one label, and not one that matches."""
+
+    def _filtered(self, raw: dict[str, Any], filters: dict[str, Any]) -> dict[str, Any]:
+        return {**raw, "labels": raw["labels"][:1]} if "low_score" in filters else raw
+
+
+def test_a_label_outside_the_filter_proves_nothing_if_others_are_missing() -> None:
+    labels = [raw_label(score=0.3), raw_label("weed", score=0.9)]
+    model = OddList([raw_sample(number, labels) for number in range(1, 4)], trims=True)
+    assert confirm_in(model, low_score=0.5).confirmed == 3
+    assert list(model.final.values()) == [stored(labels)] * 3

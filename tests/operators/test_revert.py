@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.ledger import Entry, LedgerWriter, RunIdentity
-from airflow_provider_modelarts.labeling.plan import read_plan
+from airflow_provider_modelarts.labeling.plan import PlanHeader, PlanWriter, read_plan
+from airflow_provider_modelarts.labeling.policy import Decision
 from airflow_provider_modelarts.operators.samples import ModelArtsRevertConfirmationOperator
 from tests.operators.bureau import RUN_ID, WRITE, Bureau
 from tests.support.harness import run_operator
@@ -148,14 +150,19 @@ def test_of_two_dags_whose_runs_share_an_id_the_named_one_is_reverted(bureau: Bu
     bureau.confirm(ledger_uri=bureau.ledger_uri)
     root = Path(bureau.ledger_uri.removeprefix("file://"))
     sample_id = bureau.entries()[-1]["sample_id"]
-    with LedgerWriter(root, RunIdentity("other", RUN_ID, "confirm"), bureau.dataset_id, plan_digest="lost") as ledger:
+    theirs = PlanWriter(root / "theirs.jsonl", PlanHeader(bureau.dataset_id))
+    with theirs:
+        theirs.add(Sample({"sample_id": "unsettled", "labels": [{"name": "theirs"}]}), Decision("confirm", "passed"))
+    facts = {"plan_uri": f"file://{root}/theirs.jsonl", "plan_digest": theirs.plan().digest}
+    with LedgerWriter(root, RunIdentity("other", RUN_ID, "confirm"), bureau.dataset_id, **facts) as ledger:
         ledger.record(Entry(sample_id, "confirmed", "passed", [{"name": "theirs"}]))
     ending = bureau.revert()
     assert type(ending.error) is AirflowFailException
     assert "2 DAGs under one run id (dag, other): name the one to revert as ledger_dag_id" in str(ending.error)
-    assert bureau.revert(ledger_dag_id="other").result["changed"] == 1
-    ending = bureau.revert(ledger_dag_id="dag")
-    assert (ending.result["restored"], ending.result["cleared"]) == (20, 230)
+    other = bureau.revert(ledger_dag_id="other").result
+    assert (other["changed"], other["unsettled"]) == (1, 1)
+    ours = bureau.revert(ledger_dag_id="dag").result
+    assert (ours["restored"], ours["cleared"], ours["unsettled"]) == (20, 230, 0)
 
 
 def test_an_altered_part_is_named_before_anything_is_sent(bureau: Bureau) -> None:
