@@ -1,23 +1,19 @@
 """Connections that send a request in one piece and receive its answer in large ones.
 
 Each call of the operating system lets another thread of the process run, which may take milliseconds until it stops
-again: with many threads the number of these calls, not their work, decides how long an exchange takes. Imports urllib3,
-so it is imported where it is used (B21).
+again: with many threads the number of these calls, not their work, decides how long an exchange takes.
 """
 
 from __future__ import annotations
 
 import http.client
+from functools import cache
 from typing import TYPE_CHECKING, Any
-
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.poolmanager import pool_classes_by_scheme
 
 if TYPE_CHECKING:
     import socket
 
+    from requests.adapters import HTTPAdapter
     from urllib3.poolmanager import PoolManager, ProxyManager
 
 BUFFER = 1 << 18
@@ -40,16 +36,16 @@ class _Answer(http.client.HTTPResponse):
         super().__init__(_Source(sock), *args, **options)  # type: ignore[arg-type]  # all that is asked of it
 
 
-class _OnePiece(HTTPConnection):
-    """Holds the head of a request back until its body is there."""
+class _OnePiece:
+    """What a connection needs to hold the head of a request back until its body is there."""
 
-    response_class = _Answer
+    response_class: Any = _Answer
     _held: bytes | None = None
 
     def request(self, method: str, url: str, body: Any = None, *args: Any, **options: Any) -> None:
         self._held = b"" if isinstance(body, bytes) and body else None
         try:
-            super().request(method, url, body, *args, **options)
+            super().request(method, url, body, *args, **options)  # type: ignore[misc]  # of the connection
         finally:
             self._held = None
 
@@ -57,36 +53,51 @@ class _OnePiece(HTTPConnection):
         if self._held == b"":
             self._held = data
             return
-        super().send(data if self._held is None else self._held + data)
+        super().send(data if self._held is None else self._held + data)  # type: ignore[misc]  # of the connection
 
 
-class _OnePieceTLS(_OnePiece, HTTPSConnection):
-    """The same, encrypted."""
+@cache
+def _pools() -> dict[str, type]:
+    """Return what keeps such connections, by scheme; made when asked for, as importing urllib3 opens a socket (B21)."""
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+    class Plain(_OnePiece, HTTPConnection):
+        pass
+
+    class Encrypted(_OnePiece, HTTPSConnection):
+        pass
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class EncryptedPool(HTTPSConnectionPool):
+        ConnectionCls = Encrypted
+
+    return {"http": PlainPool, "https": EncryptedPool}
 
 
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _OnePiece
+def make_adapter(scopes: int, pool_size: int) -> HTTPAdapter:
+    """Return what keeps such connections, and knows of certificates and proxies what requests knows.
 
+    :param scopes: hosts whose connections are kept
+    :param pool_size: connections kept for each of them
+    """
+    from requests.adapters import HTTPAdapter
+    from urllib3.poolmanager import pool_classes_by_scheme
 
-class _PoolTLS(HTTPSConnectionPool):
-    ConnectionCls = _OnePieceTLS
+    class Adapter(HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **options: Any) -> None:
+            super().init_poolmanager(*args, **options)
+            equip(self.poolmanager)
 
+        def proxy_manager_for(self, *args: Any, **options: Any) -> ProxyManager:
+            manager: ProxyManager = super().proxy_manager_for(*args, **options)
+            if manager.pool_classes_by_scheme is pool_classes_by_scheme:  # a SOCKS proxy has its own
+                equip(manager)
+            return manager
 
-class Adapter(HTTPAdapter):
-    """Keeps such connections, and knows of certificates and proxies what requests knows."""
+    def equip(manager: PoolManager) -> None:
+        manager.pool_classes_by_scheme = dict(_pools())
 
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Make the connections that go straight to the service."""
-        super().init_poolmanager(*args, **options)
-        _equip(self.poolmanager)
-
-    def proxy_manager_for(self, *args: Any, **options: Any) -> ProxyManager:
-        """Return the connections that go through a proxy."""
-        manager: ProxyManager = super().proxy_manager_for(*args, **options)
-        if manager.pool_classes_by_scheme is pool_classes_by_scheme:  # a SOCKS proxy has its own
-            _equip(manager)
-        return manager
-
-
-def _equip(manager: PoolManager) -> None:
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": _PoolTLS}
+    return Adapter(pool_connections=scopes, pool_maxsize=pool_size, max_retries=0)

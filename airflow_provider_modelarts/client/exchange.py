@@ -12,6 +12,7 @@ from urllib.parse import quote
 from airflow_provider_modelarts import __version__
 from airflow_provider_modelarts.client.answers import Answer
 from airflow_provider_modelarts.client.checking import checked_seconds
+from airflow_provider_modelarts.client.connections import make_adapter
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable
 
 # requests is imported where it is used: urllib3 opens a socket when it is imported, to see whether IPv6 works (B21).
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from requests import PreparedRequest
-    from requests.adapters import HTTPAdapter
     from urllib3 import HTTPConnectionPool
     from urllib3.exceptions import ProxyError
 
@@ -94,7 +94,7 @@ class Exchange:
         self.timeout = (checked_seconds("timeout", pair[0]), checked_seconds("timeout", pair[1]))
         self.verify = _verify(verify)
         self.pool_size = pool_size
-        self._adapter = _adapter(pool_size)
+        self._adapter = make_adapter(_SCOPES, pool_size)
         self._headers = _common_headers()
         self._ways: dict[str, tuple[HTTPConnectionPool, dict[str, str]]] = {}
 
@@ -279,13 +279,6 @@ def _check_certificates(file: str) -> None:
             f"verify names {file}, which holds no certificates that can be read ({type(error).__name__}): give a file "
             "of trusted certificates in PEM form."
         ) from None
-
-
-def _adapter(pool_size: int) -> HTTPAdapter:
-    """Return what keeps connections, and knows of certificates and proxies."""
-    from airflow_provider_modelarts.client.connections import Adapter
-
-    return Adapter(pool_connections=_SCOPES, pool_maxsize=pool_size, max_retries=0)
 
 
 def _common_headers() -> dict[str, str]:

@@ -725,7 +725,7 @@ def test_an_answer_larger_than_what_is_received_at_once_comes_whole(
 
 @pytest.mark.parametrize("body", [None, b"", b"{}", b"x" * 1_000_000])
 def test_a_request_goes_out_in_one_piece(monkeypatch: pytest.MonkeyPatch, body: bytes | None) -> None:
-    from airflow_provider_modelarts.client.connections import Adapter
+    from airflow_provider_modelarts.client.connections import make_adapter
 
     sent: list[bytes] = []
 
@@ -738,7 +738,7 @@ def test_a_request_goes_out_in_one_piece(monkeypatch: pytest.MonkeyPatch, body: 
         def settimeout(self, seconds: float) -> None:
             """Never wait."""
 
-    connection = Adapter().poolmanager.connection_from_url("http://service").ConnectionCls("service")
+    connection = make_adapter(1, 1).poolmanager.connection_from_url("http://service").ConnectionCls("service")
     monkeypatch.setattr(connection, "sock", Socket())
     connection.request("PUT", "/v2", body, {"X-Auth-Token": "t"})
     (data,) = sent
