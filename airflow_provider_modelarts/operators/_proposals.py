@@ -51,6 +51,15 @@ class GatedOperator(BaseOperator):
         if summary is not None:
             context["ti"].xcom_push(key=SUMMARY_XCOM, value=summary)
 
+    def keep_despite(
+        self, error: BaseException, context: Context, result: Mapping[str, Any] | None, summary: str | None = None
+    ) -> None:
+        """Store the same of a run that an error ends; if that fails too, say so: the error matters more."""
+        try:
+            self.keep(context, result, summary)
+        except Exception as trouble:  # noqa: BLE001 - Airflow raises many kinds when its supervisor is gone
+            self.log.warning("The counts are not stored (%s) of a run that was ended by: %s", trouble, error)
+
 
 # Which parameters there are, and how each is read; those of an operator that has them.
 _READ: dict[str, Callable[[str, Any], Any]] = {

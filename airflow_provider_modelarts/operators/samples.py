@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.lasting import lasting_client
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.labeling.apart import apart
 from airflow_provider_modelarts.labeling.result import check, result_of
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
@@ -237,23 +237,27 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
             client = lasting_client(hook)
             try:
                 result = stored.named(
-                    confirm(
-                        client,
-                        **request,
-                        batch_size=self.batch_size,
-                        concurrency=self.concurrency,
-                        preview=preview,
-                        plan=stored.plan,
-                        ledger=stored.ledger,
-                        on_progress=self.report,
-                        should_stop=should_stop,
+                    apart(
+                        lambda stops: confirm(
+                            client,
+                            **request,
+                            batch_size=self.batch_size,
+                            concurrency=self.concurrency,
+                            preview=preview,
+                            plan=stored.plan,
+                            ledger=stored.ledger,
+                            on_progress=self.report,
+                            should_stop=stops,
+                        ),
+                        should_stop,
                     )
                 )
                 self._tell(result, preview=preview)
                 check(result, self.on_partial_failure)
-            except ModelArtsError as error:
+            except BaseException as error:
+                # Airflow's alarm is no Exception (B16).
                 done = result_of(error)
-                self.keep(context, stored.named(done).to_xcom() if done else None)
+                self.keep_despite(error, context, stored.named(done).to_xcom() if done else None)
                 raise
             return result.to_xcom()
 
@@ -346,29 +350,36 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
             dataset_id = parameters.optional(parameters.identifier)("dataset_id", self.dataset_id)
             with places.readable_errors("ledger_uri", str(root), "read"):
                 known = plans.of_ledger(root, run_id, dag_id, dataset_id, self.log)
+            preview = parameters.flag("preview", self.preview)
+            client = lasting_client(parameters.hook(self))
             try:
-                result = revert(
-                    lasting_client(parameters.hook(self)),
-                    root,
-                    run_id,
-                    ledger_dag_id=dag_id,
-                    dataset_id=dataset_id,
-                    plans=known,
-                    preview=parameters.flag("preview", self.preview),
-                    concurrency=self.concurrency,
-                    should_stop=self.open_gate(context),
+                result = apart(
+                    lambda stops: revert(
+                        client,
+                        root,
+                        run_id,
+                        ledger_dag_id=dag_id,
+                        dataset_id=dataset_id,
+                        plans=known,
+                        preview=preview,
+                        concurrency=self.concurrency,
+                        should_stop=stops,
+                    ),
+                    self.open_gate(context),
                 )
-            except ModelArtsError as error:
-                self._tell(reverted_by(error), context)
+            except BaseException as error:
+                # Airflow's alarm is no Exception.
+                done = reverted_by(error)
+                if done is not None:
+                    self.keep_despite(error, context, done.to_xcom(), done.markdown())
+                    self._tell(done)
                 raise
-            self._tell(result, context)
+            self.keep(context, result.to_xcom(), result.markdown())
+            self._tell(result)
             check_reverted(result)
             return result.to_xcom()
 
-    def _tell(self, result: RevertResult | None, context: Context) -> None:
-        if result is None:
-            return
-        self.keep(context, result.to_xcom(), result.markdown())
+    def _tell(self, result: RevertResult) -> None:
         self.log.info("%s%s", "Preview, nothing was written: " if result.preview else "", result)
         for failure in result.failures.values():
             self.log.warning("Not reverted: %s", failure)

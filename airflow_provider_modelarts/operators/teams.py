@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.lasting import lasting_client
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.labeling.team import parse_team_samples, update_team_samples
+from airflow_provider_modelarts.labeling.apart import apart
+from airflow_provider_modelarts.labeling.team import TeamResult, parse_team_samples, update_team_samples
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _places as places
 from airflow_provider_modelarts.operators._proposals import GatedOperator
@@ -86,14 +87,23 @@ class ModelArtsUpdateTeamSamplesOperator(GatedOperator):
     def execute(self, context: Context) -> dict[str, int]:
         """Write the labels; see the class."""
         with permanent_errors_fail_at_once():
-            result = update_team_samples(
-                client=lasting_client(parameters.hook(self)),
-                dataset_id=parameters.identifier("dataset_id", self.dataset_id),
-                workforce_task_id=parameters.identifier("workforce_task_id", self.workforce_task_id),
-                samples=self._samples(),
-                worker_email=parameters.optional(parameters.email)("worker_email", self.worker_email),
-                should_stop=self.open_gate(context),
-            )
+            client = lasting_client(parameters.hook(self))
+            dataset_id = parameters.identifier("dataset_id", self.dataset_id)
+            workforce_task_id = parameters.identifier("workforce_task_id", self.workforce_task_id)
+            email = parameters.optional(parameters.email)("worker_email", self.worker_email)
+            samples = self._samples()
+            try:
+                result = apart(
+                    lambda stops: update_team_samples(
+                        client, dataset_id, workforce_task_id, samples, worker_email=email, should_stop=stops
+                    ),
+                    self.open_gate(context),
+                )
+            except BaseException as error:
+                # Airflow's alarm is no Exception.
+                done = getattr(error, "result", None)
+                self.keep_despite(error, context, done.to_xcom() if isinstance(done, TeamResult) else None)
+                raise
             self.log.info("Team labeling task %s: %s", self.workforce_task_id, result.to_xcom())
             if result.failures:
                 self.keep(context, result.to_xcom())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ConfirmationError
@@ -17,6 +18,7 @@ from airflow_provider_modelarts.labeling.plan import PlanHeader, PlanWriter, rea
 from airflow_provider_modelarts.labeling.policy import Decision
 from airflow_provider_modelarts.operators.samples import ModelArtsRevertConfirmationOperator
 from tests.operators.bureau import RUN_ID, WRITE, Bureau
+from tests.support.alarm import Alarm
 from tests.support.harness import run_operator
 
 if TYPE_CHECKING:
@@ -210,3 +212,27 @@ def test_in_a_dag_it_takes_its_run_from_a_template_and_leaves_a_report(bureau: B
     assert "were reverted" in run.xcoms["summary"]
     for text in (json.dumps(run.xcoms), log):
         assert not any(secret in text for secret in bureau.emulator.secrets)
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_an_execution_timeout_leaves_the_counts_of_what_was_taken_back(
+    bureau: Bureau, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bureau.confirm(ledger_uri=bureau.ledger_uri)
+    bureau.emulator.journal.clear()
+    alarm = Alarm(bureau.emulator, monkeypatch, "PUT", WRITE, after=1)
+    run, log = run_operator(
+        ModelArtsRevertConfirmationOperator,
+        ledger_uri=bureau.ledger_uri,
+        ledger_run_id=RUN_ID,
+        execution_timeout=timedelta(hours=1),
+    )
+    assert alarm.has_sounded
+    assert type(run.error) is AirflowTaskTimeout, log
+    assert run.xcom["stopped"]
+    assert sums_up(run.xcom)
+    taken_back = 250 - sum(
+        1 for labels in bureau.final.values() if labels and labels[0]["name"] != "by a person, before"
+    )
+    assert 0 < run.xcom["restored"] + run.xcom["cleared"] == taken_back < 250
+    assert "were reverted" in run.xcoms["summary"]

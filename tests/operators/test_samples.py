@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from airflow_provider_modelarts.client.errors import ConfirmationError
@@ -16,10 +17,13 @@ from airflow_provider_modelarts.hooks.task_state import TaskKey
 from airflow_provider_modelarts.labeling.policy import InvalidPolicy
 from airflow_provider_modelarts.operators._kill import WriteGate
 from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
+from tests.support.alarm import Alarm
 from tests.support.drive import Ending, drive
 from tests.support.harness import messages, run_operator
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
 
@@ -200,6 +204,51 @@ def test_the_log_tells_how_far_it_is_and_how_it_ended(emulator: Emulator) -> Non
     assert not any(secret in log for secret in emulator.secrets)
 
 
+# --- alarms
+
+
+@pytest.mark.usefixtures("airflow_db")
+@pytest.mark.parametrize("concurrency", [1, 8])
+@pytest.mark.parametrize("ledger", [False, True])
+def test_an_execution_timeout_leaves_counts_and_a_ledger_of_all_that_was_written(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, concurrency: int, ledger: bool
+) -> None:
+    dataset_id = emulator.load_proposals(2000)
+    alarm = Alarm(emulator, monkeypatch, "PUT", WRITE, after=3)
+    run, log = run_operator(
+        ModelArtsConfirmSamplesOperator,
+        dataset_id=dataset_id,
+        concurrency=concurrency,
+        execution_timeout=timedelta(hours=1),
+        **({"ledger_uri": f"file://{tmp_path}"} if ledger else {}),
+    )
+    assert alarm.has_sounded
+    assert run.state == "failed", log
+    assert type(run.error) is AirflowTaskTimeout
+    check_sums(run.xcom)
+    written = 2000 - emulator.dataset(dataset_id).unconfirmed
+    assert run.xcom["confirmed"] == written
+    assert 300 <= written < 2000
+    parts = [path for path in tmp_path.rglob("*.jsonl") if ".plan." not in path.name]
+    entries = [json.loads(line) for path in parts for line in path.read_text().splitlines()[1:-1]]
+    assert sum(entry["fate"] == "confirmed" for entry in entries) == (written if ledger else 0)
+
+
+def test_counts_that_cannot_be_stored_do_not_hide_why_the_run_ended(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise BrokenPipeError("the supervisor is gone")
+
+    monkeypatch.setattr("tests.support.drive.StandInTaskInstance.xcom_push", broken)
+    monkeypatch.setattr("airflow_provider_modelarts.operators.samples.link_dataset", lambda *_: None)
+    fault = desk.emulator.faults.add("PUT", WRITE, "status", after=1, times=None, status=403, code="ModelArts.0108")
+    ending = desk.confirm()
+    assert fault.fired
+    assert type(ending.error) is AirflowFailException
+    assert "ModelArts.0108" in str(ending.error)
+
+
 # --- kills
 
 
@@ -217,7 +266,7 @@ def answer_with(monkeypatch: pytest.MonkeyPatch, state: str | None) -> list[thre
 def confirm_and_kill_after_the_first_write(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Ending:
     # One write at a time: what is under way when the kill arrives cannot be called back.
     operator = ModelArtsConfirmSamplesOperator(task_id="confirm", dataset_id=desk.dataset_id, concurrency=1)
-    monkeypatch.setattr("tests.support.drive.copy.copy", lambda one: one)
+    monkeypatch.setattr("tests.support.drive.fresh", lambda one: one)
 
     def kill(record: Any) -> None:
         if record.method == "PUT" and desk.writes == 1:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.operators.teams import ModelArtsUpdateTeamSamplesOperator
+from tests.support.alarm import Alarm
 from tests.support.drive import Ending, drive
+from tests.support.harness import run_operator
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,6 +149,25 @@ def test_after_a_user_has_ended_the_task_no_further_write_goes_out(
     assert type(ending.error) is ConfirmationError
     assert team.emulator.journal.count("PUT") == {"failed": 1, "running": 2}[state]
     assert ending.xcoms["return_value"]["updated"] == 1
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_an_execution_timeout_leaves_the_counts_of_what_was_written(
+    team: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = team.samples() + [{**one, "worker_id": "f" * 32} for one in team.samples()]
+    alarm = Alarm(team.emulator, monkeypatch, "PUT", "workforce-tasks", after=1)
+    run, log = run_operator(
+        ModelArtsUpdateTeamSamplesOperator,
+        dataset_id=team.dataset_id,
+        workforce_task_id=team.task_id,
+        samples=samples,
+        execution_timeout=timedelta(hours=1),
+    )
+    assert alarm.has_sounded
+    assert type(run.error) is AirflowTaskTimeout, log
+    assert run.xcom["updated"] == 3
+    assert run.xcom["samples"] == 6
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,113 @@
+"""Work in a thread of its own: what strikes the main thread stops it, and learns what it came to."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_modelarts.client.errors import ServiceUnavailable
+from airflow_provider_modelarts.labeling import apart as module
+from airflow_provider_modelarts.labeling.apart import apart
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+VARIABLE = contextvars.ContextVar("VARIABLE", default="unset")
+
+
+class Alarm(BaseException):
+    """As Airflow's, which no ``except Exception`` catches."""
+
+
+@pytest.fixture
+def strike() -> Iterator[Callable[[], None]]:
+    """Raises an alarm in the main thread, from any."""
+
+    def sound(*_: object) -> None:
+        raise Alarm
+
+    before = signal.signal(signal.SIGALRM, sound)
+    yield lambda: os.kill(os.getpid(), signal.SIGALRM)
+    signal.signal(signal.SIGALRM, before)
+
+
+def until(should_stop: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    while not should_stop():
+        pause.wait(0.001)
+
+
+def test_what_the_work_returns_is_returned_and_it_sees_this_threads_context() -> None:
+    VARIABLE.set("of the task")
+    assert apart(lambda _: (VARIABLE.get(), threading.current_thread() is threading.main_thread())) == (
+        "of the task",
+        False,
+    )
+
+
+@pytest.mark.parametrize("error", [ServiceUnavailable("down"), Alarm(), KeyError("a bug")])
+def test_what_the_work_raises_is_raised_here(error: BaseException) -> None:
+    def work(_: object) -> None:
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        apart(work)
+    assert raised.value is error
+
+
+def test_a_stop_from_outside_reaches_the_work() -> None:
+    asked = threading.Event()
+
+    def work(should_stop: Callable[[], bool]) -> bool:
+        before = should_stop()
+        asked.set()
+        return before or not should_stop()
+
+    assert apart(work, asked.is_set) is False
+
+
+def test_an_alarm_stops_the_work_and_carries_what_it_came_to(strike: Callable[[], None]) -> None:
+    def work(should_stop: Callable[[], bool]) -> str:
+        strike()
+        until(should_stop)
+        return "counts"
+
+    with pytest.raises(Alarm) as raised:
+        apart(work)
+    assert raised.value.result == "counts"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("carried", ["counts", None])
+def test_an_alarm_carries_what_an_error_of_the_work_carries(strike: Callable[[], None], carried: str | None) -> None:
+    def work(should_stop: Callable[[], bool]) -> None:
+        strike()
+        until(should_stop)
+        error: Any = ServiceUnavailable("down")
+        if carried:
+            error.result = carried
+        raise error
+
+    with pytest.raises(Alarm) as raised:
+        apart(work)
+    assert raised.value.result == carried  # type: ignore[attr-defined]
+
+
+def test_work_that_does_not_end_is_not_waited_for_for_ever(
+    strike: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    may_end = threading.Event()
+
+    def work(_: object) -> None:
+        strike()
+        may_end.wait(10)
+
+    with pytest.raises(Alarm) as raised:
+        apart(work)
+    assert not hasattr(raised.value, "result")
+    may_end.set()
