@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ConfirmationError
@@ -228,7 +228,7 @@ def test_an_execution_timeout_leaves_the_counts_of_what_was_taken_back(
         execution_timeout=timedelta(hours=1),
     )
     assert alarm.has_sounded
-    assert type(run.error) is AirflowTaskTimeout, log
+    assert "AirflowTaskTimeout" in log
     assert run.xcom["stopped"]
     assert sums_up(run.xcom)
     taken_back = 250 - sum(

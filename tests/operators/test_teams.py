@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
@@ -165,7 +165,7 @@ def test_an_execution_timeout_leaves_the_counts_of_what_was_written(
         execution_timeout=timedelta(hours=1),
     )
     assert alarm.has_sounded
-    assert type(run.error) is AirflowTaskTimeout, log
+    assert "AirflowTaskTimeout" in log
     assert run.xcom["updated"] == 3
     assert run.xcom["samples"] == 6
 
