@@ -166,7 +166,7 @@ def at_random(number: int, world: World) -> None:
     way, victim = draw.choice(START_WAYS), draw.choice(sorted(VICTIMS))
     patience = draw.uniform(0, 9)
     world.begin_way("plain", way)
-    world.until(world.process, "the task's process cannot be found")
+    world.until(lambda: world.process() or world.state() == "deferred", "the task does not run")
     world.ended.wait(patience)
     if process := world.process():
         target = chosen(process, victim)
@@ -175,7 +175,7 @@ def at_random(number: int, world: World) -> None:
     else:  # deferred: what is left to kill is the process that resumes
         world.until_waiting()
         world.let_the_job_end()
-        process = world.until_before_the_end(world.process, "the task does not resume")
+        process = world.caught_process("the task does not resume")
         world.notes.append(f"{victim} of {way}, resumed")
         kill(chosen(process, victim))
     looks = world.looks

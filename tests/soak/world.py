@@ -114,8 +114,10 @@ class World:
 
     # --- waiting
 
-    def until(self, condition: Callable[[], Any], complaint: str, within: float = PATIENCE) -> Any:
-        """Wait until ``condition`` holds, and return what it gave.
+    def until(
+        self, condition: Callable[[], Any], complaint: str, within: float = PATIENCE, *, every: float = LOOK_EVERY
+    ) -> Any:
+        """Wait until ``condition`` holds, and return what it gave; look every so many seconds.
 
         :raises StoryError: it does not hold in time
         """
@@ -129,7 +131,7 @@ class World:
                 return value
             if time.monotonic() > deadline:
                 raise StoryError(f"{complaint} after {within:.0f} s; {self.situation()}")
-            self.ended.wait(LOOK_EVERY)
+            self.ended.wait(every)
 
     def until_before_the_end(self, condition: Callable[[], Any], complaint: str) -> Any:
         """Wait as :meth:`until`, and give up at once if the task is over."""
@@ -173,6 +175,12 @@ class World:
     def process(self) -> psutil.Process | None:
         """Return the process that runs the task now, if there is one."""
         return self.airflow.task_process(self.instance()["id"])
+
+    def caught_process(self, complaint: str) -> psutil.Process:
+        """Return the process that runs this try as soon as there is one: it may live for a second only."""
+        ti_id = self.instance()["id"]
+        process: psutil.Process = self.until(lambda: self.airflow.task_process(ti_id), complaint, every=0.05)
+        return process
 
     @property
     def errors(self) -> list[str]:
