@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.sdk import BaseOperator, conf
 from airflow.sdk.exceptions import AirflowRuntimeError, AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
@@ -16,7 +16,7 @@ from airflow_provider_modelarts.hooks.errors import permanent_errors_fail_at_onc
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.hooks.task_memory import Intent, Memory
 from airflow_provider_modelarts.hooks.task_state import TaskKey
-from airflow_provider_modelarts.hooks.watching import BACKSTOP, deadline_after, wait_here
+from airflow_provider_modelarts.hooks.watching import BACKSTOP, deadline_after, look, wait_here
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._kill import KillSwitch
@@ -236,22 +236,31 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
     def _follow(self, resumption: Resumption) -> str:
         """Find or start the labeling task, waiting for what is in the way; then wait for it, if wanted."""
         while True:
-            record = resumption.find() or resumption.start()
+            found = resumption.find()
+            record = found or resumption.start()
             self._take(record)
             resumption.memory.write(record)
             is_the_one = record.phase == "started"
             if is_the_one and not self.wait_for_completion:
                 return record.label_task_id
-            if self.deferrable:
-                self._defer(record)
-            wait = Wait(
-                record.dataset_id, record.label_task_id, deadline=record.deadline, poll_interval=self.poll_interval
-            )
-            first_look = wait.first_look(system_clock.now())
-            outcome = wait_here(parameters.hook(self), wait, self.log, first_look=first_look)
+            outcome = self._wait(record, is_there=found is not None)
             if is_the_one:
                 return self._conclude(outcome, record, resumption.memory)
             _over(outcome)
+
+    def _wait(self, record: Record, *, is_there: bool) -> Outcome:
+        """Wait for a labeling task, deferred if that is wanted.
+
+        :param is_there: it was there already and may be over: then nothing is deferred. A trigger that fires within a
+            second can have Airflow's scheduler take the end of the deferral for that of the task, and try once more
+        """
+        hook, now = parameters.hook(self), system_clock.now()
+        wait = Wait(record.dataset_id, record.label_task_id, deadline=record.deadline, poll_interval=self.poll_interval)
+        if not self.deferrable:
+            return wait_here(hook, wait, self.log, first_look=0.0 if is_there else wait.first_look(now))
+        if is_there and isinstance(step := look(hook, wait, self.log), Outcome):
+            return step
+        return self._defer(record)
 
     def _take(self, record: Record) -> None:
         """Make a labeling task of ours known to ``on_kill``; if a user ended the Airflow task meanwhile, stop it."""
@@ -278,7 +287,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
             project_id=hook.project_id,
         )
 
-    def _defer(self, record: Record) -> None:
+    def _defer(self, record: Record) -> NoReturn:
         self.defer(
             trigger=self._trigger(
                 record.dataset_id, record.label_task_id, record.deadline, cancel_on_kill=record.may_be_stopped
