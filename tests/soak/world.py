@@ -270,6 +270,8 @@ class World:
         self.until_over()
         expect(self.run_state() == "success", "the run has not succeeded", self)
         expect(len(self.jobs) == jobs, f"there are not {jobs} jobs", self)
+        # The journal takes a request in when it is answered, which one that is delayed may not be yet.
+        self.until(lambda: len(self.starts) >= jobs, f"there are not {jobs} starts")
         expect(len(self.starts) == jobs, f"there are not {jobs} starts", self)
         expect(len(self.stops) == stops, f"there are not {stops} stops", self)
         if "start" in self.dag_id:
