@@ -183,7 +183,7 @@ def _labels(sample_id: str, labels: object) -> list[Any]:
 
 
 def _refuse_twins(elements: Sequence[Mapping[str, Any]]) -> None:
-    keys = [(element["sample_id"], element.get("worker_id")) for element in elements]
+    keys = [(element["sample_id"], element.get("worker_id") or None) for element in elements]
     if len(set(keys)) < len(keys):
         twin = next(key for key, number in Counter(keys).items() if number > 1)
         raise InvalidRequest(f"Sample {twin[0]} comes twice: only one of its label lists could remain.")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.resources.samples import HARD, HARD_REASONS, SIZE
 from airflow_provider_modelarts.client.texts import without_queries
-from airflow_provider_modelarts.labeling.intent import CHANGED
+from airflow_provider_modelarts.labeling.intent import CHANGED, NOT_PLANNED
 from airflow_provider_modelarts.labeling.labels import fingerprint, raw_labels
 from airflow_provider_modelarts.labeling.plan_index import PlanIndex
 from airflow_provider_modelarts.labeling.policy import Decision, label_names, parse_policy
@@ -37,9 +37,6 @@ FORMAT = "modelarts-confirmation-plan"
 VERSION = 1
 ACTIONS = ("confirm", "review", "leave")
 ORIGIN = "@modelarts:origin_source"
-
-NO_ID = Decision("leave", "no_sample_id")
-NOT_PLANNED = Decision("leave", "not_planned")
 
 
 class PlanRefused(StorageDamaged):

@@ -126,7 +126,7 @@ class SealedWriter:
     def write(self, line: bytes) -> None:
         """Add a line, as :func:`encode_line` gives it."""
         self._hash.update(line)
-        self._keep(line)
+        self._append(line)
 
     def seal(self, facts: dict[str, Any]) -> str:
         """Write the last line and return the digest, as 64 hex digits.
@@ -135,7 +135,7 @@ class SealedWriter:
         """
         digest = self._hash.hexdigest()
         self._seal = seal_line(facts, digest)
-        self._keep(self._seal)
+        self._append(self._seal)
         return digest
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -158,7 +158,7 @@ class SealedWriter:
         os.fsync(file.fileno())
         publish_file(self._temporary, self._local, self._seal, self._keeps)
 
-    def _keep(self, line: bytes) -> None:
+    def _append(self, line: bytes) -> None:
         self._waiting.append(line)
         self._size += len(line)
         if self._size >= CHUNK:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient, Sample, SampleOutcome
 
 Element = dict[str, Any]
-Key = tuple[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,6 @@ def parse_team_samples(value: object) -> list[Element]:
         # Here labels must be in the dataset already (contract 5.2), and those have names.
         if not all(isinstance(label.get("name"), str) and label["name"].strip() for label in element["labels"]):
             raise InvalidRequest(f'Sample {element["sample_id"]} has a label without a name: give its "name".')
-    _refuse_twins(elements)
     return elements
 
 
@@ -228,15 +226,3 @@ def _summary(outcomes: Sequence[SampleOutcome], requests: int) -> TeamResult:
     unknown = len(bad.get("unknown", ()))
     missing = sum(map(len, bad.values()))
     return TeamResult(len(outcomes), len(outcomes) - missing, missing - unknown, unknown, requests, failures)
-
-
-def _refuse_twins(elements: Sequence[Element]) -> None:
-    seen = set()
-    for element in elements:
-        if _key(element) in seen:
-            raise InvalidRequest(f"Sample {element['sample_id']} comes twice: only one of its labels could remain.")
-        seen.add(_key(element))
-
-
-def _key(element: Mapping[str, Any]) -> Key:
-    return element["sample_id"], element.get("worker_id") or None

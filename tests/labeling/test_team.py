@@ -122,6 +122,7 @@ def test_a_stop_lets_no_further_write_out(team: Team, emulator: Emulator) -> Non
         ([{"sample_id": "x", "labels": []}], "erase"),
         ([{"sample_id": "x"}], "erase"),
         ([{"sample_id": "x", "labels": [{"name": "a"}]}] * 2, "twice"),
+        ([{"sample_id": "x", "labels": [{"name": "a"}], "worker_id": no} for no in ("", None)], "twice"),
     ],
 )
 def test_samples_that_cannot_be_written_are_refused_at_once(
