@@ -49,6 +49,8 @@ class Kill:
         self.moment = self.rng.randint(1 if self.rng.random() < 0.1 else pages + 8, 3 * pages + 6)
         self._seen = 0
         self._is_due = threading.Event()
+        self.was_killed = False
+        """False: it was over before the moment came."""
         self.note = ""
 
     def tell(self) -> None:
@@ -111,7 +113,8 @@ class Kill:
         _, err = process.communicate()
         if process.returncode not in (0, -9):
             raise Violation(f"the process failed before it was killed: {err[-2000:]}")
-        self.note = f"{'killed' if process.returncode else 'over'} after request {self._seen}"
+        self.was_killed = process.returncode == -9
+        self.note = f"{'killed' if self.was_killed else 'over'} after request {self._seen}"
 
     def _retry(self) -> dict[str, Any]:
         out, err = self._start(2).communicate(timeout=PATIENCE)

@@ -136,7 +136,7 @@ def test_many_at_once_on_a_disk_agree(tmp_path: Path) -> None:
     for number in range(20):
         place = tmp_path / f"{number}.jsonl"
         found: list[Plan] = []
-        together = threading.Barrier(4)
+        together = threading.Barrier(4, timeout=60)
 
         def make(name: str, place: Path = place, found: list[Plan] = found, together: Any = together) -> None:
             with PlanWriter(place, PlanHeader(name), keep=lambda plan: True) as writer:

@@ -45,6 +45,9 @@ def test_wrong_versions(name: str, monkeypatch: pytest.MonkeyPatch, record_prope
     record_property("story", f"{COUNTS['histories']} histories: {str(caught.value)[:100]}")
 
 
+_killed: list[bool] = []
+
+
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[Emulator]:
     with Emulator() as emulator:
@@ -56,4 +59,9 @@ def test_kills(seed: int, emulator: Emulator, tmp_path: Path, record_property: A
     emulator.reset()
     kill = Kill(emulator, tmp_path, SAMPLES, seed)
     kill.tell()
+    _killed.append(kill.was_killed)
     record_property("story", kill.note)
+
+
+def test_hardly_any_was_over_before_it_was_killed() -> None:
+    assert sum(_killed) >= 0.9 * len(_killed)
