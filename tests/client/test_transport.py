@@ -510,7 +510,7 @@ def tls_port(certificate: Path) -> Iterator[int]:
     context.load_cert_chain(f"{certificate}.crt", certificate)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _DatasetHandler)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server.server_port
     server.shutdown()
@@ -602,7 +602,7 @@ def scripted() -> Iterator[Callable[..., ModelArtsClient]]:
     from airflow_provider_modelarts.client import ModelArtsClient
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Scripted)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     made = ModelArtsClient(f"http://127.0.0.1:{server.server_port}", TokenCredentials("MIIt", "p"), retries=False)
 
@@ -816,7 +816,7 @@ def test_more_places_than_connections_are_kept_for_are_all_reached() -> None:
     from airflow_provider_modelarts.client.exchange import Exchange, Request
 
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), _DatasetHandler) for _ in range(6)]
-    threads = [threading.Thread(target=server.serve_forever) for server in servers]
+    threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in servers]
     for thread in threads:
         thread.start()
     endpoints = [Endpoint(f"http://127.0.0.1:{server.server_port}") for server in servers]
