@@ -1,0 +1,316 @@
+"""The way to the service: time-outs, proxies, certificates, kept connections, and what goes out on them. B9, B12."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_modelarts.client import ModelArtsClient, TokenCredentials
+from airflow_provider_modelarts.client.checking import Endpoint
+from airflow_provider_modelarts.client.connections import make_adapter
+from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable, StartUnknown
+from airflow_provider_modelarts.client.exchange import Exchange, Request
+from tests.support.lines import one_line
+from tests.support.servers import canned, one_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+ThroughProxy = Callable[..., tuple[ModelArtsClient, list[bytes]]]
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+DATASET = '{"dataset_id": "d1"}'
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_host_that_does_not_answer_is_named_with_the_time_out(
+    silent_port: int, make_client: Callable[..., ModelArtsClient]
+) -> None:
+    url = f"http://127.0.0.1:{silent_port}"
+    with ModelArtsClient(url, TokenCredentials("t", "p"), timeout=(1, 0.05), retries=False) as client:
+        with pytest.raises(
+            ServiceUnavailable, match=rf"127.0.0.1:{silent_port} did not answer within 0.05 s"
+        ) as caught:
+            client.datasets.get("d1")
+        assert "d1" in one_line(caught.value)
+        assert not caught.value.certainly_not_executed
+        outcomes = client.samples.update("d1", [{"sample_id": "s", "labels": [{"name": "a"}]}])
+        assert [outcome.ok for outcome in outcomes] == [None]
+
+
+def test_a_host_that_is_not_there_is_named_and_was_not_reached(moved_clock: MovedClock) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with ModelArtsClient(f"http://127.0.0.1:{port}", TokenCredentials("t", "p")) as client:
+        with pytest.raises(ServiceUnavailable, match=rf"127.0.0.1:{port} could not be reached") as caught:
+            client.tasks.start("d1")
+        assert caught.value.certainly_not_executed
+        with pytest.raises(ServiceUnavailable):
+            client.samples.update("d1", [{"sample_id": "s", "labels": [{"name": "a"}]}])
+    assert len(moved_clock.slept) == 10
+
+
+def test_an_answer_may_take_longer_than_the_connection() -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        threading.Event().wait(0.15)  # the time itself is what is tested
+        connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{"dataset_id": "d"}')
+
+    credentials = TokenCredentials("t", "p")
+    with (
+        one_connection(talk) as url,
+        ModelArtsClient(url, credentials, retries=False, timeout=(0.05, 60)) as client,
+    ):
+        assert client.datasets.get("d").dataset_id == "d"
+
+
+def test_netrc_is_ignored(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login intruder password intruder\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    client.datasets.get(dataset_id)
+    assert all("authorization" not in record.headers for record in emulator.journal)
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Clear the environment's settings of proxies."""
+    for name in (*PROXIES, "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+@pytest.fixture
+def through_proxy(no_proxies: pytest.MonkeyPatch) -> Iterator[ThroughProxy]:
+    """Return a client whose proxy answers each request with the same bytes, if any, and hangs up; and what it got."""
+    server = socket.create_server(("127.0.0.1", 0))
+    for name in ("http_proxy", "https_proxy"):
+        no_proxies.setenv(name, f"http://127.0.0.1:{server.getsockname()[1]}")
+    threads: list[threading.Thread] = []
+
+    def make(url: str, answer: bytes = b"", **options: Any) -> tuple[ModelArtsClient, list[bytes]]:
+        asked: list[bytes] = []
+
+        def serve() -> None:
+            while True:
+                connection, _ = server.accept()
+                with connection:
+                    request = connection.recv(65536)
+                    if not request:
+                        return
+                    asked.append(request)
+                    connection.sendall(answer)
+
+        threads.append(threading.Thread(target=serve, daemon=True))
+        threads[-1].start()
+        return ModelArtsClient(url, TokenCredentials("t", "p"), allow_http=True, **options), asked
+
+    yield make
+    for thread in threads:
+        socket.create_connection(server.getsockname()).close()
+        thread.join()
+    server.close()
+
+
+def test_loopback_never_goes_through_a_proxy(
+    make_client: Callable[..., ModelArtsClient], dataset_id: str, no_proxies: pytest.MonkeyPatch, silent_port: int
+) -> None:
+    for name in PROXIES:
+        no_proxies.setenv(name, f"http://127.0.0.1:{silent_port}")
+    # a request that went to the silent proxy would end by this time-out
+    assert make_client(retries=False, timeout=5).datasets.get(dataset_id)
+
+
+def test_other_hosts_go_through_the_environments_proxy(through_proxy: ThroughProxy) -> None:
+    answer = b'HTTP/1.1 200 OK\r\nContent-Length: 19\r\nConnection: close\r\n\r\n{"dataset_id": "d"}'
+    client, asked = through_proxy("http://modelarts.example.com", answer, retries=False)
+    with client:
+        assert client.datasets.get("d").dataset_id == "d"
+    assert asked[0].startswith(b"GET http://modelarts.example.com/v2/p/datasets/d HTTP/1.1")
+
+
+def test_what_is_lost_behind_a_proxy_may_have_been_carried_out(
+    through_proxy: ThroughProxy,
+) -> None:
+    client, asked = through_proxy("http://modelarts.example.com")
+    with client:
+        with pytest.raises(StartUnknown):
+            client.tasks.start("d1")
+        assert client.samples.update("d1", [{"sample_id": "s", "labels": [{"name": "a"}]}])[0].ok is None
+    assert [request.split(b" ")[0] for request in asked] == [b"POST", b"PUT"]
+
+
+def test_what_a_proxy_refuses_was_not_carried_out(
+    through_proxy: ThroughProxy,
+) -> None:
+    refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+    client, asked = through_proxy("https://modelarts.example.com", refusal, retries=False)
+    with client, pytest.raises(ServiceUnavailable, match="proxy") as caught:
+        client.tasks.start("d1")
+    assert caught.value.certainly_not_executed
+    assert all(request.startswith(b"CONNECT ") for request in asked)
+
+
+def test_a_proxy_that_is_no_address_is_told_before_anything_is_sent(no_proxies: pytest.MonkeyPatch) -> None:
+    no_proxies.setenv("https_proxy", "http://a..b:3128")
+    with ModelArtsClient("modelarts.example.com", TokenCredentials("MIIt", "p"), retries=False) as client:
+        with pytest.raises(ModelArtsError, match="proxy") as caught:
+            client.tasks.start("d1")
+        assert caught.value.certainly_not_executed
+        assert "d1" in one_line(caught.value)
+
+
+def test_a_host_that_speaks_no_tls(emulator: Emulator) -> None:
+    url = emulator.url.replace("http://", "https://")
+    client = ModelArtsClient(url, TokenCredentials("t", "p"), retries=False)
+    with client, pytest.raises(ServiceUnavailable, match="TLS"):
+        client.datasets.get("d1")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate of 127.0.0.1 with its key."""
+    file = tmp_path_factory.mktemp("tls") / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+               "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(file), "-out", str(file) + ".crt"]  # fmt: skip
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    subprocess.run(command, check=True, capture_output=True)
+    return file
+
+
+@pytest.fixture
+def tls_port(certificate: Path) -> Iterator[int]:
+    """A server with that certificate which answers every request with a dataset."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{certificate}.crt", certificate)
+    with canned(body=DATASET, tls=context) as server:
+        yield server.server_port
+
+
+def test_certificates_are_checked_and_verify_names_whom_to_trust(
+    tls_port: int, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(**settings: Any) -> str | None:
+        url, token = f"https://127.0.0.1:{tls_port}", TokenCredentials("t", "p")
+        with ModelArtsClient(url, token, retries=False, **settings) as client:
+            return client.datasets.get("d1").dataset_id
+
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InvalidRequest, match="certificate") as caught:
+        read()
+    assert caught.value.permanent
+    assert caught.value.certainly_not_executed
+    assert read(verify=f"{certificate}.crt") == "d1"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", f"{certificate}.crt")
+    assert read() == "d1"
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/bundle.pem")
+    with pytest.raises(InvalidRequest, match="REQUESTS_CA_BUNDLE"):
+        read()
+
+
+def test_a_file_without_certificates_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("no certificate")
+    with pytest.raises(InvalidRequest, match=str(file)) as caught:
+        ModelArtsClient("modelarts.example.com", TokenCredentials("t", "p"), verify=str(file))
+    assert "certificates" in one_line(caught.value)
+
+
+def test_cookies_do_not_stick(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:
+    emulator.faults.add(
+        "GET", dataset_id, "status", status=400, code="ModelArts.0104", headers={"Set-Cookie": "session=1; Path=/"}
+    )
+    with pytest.raises(InvalidRequest):
+        client.datasets.get(dataset_id)
+    client.datasets.get(dataset_id)
+    assert all("cookie" not in record.headers for record in emulator.journal)
+
+
+def test_a_header_field_that_cannot_be_sent_is_not_quoted(emulator: Emulator) -> None:
+    credentials = TokenCredentials("MIIt", "p")
+    object.__setattr__(credentials, "token", "MIIsentinel\r\nX-Other: 1")  # as from an answer with a folded field
+    with ModelArtsClient(emulator.url, credentials, retries=False) as client:
+        with pytest.raises(InvalidRequest, match="d1") as caught:
+            client.tasks.start("d1")
+        assert caught.value.certainly_not_executed
+        assert "sentinel" not in one_line(caught.value)
+        assert len(emulator.journal) == 0
+
+
+@pytest.mark.parametrize("body", [None, b"", b"{}", b"x" * 1_000_000])
+def test_a_request_goes_out_in_one_piece(monkeypatch: pytest.MonkeyPatch, body: bytes | None) -> None:
+    sent: list[bytes] = []
+
+    class Socket:
+        """Keeps what is sent."""
+
+        def sendall(self, data: bytes) -> None:
+            sent.append(bytes(data))
+
+        def settimeout(self, seconds: float) -> None:
+            """Never wait."""
+
+    connection = make_adapter(1, 1).poolmanager.connection_from_url("http://service").ConnectionCls("service")
+    monkeypatch.setattr(connection, "sock", Socket())
+    connection.request("PUT", "/v2", body, {"X-Auth-Token": "t"})
+    (data,) = sent
+    head, _, rest = data.partition(b"\r\n\r\n")
+    assert head.startswith(b"PUT /v2 HTTP/1.1\r\n")
+    assert rest == (body or b"")
+
+
+def test_close_ends_the_kept_connections() -> None:
+    ended: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        connection.settimeout(20)
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        ended.append(connection.recv(65536))
+
+    with one_connection(talk) as url:
+        client = ModelArtsClient(url, TokenCredentials("t", "p"), retries=False)
+        client.datasets.get("d1")
+        assert ended == []
+        client.close()
+    assert ended == [b""]
+
+
+def test_more_places_than_connections_are_kept_for_are_all_reached() -> None:
+    with ExitStack() as stack:
+        servers = [stack.enter_context(canned(body=DATASET)) for _ in range(6)]
+        endpoints = [Endpoint(f"http://127.0.0.1:{server.server_port}") for server in servers]
+        exchange = stack.enter_context(Exchange())
+        for endpoint in endpoints * 3:
+            assert exchange.send(Request("GET", endpoint, ("v2",)), "read").body == DATASET.encode()
+        assert [len(server.asked) for server in servers] == [3] * 6
+
+
+def test_an_endpoint_may_have_a_path_of_its_own() -> None:
+    with canned() as server:
+        url = f"http://127.0.0.1:{server.server_port}/gate/1/"
+        with ModelArtsClient(url, TokenCredentials("t", "p"), retries=False) as client:
+            client.datasets.get("d1", running_task_type=0)
+    assert server.asked == ["/gate/1/v2/p/datasets/d1?check_running_task=true&running_task_type=0"]
