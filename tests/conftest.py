@@ -32,10 +32,10 @@ FIRST = (
     "tests/test_demo.py",
     "tests/test_readme.py",
     "tests/test_client_alone.py",
-    "tests/test_resume.py",
+    "tests/resume/test_resume.py",
     "tests/labeling/test_confirm.py",
     "tests/labeling/test_simulation.py",
-    "tests/test_resume_machine.py",
+    "tests/resume/test_machine.py",
 )
 
 

@@ -32,11 +32,6 @@ POLICY = {"min_score": 0.9}
 EVERYTHING = {"hard_examples": "confirm", "max_samples": 250, "min_samples": 250}
 
 
-@pytest.fixture
-def bureau(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path) -> Bureau:
-    return Bureau(emulator, moved_clock, tmp_path)
-
-
 def verify(bureau: Bureau) -> None:
     """The ledger's chains are whole, and each sample that it says is confirmed is so."""
     ledger = read_ledger(Path(bureau.ledger_uri.removeprefix("file://")), RUN_ID)

@@ -20,15 +20,9 @@ from tests.support.harness import run_operator
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
-    from tests.support.clock import MovedClock
 
 LIST = "/auto-annotations/samples"
 POLICY = {"min_score": "0.9"}
-
-
-@pytest.fixture
-def bureau(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path) -> Bureau:
-    return Bureau(emulator, moved_clock, tmp_path)
 
 
 def stored(bureau: Bureau) -> Path:

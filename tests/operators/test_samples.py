@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -17,15 +18,16 @@ from airflow_provider_modelarts.hooks.task_state import TaskKey
 from airflow_provider_modelarts.labeling.policy import InvalidPolicy
 from airflow_provider_modelarts.operators._kill import WriteGate
 from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
+from tests.operators.bureau import WRITE, Bureau, check_sums
 from tests.support.alarm import Alarm
 from tests.support.drive import Ending, drive
 from tests.support.harness import messages, run_operator
+from tests.support.task_states import TaskStates
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_modelarts.emulator import Emulator
-    from tests.support.clock import MovedClock
 
 COUNTS = {
     "seen",
@@ -42,70 +44,44 @@ COUNTS = {
     "ledger_uri",
     "by_label",
 }
-WRITE = "/data-annotations/samples"
 
 
-class Desk:
-    """A dataset full of proposals, and operators that confirm them."""
-
-    def __init__(self, emulator: Emulator, clock: MovedClock) -> None:
-        self.emulator, self.clock = emulator, clock
-        self.dataset_id = emulator.load_proposals(250, hard_share=0.2)
-
-    def confirm(self, **parameters: Any) -> Ending:
-        operator = ModelArtsConfirmSamplesOperator(task_id="confirm", **{"dataset_id": self.dataset_id, **parameters})
-        return drive(operator, self.clock)
-
-    @property
-    def unconfirmed(self) -> int:
-        return self.emulator.dataset(self.dataset_id).unconfirmed
-
-    @property
-    def writes(self) -> int:
-        return self.emulator.journal.count("PUT", WRITE)
-
-
-@pytest.fixture
-def desk(emulator: Emulator, moved_clock: MovedClock) -> Desk:
-    return Desk(emulator, moved_clock)
-
-
-def check_sums(counts: dict[str, Any]) -> None:
+def check_counts(counts: dict[str, Any]) -> None:
     assert set(counts) == COUNTS
-    assert counts["seen"] == sum(counts[name] for name in ("confirmed", "review", "left", "failed", "gone"))
+    check_sums(counts)
 
 
-def test_without_a_policy_everything_is_confirmed_and_only_counts_come_back(desk: Desk) -> None:
-    ending = desk.confirm()
+def test_without_a_policy_everything_is_confirmed_and_only_counts_come_back(bureau: Bureau) -> None:
+    ending = bureau.confirm()
     assert ending.error is None
-    check_sums(ending.result)
+    check_counts(ending.result)
     assert (ending.result["seen"], ending.result["confirmed"]) == (250, 250)
-    assert desk.unconfirmed == 0
+    assert bureau.dataset.unconfirmed == 0
     assert len(json.dumps(ending.result)) < 2000
 
 
-def test_a_policy_leaves_doubtful_proposals_to_people(desk: Desk) -> None:
-    ending = desk.confirm(policy={"min_score": "0.9"})
-    check_sums(ending.result)
+def test_a_policy_leaves_doubtful_proposals_to_people(bureau: Bureau) -> None:
+    ending = bureau.confirm(policy={"min_score": "0.9"})
+    check_counts(ending.result)
     assert 0 < ending.result["confirmed"] < 250
-    assert desk.unconfirmed == 250 - ending.result["confirmed"] == ending.result["review"]
+    assert bureau.dataset.unconfirmed == 250 - ending.result["confirmed"] == ending.result["review"]
 
 
-def test_a_preview_counts_and_writes_nothing(desk: Desk) -> None:
-    ending = desk.confirm(policy={"min_score": 0.9}, preview=True)
-    check_sums(ending.result)
+def test_a_preview_counts_and_writes_nothing(bureau: Bureau) -> None:
+    ending = bureau.confirm(policy={"min_score": 0.9}, preview=True)
+    check_counts(ending.result)
     assert ending.result["confirmed"] > 0
-    assert (desk.writes, desk.unconfirmed) == (0, 250)
+    assert (bureau.writes, bureau.dataset.unconfirmed) == (0, 250)
 
 
 @pytest.mark.parametrize("mode", ["fail", "warn"])
-def test_a_refused_sample_fails_or_warns_and_the_counts_are_there_either_way(desk: Desk, mode: Any) -> None:
-    sample_id = next(iter(desk.emulator.dataset(desk.dataset_id).proposals))
-    fault = desk.emulator.faults.add("PUT", WRITE, "fail_sample", times=None, sample_id=sample_id)
-    ending = desk.confirm(on_partial_failure=mode)
+def test_a_refused_sample_fails_or_warns_and_the_counts_are_there_either_way(bureau: Bureau, mode: Any) -> None:
+    sample_id = next(iter(bureau.dataset.proposals))
+    fault = bureau.emulator.faults.add("PUT", WRITE, "fail_sample", times=None, sample_id=sample_id)
+    ending = bureau.confirm(on_partial_failure=mode)
     assert fault.fired
     counts = ending.result if mode == "warn" else ending.xcoms["return_value"]
-    check_sums(counts)
+    check_counts(counts)
     assert (counts["confirmed"], counts["failed"]) == (249, 1)
     if mode == "fail":
         assert type(ending.error) is ConfirmationError
@@ -115,25 +91,25 @@ def test_a_refused_sample_fails_or_warns_and_the_counts_are_there_either_way(des
         assert ending.error is None
 
 
-def test_a_guard_that_does_not_hold_fails_without_a_write_or_a_retry(desk: Desk) -> None:
-    ending = desk.confirm(policy={"max_samples": 10})
+def test_a_guard_that_does_not_hold_fails_without_a_write_or_a_retry(bureau: Bureau) -> None:
+    ending = bureau.confirm(policy={"max_samples": 10})
     assert type(ending.error) is AirflowFailException
     assert "max_samples=10" in str(ending.error)
-    assert desk.writes == 0
+    assert bureau.writes == 0
 
 
-def test_an_error_half_way_leaves_the_counts_so_far(desk: Desk) -> None:
-    fault = desk.emulator.faults.add("PUT", WRITE, "status", after=1, times=None, status=403, code="ModelArts.0108")
-    ending = desk.confirm()
+def test_an_error_half_way_leaves_the_counts_so_far(bureau: Bureau) -> None:
+    fault = bureau.emulator.faults.add("PUT", WRITE, "status", after=1, times=None, status=403, code="ModelArts.0108")
+    ending = bureau.confirm()
     assert fault.fired
     assert type(ending.error) is AirflowFailException
-    check_sums(ending.xcoms["return_value"])
-    assert ending.xcoms["return_value"]["confirmed"] == 250 - desk.unconfirmed > 0
+    check_counts(ending.xcoms["return_value"])
+    assert ending.xcoms["return_value"]["confirmed"] == 250 - bureau.dataset.unconfirmed > 0
 
 
-def test_with_do_xcom_push_off_nothing_is_stored(desk: Desk) -> None:
-    desk.emulator.faults.add("PUT", WRITE, "status", after=1, times=None, status=403, code="ModelArts.0108")
-    assert desk.confirm(do_xcom_push=False).xcoms == {}
+def test_with_do_xcom_push_off_nothing_is_stored(bureau: Bureau) -> None:
+    bureau.emulator.faults.add("PUT", WRITE, "status", after=1, times=None, status=403, code="ModelArts.0108")
+    assert bureau.confirm(do_xcom_push=False).xcoms == {}
 
 
 @pytest.mark.parametrize(
@@ -170,14 +146,14 @@ def test_wrong_constants_are_found_when_the_dag_is_parsed(
         ({"low_score": "0.9", "high_score": "0.5"}, "low_score 0.9 is above high_score 0.5"),
     ],
 )
-def test_what_renders_to_nothing_never_confirms_more(desk: Desk, rendered: dict[str, Any], complaint: str) -> None:
-    operator = ModelArtsConfirmSamplesOperator(task_id="confirm", dataset_id=desk.dataset_id)
+def test_what_renders_to_nothing_never_confirms_more(bureau: Bureau, rendered: dict[str, Any], complaint: str) -> None:
+    operator = ModelArtsConfirmSamplesOperator(task_id="confirm", dataset_id=bureau.dataset_id)
     for name, value in rendered.items():
         setattr(operator, name, value)
-    ending = drive(operator, desk.clock)
+    ending = drive(operator, bureau.clock)
     assert type(ending.error) is AirflowFailException
     assert complaint in str(ending.error)
-    assert len(desk.emulator.journal) == 0
+    assert len(bureau.emulator.journal) == 0
 
 
 @pytest.mark.usefixtures("airflow_db")
@@ -191,7 +167,7 @@ def test_numbers_that_templates_made_text_of_reach_the_service_as_numbers(emulat
     )
     assert run.state == "success", log
     assert run.rendered["policy"] == {"min_score": "0.9", "hard_examples": "confirm"}
-    check_sums(run.xcom)
+    check_counts(run.xcom)
     assert emulator.journal.select("GET", "/auto-annotations/")[0].query["low_score"] == "0.25"
 
 
@@ -225,7 +201,7 @@ def test_an_execution_timeout_leaves_counts_and_a_ledger_of_all_that_was_written
     assert alarm.has_sounded
     assert run.state == "failed", log
     assert "AirflowTaskTimeout" in log
-    check_sums(run.xcom)
+    check_counts(run.xcom)
     written = 2000 - emulator.dataset(dataset_id).unconfirmed
     assert run.xcom["confirmed"] == written
     assert 300 <= written < 2000
@@ -235,15 +211,15 @@ def test_an_execution_timeout_leaves_counts_and_a_ledger_of_all_that_was_written
 
 
 def test_counts_that_cannot_be_stored_do_not_hide_why_the_run_ended(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    bureau: Bureau, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> None:
         raise BrokenPipeError("the supervisor is gone")
 
     monkeypatch.setattr("tests.support.drive.StandInTaskInstance.xcom_push", broken)
     monkeypatch.setattr("airflow_provider_modelarts.operators.samples.link_dataset", lambda *_: None)
-    fault = desk.emulator.faults.add("PUT", WRITE, "status", after=1, times=None, status=403, code="ModelArts.0108")
-    ending = desk.confirm()
+    fault = bureau.emulator.faults.add("PUT", WRITE, "status", after=1, times=None, status=403, code="ModelArts.0108")
+    ending = bureau.confirm()
     assert fault.fired
     assert type(ending.error) is AirflowFailException
     assert "ModelArts.0108" in str(ending.error)
@@ -252,48 +228,36 @@ def test_counts_that_cannot_be_stored_do_not_hide_why_the_run_ended(
 # --- kills
 
 
-def answer_with(monkeypatch: pytest.MonkeyPatch, state: str | None) -> list[threading.Thread]:
-    asked_in: list[threading.Thread] = []
-
-    def answer(**_: Any) -> dict[str, dict[str, Any]]:
-        asked_in.append(threading.current_thread())
-        return {"run": {"confirm": state}}
-
-    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(answer))
-    return asked_in
-
-
-def confirm_and_kill_after_the_first_write(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Ending:
+def confirm_and_kill_after_the_first_write(bureau: Bureau) -> Ending:
     # One write at a time: what is under way when the kill arrives cannot be called back.
-    operator = ModelArtsConfirmSamplesOperator(task_id="confirm", dataset_id=desk.dataset_id, concurrency=1)
-    monkeypatch.setattr("tests.support.drive.fresh", lambda one: one)
+    operator = ModelArtsConfirmSamplesOperator(task_id="confirm", dataset_id=bureau.dataset_id, concurrency=1)
 
     def kill(record: Any) -> None:
-        if record.method == "PUT" and desk.writes == 1:
+        if record.method == "PUT" and bureau.writes == 1:
             operator.on_kill()
 
-    desk.emulator.observers.append(kill)
-    return drive(operator, desk.clock)
+    bureau.emulator.observers.append(kill)
+    return drive(operator, bureau.clock, copies=False)
 
 
 @pytest.mark.parametrize("state", ["failed", "success", "restarting"])
-def test_after_a_kill_no_further_write_goes_out(desk: Desk, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
-    asked_in = answer_with(monkeypatch, state)
-    ending = confirm_and_kill_after_the_first_write(desk, monkeypatch)
-    assert asked_in
-    assert desk.writes == 1
+def test_after_a_kill_no_further_write_goes_out(bureau: Bureau, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    airflow = TaskStates(monkeypatch, confirm=state)
+    ending = confirm_and_kill_after_the_first_write(bureau)
+    assert airflow.asked
+    assert bureau.writes == 1
     assert type(ending.error) is ConfirmationError
-    check_sums(ending.xcoms["return_value"])
-    assert ending.xcoms["return_value"]["confirmed"] == 250 - desk.unconfirmed
+    check_counts(ending.xcoms["return_value"])
+    assert ending.xcoms["return_value"]["confirmed"] == 250 - bureau.dataset.unconfirmed
 
 
 @pytest.mark.parametrize("state", ["running", None])
-def test_an_evicted_worker_goes_on(desk: Desk, monkeypatch: pytest.MonkeyPatch, state: str | None) -> None:
-    asked_in = answer_with(monkeypatch, state)
-    ending = confirm_and_kill_after_the_first_write(desk, monkeypatch)
-    assert asked_in
+def test_an_evicted_worker_goes_on(bureau: Bureau, monkeypatch: pytest.MonkeyPatch, state: str | None) -> None:
+    airflow = TaskStates(monkeypatch, confirm=state)
+    ending = confirm_and_kill_after_the_first_write(bureau)
+    assert airflow.asked
     assert ending.error is None
-    assert desk.unconfirmed == 0
+    assert bureau.dataset.unconfirmed == 0
 
 
 def test_writers_wait_while_airflow_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,8 +269,6 @@ def test_writers_wait_while_airflow_is_asked(monkeypatch: pytest.MonkeyPatch) ->
         return {"run": {"confirm": "failed"}}
 
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(answer))
-    import logging
-
     gate = WriteGate(TaskKey("dag", "run", "confirm"), logging.getLogger(__name__))
     assert not gate.is_closed()
     found: list[bool] = []

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
-from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
 from airflow_provider_modelarts.hooks.errors import ParameterError
@@ -16,6 +15,7 @@ from airflow_provider_modelarts.operators.teams import ModelArtsUpdateTeamSample
 from tests.support.alarm import Alarm
 from tests.support.drive import Ending, drive
 from tests.support.harness import run_operator
+from tests.support.task_states import TaskStates
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,14 +138,12 @@ def test_what_renders_wrongly_fails_without_retries_and_nothing_is_sent(
 def test_after_a_user_has_ended_the_task_no_further_write_goes_out(
     team: Team, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
-    answer = {"run": {"update": state}}
-    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(lambda **_: answer))
+    TaskStates(monkeypatch, update=state)
     # Copies of one sample travel apart, so these are two writes.
     (first, second) = (team.samples()[0], {**team.samples()[0], "worker_id": "f" * 32})
     operator = team.operator(samples=[first, second])
     team.emulator.observers.append(lambda record: operator.on_kill() if record.method == "PUT" else None)
-    monkeypatch.setattr("tests.support.drive.fresh", lambda one: one)
-    ending = drive(operator, team.clock)
+    ending = drive(operator, team.clock, copies=False)
     assert type(ending.error) is ConfirmationError
     assert team.emulator.journal.count("PUT") == {"failed": 1, "running": 2}[state]
     assert ending.xcoms["return_value"]["updated"] == 1

@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from tests.support.clock import MovedClock
 
 
-fresh = copy.copy
-"""What makes the operator of a new process; a test may replace it, but never ``copy.copy`` itself, which others use."""
-
-
 @dataclass
 class StandInTaskInstance:
     """What operators ask of Airflow's task instance."""
@@ -91,10 +87,12 @@ def context_of(
     return context if store is None else {**context, "task_state_store": store}
 
 
-def drive(operator: BaseOperator, clock: MovedClock, *, store: StandInStore | None = None) -> Ending:
-    """Run the first try of ``operator`` to its end."""
+def drive(
+    operator: BaseOperator, clock: MovedClock, *, store: StandInStore | None = None, copies: bool = True
+) -> Ending:
+    """Run the first try of ``operator`` to its end; see :func:`drive_try`."""
     ti = StandInTaskInstance(start_date=moment(clock), task_id=operator.task_id)
-    return drive_try(operator, clock, ti, run_started=moment(clock), store=store)
+    return drive_try(operator, clock, ti, run_started=moment(clock), store=store, copies=copies)
 
 
 def drive_try(
@@ -104,13 +102,19 @@ def drive_try(
     *,
     run_started: datetime,
     store: StandInStore | None = None,
+    copies: bool = True,
 ) -> Ending:
-    """Run one try of ``operator`` to its end."""
+    """Run one try of ``operator`` to its end.
+
+    :param copies: whether each process has an operator of its own, as in Airflow; without, the given one itself runs,
+        so that the test can call its ``on_kill``
+    """
+    fresh = copy.copy if copies else _itself
     ending = Ending(xcoms=ti.xcoms)
     while True:
         context = context_of(ti, run_started=run_started, store=store, reschedules=ending.reschedules)
         try:
-            ending.result = _one_process(fresh(operator), context, ending)
+            ending.result = _one_process(operator, fresh, context, ending)
         except AirflowRescheduleException as reschedule:
             ti.first_reschedule_date = ti.first_reschedule_date or moment(clock)
             ending.reschedules += 1
@@ -121,8 +125,14 @@ def drive_try(
         return ending
 
 
-def _one_process(operator: BaseOperator, context: Any, ending: Ending) -> Any:
-    step: Callable[[], Any] = partial(as_task_runner, operator, context)
+def _itself(operator: BaseOperator) -> BaseOperator:
+    return operator
+
+
+def _one_process(
+    operator: BaseOperator, fresh: Callable[[BaseOperator], BaseOperator], context: Any, ending: Ending
+) -> Any:
+    step: Callable[[], Any] = partial(as_task_runner, fresh(operator), context)
     while True:
         try:
             return step()

@@ -9,12 +9,12 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from airflow_provider_modelarts.client.clock import Clock
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook, clear_clients
 from airflow_provider_modelarts.triggers import pool
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
+from tests.support.task_states import TaskStates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -220,17 +220,8 @@ def test_the_callers_context_travels_into_the_thread() -> None:
 class Killed:
     """A trigger whose task Airflow reports in a state of our choice."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, started: tuple[str, str]) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.threads: list[str] = []
-        self.states: dict[str, dict[str, Any]] = {}
-        self.started = started
-        monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(self.answer))
-
-    def answer(self, **question: Any) -> dict[str, dict[str, Any]]:
-        self.asked.append(question)
-        self.threads.append(threading.current_thread().name)
-        return self.states
+    def __init__(self, airflow: TaskStates, started: tuple[str, str]) -> None:
+        self.airflow, self.started = airflow, started
 
     def kill(self, *, cancel_on_kill: bool = True, map_index: int = -1) -> None:
         trigger = ModelArtsLabelTaskTrigger(*self.started, deadline=2e9, cancel_on_kill=cancel_on_kill)
@@ -243,16 +234,16 @@ class Killed:
 
 @pytest.fixture
 def killed(monkeypatch: pytest.MonkeyPatch, started: tuple[str, str]) -> Killed:
-    return Killed(monkeypatch, started)
+    return Killed(TaskStates(monkeypatch), started)
 
 
 @pytest.mark.parametrize("state", ["failed", "success", "skipped", "removed", "upstream_failed"])
 def test_a_user_who_ends_the_task_stops_the_job(emulator: Emulator, killed: Killed, state: str) -> None:
-    killed.states = {"run": {"task": state}}
+    killed.airflow.states = {"task": state}
     killed.kill()
     assert emulator.journal.count("POST", f"/{killed.started[1]}/stop") == 1
-    assert killed.asked == [{"dag_id": "dag", "task_ids": ["task"], "run_ids": ["run"], "map_index": None}]
-    assert all(name.startswith("modelarts-poll") for name in killed.threads)
+    assert killed.airflow.asked == [{"dag_id": "dag", "task_ids": ["task"], "run_ids": ["run"], "map_index": None}]
+    assert all(thread.name.startswith("modelarts-poll") for thread in killed.airflow.asked_in)
 
 
 @pytest.mark.parametrize(
@@ -261,10 +252,10 @@ def test_a_user_who_ends_the_task_stops_the_job(emulator: Emulator, killed: Kill
 def test_a_handover_or_a_late_call_after_a_clear_stops_nothing(
     emulator: Emulator, killed: Killed, state: str | None
 ) -> None:
-    killed.states = {"run": {"task": state}}
+    killed.airflow.states = {"task": state}
     killed.kill()
     assert emulator.journal.count("POST", "/stop") == 0
-    assert killed.asked
+    assert killed.airflow.asked
 
 
 def test_a_task_that_airflow_does_not_know_stops_nothing(emulator: Emulator, killed: Killed) -> None:
@@ -273,19 +264,19 @@ def test_a_task_that_airflow_does_not_know_stops_nothing(emulator: Emulator, kil
 
 
 def test_a_mapped_task_is_asked_for_under_its_own_name(emulator: Emulator, killed: Killed) -> None:
-    killed.states = {"run": {"task": "failed", "task_4": "deferred"}}
+    killed.airflow.states = {"task": "failed", "task_4": "deferred"}
     killed.kill(map_index=4)
-    assert killed.asked[0]["map_index"] == 4
+    assert killed.airflow.asked[0]["map_index"] == 4
     assert emulator.journal.count("POST", "/stop") == 0
-    killed.states = {"run": {"task_4": "failed"}}
+    killed.airflow.states = {"task_4": "failed"}
     killed.kill(map_index=4)
     assert emulator.journal.count("POST", "/stop") == 1
 
 
 def test_with_cancel_on_kill_off_nothing_is_asked_or_stopped(emulator: Emulator, killed: Killed) -> None:
-    killed.states = {"run": {"task": "failed"}}
+    killed.airflow.states = {"task": "failed"}
     killed.kill(cancel_on_kill=False)
-    assert killed.asked == []
+    assert killed.airflow.asked == []
     assert emulator.journal.count("POST", "/stop") == 0
 
 

@@ -1,10 +1,9 @@
-"""One labeling task per intent: crashes at each moment, retries, clears, other people's jobs (B1, B3, B4)."""
+"""One labeling task per intent: crashes at each moment, lost replies, retries, clears (B1, B3, B4)."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
@@ -20,35 +19,18 @@ from airflow_provider_modelarts.client.resources.tasks import Tasks
 from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.hooks.task_memory import MEMORY_KEY, Intent, Memory, Record
-from airflow_provider_modelarts.hooks.task_state import TaskKey
 from airflow_provider_modelarts.operators._kill import KillSwitch
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
-from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
-from tests.support.tries import (
-    ACTIVE,
+from tests.resume.life import (
     MOMENTS,
-    Life,
     before_it_is_stored,
     before_the_reply,
     before_the_result,
     while_it_stops_what_was_cleared,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from airflow_provider_modelarts.emulator import Emulator
-    from tests.support.clock import MovedClock
-
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
 with_and_without_store = pytest.mark.parametrize("has_store", [True, False], ids=["store", "no store"])
-
-
-@pytest.fixture
-def begin(emulator: Emulator, moved_clock: MovedClock) -> Callable[..., Life]:
-    """Begin a task's life on a dataset whose labeling tasks take five minutes."""
-    emulator.task_seconds = 300
-    return partial(Life, emulator, moved_clock, emulator.load_digits(labeled=100))
 
 
 # --- who one is
@@ -428,175 +410,7 @@ def test_of_two_jobs_with_our_name_the_active_one_counts_and_both_are_named(
     assert second in line
 
 
-# --- somebody else's
-
-
-@both_ways
-@with_and_without_store
-def test_fail_names_the_running_job_and_a_retry_may_succeed(begin: Any, has_store: bool, deferrable: bool) -> None:
-    life = begin(has_store=has_store, deferrable=deferrable)
-    running = life.somebody_starts()
-    ending = life.attempt()
-    assert type(ending.error) is TaskAlreadyRunning
-    assert running in str(ending.error)
-    life.clock.advance(600)
-    life.is_over_as_undisturbed(life.retry())
-
-
-@both_ways
-@with_and_without_store
-def test_wait_starts_after_it(begin: Any, has_store: bool, deferrable: bool) -> None:
-    life = begin(has_store=has_store, deferrable=deferrable, parameters={"if_running": "wait"})
-    begun = life.clock.now()
-    life.somebody_starts()
-    ending = life.attempt()
-    life.is_over_as_undisturbed(ending)
-    assert ending.deferrals == (2 if deferrable else 0)
-    assert 600 <= life.clock.now() - begun <= 720
-
-
-@both_ways
-@with_and_without_store
-def test_adopt_returns_it(begin: Any, has_store: bool, deferrable: bool) -> None:
-    life = begin(has_store=has_store, deferrable=deferrable, parameters={"if_running": "adopt"})
-    running = life.somebody_starts()
-    ending = life.attempt()
-    assert (ending.error, ending.result) == (None, running)
-    assert life.ours == []
-
-
-@both_ways
-@with_and_without_store
-@pytest.mark.parametrize("if_running", ["adopt", "wait"])
-def test_the_deadline_counts_from_the_start_and_stops_nobody_elses_job(
-    begin: Any, has_store: bool, deferrable: bool, if_running: str
-) -> None:
-    life = begin(has_store=has_store, deferrable=deferrable, parameters={"if_running": if_running})
-    begun = life.clock.now()
-    life.somebody_starts()
-    ending = life.attempt(timeout=100)
-    assert type(ending.error) is LabelTaskTimeout
-    assert life.clock.now() - begun == pytest.approx(100, abs=1)
-    assert life.stopped == []
-
-
-@both_ways
-def test_the_deadline_covers_waiting_and_the_own_job(begin: Any, deferrable: bool) -> None:
-    life = begin(deferrable=deferrable, parameters={"if_running": "wait"})
-    begun = life.clock.now()
-    life.somebody_starts()
-    ending = life.attempt(timeout=450)
-    assert type(ending.error) is LabelTaskTimeout
-    assert life.clock.now() - begun == pytest.approx(450, abs=1)
-    assert life.stopped == life.ours
-    assert len(life.ours) == 1
-
-
-@pytest.mark.parametrize("crash", ["before_it_is_deferred", "before_the_result"])
-def test_an_adopted_job_is_found_again_after_a_crash(begin: Any, crash: str) -> None:
-    life = begin(parameters={"if_running": "adopt"})
-    running = life.somebody_starts()
-    life.attempt(crash=MOMENTS[crash])
-    assert life.retry().result == running
-    assert life.ours == []
-
-
-def test_after_an_adopted_job_has_failed_a_retry_starts_its_own(begin: Any) -> None:
-    life = begin(parameters={"if_running": "adopt"})
-    life.emulator.dataset(life.dataset_id).fail_next_task()
-    life.somebody_starts()
-    assert type(life.attempt().error) is LabelTaskFailed
-    life.is_over_as_undisturbed(life.retry())
-
-
-@both_ways
-@pytest.mark.parametrize("if_running", ["adopt", "wait"])
-def test_a_clear_does_not_stop_somebody_elses_job(begin: Any, deferrable: bool, if_running: str) -> None:
-    life = begin(deferrable=deferrable, parameters={"if_running": if_running})
-    life.somebody_starts()
-    life.attempt(crash=MOMENTS["before_the_result"] if if_running == "adopt" else MOMENTS["before_the_reply"])
-    life.clear()
-    assert not set(life.stopped) & life.foreign
-
-
-@both_ways
-@pytest.mark.parametrize("if_running", ["adopt", "wait"])
-def test_a_user_who_ends_the_task_does_not_stop_somebody_elses_job(
-    begin: Any, monkeypatch: pytest.MonkeyPatch, deferrable: bool, if_running: str
-) -> None:
-    life = begin(deferrable=deferrable, parameters={"if_running": if_running})
-    theirs = life.somebody_starts()
-    monkeypatch.setattr(TaskKey, "read_state", lambda _: "failed")
-    operators: list[ModelArtsStartLabelTaskOperator] = []
-    triggers: list[ModelArtsLabelTaskTrigger] = []
-    follow, run, sleep = ModelArtsStartLabelTaskOperator._follow, ModelArtsLabelTaskTrigger.run, life.clock.sleep
-
-    def noted_follow(operator: ModelArtsStartLabelTaskOperator, resumption: Any) -> str:
-        operators.append(operator)
-        return follow(operator, resumption)
-
-    def noted_run(trigger: ModelArtsLabelTaskTrigger) -> Any:
-        triggers.append(trigger)
-        return run(trigger)
-
-    def sleep_and_kill(seconds: float) -> None:
-        sleep(seconds)
-        if life.states[theirs] in ACTIVE:
-            operators[-1].on_kill()
-
-    monkeypatch.setattr(ModelArtsStartLabelTaskOperator, "_follow", noted_follow)
-    monkeypatch.setattr(ModelArtsLabelTaskTrigger, "run", noted_run)
-    monkeypatch.setattr(life.clock, "sleep", sleep_and_kill)
-    life.attempt()
-    assert operators
-    assert life.states[theirs] == TaskState.SUCCEEDED
-    assert theirs not in life.stopped
-    if deferrable:
-        assert [trigger.cancel_on_kill for trigger in triggers if trigger.label_task_id == theirs] == [False]
-
-
-def test_airflows_own_deadline_stops_nobody_elses_job(begin: Any) -> None:
-    life = begin(parameters={"if_running": "adopt"})
-    life.somebody_starts()
-    life.attempt(crash=MOMENTS["before_it_is_deferred"])
-    operator = ModelArtsStartLabelTaskOperator(task_id="start", dataset_id=life.dataset_id, if_running="adopt")
-    with pytest.raises(LabelTaskTimeout):
-        operator.resume_execution("__fail__", {"error": "Trigger timeout"}, life.context())
-    assert life.stopped == []
-
-
-@both_ways
-def test_a_job_on_its_way_out_is_waited_for_whatever_if_running_says(begin: Any, deferrable: bool) -> None:
-    life = begin(deferrable=deferrable)
-    life.somebody_stops(life.somebody_starts())
-    life.is_over_as_undisturbed(life.attempt())
-
-
-@both_ways
-@pytest.mark.parametrize("if_running", ["adopt", "wait"])
-def test_a_job_that_vanishes_while_it_is_in_the_way(begin: Any, deferrable: bool, if_running: str) -> None:
-    life = begin(deferrable=deferrable, parameters={"if_running": if_running})
-    running = life.somebody_starts()
-    sleep = life.clock.sleep
-    with pytest.MonkeyPatch.context() as patch:
-
-        def sleep_and_forget(seconds: float) -> None:
-            sleep(seconds)
-            life.emulator._service.datasets[life.dataset_id].tasks.pop(running, None)
-
-        patch.setattr(life.clock, "sleep", sleep_and_forget)
-        ending = life.attempt()
-    if if_running == "wait":
-        life.is_over_as_undisturbed(ending)
-    else:
-        assert type(ending.error) is AirflowFailException
-
-
-def test_too_many_running_is_waited_for_too(begin: Any) -> None:
-    life = begin(parameters={"if_running": "wait"})
-    life.emulator.variants.max_running_tasks = 1
-    life.somebody_starts(task_type="pre-label", model_id="model")
-    life.is_over_as_undisturbed(life.attempt())
+# --- the first try
 
 
 @both_ways
