@@ -376,7 +376,7 @@ class History:
             if self.decide(Sample(shown)).action != "confirm":
                 raise Violation(f"{sample_id} is sent although the policy does not confirm it")
             return
-        self._load_plan()
+        self.load_plan()
         action, raw = self.planned.get(sample_id, ("not planned", {}))
         if action != "confirm":
             raise Violation(f"{sample_id} is sent; the plan says: {action}")
@@ -403,7 +403,7 @@ class History:
             raise Violation(f"undo gives {sample_id} {labels}; before the run it had {self.referee.prior[sample_id]}")
 
     def _planned_labels(self, sample_id: str) -> list[Raw] | None:
-        self._load_plan()
+        self.load_plan()
         return self.as_stored(self.planned[sample_id][1]["labels"]) if sample_id in self.planned else None
 
     def check_before(self, sample_id: str, before: list[Raw]) -> None:
@@ -421,7 +421,8 @@ class History:
                 lines = (json.loads(line) for line in content.splitlines()[1:-1])
                 yield from (line for line in lines if line["sample_id"] == sample_id)
 
-    def _load_plan(self) -> None:
+    def load_plan(self) -> None:
+        """Learn what is planned, once it is stored; a plan that is another by then is a violation."""
         plan = self.plan
         if plan is None:
             raise Violation("a write goes out before the plan is stored")

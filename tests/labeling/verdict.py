@@ -48,7 +48,7 @@ def judge_try(history: History, result: ConfirmationResult, before: int) -> None
     if result.unaccounted or hidden or history.setup.variants.get("shrink_list"):
         return
     if history.setup.has_plan:
-        history._load_plan()
+        history.load_plan()
     named = {sample_id for failure in result.failures.values() for sample_id in failure.samples}
     for sample_id, listed in history.dataset.proposals.items():
         is_old = history.referee.touched.get(sample_id, 0) <= before
@@ -66,7 +66,7 @@ def judge_end(history: History, result: ConfirmationResult) -> None:
     if result.passes != walks:
         raise Violation(f"nobody disturbed it, and it took {result.passes} walks")
     if history.setup.has_plan:
-        history._load_plan()
+        history.load_plan()
     listed = history.dataset.proposals
     for sample_id in history.dataset.samples:
         _judge_sample(history, sample_id, listed.get(sample_id))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider_modelarts.operators.teams import ModelArtsUpdateTeamSamplesOperator
 from tests.operators.bureau import WRITE, Bureau, check_sums
 from tests.support.drive import drive
+from tests.support.once import Once
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,28 +23,27 @@ TOKENS = "/v3/auth/tokens"
 
 
 class Rotation:
-    """Rotates the password once, right after a request has been answered.
-
-    :param method: of the request
-    :param path_part: in its path
-    :param after: how many such requests precede it
-    """
+    """Rotates the password once, when a request has been carried out; its answer goes out after that."""
 
     def __init__(self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
         self._emulator, self._monkeypatch = emulator, monkeypatch
-        self.done = False
 
-    def after(self, method: str, path_part: str, number: int, *, in_airflow: bool = True) -> None:
-        def rotate(record: Any) -> None:
-            if self.done or record.method != method or path_part not in record.path:
-                return
-            if self._emulator.journal.count(method, path_part) >= number:
-                self.done = True
-                self._emulator.set_password("r0tated-in-the-middle")
-                if in_airflow:
-                    self._monkeypatch.setenv(VARIABLE, self._emulator.connection_json)
+    def at(self, method: str, path_part: str, number: int, *, in_airflow: bool = True) -> None:
+        """Rotate it with one request: the first with this method and path is 1.
 
-        self._emulator.observers.append(rotate)
+        :param in_airflow: whether Airflow's connection gets the new one too
+        """
+
+        def rotate() -> None:
+            self._emulator.set_password("r0tated-in-the-middle")
+            if in_airflow:
+                self._monkeypatch.setenv(VARIABLE, self._emulator.connection_json)
+
+        self._rotating = Once(self._emulator, method, path_part, number, rotate)
+
+    @property
+    def done(self) -> bool:
+        return self._rotating.done
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def bureau(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path) -> Burea
 def test_a_confirmation_goes_on_and_its_counts_are_of_the_whole(
     bureau: Bureau, rotation: Rotation, concurrency: int, ledger: bool
 ) -> None:
-    rotation.after("PUT", WRITE, 3)
+    rotation.at("PUT", WRITE, 3)
     given = {"ledger_uri": bureau.ledger_uri} if ledger else {}
     ending = bureau.confirm(concurrency=concurrency, **given)
     assert rotation.done
@@ -74,7 +74,7 @@ def test_a_confirmation_goes_on_and_its_counts_are_of_the_whole(
 
 
 def test_making_a_plan_goes_on(bureau: Bureau, rotation: Rotation) -> None:
-    rotation.after("GET", "/auto-annotations/", 4)
+    rotation.at("GET", "/auto-annotations/", 4)
     ending = bureau.plan()
     assert rotation.done
     assert ending.error is None
@@ -84,7 +84,7 @@ def test_making_a_plan_goes_on(bureau: Bureau, rotation: Rotation) -> None:
 def test_an_undo_goes_on(bureau: Bureau, rotation: Rotation) -> None:
     bureau.confirm(ledger_uri=bureau.ledger_uri)
     bureau.emulator.journal.clear()
-    rotation.after("PUT", WRITE, 3)
+    rotation.at("PUT", WRITE, 3)
     ending = bureau.revert()
     assert rotation.done
     assert ending.error is None
@@ -100,7 +100,7 @@ def test_team_samples_are_written_to_the_end(
     sample_ids = list(dataset.samples)[:250]
     task_id = emulator.create_team_task(dataset_id, ["a@example.com"], sample_ids=sample_ids)
     samples = [{"sample_id": one, "labels": [{"name": "7"}]} for one in sample_ids]
-    rotation.after("PUT", "workforce-tasks", 2)
+    rotation.at("PUT", "workforce-tasks", 2)
     if asked == "GET":  # the answer to the second write is lost, so that the samples are read next
         emulator.faults.add("PUT", "workforce-tasks", "reset_after", after=1)
     ending = drive(
@@ -117,7 +117,7 @@ def test_team_samples_are_written_to_the_end(
 def test_a_password_that_airflow_does_not_know_yet_ends_the_run_after_one_try(
     bureau: Bureau, rotation: Rotation
 ) -> None:
-    rotation.after("PUT", WRITE, 3, in_airflow=False)
+    rotation.at("PUT", WRITE, 3, in_airflow=False)
     ending = bureau.confirm(concurrency=1)
     assert rotation.done
     assert type(ending.error) is AirflowFailException

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.execution_time.timeout import TimeoutPosix
 
+from tests.support.once import Once
+
 if TYPE_CHECKING:
     import pytest
 
@@ -28,7 +30,6 @@ class Alarm:
     def __init__(
         self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, method: str, path_part: str, after: int
     ) -> None:
-        self.has_sounded = False
         struck = threading.Event()
         handle = TimeoutPosix.handle_timeout
 
@@ -38,12 +39,12 @@ class Alarm:
 
         monkeypatch.setattr(TimeoutPosix, "handle_timeout", handled)
 
-        def sound(record: Any) -> None:
-            if self.has_sounded or record.method != method or path_part not in record.path:
-                return
-            if emulator.journal.count(method, path_part) >= after:
-                self.has_sounded = True
-                os.kill(os.getpid(), signal.SIGALRM)
-                assert struck.wait(30)
+        def sound() -> None:
+            os.kill(os.getpid(), signal.SIGALRM)
+            assert struck.wait(30)
 
-        emulator.observers.append(sound)
+        self._sounding = Once(emulator, method, path_part, after, sound)
+
+    @property
+    def has_sounded(self) -> bool:
+        return self._sounding.done
