@@ -26,9 +26,9 @@ _told: dict[tuple[Any, ...], dict[str, str]] = {}
 class ModelArtsDatasetLink(BaseOperatorLink):
     """Leads to the dataset in the console: what was proposed, and what is left for people.
 
-    The address follows from the connection's region; for an installation outside the vendor's domain from the
-    connection's field ``console``, an address in which ``{dataset_id}`` and ``{region}`` are filled in. Without either
-    there is no link.
+    The address is the connection's field ``console``, in which ``{dataset_id}`` and ``{region}`` are filled in; without
+    it the vendor's console, in the region that the vendor's endpoint names. An endpoint outside the vendor's domain
+    and no such field: no link.
     """
 
     name: ClassVar[str] = "ModelArts console"

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_modelarts.emulator.emulator import Emulator
-from airflow_provider_modelarts.emulator.pytest_plugin import CONNECTION_VARIABLE
+from airflow_provider_modelarts.emulator.emulator import CONNECTION_VARIABLE, Emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 REGION = "cn-north-4"
+CONNECTION_VARIABLE = "AIRFLOW_CONN_MODELARTS_DEFAULT"
+"""Where Airflow looks for the connection that the package takes by default."""
 
 
 class Emulator:

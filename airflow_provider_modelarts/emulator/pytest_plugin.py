@@ -17,13 +17,11 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.emulator.emulator import Emulator
 
-CONNECTION_VARIABLE = "AIRFLOW_CONN_MODELARTS_DEFAULT"
-
 
 @pytest.fixture
 def modelarts_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """Yield a running emulator that the connection `modelarts_default` leads to, for one test."""
-    from airflow_provider_modelarts.emulator.emulator import Emulator
+    from airflow_provider_modelarts.emulator.emulator import CONNECTION_VARIABLE, Emulator
 
     _forget_clients()
     with Emulator() as emulator:

@@ -26,7 +26,7 @@ _IAM_ENDPOINT = "https://iam.{region}.myhuaweicloud.com"
 
 # The vendor's console, where the examples of its documents lead for the datasets of a region.
 _CONSOLE = "https://console.huaweicloud.com/modelarts/?region={region}#/dataset?dataset_id={dataset_id}"
-_VENDOR = re.compile(r"https?://modelarts\.([\w-]+)\.myhuaweicloud\.com")
+_VENDOR = re.compile(r"https?://modelarts\.([\w-]+)\.myhuaweicloud\.com(:\d+)?")
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})

@@ -69,7 +69,8 @@ def confirm(
         share it without overlap
     :param batch_size: samples per write; a page of 100 is the most that is written at once
     :param concurrency: requests under way at once, 1 to 64; fewer while the service throttles
-    :param preview: decide about everything, write and store nothing; ``confirmed`` is what would be confirmed
+    :param preview: decide about everything and hold the guards, but write and store nothing; ``confirmed`` is what
+        would be confirmed, were it not for a guard that does not hold
     :param plan: the plan to apply, or the place where it is; if nothing is there, it is made and stored there first
     :param ledger: where to record what is written; the plan is stored there too unless it has a place of its own
     :param on_progress: called every few seconds and at the end
@@ -147,6 +148,10 @@ def _preview(asked: _Asked, plan: Plan | None, crew: Crew) -> ConfirmationResult
     run = asked.confirming(crew, plan)
     try:
         run.preview()
+        if plan:
+            plan.check_guards()  # those of the whole plan, as when it is applied
+        elif asked.policy:
+            run.check_guards(asked.policy)
     except ModelArtsError as error:
         with_result(error, run.result(preview=True))
         raise

@@ -108,9 +108,17 @@ class Confirming:
         self._only_plans = True
         self._walk_until_accounted(partial(self._note_planned, intent=intent))
         self._only_plans = False
+        self.check_guards(policy)
+        if self._goes_on:
+            self._decide = intent.decide
+
+    def check_guards(self, policy: ConfirmPolicy) -> None:
+        """Hold guards against what was decided; a run that did not decide about everything ends otherwise.
+
+        :raises GuardFailed: naming the guard that does not hold
+        """
         if self._goes_on:
             policy.check_guards(self.books.count(Category.PLANNED), self.books.by_label[Category.PLANNED])
-            self._decide = intent.decide
 
     def apply(self) -> None:
         """Write everything that is decided so."""

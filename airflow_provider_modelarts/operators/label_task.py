@@ -38,9 +38,9 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
 
     Returns the labeling task's id. A start is never sent twice: a retry goes on with the labeling task of the try
     before it, and starts another only if that one failed, was stopped or is gone; a cleared Airflow task has the old
-    one stopped and starts anew (B1). What is wrong with the parameters is found before anything is sent. If the dataset
-    does not meet the service's conditions (contract 8.1) the service says so, and the Airflow task fails without
-    retries.
+    one stopped and starts anew (B1). What is wrong with the parameters is found before anything is sent. Whether the
+    dataset meets the conditions (contract 8.1) the service says: what a retry cannot mend fails without retries; what
+    may pass, such as its being published, is left to them.
 
     :param dataset_id: the dataset (templated)
     :param label_task_type: ``auto-label``, ``pre-label`` or ``auto-grouping`` (templated)
@@ -55,8 +55,9 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
     :param poll_interval: seconds between looks at the labeling task; in the first minute at most 10
     :param timeout: seconds, or a timedelta, from the start of the try until the wait gives up; an earlier
         ``execution_timeout`` counts instead
-    :param if_running: what to do if somebody else's labeling task is active on the dataset: ``fail``, naming it;
-        ``adopt``: wait for it as if it were ours; ``wait`` until it is over, then start. It is never stopped
+    :param if_running: what to do if the service refuses the start because somebody else's labeling task is active:
+        ``fail``, naming it; ``adopt``: wait for it as if it were ours, or until it is over if it is of another kind;
+        ``wait`` until it is over, then start. It is never stopped
     :param cancel_on_kill: stop the labeling task when a user ends the waiting Airflow task, or clears it; if not a
         cleared Airflow task goes on with it
     :param cancel_on_timeout: stop the labeling task when the wait gives up

@@ -151,7 +151,8 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         (templated)
     :param batch_size: samples in one request; a page of 100 is the most that is written at once
     :param concurrency: requests under way at once, 1 to 64; fewer while the service throttles
-    :param preview: decide and count, but write nothing, neither to the dataset nor to the ledger (templated)
+    :param preview: decide, count and hold the guards, but write nothing, neither to the dataset nor to the ledger; of
+        a task that a guard fails the counts tell what it judged (templated)
     :param on_partial_failure: ``fail``: raise if the service refused samples. ``warn``: log them and succeed
     :param modelarts_conn_id: the Airflow connection (templated)
     :param project_id: takes the place of the connection's own project (templated)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class ModelArtsUpdateTeamSamplesOperator(GatedOperator):
     """Write labels into samples of a team labeling task (contract 5.2). The labels must exist in the dataset.
 
-    A write replaces all labels of a sample; it may be repeated. All samples are checked before the first is written.
+    A write replaces all labels of a sample, whatever it carries by then: a retry, or a clear, writes all samples again,
+    also those that a member has labeled since. All samples are checked before the first is written.
     Returns the counts ``samples, updated, failed, unknown, requests``, which are stored before anything is raised.
 
     :param dataset_id: the dataset (templated)

@@ -59,7 +59,9 @@ def test_the_console_follows_from_the_region_of_the_vendors_endpoint() -> None:
     address = "https://console.huaweicloud.com/modelarts/?region={}#/dataset?dataset_id={{dataset_id}}"
     assert settings().console == address.format("cn-north-4")
     host = "https://modelarts.cn-east-3.myhuaweicloud.com"
-    assert settings(host=host, region=None, iam_endpoint="iam", project_name="p").console == address.format("cn-east-3")
+    elsewhere = {"region": None, "iam_endpoint": "iam", "project_name": "p"}
+    for given in ({"host": host}, {"host": host, "port": 443}, {"host": f"{host}:443"}):
+        assert settings(**given, **elsewhere).console == address.format("cn-east-3")
 
 
 def test_the_console_of_another_installation_is_what_the_connection_says() -> None:

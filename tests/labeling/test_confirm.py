@@ -19,6 +19,7 @@ from airflow_provider_modelarts.labeling.apply import confirm
 from airflow_provider_modelarts.labeling.policy import GuardFailed, InvalidPolicy, parse_policy
 from airflow_provider_modelarts.labeling.result import check, result_of
 from airflow_provider_modelarts.labeling.write import GIVE_UP, UNKNOWN_PATIENCE
+from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
@@ -117,6 +118,23 @@ def test_a_preview_writes_nothing_and_counts_the_same(client: ModelArtsClient, e
     assert not written(emulator)
     result = confirm(client, dataset_id, policy={"min_score": 0.8})
     assert (preview.confirmed, preview.review, preview.by_label) == (result.confirmed, result.review, result.by_label)
+
+
+@pytest.mark.parametrize("planned", [False, True])
+def test_a_preview_holds_the_guards(client: ModelArtsClient, emulator: Emulator, planned: bool) -> None:
+    dataset_id = emulator.load_proposals(250)
+    given: dict[str, Any] = {"policy": {"max_samples": 249, "hard_examples": "confirm"}}
+    if planned:
+        plan = Bucket() / "plan.jsonl"
+        with pytest.raises(GuardFailed):
+            confirm(client, dataset_id, plan=plan, **given)
+        given = {"plan": plan}
+    with pytest.raises(GuardFailed, match="max_samples=249") as caught:
+        confirm(client, dataset_id, preview=True, **given)
+    counted = result_of(caught.value)
+    assert counted is not None
+    assert (counted.seen, counted.confirmed) == (250, 250)
+    assert not written(emulator)
 
 
 @pytest.mark.parametrize(
