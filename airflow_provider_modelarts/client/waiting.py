@@ -208,15 +208,18 @@ class Wait:
         self._last_line: str | None = None
         self._last_task: WatchedTask | None = None
 
-    def first_look(self, now: float) -> float:
+    def first_look(self, now: float, not_before: float | None = None) -> float:
         """Return the seconds until this process looks for the first time.
 
         When another process has looked last is not known, only how often it did: this look comes at a random moment of
         the gap in which it was due. So the waits of a restarted triggerer do not all look in the same second.
 
         :param now: epoch seconds
+        :param not_before: epoch seconds at which a look is due, as another process knew; later it counts no more
         """
         elapsed = self._elapsed(now)
+        if not_before is not None and not_before > now:
+            return self._within(not_before - now, now)
         until_first = self._gap(0.0) - elapsed
         if until_first > 0:
             return self._within(until_first, now)

@@ -21,13 +21,18 @@ _NEEDED = frozenset({"phase", "dataset_id", "marker", "fingerprint", "deadline"}
 
 
 class Intent(NamedTuple):
-    """What one Airflow task is there for in one run; retries keep it, a clear changes ``max_tries``.
+    """What one Airflow task is there for in one run; retries keep it.
 
-    :param digest: 16 hex digits that stand for dag, run, its start, task and map index
+    A clear changes ``max_tries``; that of a finished run changes the run's start too, and so does deleting a run and
+    making it again.
+
+    :param task: 10 hex digits that stand for dag, run, task and map index
+    :param start: 6 hex digits that stand for the start of the run
     :param max_tries: as Airflow has it
     """
 
-    digest: str
+    task: str
+    start: str
     max_tries: int
 
     @classmethod
@@ -37,17 +42,21 @@ class Intent(NamedTuple):
         started = context["dag_run"].start_date
         begun = started.astimezone(UTC).isoformat() if started else None
         map_index = -1 if ti.map_index is None else ti.map_index
-        text = json.dumps([ti.dag_id, ti.run_id, begun, ti.task_id, map_index])
-        return cls(hashlib.sha256(text.encode()).hexdigest()[:16], ti.max_tries)
+        task = _digest([ti.dag_id, ti.run_id, ti.task_id, map_index])
+        return cls(task[:10], _digest([task, begun])[:6], ti.max_tries)
 
     @property
     def marker(self) -> str:
         """The name that labeling tasks of this intent get."""
-        return f"af-{self.digest}-{self.max_tries}"
+        return f"af-{self.task}{self.start}-{self.max_tries}"
 
     def is_before_a_clear(self, marker: str) -> bool:
-        """Return whether a marker is this intent's with other ``max_tries``."""
-        return marker.startswith(f"af-{self.digest}-") and marker != self.marker
+        """Return whether a marker is of this Airflow task, but of a start before a clear or of a deleted run."""
+        return marker.startswith(f"af-{self.task}") and marker != self.marker
+
+
+def _digest(parts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from airflow_provider_modelarts.hooks.task_state import ENDED_OR_CLEARED_STATES,
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 
 # Airflow sends SIGKILL five seconds after SIGTERM; the thread goes on after this while the process lives.
 _PATIENCE = 3.0
@@ -21,18 +22,18 @@ class KillSwitch:
     """What a signal handler needs to stop a labeling task; filled while the operator runs.
 
     Airflow calls ``on_kill`` in a signal handler, also when a pod is evicted and the task goes on. So Airflow is asked
-    first, in a thread; the stop is sent once, by a client that shares nothing with the code that was interrupted.
+    first, in a thread; the stop is sent once, by a client that shares nothing with the code that was interrupted, and
+    with the connection's credential of now (B5).
 
     :param key: the Airflow task
-    :param client: of which a detached one is made: reading the connection here could wait for a lock that the main
-        thread holds
+    :param hook: whose client the stop is made of
     :param dataset_id: dataset of the labeling task
     :param log: logger of the Airflow task
     """
 
-    def __init__(self, key: TaskKey, client: ModelArtsClient, dataset_id: str, log: Any) -> None:
+    def __init__(self, key: TaskKey, hook: ModelArtsHook, dataset_id: str, log: Any) -> None:
         self._key = key
-        self._client = client
+        self._hook = hook
         self._dataset_id = dataset_id
         self._log = log
         self.label_task_id: str | None = None
@@ -58,8 +59,12 @@ class KillSwitch:
             self._log.warning("Labeling task %s could not be stopped: %s", self.label_task_id, error)
 
     def _stop(self, label_task_id: str) -> None:
-        with self._client.detached() as client:
-            client.tasks.stop(self._dataset_id, label_task_id)
+        def stop(client: ModelArtsClient) -> None:
+            with client.detached() as own:
+                own.tasks.stop(self._dataset_id, label_task_id)
+
+        # If the main thread was interrupted while it read the connection anew, this waits until it goes on.
+        self._hook.call(stop)
 
 
 class WriteGate:

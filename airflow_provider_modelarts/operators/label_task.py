@@ -199,7 +199,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
     def _resumption(self, context: Context, deadline: float) -> Resumption:
         request = self._request()
         hook = parameters.hook(self)
-        switch = KillSwitch(TaskKey.of(context["ti"]), hook.client, request["dataset_id"], self.log)
+        switch = KillSwitch(TaskKey.of(context["ti"]), hook, request["dataset_id"], self.log)
         self._kill_switch = switch
         return Resumption(
             hook,
@@ -208,6 +208,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
             request,
             deadline,
             is_first_try=context["ti"].try_number == 1,
+            waits=self.wait_for_completion,
             if_running=self.if_running,
             cancels=self.cancel_on_kill,
             is_ended=lambda: switch.pulled,
@@ -243,6 +244,8 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
             resumption.memory.write(record)
             is_the_one = record.phase == "started"
             if is_the_one and not self.wait_for_completion:
+                # Airflow may signal a process whose task has succeeded, if its callbacks or listeners take too long.
+                self._kill_switch = None
                 return record.label_task_id
             outcome = self._wait(record, is_there=found is not None)
             if is_the_one:
@@ -259,9 +262,13 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         wait = Wait(record.dataset_id, record.label_task_id, deadline=record.deadline, poll_interval=self.poll_interval)
         if not self.deferrable:
             return wait_here(hook, wait, self.log, first_look=0.0 if is_there else wait.first_look(now))
-        if is_there and isinstance(step := look(hook, wait, self.log), Outcome):
-            return step
-        return self._defer(record)
+        not_before = None
+        if is_there:
+            step = look(hook, wait, self.log)
+            if isinstance(step, Outcome):
+                return step
+            not_before = system_clock.now() + step
+        return self._defer(record, not_before)
 
     def _take(self, record: Record) -> None:
         """Make a labeling task of ours known to ``on_kill``; if a user ended the Airflow task meanwhile, stop it."""
@@ -274,7 +281,13 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
             raise LabelTaskStopped(f"Labeling task {record.label_task_id} was stopped: a user ended the Airflow task.")
 
     def _trigger(
-        self, dataset_id: str, label_task_id: str, deadline: float, *, cancel_on_kill: bool
+        self,
+        dataset_id: str,
+        label_task_id: str,
+        deadline: float,
+        *,
+        cancel_on_kill: bool,
+        not_before: float | None = None,
     ) -> ModelArtsLabelTaskTrigger:
         hook = parameters.hook(self)
         return ModelArtsLabelTaskTrigger(
@@ -283,15 +296,20 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
             deadline=deadline,
             poll_interval=self.poll_interval,
             started=system_clock.now(),
+            not_before=not_before,
             cancel_on_kill=self.cancel_on_kill and cancel_on_kill,
             modelarts_conn_id=hook.modelarts_conn_id,
             project_id=hook.project_id,
         )
 
-    def _defer(self, record: Record) -> NoReturn:
+    def _defer(self, record: Record, not_before: float | None) -> NoReturn:
         self.defer(
             trigger=self._trigger(
-                record.dataset_id, record.label_task_id, record.deadline, cancel_on_kill=record.may_be_stopped
+                record.dataset_id,
+                record.label_task_id,
+                record.deadline,
+                cancel_on_kill=record.may_be_stopped,
+                not_before=not_before,
             ),
             method_name="execute_complete",
             timeout=timedelta(seconds=max(record.deadline - system_clock.now(), 0) + BACKSTOP),

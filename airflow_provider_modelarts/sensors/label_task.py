@@ -12,6 +12,7 @@ from airflow.sdk.exceptions import (
     AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     TaskDeferralTimeout,
 )
 
@@ -101,7 +102,7 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Wait for the labeling task; see the class."""
-        with self._never_failing(), permanent_errors_fail_at_once():
+        with self._never_failing(), permanent_errors_fail_at_once(), self._alarm_is_the_deadline():
             wait = self._wait(context)
             if self.deferrable:
                 self._trigger(wait).prove_serializable()
@@ -110,7 +111,7 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
             if isinstance(step, Outcome):
                 return self._conclude(step)
             if self.deferrable:
-                self._defer(wait)
+                self._defer(wait, not_before=system_clock.now() + step)
             if self.reschedule and step >= _SHORTEST_RESCHEDULE:
                 raise _reschedule(step)
             return self._conclude(wait_here(parameters.hook(self), wait, self.log, first_look=step))
@@ -157,7 +158,7 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
             started=started.timestamp() if started else None,
         )
 
-    def _trigger(self, wait: Wait) -> ModelArtsLabelTaskTrigger:
+    def _trigger(self, wait: Wait, *, not_before: float | None = None) -> ModelArtsLabelTaskTrigger:
         hook = parameters.hook(self)
         return ModelArtsLabelTaskTrigger(
             dataset_id=wait.dataset_id,
@@ -165,13 +166,14 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
             deadline=wait.deadline,
             poll_interval=wait.poll_interval,
             started=wait.started,
+            not_before=not_before,
             modelarts_conn_id=hook.modelarts_conn_id,
             project_id=hook.project_id,
         )
 
-    def _defer(self, wait: Wait) -> None:
+    def _defer(self, wait: Wait, *, not_before: float) -> None:
         self.defer(
-            trigger=self._trigger(wait),
+            trigger=self._trigger(wait, not_before=not_before),
             method_name="execute_complete",
             timeout=timedelta(seconds=max(wait.deadline - system_clock.now(), 0) + BACKSTOP),
         )
@@ -189,6 +191,15 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
     def _soft(self, error: Exception) -> Exception:
         """Return a skip for an error that ``soft_fail`` speaks of, if it is set."""
         return AirflowSkipException(f"Skipped by soft_fail: {error}") if self.soft_fail else error
+
+    @contextmanager
+    def _alarm_is_the_deadline(self) -> Iterator[None]:
+        """Take Airflow's own alarm, wherever it strikes, for what it says: the time is over (B7)."""
+        try:
+            yield
+        except AirflowTaskTimeout as alarm:
+            words = f"The execution_timeout has come while labeling task {self.label_task_id} was waited for."
+            raise self._soft(AirflowSensorTimeout(f"{words} Allow more time.")) from alarm
 
     @contextmanager
     def _never_failing(self) -> Iterator[None]:

@@ -31,6 +31,8 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
     :param deadline: epoch seconds at which the wait gives up; wall-clock time, so that it survives a restart
     :param poll_interval: seconds between looks; shorter ones come first, see ``client/waiting.py`` (B6)
     :param started: epoch seconds at which the wait began, so that it keeps its schedule after a restart; None: now
+    :param not_before: epoch seconds before which it does not look: a look in the worker, right before the deferral, has
+        told when the next one is due, or the service when it wants to be asked again; None: as its schedule says
     :param cancel_on_kill: stop the labeling task when a user ends the waiting Airflow task (B4); a sensor never does
     :param modelarts_conn_id: the Airflow connection
     :param project_id: takes the place of the connection's own project
@@ -44,6 +46,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
         deadline: float,
         poll_interval: float = 30,
         started: float | None = None,
+        not_before: float | None = None,
         cancel_on_kill: bool = False,
         modelarts_conn_id: str = ModelArtsHook.default_conn_name,
         project_id: str | None = None,
@@ -54,6 +57,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
         self.deadline = deadline
         self.poll_interval = poll_interval
         self.started = started
+        self.not_before = not_before
         self.cancel_on_kill = cancel_on_kill
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
@@ -66,6 +70,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
             "deadline": self.deadline,
             "poll_interval": self.poll_interval,
             "started": self.started,
+            "not_before": self.not_before,
             "cancel_on_kill": self.cancel_on_kill,
             "modelarts_conn_id": self.modelarts_conn_id,
             "project_id": self.project_id,
@@ -93,7 +98,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
             poll_interval=self.poll_interval,
             started=self.started,
         )
-        step: Outcome | float = wait.first_look(system_clock.now())
+        step: Outcome | float = wait.first_look(system_clock.now(), self.not_before)
         while not isinstance(step, Outcome):
             await system_clock.sleep_async(step)
             step = await pool.run(hook, lambda: look(hook, wait, self.log))

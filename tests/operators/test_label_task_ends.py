@@ -212,6 +212,43 @@ def test_a_kill_while_the_start_is_on_its_way_stops_what_was_started(
     assert scene.stops == 1
 
 
+@pytest.mark.parametrize("state", ["success", "failed"])
+def test_a_signal_after_the_end_of_a_start_that_does_not_wait_stops_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """Airflow's process lives on for callbacks and listeners, and gets a signal if they take too long."""
+    TaskStates(monkeypatch, start=state)
+    operator = scene.operator()
+    assert drive(operator, scene.clock, copies=False).error is None
+    operator.on_kill()
+    assert scene.stops == 0
+
+
+@pytest.mark.parametrize("noticed", [True, False], ids=["noticed by a look", "not noticed yet"])
+def test_a_kill_after_the_password_was_rotated_stops_the_job(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, noticed: bool
+) -> None:
+    TaskStates(monkeypatch, start="failed")
+    operator = scene.operator(wait_for_completion=True)
+    sleep = scene.clock.sleep
+
+    def rotate_and_kill(seconds: float) -> None:
+        turn = len(scene.clock.slept)
+        if turn == 2:
+            scene.emulator.set_password("r0tated")
+            monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", scene.emulator.connection_json)
+        if turn == (3 if noticed else 2):
+            operator.on_kill()
+        sleep(seconds)
+
+    monkeypatch.setattr(scene.clock, "sleep", rotate_and_kill)
+    ending = drive(operator, scene.clock, copies=False)
+    assert type(ending.error) is LabelTaskStopped
+    # A token of the old password, if the kill is the first to find it refused, has stopped nothing.
+    statuses = [record.status for record in scene.emulator.journal.select("POST", "/stop")]
+    assert statuses == ([204] if noticed else [401, 204])
+
+
 def test_a_kill_before_the_start_does_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     killed = Killed(scene, monkeypatch, "failed")
     scene.operator().on_kill()

@@ -141,10 +141,15 @@ class Life:
         self._next_try()
         return self.attempt(**parameters)
 
-    def clear(self, **parameters: Any) -> Ending | None:
-        """Run the next try, as after a user has cleared the task."""
+    def clear(self, *, run_was_over: bool = False, **parameters: Any) -> Ending | None:
+        """Run the next try, as after a user has cleared the task.
+
+        :param run_was_over: Airflow begins a finished run anew
+        """
         self._next_try()
         self.ti.max_tries = self.ti.try_number - 1 + RETRIES
+        if run_was_over:
+            self.run_started = moment(self.clock)
         return self.attempt(**parameters)
 
     def context(self) -> Any:

@@ -22,6 +22,7 @@ from airflow_provider_modelarts.hooks.task_memory import MEMORY_KEY, Intent, Mem
 from airflow_provider_modelarts.operators._kill import KillSwitch
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
 from tests.resume.life import (
+    ACTIVE,
     MOMENTS,
     before_it_is_stored,
     before_the_reply,
@@ -49,14 +50,19 @@ def test_the_marker_is_of_the_run_and_its_clear_not_of_the_try(begin: Any) -> No
 
 @pytest.mark.parametrize("other", [{"run_id": "other"}, {"map_index": 3}])
 def test_other_runs_and_mapped_tasks_have_other_markers(begin: Any, other: dict[str, Any]) -> None:
-    assert Intent.of(begin().context()) != Intent.of(begin(**other).context())
+    one, another = Intent.of(begin().context()), Intent.of(begin(**other).context())
+    assert one.marker != another.marker
+    assert not one.is_before_a_clear(another.marker)
 
 
 def test_a_run_that_was_deleted_and_made_again_is_another(begin: Any) -> None:
     life = begin()
     before = Intent.of(life.context())
     life.run_started += timedelta(microseconds=1)
-    assert Intent.of(life.context()) != before
+    after = Intent.of(life.context())
+    assert after.marker != before.marker
+    assert after.is_before_a_clear(before.marker)
+    assert not after.is_before_a_clear(after.marker)
 
 
 @pytest.mark.parametrize("value", [None, "text", {}, {"phase": "started"}, ["list"]])
@@ -319,6 +325,20 @@ def test_a_mapped_task_that_got_anothers_input_leaves_that_ones_result_alone(beg
     assert list(life.emulator.dataset(other).tasks) == [ending.result]
 
 
+@both_ways
+def test_a_service_that_asks_a_retry_for_patience_gets_it(begin: Any, deferrable: bool) -> None:
+    life = begin(deferrable=deferrable)
+    life.emulator.task_seconds = 1200
+    life.attempt(crash=MOMENTS["before_it_is_deferred"])
+    rule = life.emulator.faults.add("GET", "/tasks/", "status", after=1, status=429, headers={"Retry-After": "600"})
+    life.emulator.journal.clear()
+    life.is_over_as_undisturbed(life.retry())
+    assert rule.fired
+    asked = life.emulator.journal.select("GET", f"/tasks/{life.ours[0]}")
+    refused = next(number for number, record in enumerate(asked) if record.status == 429)
+    assert asked[refused + 1].time - asked[refused].time == pytest.approx(600, abs=1)
+
+
 # --- clears
 
 
@@ -336,6 +356,20 @@ def test_a_clear_stops_the_old_job_once_and_starts_one(
     assert life.states[old] == TaskState.STOPPED
     assert len(life.ours) == 2
     assert life.names[0] != life.names[1]
+
+
+@with_and_without_store
+@pytest.mark.parametrize("if_running", ["fail", "adopt", "wait"])
+def test_a_clear_of_a_run_that_was_over_stops_what_the_start_has_left_running(
+    begin: Any, has_store: bool, if_running: str
+) -> None:
+    life = begin(has_store=has_store, parameters={"wait_for_completion": False, "if_running": if_running})
+    old = life.attempt().result
+    life.clock.advance(100)
+    ending = life.clear(run_was_over=True)
+    assert life.stopped == [old]
+    assert [old, ending.result] == life.ours
+    assert life.states[ending.result] in ACTIVE
 
 
 @both_ways

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from airflow_provider_modelarts.client.errors import (
     LabelTaskFailed,
@@ -72,6 +73,44 @@ def test_the_deadline_counts_from_the_start_and_stops_nobody_elses_job(
     assert type(ending.error) is LabelTaskTimeout
     assert life.clock.now() - begun == pytest.approx(100, abs=1)
     assert life.stopped == []
+
+
+def test_nothing_is_started_after_the_deadline(begin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    life = begin(deferrable=True, parameters={"if_running": "wait", "timeout": 400, "cancel_on_timeout": False})
+    theirs = life.somebody_starts()
+    resume_execution = ModelArtsStartLabelTaskOperator.resume_execution
+
+    def late(operator: ModelArtsStartLabelTaskOperator, *arguments: Any) -> Any:
+        life.clock.advance(200)  # no free slot in the pool
+        return resume_execution(operator, *arguments)
+
+    monkeypatch.setattr(ModelArtsStartLabelTaskOperator, "resume_execution", late)
+    ending = life.attempt()
+    assert type(ending.error) is LabelTaskTimeout
+    assert life.states[theirs] == TaskState.SUCCEEDED
+    assert life.ours == []
+
+
+def test_airflows_alarm_while_somebody_elses_job_is_awaited_starts_nothing(
+    begin: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = begin(deferrable=False, parameters={"if_running": "wait", "execution_timeout": timedelta(seconds=310)})
+    theirs = life.somebody_starts()
+    sleep = life.clock.sleep
+    struck: list[float] = []
+
+    def sleep_until_the_alarm(seconds: float) -> None:
+        sleep(seconds)
+        if not struck and life.states[theirs] == TaskState.SUCCEEDED:
+            life.clock.advance(20)
+            struck.append(life.clock.now())
+            raise AirflowTaskTimeout("Timeout, PID: 1")
+
+    monkeypatch.setattr(life.clock, "sleep", sleep_until_the_alarm)
+    ending = life.attempt()
+    assert struck
+    assert type(ending.error) is LabelTaskTimeout
+    assert life.ours == []
 
 
 @both_ways

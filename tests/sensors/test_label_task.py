@@ -11,11 +11,13 @@ from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowSensorTimeout,
     AirflowSkipException,
+    AirflowTaskTimeout,
     TaskDeferralError,
     TaskDeferred,
 )
 
 from airflow_provider_modelarts.client.errors import LabelTaskFailed
+from airflow_provider_modelarts.client.resources.tasks import Tasks
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.sensors.label_task import ModelArtsLabelTaskSensor
@@ -131,11 +133,36 @@ def test_it_looks_at_once_then_often_for_a_minute_then_every_interval(job: Job, 
 
 
 @every_way
+def test_a_service_that_asks_for_patience_at_the_first_look_gets_it(job: Job, way: str) -> None:
+    sensor = job.start(task_seconds=1200).sensor(way)
+    job.emulator.journal.clear()
+    job.emulator.faults.add("GET", "/tasks/", "status", status=429, headers={"Retry-After": "600"})
+    assert drive(sensor, job.clock).error is None
+    first, second, *_ = (record.time for record in job.emulator.journal.select("GET", "/tasks/"))
+    assert second - first == pytest.approx(600, abs=1)
+
+
+@every_way
 def test_an_earlier_execution_timeout_is_the_deadline(job: Job, way: str) -> None:
     begin = job.clock.now()
     ending = drive(job.start().sensor(way, execution_timeout=timedelta(seconds=70)), job.clock)
     assert type(ending.error) is AirflowSensorTimeout
     assert job.clock.now() - begin == pytest.approx(70, abs=1)
+
+
+@every_way
+@pytest.mark.parametrize(("soft_fail", "expected"), [(False, AirflowSensorTimeout), (True, AirflowSkipException)])
+def test_airflows_alarm_in_a_look_is_the_deadline(
+    job: Job, monkeypatch: pytest.MonkeyPatch, way: str, soft_fail: bool, expected: type
+) -> None:
+    def strike(*_: Any, **__: Any) -> None:
+        raise AirflowTaskTimeout("Timeout, PID: 1")
+
+    sensor = job.start().sensor(way, soft_fail=soft_fail)
+    monkeypatch.setattr(Tasks, "get", strike)
+    ending = drive(sensor, job.clock)
+    assert type(ending.error) is expected
+    assert "execution_timeout" in str(ending.error)
 
 
 def test_a_finished_labeling_task_is_not_deferred_for(job: Job) -> None:

@@ -101,6 +101,28 @@ def ended_but_kept(way: str, world: World) -> None:
     expect(not world.stops, "the job was stopped", world)
 
 
+def cleared_when_over(way: str, world: World) -> None:
+    """A clear of a finished run, which Airflow begins anew: what the start has left running is stopped first."""
+    world.begin_way("unwaited", way)
+    world.until_over()
+    (first,) = world.jobs
+    clear(world)
+    world.until_stopped(first)
+    world.let_the_job_end()
+    world.ends_well(jobs=2, stops=1)
+
+
+def signaled_when_over(way: str, world: World) -> None:
+    """Airflow ends a process whose callbacks take too long after the task's success: the job goes on."""
+    world.begin_way("lingering", way)
+    world.until_over()
+    process = world.caught_process("the callback is over already")
+    world.until(lambda: not process.is_running(), "the task's process goes on")
+    expect(not (world.folder / "lingered").exists(), "Airflow has let the callback end", world)
+    world.let_the_job_end()
+    world.ends_well()
+
+
 def sensor_ended(way: str, world: World) -> None:
     """A sensor stops nothing."""
     world.begin_way("plain", way)
@@ -131,7 +153,9 @@ def stories() -> list[Story]:
             Story(f"cleared, {way}", partial(cleared, way)),
             Story(f"cleared but kept, {way}", partial(cleared_but_kept, way)),
             Story(f"marked failed but kept, {way}", partial(ended_but_kept, way)),
+            Story(f"cleared when the run was over, {way}", partial(cleared_when_over, way)),
         ]
+    told.append(Story("signaled after its success", partial(signaled_when_over, "start_waiting")))
     for way in SENSOR_WAYS:
         told += [
             Story(f"marked failed, {way}", partial(sensor_ended, way)),

@@ -29,6 +29,7 @@ KWARGS: dict[str, Any] = {
     "deadline": 1800000000.25,
     "poll_interval": 7.5,
     "started": 1799990000.5,
+    "not_before": 1799990009.5,
     "cancel_on_kill": True,
     "modelarts_conn_id": "other",
     "project_id": "p",
@@ -59,9 +60,10 @@ def test_all_of_it_is_stored_and_comes_back() -> None:
     again.prove_serializable()
 
 
-def test_one_that_was_stored_without_its_beginning_still_loads() -> None:
-    kwargs = {name: value for name, value in KWARGS.items() if name != "started"}
-    assert ModelArtsLabelTaskTrigger(**kwargs).serialize()[1] == {**KWARGS, "started": None}
+def test_one_that_was_stored_without_its_schedule_still_loads() -> None:
+    schedule = {"started": None, "not_before": None}
+    kwargs = {name: value for name, value in KWARGS.items() if name not in schedule}
+    assert ModelArtsLabelTaskTrigger(**kwargs).serialize()[1] == {**KWARGS, **schedule}
 
 
 @pytest.mark.parametrize("bad", [b"bytes", object(), ("a", "tuple")])

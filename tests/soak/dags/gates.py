@@ -38,6 +38,12 @@ def note_error(context: Context) -> None:
         file.write(f"{type(error).__name__}\n")
 
 
+def linger(context: Context) -> None:
+    """Take longer than Airflow waits for callbacks after a success (``[core] task_success_overtime``, 20 s)."""
+    time.sleep(60)
+    (shared_folder(context) / "lingered").touch()
+
+
 class GatedStartOperator(ModelArtsStartLabelTaskOperator):
     """The operator with gates before, between and after its steps."""
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG
-from gates import GatedStartOperator, note_error
+from gates import GatedStartOperator, linger, note_error
 
 from airflow_provider_modelarts.sensors.label_task import ModelArtsLabelTaskSensor
 
@@ -30,7 +30,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "timeout": {"timeout": SHORT},
     "execution_timeout": {"execution_timeout": timedelta(seconds=SHORT)},
 }
-OF_START: dict[str, dict[str, Any]] = {**SETTINGS, "kept": {"cancel_on_kill": False}}
+OF_START: dict[str, dict[str, Any]] = {
+    **SETTINGS,
+    "kept": {"cancel_on_kill": False},
+    "unwaited": {"wait_for_completion": False},
+    "lingering": {"wait_for_completion": False, "on_success_callback": linger},
+}
 OF_SENSOR: dict[str, dict[str, Any]] = {
     **SETTINGS,
     "soft_timeout": {"timeout": SHORT, "soft_fail": True},
@@ -46,7 +51,8 @@ COMMON: dict[str, Any] = {
 for setting, parameters in OF_START.items():
     for way, mode in START.items():
         with DAG(f"{setting}_{way}", schedule=None, catchup=False):
-            GatedStartOperator(task_id="job", wait_for_completion=True, poll_interval=2, **(COMMON | mode | parameters))
+            given = {"wait_for_completion": True, "poll_interval": 2, **COMMON, **mode, **parameters}
+            GatedStartOperator(task_id="job", **given)
 
 for setting, parameters in OF_SENSOR.items():
     for way, mode in SENSOR.items():
