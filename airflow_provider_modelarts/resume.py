@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import (
     LabelTaskStopped,
-    LabelTaskTimeout,
     ModelArtsError,
     NotFound,
     StartUnknown,
@@ -66,7 +65,6 @@ class Resumption:
     :param request: arguments of the client's start, without the marker
     :param deadline: epoch seconds at which the try gives up
     :param is_first_try: whether no earlier try can have started anything
-    :param waits: whether the end of the labeling task is waited for: then none is started after the deadline
     :param if_running: what to do about somebody else's labeling task
     :param cancels: whether a labeling task that a clear left behind is stopped; if not it is adopted
     :param is_ended: whether a user has ended the Airflow task meanwhile
@@ -78,7 +76,6 @@ class Resumption:
     request: dict[str, Any]
     deadline: float
     is_first_try: bool
-    waits: bool
     if_running: IfRunning
     cancels: bool
     is_ended: Callable[[], bool]
@@ -119,7 +116,6 @@ class Resumption:
         :return: the labeling task to wait for: the new one, or what bars the way
         :raises StartUnknown: if the reply was lost, and no labeling task is found that can be the one
         :raises TaskAlreadyRunning: if somebody else's is active, and ``if_running`` says to fail
-        :raises LabelTaskTimeout: if the deadline has come before anything was started
         """
         tasks = self._list(_KNOWN)
         found = self._marked(tasks)
@@ -128,11 +124,6 @@ class Resumption:
         record = replace(self._record("starting"), known=tuple(str(task.task_id) for task in tasks))
         for pause in _PAUSES:
             _pause(pause)
-            if self.waits and system_clock.now() >= self.deadline:
-                raise LabelTaskTimeout(
-                    f"The deadline has come before a labeling task could be started on dataset {record.dataset_id}: "
-                    "none was. Allow more time."
-                )
             self.memory.write(record)
             if self.is_ended():
                 raise LabelTaskStopped("A user ended the Airflow task: no labeling task was started.")

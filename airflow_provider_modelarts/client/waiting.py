@@ -219,7 +219,8 @@ class Wait:
         """
         elapsed = self._elapsed(now)
         if not_before is not None and not_before > now:
-            return self._within(not_before - now, now)
+            # The machine that wrote both may be ahead of this one.
+            return self._within(min(not_before - now, not_before - (self.started or now)), now)
         until_first = self._gap(0.0) - elapsed
         if until_first > 0:
             return self._within(until_first, now)

@@ -23,27 +23,30 @@ _NEEDED = frozenset({"phase", "dataset_id", "marker", "fingerprint", "deadline"}
 class Intent(NamedTuple):
     """What one Airflow task is there for in one run; retries keep it.
 
-    A clear changes ``max_tries``; that of a finished run changes the run's start too, and so does deleting a run and
-    making it again.
+    A clear changes ``max_tries``; that of a finished run changes the run's start too. The start tells runs of one name
+    apart: of two Airflow installations, or one that was deleted and made again.
 
     :param task: 10 hex digits that stand for dag, run, task and map index
     :param start: 6 hex digits that stand for the start of the run
     :param max_tries: as Airflow has it
+    :param is_cleared: whether something of the run was ever cleared, so that it may have had another start
     """
 
     task: str
     start: str
     max_tries: int
+    is_cleared: bool
 
     @classmethod
     def of(cls, context: Context) -> Intent:
         """Return the intent of the task that a context belongs to."""
         ti = context["ti"]
-        started = context["dag_run"].start_date
+        dag_run = context["dag_run"]
+        started = dag_run.start_date
         begun = started.astimezone(UTC).isoformat() if started else None
         map_index = -1 if ti.map_index is None else ti.map_index
         task = _digest([ti.dag_id, ti.run_id, ti.task_id, map_index])
-        return cls(task[:10], _digest([task, begun])[:6], ti.max_tries)
+        return cls(task[:10], _digest([task, begun])[:6], ti.max_tries, bool(dag_run.clear_number))
 
     @property
     def marker(self) -> str:
@@ -51,8 +54,9 @@ class Intent(NamedTuple):
         return f"af-{self.task}{self.start}-{self.max_tries}"
 
     def is_before_a_clear(self, marker: str) -> bool:
-        """Return whether a marker is of this Airflow task, but of a start before a clear or of a deleted run."""
-        return marker.startswith(f"af-{self.task}") and marker != self.marker
+        """Return whether a marker is of this Airflow task in this run, as it was before a clear."""
+        of_this_run = f"af-{self.task}" if self.is_cleared else f"af-{self.task}{self.start}-"
+        return marker.startswith(of_this_run) and marker != self.marker
 
 
 def _digest(parts: list[Any]) -> str:

@@ -159,7 +159,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
                 record = None
             if record is None or record.phase == "started":
                 return self._conclude(outcome, record, memory)
-            _over(outcome)
+            _over(outcome, record)
             return self._proceed(self._resumption(context, record.deadline))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -208,7 +208,6 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
             request,
             deadline,
             is_first_try=context["ti"].try_number == 1,
-            waits=self.wait_for_completion,
             if_running=self.if_running,
             cancels=self.cancel_on_kill,
             is_ended=lambda: switch.pulled,
@@ -250,7 +249,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
             outcome = self._wait(record, is_there=found is not None)
             if is_the_one:
                 return self._conclude(outcome, record, resumption.memory)
-            _over(outcome)
+            _over(outcome, record)
 
     def _wait(self, record: Record, *, is_there: bool) -> Outcome:
         """Wait for a labeling task, deferred if that is wanted.
@@ -351,11 +350,16 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
             self.log.info("Stopped labeling task %s.", label_task_id)
 
 
-def _over(outcome: Outcome) -> None:
-    """Raise unless what was in the way is over: however it ended, or because it is gone."""
+def _over(outcome: Outcome, record: Record) -> None:
+    """Raise unless what was in the way is over in time: however it ended, or because it is gone."""
     error = outcome.exception()
     if outcome.status == "timeout" or (outcome.status == "error" and not isinstance(error, NotFound)):
         raise error or LabelTaskTimeout(outcome.message)
+    if system_clock.now() >= record.deadline:
+        raise LabelTaskTimeout(
+            f"The deadline came while labeling task {record.label_task_id} was in the way on dataset "
+            f"{record.dataset_id}; it is over, and none was started after it. Allow more time."
+        )
 
 
 class ModelArtsStopLabelTaskOperator(BaseOperator):

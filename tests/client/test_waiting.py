@@ -76,6 +76,13 @@ def test_a_new_process_goes_on_with_the_schedule(seed: int, elapsed: float, inte
     assert all(gap <= 10 for early, gap in zip(looks, gaps, strict=False) if early < 60)
 
 
+def test_another_process_knows_when_a_look_is_due() -> None:
+    assert wait(started=START).first_look(START + 3, START + 600) == 597
+    assert wait(started=START).first_look(START + 700, START + 600) < 60
+    # written on a machine that is ahead by 1,000 s
+    assert wait(started=START + 1000).first_look(START, START + 1009) == pytest.approx(9)
+
+
 def test_the_first_look_of_all_comes_when_it_is_due_whichever_process_looks() -> None:
     late = wait(started=START).first_look(START + 3)
     assert START + 3 + late == pytest.approx(START + wait().first_look(START))

@@ -113,13 +113,15 @@ class Life:
     map_index: int = -1
     parameters: dict[str, Any] = field(default_factory=dict)
 
+    foreign: set[str] = field(default_factory=set)
+    """Ids of labeling tasks that others have started."""
     by_people: set[int] = field(default_factory=set)
     """Numbers of the stops in the journal that people have sent."""
 
     def __post_init__(self) -> None:
         self.run_started = moment(self.clock)
         self.store = StandInStore() if self.has_store else None
-        self.foreign: set[str] = set()
+        self.clear_number = 0
         self.ti = StandInTaskInstance(
             moment(self.clock), run_id=self.run_id, task_id="start", map_index=self.map_index, max_tries=RETRIES
         )
@@ -133,7 +135,14 @@ class Life:
         with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Crash):
             if crash is not None:
                 crash(patch)
-            return drive_try(operator, self.clock, self.ti, run_started=self.run_started, store=self.store)
+            return drive_try(
+                operator,
+                self.clock,
+                self.ti,
+                run_started=self.run_started,
+                store=self.store,
+                clear_number=self.clear_number,
+            )
         return None
 
     def retry(self, **parameters: Any) -> Ending | None:
@@ -148,13 +157,14 @@ class Life:
         """
         self._next_try()
         self.ti.max_tries = self.ti.try_number - 1 + RETRIES
+        self.clear_number += 1
         if run_was_over:
             self.run_started = moment(self.clock)
         return self.attempt(**parameters)
 
     def context(self) -> Any:
         """Return the context of the current try."""
-        return context_of(self.ti, run_started=self.run_started, store=self.store)
+        return context_of(self.ti, run_started=self.run_started, store=self.store, clear_number=self.clear_number)
 
     def _next_try(self) -> None:
         # Airflow deletes a task's XComs when a new try begins.

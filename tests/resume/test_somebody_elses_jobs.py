@@ -20,6 +20,7 @@ from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTri
 from tests.resume.life import (
     ACTIVE,
     MOMENTS,
+    Life,
 )
 
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
@@ -75,8 +76,35 @@ def test_the_deadline_counts_from_the_start_and_stops_nobody_elses_job(
     assert life.stopped == []
 
 
-def test_nothing_is_started_after_the_deadline(begin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    life = begin(deferrable=True, parameters={"if_running": "wait", "timeout": 400, "cancel_on_timeout": False})
+@with_and_without_store
+@pytest.mark.parametrize("if_running", ["fail", "adopt", "wait"])
+def test_the_same_run_of_another_airflow_is_somebody_else(begin: Any, has_store: bool, if_running: str) -> None:
+    """Scheduled runs have the same names everywhere."""
+    theirs = begin(has_store=has_store, parameters={"wait_for_completion": False})
+    job = theirs.attempt().result
+    theirs.clock.advance(20)
+    ours = Life(
+        theirs.emulator,
+        theirs.clock,
+        theirs.dataset_id,
+        has_store=has_store,
+        parameters={"if_running": if_running},
+        foreign={job},
+    )
+    ending = ours.attempt()
+    assert ours.stopped == []
+    if if_running == "fail":
+        assert ours.states[job] in ACTIVE
+        assert job in str(ending.error)
+    else:
+        assert ours.states[job] == TaskState.SUCCEEDED
+        assert (ending.result == job) == (if_running == "adopt")
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_nothing_is_started_after_the_deadline(begin: Any, monkeypatch: pytest.MonkeyPatch, waits: bool) -> None:
+    given = {"if_running": "wait", "timeout": 400, "cancel_on_timeout": False, "wait_for_completion": waits}
+    life = begin(deferrable=True, parameters=given)
     theirs = life.somebody_starts()
     resume_execution = ModelArtsStartLabelTaskOperator.resume_execution
 
@@ -91,10 +119,12 @@ def test_nothing_is_started_after_the_deadline(begin: Any, monkeypatch: pytest.M
     assert life.ours == []
 
 
+@pytest.mark.parametrize("waits", [True, False])
 def test_airflows_alarm_while_somebody_elses_job_is_awaited_starts_nothing(
-    begin: Any, monkeypatch: pytest.MonkeyPatch
+    begin: Any, monkeypatch: pytest.MonkeyPatch, waits: bool
 ) -> None:
-    life = begin(deferrable=False, parameters={"if_running": "wait", "execution_timeout": timedelta(seconds=310)})
+    given = {"if_running": "wait", "execution_timeout": timedelta(seconds=310), "wait_for_completion": waits}
+    life = begin(deferrable=False, parameters=given)
     theirs = life.somebody_starts()
     sleep = life.clock.sleep
     struck: list[float] = []

@@ -80,10 +80,16 @@ class StandInStore:
 
 
 def context_of(
-    ti: StandInTaskInstance, *, run_started: datetime, store: StandInStore | None = None, reschedules: int = 0
+    ti: StandInTaskInstance,
+    *,
+    run_started: datetime,
+    store: StandInStore | None = None,
+    reschedules: int = 0,
+    clear_number: int = 0,
 ) -> Any:
     """Return what operators take from Airflow's context; without ``store`` as Airflow 3.2 has it."""
-    context = {"ti": ti, "dag_run": SimpleNamespace(start_date=run_started), "task_reschedule_count": reschedules}
+    dag_run = SimpleNamespace(start_date=run_started, clear_number=clear_number)
+    context = {"ti": ti, "dag_run": dag_run, "task_reschedule_count": reschedules}
     return context if store is None else {**context, "task_state_store": store}
 
 
@@ -103,6 +109,7 @@ def drive_try(
     run_started: datetime,
     store: StandInStore | None = None,
     copies: bool = True,
+    clear_number: int = 0,
 ) -> Ending:
     """Run one try of ``operator`` to its end.
 
@@ -112,7 +119,9 @@ def drive_try(
     fresh = copy.copy if copies else _itself
     ending = Ending(xcoms=ti.xcoms)
     while True:
-        context = context_of(ti, run_started=run_started, store=store, reschedules=ending.reschedules)
+        context = context_of(
+            ti, run_started=run_started, store=store, reschedules=ending.reschedules, clear_number=clear_number
+        )
         try:
             ending.result = _one_process(operator, fresh, context, ending)
         except AirflowRescheduleException as reschedule:
