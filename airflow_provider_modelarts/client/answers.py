@@ -142,7 +142,7 @@ def _page_error(answer: Answer, what: str, hide: Hide, facts: dict[str, Any]) ->
     excerpt = _excerpt(answer, hide)
     said = f"Cannot {what}: {answer.host} answered with a page for people ({excerpt})"
     # not 401: that would count as the service's word on the credential, which is then never sent again
-    if answer.status in (403, 407, 429) or answer.status >= 500:
+    if answer.status in (403, 407, 408, 429) or answer.status >= 500:
         error = rule_for(answer.status, None).error
         return error(
             f"{said}, probably from a proxy or load balancer. Try again later, or check the way there.", **facts

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, NamedTuple
 
+# 408 is no refusal: whoever answers so has waited in vain for the service, which may well have got the request
+_GIVEN_UP = 408
+
 _DETAILS = ("status", "code", "request_id", "method", "path", "retry_after", "sent")
 
 
@@ -78,7 +81,9 @@ class ModelArtsError(Exception):
         """
         if not self.sent or isinstance(self, _REFUSALS):
             return True
-        return isinstance(self, ForeignAnswer) and self.status is not None and 400 <= self.status < 500
+        if not isinstance(self, ForeignAnswer) or self.status is None or self.status == _GIVEN_UP:
+            return False
+        return 400 <= self.status < 500
 
 
 def _rebuild(cls: type[ModelArtsError], message: str, details: dict[str, Any]) -> ModelArtsError:

@@ -14,6 +14,7 @@ from airflow_provider_modelarts.client.errors import (
     ERRORS,
     AuthenticationError,
     DatasetBusy,
+    ForeignAnswer,
     InvalidRequest,
     ModelArtsError,
     NotFound,
@@ -123,6 +124,9 @@ def test_what_certainly_was_not_executed() -> None:
     assert not ServiceUnavailable("reset").certainly_not_executed
     assert not ServiceUnavailable("down", status=503).certainly_not_executed
     assert not UnexpectedResponse("cut off", status=200).certainly_not_executed
+    assert ForeignAnswer("a page", status=404).certainly_not_executed
+    assert not ForeignAnswer("a page", status=408).certainly_not_executed
+    assert not ForeignAnswer("a page", status=200).certainly_not_executed
 
 
 def test_rows_name_codes_of_the_contract_or_of_iam(listed: list[tuple[int, str, str]]) -> None:

@@ -173,6 +173,28 @@ def test_whatever_is_wrong_with_an_answer_the_request_may_have_been_carried_out(
     assert client.samples.update("d1", [{"sample_id": "s", "labels": [{"name": "a"}]}])[0].ok is None
 
 
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("text/html", "<html><body><h1>408 Request Time-out</h1></body></html>"),
+        ("text/plain", "upstream timed out"),
+        ("application/json", '{"error_code": "ModelArts.4205", "error_msg": "backend connection timeout"}'),
+        ("application/json", ""),
+    ],
+)
+def test_whatever_shape_a_time_out_behind_the_gateway_has_the_request_may_have_been_carried_out(
+    scripted: Callable[..., ModelArtsClient], kind: str, body: str
+) -> None:
+    client = scripted(f"HTTP/1.1 408 Request Timeout\nContent-Type: {kind}", body)
+    with pytest.raises(ServiceUnavailable) as caught:
+        client.datasets.get("d1")
+    assert not caught.value.certainly_not_executed
+    assert "d1" in one_line(caught.value)
+    with pytest.raises(StartUnknown):
+        client.tasks.start("d1")
+    assert client.samples.update("d1", [{"sample_id": "s", "labels": [{"name": "a"}]}])[0].ok is None
+
+
 @pytest.mark.parametrize("seconds", ["9" * 400, "1e999", "nan", "soon", "-5"])
 def test_a_retry_after_that_is_none_harms_nothing(scripted: Callable[..., ModelArtsClient], seconds: str) -> None:
     client = scripted(f"HTTP/1.1 429 Slow\nContent-Length: 0\nRetry-After: {seconds}")
