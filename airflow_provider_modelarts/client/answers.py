@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     Hide = Callable[[str], str]
 
 _TEXT_LIMIT = 500
+# a page may begin with a long style
+_READ_LIMIT = 8 * _TEXT_LIMIT
 # shorter ones would blot out words, and by that betray themselves
 _SHORTEST_SECRET = 6
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
@@ -58,11 +62,26 @@ class Answer:
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Return text without the secrets given and without the queries of addresses, which may be signatures (B20)."""
-    for secret in secrets:
-        if len(secret) >= _SHORTEST_SECRET:
-            text = text.replace(secret, "***")
-    return without_queries(text)
+    """Return the beginning of a text without secrets and without the queries of addresses, maybe signatures (B20).
+
+    :param text: the whole text: of a secret that was cut, the part that is left would not be known as one
+    :param secrets: what to hide, also as JSON and HTML write it
+    :return: as much as there is any use for
+    """
+    spellings = {one for secret in secrets if len(secret) >= _SHORTEST_SECRET for one in _spellings(secret)}
+    # longest first: a secret within another one must not save the rest of that
+    for one in sorted(spellings, key=len, reverse=True):
+        text = text.replace(one, "***")
+    return without_queries(text[:_READ_LIMIT])
+
+
+def _spellings(secret: str) -> set[str]:
+    """Return how a secret reads where a request is echoed: as it is, within JSON, and each of them within HTML."""
+    written = {secret}
+    for only_ascii in (True, False):
+        quoted = json.dumps(secret, ensure_ascii=only_ascii)[1:-1]
+        written |= {quoted, quoted.replace("/", r"\/")}
+    return written | {html.escape(one, quote=quotes) for one in written for quotes in (True, False)}
 
 
 def json_of(answer: Answer, what: str, hide: Hide, now: float) -> Any:
@@ -118,7 +137,7 @@ def error_of(answer: Answer, what: str, hide: Hide, now: float) -> ModelArtsErro
     if content is None and _is_page(answer):
         return _page_error(answer, what, hide, facts)
     rule = rule_for(answer.status, code)
-    said = hide(text or _plain_text(answer) or f"{answer.host} gave no reason")[:_TEXT_LIMIT]
+    said = hide(text or _plain_text(answer, hide) or f"{answer.host} gave no reason")[:_TEXT_LIMIT]
     said = " ".join(said.split()).rstrip(". ") or "no reason given"
     return rule.error(f"Cannot {what}: {said}. {rule.advice or _ADVICE.get(rule.error, '')}", code=code, **facts)
 
@@ -208,11 +227,11 @@ def _is_page(answer: Answer) -> bool:
     return "html" in answer.headers.get("Content-Type", "").lower() or bool(_MARKUP.match(answer.body))
 
 
-def _plain_text(answer: Answer) -> str:
-    text = answer.body[: 8 * _TEXT_LIMIT].decode("utf-8", "replace")
+def _plain_text(answer: Answer, hide: Hide) -> str:
+    text = hide(answer.body.decode("utf-8", "replace"))
     return " ".join(_TAGS.sub(" ", text).split()) if "<" in text else text
 
 
 def _excerpt(answer: Answer, hide: Hide) -> str:
-    text = hide(_plain_text(answer))
+    text = hide(_plain_text(answer, hide))  # once more: tags may have stood within an address
     return text if len(text) <= 120 else text[:117] + "..."

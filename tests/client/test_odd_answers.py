@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_modelarts.client import ModelArtsClient, TokenCredentials
+from airflow_provider_modelarts.client.answers import redact
 from airflow_provider_modelarts.client.errors import (
     ForeignAnswer,
     InvalidRequest,
@@ -236,3 +238,61 @@ def test_an_answer_larger_than_what_is_received_at_once_comes_whole(
         assert scripted(head, body).datasets.get("d1").raw["description"] == text
     with pytest.raises(ServiceUnavailable, match="broke the connection"):
         scripted(f"HTTP/1.1 200 OK\nContent-Length: {len(body) + 1}", body).datasets.get("d1")
+
+
+LONG_TOKEN = "MIIabc" + "".join(f"{number:05}-" for number in range(1000))
+ECHO = "Bad gateway. Request was: GET /v2/x X-Auth-Token: "
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "text/html"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (ECHO, ""),
+        ("<html><pre>" + ECHO, "</pre>"),
+        ("<style>" + "a{}" * 1300 + "</style>" + ECHO, ""),
+        (ECHO * 79, " and so on"),
+        (ECHO, " and again " + LONG_TOKEN * 3),
+    ],
+    ids=["text", "page", "late in a page", "late in a text", "often"],
+)
+def test_no_part_of_a_token_that_is_echoed_is_quoted(kind: str, before: str, after: str) -> None:
+    with canned(f"HTTP/1.1 502 Bad\nContent-Type: {kind}", before + LONG_TOKEN + after) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+        token = TokenCredentials(LONG_TOKEN, "p")
+        with ModelArtsClient(url, token, retries=False) as client, pytest.raises(ServiceUnavailable) as caught:
+            client.datasets.get("d1")
+    said = one_line(caught.value)
+    assert "MIIabc" not in said
+    assert "0-0" not in said
+
+
+@pytest.mark.parametrize("secret", ['pass"word\\1', "pässwörd/1", "pass<&>'word", "pass\tword 1", "half \ud800 word"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        str,
+        json.dumps,
+        lambda secret: json.dumps(secret, ensure_ascii=False),
+        html.escape,
+        lambda secret: html.escape(secret, quote=False),
+        lambda secret: html.escape(json.dumps(secret)),
+        lambda secret: json.dumps(secret).replace("/", r"\/"),
+    ],
+    ids=["plain", "json", "json in utf-8", "html", "html with quotes", "json in html", "json with escaped slashes"],
+)
+def test_a_secret_is_hidden_however_it_is_written(secret: str, written: Callable[[str], str]) -> None:
+    said = redact(f"You sent {written(secret)}, again", ["other-secret", secret])
+    assert said.replace('"', "").replace("&quot;", "") == "You sent ***, again"
+
+
+def test_a_secret_within_another_does_not_save_the_rest_of_it() -> None:
+    assert redact("X-Auth-Token: MIIsecret-rest", ["secret", "MIIsecret-rest"]) == "X-Auth-Token: ***"
+
+
+@pytest.mark.parametrize("odd", ["?", "http://", "<script>"])
+def test_a_huge_text_without_end_is_read_at_once(scripted: Callable[..., ModelArtsClient], odd: str) -> None:
+    for kind, body in (("text/plain", odd * 300_000), ("application/json", json.dumps({"error_msg": odd * 300_000}))):
+        with pytest.raises(ServiceUnavailable) as caught:
+            scripted(f"HTTP/1.1 502 Bad\nContent-Type: {kind}", body).datasets.get("d1")
+        assert len(one_line(caught.value)) < 900
