@@ -10,9 +10,10 @@ import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.clock import system_clock
@@ -94,43 +95,75 @@ def revert(
     return run.result()
 
 
+class _Note(NamedTuple):
+    """What one entry says of a sample.
+
+    :param time: of its part; no earlier than that of the parts before it
+    :param before: labels that were there; empty for none
+    :param after: labels that were, or may have been, written
+    """
+
+    time: float
+    before: list[dict[str, Any]]
+    after: list[dict[str, Any]]
+    is_confirmed: bool
+    is_read: bool
+
+
 @dataclass
 class _Trace:
     """What a run did to one sample.
 
-    :param before: labels a person had given it before the run's first write; empty for none
-    :param afters: every list of labels that the run wrote or may have written
-    :param is_before_known: the entry of a write has said what was there before
+    :param notes: what the entries say, in any order; complete when the first question is asked
     """
 
     sample_id: str
     place: str
-    before: list[dict[str, Any]]
-    afters: list[list[dict[str, Any]]]
-    is_before_known: bool
+    notes: list[_Note]
 
     @classmethod
-    def of(cls, entry: Entry) -> _Trace:
+    def of(cls, time: float, entry: Entry) -> _Trace:
         # Parts hold origins without signatures.
-        trace = cls(entry.sample_id, entry.origin or entry.sample_id, [], [], is_before_known=False)
-        trace.add(entry)
+        trace = cls(entry.sample_id, entry.origin or entry.sample_id, [])
+        trace.add(time, entry)
         return trace
 
-    def add(self, entry: Entry) -> None:
-        is_first = not self.afters
-        if entry.after not in self.afters:
-            self.afters.append(entry.after)
-        before = entry.before or []
-        # Who only reads that a write was done, or finds what another try of the run wrote, does not know what was
-        # there before the run.
-        is_witness = not entry.read and not self._is_of_the_run(before)
-        if is_first or (is_witness and not self.is_before_known and self._is_doubtful):
-            self.before = before
-        self.is_before_known = self.is_before_known or (is_witness and entry.fate == "confirmed")
+    def add(self, time: float, entry: Entry) -> None:
+        before, after = entry.before or [], entry.after
+        for note in self.notes:  # most repeat what is held already
+            before = note.before if note.before == before else before
+            after = note.after if note.after == after else after
+        self.notes.append(_Note(time, before, after, entry.fate == "confirmed", entry.read))
 
-    @property
-    def _is_doubtful(self) -> bool:
-        return not self.before or self._is_of_the_run(self.before)
+    @cached_property
+    def afters(self) -> list[list[dict[str, Any]]]:
+        """Every list of labels that the run wrote or may have written."""
+        afters: list[list[dict[str, Any]]] = []
+        for note in self.notes:
+            if note.after not in afters:
+                afters.append(note.after)
+        return afters
+
+    @cached_property
+    def before(self) -> list[dict[str, Any]]:
+        """The labels that the run replaced and had not written itself, the last of them; empty for none.
+
+        A run may write a sample several times, and people may correct it in between.
+        """
+        notes = sorted(self.notes, key=lambda note: note.time)
+        known: list[list[dict[str, Any]]] = []
+        noted: list[list[dict[str, Any]]] = []
+        for note in notes:
+            # Who only reads that a write was done does not know what was there before it.
+            if not note.is_read:
+                noted.append(note.before)
+            if note.is_confirmed:
+                known, noted = known + noted, []
+        for befores in (known, noted):  # whether what was noted last was written as well is not known
+            of_people = [labels for labels in befores if labels and not self._is_of_the_run(labels)]
+            if of_people or [] in befores:
+                return of_people[-1] if of_people else []
+        return notes[0].before
 
     def _is_of_the_run(self, labels: list[dict[str, Any]]) -> bool:
         return any(carries(_with_labels(labels), _with_labels(after)) for after in self.afters)
@@ -158,7 +191,7 @@ class _History:
         self._chains = chains
         self._repeated: set[bytes] = set()
         seen: set[bytes] = set()
-        for entry in self._written():
+        for _, entry in self._written():
             key = _key(entry.sample_id)
             (self._repeated if key in seen else seen).add(key)
         self.dataset_id = dataset_id
@@ -166,20 +199,22 @@ class _History:
     def traces(self) -> Iterator[_Trace]:
         """Yield each sample once; first those with one entry."""
         merged: dict[str, _Trace] = {}
-        for entry in self._written():
+        for time, entry in self._written():
             if _key(entry.sample_id) not in self._repeated:
-                yield _Trace.of(entry)
+                yield _Trace.of(time, entry)
             elif entry.sample_id in merged:
-                merged[entry.sample_id].add(entry)
+                merged[entry.sample_id].add(time, entry)
             else:
-                merged[entry.sample_id] = _Trace.of(entry)
+                merged[entry.sample_id] = _Trace.of(time, entry)
         yield from merged.values()
 
-    def _written(self) -> Iterator[Entry]:
-        """Yield what was written or may have been."""
+    def _written(self) -> Iterator[tuple[float, Entry]]:
+        """Yield what was written or may have been, and when: chains come by name, which says nothing of time."""
         for chain in self._chains:
-            for _, entries in chain.read():
-                yield from (entry for entry in entries if entry.after and _may_be_written(entry))
+            time = 0.0
+            for header, entries in chain.read():
+                time = max(time, header.created_at)  # clocks may be set back, a chain is in order
+                yield from ((time, entry) for entry in entries if entry.after and _may_be_written(entry))
 
 
 class _Undoing(Service):
