@@ -31,7 +31,7 @@ class Referee:
         self.raced: set[str] = set()
         """Written by us although somebody acted between the read and the write: no client can know that."""
         self.prior: dict[str, list[Raw]] = {}
-        """Final labels before our first write."""
+        """Final labels before our first write, or those of a person that a later one replaced."""
         self.ours: dict[str, list[Raw]] = {}
         """Final labels that we wrote last."""
 
@@ -145,7 +145,7 @@ class Referee:
             if not _same(now, self._history.as_stored(form["labels"])):
                 raise Violation(f"{sample_id}: the service stored {now} for {form['labels']}")
             is_raced = self.touched.get(sample_id, -1) > life.allowed[sample_id]
-            self.human.pop(sample_id, None)
+            by_person = self.human.pop(sample_id, None)
             if is_raced:
                 self.raced.add(sample_id)
                 if sample_id in self.ours:  # or an earlier write would be taken for the last one
@@ -155,7 +155,8 @@ class Referee:
                 self.ours.pop(sample_id, None)
             else:
                 self._history.check_before(sample_id, changed[sample_id])
-                self.prior.setdefault(sample_id, changed[sample_id])
+                if by_person or sample_id not in self.prior:
+                    self.prior[sample_id] = changed[sample_id]
                 self.ours[sample_id] = now
 
 
