@@ -7,7 +7,9 @@ again: with many threads the number of these calls, not their work, decides how 
 from __future__ import annotations
 
 import http.client
+import io
 from functools import cache
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,15 +22,59 @@ BUFFER = 1 << 18
 """Bytes received at once: a page of samples has about a hundred thousand. Memory is touched as far as it is filled."""
 
 
+WAITS = 4
+LEAST_LIMIT = 60.0
+"""How long an answer may take in all: so many times what each wait for a part of it may take, or so many seconds.
+
+Whoever sends a byte now and then would otherwise hold a thread for ever. A good answer comes in one or two parts, so
+the limit only has to be far from what a slow line needs.
+"""
+
+
+class OverdueError(TimeoutError):
+    """Parts of an answer came in time, but not the whole of it.
+
+    :param seconds: what it was given
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("timed out")
+        self.seconds = seconds
+
+
+class _Limited(io.RawIOBase):
+    """What a socket receives, until the answer's time is over; each wait has the socket's own time-out."""
+
+    def __init__(self, received: Any, seconds: float) -> None:
+        super().__init__()
+        self._received = received
+        self._seconds = seconds
+        self._end = monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if monotonic() > self._end:
+            raise OverdueError(self._seconds)
+        count: int | None = self._received.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        self._received.close()
+        super().close()
+
+
 class _Source:
-    """A socket as an answer wants it, read through a large buffer."""
+    """A socket as an answer wants it, read through a large buffer and not for ever."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
 
     def makefile(self, mode: str) -> Any:
         del mode  # answers are read as bytes
-        return self._sock.makefile("rb", BUFFER)
+        wait = self._sock.gettimeout() or 0.0  # that for answers: urllib3 has set it by now
+        return io.BufferedReader(_Limited(self._sock.makefile("rb", 0), max(WAITS * wait, LEAST_LIMIT)), BUFFER)
 
 
 class _Answer(http.client.HTTPResponse):

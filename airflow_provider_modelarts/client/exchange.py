@@ -12,7 +12,7 @@ from urllib.parse import quote
 from airflow_provider_modelarts import __version__
 from airflow_provider_modelarts.client.answers import Answer
 from airflow_provider_modelarts.client.checking import checked_seconds
-from airflow_provider_modelarts.client.connections import make_adapter
+from airflow_provider_modelarts.client.connections import OverdueError, make_adapter
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable
 
 # requests is imported where it is used: urllib3 opens a socket when it is imported, to see whether IPv6 works (B21).
@@ -80,7 +80,8 @@ class Request:
 class Exchange:
     """Sends requests over kept connections; safe to share between threads.
 
-    :param timeout: seconds for the connection and for each wait on the answer; one number serves for both
+    :param timeout: seconds for the connection and for each wait on the answer; one number serves for both. The whole
+        answer may take four times as long, and at least a minute
     :param verify: check certificates; a path names a file of certificates to trust
     :param pool_size: connections kept open per host; more threads than that still work, at the price of reconnecting
     """
@@ -218,7 +219,7 @@ class Exchange:
         elif isinstance(error, lost.ConnectTimeoutError):
             said, sent = f"{host} could not be reached within {connect:g} s", False
         elif isinstance(error, lost.ReadTimeoutError):
-            said, sent = f"{host} did not answer within {answer:g} s", True
+            said, sent = f"{host} {_too_late(error, answer)}", True
         elif isinstance(error, (lost.ProtocolError, lost.PoolError)):
             said, sent = f"{host} broke the connection before its answer was complete", True
         else:
@@ -253,6 +254,13 @@ def _proxy_never_passed_on(error: ProxyError) -> bool:
     if isinstance(cause, (ConnectTimeoutError, NewConnectionError)):
         return True
     return type(cause) is OSError and str(cause).startswith("Tunnel connection failed")
+
+
+def _too_late(error: Exception, wait: float) -> str:
+    overdue = error.__cause__
+    if isinstance(overdue, OverdueError):
+        return f"did not complete its answer within {overdue.seconds:g} s"
+    return f"did not answer within {wait:g} s"
 
 
 def _certificate_refused(error: Exception) -> bool:

@@ -8,12 +8,13 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.client import ModelArtsClient, TokenCredentials
+from airflow_provider_modelarts.client import ModelArtsClient, TokenCredentials, connections
 from airflow_provider_modelarts.client.checking import Endpoint
 from airflow_provider_modelarts.client.connections import make_adapter
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable, StartUnknown
@@ -79,6 +80,72 @@ def test_an_answer_may_take_longer_than_the_connection() -> None:
         one_connection(talk) as url,
         ModelArtsClient(url, credentials, retries=False, timeout=(0.05, 60)) as client,
     ):
+        assert client.datasets.get("d").dataset_id == "d"
+
+
+@pytest.fixture
+def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Return what moves the clock by which answers are given up."""
+    now = [monotonic()]
+    monkeypatch.setattr(connections, "monotonic", lambda: now[0])
+
+    def move(seconds: float) -> None:
+        now[0] += seconds
+
+    return move
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    ("start", "drop"),
+    [
+        (b"", b"H"),
+        (HEAD, b"X-Drop: 1\r\n"),
+        (HEAD + b"Content-Length: 100000\r\n\r\n", b" "),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+        (HEAD + b"Connection: close\r\n\r\n", b" "),
+    ],
+    ids=["status", "fields", "body", "chunks", "body without length"],
+)
+@pytest.mark.parametrize("behind_tls", [False, True], ids=["plain", "tls"])
+def test_an_answer_that_drips_is_given_up_and_the_request_may_have_been_carried_out(
+    pass_time: Callable[[float], None], certificate: Path, start: bytes, drop: bytes, behind_tls: bool
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{certificate}.crt", certificate)
+
+    def talk(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) if behind_tls else connection as way, suppress(OSError):
+            way.recv(65536)
+            way.sendall(start)
+            for _ in range(90):  # fewer than HTTP takes header fields
+                pass_time(29)
+                way.sendall(drop)
+                threading.Event().wait(0.005)
+
+    with one_connection(talk) as url:
+        address, trusted = url.replace("http:", "https:") if behind_tls else url, f"{certificate}.crt"
+        made = ModelArtsClient(address, TokenCredentials("t", "p"), timeout=(5, 30), retries=False, verify=trusted)
+        with made as client, pytest.raises(StartUnknown, match="did not complete its answer within 120 s") as caught:
+            client.tasks.start("d1")
+    assert "d1" in one_line(caught.value)
+
+
+@pytest.mark.parametrize(("wait", "pause"), [(30, 28), (1, 14)], ids=["four waits", "a minute"])
+def test_a_slow_answer_may_take_longer_than_each_wait_for_it(
+    pass_time: Callable[[float], None], wait: int, pause: int
+) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(65536)
+        for piece in (HEAD, b"Content-Length: 19\r\n\r\n", b'{"dataset_id":', b' "d"}'):
+            pass_time(pause)
+            connection.sendall(piece)
+            threading.Event().wait(0.005)
+
+    credentials = TokenCredentials("t", "p")
+    with one_connection(talk) as url, ModelArtsClient(url, credentials, retries=False, timeout=wait) as client:
         assert client.datasets.get("d").dataset_id == "d"
 
 
