@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
@@ -215,10 +216,11 @@ class Transport:
 
     def _attempt(self, request: Request, what: str) -> tuple[Answer, Any]:
         answer = self._exchange.send(request, what)
-        return answer, json_of(answer, what, self._hide, self.clock.now())
+        return answer, json_of(answer, what, partial(self._hide, request), self.clock.now())
 
-    def _hide(self, text: str) -> str:
-        return redact(text, self._authorizer.secrets())
+    def _hide(self, request: Request, text: str) -> str:
+        carried = request.headers.get("X-Auth-Token", "")  # another thread may have replaced it meanwhile
+        return redact(text, (*self._authorizer.secrets(), carried))
 
     def _repeated(self, policy: Policy, attempt: Callable[[], Any]) -> Any:
         if policy.attempts == 1 or not self._retries:

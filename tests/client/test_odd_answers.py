@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import html
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_modelarts.client import ModelArtsClient, TokenCredentials
-from airflow_provider_modelarts.client.answers import redact
+from airflow_provider_modelarts.client.answers import Answer, redact
+from airflow_provider_modelarts.client.auth import forget_tokens
 from airflow_provider_modelarts.client.errors import (
     ForeignAnswer,
     InvalidRequest,
@@ -20,6 +22,7 @@ from airflow_provider_modelarts.client.errors import (
     Throttled,
     UnexpectedResponse,
 )
+from airflow_provider_modelarts.client.exchange import Exchange, Request
 from tests.support.lines import one_line
 from tests.support.servers import canned
 
@@ -288,6 +291,24 @@ def test_a_secret_is_hidden_however_it_is_written(secret: str, written: Callable
 
 def test_a_secret_within_another_does_not_save_the_rest_of_it() -> None:
     assert redact("X-Auth-Token: MIIsecret-rest", ["secret", "MIIsecret-rest"]) == "X-Auth-Token: ***"
+
+
+def test_a_token_that_was_replaced_meanwhile_is_hidden_as_well(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, dataset_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = Exchange.send
+
+    def echo(self: Exchange, request: Request, what: str) -> Answer:
+        answer = send(self, request, what)
+        if "X-Auth-Token" not in request.headers:
+            return answer
+        forget_tokens()
+        return replace(answer, status=502, body=f"I got {request.headers['X-Auth-Token']}".encode())
+
+    monkeypatch.setattr(Exchange, "send", echo)
+    with pytest.raises(ServiceUnavailable, match=r"I got \*\*\*") as caught:
+        make_client(retries=False).datasets.get(dataset_id)
+    assert not any(token in one_line(caught.value) for token in emulator.tokens)
 
 
 @pytest.mark.parametrize("odd", ["?", "http://", "<script>"])
