@@ -5,10 +5,12 @@ They are kept per process, one for each credential and scope, whatever number of
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import hmac
 import os
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from airflow_provider_modelarts.client.errors import AuthenticationError, ModelA
 from airflow_provider_modelarts.client.refusals import REMEMBERED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from airflow_provider_modelarts.client.answers import Answer
     from airflow_provider_modelarts.client.auth import PasswordCredentials
@@ -44,6 +46,19 @@ class _Token:
     renew_at: float
 
 
+@dataclass(frozen=True, eq=False)
+class _Failure:
+    """A fetch that failed and may succeed later; those who waited for it are told."""
+
+    what: str
+    error: ModelArtsError
+
+    def told(self, what: str) -> ModelArtsError:
+        """Return the error for another caller, who may have wanted the token of another project."""
+        error = self.error
+        return type(error)(error.message.replace(self.what, what), **error.details())
+
+
 class _Account:
     """What this process knows about one user and password: its tokens, and whether IAM has refused it."""
 
@@ -52,6 +67,9 @@ class _Account:
         self.lock = threading.RLock()
         self.tokens: dict[tuple[str, str], _Token] = {}
         self.refused: tuple[float, AuthenticationError] | None = None
+        # the latest by scope, and under None what is wrong with IAM itself
+        self.failures: dict[tuple[str, str] | None, _Failure] = {}
+        self.has_turn = False
         # by scope and service: what one region refuses may be right for another
         self.useless_until: dict[tuple[tuple[str, str], str], float] = {}
 
@@ -125,6 +143,7 @@ class PasswordToken:
     def renew(self, request: Request) -> bool:
         """Fetch a new token in place of the one that a request carried, unless another thread has done so."""
         account, used = self._account, request.headers.get("X-Auth-Token")
+        before = self._failures(account)
         with account.lock:
             token = account.tokens.get(self._scope)
             if token and token.value != used:
@@ -132,7 +151,7 @@ class PasswordToken:
             if self._clock.now() < account.useless_until.get((self._scope, request.endpoint.url), 0.0):
                 return False
             account.tokens.pop(self._scope, None)
-            self._fetch(account)
+            self._fetch(account, before)
             return True
 
     def renewal_failed(self, request: Request) -> None:
@@ -149,9 +168,10 @@ class PasswordToken:
         if token and now < token.renew_at:
             return token
         if not token or now >= token.expires:
+            before = self._failures(account)
             with account.lock:
                 token = account.tokens.get(self._scope)
-                return token if token and now < token.renew_at else self._fetch(account)
+                return token if token and now < token.renew_at else self._fetch(account, before)
         return self._renewed_early(account, token)
 
     def _renewed_early(self, account: _Account, token: _Token) -> _Token:
@@ -160,7 +180,7 @@ class PasswordToken:
             return token
         try:
             newest = account.tokens.get(self._scope)
-            return newest if newest and newest is not token else self._fetch(account)
+            return newest if newest and newest is not token else self._fetch(account, self._failures(account))
         except ModelArtsError as error:
             if error.permanent:
                 raise
@@ -170,14 +190,59 @@ class PasswordToken:
         finally:
             account.lock.release()
 
-    def _fetch(self, account: _Account) -> _Token:
-        """Get a token; the caller holds the account's lock, so that threads wait for one request."""
+    def _failures(self, account: _Account) -> tuple[_Failure | None, ...]:
+        """Return the latest failures that concern this scope; to be read before the account's lock is waited for."""
+        return account.failures.get(self._scope), account.failures.get(None)
+
+    def _fetch(self, account: _Account, before: tuple[_Failure | None, ...]) -> _Token:
+        """Get a token; the caller holds the account's lock, so that threads wait for one request.
+
+        If that failed while the caller waited, it failed for the caller too: while IAM hangs, each of many threads
+        would else spend a time-out of its own, one after another.
+        """
         if account.refused and self._clock.now() < account.refused[0]:
             raise _again(account.refused[1])
+        for failure in self._failures(account):
+            if failure and failure not in before:
+                raise failure.told(self._what)
+        self._recall()
+        with self._turn(account):
+            self._recall()  # once more: another process may just have been refused
+            try:
+                token = self._ask(account)
+            except ModelArtsError as error:
+                if not error.permanent:
+                    scope = self._scope if isinstance(error, UnexpectedResponse) else None
+                    # a copy: the original keeps the frames of this call alive
+                    account.failures[scope] = _Failure(self._what, copy.copy(error))
+                raise
+        account.tokens[self._scope] = token
+        return token
+
+    def _recall(self) -> None:
+        """Raise the refusal of which another process has told."""
         shared = self._credentials.refusals
         told = shared.recall(self._credentials, self._clock.now()) if shared else None
         if told:
             raise _again(told)
+
+    @contextmanager
+    def _turn(self, account: _Account) -> Iterator[None]:
+        """Keep other processes from asking meanwhile; a signal handler must not wait for the thread it interrupts."""
+        shared = self._credentials.refusals
+        if not shared or account.has_turn:
+            yield
+            return
+        account.has_turn = True
+        try:
+            with shared.turn(self._credentials, self._clock):
+                yield
+        finally:
+            account.has_turn = False
+
+    def _ask(self, account: _Account) -> _Token:
+        """Send the password once, and tell the other processes what IAM says to it."""
+        shared = self._credentials.refusals
         try:
             answer, content = self._send(self._endpoint, self._body, self._what)
         except AuthenticationError as error:
@@ -189,9 +254,7 @@ class PasswordToken:
             raise
         if shared:
             shared.forget(self._credentials)
-        token = self._read(answer, content)
-        account.tokens[self._scope] = token
-        return token
+        return self._read(answer, content)
 
     @property
     def _what(self) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -26,6 +27,7 @@ from airflow_provider_modelarts.client.errors import (
     ServiceUnavailable,
     UnexpectedResponse,
 )
+from airflow_provider_modelarts.client.exchange import Request
 from airflow_provider_modelarts.client.refusals import REMEMBERED
 from airflow_provider_modelarts.client.tokens import PasswordToken
 
@@ -68,6 +70,145 @@ def test_threads_that_begin_together_fetch_one_token(
         assert set(pool.map(read, clients)) == {dataset_id}
     assert delay.fired == 1
     assert token_requests(emulator) == 1
+
+
+class WatchedLock:
+    """A lock that tells how many threads have begun to wait for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.waiting = threading.Semaphore(0)
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self.waiting.release()
+            self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+class Iam:
+    """Sends token requests of threads that all wait for the first; answers as it is told."""
+
+    def __init__(self, answer: Callable[[], ModelArtsError]) -> None:
+        self.answer = answer
+        self.asked: list[str] = []
+        self._others = 0
+        self._begun = threading.Event()
+        self._lock = WatchedLock()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(threading, "RLock", lambda: self._lock)
+            self.token("p").secrets()  # makes the account, and its lock
+
+    def token(self, project: str) -> PasswordToken:
+        keys = PasswordCredentials("iam.example.com", "u", "-".join(["sentinel", "password"]), "d")
+        return PasswordToken(keys, Endpoint("iam.example.com"), {"id": project}, self.send, Clock())
+
+    def send(self, endpoint: object, body: object, what: str) -> Any:
+        del endpoint, body
+        self.asked.append(what)
+        self._begun.set()
+        for _ in range(self._others if len(self.asked) == 1 else 0):
+            assert self._lock.waiting.acquire(timeout=20)
+        raise self.answer()
+
+    def errors(self, calls: list[Callable[[], object]]) -> list[ModelArtsError]:
+        """Make calls in threads: the first one asks, and the others come while it does."""
+        self.asked.clear()
+        self._begun.clear()
+        self._others = len(calls) - 1
+
+        def fail(call: Callable[[], object]) -> ModelArtsError:
+            with pytest.raises(ModelArtsError) as caught:
+                call()
+            return caught.value
+
+        with ThreadPoolExecutor(len(calls)) as pool:
+            first = pool.submit(fail, calls[0])
+            assert self._begun.wait(20)
+            rest = [pool.submit(fail, call) for call in calls[1:]]
+            return [done.result() for done in (first, *rest)]
+
+
+def no_answer() -> ModelArtsError:
+    return ServiceUnavailable("Cannot get it: IAM did not answer.", method="POST", path="/v3", retry_after=3)
+
+
+def test_threads_that_wait_for_a_token_share_the_failure() -> None:
+    iam = Iam(no_answer)
+    token = iam.token("p")
+    for _ in range(2):  # the next ones, who did not wait for the first, ask anew
+        errors = iam.errors([token.project_id] * 16)
+        assert len(iam.asked) == 1
+        assert {type(error) for error in errors} == {ServiceUnavailable}
+        assert {(str(error), json.dumps(error.details())) for error in errors} == {
+            (str(no_answer()), json.dumps(no_answer().details()))
+        }
+        # each thread has one of its own, in which only its own frames are
+        assert len({id(error) for error in errors}) == 16
+        assert all(error.__context__ is None and error.__cause__ is None for error in errors)
+    with pytest.raises(ServiceUnavailable):
+        token.project_id()
+    assert len(iam.asked) == 2
+
+
+def test_threads_whose_token_died_share_the_failure() -> None:
+    iam = Iam(no_answer)
+    token = iam.token("p")
+    used = Request("GET", Endpoint("modelarts.example.com"), (), headers={"X-Auth-Token": "old"})
+    errors = iam.errors([lambda: token.renew(used)] * 8)
+    assert len(iam.asked) == 1
+    assert len(errors) == 8
+
+
+def test_another_project_is_told_that_iam_does_not_answer_in_its_own_name() -> None:
+    iam = Iam(lambda: ServiceUnavailable(f"Cannot {iam.asked[-1]}: IAM did not answer."))
+    first, second = iam.errors([iam.token("p").project_id, iam.token("q").project_id])
+    assert len(iam.asked) == 1
+    assert "project id 'p'" in str(first)
+    assert str(second) == str(first).replace("'p'", "'q'")
+
+
+def test_an_odd_answer_about_a_project_is_not_told_to_another() -> None:
+    iam = Iam(lambda: UnexpectedResponse(f"Cannot {iam.asked[-1]}: the answer lacks something."))
+    ask = iam.token("p").project_id
+    errors = iam.errors([ask, ask, iam.token("q").project_id])
+    assert [what.count("'q'") for what in iam.asked] == [0, 1]
+    assert ["'q'" in str(error) for error in errors] == [False, False, True]
+
+
+def test_a_lasting_refusal_is_nobody_elses() -> None:
+    iam = Iam(lambda: NotFound("No such project."))
+    iam.errors([iam.token("p").project_id] * 3)
+    assert len(iam.asked) == 3
+
+
+def test_threads_wait_for_one_time_out_of_an_iam_that_hangs(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, dataset_id: str
+) -> None:
+    go_on = threading.Event()
+
+    def hold(call: Any) -> bool:
+        del call
+        go_on.wait(20)
+        return True
+
+    emulator.faults.add("POST", "/auth/tokens", "delay", match=hold, seconds=0, times=None)
+    client = make_client(timeout=0.5, retries=False)
+    together = threading.Barrier(16)
+
+    def read(_: int) -> float:
+        together.wait()
+        begun = time.monotonic()
+        with pytest.raises(ServiceUnavailable, match="did not answer within"):
+            client.datasets.get(dataset_id)
+        return time.monotonic() - begun
+
+    with ThreadPoolExecutor(16) as pool:
+        took = list(pool.map(read, range(16)))
+    go_on.set()
+    assert max(took) < 4, "one after another they would take eight seconds"
 
 
 def test_each_project_has_its_own_token(
