@@ -181,16 +181,24 @@ def _apply(asked: _Asked, plan: Plan, ledger: LedgerPlace | None, crew: Crew) ->
     recorder = Recorder(ledger, plan, asked.clock) if ledger else None
     run = asked.confirming(crew, plan, recorder)
     uris: dict[str, Any] = {"plan_uri": plan.uri, "ledger_uri": recorder.uri if recorder else None}
+    is_complete = False
     try:
         try:
+            if recorder is not None:
+                recorder.begin()
             run.apply()
+            is_complete = True
+        except ModelArtsError:
+            # All that was under way has been noted; after any other error that is not sure.
+            is_complete = True
+            raise
         finally:
             # Whatever ended it: no thread may write any more when its chain is closed.
             run.let_nothing_out()
             crew.close()
             if recorder is not None:
-                recorder.close()
-    except ModelArtsError as error:
+                recorder.close(is_complete=is_complete)
+    except Exception as error:
         with_result(error, run.result(**uris))
         raise
     return run.result(**uris)

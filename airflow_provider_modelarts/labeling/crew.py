@@ -12,8 +12,6 @@ from contextvars import copy_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow_provider_modelarts.client.errors import ModelArtsError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -40,19 +38,19 @@ class Job(Generic[Result]):
         self._work = work
         self._then = then
         self._results: list[Result] = []
-        self._error: ModelArtsError | None = None
+        self._error: Exception | None = None
 
     def run(self) -> None:
-        """Ask; an error of the service is kept for the thread that decides."""
+        """Ask; an error is kept for the thread that decides."""
         try:
             self._results.append(self._work())
-        except ModelArtsError as error:
+        except Exception as error:  # noqa: BLE001 - raised again by conclude
             self._error = error
 
     def conclude(self) -> Iterable[Job[Any]]:
         """Deal with the answer.
 
-        :raises ModelArtsError: what asking raised
+        :raises Exception: what asking raised
         """
         if self._error is not None:
             raise self._error

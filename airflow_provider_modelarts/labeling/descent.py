@@ -10,7 +10,6 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.labeling import walk
 from airflow_provider_modelarts.labeling.crew import Job
 from airflow_provider_modelarts.labeling.walk import Numbered, count
@@ -56,14 +55,14 @@ class Descent:
         self._ready: deque[Job[Any]] = deque()
         self._answered: dict[int, Page[Sample]] = {}
         self._unread = self._due = -1
-        self._error: ModelArtsError | None = None
+        self._error: Exception | None = None
 
     def run(self, last: Numbered | None = None, jobs: Iterable[Job[Any]] = ()) -> None:
         """Walk down from a page that has been read, until all that follows has been done.
 
         :param last: the last page
         :param jobs: to be done first
-        :raises ModelArtsError: the first error, after everything under way has been accounted for
+        :raises Exception: the first error, after everything under way has been accounted for
         """
         for _ in self.steps(last, jobs):
             pass
@@ -82,7 +81,7 @@ class Descent:
             job = self._crew.finished()
             try:
                 self._follow(job.conclude())
-            except ModelArtsError as error:
+            except Exception as error:  # noqa: BLE001 - raised again when nothing is under way any more
                 self._fail(error)
             yield
         if self._error is not None:
@@ -122,7 +121,7 @@ class Descent:
     def _goes_on(self) -> bool:
         return self._error is None and self._may_go_on()
 
-    def _fail(self, error: ModelArtsError) -> None:
+    def _fail(self, error: Exception) -> None:
         self._error = self._error or error
         self._on_error()
 

@@ -68,6 +68,7 @@ WINDOW_SECONDS = 10.0
 """... or when its first entry is so old: what a crash leaves to be settled by reading is no more than that."""
 
 _CONFIRMED = 1 + FATES.index("confirmed")
+_OPEN = 1 + len(FATES)
 _PART = re.compile(r"(?P<chain>.+\.try\d{3}\.[0-9a-f]+)\.(?P<sequence>\d{6})\.jsonl")
 
 
@@ -148,6 +149,10 @@ class LedgerWriter:
         if is_due:
             self.flush()
 
+    def begin(self) -> None:
+        """Store a first part without entries: whoever reads later knows that from here on something may be written."""
+        self._store(closing=False, even_empty=True)
+
     def flush(self) -> None:
         """Store what was recorded, so that it survives this process; needed before a person's labels are replaced."""
         self._store(closing=False)
@@ -157,12 +162,12 @@ class LedgerWriter:
         if not self._closed or self._ready:
             self._store(closing=True)
 
-    def _store(self, *, closing: bool) -> None:
+    def _store(self, *, closing: bool, even_empty: bool = False) -> None:
         with self._storing:
             with self._filling:
                 lines, self._lines = self._lines, []
                 self._closed = self._closed or closing
-            if lines or (closing and not any(part.closing for part in self._ready)):
+            if lines or even_empty or (closing and not any(part.closing for part in self._ready)):
                 self._total += len(lines)
                 self._ready.append(_Part(lines, self._sequence, self._total, closing))
                 self._sequence += 1
@@ -311,24 +316,41 @@ class Settled:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._fates = bytearray(len(plan))
+        self.has_gaps = False
+        """Whether a writer has not closed its chain: what it wrote last may not be recorded."""
 
     def note(self, entry: Entry) -> None:
         """Take over what an entry says of a planned sample; what was confirmed stays so, else the last entry counts."""
         found = self._plan.index.find(entry.sample_id)
-        if found is None or not entry.is_settled or self._fates[found[2]] == _CONFIRMED:
+        if found is None or self._fates[found[2]] == _CONFIRMED:
             return
-        self._fates[found[2]] = 1 + FATES.index(entry.fate)
+        self._fates[found[2]] = 1 + FATES.index(entry.fate) if entry.is_settled else _OPEN
 
     def fate(self, sample_id: str) -> Fate | None:
         """Return what became of a sample; None if that is not known."""
-        found = self._plan.index.find(sample_id)
-        return FATES[self._fates[found[2]] - 1] if found is not None and self._fates[found[2]] else None
+        state = self._state(sample_id)
+        return FATES[state - 1] if 0 < state < _OPEN else None
+
+    def may_be_written(self, sample_id: str) -> bool:
+        """Whether a writer may have written a sample without recording that."""
+        if self._state(sample_id) == _OPEN:
+            return True
+        # What was found to be gone or changed was read.
+        return self.has_gaps and self.fate(sample_id) in (None, "failed")
 
     def unsettled(self) -> Iterator[PlannedSample]:
-        """Yield the samples to be confirmed of which no part knows what became of them: they are to be read."""
+        """Yield the samples to be confirmed of which no part knows what became of them."""
         for position, planned in enumerate(self._plan.samples()):
-            if planned.decision.action == "confirm" and not self._fates[position]:
+            if planned.decision.action == "confirm" and self._fates[position] in (0, _OPEN):
                 yield planned
+
+    def open_samples(self) -> Iterator[PlannedSample]:
+        """Yield those of them that may be written: they are to be read."""
+        return (planned for planned in self.unsettled() if self.may_be_written(planned.sample.sample_id))
+
+    def _state(self, sample_id: str) -> int:
+        found = self._plan.index.find(sample_id)
+        return 0 if found is None else self._fates[found[2]]
 
 
 def settled(plan: Plan, ledger: Ledger) -> Settled:
@@ -339,7 +361,13 @@ def settled(plan: Plan, ledger: Ledger) -> Settled:
     :raises LedgerBroken: if a part cannot be trusted
     """
     state = Settled(plan)
-    for header, entry in ledger.entries():
-        if header.plan_digest == plan.digest:
-            state.note(entry)
+    for chain in ledger.chains:
+        is_closed = True
+        for header, entries in chain.read():
+            if header.plan_digest != plan.digest:
+                break
+            is_closed = header.closing
+            for entry in entries:
+                state.note(entry)
+        state.has_gaps = state.has_gaps or not is_closed
     return state

@@ -23,6 +23,8 @@ FORMAT = "modelarts-confirmation-ledger"
 VERSION = 1
 Fate = Literal["intended", "confirmed", "failed", "gone", "changed"]
 FATES: tuple[Fate, ...] = get_args(Fate)
+UNKNOWN = "unknown"
+"""Code of a sample that was sent, and of which nothing has told what became."""
 
 
 class LedgerBroken(StorageDamaged):
@@ -125,7 +127,7 @@ class Entry(NamedTuple):
     @property
     def is_settled(self) -> bool:
         """Whether it is known what became of the sample."""
-        return self.fate != "intended" and not (self.fate == "failed" and self.code == "unknown")
+        return self.fate != "intended" and not (self.fate == "failed" and self.code == UNKNOWN)
 
 
 def run_folder(root: StoragePath, run_id: str) -> StoragePath:

@@ -140,6 +140,11 @@ class Plan:
     def __len__(self) -> int:
         return len(self.index)
 
+    def confirms(self, sample_id: str) -> bool:
+        """Whether a sample is to be confirmed."""
+        found = self.index.find(sample_id)
+        return found is not None and found[0].action == "confirm"
+
     def samples(self) -> Iterator[PlannedSample]:
         """Yield the proposals in the plan's order, read from storage once more; memory stays flat.
 

@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.errors import ConfirmationError
+from airflow_provider_modelarts.labeling.abandoned import abandoned
 from airflow_provider_modelarts.labeling.books import Category
 from airflow_provider_modelarts.labeling.crew import Job
 from airflow_provider_modelarts.labeling.labels import carries, raw_labels
 from airflow_provider_modelarts.labeling.ledger import Entry, LedgerWriter, read_ledger, settled
+from airflow_provider_modelarts.labeling.ledger_parts import UNKNOWN
 from airflow_provider_modelarts.labeling.plan import PlanRefused
 from airflow_provider_modelarts.labeling.service import Candidate
+from airflow_provider_modelarts.labeling.settle import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from airflow_provider_modelarts.client.clock import Clock
+    from airflow_provider_modelarts.labeling.abandoned import Abandoned
     from airflow_provider_modelarts.labeling.batches import Outcome
     from airflow_provider_modelarts.labeling.books import Books
-    from airflow_provider_modelarts.labeling.ledger import Chain, Ledger, RunIdentity
+    from airflow_provider_modelarts.labeling.ledger import Chain, Ledger, RunIdentity, Settled
     from airflow_provider_modelarts.labeling.ledger_parts import Fate
     from airflow_provider_modelarts.labeling.plan import Plan
     from airflow_provider_modelarts.labeling.service import Service
     from airflow_provider_modelarts.labeling.storage import StoragePath
+
+log = logging.getLogger(__name__)
 
 STORE_ENTRIES = 2000
 STORE_SECONDS = 10.0
@@ -31,6 +38,11 @@ STORE_SECONDS = 10.0
 READS = 25
 READS_AT_ONCE = 1000
 
+_BOOKED: dict[Fate, Category] = {
+    "confirmed": Category.CONFIRMED,
+    "gone": Category.GONE,
+    "changed": Category.LEFT,
+}
 _FATES: dict[str, Fate] = {"written": "confirmed", "gone": "gone", "failed": "failed"}
 
 
@@ -63,8 +75,9 @@ class Recorder:
         _check_same_plan(plan, ledger, place.identity)
         self._plan = plan
         self._clock = clock
-        has_applied = any(chain.first().plan_digest == plan.digest for chain in ledger.chains)
-        self._earlier = settled(plan, ledger) if has_applied else None
+        self._earlier = settled(plan, ledger)
+        self._abandoned = abandoned(place.root, ledger, plan)
+        self._place = place
         self._writer = LedgerWriter(
             place.root,
             place.identity,
@@ -75,24 +88,30 @@ class Recorder:
             clock=clock,
         )
         self.uri = self._writer.uri
-        self.may_have_written_before = self._earlier is not None or place.identity.try_number > 1
-        """Whether an earlier try of this task may have written what this one finds: its window may not be recorded."""
         self._entries: list[Entry] = []
         self._since = 0.0
         self._is_storing = False
 
-    def close(self) -> None:
+    def begin(self) -> None:
+        """Store that this try may write from now on; of a try that left no such word it is known that it did not.
+
+        :raises ConfirmationError: if it cannot be stored
+        """
+        self._guarded(self._writer.begin)
+
+    def close(self, *, is_complete: bool) -> None:
         """Store what was noted, and end the chain.
 
+        :param is_complete: all that was written is noted; if not the chain stays open, as after a crash
         :raises ConfirmationError: if it cannot be stored
         """
         self._keep(self._entries)
         self._entries = []
-        self._guarded(self._writer.close)
+        self._guarded(self._writer.close if is_complete else self._writer.flush)
 
     def is_confirmed(self, sample_id: str) -> bool:
         """Whether an earlier try is known to have confirmed a sample."""
-        return self._earlier is not None and self._earlier.fate(sample_id) == "confirmed"
+        return self._earlier.fate(sample_id) == "confirmed"
 
     def note_before(self, service: Service, candidates: Sequence[Candidate]) -> dict[str, list[dict[str, Any]]]:
         """Read and store the labels that people gave samples about to be written; of use in the crew's threads.
@@ -118,6 +137,10 @@ class Recorder:
         entry = _entry(decided, _FATES[outcome.fate], before=before)
         self._add(entry if outcome.fate != "failed" else entry._replace(code=outcome.code, message=outcome.message))
 
+    def note_unknown(self, candidate: Candidate, message: str, before: list[dict[str, Any]] | None) -> None:
+        """Note a sample that was sent, and of which no answer and no read has told what became."""
+        self._add(_entry(candidate, "failed", before=before)._replace(code=UNKNOWN, message=message))
+
     def note(self, candidate: Candidate, fate: Fate, *, read: bool = False) -> None:
         """Note what was found out about a planned sample."""
         self._add(_entry(candidate, fate, read=read))
@@ -141,15 +164,44 @@ class Recorder:
         :param run_jobs: has the crew carry out jobs, and returns when all are done
         """
         for part in self.unlisted(books):
-            run_jobs([Job(partial(_read_final, service, piece), partial(self._found_final, books)) for piece in part])
+            run_jobs([Job(partial(_read, service, piece), partial(self._found, books)) for piece in part])
         run_jobs([self.store()])
+        for one in self._abandoned:
+            self._settle_abandoned(one, service, run_jobs)
 
-    def _found_final(self, books: Books, found: list[tuple[Candidate, bool]]) -> list[Job[Any]]:
-        for candidate, is_as_planned in found:
-            is_ours = is_as_planned and self.may_have_written_before
-            books.settle(candidate.sample, Category.CONFIRMED if is_ours else Category.GONE)
-            self.note(candidate, "confirmed" if is_ours else "gone", read=True)
+    def _found(self, books: Books, found: list[tuple[Candidate, Standing]]) -> list[Job[Any]]:
+        for candidate, standing in found:
+            fate = _fate(candidate, standing, self._earlier)
+            books.settle(candidate.sample, _BOOKED[fate], changed=fate == "changed")
+            self.note(candidate, fate, read=True)
         return self.due()
+
+    def _settle_abandoned(self, old: Abandoned, service: Service, run_jobs: Callable[[list[Job[Any]]], None]) -> None:
+        """Record, for a plan that is not applied any more, what became of the samples that its try left open."""
+        open_samples = [Candidate(one.sample, 0.0, one.decision.rule) for one in old.state.open_samples()]
+        if not open_samples:
+            return
+        # What the plan of now confirms was still proposed, and is recorded for that one.
+        anew = [one for one in open_samples if self._plan.confirms(one.sample.sample_id)]
+        ledger = LedgerWriter(
+            self._place.root,
+            self._place.identity,
+            old.applied.dataset_id,
+            plan_uri=old.applied.plan_uri,
+            plan_digest=old.plan.digest,
+            approved_by=old.applied.approved_by,
+            clock=self._clock,
+        )
+
+        def record(found: list[tuple[Candidate, Standing]]) -> list[Job[Any]]:
+            entries = [_entry(one, _fate(one, standing, old.state), read=True) for one, standing in found]
+            return [Job(partial(self._guarded, partial(ledger.record, *entries)), lambda _: [])]
+
+        self._guarded(partial(ledger.record, *(_entry(one, "changed") for one in anew)))
+        unlisted = [one for one in open_samples if not self._plan.confirms(one.sample.sample_id)]
+        run_jobs([Job(partial(_read, service, piece), record) for piece in _pieces(unlisted)])
+        self._guarded(ledger.close)
+        log.info("%d samples that a try before the clear had left open were looked up.", len(unlisted))
 
     def unlisted(self, books: Books) -> Iterator[list[list[Candidate]]]:
         """Yield the planned samples that the list did not show, to be read, in pieces for one job each.
@@ -192,9 +244,10 @@ class Recorder:
     def _guarded(self, store: Callable[[], None]) -> None:
         try:
             store()
-        except OSError as error:
+        except Exception as error:  # what a storage's library raises need be no OSError
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise ConfirmationError(
-                f"The ledger {self.uri} cannot be written ({error}), so nothing further is. Check ledger_uri and its "
+                f"The ledger {self.uri} cannot be written ({reason}), so nothing further is. Check ledger_uri and its "
                 "connection, and run the task again: it goes on where this one ended."
             ) from error
 
@@ -233,13 +286,29 @@ def _entry(
     )
 
 
-def _read_final(service: Service, planned: Sequence[Candidate]) -> list[tuple[Candidate, bool]]:
-    """Return for each planned sample whether its final labels are the planned ones."""
+def _read(service: Service, planned: Sequence[Candidate]) -> list[tuple[Candidate, Standing]]:
+    """Return how planned samples stand that the list did not show.
+
+    A list without filters shows all that is proposed; one with filters not what is proposed otherwise by now.
+    """
     found = []
     for candidate in planned:
         final = service.final(candidate.sample.sample_id)
-        found.append((candidate, final is not None and carries(final, candidate.sample)))
+        if final is not None and carries(final, candidate.sample):
+            standing = Standing.WRITTEN
+        elif service.filters and service.proposal(candidate.sample.sample_id) is not None:
+            standing = Standing.CHANGED
+        else:
+            standing = Standing.GONE
+        found.append((candidate, standing))
     return found
+
+
+def _fate(candidate: Candidate, standing: Standing, earlier: Settled) -> Fate:
+    """Return what the ledger says of a sample that was read: ours only if an earlier try may have written it."""
+    if standing is Standing.WRITTEN and earlier.may_be_written(candidate.sample.sample_id):
+        return "confirmed"
+    return "changed" if standing is Standing.CHANGED else "gone"
 
 
 def _pieces(candidates: list[Candidate]) -> list[list[Candidate]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from airflow_provider_modelarts.client.errors import ConfirmationError, ModelArtsError
+from airflow_provider_modelarts.client.errors import ConfirmationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +16,7 @@ PROGRESS_SECONDS = 3.0
 SAMPLES_SHOWN = 10
 """So many samples of a failure are named; the rest is counted."""
 
-Error = TypeVar("Error", bound=ModelArtsError)
+Error = TypeVar("Error", bound=Exception)
 
 CATEGORIES = ("confirmed", "review", "left", "failed", "gone")
 """What becomes of a sample; each sample seen ends in exactly one (B16)."""

@@ -84,7 +84,7 @@ def revert(
     run.problems = tuple(
         problem for of_dataset in chains.values() for chain in of_dataset for problem in chain.verify()
     )
-    run.unsettled = sum(1 for plan in plans for _ in settled(plan, ledger).unsettled())
+    run.unsettled = sum(1 for plan in plans for _ in settled(plan, ledger).open_samples())
     try:
         with ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="modelarts-undo") as pool:
             for name, history in histories.items():
@@ -106,7 +106,6 @@ class _Note(NamedTuple):
     time: float
     before: list[dict[str, Any]]
     after: list[dict[str, Any]]
-    is_confirmed: bool
     is_read: bool
 
 
@@ -133,7 +132,7 @@ class _Trace:
         for note in self.notes:  # most repeat what is held already
             before = note.before if note.before == before else before
             after = note.after if note.after == after else after
-        self.notes.append(_Note(time, before, after, entry.fate == "confirmed", entry.read))
+        self.notes.append(_Note(time, before, after, entry.read))
 
     @cached_property
     def afters(self) -> list[list[dict[str, Any]]]:
@@ -148,22 +147,17 @@ class _Trace:
     def before(self) -> list[dict[str, Any]]:
         """The labels that the run replaced and had not written itself, the last of them; empty for none.
 
-        A run may write a sample several times, and people may correct it in between.
+        A run may write a sample several times, and people may correct it in between. It is asked of a sample that
+        carries what the run wrote: so what was noted last, before a write that nobody confirmed, was replaced as well.
         """
-        notes = sorted(self.notes, key=lambda note: note.time)
-        known: list[list[dict[str, Any]]] = []
-        noted: list[list[dict[str, Any]]] = []
-        for note in notes:
-            # Who only reads that a write was done does not know what was there before it.
-            if not note.is_read:
-                noted.append(note.before)
-            if note.is_confirmed:
-                known, noted = known + noted, []
-        for befores in (known, noted):  # whether what was noted last was written as well is not known
-            of_people = [labels for labels in befores if labels and not self._is_of_the_run(labels)]
-            if of_people or [] in befores:
-                return of_people[-1] if of_people else []
-        return notes[0].before
+        # Who only reads that a write was done does not know what was there before it.
+        witnesses = sorted((note for note in self.notes if not note.is_read), key=lambda note: note.time)
+        befores = [note.before for note in witnesses]
+        of_people = [labels for labels in befores if labels and not self._is_of_the_run(labels)]
+        if of_people:
+            return of_people[-1]
+        # Nothing but what the run wrote: a person had given the very same, unless one found nothing there.
+        return [] if [] in befores or not befores else befores[0]
 
     def _is_of_the_run(self, labels: list[dict[str, Any]]) -> bool:
         return any(carries(_with_labels(labels), _with_labels(after)) for after in self.afters)

@@ -13,6 +13,7 @@ from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.labeling.books import Category
 from airflow_provider_modelarts.labeling.crew import Job
 from airflow_provider_modelarts.labeling.descent import Count
+from airflow_provider_modelarts.labeling.ledger_parts import UNKNOWN
 from airflow_provider_modelarts.labeling.write import Hope, Writer
 
 if TYPE_CHECKING:
@@ -169,6 +170,8 @@ class Writing:
         sample, error = candidate.sample, written.error
         self._in_hand.discard(sample.sample_id)
         if is_uncertain and error is not None:
-            self._books.fail(sample, "unknown", error.message)
+            self._books.fail(sample, UNKNOWN, error.message)
+            if self._recorder is not None:
+                self._recorder.note_unknown(candidate, error.message, written.before.get(sample.sample_id))
         else:
             self._books.settle(sample, Category.LEFT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.storage import SealedWriter, shown
 from airflow_provider_modelarts.operators import _parameters as parameters
@@ -114,7 +115,9 @@ def readable_errors(name: str, text: str, doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except (ImportError, ValueError, OSError) as error:
+    except ModelArtsError:
+        raise
+    except Exception as error:  # what a storage's library raises need be no OSError
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         trouble = f"{name} {_shown(text)} cannot be {doing}: {reason}. Nothing was sent; "
         advice = next((found for kind, found in _ADVICE.items() if isinstance(error, kind)), None)

@@ -9,6 +9,7 @@ from airflow_provider_modelarts.labeling import apply, confirming, walk, write
 from airflow_provider_modelarts.labeling.batches import Outcome
 from airflow_provider_modelarts.labeling.descent import Descent
 from airflow_provider_modelarts.labeling.intent import PLANNED, Intent
+from airflow_provider_modelarts.labeling.ledger import Settled
 from airflow_provider_modelarts.labeling.plan import PlanWriter
 from airflow_provider_modelarts.labeling.recording import Recorder
 from airflow_provider_modelarts.labeling.service import Service
@@ -167,13 +168,7 @@ def own_plan_applied_by_a_slower_try(patch: pytest.MonkeyPatch) -> None:
 
 def unsettled_window_taken_for_others_work(patch: pytest.MonkeyPatch) -> None:
     """What a killed try wrote and did not record counts as somebody else's."""
-    init = Recorder.__init__
-
-    def forgetful(recorder: Recorder, *args: Any) -> None:
-        init(recorder, *args)
-        recorder.may_have_written_before = False
-
-    patch.setattr(Recorder, "__init__", forgetful)
+    patch.setattr(Settled, "may_be_written", lambda *_: False)
 
 
 def unlisted_samples_not_settled(patch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from airflow_provider_modelarts.labeling.ledger import Entry, LedgerWriter, RunI
 from airflow_provider_modelarts.labeling.plan import Plan, PlanRefused, read_plan
 from airflow_provider_modelarts.labeling.planning import make_plan
 from airflow_provider_modelarts.labeling.policy import GuardFailed
+from airflow_provider_modelarts.labeling.recording import Recorder
 from airflow_provider_modelarts.labeling.result import result_of
 from tests.labeling.model import ModelClock
 from tests.labeling.object_store import Bucket
@@ -90,7 +91,8 @@ def test_labels_that_a_person_gave_are_kept_in_the_ledger_before_they_are_replac
     bucket = Watched()
     result = confirm(client, dataset_id, ledger=place(bucket))
     assert result.confirmed == 20
-    assert writes_before == [0, 1], "they are stored before anything is written"
+    # That this try may write, the labels that it will replace, and what became of all.
+    assert writes_before == [0, 0, 1], "they are stored before anything is written"
     noted = [entry for entry in entries(bucket) if entry.before is not None]
     assert [(entry.sample_id, entry.fate, entry.before) for entry in noted] == [
         (sample_id, "intended", before),
@@ -283,6 +285,50 @@ def test_a_ledger_that_cannot_be_written_ends_the_run(
 
     with pytest.raises(ConfirmationError, match=r"no space left.*Check ledger_uri"):
         confirm(client, emulator.load_proposals(30), ledger=place(Full()))
+
+
+class EndpointError(Exception):
+    """As botocore's, which is no OSError."""
+
+
+@pytest.mark.parametrize("kind", [OSError, EndpointError])
+def test_a_storage_that_fails_once_costs_no_entry(
+    client: ModelArtsClient, emulator: Emulator, kind: type[Exception]
+) -> None:
+    failed: list[str] = []
+
+    class Flaky(Bucket):
+        def open(self, mode: str = "rb") -> Any:
+            if mode == "wb" and ".000001." in str(self) and not failed:
+                failed.append(str(self))
+                raise kind("Could not connect to the endpoint URL")
+            return super().open(mode)
+
+    dataset_id, bucket = emulator.load_proposals(3000), Flaky()
+    with pytest.raises(ConfirmationError, match="Could not connect") as caught:
+        confirm(client, dataset_id, ledger=place(bucket))
+    result, ledger = result_of(caught.value), read_ledger(bucket, "run")
+    written = emulator.dataset(dataset_id).annotated
+    assert result is not None
+    assert result.confirmed == written > 0
+    assert [entry.fate for _, entry in ledger.entries()] == ["confirmed"] * written
+    assert ledger.verify() == []
+
+
+def test_what_nobody_expected_leaves_counts_and_an_open_ledger(
+    client: ModelArtsClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("unexpected")
+
+    dataset_id, bucket = emulator.load_proposals(300), Bucket()
+    monkeypatch.setattr(Recorder, "unlisted", broken)
+    with pytest.raises(ZeroDivisionError) as caught:
+        confirm(client, dataset_id, ledger=place(bucket))
+    result, ledger = result_of(caught.value), read_ledger(bucket, "run")
+    assert result is not None
+    assert result.confirmed == 300 == sum(1 for _ in ledger.entries())
+    assert "its writer crashed" in ledger.verify()[0]
 
 
 @pytest.mark.parametrize("trims", [False, True])

@@ -39,9 +39,9 @@ RECORDS: dict[str, tuple[list[list[dict[str, Any]]], list[dict[str, Any]]]] = {
         [],
     ),
     "a killed try wrote nothing down": ([[{"fate": "confirmed", "read": True}]], []),
-    "another one found it labeled since": (
+    "another one found it labeled since, and wrote it": (
         [[{"fate": "confirmed"}], [{"fate": "intended", "before": BY_HAND}]],
-        [],
+        BY_HAND,
     ),
 }
 

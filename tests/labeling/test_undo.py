@@ -213,6 +213,9 @@ def test_what_a_crash_left_unsettled_is_counted_and_not_touched(client: ModelArt
             writer.add(sample, Decision("confirm", "passed"))
     plan = read_plan(path)
     story.confirm(story.ids[:6], plan_digest=plan.digest)
+    assert story.revert(plans=[plan], preview=True).unsettled == 0, "a chain that was closed knows of all"
+    crashed = LedgerWriter(story.bucket, replace(RUN, try_number=2), story.dataset_id, plan_digest=plan.digest)
+    crashed.begin()
     client.samples.update(story.dataset_id, [story.proposals[story.ids[7]]])
     result = story.revert(plans=[plan])
     assert (counts(result), result.unsettled) == ({"cleared": 6}, 4)

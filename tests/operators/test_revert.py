@@ -156,8 +156,9 @@ def test_of_two_dags_whose_runs_share_an_id_the_named_one_is_reverted(bureau: Bu
     with theirs:
         theirs.add(Sample({"sample_id": "unsettled", "labels": [{"name": "theirs"}]}), Decision("confirm", "passed"))
     facts = {"plan_uri": f"file://{root}/theirs.jsonl", "plan_digest": theirs.plan().digest}
-    with LedgerWriter(root, RunIdentity("other", RUN_ID, "confirm"), bureau.dataset_id, **facts) as ledger:
-        ledger.record(Entry(sample_id, "confirmed", "passed", [{"name": "theirs"}]))
+    crashed = LedgerWriter(root, RunIdentity("other", RUN_ID, "confirm"), bureau.dataset_id, **facts)
+    crashed.record(Entry(sample_id, "confirmed", "passed", [{"name": "theirs"}]))
+    crashed.flush()
     ending = bureau.revert()
     assert type(ending.error) is AirflowFailException
     assert "2 DAGs under one run id (dag, other): name the one to revert as ledger_dag_id" in str(ending.error)
