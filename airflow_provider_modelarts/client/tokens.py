@@ -13,7 +13,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_modelarts.client.errors import AuthenticationError, ModelArtsError, UnexpectedResponse
 from airflow_provider_modelarts.client.refusals import REMEMBERED
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     # the body is made by a function: values in frames end up in tools that show them
     SendToken = Callable[[Endpoint, Callable[[], dict[str, Any]], str], tuple[Answer, Any]]
+
+Found = TypeVar("Found")
 
 RENEW_BEFORE = 30 * 60
 """Seconds before its end at which a token is renewed (contract 1.2)."""
@@ -46,11 +48,17 @@ class _Token:
     renew_at: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Failure:
-    """A fetch that failed and may succeed later; those who waited for it are told."""
+    """A fetch that failed and may succeed later; those who waited for it are told.
+
+    :param what: what was fetched
+    :param scope: whom it concerns; None: IAM itself is at fault, so all scopes
+    :param error: what happened
+    """
 
     what: str
+    scope: tuple[str, str] | None
     error: ModelArtsError
 
     def told(self, what: str) -> ModelArtsError:
@@ -59,19 +67,52 @@ class _Failure:
         return type(error)(error.message.replace(self.what, what), **error.details())
 
 
-class _Account:
-    """What this process knows about one user and password: its tokens, and whether IAM has refused it."""
+class _Flight:
+    """One thread's stay where tokens are fetched; each has a lock of its own, so that all who wait are let go at once.
+
+    Of one lock for all, a thread that comes back at once is quicker to get hold than those that wait for it.
+    """
 
     def __init__(self) -> None:
         # a signal handler of the thread that holds the lock must get through, hence re-entrant (B4)
         self.lock = threading.RLock()
+        self.thread = threading.get_ident()
+        self.failure: _Failure | None = None
+
+    def wait(self) -> None:
+        """Return when it is over."""
+        with self.lock:
+            pass
+
+
+class _Account:
+    """What this process knows about one user and password: its tokens, and whether IAM has refused it."""
+
+    def __init__(self) -> None:
         self.tokens: dict[tuple[str, str], _Token] = {}
         self.refused: tuple[float, AuthenticationError] | None = None
-        # the latest by scope, and under None what is wrong with IAM itself
-        self.failures: dict[tuple[str, str] | None, _Failure] = {}
-        self.has_turn = False
         # by scope and service: what one region refuses may be right for another
         self.useless_until: dict[tuple[tuple[str, str], str], float] = {}
+        self.has_turn = False
+        self._flights: dict[str, _Flight] = {}  # one at most
+
+    def alone(self, work: Callable[[_Flight], Found]) -> Found | _Flight:
+        """Do what one thread at a time does, or return the flight of another thread that is doing so."""
+        mine = _Flight()
+        with mine.lock:
+            try:
+                # setdefault is atomic: no lock that a signal handler could find taken
+                flight = self._flights.setdefault("", mine)
+                if flight.thread == mine.thread:
+                    return work(flight)
+            finally:
+                self.remove(mine)
+        return flight
+
+    def remove(self, flight: _Flight) -> None:
+        """Make room for the next flight."""
+        if self._flights.get("") is flight:
+            self._flights.pop("", None)
 
 
 class _Accounts:
@@ -90,7 +131,7 @@ class _Accounts:
         """Return the account; passwords are told apart by a keyed hash, so that none is kept here."""
         digest = hmac.new(self._key, credentials.password.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
         key = (endpoint.url, credentials.domain, credentials.user, digest)
-        # setdefault is atomic: no lock that a signal handler could find taken
+        # atomic as well
         return self._accounts.setdefault(key, _Account())
 
 
@@ -143,16 +184,20 @@ class PasswordToken:
     def renew(self, request: Request) -> bool:
         """Fetch a new token in place of the one that a request carried, unless another thread has done so."""
         account, used = self._account, request.headers.get("X-Auth-Token")
-        before = self._failures(account)
-        with account.lock:
+
+        def replaced() -> bool | None:
             token = account.tokens.get(self._scope)
             if token and token.value != used:
                 return True
-            if self._clock.now() < account.useless_until.get((self._scope, request.endpoint.url), 0.0):
-                return False
+            useless = self._clock.now() < account.useless_until.get((self._scope, request.endpoint.url), 0.0)
+            return False if useless else None
+
+        def replace(flight: _Flight) -> bool:
             account.tokens.pop(self._scope, None)
-            self._fetch(account, before)
+            self._fetch(account, flight)
             return True
+
+        return self._single(account, replaced, replace)
 
     def renewal_failed(self, request: Request) -> None:
         """Fetch none for a while: a thousand waits must not each ask for a token that does not help."""
@@ -167,44 +212,64 @@ class PasswordToken:
         token = account.tokens.get(self._scope)
         if token and now < token.renew_at:
             return token
-        if not token or now >= token.expires:
-            before = self._failures(account)
-            with account.lock:
-                token = account.tokens.get(self._scope)
-                return token if token and now < token.renew_at else self._fetch(account, before)
-        return self._renewed_early(account, token)
+        if token and now < token.expires:
+            return self._renewed_early(account, token)
+
+        def fetched() -> _Token | None:
+            token = account.tokens.get(self._scope)
+            return token if token and now < token.renew_at else None
+
+        return self._single(account, fetched, lambda flight: self._fetch(account, flight))
 
     def _renewed_early(self, account: _Account, token: _Token) -> _Token:
         """Renew a token that still works: one thread does it, and if IAM is down the old one serves on."""
-        if not account.lock.acquire(blocking=False):
-            return token
-        try:
+
+        def renew(flight: _Flight) -> _Token:
             newest = account.tokens.get(self._scope)
-            return newest if newest and newest is not token else self._fetch(account, self._failures(account))
-        except ModelArtsError as error:
-            if error.permanent:
-                raise
-            later = _Token(token.value, token.project_id, token.expires, self._clock.now() + _PAUSE)
-            account.tokens[self._scope] = later
-            return later
-        finally:
-            account.lock.release()
+            if newest and newest is not token:
+                return newest
+            try:
+                return self._fetch(account, flight)
+            except ModelArtsError as error:
+                if error.permanent:
+                    raise
+                later = _Token(token.value, token.project_id, token.expires, self._clock.now() + _PAUSE)
+                account.tokens[self._scope] = later
+                return later
 
-    def _failures(self, account: _Account) -> tuple[_Failure | None, ...]:
-        """Return the latest failures that concern this scope; to be read before the account's lock is waited for."""
-        return account.failures.get(self._scope), account.failures.get(None)
+        result = account.alone(renew)
+        return token if isinstance(result, _Flight) else result
 
-    def _fetch(self, account: _Account, before: tuple[_Failure | None, ...]) -> _Token:
-        """Get a token; the caller holds the account's lock, so that threads wait for one request.
+    def _single(self, account: _Account, find: Callable[[], Found | None], fetch: Callable[[_Flight], Found]) -> Found:
+        """Return what is found or else fetched, by one thread for all that wait for it.
 
-        If that failed while the caller waited, it failed for the caller too: while IAM hangs, each of many threads
-        would else spend a time-out of its own, one after another.
+        If it fails, it failed for those that waited too: while IAM hangs, each of many threads would else spend a
+        time-out of its own, one after another.
+
+        :param find: looks; None: it is to be fetched
+        :param fetch: fetches
         """
+
+        def found_or_fetched(flight: _Flight) -> Found:
+            found = find()
+            return fetch(flight) if found is None else found
+
+        while True:
+            result = account.alone(found_or_fetched)
+            if not isinstance(result, _Flight):
+                return result
+            result.wait()
+            account.remove(result)  # if its thread was torn out of it before it could
+            found = find()
+            if found is not None:
+                return found
+            if result.failure and result.failure.scope in (None, self._scope):
+                raise result.failure.told(self._what)
+
+    def _fetch(self, account: _Account, flight: _Flight) -> _Token:
+        """Get a token; one thread at a time does."""
         if account.refused and self._clock.now() < account.refused[0]:
             raise _again(account.refused[1])
-        for failure in self._failures(account):
-            if failure and failure not in before:
-                raise failure.told(self._what)
         self._recall()
         with self._turn(account):
             self._recall()  # once more: another process may just have been refused
@@ -214,7 +279,7 @@ class PasswordToken:
                 if not error.permanent:
                     scope = self._scope if isinstance(error, UnexpectedResponse) else None
                     # a copy: the original keeps the frames of this call alive
-                    account.failures[scope] = _Failure(self._what, copy.copy(error))
+                    flight.failure = _Failure(self._what, scope, copy.copy(error))
                 raise
         account.tokens[self._scope] = token
         return token

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from airflow_provider_modelarts.client import AccessKeyCredentials, PasswordCredentials, TokenCredentials
+from airflow_provider_modelarts.client import AccessKeyCredentials, PasswordCredentials, TokenCredentials, tokens
 from airflow_provider_modelarts.client.checking import Endpoint
 from airflow_provider_modelarts.client.clock import Clock
 from airflow_provider_modelarts.client.errors import (
@@ -72,34 +72,22 @@ def test_threads_that_begin_together_fetch_one_token(
     assert token_requests(emulator) == 1
 
 
-class WatchedLock:
-    """A lock that tells how many threads have begun to wait for it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self.waiting = threading.Semaphore(0)
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            self.waiting.release()
-            self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
 class Iam:
     """Sends token requests of threads that all wait for the first; answers as it is told."""
 
-    def __init__(self, answer: Callable[[], ModelArtsError]) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, answer: Callable[[], ModelArtsError]) -> None:
         self.answer = answer
         self.asked: list[str] = []
         self._others = 0
         self._begun = threading.Event()
-        self._lock = WatchedLock()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(threading, "RLock", lambda: self._lock)
-            self.token("p").secrets()  # makes the account, and its lock
+        self._waiting = threading.Semaphore(0)
+        wait = tokens._Flight.wait
+
+        def counted(flight: tokens._Flight) -> None:
+            self._waiting.release()
+            wait(flight)
+
+        monkeypatch.setattr(tokens._Flight, "wait", counted)
 
     def token(self, project: str) -> PasswordToken:
         keys = PasswordCredentials("iam.example.com", "u", "-".join(["sentinel", "password"]), "d")
@@ -110,7 +98,7 @@ class Iam:
         self.asked.append(what)
         self._begun.set()
         for _ in range(self._others if len(self.asked) == 1 else 0):
-            assert self._lock.waiting.acquire(timeout=20)
+            assert self._waiting.acquire(timeout=20)
         raise self.answer()
 
     def errors(self, calls: list[Callable[[], object]]) -> list[ModelArtsError]:
@@ -135,8 +123,8 @@ def no_answer() -> ModelArtsError:
     return ServiceUnavailable("Cannot get it: IAM did not answer.", method="POST", path="/v3", retry_after=3)
 
 
-def test_threads_that_wait_for_a_token_share_the_failure() -> None:
-    iam = Iam(no_answer)
+def test_threads_that_wait_for_a_token_share_the_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    iam = Iam(monkeypatch, no_answer)
     token = iam.token("p")
     for _ in range(2):  # the next ones, who did not wait for the first, ask anew
         errors = iam.errors([token.project_id] * 16)
@@ -153,8 +141,45 @@ def test_threads_that_wait_for_a_token_share_the_failure() -> None:
     assert len(iam.asked) == 2
 
 
-def test_threads_whose_token_died_share_the_failure() -> None:
-    iam = Iam(no_answer)
+def test_who_comes_back_at_once_does_not_keep_those_that_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = threading.Semaphore(0)
+
+    def answer() -> ModelArtsError:
+        for _ in range(7 if len(iam.asked) == 2 else 0):
+            assert told.acquire(timeout=20)
+        return no_answer()
+
+    iam = Iam(monkeypatch, answer)
+    ask = iam.token("p").project_id
+
+    def ask_twice() -> None:
+        with pytest.raises(ServiceUnavailable):
+            ask()
+        ask()
+
+    def ask_and_tell() -> None:
+        try:
+            ask()
+        finally:
+            told.release()
+
+    iam.errors([ask_twice, *[ask_and_tell] * 7])
+    assert len(iam.asked) == 2
+
+
+def test_a_thread_that_was_torn_out_of_a_fetch_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    iam = Iam(monkeypatch, no_answer)
+    token = iam.token("p")
+    with ThreadPoolExecutor(1) as pool:
+        token._account._flights[""] = pool.submit(tokens._Flight).result()
+    for _ in range(2):
+        with pytest.raises(ServiceUnavailable):
+            token.project_id()
+    assert len(iam.asked) == 2
+
+
+def test_threads_whose_token_died_share_the_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    iam = Iam(monkeypatch, no_answer)
     token = iam.token("p")
     used = Request("GET", Endpoint("modelarts.example.com"), (), headers={"X-Auth-Token": "old"})
     errors = iam.errors([lambda: token.renew(used)] * 8)
@@ -162,24 +187,24 @@ def test_threads_whose_token_died_share_the_failure() -> None:
     assert len(errors) == 8
 
 
-def test_another_project_is_told_that_iam_does_not_answer_in_its_own_name() -> None:
-    iam = Iam(lambda: ServiceUnavailable(f"Cannot {iam.asked[-1]}: IAM did not answer."))
+def test_another_project_is_told_that_iam_does_not_answer_in_its_own_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    iam = Iam(monkeypatch, lambda: ServiceUnavailable(f"Cannot {iam.asked[-1]}: IAM did not answer."))
     first, second = iam.errors([iam.token("p").project_id, iam.token("q").project_id])
     assert len(iam.asked) == 1
     assert "project id 'p'" in str(first)
     assert str(second) == str(first).replace("'p'", "'q'")
 
 
-def test_an_odd_answer_about_a_project_is_not_told_to_another() -> None:
-    iam = Iam(lambda: UnexpectedResponse(f"Cannot {iam.asked[-1]}: the answer lacks something."))
+def test_an_odd_answer_about_a_project_is_not_told_to_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    iam = Iam(monkeypatch, lambda: UnexpectedResponse(f"Cannot {iam.asked[-1]}: the answer lacks something."))
     ask = iam.token("p").project_id
     errors = iam.errors([ask, ask, iam.token("q").project_id])
     assert [what.count("'q'") for what in iam.asked] == [0, 1]
     assert ["'q'" in str(error) for error in errors] == [False, False, True]
 
 
-def test_a_lasting_refusal_is_nobody_elses() -> None:
-    iam = Iam(lambda: NotFound("No such project."))
+def test_a_lasting_refusal_is_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    iam = Iam(monkeypatch, lambda: NotFound("No such project."))
     iam.errors([iam.token("p").project_id] * 3)
     assert len(iam.asked) == 3
 
