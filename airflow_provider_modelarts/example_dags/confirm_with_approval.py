@@ -53,6 +53,7 @@ with DAG(
         task_id="confirm",
         dataset_id=DATASET_ID,
         plan_uri=PLAN_URI,
+        plan_digest="{{ ti.xcom_pull(task_ids='plan', key='plan_digest') }}",
         ledger_uri="{{ params.place }}/ledger",
         approved_by=approve.output,
     )

@@ -75,7 +75,8 @@ def stored_for(
         uris["ledger_uri"] = str(root)
     if operator.plan_uri is not None:
         path = places.storage_path("plan_uri", operator.plan_uri)
-        return Stored(_to_apply(path, request["dataset_id"]), ledger, {**uris, "plan_uri": str(path)})
+        digest = parameters.optional(parameters.identifier)("plan_digest", operator.plan_digest)
+        return Stored(_to_apply(path, request["dataset_id"], digest), ledger, {**uris, "plan_uri": str(path)})
     own = None if preview else _own_place(root, request, context, operator.log)
     if own is None:
         return Stored(None, ledger, uris)
@@ -142,7 +143,7 @@ def _asked(request: dict[str, Any]) -> dict[str, Any]:
 
 def title(plan: Plan) -> str:
     """Return the headline of a plan's summary."""
-    return f"Plan to confirm labels of dataset {plan.header.dataset_id}"
+    return f"Plan {plan.digest[:12]} to confirm labels of dataset {plan.header.dataset_id}"
 
 
 def approver(name: str, value: object) -> str | None:
@@ -221,7 +222,7 @@ def _own(path: ObjectStoragePath, request: dict[str, Any], log: Any) -> Plan | O
     return path if found is None else found
 
 
-def _to_apply(path: ObjectStoragePath, dataset_id: str) -> Plan:
+def _to_apply(path: ObjectStoragePath, dataset_id: str, digest: str | None) -> Plan:
     from airflow_provider_modelarts.labeling.plan import PlanRefused, read_plan
 
     with places.readable_errors("plan_uri", str(path), "read"):
@@ -235,6 +236,12 @@ def _to_apply(path: ObjectStoragePath, dataset_id: str) -> Plan:
         raise InvalidRequest(
             f"The plan {plan.uri} is of dataset {plan.header.dataset_id}, not of {dataset_id}. Nothing was written; "
             "give the plan of this dataset."
+        )
+    if digest not in (None, plan.digest):
+        raise PlanRefused(
+            f"The plan {plan.uri} has the digest {plan.digest}, not {digest}: it is another one than was made, shown "
+            "or approved. Nothing was written. Give each run a plan_uri of its own, with {{ run_id }} in it, and plan "
+            "again."
         )
     return plan
 

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
-    from airflow_provider_modelarts.labeling.result import Progress
+    from airflow_provider_modelarts.labeling.result import ConfirmationResult, Progress
 
 SUMMARY_XCOM = "summary"
 """XCom that holds a text for people: Markdown of at most 8 KB, which fits the body of an approval (B19)."""
+
+DIGEST_XCOM = "plan_digest"
+"""XCom that holds the digest of a plan, 64 hex digits: who applies it can insist on that very plan."""
 
 FILTERS = ("label_name", "first_label", "low_score", "high_score")
 
@@ -104,6 +107,18 @@ class ProposalsOperator(GatedOperator):
                 "project_id": (project_id, parameters.optional(parameters.identifier)),
             }
         )
+
+    def warn_of_nothing(self, result: ConfirmationResult) -> None:
+        """Say so if there was not one proposal: a label's misspelled name would go unnoticed."""
+        if not result.seen and not result.stopped:
+            filters = ", ".join(
+                f"{name}={getattr(self, name)!r}" for name in FILTERS if getattr(self, name) is not None
+            )
+            self.log.warning(
+                "Dataset %s has no proposals%s. Has a labeling task succeeded, and are all of them confirmed already?",
+                result.dataset_id,
+                f" with {filters}" if filters else "",
+            )
 
     def report(self, progress: Progress) -> None:
         """Tell the task's log how far it is."""

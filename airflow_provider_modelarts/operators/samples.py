@@ -14,7 +14,13 @@ from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _places as places
 from airflow_provider_modelarts.operators import _plans as plans
-from airflow_provider_modelarts.operators._proposals import FILTERS, GatedOperator, ProposalsOperator, identity_of
+from airflow_provider_modelarts.operators._proposals import (
+    DIGEST_XCOM,
+    FILTERS,
+    GatedOperator,
+    ProposalsOperator,
+    identity_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +38,9 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
     """Decide about every proposal of a dataset and store the decisions, without writing anything to the dataset.
 
     Returns the counts of a confirmation, ``confirmed`` being what would be confirmed. A summary for people (Markdown,
-    at most 8 KB) is stored as XCom ``summary``; it fits the body of an approval. Guards of the policy are held after
-    the plan, its counts and its summary are stored. A retry goes on with the plan that an earlier try has stored,
-    unless something else is asked for now; a cleared task makes a new one.
+    at most 8 KB) is stored as XCom ``summary``; it fits the body of an approval. The plan's digest is stored as XCom
+    ``plan_digest``. Guards of the policy are held after the plan, its counts and its summary are stored. A retry goes on
+    with the plan that an earlier try has stored, unless something else is asked for now; a cleared task makes a new one.
 
     :param dataset_id: the dataset (templated)
     :param plan_uri: file to store the plan in, as JSON Lines: ``file://``, or ``s3://`` with s3fs. A plan that is there
@@ -119,7 +125,10 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             # As it was given: with the connection that leads there, for the task that applies the plan.
             result = replace(made.result, plan_uri=str(path)).to_xcom()
             self.keep(context, result, made.summary.markdown(plans.title(made.plan)))
+            if self.do_xcom_push:
+                context["ti"].xcom_push(key=DIGEST_XCOM, value=made.plan.digest)
             self.log.info("The plan is stored at %s: %s", made.plan.uri, made.result)
+            self.warn_of_nothing(made.result)
             made.plan.check_guards()
             return result
 
@@ -140,6 +149,8 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
     :param policy: rules that decide for each proposal, as a plain dict or its JSON text; see ``ConfirmPolicy``.
         None: confirm every proposal that has labels, hard examples too (templated)
     :param plan_uri: instead of policy and filters, the plan to apply: it holds them (templated)
+    :param plan_digest: the digest that the plan at ``plan_uri`` must have: the XCom ``plan_digest`` of the task that made
+        it. Another plan that lies there by now is refused (templated)
     :param label_name: only proposals with this label (templated)
     :param first_label: only proposals whose first label this is: mapped tasks that each take one label of a dataset
         share it without overlap (templated)
@@ -164,6 +175,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         "dataset_id",
         "policy",
         "plan_uri",
+        "plan_digest",
         *FILTERS,
         "ledger_uri",
         "approved_by",
@@ -180,6 +192,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         dataset_id: str,
         policy: dict[str, Any] | str | None = None,
         plan_uri: str | XComArg | None = None,
+        plan_digest: str | XComArg | None = None,
         label_name: str | None = None,
         first_label: str | None = None,
         low_score: float | str | None = None,
@@ -206,6 +219,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
             **kwargs,
         )
         self.plan_uri = plan_uri
+        self.plan_digest = plan_digest
         self.ledger_uri = ledger_uri
         self.approved_by = approved_by
         self.batch_size = parameters.whole(1, 1000)("batch_size", batch_size)
@@ -216,6 +230,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         parameters.check_constants(
             {
                 "plan_uri": (plan_uri, parameters.optional(places.uri)),
+                "plan_digest": (plan_digest, parameters.optional(parameters.identifier)),
                 "ledger_uri": (ledger_uri, parameters.optional(places.uri)),
                 "approved_by": (approved_by, plans.approver),
                 "preview": (preview, parameters.flag),
@@ -266,11 +281,14 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         given = [name for name in ("policy", *FILTERS) if getattr(self, name) is not None]
         if self.plan_uri is not None and given:
             raise ParameterError(f"Give plan_uri without {', '.join(given)}: a plan holds its policy and its filters.")
+        if self.plan_uri is None and self.plan_digest is not None:
+            raise ParameterError("Give plan_uri with plan_digest: a plan that the task makes itself has none yet.")
 
     def _tell(self, result: ConfirmationResult, *, preview: bool) -> None:
         self.log.info("%s%s", "Preview, nothing was written: " if preview else "", result)
         for failure in result.failures.values():
             self.log.warning("Not confirmed: %s", failure)
+        self.warn_of_nothing(result)
 
 
 class ModelArtsRevertConfirmationOperator(GatedOperator):

@@ -246,6 +246,23 @@ def test_a_plan_of_another_dataset_a_part_of_one_and_none_are_refused(bureau: Bu
     assert "not complete" in refusal(bureau, bureau.confirm(plan_uri=bureau.plan_uri))
 
 
+def test_another_plan_than_was_approved_is_refused(bureau: Bureau) -> None:
+    digest = bureau.plan(policy={"min_score": 0.97}).xcoms["plan_digest"]
+    given = {"plan_uri": bureau.plan_uri, "plan_digest": digest}
+    assert bureau.confirm(**given, preview=True).error is None
+    other = bureau.plan(max_tries=4).xcoms["plan_digest"]
+    assert other != digest
+    bureau.emulator.journal.clear()
+    text = refusal(bureau, bureau.confirm(**given))
+    assert digest in text
+    assert other in text
+
+
+def test_a_digest_needs_a_plan() -> None:
+    with pytest.raises(ParameterError, match="plan_uri with plan_digest"):
+        ModelArtsConfirmSamplesOperator(task_id="confirm", dataset_id="d", plan_digest="0" * 64)
+
+
 def refusal(bureau: Bureau, ending: Any) -> str:
     assert type(ending.error) is AirflowFailException
     assert len(bureau.emulator.journal) == 0, "nothing is sent"

@@ -180,6 +180,14 @@ def test_the_log_tells_how_far_it_is_and_how_it_ended(emulator: Emulator) -> Non
     assert not any(secret in log for secret in emulator.secrets)
 
 
+@pytest.mark.usefixtures("airflow_db")
+def test_a_run_that_finds_no_proposal_says_so(emulator: Emulator) -> None:
+    run, log = run_operator(ModelArtsConfirmSamplesOperator, dataset_id=emulator.load_proposals(60), label_name="rsoe")
+    assert run.state == "success"
+    (line,) = (line for line in messages(log, "ModelArtsConfirmSamplesOperator") if "no proposals" in line)
+    assert "with label_name='rsoe'" in line
+
+
 # --- alarms
 
 
