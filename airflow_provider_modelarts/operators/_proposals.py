@@ -111,9 +111,8 @@ class ProposalsOperator(GatedOperator):
     def warn_of_nothing(self, result: ConfirmationResult) -> None:
         """Say so if there was not one proposal: a label's misspelled name would go unnoticed."""
         if not result.seen and not result.stopped:
-            filters = ", ".join(
-                f"{name}={getattr(self, name)!r}" for name in FILTERS if getattr(self, name) is not None
-            )
+            given = {name: getattr(self, name) for name in FILTERS}
+            filters = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
             self.log.warning(
                 "Dataset %s has no proposals%s. Has a labeling task succeeded, and are all of them confirmed already?",
                 result.dataset_id,

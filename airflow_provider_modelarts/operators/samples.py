@@ -39,8 +39,8 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
 
     Returns the counts of a confirmation, ``confirmed`` being what would be confirmed. A summary for people (Markdown,
     at most 8 KB) is stored as XCom ``summary``; it fits the body of an approval. The plan's digest is stored as XCom
-    ``plan_digest``. Guards of the policy are held after the plan, its counts and its summary are stored. A retry goes on
-    with the plan that an earlier try has stored, unless something else is asked for now; a cleared task makes a new one.
+    ``plan_digest``. Guards of the policy are held after all that is stored. A retry goes on with the plan that an
+    earlier try has stored, unless something else is asked for now; a cleared task makes a new one.
 
     :param dataset_id: the dataset (templated)
     :param plan_uri: file to store the plan in, as JSON Lines: ``file://``, or ``s3://`` with s3fs. A plan that is there
@@ -149,8 +149,8 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
     :param policy: rules that decide for each proposal, as a plain dict or its JSON text; see ``ConfirmPolicy``.
         None: confirm every proposal that has labels, hard examples too (templated)
     :param plan_uri: instead of policy and filters, the plan to apply: it holds them (templated)
-    :param plan_digest: the digest that the plan at ``plan_uri`` must have: the XCom ``plan_digest`` of the task that made
-        it. Another plan that lies there by now is refused (templated)
+    :param plan_digest: the digest that the plan at ``plan_uri`` must have: the XCom ``plan_digest`` of the task that
+        made it. Another plan that lies there by now is refused (templated)
     :param label_name: only proposals with this label (templated)
     :param first_label: only proposals whose first label this is: mapped tasks that each take one label of a dataset
         share it without overlap (templated)
