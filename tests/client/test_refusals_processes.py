@@ -51,11 +51,10 @@ from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.refusals import SharedRefusals
 credentials = PasswordCredentials(*sys.argv[2:4], "any", sys.argv[4])
 with SharedRefusals(pathlib.Path(sys.argv[1])).turn(credentials, system_clock):
-    child = os.fork()
-    if not child:
+    if not os.fork():
+        print(os.getpid(), flush=True)
         signal.alarm(60)
         time.sleep(60)
-    print(child, flush=True)
     sys.stdin.readline()
     os.kill(os.getpid(), signal.SIGKILL)
 """
