@@ -11,7 +11,7 @@ from airflow_provider_modelarts.labeling.abandoned import abandoned
 from airflow_provider_modelarts.labeling.books import Category
 from airflow_provider_modelarts.labeling.crew import Job
 from airflow_provider_modelarts.labeling.labels import carries, raw_labels
-from airflow_provider_modelarts.labeling.ledger import Entry, LedgerWriter, read_ledger, settled
+from airflow_provider_modelarts.labeling.ledger import Entry, Ledger, LedgerWriter, read_ledger, settled
 from airflow_provider_modelarts.labeling.ledger_parts import UNKNOWN
 from airflow_provider_modelarts.labeling.plan import PlanRefused
 from airflow_provider_modelarts.labeling.service import Candidate
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.abandoned import Abandoned
     from airflow_provider_modelarts.labeling.batches import Outcome
     from airflow_provider_modelarts.labeling.books import Books
-    from airflow_provider_modelarts.labeling.ledger import Chain, Ledger, RunIdentity, Settled
+    from airflow_provider_modelarts.labeling.ledger import Chain, RunIdentity, Settled
     from airflow_provider_modelarts.labeling.ledger_parts import Fate
     from airflow_provider_modelarts.labeling.plan import Plan
     from airflow_provider_modelarts.labeling.service import Service
@@ -75,7 +75,7 @@ class Recorder:
         _check_same_plan(plan, ledger, place.identity)
         self._plan = plan
         self._clock = clock
-        self._earlier = settled(plan, ledger)
+        self._others = settled(plan, ledger)
         self._abandoned = abandoned(place.root, ledger, plan)
         self._place = place
         self._writer = LedgerWriter(
@@ -111,7 +111,7 @@ class Recorder:
 
     def is_confirmed(self, sample_id: str) -> bool:
         """Whether an earlier try is known to have confirmed a sample."""
-        return self._earlier.fate(sample_id) == "confirmed"
+        return self._others.fate(sample_id) == "confirmed"
 
     def note_before(self, service: Service, candidates: Sequence[Candidate]) -> dict[str, list[dict[str, Any]]]:
         """Read and store the labels that people gave samples about to be written; of use in the crew's threads.
@@ -164,17 +164,32 @@ class Recorder:
         :param run_jobs: has the crew carry out jobs, and returns when all are done
         """
         for part in self.unlisted(books):
-            run_jobs([Job(partial(_read, service, piece), partial(self._found, books)) for piece in part])
+            found: list[tuple[Candidate, Standing]] = []
+            run_jobs([Job(partial(_read, service, piece), partial(_take_in, found)) for piece in part])
+            self._settle(books, found)
+            run_jobs(self.due())
         run_jobs([self.store()])
         for one in self._abandoned:
             self._settle_abandoned(one, service, run_jobs)
 
-    def _found(self, books: Books, found: list[tuple[Candidate, Standing]]) -> list[Job[Any]]:
-        for candidate, standing in found:
-            fate = _fate(candidate, standing, self._earlier)
+    def _settle(self, books: Books, found: list[tuple[Candidate, Standing]]) -> None:
+        fates = [_fate(candidate, standing, self._others) for candidate, standing in found]
+        if any(
+            standing is Standing.WRITTEN and fate != "confirmed"
+            for (_, standing), fate in zip(found, fates, strict=True)
+        ):
+            # Another try may have begun since, and have written before these were read.
+            self._others = self._read_others()
+            fates = [_fate(candidate, standing, self._others) for candidate, standing in found]
+        for (candidate, _), fate in zip(found, fates, strict=True):
             books.settle(candidate.sample, _BOOKED[fate], changed=fate == "changed")
             self.note(candidate, fate, read=True)
-        return self.due()
+
+    def _read_others(self) -> Settled:
+        """Return what all other tries of this task have recorded by now about the plan that is applied."""
+        ledger = read_ledger(self._place.root, self._place.identity.run_id).of(self._place.identity)
+        own = self._place.identity.chain_name(self._writer.writer)
+        return settled(self._plan, Ledger(tuple(chain for chain in ledger.chains if chain.name != own), ledger.uri))
 
     def _settle_abandoned(self, old: Abandoned, service: Service, run_jobs: Callable[[list[Job[Any]]], None]) -> None:
         """Record, for a plan that is not applied any more, what became of the samples that its try left open."""
@@ -304,9 +319,16 @@ def _read(service: Service, planned: Sequence[Candidate]) -> list[tuple[Candidat
     return found
 
 
-def _fate(candidate: Candidate, standing: Standing, earlier: Settled) -> Fate:
-    """Return what the ledger says of a sample that was read: ours only if an earlier try may have written it."""
-    if standing is Standing.WRITTEN and earlier.may_be_written(candidate.sample.sample_id):
+def _take_in(found: list[tuple[Candidate, Standing]], more: list[tuple[Candidate, Standing]]) -> list[Job[Any]]:
+    found += more
+    return []
+
+
+def _fate(candidate: Candidate, standing: Standing, others: Settled) -> Fate:
+    """Return what the ledger says of a sample that was read: ours only if another try may have written it."""
+    sample_id = candidate.sample.sample_id
+    is_known = others.fate(sample_id) == "confirmed"
+    if standing is Standing.WRITTEN and (is_known or others.may_be_written(sample_id)):
         return "confirmed"
     return "changed" if standing is Standing.CHANGED else "gone"
 

@@ -125,6 +125,8 @@ class History:
         self.planned: dict[str, tuple[str, Raw]] = {}
         self.calm = False
         self.is_undone = False
+        self.had_unended_try = False
+        """Whether a try was killed or frozen, or ran beside another: what it wrote, another one cannot know."""
         self.known = self.dataset.proposals
         self.referee = Referee(self)
         self._label_some_by_hand()
@@ -392,7 +394,7 @@ class History:
         if sample_id in self.referee.raced:
             return
         given = shown["labels"] if sample_id in self.referee.human else self.referee.prior.get(sample_id) or []
-        if self.as_stored(given) == self._planned_labels(sample_id) and self._has_open_chain():
+        if self.as_stored(given) == self._planned_labels(sample_id) and self.had_unended_try:
             # A person chose the very labels that were planned: a try that did not end may have written them itself.
             self.note("undone although a person had chosen the same")
             self.referee.raced.add(sample_id)
@@ -401,14 +403,6 @@ class History:
             raise Violation(f"undo touches {sample_id}, which does not carry what the run wrote: {shown['labels']}")
         if self.as_stored(labels) != self.referee.prior[sample_id]:
             raise Violation(f"undo gives {sample_id} {labels}; before the run it had {self.referee.prior[sample_id]}")
-
-    def _has_open_chain(self) -> bool:
-        """Whether a writer has not said that its ledger is complete."""
-        last: dict[str, Raw] = {}
-        for name, content in sorted(self.objects.items()):
-            if ".try" in name:
-                last[name.rpartition(".try")[2].split(".")[1]] = json.loads(content.splitlines()[0])
-        return not all(header["closing"] for header in last.values())
 
     def _planned_labels(self, sample_id: str) -> list[Raw] | None:
         self.load_plan()

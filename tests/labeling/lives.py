@@ -122,12 +122,12 @@ class Life:
         self.instants += 1
         if self.instants == self.killed_at:
             self.history.note(f"killed {what}")
-            self.is_dead = True
+            self.is_dead = self.history.had_unended_try = True
         if self.instants == self.frozen_at:
             self.history.note(f"frozen {what}")
             if self.history.setup.has_plan and self.history.plan is None:
                 self.history.note("frozen while it plans")
-            self.is_frozen = True
+            self.is_frozen = self.history.had_unended_try = True
         if self._takes_turns and not self.is_dead:
             self._theirs.release()
             self._mine.acquire()

@@ -182,6 +182,7 @@ class Confirmed(RuleBasedStateMachine):
         """Two tries take turns, request by request."""
         COUNTS["rule: two at once"] += 1
         history = self.history
+        history.had_unended_try = True
         COUNTS["two plan at once"] += history.setup.has_plan and history.plan is None
         lives = [history.applying(killed_at=killed_at) for killed_at in killed]
         history.script = [Event(history.ticks + event.after, event.what) for event in script]

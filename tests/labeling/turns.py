@@ -73,10 +73,13 @@ class TurnCrew:
                 return worker.job
 
     def close(self) -> None:
-        for worker in self._workers:
-            while worker.is_begun and not worker.is_over:
-                self._let_go_on(worker)
-        self._workers.clear()
+        self._workers = [worker for worker in self._workers if worker.is_begun]
+        while self._workers:
+            # Time passes here too: one may be waiting out a pause.
+            worker = self._next()
+            self._let_go_on(worker)
+            if worker.is_over:
+                self._workers.remove(worker)
 
     def _next(self) -> _Worker:
         """Draw one of those who are awake; if all sleep, time passes until the first one wakes."""
