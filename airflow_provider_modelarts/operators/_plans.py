@@ -129,7 +129,7 @@ def find_or_make(
 def _asked(request: dict[str, Any]) -> dict[str, Any]:
     """Return what a plan is made for, as :func:`make_plan` takes it and :meth:`Plan.differs_in` compares it."""
     filters = {
-        "label_name": request["label_name"] or request["first_label"],
+        "label_name": request["first_label"] if request["label_name"] is None else request["label_name"],
         "low_score": request["low_score"],
         "high_score": request["high_score"],
     }

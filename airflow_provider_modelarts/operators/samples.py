@@ -273,7 +273,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
             except BaseException as error:
                 # Airflow's alarm is no Exception (B16).
                 done = result_of(error)
-                self.keep_despite(error, context, stored.named(done).to_xcom() if done else None)
+                self.keep_despite(error, context, None if done is None else stored.named(done).to_xcom())
                 raise
             return result.to_xcom()
 
