@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, NamedTuple
 
+from airflow_provider_modelarts.client.texts import storable
+
 # 408 is no refusal: whoever answers so has waited in vain for the service, which may well have got the request
 _GIVEN_UP = 408
 
@@ -44,7 +46,7 @@ class ModelArtsError(Exception):
         retry_after: float | None = None,
         sent: bool = True,
     ) -> None:
-        self.message = " ".join(message.split())
+        self.message = storable(" ".join(message.split()))
         super().__init__(self.message)
         self.status = status
         self.code = code

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow_provider_modelarts.client.errors import ConfirmationError
+from airflow_provider_modelarts.client.texts import storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +17,14 @@ PROGRESS_SECONDS = 3.0
 
 SAMPLES_SHOWN = 10
 """So many samples of a failure are named; the rest is counted."""
+
+LABELS_SHOWN = 50
+"""So many labels have a count of their own in XCom."""
+
+OTHER_LABELS = "(other labels)"
+"""Key in XCom of the counts of all other labels, added up: a sample with several of them counts several times."""
+
+_LABEL_LENGTH = 256
 
 Error = TypeVar("Error", bound=Exception)
 
@@ -40,10 +50,11 @@ class Failure:
     samples: tuple[str, ...]
 
     def __str__(self) -> str:
+        samples = ", ".join(map(storable, self.samples))
         more = f" and {self.count - len(self.samples)} more" if self.count > len(self.samples) else ""
-        text = f" {' '.join(self.message.split())}" if self.message else ""
+        text = f" {storable(' '.join(self.message.split()))}" if self.message else ""
         noun = "sample" if self.count == 1 else "samples"
-        return f"{self.code}:{text} ({self.count} {noun}: {', '.join(self.samples)}{more})"
+        return f"{self.code}:{text} ({self.count} {noun}: {samples}{more})"
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,7 @@ class ConfirmationResult:
     :param seconds: duration by the clock
     :param plan_uri: the plan that was applied, if one was stored
     :param ledger_uri: where the record of the writes is, if one was kept
-    :param by_label: for each label name, how many confirmed samples carry it
+    :param by_label: for each label name, how many confirmed samples carry it; bounded in XCom, see :meth:`to_xcom`
     :param dataset_id: the dataset; not in XCom
     :param failures: the failed samples by code; not in XCom
     :param unaccounted: proposals that the service counts but never listed (B14); not in XCom
@@ -93,9 +104,13 @@ class ConfirmationResult:
             raise ValueError(f"the books do not add up: {self.to_xcom()}")
 
     def to_xcom(self) -> dict[str, Any]:
-        """Return the counts as JSON primitives (B19): neither samples nor labels of single samples are in it."""
+        """Return the counts as JSON primitives of at most some kilobytes (B19).
+
+        Neither samples nor labels of single samples are in it. Of ``by_label`` it has the :data:`LABELS_SHOWN` most
+        frequent; the counts of all others are added up under :data:`OTHER_LABELS`.
+        """
         values = {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata.get("log_only")}
-        return {**values, "seconds": round(self.seconds, 3), "by_label": dict(self.by_label)}
+        return {**values, "seconds": round(self.seconds, 3), "by_label": _bounded(self.by_label)}
 
     def __str__(self) -> str:
         counts = ", ".join(f"{getattr(self, category)} {category}" for category in CATEGORIES)
@@ -126,6 +141,24 @@ class Progress:
         counts = ", ".join(f"{count} {category}" for category, count in self.counts.items() if count)
         rate = f", {self.seen / self.seconds:.0f} samples/s" if self.seconds > 0 else ""
         return f"{self.percent:.0f} %: {self.seen} of {self.total} proposals{': ' if counts else ''}{counts}{rate}"
+
+
+def _bounded(by_label: Mapping[str, int]) -> dict[str, int]:
+    """Return counts by label for XCom: few, with names that any database takes."""
+    frequent = sorted(by_label, key=lambda name: (-by_label[name], name))[:LABELS_SHOWN]
+    kept = set(frequent)
+    found: Counter[str] = Counter()
+    for name, count in by_label.items():
+        if name in kept:
+            found[_short(storable(name))] += count
+    others = sum(by_label.values()) - found.total()
+    if others:
+        found[OTHER_LABELS] += others
+    return dict(found)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LABEL_LENGTH else f"{name[: _LABEL_LENGTH - 3]}..."
 
 
 def check(result: ConfirmationResult, on_partial_failure: Literal["fail", "warn"] = "fail") -> None:

@@ -18,6 +18,7 @@ from airflow_provider_modelarts.links import ModelArtsDatasetLink
 from airflow_provider_modelarts.operators.samples import (
     ModelArtsConfirmSamplesOperator,
     ModelArtsPlanConfirmationOperator,
+    ModelArtsRevertConfirmationOperator,
 )
 from tests.operators.bureau import RUN_ID, WRITE, Bureau, check_sums
 from tests.support.harness import run_operator
@@ -409,6 +410,39 @@ def test_plan_ledger_and_xcoms_hold_no_presigned_address(emulator: Emulator, tmp
         assert not any(secret in text for secret in emulator.secrets)
         assert "Signature=" not in text
     assert any(b"s3://" in path.read_bytes() for path in files)
+
+
+@pytest.mark.usefixtures("airflow_db")
+@pytest.mark.parametrize("name", ["rose \ud83d", "\udc00 tulip", "nothing \x00"])
+def test_a_label_whose_name_no_database_takes_costs_no_task(emulator: Emulator, tmp_path: Path, name: str) -> None:
+    dataset_id = emulator.load_proposals(40)
+    dataset = emulator.dataset(dataset_id)
+    raws = list(dataset.proposals.values())
+    raws[3] = {**raws[3], "labels": [{**raws[3]["labels"][0], "name": name}]}
+    dataset.propose(raws, keep=False)
+    given: dict[str, Any] = {"dataset_id": dataset_id, "policy": {"audit_share": 0, "hard_examples": "confirm"}}
+    run, log = run_operator(ModelArtsPlanConfirmationOperator, plan_uri=f"file://{tmp_path}/plan.jsonl", **given)
+    assert run.state == "success", log
+    shown = name.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+    assert run.xcom["by_label"][shown] == 1
+    assert "**40** would be confirmed" in run.xcoms["summary"]
+    run, log = run_operator(
+        ModelArtsConfirmSamplesOperator, ledger_uri=f"file://{tmp_path}/ledger", on_partial_failure="warn", **given
+    )
+    assert run.state == "success", log
+    # The service refuses what is no UTF-8; then it is that one sample.
+    refused = "\x00" not in name
+    assert (run.xcom["confirmed"], run.xcom["failed"]) == (40 - refused, refused)
+    parts = [path.read_text().splitlines() for path in tmp_path.rglob("*.try*.jsonl") if ".plan." not in path.name]
+    entries = [json.loads(line) for part in parts for line in part[1:-1]]
+    assert [one["after"][0]["name"] for one in entries if one["sample_id"] == raws[3]["sample_id"]] == [name]
+    run, log = run_operator(
+        ModelArtsRevertConfirmationOperator,
+        ledger_uri=f"file://{tmp_path}/ledger",
+        ledger_run_id=json.loads(parts[0][0])["run_id"],
+    )
+    assert run.state == "success", log
+    assert run.xcom["cleared"] == 40 - refused
 
 
 # --- other storages, and Airflow's own retries
