@@ -261,7 +261,7 @@ def _check_plan(asked: _Asked, plan: Plan, *, is_own: bool) -> None:
 def _unwritten(plan: Plan) -> ConfirmationResult:
     """Return the counts of a plan that is not applied."""
     planned = plan.result()
-    return replace(planned, left=planned.left + planned.confirmed, confirmed=0, by_label={})
+    return replace(planned, left=planned.left + planned.confirmed, confirmed=0, by_label={}, preview=False)
 
 
 def _filters(label_name: str | None, low_score: float | str | None, high_score: float | str | None) -> dict[str, Any]:

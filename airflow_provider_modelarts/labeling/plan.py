@@ -225,6 +225,7 @@ class Plan:
             plan_uri=self.uri,
             by_label=dict(self.by_label),
             dataset_id=self.header.dataset_id,
+            preview=True,
         )
 
     def summarize(self) -> Summary:

@@ -25,6 +25,7 @@ OTHER_LABELS = "(other labels)"
 """Key in XCom of the counts of all other labels, added up: a sample with several of them counts several times."""
 
 _LABEL_LENGTH = 256
+_GONE = "confirmed already by an earlier run, or no longer proposed"
 
 Error = TypeVar("Error", bound=Exception)
 
@@ -62,7 +63,7 @@ class ConfirmationResult:
     """Counts of one confirmation; ``seen = confirmed + review + left + failed + gone`` (B16).
 
     :param seen: different samples that were read as proposals
-    :param confirmed: labels are final now; in a preview: would be confirmed
+    :param confirmed: labels are final now; in a plan or a preview: would be confirmed
     :param review: left to people by the policy
     :param left: not touched: without labels, outside the allow-list, or changed since they were decided
     :param failed: were to be confirmed, and the service refused or its answer could not be had
@@ -78,6 +79,7 @@ class ConfirmationResult:
     :param failures: the failed samples by code; not in XCom
     :param unaccounted: proposals that the service counts but never listed (B14); not in XCom
     :param stopped: the run was asked to stop before its end; what it had not reached is in ``left``; not in XCom
+    :param preview: a plan or a preview: nothing was written, and ``confirmed`` is what would be; not in XCom
     """
 
     seen: int = 0
@@ -97,6 +99,7 @@ class ConfirmationResult:
     failures: Mapping[str, Failure] = field(default_factory=dict, metadata=_LOG_ONLY)
     unaccounted: int = field(default=0, metadata=_LOG_ONLY)
     stopped: bool = field(default=False, metadata=_LOG_ONLY)
+    preview: bool = field(default=False, metadata=_LOG_ONLY)
 
     def __post_init__(self) -> None:
         accounted = sum(getattr(self, category) for category in CATEGORIES)
@@ -113,8 +116,13 @@ class ConfirmationResult:
         return {**values, "seconds": round(self.seconds, 3), "by_label": _bounded(self.by_label)}
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{getattr(self, category)} {category}" for category in CATEGORIES)
-        return f"{self.seen} proposals seen: {counts}; {self.passes} passes, {self.requests} requests"
+        words = {"confirmed": "would be confirmed"} if self.preview else {}
+        if self.gone:
+            words["gone"] = f"gone ({_GONE})"
+        counts = ", ".join(f"{getattr(self, name)} {words.get(name, name)}" for name in CATEGORIES)
+        # A plan is not written, so its list was not walked for that.
+        walks = f"the list was read {_times(self.passes)}, " if self.passes else ""
+        return f"{self.seen} proposals seen: {counts}; {walks}{self.requests} requests"
 
 
 @dataclass(frozen=True)
@@ -157,6 +165,10 @@ def _bounded(by_label: Mapping[str, int]) -> dict[str, int]:
     return dict(found)
 
 
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
 def _short(name: str) -> str:
     return name if len(name) <= _LABEL_LENGTH else f"{name[: _LABEL_LENGTH - 3]}..."
 
@@ -177,12 +189,16 @@ def check(result: ConfirmationResult, on_partial_failure: Literal["fail", "warn"
         )
     if result.unaccounted:
         complaints.append(
-            f"{result.unaccounted} proposals that the service counts were not listed in {result.passes} passes"
+            f"{result.unaccounted} proposals that the service counts were not listed, although the list was read "
+            f"{_times(result.passes)}"
         )
     if result.stopped:
-        complaints.append(f"stopped after {result.confirmed} of {result.seen} samples were confirmed")
+        verb = "decided upon, and nothing was written" if result.preview else "confirmed"
+        done = result.seen if result.preview else f"{result.confirmed} of {result.seen}"
+        complaints.append(f"stopped after {done} samples were {verb}")
     if complaints:
-        text = f"Dataset {result.dataset_id}: {'; '.join(complaints)}. Run the task again: what is confirmed stays so."
+        text = f"Dataset {result.dataset_id}: {'; '.join(complaints)}. Run the task again"
+        text += "." if result.preview else ": what is confirmed stays so."
         raise with_result(ConfirmationError(text), result)
 
 

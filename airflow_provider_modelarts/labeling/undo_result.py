@@ -20,6 +20,10 @@ FATES: dict[Fate, str] = {
     "gone": "no longer exist",
     "failed": "could not be written",
 }
+_IN_A_PREVIEW: dict[Fate, str] = {
+    "restored": "would carry the labels again that they had before",
+    "cleared": "would have no label again",
+}
 SHOWN = 5
 LISTED: tuple[Fate, ...] = ("changed", "failed", "gone")
 NO_PROPOSALS = (
@@ -78,7 +82,8 @@ class RevertResult:
         """Return a report for people, below 8 KB (B19)."""
         verb = "would be reverted" if self.preview else "were reverted"
         lines = [f"### {self.restored + self.cleared} of {self.seen} samples {verb}", ""]
-        lines += [f"- **{getattr(self, fate)}** {text}" for fate, text in FATES.items()]
+        texts = {**FATES, **_IN_A_PREVIEW} if self.preview else FATES
+        lines += [f"- **{getattr(self, fate)}** {text}" for fate, text in texts.items()]
         if self.unsettled:
             lines.append(f"- **{self.unsettled}** are not settled: run the confirming task again, then revert again")
         for fate, places in self.examples.items():
@@ -89,7 +94,8 @@ class RevertResult:
         return "\n".join([*lines, "", NO_PROPOSALS]) + "\n"
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{getattr(self, fate)} {fate}" for fate in FATES)
+        words = {fate: f"would be {fate}" for fate in _IN_A_PREVIEW} if self.preview else {}
+        counts = ", ".join(f"{getattr(self, fate)} {words.get(fate, fate)}" for fate in FATES)
         return f"{self.seen} samples of the run seen: {counts}; {self.requests} requests"
 
 

@@ -6,11 +6,13 @@ import json
 
 import pytest
 
+from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.labeling.result import (
     LABELS_SHOWN,
     OTHER_LABELS,
     ConfirmationResult,
     Failure,
+    check,
 )
 
 
@@ -60,3 +62,31 @@ def test_names_that_are_alike_once_they_can_be_stored_are_counted_together() -> 
 def test_a_failure_can_be_logged_whatever_the_service_says() -> None:
     text = str(Failure("ModelArts.4420", "no label rose \ud83d", 2, ("sample \udc00", "b")))
     assert text == "ModelArts.4420: no label rose \\ud83d (2 samples: sample \\udc00, b)"
+
+
+def test_a_plan_and_a_preview_say_what_would_be_confirmed() -> None:
+    planned = ConfirmationResult(seen=9, confirmed=7, review=2, requests=3, preview=True)
+    assert str(planned) == "9 proposals seen: 7 would be confirmed, 2 review, 0 left, 0 failed, 0 gone; 3 requests"
+    assert "preview" not in planned.to_xcom()
+
+
+def test_a_run_says_how_often_it_read_the_list() -> None:
+    done = ConfirmationResult(seen=9, confirmed=7, review=2, requests=3, passes=1)
+    text = "9 proposals seen: 7 confirmed, 2 review, 0 left, 0 failed, 0 gone; the list was read once, 3 requests"
+    assert str(done) == text
+    assert "the list was read 3 times" in str(ConfirmationResult(passes=3))
+    with pytest.raises(ConfirmationError, match="2 proposals .* although the list was read 5 times"):
+        check(ConfirmationResult(unaccounted=2, passes=5))
+
+
+def test_what_is_gone_is_explained() -> None:
+    text = str(ConfirmationResult(seen=134, gone=134, passes=1))
+    assert "134 gone (confirmed already by an earlier run, or no longer proposed)" in text
+
+
+def test_a_preview_that_was_stopped_does_not_say_that_it_confirmed() -> None:
+    with pytest.raises(ConfirmationError) as caught:
+        check(ConfirmationResult(seen=9, confirmed=7, left=2, stopped=True, preview=True, dataset_id="d"))
+    assert str(caught.value) == (
+        "Dataset d: stopped after 9 samples were decided upon, and nothing was written. Run the task again."
+    )
