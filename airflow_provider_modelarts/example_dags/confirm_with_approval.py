@@ -1,7 +1,8 @@
 """Plan what becomes final, have a person approve the plan, and write exactly what was approved.
 
-The person sees counts, scores and examples on Airflow's page of required actions. What somebody changes meanwhile is
-left alone. The ledger records every label that was made final, and who approved it.
+The person sees the policy, counts, scores and examples of each label on Airflow's page of required actions. If nothing
+would be confirmed, nobody is asked. What somebody changes before it is written is left alone. The ledger records every
+label that was made final, and who approved it.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ with DAG(
             "max_share_per_label": 0.9,
         },
         plan_uri=PLAN_URI,
+        # Nobody is asked to approve nothing: then the other tasks are skipped, too.
+        if_nothing_to_confirm="skip",
     )
     approve = ApprovalOperator(
         task_id="approve",

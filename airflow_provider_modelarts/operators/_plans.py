@@ -39,11 +39,13 @@ class Stored:
     :param plan: the plan to apply, or where it is to be made; None: it is decided page by page
     :param ledger: where to record; None: nowhere
     :param uris: plan and ledger as the user names them, with the connections that lead there
+    :param filters: those of the plan that the user named, for messages; None: the task's own hold
     """
 
     plan: Plan | ObjectStoragePath | None
     ledger: LedgerPlace | None
     uris: dict[str, Any]
+    filters: dict[str, Any] | None = None
 
     def named(self, result: ConfirmationResult) -> ConfirmationResult:
         """Return a result with these URIs in the place of those that labeling shows, which hold no connection."""
@@ -76,7 +78,9 @@ def stored_for(
     if operator.plan_uri is not None:
         path = places.storage_path("plan_uri", operator.plan_uri)
         digest = parameters.optional(parameters.identifier)("plan_digest", operator.plan_digest)
-        return Stored(_to_apply(path, request["dataset_id"], digest), ledger, {**uris, "plan_uri": str(path)})
+        plan = _to_apply(path, request["dataset_id"], digest)
+        filters = {**plan.header.filters, "first_label": plan.header.first_label}
+        return Stored(plan, ledger, {**uris, "plan_uri": str(path)}, filters)
     own = None if preview else _own_place(root, request, context, operator.log)
     if own is None:
         return Stored(None, ledger, uris)

@@ -75,7 +75,7 @@ def test_a_run_says_how_often_it_read_the_list() -> None:
     text = "9 proposals seen: 7 confirmed, 2 review, 0 left, 0 failed, 0 gone; the list was read once, 3 requests"
     assert str(done) == text
     assert "the list was read 3 times" in str(ConfirmationResult(passes=3))
-    with pytest.raises(ConfirmationError, match="2 proposals .* although the list was read 5 times"):
+    with pytest.raises(ConfirmationError, match=r"2 proposals .* although the list was read 5 times"):
         check(ConfirmationResult(unaccounted=2, passes=5))
 
 

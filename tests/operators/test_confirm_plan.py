@@ -147,6 +147,41 @@ def test_a_refused_sample_fails_or_warns_and_stands_in_the_ledger(bureau: Bureau
     verify(bureau)
 
 
+def test_a_preview_says_what_would_be_confirmed(bureau: Bureau, capsys: pytest.CaptureFixture[str]) -> None:
+    bureau.plan(policy=POLICY)
+    capsys.readouterr()
+    confirmed = bureau.confirm(plan_uri=bureau.plan_uri, preview=True).result["confirmed"]
+    text = capsys.readouterr().out
+    assert f"Preview, nothing was written: 250 proposals seen: {confirmed} would be confirmed, " in text
+
+
+def test_a_plan_that_is_applied_a_second_time_says_what_happened(
+    bureau: Bureau, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bureau.plan()
+    bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri)
+    capsys.readouterr()
+    operator = ModelArtsConfirmSamplesOperator(
+        task_id="second", dataset_id=bureau.dataset_id, plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri
+    )
+    ending = bureau.run(operator, 1, 0)
+    assert ending.error is None
+    assert ending.result["gone"] == 250
+    text = capsys.readouterr().out
+    assert "250 gone (confirmed already by an earlier run, or no longer proposed)" in text
+    assert "Nothing was confirmed of the 250 proposals" in text
+    assert "250 confirmed already by an earlier run or no longer proposed." in text
+
+
+def test_an_empty_plan_that_is_applied_names_its_own_filters(
+    bureau: Bureau, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bureau.plan(label_name="orchid")
+    capsys.readouterr()
+    bureau.confirm(plan_uri=bureau.plan_uri)
+    assert "has no proposals with label_name='orchid'" in capsys.readouterr().out
+
+
 # --- retries and clears
 
 
