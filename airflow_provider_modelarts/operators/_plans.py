@@ -169,11 +169,14 @@ def title(plan: Plan) -> str:
 def approver(name: str, value: object) -> str | None:
     """Return who approved, from a name or from what an ``ApprovalOperator`` returns; None if nobody is known.
 
-    :raises ParameterError: if the approval was refused
+    :raises ParameterError: if the approval was refused, or nobody has chosen anything
     """
     if not isinstance(value, dict):
         return None if value is None else parameters.identifier(name, value)
-    if "Reject" in (value.get("chosen_options") or ()):
+    chosen = value.get("chosen_options")
+    if not chosen:
+        raise ParameterError(f"{name} says that nobody has chosen an option. Nothing was sent.")
+    if "Reject" in chosen:
         raise ParameterError(f"{name} says that the plan was rejected. Nothing was sent.")
     user = value.get("responded_by_user")
     found = user.get("name") or user.get("id") if isinstance(user, dict) else user

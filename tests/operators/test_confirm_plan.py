@@ -421,6 +421,15 @@ def test_a_rejected_plan_is_not_applied(bureau: Bureau) -> None:
     assert "was rejected" in refusal(bureau, bureau.run(operator, 1, 0))
 
 
+@pytest.mark.parametrize("chosen", [[], None], ids=str)
+def test_a_plan_for_which_nobody_chose_anything_is_not_applied(bureau: Bureau, chosen: Any) -> None:
+    bureau.plan()
+    bureau.emulator.journal.clear()
+    operator = ModelArtsConfirmSamplesOperator(task_id="c", dataset_id=bureau.dataset_id, plan_uri=bureau.plan_uri)
+    operator.approved_by = {**APPROVAL, "chosen_options": chosen}  # type: ignore[assignment]
+    assert "nobody has chosen" in refusal(bureau, bureau.run(operator, 1, 0))
+
+
 # --- what lies about afterwards
 
 
