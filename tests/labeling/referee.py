@@ -126,6 +126,9 @@ class Referee:
                 self._written(life, request, changed)
                 if not refused:
                     self._use_up(life, request)
+        if kind == "write":
+            unchanged = {form["sample_id"] for form in _forms(request)} - changed.keys()
+            self._history.note_answer(response, unchanged)
         return response
 
     @staticmethod
