@@ -145,13 +145,14 @@ def refusals(replies: Replies) -> Refusals:
     :param replies: one for each sample of the batch
     """
     whole = len(replies)
+    told = {sample_id for sample_id, reply in replies.items() if number_of(reply.error_code) in _TELLING}
     refused = {sample_id for sample_id, reply in replies.items() if reply.ok is False}
-    named = {sample_id for sample_id in refused if f"[{sample_id}]" in (replies[sample_id].error_msg or "")}
-    is_told = any(reply.error_code and number_of(reply.error_code) in _TELLING for reply in replies.values())
+    named = {name for name in refused | told if f"[{name}]" in (replies[name].error_msg or "")}
+    refused |= named
     is_exact = all(reply.ok is not None for reply in replies.values())
-    if len(refused) == whole or (whole == 1 and is_told):
+    if len(refused) == whole or (whole == 1 and told):
         return Refusals(frozenset(replies), whole, whole)
-    least = len(refused) or int(is_told)
+    least = len(refused) or int(bool(told))
     return Refusals(frozenset(named), least, len(refused) if is_exact else whole)
 
 

@@ -19,7 +19,7 @@ from airflow_provider_modelarts.labeling.service import Candidate
 from airflow_provider_modelarts.labeling.settle import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.labeling.abandoned import Abandoned
@@ -127,7 +127,14 @@ class Recorder:
         :param found: the samples, and the labels; none if those found before are there no more
         :raises ConfirmationError: if they cannot be stored
         """
-        self._keep(_entry(candidate, "intended", before=before) for candidate, before in found)
+        intended = [_entry(candidate, "intended", before=before) for candidate, before in found]
+        ids = {entry.sample_id for entry in intended}
+        with self._ordering:
+            with self._noting:
+                # What became of the same sample in an earlier pass comes first.
+                earlier = [entry for entry in self._entries if entry.sample_id in ids]
+                self._entries = [entry for entry in self._entries if entry.sample_id not in ids]
+            self._guarded(partial(self._writer.record, *earlier, *intended))
         self._guarded(self._writer.flush)
 
     def note_outcome(self, decided: Candidate, outcome: Outcome, before: list[dict[str, Any]] | None) -> None:
@@ -252,12 +259,12 @@ class Recorder:
                 self._since = self._clock.now()
             self._entries.append(entry)
 
-    def _keep(self, more: Iterable[Entry] = ()) -> None:
-        """Hand what was noted to the chain, and what is given behind it."""
+    def _keep(self) -> None:
+        """Hand what was noted to the chain."""
         with self._ordering:
             with self._noting:
                 entries, self._entries = self._entries, []
-            self._guarded(partial(self._writer.record, *entries, *more))
+            self._guarded(partial(self._writer.record, *entries))
 
     def _stored(self, nothing: None) -> list[Job[Any]]:
         del nothing
