@@ -92,7 +92,8 @@ def written(elements: Sequence[Mapping[str, Any]], write: Callable[[], Any]) -> 
 def outcomes(ids: Sequence[str], answer: object) -> tuple[SampleOutcome, ...]:
     """Return what a batch answer (contract 4.1, HTTP 200 also for failures) says about each sample.
 
-    A sample counts as written only where ``success`` and ``results`` agree. Of a batch with a failure positions are all
+    A sample counts as written only where ``success`` and ``results`` agree; where they do not,
+    one that the text of a refusal names has its code and text. Of a batch with a failure positions are all
     there is, unless the text names a sample: a caller who must be certain reads the samples of such a batch.
 
     :param ids: the samples in the order in which they were sent
@@ -108,7 +109,11 @@ def outcomes(ids: Sequence[str], answer: object) -> tuple[SampleOutcome, ...]:
     agrees = success is False and len(flags) == len(ids) and None not in flags and not all(flags)
     if not agrees:
         code, text = to_text(content.get("error_code")), _said(content)
-        return tuple(SampleOutcome(sample_id, None, code, text or _UNCLEAR) for sample_id in ids)
+        unclear = {sample_id: SampleOutcome(sample_id, None, code, text or _UNCLEAR) for sample_id in ids}
+        refused = _named(ids, [part for part, flag in zip(parts, flags, strict=True) if flag is False])
+        for sample_id, part in refused.items():
+            unclear[sample_id] = SampleOutcome(sample_id, None, to_text(part.get("error_code")), _said(part))
+        return tuple(unclear.values())
     failures = _failures(ids, parts, flags)
     return tuple(_outcome(sample_id, failures.get(sample_id)) for sample_id in ids)
 
@@ -121,12 +126,18 @@ def _failures(
 ) -> dict[str, Mapping[str, Any]]:
     """Return the failed samples: those that the texts name, if every text names one, else those at the positions."""
     failed = [(ids[place], parts[place]) for place, flag in enumerate(flags) if not flag]
+    named = _named(ids, [part for _, part in failed])
+    return named if len(named) == len(failed) else dict(failed)
+
+
+def _named(ids: Sequence[str], refusals: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the samples that the texts of refusals name."""
     known = set(ids)
     named: dict[str, Mapping[str, Any]] = {}
-    for _, part in failed:
+    for part in refusals:
         found = known.intersection(_IN_BRACKETS.findall(to_text(part.get("error_msg")) or ""))
         named |= dict.fromkeys(found, part)
-    return named if len(named) == len(failed) else dict(failed)
+    return named
 
 
 def _outcome(sample_id: str, failure: Mapping[str, Any] | None) -> SampleOutcome:

@@ -101,12 +101,17 @@ class _Note(NamedTuple):
     :param time: of its part; no earlier than that of the parts before it
     :param before: labels that were there; empty for none
     :param after: labels that were, or may have been, written
+    :param is_read: found out by reading
+    :param fate: the entry's
+    :param chain: number of the chain it stands in
     """
 
     time: float
     before: list[dict[str, Any]]
     after: list[dict[str, Any]]
     is_read: bool
+    fate: str
+    chain: int
 
 
 @dataclass
@@ -121,25 +126,30 @@ class _Trace:
     notes: list[_Note]
 
     @classmethod
-    def of(cls, time: float, entry: Entry) -> _Trace:
+    def of(cls, chain: int, time: float, entry: Entry) -> _Trace:
         # Parts hold origins without signatures.
         trace = cls(entry.sample_id, entry.origin or entry.sample_id, [])
-        trace.add(time, entry)
+        trace.add(chain, time, entry)
         return trace
 
-    def add(self, time: float, entry: Entry) -> None:
+    def add(self, chain: int, time: float, entry: Entry) -> None:
+        """Take over an entry; those of one chain come in order."""
+        # What was about to be written is settled by what the same writer says later.
+        self.notes = [note for note in self.notes if (note.chain, note.fate) != (chain, "intended")]
+        if not _may_be_written(entry) and entry.fate != "unknown":
+            return
         before, after = entry.before or [], entry.after
         for note in self.notes:  # most repeat what is held already
             before = note.before if note.before == before else before
             after = note.after if note.after == after else after
-        self.notes.append(_Note(time, before, after, entry.read))
+        self.notes.append(_Note(time, before, after, entry.read, entry.fate, chain))
 
     @cached_property
     def afters(self) -> list[list[dict[str, Any]]]:
         """Every list of labels that the run wrote or may have written."""
         afters: list[list[dict[str, Any]]] = []
         for note in self.notes:
-            if note.after not in afters:
+            if note.fate != "unknown" and note.after not in afters:
                 afters.append(note.after)
         return afters
 
@@ -170,6 +180,11 @@ class _Trace:
         """Whether a sample carries what the run wrote, and that is not what was there before."""
         return not self.is_undone(sample) and any(carries(sample, _with_labels(after)) for after in self.afters)
 
+    def is_unknown(self, sample: Sample) -> bool:
+        """Whether a sample carries labels of which the ledger does not know whether the run or a person gave them."""
+        doubtful = (note.after for note in self.notes if note.fate == "unknown")
+        return any(carries(sample, _with_labels(after)) for after in doubtful)
+
     def target(self, sample: Sample) -> Sample:
         """Return what goes to the writer: the labels to restore, or to recognise where all are taken away."""
         raw: dict[str, Any] = {"sample_id": self.sample_id, "labels": self.before or self.afters[0]}
@@ -185,7 +200,7 @@ class _History:
         self._chains = chains
         self._repeated: set[bytes] = set()
         seen: set[bytes] = set()
-        for _, entry in self._written():
+        for _, _, entry in self._entries():
             key = _key(entry.sample_id)
             (self._repeated if key in seen else seen).add(key)
         self.dataset_id = dataset_id
@@ -193,22 +208,24 @@ class _History:
     def traces(self) -> Iterator[_Trace]:
         """Yield each sample once; first those with one entry."""
         merged: dict[str, _Trace] = {}
-        for time, entry in self._written():
+        for chain, time, entry in self._entries():
             if _key(entry.sample_id) not in self._repeated:
-                yield _Trace.of(time, entry)
+                trace = _Trace.of(chain, time, entry)
+                if trace.notes:
+                    yield trace
             elif entry.sample_id in merged:
-                merged[entry.sample_id].add(time, entry)
+                merged[entry.sample_id].add(chain, time, entry)
             else:
-                merged[entry.sample_id] = _Trace.of(time, entry)
-        yield from merged.values()
+                merged[entry.sample_id] = _Trace.of(chain, time, entry)
+        yield from (trace for trace in merged.values() if trace.notes)
 
-    def _written(self) -> Iterator[tuple[float, Entry]]:
-        """Yield what was written or may have been, and when: chains come by name, which says nothing of time."""
-        for chain in self._chains:
+    def _entries(self) -> Iterator[tuple[int, float, Entry]]:
+        """Yield what was noted, in which chain and when: chains come by name, which says nothing of time."""
+        for number, chain in enumerate(self._chains):
             time = 0.0
             for header, entries in chain.read():
                 time = max(time, header.created_at)  # clocks may be set back, a chain is in order
-                yield from ((time, entry) for entry in entries if entry.after and _may_be_written(entry))
+                yield from ((number, time, entry) for entry in entries if entry.after)
 
 
 class _Undoing(Service):
@@ -305,7 +322,10 @@ class _Run:
     def _is_to_undo(self, trace: _Trace, sample: Sample) -> bool:
         if trace.is_on(sample):
             return True
-        self._note(trace, "already" if trace.is_undone(sample) else "changed")
+        if trace.is_undone(sample):
+            self._note(trace, "already")
+        else:
+            self._note(trace, "unknown" if trace.is_unknown(sample) else "changed")
         return False
 
     def _note_gone(self, traces: Iterable[_Trace]) -> None:

@@ -16,12 +16,14 @@ from airflow_provider_modelarts.labeling.planning import make_plan
 from airflow_provider_modelarts.labeling.policy import GuardFailed
 from airflow_provider_modelarts.labeling.recording import Recorder
 from airflow_provider_modelarts.labeling.result import result_of
+from airflow_provider_modelarts.labeling.undo import revert
 from tests.labeling.model import ModelClock
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
 
 WRITE = ("PUT", "data-annotations/samples")
 
@@ -99,6 +101,100 @@ def test_labels_that_a_person_gave_are_kept_in_the_ledger_before_they_are_replac
         (sample_id, "confirmed", before),
     ]
     assert dataset.labels_of(sample_id) != before
+
+
+HOLD_UPS: dict[str, dict[str, Any]] = {
+    "busy": {"status": 400, "code": "ModelArts.4381", "times": 4},
+    "throttled": {"status": 429, "code": "APIGW.0308", "headers": {"Retry-After": "40"}},
+    "down": {"status": 503, "times": 1},
+    "gateway time-out": {"status": 504, "times": 1},
+    "request time-out": {"status": 408, "times": 1},
+}
+
+
+@pytest.mark.parametrize("had", ["nothing", "labels of a person"])
+@pytest.mark.parametrize("held_up", HOLD_UPS)
+def test_labels_that_a_person_gave_while_a_write_was_held_up_are_kept_and_come_back(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, held_up: str, had: str
+) -> None:
+    dataset_id, bucket = emulator.load_proposals(20), Bucket()
+    dataset = emulator.dataset(dataset_id)
+    sample_id = sorted(dataset.proposals)[3]
+    proposal = dict(dataset.proposals[sample_id])
+    if had != "nothing":
+        dataset.edit(sample_id, ["at first"])
+        dataset.propose([{**proposal, "annotated_by": "human/account/user"}])
+
+    def label(record: Any) -> None:
+        if record.method == "PUT" and record.fault and dataset.names_of(sample_id) != ["by hand"]:
+            dataset.edit(sample_id, ["by hand"])
+            dataset.propose([{**proposal, "annotated_by": "human/account/user"}])
+            moved_clock.advance(26)
+
+    emulator.observers.append(label)
+    stored_before_writes: list[bool] = []
+
+    def watch(record: Any) -> None:
+        if record.method == "PUT" and not record.fault and sample_id in str(record.body):
+            stored_before_writes.append(any(b"by hand" in content for content in bucket.objects.values()))
+
+    emulator.observers.append(watch)
+    fault = emulator.faults.add(*WRITE, "status", **HOLD_UPS[held_up])
+    result = confirm(client, dataset_id, ledger=place(bucket))
+    assert fault.fired >= 1
+    assert result.confirmed == 20
+    assert stored_before_writes == [True]
+    assert dataset.names_of(sample_id) != ["by hand"]
+    undone = revert(client, bucket, "run")
+    assert (undone.restored, undone.cleared) == (1, 19)
+    assert dataset.names_of(sample_id) == ["by hand"]
+
+
+def test_labels_that_a_person_took_away_while_a_write_was_held_up_do_not_come_back(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock
+) -> None:
+    dataset_id, bucket = emulator.load_proposals(5), Bucket()
+    dataset = emulator.dataset(dataset_id)
+    sample_id = sorted(dataset.proposals)[3]
+    proposal = dict(dataset.proposals[sample_id])
+    dataset.edit(sample_id, ["by hand"])
+    dataset.propose([{**proposal, "annotated_by": "human/account/user"}])
+
+    def clear(record: Any) -> None:
+        if record.method == "PUT" and record.fault:
+            dataset.edit(sample_id, [])
+            dataset.propose([{**proposal, "annotated_by": "human/account/user"}])
+            moved_clock.advance(26)
+
+    emulator.observers.append(clear)
+    emulator.faults.add(*WRITE, "status", status=400, code="ModelArts.4381")
+    assert confirm(client, dataset_id, ledger=place(bucket)).confirmed == 5
+    undone = revert(client, bucket, "run")
+    assert (undone.restored, undone.cleared) == (0, 5)
+    assert dataset.labels_of(sample_id) == []
+
+
+def test_labels_of_many_people_are_looked_at_in_pieces_that_stay_fresh(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock
+) -> None:
+    dataset_id, bucket = emulator.load_proposals(40), Bucket()
+    dataset = emulator.dataset(dataset_id)
+    proposals = {sample_id: dict(raw) for sample_id, raw in dataset.proposals.items()}
+    for sample_id, raw in proposals.items():
+        dataset.edit(sample_id, [f"by hand {sample_id[-1]}"])
+        dataset.propose([{**raw, "annotated_by": "human/account/user"}])
+    before = {sample_id: dataset.labels_of(sample_id) for sample_id in proposals}
+
+    def be_slow(record: Any) -> None:
+        if record.method == "GET" and "data-annotations/samples/" in record.path:
+            moved_clock.advance(2)
+
+    emulator.observers.append(be_slow)
+    assert confirm(client, dataset_id, ledger=place(bucket)).confirmed == 40
+    assert 1 < emulator.journal.count(*WRITE) <= 8
+    emulator.observers.remove(be_slow)
+    assert revert(client, bucket, "run").restored == 40
+    assert {sample_id: dataset.labels_of(sample_id) for sample_id in proposals} == before
 
 
 def test_a_guard_judges_the_stored_plan_at_every_try(client: ModelArtsClient, emulator: Emulator) -> None:
