@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.client import OffsetMode, Sample
-from airflow_provider_modelarts.client.batches import outcomes
-from airflow_provider_modelarts.client.errors import NotFound, Throttled, UnexpectedResponse
+from airflow_provider_modelarts.client.batches import labeled_elements, outcomes
+from airflow_provider_modelarts.client.errors import InvalidRequest, NotFound, Throttled, UnexpectedResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -331,3 +331,29 @@ def test_what_it_raises_keeps_the_request_back(
         write(client, dataset_id, before_sending=refuse)
     assert emulator.journal.count("PUT", "data-annotations") == spared
     assert emulator.dataset(dataset_id).annotated == 0
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ([None, {"name": "a"}], ["a"]),
+        (["a", {"name": "b"}], ["b"]),
+        ([{"name": "a"}, 3, ["b"]], ["a"]),
+        ({"name": "a"}, []),
+        ("a", []),
+        (7, []),
+    ],
+)
+def test_a_sample_whose_labels_are_odd_is_read_and_says_so(labels: object, names: list[str]) -> None:
+    odd = Sample({"sample_id": "s", "labels": labels})
+    assert odd.has_odd_labels
+    assert [label.name for label in odd.labels] == odd.label_names == names
+    assert (odd.is_hard, odd.hard_reasons, len(odd.label_scores)) == (None, (), len(names))
+    assert "sample_id='s'" in repr(odd)
+    with pytest.raises(InvalidRequest, match=r"\bs\b"):
+        labeled_elements([{"sample_id": "good", "labels": [{"name": "a"}]}, odd])
+
+
+@pytest.mark.parametrize("raw", [{}, {"labels": None}, {"labels": []}, {"labels": [{"name": "a"}, {}]}])
+def test_a_sample_whose_labels_are_a_list_of_objects_or_none_is_not_odd(raw: dict[str, Any]) -> None:
+    assert not Sample({"sample_id": "s", **raw}).has_odd_labels

@@ -97,9 +97,21 @@ class Sample(View):
         sample_id = self.root.get("sample_id")
         return sample_id if type(sample_id) is str else to_text(sample_id) or ""
 
+    @property
+    def has_odd_labels(self) -> bool:
+        """Whether its labels are not what the API promises, a list of objects: then nothing here tells what it carries.
+
+        The other properties leave out what is no object. Such a sample can be listed and read, but not confirmed:
+        ``samples.update`` refuses it.
+        """
+        labels = self.root.get("labels")
+        if labels is None:
+            return False
+        return type(labels) is not list or not all(type(label) is dict for label in labels)
+
     @cached_property
     def labels(self) -> tuple[SampleLabel, ...]:
-        """Proposed labels where proposals are listed, final ones elsewhere."""
+        """Proposed labels where proposals are listed, final ones elsewhere; see :attr:`has_odd_labels`."""
         return tuple(SampleLabel(label) for label in to_objects(self.root.get("labels")))
 
     @property
