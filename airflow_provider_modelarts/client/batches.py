@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 # What a sample to write may hold; contract 4.1.
 FIELDS = ("sample_id", "labels", "metadata", "sample_type", "sample_usage", "source", "worker_id")
+OWN = ("success", "results")
+"""Keys with which the answer to a write says itself what became of the samples, also where it names an error's code."""
+
+# What may be wrong with one sample: a value, the JSON, its label, size or being there. Contract 7.3.
+_OF_ONE_SAMPLE = frozenset(
+    ("0104", "4105", "4410", "4417", "4419", "4420", "4421", "4422", "4423", "4424", "4651", "4656")
+)
 _IN_BRACKETS = re.compile(r"\[([^\[\]]+)\]")
 
 
@@ -83,10 +90,16 @@ def written(elements: Sequence[Mapping[str, Any]], write: Callable[[], Any]) -> 
     try:
         answer = write()
     except ModelArtsError as error:
-        if error.certainly_not_executed:
+        if error.certainly_not_executed and not _may_be_partial(error):
             raise
         return tuple(SampleOutcome(sample_id, None, error.code, str(error)) for sample_id in ids)
     return outcomes(ids, answer)
+
+
+def _may_be_partial(error: ModelArtsError) -> bool:
+    """Whether a code that came as a success names the fault of one sample: then others may have been written."""
+    is_success = error.status is not None and 200 <= error.status < 300
+    return is_success and (error.code or "").removeprefix("ModelArts.") in _OF_ONE_SAMPLE
 
 
 def outcomes(ids: Sequence[str], answer: object) -> tuple[SampleOutcome, ...]:
@@ -103,7 +116,8 @@ def outcomes(ids: Sequence[str], answer: object) -> tuple[SampleOutcome, ...]:
     results = content.get("results")
     parts = to_objects(results)
     flags = [to_flag(part.get("success")) for part in parts]
-    if (success and not results) or (success and len(flags) == len(ids) and all(flags)):
+    is_silent = not results and not to_text(content.get("error_code"))
+    if (success and is_silent) or (success and len(flags) == len(ids) and all(flags)):
         return tuple(SampleOutcome(sample_id, True) for sample_id in ids)
     agrees = success is False and len(flags) == len(ids) and None not in flags and not all(flags)
     if not agrees:

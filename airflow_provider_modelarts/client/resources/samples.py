@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow_provider_modelarts.client.batches import SampleOutcome, emptied_elements, labeled_elements, written
+from airflow_provider_modelarts.client.batches import OWN, SampleOutcome, emptied_elements, labeled_elements, written
 from airflow_provider_modelarts.client.checking import (
     checked_choice,
     checked_conditions,
@@ -17,6 +17,7 @@ from airflow_provider_modelarts.client.checking import (
 from airflow_provider_modelarts.client.listing import Listing
 from airflow_provider_modelarts.client.reading import (
     View,
+    checked_answer,
     read,
     to_flag,
     to_integer,
@@ -304,7 +305,8 @@ class Samples:
         """
         what = f"read sample {checked_id('sample_id', sample_id)} of dataset {checked_id('dataset_id', dataset_id)}"
         path = ("datasets", dataset_id, "data-annotations", "samples", sample_id)
-        return read(Sample, self._transport.get(what, *path, retry=retry), what)
+        answer = self._transport.get(what, *path, retry=retry)
+        return read(Sample, checked_answer(answer, what, sample_id=sample_id), what)
 
     def update(
         self,
@@ -368,5 +370,7 @@ class Samples:
         body = {"samples": elements}
         return written(
             elements,
-            lambda: self._transport.write("PUT", what, *path, body=body, retry=retry, before_sending=before_sending),
+            lambda: self._transport.write(
+                "PUT", what, *path, body=body, retry=retry, before_sending=before_sending, own=OWN
+            ),
         )
