@@ -329,7 +329,8 @@ class Samples:
         :param before_sending: called each time that the request is about to go out, after it was authorized: fetching a
             token may have taken a while. What it raises keeps the request from being sent, and comes through as it is
         :return: an outcome per sample, in the same order; after a batch with a failure the others are True by position
-        :raises InvalidRequest: for samples without labels, without id, or given twice, before anything is sent
+        :raises InvalidRequest: for samples without labels, without id, or given twice, and for labels without the name
+            that all but those of speech (types 201, 202) need; before anything is sent
         :raises ModelArtsError: if the service certainly did not carry the request out
         """
         elements = labeled_elements(samples)

@@ -64,7 +64,8 @@ class TeamSamples:
         :param samples: as for ``samples.update``; ``worker_id`` says whose copy
         :param email: the member on whose behalf
         :return: an outcome per sample, in the same order
-        :raises InvalidRequest: for samples without labels, without id, or given twice, before anything is sent
+        :raises InvalidRequest: for samples without labels, without id, or given twice, and for labels without the name
+            that all but those of speech (types 201, 202) need; before anything is sent
         :raises ModelArtsError: if the service certainly did not carry the request out
         """
         elements = labeled_elements(samples)
