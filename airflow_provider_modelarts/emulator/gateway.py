@@ -222,6 +222,9 @@ class Gateway:
             self._throttle()
             self._service.identity.authenticate(call)
             self._check_project(call)
+            unknown = sorted(set(call.query) - found.query)
+            if unknown and self._service.variants.strict_requests:
+                raise refuse("0104", f"{unknown[0]} is not known")
         return found.handler(self._service, call)
 
     def _check_project(self, call: Call) -> None:

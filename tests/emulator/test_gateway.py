@@ -86,6 +86,14 @@ def test_projects(emulator: Emulator) -> None:
     found = requests.get(url, params={"name": emulator.region}, headers=headers, timeout=10).json()["projects"]
     assert [project["id"] for project in found] == [emulator.project_id]
     assert requests.get(url, params={"name": "nowhere"}, headers=headers, timeout=10).json()["projects"] == []
+    for query, count in (
+        ({"enabled": "false"}, 0),
+        ({"domain_id": "another"}, 0),
+        ({"page": 1, "per_page": 1}, 1),
+        ({"page": 3, "per_page": 1}, 0),
+    ):
+        listed = requests.get(url, params=query, headers=headers, timeout=10).json()["projects"]
+        assert len(listed) == count
     mine = requests.get(f"{emulator.url}/v3/auth/projects", headers=headers, timeout=10).json()["projects"]
     assert {project["name"] for project in mine} == {emulator.region, emulator.other_project_name}
     assert (
