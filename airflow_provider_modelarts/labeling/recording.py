@@ -98,6 +98,8 @@ class Recorder:
         self._is_storing = False
         self._found: set[str] = set()
         """Samples that carry the planned labels, and this try did not write: judged when all have been read."""
+        self._changed: set[str] = set()
+        """Samples proposed otherwise than planned, which a try that did not end may have written before."""
 
     def begin(self) -> None:
         """Store that this try may write from now on; of a try that left no such word it is known that it did not.
@@ -152,6 +154,9 @@ class Recorder:
 
     def note(self, candidate: Candidate, fate: Fate, *, read: bool = False) -> None:
         """Note what was found out about a planned sample."""
+        if fate == "changed" and not read and self._others.may_be_written(candidate.sample.sample_id):
+            self._changed.add(candidate.sample.sample_id)
+            return
         self._add(_entry(candidate, fate, read=read))
 
     def due(self) -> list[Job[Any]]:
@@ -189,6 +194,9 @@ class Recorder:
             self._others = self._read_others()
             fates = [_fate(candidate, standing, self._others) for candidate, standing in found]
         for (candidate, _), fate in zip(found, fates, strict=True):
+            if candidate.sample.sample_id in self._changed:  # it has its place: only the ledger is told
+                self.note(candidate, "confirmed" if fate == "confirmed" else "changed", read=True)
+                continue
             books.settle(candidate.sample, _BOOKED[fate], changed=fate == "changed")
             self.note(candidate, fate, read=True)
 
@@ -228,7 +236,8 @@ class Recorder:
     def unlisted(self, books: Books) -> Iterator[list[list[Candidate]]]:
         """Yield the planned samples of which it is not known who confirmed them, to be read, in pieces for a job each.
 
-        Those are the ones that the list did not show, and those found to carry the planned labels already.
+        Those are the ones that the list did not show, those found to carry the planned labels already, and those
+        proposed otherwise by now that a try which did not end may have written before.
 
         Those that an earlier try is known to have confirmed are noted in the books instead.
 
@@ -238,9 +247,10 @@ class Recorder:
         if met - len(self._found) >= self._plan.counts["confirm"]:
             return
         unknown: list[Candidate] = []
+        unjudged = self._found | self._changed
         for planned in self._plan.samples():
             sample = planned.sample
-            is_open = books.category(sample.sample_id) is None or sample.sample_id in self._found
+            is_open = books.category(sample.sample_id) is None or sample.sample_id in unjudged
             if planned.decision.action != "confirm" or not is_open:
                 continue
             if self.is_confirmed(sample.sample_id):
