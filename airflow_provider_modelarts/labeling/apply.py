@@ -12,7 +12,7 @@ from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsEr
 from airflow_provider_modelarts.labeling.confirming import Confirming
 from airflow_provider_modelarts.labeling.crew import Crew
 from airflow_provider_modelarts.labeling.plan import Plan, read_plan
-from airflow_provider_modelarts.labeling.planning import make_plan
+from airflow_provider_modelarts.labeling.planning import checked_label, make_plan
 from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, confirm_all, parse_policy
 from airflow_provider_modelarts.labeling.recording import LedgerPlace, Recorder
 from airflow_provider_modelarts.labeling.result import ConfirmationResult, with_result
@@ -84,6 +84,8 @@ def confirm(
     :raises GuardFailed: if a guard of the policy does not hold; nothing was written
     :raises ModelArtsError: for what ends the run early. What had been done by then is attached (``result_of``)
     """
+    label_name = checked_label("label_name", label_name)
+    first_label = checked_label("first_label", first_label)
     asked = _Asked(
         client=client,
         dataset_id=dataset_id,
@@ -96,15 +98,14 @@ def confirm(
         should_stop=should_stop,
         clock=clock,
     )
-    if label_name and first_label and label_name != first_label:
+    if None not in (label_name, first_label) and label_name != first_label:
         raise InvalidRequest("Give label_name or first_label, not both: they name different labels.")
     with closing(Crew(asked.concurrency)) as crew:
+        is_own = plan is None and ledger is not None
+        place = ledger.identity.plan_path(ledger.root) if plan is None and ledger is not None else plan
         if preview:
-            return _preview(asked, _found(plan), crew)
-        if plan is None and ledger is not None:
-            stored = _plan(asked, ledger.identity.plan_path(ledger.root), crew, is_own=True)
-        else:
-            stored = _plan(asked, plan, crew)
+            return _preview(asked, _found(asked, place, is_own=is_own), crew)
+        stored = _plan(asked, place, crew, is_own=is_own)
         if stored is None:
             return _decide_and_write(asked, crew)
         return _apply(asked, stored, ledger, crew)
@@ -127,11 +128,11 @@ class _Asked:
 
     def confirming(self, crew: Crew, plan: Plan | None = None, recorder: Recorder | None = None) -> Confirming:
         """Return a confirmation that decides by the plan, or else by the policy."""
-        decide = plan.decide if plan else self.policy.decide if self.policy else confirm_all
-        # A plan holds the labels that were decided upon whatever the filters; where it is for a part, so is the walk.
-        filters, first_label = (
-            (dict(plan.header.filters), plan.header.first_label) if plan else (self.filters, self.first_label)
-        )
+        decide = confirm_all if self.policy is None else self.policy.decide
+        filters, first_label = self.filters, self.first_label
+        if plan is not None:
+            # It holds the labels that were decided upon whatever the filters; where it is for a part, so is the walk.
+            decide, filters, first_label = plan.decide, dict(plan.header.filters), plan.header.first_label
         return Confirming(
             Service(self.client, self.dataset_id, self.clock, filters, concurrency=self.concurrency),
             decide,
@@ -148,20 +149,20 @@ def _preview(asked: _Asked, plan: Plan | None, crew: Crew) -> ConfirmationResult
     run = asked.confirming(crew, plan)
     try:
         run.preview()
-        if plan:
+        if plan is not None:
             plan.check_guards()  # those of the whole plan, as when it is applied
-        elif asked.policy:
+        elif asked.policy is not None:
             run.check_guards(asked.policy)
     except ModelArtsError as error:
         with_result(error, run.result(preview=True))
         raise
-    return run.result(preview=True, plan_uri=plan.uri if plan else None)
+    return run.result(preview=True, plan_uri=None if plan is None else plan.uri)
 
 
 def _decide_and_write(asked: _Asked, crew: Crew) -> ConfirmationResult:
     run = asked.confirming(crew)
     try:
-        if asked.policy and asked.policy.has_guards:
+        if asked.policy is not None and asked.policy.has_guards:
             run.hold_guards(asked.policy)
         run.apply()
     except ModelArtsError as error:
@@ -178,9 +179,9 @@ def _apply(asked: _Asked, plan: Plan, ledger: LedgerPlace | None, crew: Crew) ->
     except ModelArtsError as error:
         with_result(error, _unwritten(plan))
         raise
-    recorder = Recorder(ledger, plan, asked.clock) if ledger else None
+    recorder = None if ledger is None else Recorder(ledger, plan, asked.clock)
     run = asked.confirming(crew, plan, recorder)
-    uris: dict[str, Any] = {"plan_uri": plan.uri, "ledger_uri": recorder.uri if recorder else None}
+    uris: dict[str, Any] = {"plan_uri": plan.uri, "ledger_uri": None if recorder is None else recorder.uri}
     is_complete = False
     try:
         try:
@@ -204,34 +205,29 @@ def _apply(asked: _Asked, plan: Plan, ledger: LedgerPlace | None, crew: Crew) ->
     return run.result(**uris)
 
 
-def _plan(asked: _Asked, plan: Plan | StoragePath | None, crew: Crew, *, is_own: bool = False) -> Plan | None:
+def _plan(asked: _Asked, plan: Plan | StoragePath | None, crew: Crew, *, is_own: bool) -> Plan | None:
     """Return the plan to apply: the one that is there, else a new one.
 
     Where two tries make one at once, the first that is stored counts for both.
-
-    :param is_own: it is the caller's own, for all tries: then it must be for all that is asked, and not only for what
-        is given with it
     """
-    if plan is None:
-        return None
-    stored = _found(plan)
-    if stored is None and not isinstance(plan, Plan):
-        stored = make_plan(
-            asked.client,
-            asked.dataset_id,
-            plan,
-            policy=asked.policy,
-            filters=asked.filters,
-            first_label=asked.first_label,
-            keep=_counts_when_first,
-            crew=crew,
-            on_progress=asked.on_progress,
-            should_stop=asked.should_stop,
-            clock=asked.clock,
-        ).plan
-    if stored is not None:
-        _check_plan(asked, stored, is_own=is_own)
-    return stored
+    stored = _found(asked, plan, is_own=is_own)
+    if stored is not None or plan is None or isinstance(plan, Plan):
+        return stored
+    made = make_plan(
+        asked.client,
+        asked.dataset_id,
+        plan,
+        policy=asked.policy,
+        filters=asked.filters,
+        first_label=asked.first_label,
+        keep=_counts_when_first,
+        crew=crew,
+        on_progress=asked.on_progress,
+        should_stop=asked.should_stop,
+        clock=asked.clock,
+    ).plan
+    _check_plan(asked, made, is_own=is_own)
+    return made
 
 
 def _counts_when_first(plan: Plan) -> bool:
@@ -240,10 +236,17 @@ def _counts_when_first(plan: Plan) -> bool:
     return True
 
 
-def _found(plan: Plan | StoragePath | None) -> Plan | None:
-    if plan is None or isinstance(plan, Plan):
-        return plan
-    return read_plan(plan) if plan.exists() else None
+def _found(asked: _Asked, plan: Plan | StoragePath | None, *, is_own: bool) -> Plan | None:
+    """Return the plan that is given or stored already, None if there is none; one for something else is refused.
+
+    :param is_own: it is the caller's own, for all tries: then it must be for all that is asked, and not only for what
+        is given with it
+    """
+    if plan is not None and not isinstance(plan, Plan):
+        plan = read_plan(plan) if plan.exists() else None
+    if plan is not None:
+        _check_plan(asked, plan, is_own=is_own)
+    return plan
 
 
 def _check_plan(asked: _Asked, plan: Plan, *, is_own: bool) -> None:
@@ -262,9 +265,7 @@ def _unwritten(plan: Plan) -> ConfirmationResult:
 
 
 def _filters(label_name: str | None, low_score: float | str | None, high_score: float | str | None) -> dict[str, Any]:
-    """Return the filters to send; one that rendered to nothing must not turn into "everything"."""
-    if label_name is not None and label_name.strip() in ("", "None"):
-        raise InvalidRequest(f"label_name must be a label's name, not {label_name!r}. Leave it out to take all labels.")
+    """Return the filters to send."""
     low, high = checked_scores(low_score, high_score)
     filters = {
         "label_name": label_name,

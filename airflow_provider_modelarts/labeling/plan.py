@@ -138,7 +138,12 @@ class Plan:
         return self._tally.by_label
 
     def __len__(self) -> int:
+        """Return how many proposals the plan holds."""
         return len(self.index)
+
+    def __bool__(self) -> bool:
+        """Return true: a plan without lines says that nothing is to be confirmed, and is not "no plan"."""
+        return True
 
     def confirms(self, sample_id: str) -> bool:
         """Whether a sample is to be confirmed."""
@@ -256,7 +261,7 @@ class PlanWriter:
         self._path = path
         self._keep = keep
         self._first: Plan | None = None
-        self._file = SealedWriter(path, keeps=self._keeps if keep else None)
+        self._file = SealedWriter(path, keeps=None if keep is None else self._keeps)
         self._header = header
         self._tally = Tally()
         self._digest = ""

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import ConfirmationError, UnexpectedResponse
+from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest, UnexpectedResponse
 from airflow_provider_modelarts.labeling import walk
 from airflow_provider_modelarts.labeling.books import short_key
 from airflow_provider_modelarts.labeling.descent import pages_ahead
@@ -84,14 +84,17 @@ def make_plan(
     :param should_stop: asked before each page; true ends the reading without a plan
     :param clock: the client's
     :raises InvalidPolicy: before anything is read
+    :raises InvalidRequest: for a label without a name, before anything is read
     :raises UnexpectedResponse: if the service lists fewer proposals than it counts (B11)
     :raises ConfirmationError: if it was asked to stop; no plan was stored
     """
     rules = parse_policy(policy)
-    filters = dict(filters or {})
-    service = Service(client, dataset_id, clock, filters, concurrency=crew.size if crew else 1)
+    filters = {} if filters is None else dict(filters)
+    checked_label("label_name", filters.get("label_name"))
+    checked_label("first_label", first_label)
+    service = Service(client, dataset_id, clock, filters, concurrency=1 if crew is None else crew.size)
     if read_pages is None:
-        read_pages = partial(pages_ahead, crew, service.pace) if crew else walk.walk
+        read_pages = walk.walk if crew is None else partial(pages_ahead, crew, service.pace)
     begun = clock.now()
     header = PlanHeader(
         dataset_id=dataset_id,
@@ -99,7 +102,7 @@ def make_plan(
         label_task_id=label_task_id,
         filters=filters,
         first_label=first_label,
-        made_by=made_by or {},
+        made_by={} if made_by is None else made_by,
         created_at=begun,
     )
     summary = Summary()
@@ -117,6 +120,13 @@ def make_plan(
         log.info("Another try has stored a plan at %s meanwhile; that one counts, not the one just made.", plan.uri)
         summary = plan.summarize()
     return PlanMade(plan, summary, plan.result(service.requests, clock.now() - begun))
+
+
+def checked_label(name: str, value: str | None) -> str | None:
+    """Return the label to choose by, None for all; one that rendered to nothing must not turn into "all"."""
+    if value is not None and (not isinstance(value, str) or value.strip() in ("", "None")):
+        raise InvalidRequest(f"{name} must be a label's name, not {value!r}. Leave it out to take all labels.")
+    return value
 
 
 class _Teller:

@@ -99,6 +99,7 @@ def find_or_make(
     :param path: where it is stored; another task's plan there is replaced, and so is one of this task before a clear or
         for something else, as the DAG may have changed between two tries
     :param request: dataset, policy and filters, as :meth:`ProposalsOperator.request` gives them
+    :raises PlanRefused: if another mapped task of this task has stored its plan there
     """
     from airflow_provider_modelarts.labeling.crew import Crew
     from airflow_provider_modelarts.labeling.planning import PlanMade, make_plan
@@ -106,6 +107,7 @@ def find_or_make(
     asked = {**_asked(request), "label_task_id": label_task_id}
 
     def is_ours(plan: Plan) -> bool:
+        _check_not_of_another_index(plan, identity)
         return plan.header.made_by.get("intent") == identity.intent and not plan.differs_in(**asked)
 
     found = _found(path, log)
@@ -126,10 +128,24 @@ def find_or_make(
         )
 
 
+def _check_not_of_another_index(plan: Plan, identity: RunIdentity) -> None:
+    """Refuse to replace the plan of a task mapped beside this one: only the last of them would be applied."""
+    from airflow_provider_modelarts.labeling.plan import PlanRefused
+
+    by = plan.header.made_by
+    is_same_task = all(by.get(name) == getattr(identity, name) for name in ("dag_id", "run_id", "task_id"))
+    if is_same_task and by.get("map_index") != identity.map_index:
+        raise PlanRefused(
+            f"The plan {plan.uri} was made by map index {by.get('map_index')} of this task, and this is map index "
+            f"{identity.map_index}: one would replace the other. Nothing was stored. Give each mapped task a plan_uri "
+            "of its own, with {{ ti.map_index }} in it."
+        )
+
+
 def _asked(request: dict[str, Any]) -> dict[str, Any]:
     """Return what a plan is made for, as :func:`make_plan` takes it and :meth:`Plan.differs_in` compares it."""
     filters = {
-        "label_name": request["label_name"] or request["first_label"],
+        "label_name": request["first_label"] if request["label_name"] is None else request["label_name"],
         "low_score": request["low_score"],
         "high_score": request["high_score"],
     }

@@ -44,7 +44,8 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
 
     :param dataset_id: the dataset (templated)
     :param plan_uri: file to store the plan in, as JSON Lines: ``file://``, or ``s3://`` with s3fs. A plan that is there
-        already is replaced (templated)
+        already is replaced, unless another mapped task of the same task has made it: with mapped tasks give each a
+        file of its own, with ``{{ ti.map_index }}`` in its name (templated)
     :param policy: rules that decide for each proposal, as a plain dict or its JSON text; see ``ConfirmPolicy``.
         None: confirm every proposal that has labels, hard examples too (templated)
     :param label_task_id: the labeling task that made the proposals, to be noted in the plan (templated)
@@ -273,7 +274,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
             except BaseException as error:
                 # Airflow's alarm is no Exception (B16).
                 done = result_of(error)
-                self.keep_despite(error, context, stored.named(done).to_xcom() if done else None)
+                self.keep_despite(error, context, None if done is None else stored.named(done).to_xcom())
                 raise
             return result.to_xcom()
 

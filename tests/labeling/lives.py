@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from tests.labeling.model import Killed
@@ -87,6 +88,9 @@ class Life:
         self._mine, self._theirs = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._takes_turns = False
+        # With the real pool one thread at a time is on its way, so that all stand still when one is frozen. Threads
+        # that take turns would wait for each other.
+        self.one_at_a_time: Any = threading.RLock() if history.setup.threads else nullcontext()
 
     @staticmethod
     def here() -> Life:
@@ -140,22 +144,39 @@ class Life:
     def _carry(
         self, request: requests.PreparedRequest, have_answered: Callable[[], requests.Response]
     ) -> requests.Response:
-        """Carry one request; everything that may happen meanwhile happens here."""
-        history, kind = self.history, kind_of(request)
+        """Carry one request; everything that may happen beside it happens here."""
+        kind = kind_of(request)
         self._check()
-        if kind == "token":  # asked for under a lock: whoever gave way now would never go on
+        if kind == "token":
+            return self._carry_token(have_answered)
+        with self.one_at_a_time:
+            return self._carry_in_turn(kind, request, have_answered)
+
+    def _carry_token(self, have_answered: Callable[[], requests.Response]) -> requests.Response:
+        # Asked for under a lock of the client: whoever gave way now would never go on.
+        history = self.history
+        with history.world:
             self.clock.time += history.token_takes()
-            history.meanwhile(self, kind)
+            if not history.setup.threads:
+                history.meanwhile(self, "token")
             return have_answered()
+
+    def _carry_in_turn(
+        self, kind: str, request: requests.PreparedRequest, have_answered: Callable[[], requests.Response]
+    ) -> requests.Response:
+        history = self.history
+        self._check()
         at, event = self.clock.now(), history.events
         history.referee.check_sent(self, kind, request, at)
         self.give_way()
         self.clock.sleep(history.latency())
         self._check()
-        history.meanwhile(self, kind)
+        with history.world:
+            history.meanwhile(self, kind)
         self.instant(f"before {kind}")
         try:
-            response = history.as_answered(kind, history.referee.watch(self, kind, request, have_answered))
+            with history.world:
+                response = history.as_answered(kind, history.referee.watch(self, kind, request, have_answered))
         finally:
             self.instant(f"after {kind}")
             self.give_way()
@@ -192,9 +213,10 @@ class Store(Bucket):
 
     def open(self, mode: str = "rb") -> Any:
         if mode != "rb" and self._life is not None:
-            self._life.history.meanwhile(self._life, "store")
-            self._life.instant("before store")
-            self._life.history.let_storage_fail()
+            with self._life.one_at_a_time:
+                self._life.history.meanwhile(self._life, "store")
+                self._life.instant("before store")
+                self._life.history.let_storage_fail()
             # Parts of a ledger are small: they go out in one request.
             fails_halfway = str(self).endswith("plan.jsonl") and self._life.history.fails_halfway()
             return _MortalUpload(self, self._life, super().open(mode), fails_halfway=fails_halfway)
@@ -226,5 +248,6 @@ class _MortalUpload:
         if self._life.is_dead:
             io.BytesIO.close(self._upload)  # or it would publish what it has when it is collected
             return
-        self._upload.close()
-        self._life.instant("after store")
+        with self._life.one_at_a_time:
+            self._upload.close()
+            self._life.instant("after store")

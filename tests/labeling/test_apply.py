@@ -363,6 +363,143 @@ def test_a_plan_stored_meanwhile_for_something_else_is_refused(client: ModelArts
     assert emulator.journal.count(*WRITE) == 0
 
 
+NOTHING = {"label_name": "orchid", "policy": {"min_score": 0.99, "max_samples": 10}}
+"""What nothing is proposed for: the plan has no line."""
+
+
+def plan_nothing(client: ModelArtsClient, dataset_id: str, path: Any, **more: Any) -> Plan:
+    asked: dict[str, Any] = {"policy": NOTHING["policy"], "filters": {"label_name": NOTHING["label_name"]}, **more}
+    plan = make_plan(client, dataset_id, path, **asked).plan
+    assert len(plan) == 0
+    return plan
+
+
+def test_an_empty_plan_is_a_plan(client: ModelArtsClient, emulator: Emulator) -> None:
+    path = Bucket() / "plan.jsonl"
+    plan = plan_nothing(client, emulator.load_proposals(5), path)
+    assert (bool(plan), bool(read_plan(path))) == (True, True)
+
+
+@pytest.mark.parametrize("keeps_ledger", [False, True], ids=["no ledger", "ledger"])
+@pytest.mark.parametrize("given", ["object", "path", "own"])
+@pytest.mark.parametrize("asks", ["again", "only the plan"])
+def test_an_empty_plan_confirms_nothing(
+    client: ModelArtsClient, emulator: Emulator, keeps_ledger: bool, given: str, asks: str
+) -> None:
+    dataset_id = emulator.load_proposals(230)
+    bucket = Bucket()
+    asked: dict[str, Any] = dict(NOTHING) if asks == "again" or given == "own" else {}
+    path = bucket / "plan.jsonl"
+    if given != "own":
+        plan = plan_nothing(client, dataset_id, path)
+        asked["plan"] = plan if given == "object" else path
+    if keeps_ledger or given == "own":
+        asked["ledger"] = place(bucket)
+    for preview in (True, False, False):
+        result = confirm(client, dataset_id, **asked, preview=preview)
+        assert (result.seen, result.confirmed, result.by_label) == (0, 0, {})
+    assert result.plan_uri is not None
+    assert emulator.journal.count(*WRITE) == 0
+    assert not read_ledger(bucket, "run").chains or entries(bucket) == []
+    # What is proposed later, also with the label that was asked for, was not planned.
+    first = next(iter(emulator.dataset(dataset_id).proposals.values()))
+    emulator.dataset(dataset_id).propose([{**first, "labels": [{**first["labels"][0], "name": "orchid"}]}])
+    for preview in (True, False):
+        later = confirm(client, dataset_id, **asked, preview=preview)
+        assert (later.seen, later.confirmed, later.left, later.changed_since_plan) == (1, 0, 1, 1)
+    assert emulator.journal.count(*WRITE) == 0
+    assert emulator.dataset(dataset_id).annotated == 0
+
+
+def test_an_empty_plan_keeps_its_filters_and_its_first_label(client: ModelArtsClient, emulator: Emulator) -> None:
+    dataset_id = emulator.load_proposals(130, kind="multi_label")
+    path = Bucket() / "plan.jsonl"
+    plan_nothing(client, dataset_id, path, policy=None, filters={"label_name": "orchid"}, first_label="orchid")
+    emulator.journal.clear()
+    for preview in (True, False):
+        assert confirm(client, dataset_id, plan=path, preview=preview).seen == 0
+    listed = [record.query for record in emulator.journal if record.path.endswith("/auto-annotations/samples")]
+    assert {query.get("label_name") for query in listed} == {"orchid"}
+
+
+def test_guards_of_an_empty_plan_are_held(client: ModelArtsClient, emulator: Emulator) -> None:
+    dataset_id = emulator.load_proposals(130)
+    path = Bucket() / "plan.jsonl"
+    policy = {"min_samples": 1, "hard_examples": "confirm"}
+    plan_nothing(client, dataset_id, path, policy=policy)
+    for preview in (True, False):
+        with pytest.raises(GuardFailed, match="only 0 samples") as caught:
+            confirm(client, dataset_id, plan=path, preview=preview)
+        result = result_of(caught.value)
+        assert result is not None
+        assert (result.seen, result.confirmed) == (0, 0)
+    assert emulator.journal.count(*WRITE) == 0
+
+
+def test_a_plan_of_a_dataset_without_proposals_confirms_nothing_that_comes_later(
+    client: ModelArtsClient, emulator: Emulator
+) -> None:
+    dataset_id = emulator.load_proposals(30)
+    later = list(emulator.dataset(dataset_id).proposals.values())
+    emulator.dataset(dataset_id).propose([], keep=False)
+    bucket = Bucket()
+    assert len(make_plan(client, dataset_id, bucket / "plan.jsonl").plan) == 0
+    emulator.dataset(dataset_id).propose(later)
+    result = confirm(client, dataset_id, plan=bucket / "plan.jsonl", ledger=place(bucket))
+    assert (result.seen, result.left, result.changed_since_plan) == (30, 30, 30)
+    assert emulator.journal.count(*WRITE) == 0
+
+
+@pytest.mark.parametrize("policy", [{"min_score": 1.0, "audit_share": 1}, {"labels": ["orchid"]}], ids=str)
+def test_a_plan_that_only_leaves_or_reviews_confirms_nothing(
+    client: ModelArtsClient, emulator: Emulator, policy: dict[str, Any]
+) -> None:
+    dataset_id = emulator.load_proposals(130)
+    bucket = Bucket()
+    plan = make_plan(client, dataset_id, bucket / "plan.jsonl", policy=policy).plan
+    assert (len(plan), plan.counts["confirm"]) == (130, 0)
+    result = confirm(client, dataset_id, plan=bucket / "plan.jsonl", ledger=place(bucket))
+    assert (result.seen, result.confirmed, result.review + result.left) == (130, 0, 130)
+    assert emulator.journal.count(*WRITE) == 0
+
+
+def test_after_a_try_with_an_empty_plan_died_there_is_nothing_to_undo(
+    client: ModelArtsClient, emulator: Emulator
+) -> None:
+    """The process dies before it has stored the first part of its ledger."""
+
+    class Dead(BaseException):
+        pass
+
+    class Dying(Bucket):
+        def open(self, mode: str = "rb") -> Any:
+            if ".try001." in str(self) and mode != "rb" and emulator.journal.count("GET", "/auto-annotations/samples"):
+                raise Dead
+            return super().open(mode)
+
+    dataset_id = emulator.load_proposals(130)
+    bucket = Dying()
+    plan_nothing(client, dataset_id, bucket / "plan.jsonl")
+    with pytest.raises(Dead):
+        confirm(client, dataset_id, plan=bucket / "plan.jsonl", ledger=place(bucket))
+    assert emulator.dataset(dataset_id).annotated == 0
+    alive = Bucket(objects=bucket.objects)
+    result = confirm(client, dataset_id, plan=alive / "plan.jsonl", ledger=place(alive, 2))
+    assert (result.confirmed, emulator.dataset(dataset_id).annotated) == (0, 0)
+    assert revert(client, alive, "run").seen == 0
+
+
+def test_a_first_label_without_a_name_is_refused(client: ModelArtsClient, emulator: Emulator) -> None:
+    dataset_id = emulator.load_proposals(5)
+    for given in ({"first_label": ""}, {"first_label": "", "label_name": "rose"}, {"label_name": " "}):
+        with pytest.raises(InvalidRequest, match="must be a label's name"):
+            confirm(client, dataset_id, **given)  # type: ignore[arg-type]
+    for more in ({"first_label": " "}, {"filters": {"label_name": ""}}):
+        with pytest.raises(InvalidRequest, match="must be a label's name"):
+            make_plan(client, dataset_id, Bucket() / "plan.jsonl", **more)  # type: ignore[arg-type]
+    assert len(emulator.journal) == 0
+
+
 def test_a_preview_stores_nothing(client: ModelArtsClient, emulator: Emulator) -> None:
     bucket = Bucket()
     result = confirm(client, emulator.load_proposals(30), plan=bucket / "plan", ledger=place(bucket), preview=True)

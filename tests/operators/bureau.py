@@ -35,9 +35,10 @@ class Bureau:
         self.plan_uri = f"file://{folder}/plans/{RUN_ID}.jsonl"
         self.ledger_uri = f"file://{folder}/ledger"
 
-    def plan(self, *, try_number: int = 1, max_tries: int = 3, **parameters: Any) -> Ending:
+    def plan(self, *, try_number: int = 1, max_tries: int = 3, map_index: int = -1, **parameters: Any) -> Ending:
         given = {"dataset_id": self.dataset_id, "plan_uri": self.plan_uri, **parameters}
-        return self.run(ModelArtsPlanConfirmationOperator(task_id="plan", **given), try_number, max_tries)
+        operator = ModelArtsPlanConfirmationOperator(task_id="plan", **given)
+        return self.run(operator, try_number, max_tries, map_index)
 
     def confirm(self, *, try_number: int = 1, max_tries: int = 3, **parameters: Any) -> Ending:
         given = {"dataset_id": self.dataset_id, **parameters}
@@ -47,11 +48,12 @@ class Bureau:
         given = {"ledger_uri": self.ledger_uri, "ledger_run_id": RUN_ID, **parameters}
         return self.run(ModelArtsRevertConfirmationOperator(task_id="revert", **given), 1, 3)
 
-    def run(self, operator: BaseOperator, try_number: int, max_tries: int) -> Ending:
+    def run(self, operator: BaseOperator, try_number: int, max_tries: int, map_index: int = -1) -> Ending:
         ti = StandInTaskInstance(
             start_date=moment(self.clock),
             run_id=RUN_ID,
             task_id=operator.task_id,
+            map_index=map_index,
             try_number=try_number,
             max_tries=max_tries,
         )

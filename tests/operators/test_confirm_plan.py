@@ -57,6 +57,48 @@ def test_exactly_what_was_planned_is_written(bureau: Bureau) -> None:
     verify(bureau)
 
 
+@pytest.mark.parametrize("keeps_ledger", [False, True], ids=["no ledger", "ledger"])
+@pytest.mark.parametrize("preview", [True, False], ids=["preview", "applied"])
+def test_an_empty_plan_confirms_nothing(bureau: Bureau, preview: bool, keeps_ledger: bool) -> None:
+    planned = bureau.plan(label_name="orchid", policy={"min_score": 0.99, "max_samples": 10})
+    assert (planned.error, planned.result["seen"]) == (None, 0)
+    ending = bureau.confirm(
+        plan_uri=bureau.plan_uri,
+        plan_digest=planned.xcoms["plan_digest"],
+        ledger_uri=bureau.ledger_uri if keeps_ledger else None,
+        preview=preview,
+    )
+    assert ending.error is None
+    assert (ending.result["seen"], ending.result["confirmed"], ending.result["by_label"]) == (0, 0, {})
+    assert ending.result["plan_uri"] == bureau.plan_uri
+    assert (bureau.writes, bureau.dataset.unconfirmed) == (0, 250)
+
+
+@pytest.mark.parametrize("preview", [True, False], ids=["preview", "applied"])
+def test_a_guard_of_an_empty_plan_is_held_again(bureau: Bureau, preview: bool) -> None:
+    assert "min_samples=1" in str(bureau.plan(label_name="orchid", policy={"min_samples": 1}).error)
+    ending = bureau.confirm(plan_uri=bureau.plan_uri, preview=preview)
+    assert type(ending.error) is AirflowFailException
+    assert "only 0 samples" in str(ending.error)
+    assert bureau.writes == 0
+
+
+@pytest.mark.parametrize("place", ["ledger", "logs"])
+def test_a_retry_goes_on_with_an_empty_plan_of_its_own(
+    bureau: Bureau, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(bureau.folder / "logs"))
+    given: dict[str, Any] = {"label_name": "orchid", "policy": {"min_samples": 0, "max_samples": 10}}
+    given["ledger_uri"] = bureau.ledger_uri if place == "ledger" else None
+    assert bureau.confirm(**given).result["seen"] == 0
+    raw = next(iter(bureau.dataset.proposals.values()))
+    bureau.dataset.propose([{**raw, "labels": [{**raw["labels"][0], "name": "orchid"}]}])
+    second = bureau.confirm(try_number=2, **given)
+    assert (second.result["confirmed"], second.result["changed_since_plan"], bureau.writes) == (0, 1, 0)
+    cleared = bureau.confirm(try_number=3, max_tries=5, **given)
+    assert (cleared.result["confirmed"], bureau.dataset.annotated) == (1, 1)
+
+
 def test_what_changed_after_planning_is_left_and_counted(bureau: Bureau) -> None:
     bureau.plan()
     first, second, *_ = proposals = bureau.dataset.proposals

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_modelarts.hooks.errors import ParameterError
-from airflow_provider_modelarts.labeling.plan import read_plan
+from airflow_provider_modelarts.labeling.plan import PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import InvalidPolicy
 from airflow_provider_modelarts.operators import _plans
 from airflow_provider_modelarts.operators.samples import ModelArtsPlanConfirmationOperator
@@ -143,6 +144,50 @@ def test_a_zombie_does_not_replace_the_plan_of_its_retry(bureau: Bureau, monkeyp
     cleared = bureau.plan(policy=POLICY, try_number=3, max_tries=5)
     assert cleared.error is None
     assert read_plan(stored(bureau)).digest != digest
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["one after the other", "at once"])
+@pytest.mark.parametrize("cleared", [False, True], ids=["first", "cleared"])
+def test_mapped_tasks_do_not_replace_each_others_plan(
+    bureau: Bureau, monkeypatch: pytest.MonkeyPatch, at_once: bool, cleared: bool
+) -> None:
+    names = sorted(bureau.plan().result["by_label"])
+    stored(bureau).unlink()
+    assert bureau.plan(map_index=0, label_name=names[0]).error is None
+    content = stored(bureau).read_bytes()
+    if at_once:  # the other one had not stored its plan when this one began
+        monkeypatch.setattr(_plans, "_found", lambda *_, **__: None)
+    given: dict[str, Any] = {"try_number": 2, "max_tries": 5} if cleared else {}
+    ending = bureau.plan(map_index=1, label_name=names[1], **given)
+    assert type(ending.error) is AirflowFailException
+    text = str(ending.error)
+    assert "was made by map index 0 of this task, and this is map index 1" in text
+    assert "{{ ti.map_index }}" in text
+    assert "\n" not in text
+    assert stored(bureau).read_bytes() == content
+    assert "plan_digest" not in ending.xcoms
+
+
+def test_a_mapped_task_keeps_its_own_plan_and_replaces_it_after_a_clear(bureau: Bureau) -> None:
+    bureau.plan(map_index=2, policy=POLICY)
+    content = stored(bureau).read_bytes()
+    bureau.clock.advance(60)
+    assert bureau.plan(map_index=2, policy=POLICY, try_number=2).error is None
+    assert stored(bureau).read_bytes() == content
+    assert bureau.plan(map_index=2, policy=POLICY, try_number=3, max_tries=5).error is None
+    assert stored(bureau).read_bytes() != content
+
+
+def test_the_plan_of_another_run_or_task_is_replaced_whatever_its_map_index(bureau: Bureau) -> None:
+    bureau.plan(map_index=0)
+    for changed in ({"run_id": "another"}, {"task_id": "another"}, {"dag_id": "another"}):
+        header = read_plan(stored(bureau)).header
+        with PlanWriter(stored(bureau), replace(header, made_by={**header.made_by, **changed})):
+            pass
+        assert bureau.plan(map_index=1).error is None
+        assert read_plan(stored(bureau)).header.made_by["map_index"] == 1
+        stored(bureau).unlink()
+        bureau.plan(map_index=0)
 
 
 def test_a_clear_makes_a_new_plan(bureau: Bureau) -> None:
