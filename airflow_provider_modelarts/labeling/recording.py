@@ -7,7 +7,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_modelarts.client.errors import ConfirmationError
+from airflow_provider_modelarts.client.errors import ConfirmationError, ModelArtsError
 from airflow_provider_modelarts.labeling.abandoned import abandoned
 from airflow_provider_modelarts.labeling.books import Category
 from airflow_provider_modelarts.labeling.crew import Job
@@ -15,12 +15,13 @@ from airflow_provider_modelarts.labeling.labels import carries, raw_labels
 from airflow_provider_modelarts.labeling.ledger import Entry, Ledger, LedgerWriter, read_ledger, settled
 from airflow_provider_modelarts.labeling.ledger_parts import UNKNOWN
 from airflow_provider_modelarts.labeling.plan import PlanRefused
-from airflow_provider_modelarts.labeling.service import Candidate
+from airflow_provider_modelarts.labeling.service import Candidate, is_odd_read
 from airflow_provider_modelarts.labeling.settle import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from airflow_provider_modelarts.client import Sample
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.labeling.abandoned import Abandoned
     from airflow_provider_modelarts.labeling.batches import Outcome
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.plan import Plan
     from airflow_provider_modelarts.labeling.service import Service
     from airflow_provider_modelarts.labeling.storage import StoragePath
+
+    Read = tuple[Candidate, Standing | ModelArtsError]
 
 log = logging.getLogger(__name__)
 
@@ -177,9 +180,12 @@ class Recorder:
         :param run_jobs: has the crew carry out jobs, and returns when all are done
         """
         for part in self.unlisted(books):
-            found: list[tuple[Candidate, Standing]] = []
-            run_jobs([Job(partial(_read, service, piece), partial(_take_in, found)) for piece in part])
-            self._settle(books, found)
+            reads: list[Read] = []
+            run_jobs([Job(partial(_read, service, piece), partial(_take_in, reads)) for piece in part])
+            for candidate, standing in reads:
+                if isinstance(standing, ModelArtsError):  # it stays open in the ledger: the next try reads it again
+                    books.fail(candidate.sample, standing.code or UNKNOWN, standing.message)
+            self._settle(books, _known(reads))
             run_jobs(self.due())
         run_jobs([self.store()])
         for one in self._abandoned:
@@ -223,8 +229,8 @@ class Recorder:
             clock=self._clock,
         )
 
-        def record(found: list[tuple[Candidate, Standing]]) -> list[Job[Any]]:
-            entries = [_entry(one, _fate(one, standing, old.state), read=True) for one, standing in found]
+        def record(reads: list[Read]) -> list[Job[Any]]:
+            entries = [_entry(one, _fate(one, standing, old.state), read=True) for one, standing in _known(reads)]
             return [Job(partial(self._guarded, partial(ledger.record, *entries)), lambda _: [])]
 
         self._guarded(partial(ledger.record, *(_entry(one, "changed") for one in anew)))
@@ -326,26 +332,38 @@ def _entry(
     )
 
 
-def _read(service: Service, planned: Sequence[Candidate]) -> list[tuple[Candidate, Standing]]:
-    """Return how planned samples stand that the list did not show.
-
-    A list without filters shows all that is proposed; one with filters not what is proposed otherwise by now.
-    """
-    found = []
+def _read(service: Service, planned: Sequence[Candidate]) -> list[Read]:
+    """Return how planned samples stand that the list did not show; an odd answer about one keeps no other back."""
+    found: list[Read] = []
     for candidate in planned:
-        final = service.final(candidate.sample.sample_id)
-        if final is not None and carries(final, candidate.sample):
-            standing = Standing.WRITTEN
-        elif service.filters and service.proposal(candidate.sample.sample_id) is not None:
-            standing = Standing.CHANGED
-        else:
-            standing = Standing.GONE
-        found.append((candidate, standing))
+        try:
+            found.append((candidate, _standing(service, candidate.sample)))
+        except ModelArtsError as error:
+            if not is_odd_read(error):
+                raise
+            found.append((candidate, error))
     return found
 
 
-def _take_in(found: list[tuple[Candidate, Standing]], more: list[tuple[Candidate, Standing]]) -> list[Job[Any]]:
-    found += more
+def _standing(service: Service, planned: Sample) -> Standing:
+    """Return how a planned sample stands.
+
+    A list without filters shows all that is proposed; one with filters not what is proposed otherwise by now.
+    """
+    final = service.final(planned.sample_id)
+    if final is not None and carries(final, planned, loosely=True):
+        return Standing.WRITTEN
+    if service.filters and service.proposal(planned.sample_id) is not None:
+        return Standing.CHANGED
+    return Standing.GONE
+
+
+def _known(reads: list[Read]) -> list[tuple[Candidate, Standing]]:
+    return [(candidate, standing) for candidate, standing in reads if isinstance(standing, Standing)]
+
+
+def _take_in(reads: list[Read], more: list[Read]) -> list[Job[Any]]:
+    reads += more
     return []
 
 
