@@ -79,8 +79,8 @@ class Life:
         self.instants = 0
         self.result: Any = None
         self.error: BaseException | None = None
-        self.shown: dict[str, tuple[float, int, dict[str, Any]]] = {}
-        """What reads have shown: when, before which event, and what."""
+        self.shown: dict[str, list[tuple[float, int, dict[str, Any]]]] = {}
+        """What reads have shown, the oldest first: when, before which event, and what."""
         self.allowed: dict[str, int] = {}
         """For each sample sent the event before which the read was that allowed it."""
         self.sent: set[str] = set()
