@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from dataclasses import replace
@@ -27,7 +28,7 @@ from airflow_provider_modelarts.labeling.batches import (
     says_nothing,
     split,
 )
-from airflow_provider_modelarts.labeling.labels import carries, raw_labels, same_proposal
+from airflow_provider_modelarts.labeling.labels import carries, names, raw_labels, same_proposal
 from airflow_provider_modelarts.labeling.ledger_parts import UNKNOWN
 from airflow_provider_modelarts.labeling.service import HeldBack, is_odd_read
 from airflow_provider_modelarts.labeling.settle import Finding, Standing, find_out
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Page, Sample
     from airflow_provider_modelarts.labeling.recording import Recorder
     from airflow_provider_modelarts.labeling.service import Candidate, Service
+
+log = logging.getLogger(__name__)
 
 FRESH_SECONDS = 25.0
 """A read may be 30 s old when its labels are written (B14); the request itself takes some of them."""
@@ -87,7 +90,7 @@ class Hope:
                 final = service.final(witness.sample_id)
             except ModelArtsError:
                 return None  # it would only have helped to tell
-            if final is not None and carries(final, witness):
+            if final is not None and carries(final, witness, loosely=True):
                 self._author = final.annotated_by or None
         return self._author
 
@@ -258,7 +261,8 @@ class Writer:
                 continue
             ready.append(candidate)
             labels, known = raw_labels(final) if final is not None else [], self.before.get(sample_id)
-            if known is not None and final is not None and sample_id in self._sent and carries(final, candidate.sample):
+            is_sent = final is not None and sample_id in self._sent and carries(final, candidate.sample, loosely=True)
+            if known is not None and is_sent:
                 continue  # what was sent before, and its answer lost: what was there before that counts
             if labels != (known or []):
                 found.append((candidate, labels))
@@ -406,7 +410,25 @@ class Writer:
                 proposed.append(finding.now._replace(rule=candidate.rule))
             else:
                 found.append((candidate, finding))
+        self._warn_of_other_labels(batch, found)
         return outcomes + self._outcomes(found, _unexplained(replies, proposed, found)), proposed
+
+    def _warn_of_other_labels(self, batch: Batch, found: Sequence[tuple[Candidate, Finding]]) -> None:
+        """Say so if all of a batch are labeled otherwise than was sent: then it is hardly people who did that."""
+        if len(found) < max(len(batch.candidates), 2):
+            return
+        decided, first = found[0]
+        if all(one.standing is Standing.GONE and one.final and raw_labels(one.final) for _, one in found):
+            log.warning(
+                "All %d samples of a write to dataset %s whose answer was lost carry other labels than were sent: of "
+                "sample %s %s were sent, and it carries %s. Perhaps the service changes labels when it keeps them. "
+                "They count as gone, and an undo will not touch them: compare them in the console.",
+                len(found),
+                self._service.dataset_id,
+                decided.sample.sample_id,
+                names(decided.sample),
+                names(first.final) if first.final else "",
+            )
 
     def _find_out(self, sample: Sample, patience: float) -> Finding | ModelArtsError:
         tries = 0
