@@ -19,13 +19,14 @@ from airflow_provider_modelarts.client.errors import (
     ServiceUnavailable,
     Throttled,
     UnexpectedResponse,
+    is_progress,
     rule_for,
 )
-from airflow_provider_modelarts.client.reading import parse_json, to_number
+from airflow_provider_modelarts.client.reading import parse_json, to_integer, to_number
 from airflow_provider_modelarts.client.texts import without_queries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     # a function, not the secrets themselves: values in frames end up in tools that show them
     Hide = Callable[[str], str]
@@ -38,7 +39,9 @@ _SHORTEST_SECRET = 6
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _MARKUP = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml|!--)", re.IGNORECASE)
 # In this order; contract 7.1.
-_SHAPES = (("error_code", "error_msg"), ("error_code", "error_message"), ("errorCode", "errorMsg"), ("code", "message"))
+_CODE_KEYS = ("error_code", "errorCode", "code")
+_TEXT_KEYS = ("error_msg", "error_message", "errorMsg", "message")
+_CODE = re.compile(r"[A-Za-z]+\.\w+")
 
 
 @dataclass(frozen=True)
@@ -84,31 +87,57 @@ def _spellings(secret: str) -> set[str]:
     return written | {html.escape(one, quote=quotes) for one in written for quotes in (True, False)}
 
 
-def json_of(answer: Answer, what: str, hide: Hide, now: float) -> Any:
+def json_of(answer: Answer, what: str, hide: Hide, now: float, own: Collection[str] = ()) -> Any:
     """Return the JSON of a successful answer, None if it has no body.
+
+    An error's code in a success is that error: the service and the gateway before it both do so.
 
     :param answer: what came back
     :param what: what was asked for, as in "list samples of dataset d"
     :param hide: takes secrets out of text
     :param now: epoch seconds, to read a ``Retry-After`` that is a date
-    :raises ModelArtsError: for every status but 2xx, and for a body that is not JSON
+    :param own: keys with which an answer is what was asked for, although it may carry an error's code as well: that of
+        a labeling task that failed, those of samples that were not written
+    :raises ModelArtsError: for every status but 2xx, for a body that is not JSON, and for a code of an error
     """
     if not 200 <= answer.status < 300:
         raise error_of(answer, what, hide, now)
     if answer.status == 204 or not answer.body.strip():
         return None
     try:
-        return parse_json(answer.body)
+        content = parse_json(answer.body)
     except (ValueError, RecursionError):
-        pass
+        raise _no_json(answer, what, hide) from None
+    if isinstance(content, dict) and _is_refusal(content, own):
+        raise error_of(answer, what, hide, now)
+    return content
+
+
+def _is_refusal(content: dict[str, Any], own: Collection[str]) -> bool:
+    """Whether the body of a success is that of an error."""
+    if any(_says_something(content.get(key)) for key in own):
+        return False
+    code, _, _ = _code_and_text(content)
+    if code is None:
+        return _nested_status(content) is not None
+    # "code" alone may be a word of whoever passed the answer on
+    is_word = code == content.get("code") and not _CODE.fullmatch(code)
+    return not is_word and not is_progress(code)
+
+
+def _says_something(value: object) -> bool:
+    return value is not None and value is not False and value not in ("", [], {})
+
+
+def _no_json(answer: Answer, what: str, hide: Hide) -> UnexpectedResponse:
     facts = _facts(answer, None)
     if _is_page(answer):
-        raise ForeignAnswer(
+        return ForeignAnswer(
             f"Cannot {what}: {answer.host} answered with a page for people ({_excerpt(answer, hide)}). "
             "Check endpoint, and whether a proxy or a login page stands in between.",
             **facts,
         )
-    raise UnexpectedResponse(
+    return UnexpectedResponse(
         f"Cannot {what}: the answer of {answer.host} is not valid JSON ({len(answer.body)} bytes, perhaps cut off). "
         "Try again; if it stays so, check endpoint and proxies.",
         **facts,
@@ -118,7 +147,7 @@ def json_of(answer: Answer, what: str, hide: Hide, now: float) -> Any:
 def error_of(answer: Answer, what: str, hide: Hide, now: float) -> ModelArtsError:
     """Return the error that an answer stands for.
 
-    :param answer: an answer that is not a success
+    :param answer: an answer that is not a success, or whose body is that of an error
     :param what: what was asked for
     :param hide: takes secrets out of text
     :param now: epoch seconds, to read a ``Retry-After`` that is a date
@@ -136,7 +165,7 @@ def error_of(answer: Answer, what: str, hide: Hide, now: float) -> ModelArtsErro
         )
     if content is None and _is_page(answer):
         return _page_error(answer, what, hide, facts)
-    rule = rule_for(answer.status, code)
+    rule = rule_for(_nested_status(content) or answer.status if 200 <= answer.status < 300 else answer.status, code)
     said = hide(text or _plain_text(answer, hide) or f"{answer.host} gave no reason")[:_TEXT_LIMIT]
     said = " ".join(said.split()).rstrip(". ") or "no reason given"
     return rule.error(f"Cannot {what}: {said}. {rule.advice or _ADVICE.get(rule.error, '')}", code=code, **facts)
@@ -203,20 +232,24 @@ def _content(answer: Answer) -> dict[str, Any] | None:
 def _code_and_text(content: dict[str, Any] | None) -> tuple[str | None, str | None, str | None]:
     if content is None:
         return None, None, None
-    request_id = content.get("request_id")
-    for code_key, text_key in _SHAPES:
-        code, text = content.get(code_key), content.get(text_key)
-        if code or text:
-            return _service_code(code), _as_text(text), _as_text(request_id)
+    code = next((code for key in _CODE_KEYS if (code := _service_code(content.get(key)))), None)
+    text = next((text for key in _TEXT_KEYS if (text := _as_text(content.get(key)))), None)
     nested = content.get("error")
-    if isinstance(nested, dict):
+    if code is None and text is None and isinstance(nested, dict):
         return _code_and_text(nested)
-    return None, _as_text(nested), _as_text(request_id)
+    return code, text or _as_text(nested), _as_text(content.get("request_id"))
+
+
+def _nested_status(content: dict[str, Any] | None) -> int | None:
+    """Return the status that IAM's older shape repeats: in a success it is the only one that says something."""
+    nested = content.get("error") if content else None
+    status = to_integer(nested.get("code")) if isinstance(nested, dict) else None
+    return status if status is not None and 400 <= status < 600 else None
 
 
 def _service_code(code: object) -> str | None:
     """Return a code of the service; IAM's older shape repeats the HTTP status there, which is none."""
-    return code if isinstance(code, str) and not code.isdigit() else None
+    return code if isinstance(code, str) and code.strip() and not code.strip().isdigit() else None
 
 
 def _as_text(value: object) -> str | None:

@@ -6,11 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_modelarts.client.checking import checked_id
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
-from airflow_provider_modelarts.client.reading import to_flag, to_objects, to_text
+from airflow_provider_modelarts.client.reading import to_flag, to_integer, to_objects, to_text
 from airflow_provider_modelarts.client.texts import without_queries
 
 if TYPE_CHECKING:
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
 
 # What a sample to write may hold; contract 4.1.
 FIELDS = ("sample_id", "labels", "metadata", "sample_type", "sample_usage", "source", "worker_id")
+# What decides which label it is; a misspelled one would be lost. Others that a service adds are sent as they are.
+LABEL_FIELDS = ("name", "type", "property")
+SPEECH = frozenset({201, 202})
+"""Types of labels that have no name: content and segments of speech (contract 6.1)."""
+
+CONTENT = "@modelarts:content"
+OWN = ("success", "results")
+"""Keys with which the answer to a write says itself what became of the samples, also where it names an error's code."""
+
+# What may be wrong with one sample: a value, the JSON, its label, size or being there. Contract 7.3.
+_OF_ONE_SAMPLE = frozenset(
+    ("0104", "4105", "4410", "4417", "4419", "4420", "4421", "4422", "4423", "4424", "4651", "4656")
+)
 _IN_BRACKETS = re.compile(r"\[([^\[\]]+)\]")
 
 
@@ -48,7 +62,8 @@ def labeled_elements(samples: Iterable[Listed | Mapping[str, Any]]) -> list[dict
     """Return samples as they go out: with labels, each sample once.
 
     :param samples: models or dicts
-    :raises InvalidRequest: if one has no labels, no id or an unknown field, or comes twice
+    :raises InvalidRequest: if one has no labels, a label without the name that its type needs, no id or an unknown
+        field, or comes twice
     """
     if isinstance(samples, (str, bytes, dict)):
         raise InvalidRequest(f"samples must be a list of samples, not {type(samples).__name__}.")
@@ -83,16 +98,23 @@ def written(elements: Sequence[Mapping[str, Any]], write: Callable[[], Any]) -> 
     try:
         answer = write()
     except ModelArtsError as error:
-        if error.certainly_not_executed:
+        if error.certainly_not_executed and not _may_be_partial(error):
             raise
         return tuple(SampleOutcome(sample_id, None, error.code, str(error)) for sample_id in ids)
     return outcomes(ids, answer)
 
 
+def _may_be_partial(error: ModelArtsError) -> bool:
+    """Whether a code that came as a success names the fault of one sample: then others may have been written."""
+    is_success = error.status is not None and 200 <= error.status < 300
+    return is_success and (error.code or "").removeprefix("ModelArts.") in _OF_ONE_SAMPLE
+
+
 def outcomes(ids: Sequence[str], answer: object) -> tuple[SampleOutcome, ...]:
     """Return what a batch answer (contract 4.1, HTTP 200 also for failures) says about each sample.
 
-    A sample counts as written only where ``success`` and ``results`` agree. Of a batch with a failure positions are all
+    A sample counts as written only where ``success`` and ``results`` agree; where they do not,
+    one that the text of a refusal names has its code and text. Of a batch with a failure positions are all
     there is, unless the text names a sample: a caller who must be certain reads the samples of such a batch.
 
     :param ids: the samples in the order in which they were sent
@@ -103,12 +125,17 @@ def outcomes(ids: Sequence[str], answer: object) -> tuple[SampleOutcome, ...]:
     results = content.get("results")
     parts = to_objects(results)
     flags = [to_flag(part.get("success")) for part in parts]
-    if (success and not results) or (success and len(flags) == len(ids) and all(flags)):
+    is_silent = not results and not to_text(content.get("error_code"))
+    if (success and is_silent) or (success and len(flags) == len(ids) and all(flags)):
         return tuple(SampleOutcome(sample_id, True) for sample_id in ids)
     agrees = success is False and len(flags) == len(ids) and None not in flags and not all(flags)
     if not agrees:
         code, text = to_text(content.get("error_code")), _said(content)
-        return tuple(SampleOutcome(sample_id, None, code, text or _UNCLEAR) for sample_id in ids)
+        unclear = {sample_id: SampleOutcome(sample_id, None, code, text or _UNCLEAR) for sample_id in ids}
+        refused = _named(ids, [part for part, flag in zip(parts, flags, strict=True) if flag is False])
+        for sample_id, part in refused.items():
+            unclear[sample_id] = SampleOutcome(sample_id, None, to_text(part.get("error_code")), _said(part))
+        return tuple(unclear.values())
     failures = _failures(ids, parts, flags)
     return tuple(_outcome(sample_id, failures.get(sample_id)) for sample_id in ids)
 
@@ -121,12 +148,18 @@ def _failures(
 ) -> dict[str, Mapping[str, Any]]:
     """Return the failed samples: those that the texts name, if every text names one, else those at the positions."""
     failed = [(ids[place], parts[place]) for place, flag in enumerate(flags) if not flag]
+    named = _named(ids, [part for _, part in failed])
+    return named if len(named) == len(failed) else dict(failed)
+
+
+def _named(ids: Sequence[str], refusals: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the samples that the texts of refusals name."""
     known = set(ids)
     named: dict[str, Mapping[str, Any]] = {}
-    for _, part in failed:
+    for part in refusals:
         found = known.intersection(_IN_BRACKETS.findall(to_text(part.get("error_msg")) or ""))
         named |= dict.fromkeys(found, part)
-    return named if len(named) == len(failed) else dict(failed)
+    return named
 
 
 def _outcome(sample_id: str, failure: Mapping[str, Any] | None) -> SampleOutcome:
@@ -154,7 +187,12 @@ def _element(sample: Listed | Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_plain(labels: object) -> bool:
     """Whether labels are as they arrived, and nothing is to be refused: the usual case, and told at little cost."""
-    return type(labels) is list and bool(labels) and all(type(label) is dict and label for label in labels)
+    return type(labels) is list and bool(labels) and all(type(label) is dict and _is_named(label) for label in labels)
+
+
+def _is_named(label: Mapping[str, Any]) -> bool:
+    name = label.get("name")
+    return bool(name.strip()) if type(name) is str else to_text(name) is not None
 
 
 def _checked(element: dict[str, Any]) -> dict[str, Any]:
@@ -162,7 +200,7 @@ def _checked(element: dict[str, Any]) -> dict[str, Any]:
     unknown = sorted(map(str, set(element) - set(FIELDS)))
     if unknown:
         raise InvalidRequest(
-            f"Sample {sample_id} has fields that cannot be written: {', '.join(unknown)}. "
+            f"Sample {sample_id} has fields that cannot be written: {', '.join(map(_with_right_name, unknown))}. "
             f"Give sample_id and labels; also allowed are {', '.join(FIELDS[2:])}."
         )
     element["labels"] = _labels(sample_id, element.get("labels"))
@@ -179,7 +217,41 @@ def _labels(sample_id: str, labels: object) -> list[Any]:
     plain = [getattr(label, "raw", label) for label in labels]
     if not all(isinstance(label, dict) and label for label in plain):
         raise InvalidRequest(f'Labels of sample {sample_id} must be objects such as {{"name": "cat"}}.')
+    for number, label in enumerate(plain, start=1):
+        _check_label(f"Label {number} of sample {sample_id}", label)
     return plain
+
+
+def _check_label(where: str, label: Mapping[str, Any]) -> None:
+    """Refuse a label that says less than was meant: it would take the place of what the sample has."""
+    for key in label:
+        right = _nearest(key, LABEL_FIELDS)
+        if right and right not in label:
+            raise InvalidRequest(f"{where} has no field {str(key)[:100]!r}: is {right!r} meant? Nothing was sent.")
+    if _is_named(label) or _needs_no_name(label):
+        return
+    if "name" in label:
+        raise InvalidRequest(f"{where} has no name: it is {label['name']!r}. Give one; nothing was sent.")
+    fields = ", ".join(sorted(map(str, label)))
+    raise InvalidRequest(f"{where} has no name, only {fields}: give it as 'name'. Nothing was sent.")
+
+
+def _needs_no_name(label: Mapping[str, Any]) -> bool:
+    """Whether a label is one of speech: what it says is in its properties (contract 3.3)."""
+    value = label.get("property")
+    return to_integer(label.get("type")) in SPEECH or (isinstance(value, dict) and CONTENT in value)
+
+
+def _nearest(key: object, names: Sequence[str]) -> str | None:
+    """Return the name that a misspelled key stands for; None for one that is right, and for one that resembles none."""
+    if not isinstance(key, str) or key in names:
+        return None
+    return next(iter(get_close_matches(key.strip().lower(), names, 1, 0.75)), None)
+
+
+def _with_right_name(key: str) -> str:
+    right = _nearest(key, FIELDS)
+    return f"{key} (is {right} meant?)" if right else key
 
 
 def _refuse_twins(elements: Sequence[Mapping[str, Any]]) -> None:

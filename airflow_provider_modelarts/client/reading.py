@@ -183,6 +183,25 @@ def read(model: type[Model], data: object, what: str, **context: Any) -> Model:
     return cast("Model", _validated(model.model_validate, data, what, context))
 
 
+def checked_answer(answer: object, what: str, **names: str) -> object:
+    """Return an answer about one thing if it is about the one that was asked for.
+
+    :param answer: parsed JSON
+    :param what: what was asked for, for the error
+    :param names: what it must name, each with the id that was asked for
+    :raises UnexpectedResponse: if it names none, or another one
+    """
+    for name, wanted in names.items():
+        found = to_text(answer.get(name)) if isinstance(answer, dict) else None
+        if found != wanted:
+            said = f"names {name} {found[:100]}" if found else f"names no {name}"
+            raise UnexpectedResponse(
+                f"Cannot {what}: the answer {said}, so it is not what was asked for. "
+                "Try again; if it stays so, check endpoint and proxies."
+            )
+    return answer
+
+
 def read_all(model: type[Model], data: list[dict[str, Any]], what: str, **context: Any) -> list[Model]:
     """Return models of the items of a list; parameters as of :func:`read`, which for each item would cost more."""
     adapter = _list_of(model)  # type: ignore[arg-type]  # its instances are not hashable, it is

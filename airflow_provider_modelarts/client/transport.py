@@ -24,7 +24,7 @@ from airflow_provider_modelarts.client.errors import (
 from airflow_provider_modelarts.client.exchange import JSON, Exchange, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from airflow_provider_modelarts.client.answers import Answer
     from airflow_provider_modelarts.client.auth import Credentials
@@ -118,16 +118,25 @@ class Transport:
         project_id: str = self._repeated(HARMLESS, self._authorizer.project_id)
         return project_id
 
-    def get(self, what: str, *segments: str, query: Mapping[str, str | None] | None = None, retry: bool = True) -> Any:
+    def get(
+        self,
+        what: str,
+        *segments: str,
+        query: Mapping[str, str | None] | None = None,
+        retry: bool = True,
+        own: Collection[str] = (),
+    ) -> Any:
         """Read something below the project.
 
         :param what: what for, as in "list samples of dataset d": errors begin with "Cannot" and this
         :param segments: path below the project, not encoded
         :param query: parameters; those that are None are not sent
         :param retry: False: one attempt (a poll: the wait itself is the retry, B6)
+        :param own: keys with which an answer may name an error's code and is none; see :func:`~.answers.json_of`
         :return: parsed JSON, a list or an object
         """
-        return self.call("GET", what, *segments, query=query, policy=HARMLESS if retry else once(HARMLESS))
+        policy = HARMLESS if retry else once(HARMLESS)
+        return self.call("GET", what, *segments, query=query, policy=policy, own=own)
 
     def harmless(self, method: str, what: str, *segments: str) -> Any:
         """Send something without a body that may be sent twice, such as a stop; parameters as :meth:`get`."""
@@ -141,6 +150,7 @@ class Transport:
         body: Any,
         retry: bool = True,
         before_sending: Callable[[], None] | None = None,
+        own: Collection[str] = (),
     ) -> Any:
         """Send something that must not be carried out twice unknowingly; parameters as :meth:`get`.
 
@@ -151,7 +161,7 @@ class Transport:
         """
         policy = WRITE if retry else once(WRITE)
         content = encoded(body, "the request")
-        return self.call(method, what, *segments, policy=policy, body=content, before_sending=before_sending)
+        return self.call(method, what, *segments, policy=policy, body=content, before_sending=before_sending, own=own)
 
     def call(
         self,
@@ -162,6 +172,7 @@ class Transport:
         query: Mapping[str, str | None] | None = None,
         body: bytes | None = None,
         before_sending: Callable[[], None] | None = None,
+        own: Collection[str] = (),
     ) -> Any:
         """Send a request and return the JSON of its answer, None if there is none.
 
@@ -173,6 +184,7 @@ class Transport:
         :param body: JSON text; see :func:`encoded`
         :param before_sending: called each time that the request is about to go out, after it was authorized, which may
             have taken a while; what it raises keeps the request from being sent, and comes through as it is
+        :param own: keys with which an answer may name an error's code and is none
         :raises ModelArtsError: of the kind that the code table names
         """
         for segment in segments:
@@ -180,7 +192,7 @@ class Transport:
         pairs = tuple((name, value) for name, value in (query or {}).items() if value is not None)
         headers = {} if body is None else {"Content-Type": JSON}
         return self._repeated(
-            policy, lambda: self._authorized(method, segments, pairs, headers, body, what, before_sending)
+            policy, lambda: self._authorized(method, segments, pairs, headers, body, what, before_sending, own)
         )
 
     def _authorized(
@@ -192,6 +204,7 @@ class Transport:
         body: bytes | None,
         what: str,
         before_sending: Callable[[], None] | None,
+        own: Collection[str],
     ) -> Any:
         """Send once; after a token error once more with a new token, for nothing was carried out (B8)."""
         path = ("v2", _beforehand(self._authorizer.project_id), *segments)
@@ -200,7 +213,7 @@ class Transport:
         if before_sending is not None:
             before_sending()
         try:
-            return self._attempt(signed, what)[1]
+            return self._attempt(signed, what, own)[1]
         except ModelArtsError as error:
             if not is_token_error(error.status, error.code) or not _beforehand(lambda: self._authorizer.renew(signed)):
                 raise
@@ -208,15 +221,15 @@ class Transport:
         if before_sending is not None:
             before_sending()
         try:
-            return self._attempt(renewed, what)[1]
+            return self._attempt(renewed, what, own)[1]
         except ModelArtsError as error:
             if is_token_error(error.status, error.code):
                 self._authorizer.renewal_failed(renewed)
             raise
 
-    def _attempt(self, request: Request, what: str) -> tuple[Answer, Any]:
+    def _attempt(self, request: Request, what: str, own: Collection[str]) -> tuple[Answer, Any]:
         answer = self._exchange.send(request, what)
-        return answer, json_of(answer, what, partial(self._hide, request), self.clock.now())
+        return answer, json_of(answer, what, partial(self._hide, request), self.clock.now(), own)
 
     def _hide(self, request: Request, text: str) -> str:
         carried = request.headers.get("X-Auth-Token", "")  # another thread may have replaced it meanwhile
@@ -245,7 +258,7 @@ class Transport:
             encoded(make_body(), "the credential"),
         )
         # once: what needs the token is repeated as a whole
-        return self._attempt(request, what)
+        return self._attempt(request, what, ("token",))
 
 
 def _beforehand(step: Callable[[], Step]) -> Step:

@@ -55,7 +55,7 @@ def guess_labels(
     :param find_hard: also look for hard examples (contract 2.1, `collect_key_sample`).
     :param side: height and width of the pixel grid that a row holds.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # ships no types
+    from airflow_provider_modelarts.emulator.libraries import threadpool_limits
 
     # One BLAS thread: small matrices are slower on several, and sums must not depend on the number of cores.
     with threadpool_limits(limits=1):
@@ -76,7 +76,7 @@ def guess_labels(
 
 
 def _train(rows: NDArray[np.float64], labels: list[str]) -> Any:
-    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]  # ships no types
+    from airflow_provider_modelarts.emulator.libraries import LogisticRegression
 
     return LogisticRegression(C=INVERSE_REGULARIZATION, max_iter=ITERATIONS).fit(rows, labels)
 
@@ -84,7 +84,7 @@ def _train(rows: NDArray[np.float64], labels: list[str]) -> Any:
 def _train_on_own_guesses(
     model: Any, known: NDArray[np.float64], labels: list[str], unknown: NDArray[np.float64]
 ) -> Any:
-    import numpy as np
+    from airflow_provider_modelarts.emulator.libraries import np
 
     for _ in range(SELF_TRAINING_ROUNDS):
         probabilities = model.predict_proba(unknown)
@@ -106,7 +106,7 @@ def _find_reasons(
     side: tuple[int, int],
 ) -> list[tuple[int, ...]]:
     """Return the reasons why each image is hard; an easy one has none."""
-    import numpy as np
+    from airflow_provider_modelarts.emulator.libraries import np
 
     guessed = np.array(names)
     found = {
@@ -126,7 +126,7 @@ def _distances(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray
 
 def _far_from_class(known: Any, labels: Any, unknown: Any, guessed: Any) -> Any:
     """Reason 3: farther from every training image of its class than nearly all others of that class."""
-    import numpy as np
+    from airflow_provider_modelarts.emulator.libraries import np
 
     nearest = np.empty(len(unknown))
     for name in set(guessed):
@@ -137,7 +137,7 @@ def _far_from_class(known: Any, labels: Any, unknown: Any, guessed: Any) -> Any:
 
 def _neighbors_differ(unknown: Any, guessed: Any) -> Any:
     """Reason 4: most of the nearest images are guessed differently."""
-    import numpy as np
+    from airflow_provider_modelarts.emulator.libraries import np
 
     count = min(NEIGHBORS, len(unknown) - 1)
     if count < 1:
@@ -150,7 +150,7 @@ def _neighbors_differ(unknown: Any, guessed: Any) -> Any:
 
 def _changes_when_moved(model: Any, unknown: Any, guessed: Any, side: tuple[int, int]) -> Any:
     """Reason 24: moved by half a pixel in either direction, it is guessed differently both times."""
-    import numpy as np
+    from airflow_provider_modelarts.emulator.libraries import np
 
     grid = unknown.reshape(len(unknown), *side, -1)
     changed = np.ones(len(unknown), dtype=bool)

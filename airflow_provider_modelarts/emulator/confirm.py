@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.errors import SERVICE, refuse
-from airflow_provider_modelarts.emulator.schema import UPDATE_SAMPLES, check
+from airflow_provider_modelarts.emulator.schema import NAMELESS, UPDATE_SAMPLES, check
 from airflow_provider_modelarts.emulator.state import DETECTION, PUBLISHING, Dataset, Sample
 from airflow_provider_modelarts.emulator.web import Answer, Call, Spoiled, json_answer
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_modelarts.emulator.service import Service
+    from airflow_provider_modelarts.emulator.teams import Copy
 
 SIZE = "@modelarts:size"
 
@@ -44,12 +45,24 @@ def update_samples(service: Service, call: Call) -> Answer:
     """`PUT D/data-annotations/samples` (contract 4.1)."""
     body = call.json()
     dataset = service.dataset(call.params["dataset_id"])
-    check(body, UPDATE_SAMPLES[service.variants.score], strict=service.variants.strict_requests)
-    if dataset.status == PUBLISHING:
-        raise refuse("4381")  # contract 4.1, "Dataset publishing"
+    check_update(service, dataset, body)
     now = service.clock.now()
     author = f"human/{body['email']}" if body.get("email") else service.person
     return answer_batch(service, call, body["samples"], lambda written: _write(service, dataset, written, author, now))
+
+
+def check_update(service: Service, dataset: Dataset, body: Any) -> None:
+    """Refuse a write as a whole: its shape, labels without a name, or a dataset that is being published.
+
+    :raises Refusal: 400 ModelArts.0104 or 4381.
+    """
+    check(body, UPDATE_SAMPLES[service.variants.score], strict=service.variants.strict_requests)
+    for written in body["samples"]:
+        for label in written.get("labels") or ():
+            if not label.get("name") and label.get("type", dataset.dataset_type) not in NAMELESS:
+                raise refuse("0104", f"a label of sample {written['sample_id']} has no name")
+    if dataset.status == PUBLISHING:
+        raise refuse("4381")  # contract 4.1, "Dataset publishing"
 
 
 def answer_batch(
@@ -97,10 +110,11 @@ def _write(service: Service, dataset: Dataset, written: dict[str, Any], author: 
     problem = find_problem(dataset, sample, labels or [], written, only_known=service.variants.new_labels == "refuse")
     if problem is not None:
         return problem
-    merge_metadata(service, sample, written.get("metadata"))
+    keep_beside_labels(service, sample, written)
     if labels is not None:
         for label in labels:
-            dataset.add_label(label["name"])  # contract 4.1, "New label names"
+            if label.get("name"):
+                dataset.add_label(label["name"])  # contract 4.1, "New label names"
         dataset.set_labels(sample, labels, author, now)
     return WRITTEN
 
@@ -121,14 +135,17 @@ def find_problem(
     if dataset.dataset_type == DETECTION and labels and SIZE not in (written.get("metadata") or {}):
         return failed("4423", sample.sample_id)
     if only_known:
-        unknown = next((label["name"] for label in labels if label["name"] not in dataset.labels), None)
+        names = [label["name"] for label in labels if label.get("name")]
+        unknown = next((name for name in names if name not in dataset.labels), None)
         if unknown is not None:
             return failed("4410", unknown)
     return None
 
 
-def merge_metadata(service: Service, sample: Sample, metadata: dict[str, Any] | None) -> None:
-    """Keep written metadata: merged into the old, or in its place with the variant (contract 4.1)."""
+def keep_beside_labels(service: Service, sample: Sample | Copy, written: dict[str, Any]) -> None:
+    """Keep written usage and metadata: merged into the old, or in its place with the variant (contract 4.1)."""
+    sample.usage = written.get("sample_usage", sample.usage)
+    metadata = written.get("metadata")
     if metadata is None:
         return
     known = {name: value for name, value in metadata.items() if name != SIZE}

@@ -8,17 +8,23 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_modelarts.emulator.confirm import WRITTEN, Outcome, answer_batch, failed
 from airflow_provider_modelarts.emulator.errors import refuse
 from airflow_provider_modelarts.emulator.labeling_tasks import active_task_ids
-from airflow_provider_modelarts.emulator.paging import boolean, choice, integer, window
+from airflow_provider_modelarts.emulator.listings import select_samples
+from airflow_provider_modelarts.emulator.paging import boolean, choice, integer, locale, version, window
 from airflow_provider_modelarts.emulator.schema import LABELS, check
+from airflow_provider_modelarts.emulator.state import names_of
 from airflow_provider_modelarts.emulator.web import Answer, Call, json_answer
 
 if TYPE_CHECKING:
+    from airflow_provider_modelarts.emulator.proposals import OrderedProposals
     from airflow_provider_modelarts.emulator.service import Service
     from airflow_provider_modelarts.emulator.state import Dataset
 
 # `running_task_type` numbers are not those of tasks (contract 6.1). Other numbers: nothing of that kind runs here.
 RUNNING_KINDS = {0: "auto-label", 1: "pre-label", 7: "auto-grouping"}
 RUNNING_TYPES = frozenset({*range(8), 10})
+LABEL_FIELDS = ("name", "type", "property", "attributes")
+WORKSPACE = "0"
+PREVIEW = 4
 DEPLOY = 10  # CN21's default of running_task_type
 
 
@@ -33,6 +39,7 @@ def list_datasets(service: Service, call: Call) -> Answer:
     part = window(call, service.variants)
     by_name = choice(call, "sort_by", ("create_time", "dataset_name"), "create_time") == "dataset_name"
     wanted_type = integer(call, "dataset_type")
+    _check_version_parameters(call)
     text = call.query.get("search_content", "")
     found = [
         service.dataset(dataset.dataset_id)
@@ -40,12 +47,43 @@ def list_datasets(service: Service, call: Call) -> Answer:
         if service.holds_datasets(call.params["project_id"])
         and text in dataset.name
         and wanted_type in (None, dataset.dataset_type)
+        and call.query.get("workspace_id") in (None, "", WORKSPACE)
     ]
     if by_name:
         found.sort(key=lambda dataset: dataset.name)
     with_labels = boolean(call, "with_labels")
-    datasets = [_describe(service, dataset, call, with_labels=with_labels) for dataset in part.cut(found)]
+    with_files = boolean(call, "file_preview")
+    datasets = [
+        _describe(service, dataset, call, with_labels=with_labels)
+        | ({"samples": _preview(service, dataset)} if with_files else {})
+        for dataset in part.cut(found)
+    ]
     return json_answer({"total_number": len(found), "datasets": datasets})
+
+
+def _check_version_parameters(call: Call) -> None:
+    """Check what is about versions and exports, which no dataset here has: these parameters have no effect."""
+    for name in ("contain_versions", "support_export"):
+        boolean(call, name)
+    choice(call, "dataset_version", ("", "v1", "v2", "all"), "")
+    if integer(call, "version_format") not in (None, 0, 1, 2):
+        raise refuse("0104", f"version_format={call.query['version_format']}")
+
+
+def _preview(service: Service, dataset: Dataset) -> list[dict[str, Any]]:
+    """Return up to four files (contract 6.1, `file_preview`)."""
+    now = service.clock.now()
+    return [
+        {
+            "file_id": sample.sample_id,
+            "file_Name": sample.key.rpartition("/")[2],
+            "url": service.presigner.url(dataset.bucket, sample.key, now),
+            "dataset_id": dataset.dataset_id,
+            "create_time": sample.time,
+            **dict(zip(("width", "height", "depth"), sample.size, strict=True)),
+        }
+        for sample in list(dataset.samples.values())[:PREVIEW]
+    ]
 
 
 def _describe(service: Service, dataset: Dataset, call: Call, *, with_labels: bool) -> dict[str, Any]:
@@ -74,7 +112,7 @@ def _describe(service: Service, dataset: Dataset, call: Call, *, with_labels: bo
         "inner_log_path": f"{inner}logs/",
         "inner_temp_path": f"{inner}temp/",
         "inner_task_path": f"{inner}task/",
-        "workspace_id": "0",
+        "workspace_id": WORKSPACE,
         "enterprise_project_id": "0",
         "exist_workforce_task": bool(dataset.team_tasks),
         "workforce_task_count": len(dataset.team_tasks),
@@ -101,21 +139,23 @@ def _describe(service: Service, dataset: Dataset, call: Call, *, with_labels: bo
 
 
 def get_stats(service: Service, call: Call) -> Answer:
-    """`GET D/data-annotations/stats` (contract 6.5).
+    """`GET D/data-annotations/stats` (contract 6.5), of the samples that `sample_state` and `email` ask for.
 
     total = all = lefted = un_annotation + manual_annotation + auto_annotation, as in the examples: a sample that
     awaits confirmation is counted as auto_annotation and not as un_annotation.
     """
     dataset = service.dataset(call.params["dataset_id"])
+    locale(call)
+    chosen = select_samples(dataset, call)
     labels: Counter[str] = Counter()
     samples: Counter[str] = Counter()
-    for sample in dataset.samples.values():
-        names = [label["name"] for label in sample.labels]
-        labels.update(names)
-        samples.update(set(names))
-    total = len(dataset.samples)
-    waiting = sum(not dataset.samples[proposal.sample_id].labels for proposal in dataset.book)
-    hard = _count_hard(dataset)
+    for sample in chosen:
+        labels.update(label["name"] for label in sample.labels if "name" in label)
+        samples.update(names_of(sample))
+    total = len(chosen)
+    annotated = sum(bool(sample.labels) for sample in chosen)
+    waiting = sum(not sample.labels and sample.sample_id in dataset.book for sample in chosen)
+    hard = len({proposal.sample_id for proposal in _hard(dataset)} & {sample.sample_id for sample in chosen})
     return json_answer(
         {
             "label_stats": [
@@ -123,29 +163,30 @@ def get_stats(service: Service, call: Call) -> Answer:
                 for name, label in dataset.labels.items()
             ],
             "sample_stats": {
-                "un_annotation": total - dataset.annotated - waiting,
+                "un_annotation": total - annotated - waiting,
                 "all": total,
                 "total": total,
                 "deleted": 0,
-                "manual_annotation": dataset.annotated,
+                "manual_annotation": annotated,
                 "auto_annotation": waiting,
                 "lefted": total,
             },
             "key_sample_stats": {"total": total, "non_key_sample": total - hard, "key_sample": hard},
             "deletion_stats": {},
             "metadata_stats": {},
-            "data_spliting_enable": dataset.annotated > 0,  # quirk 46: spelled so
+            "data_spliting_enable": annotated > 0,  # quirk 46: spelled so
         }
     )
 
 
-def _count_hard(dataset: Dataset) -> int:
-    return len(dataset.book.select("hard", lambda document: bool(document["metadata"].get("@modelarts:hard"))))
+def _hard(dataset: Dataset) -> OrderedProposals:
+    return dataset.book.select("hard", lambda document: bool(document["metadata"].get("@modelarts:hard")))
 
 
 def list_labels(service: Service, call: Call) -> Answer:
     """`GET D/data-annotations/labels` (contract 6.2, paging of 0.1: up to 100000)."""
     dataset = service.dataset(call.params["dataset_id"])
+    version(call)
     part = window(call, service.variants, maximum=100_000, default=100_000)
     labels = list(dataset.labels.values())
     return json_answer({"labels": labels[part.start : part.start + part.limit], "total_number": len(labels)})
@@ -160,7 +201,7 @@ def create_labels(service: Service, call: Call) -> Answer:
     def create(label: dict[str, Any]) -> Outcome:
         if label["name"] in dataset.labels:
             return failed("4411", label["name"])
-        dataset.add_label(label["name"], label.get("property"))
+        dataset.add_label(**{field: label[field] for field in LABEL_FIELDS if field in label})
         return WRITTEN
 
     # A label has no sample id; an injected fault names it by its name.

@@ -13,6 +13,7 @@ SERVICE: dict[str, tuple[int, str]] = {
     "4104": (413, "The request body is too large."),
     "4301": (400, "The labeling job does not exist or was stopped."),
     "4352": (400, "The dataset does not exist."),
+    "4353": (400, "The dataset version does not exist."),
     "4381": (400, "The dataset is being published and cannot be labeled."),
     "4383": (501, "The operation is not available for this type of dataset."),
     "4386": (501, "An auto-label task is already running."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.errors import refuse
 from airflow_provider_modelarts.emulator.paging import LABEL_TYPE_FILTERS, integer
+from airflow_provider_modelarts.emulator.schema import SEARCH_CONDITION, check
+from airflow_provider_modelarts.emulator.web import Refusal, strict_json
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.web import Call
@@ -19,10 +20,15 @@ Document = dict[str, Any]
 Condition = Callable[[Document], bool]
 
 MAX_SPAN = timedelta(days=30)
-OPERATORS = ("OR", "AND")
 # Search fields about things that no sample here has (video, DICOM, parents): nothing matches them.
-FOREIGN = frozenset(
-    {"frame_in_video", "time_in_video", "kvp", "slice_thickness", "study_date", "parent_sample_id", "coefficient"}
+FOREIGN = frozenset({"frame_in_video", "time_in_video", "kvp", "slice_thickness", "study_date", "parent_sample_id"})
+# Contract 6.4.
+STATES = frozenset(
+    {
+        *("", "__all__", "__none__", "__auto_annotation__", "__uncheck__", "__accepted__", "__rejected__"),
+        *("__unreviewed__", "__reviewed__", "__workforce_sampled__", "__workforce_sampled_uncheck__"),
+        *("__workforce_sampled_checked__", "__workforce_sampled_accepted__", "__workforce_sampled_rejected__"),
+    }
 )
 
 
@@ -38,6 +44,17 @@ class Filter:
     key: tuple[Any, ...]
     matches: Condition | None
     keeps_label: Callable[[Document], bool]
+
+
+def read_state(call: Call) -> str:
+    """Return `sample_state` in lower case; empty means no filter (quirk 35).
+
+    :raises Refusal: 400 ModelArts.0104 for an unknown state.
+    """
+    state = call.query.get("sample_state", "").lower()
+    if state not in STATES:
+        raise refuse("0104", f"sample_state={call.query['sample_state']}")
+    return state
 
 
 def read_filter(call: Call, now: float) -> Filter:
@@ -68,7 +85,9 @@ def read_filter(call: Call, now: float) -> Filter:
 
     plain = name is None and label_type is None and low <= 0.0 and high >= 1.0
     is_needed = bool(conditions) or not plain
-    return Filter((name, label_type, low, high, searched), matches if is_needed else None, keeps_label)
+    # "Within a month" means something else at another time.
+    moment = now if searched is not None and "sample_time" in searched else None
+    return Filter((name, label_type, low, high, searched, moment), matches if is_needed else None, keeps_label)
 
 
 def _score(call: Call, name: str, default: float) -> float:
@@ -86,22 +105,27 @@ def _score(call: Call, name: str, default: float) -> float:
 
 def _is_between(score: Any, low: float, high: float) -> bool:
     """Whether a score lies within inclusive bounds (contract 3.1); an unknown one only within the widest."""
-    if score is None:
+    try:
+        return low <= float(score) <= high
+    except (TypeError, ValueError):  # none, or one that a test made up
         return low <= 0.0 and high >= 1.0
-    return low <= float(score) <= high
 
 
 def _search_items(text: str | None) -> list[Document]:
-    """Return the conditions, which are joined by AND; an array or a single object (quirk 38)."""
+    """Return the conditions, which are joined by AND; an array or a single object (quirk 38).
+
+    Unknown fields are refused at every depth, not only by `strict_requests`: a condition that is left out because it is
+    misspelled would let everything pass, and whoever confirms the outcome confirms everything.
+    """
     if text is None:
         return []
     try:
-        value = json.loads(text)
-    except ValueError:
+        value = strict_json(text.encode())
+    except Refusal:
         raise refuse("0104", "search_conditions is not JSON") from None
     items = value if isinstance(value, list) else [value]
-    if not all(isinstance(item, dict) for item in items):
-        raise refuse("0104", "search_conditions holds something else than objects")
+    for number, item in enumerate(items):
+        check(item, SEARCH_CONDITION, strict=True, where=f"search_conditions[{number}]")
     return items
 
 
@@ -109,23 +133,16 @@ def _condition(item: Document, now: float) -> Condition:
     """Return one SearchCondition as a function; its fields are joined by AND."""
     parts: list[Condition] = []
     for name, value in item.items():
-        if name in FOREIGN:
-            parts.append(lambda _: False)
-        elif name in SEARCHES:
-            parts.append(SEARCHES[name](value, now))
-        else:
-            raise refuse("0104", f"search_conditions.{name}")
+        parts.append(SEARCHES[name](value, now) if name not in FOREIGN else lambda _: False)
     return lambda document: all(part(document) for part in parts)
 
 
 def _hard(value: Any, _: float) -> Condition:
-    if value not in ("0", "1"):
-        raise refuse("0104", f"hard={value}")
     return lambda document: bool(document["metadata"].get("@modelarts:hard")) is (value == "1")
 
 
 def _import_origin(value: Any, _: float) -> Condition:
-    return lambda document: str(document["metadata"].get("@modelarts:import_origin")) == str(value)
+    return lambda document: str(document["metadata"].get("@modelarts:import_origin")) == value
 
 
 def _origin(document: Document) -> str:
@@ -137,7 +154,7 @@ def _sample_name(value: Any, _: float) -> Condition:
 
 
 def _sample_dir(value: Any, _: float) -> Condition:
-    if not isinstance(value, str) or not value.endswith("/"):
+    if not value.endswith("/"):
         raise refuse("0104", f"sample_dir={value}")
     return lambda document: (_origin(document).rpartition("/")[0] + "/").endswith("/" + value.lstrip("/"))
 
@@ -147,12 +164,22 @@ def _labeler(value: Any, _: float) -> Condition:
 
 
 def _search_score(value: Any, _: float) -> Condition:
-    """Match a score; text of one number means at least, of two joined by a hyphen a range."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?", str(value))
-    if found is None:
-        raise refuse("0104", f"score={value}")
-    low, high = float(found[1]), float(found[2] or 1.0)
+    low, high = _range("score", value)
     return lambda document: any(_is_between(label.get("score"), low, high) for label in document["labels"])
+
+
+def _coefficient(value: Any, _: float) -> Condition:
+    """Match how hard a sample is; one that was not looked at has no coefficient."""
+    low, high = _range("coefficient", value)
+    return lambda document: _is_between(document["metadata"].get("@modelarts:hard_coefficient"), low, high)
+
+
+def _range(name: str, text: str) -> tuple[float, float]:
+    """Return the bounds that a text means: one number is a minimum, two joined by a hyphen are a range."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?", text, re.ASCII)
+    if found is None:
+        raise refuse("0104", f"{name}={text}")
+    return float(found[1]), float(found[2] or 1.0)
 
 
 def _sample_time(value: Any, now: float) -> Condition:
@@ -179,12 +206,6 @@ def _dates(value: Any) -> tuple[datetime, datetime]:
     return first, last + timedelta(days=1)
 
 
-def _operator(value: Any) -> str:
-    if value not in OPERATORS:
-        raise refuse("0104", f"op={value}")
-    return str(value)
-
-
 def _joined(parts: list[Condition], operator: str) -> Condition:
     if operator == "OR":
         return lambda item: any(part(item) for part in parts)
@@ -193,10 +214,10 @@ def _joined(parts: list[Condition], operator: str) -> Condition:
 
 def _label_list(value: Any, _: float) -> Condition:
     """Match labels; `op` is needed with several of them (contract 3.1)."""
-    labels = value.get("labels") if isinstance(value, dict) else None
-    if not isinstance(labels, list) or not labels or not all(isinstance(label, dict) for label in labels):
-        raise refuse("0104", "label_list")
-    operator = _operator(value.get("op", "OR" if len(labels) == 1 else None))
+    labels = value["labels"]
+    operator = value.get("op", "OR" if len(labels) == 1 else None)
+    if operator is None:
+        raise refuse("0104", f"label_list of {len(labels)} labels without op")
     return _joined([_on_any_label(_one_label(label)) for label in labels], operator)
 
 
@@ -210,19 +231,15 @@ def _one_label(wanted: Document) -> Condition:
         parts.append(lambda label: label.get("name") == wanted["name"])
     if "type" in wanted:
         parts.append(lambda label: label.get("type") == wanted["type"])
-    attributes = wanted.get("property") or {}
-    if not isinstance(attributes, dict):
-        raise refuse("0104", "label_list.labels.property")
+    attributes = wanted.get("property")
     if attributes:
-        operator = _operator(wanted.get("op", "AND"))
+        operator = wanted.get("op", "AND")
         parts.append(_joined([_attribute("property", name, values) for name, values in attributes.items()], operator))
     return _joined(parts, "AND")
 
 
 def _attribute(holder: str, name: str, values: Any) -> Condition:
     """Match an attribute; a null list means that it is present (contract 3.1, SearchLabel)."""
-    if values is not None and not isinstance(values, list):
-        raise refuse("0104", f"{holder}.{name}")
 
     def is_there(item: Document) -> bool:
         held = item.get(holder) or {}
@@ -232,14 +249,12 @@ def _attribute(holder: str, name: str, values: Any) -> Condition:
 
 
 def _metadata(value: Any, _: float) -> Condition:
-    properties = value.get("props") if isinstance(value, dict) else None
-    if not isinstance(properties, dict):
-        raise refuse("0104", "metadata")
-    operator = _operator(value.get("op", "AND"))
-    return _joined([_attribute("metadata", name, values) for name, values in properties.items()], operator)
+    parts = [_attribute("metadata", name, values) for name, values in value["props"].items()]
+    return _joined(parts, value.get("op", "AND"))
 
 
 SEARCHES: dict[str, Callable[[Any, float], Condition]] = {
+    "coefficient": _coefficient,
     "hard": _hard,
     "import_origin": _import_origin,
     "label_list": _label_list,

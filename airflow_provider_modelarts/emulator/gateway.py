@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.emulator.faults import Faults, Rule
     from airflow_provider_modelarts.emulator.service import Service
+
+LOG = logging.getLogger(__name__)
 
 BODY_LIMIT = 12 * 1024 * 1024  # contract 0: 12 MB
 URI_LIMIT = 32 * 1024  # contract 0: 32 KB
@@ -77,7 +80,22 @@ class Gateway:
         if scope["type"] != "http":
             return
         call, is_too_large = await self._read(scope, receive)
-        rule = self._faults.take(call)
+        rule = None
+        try:
+            rule = self._faults.take(call)
+            answer = await self._answer(scope, call, rule, is_too_large=is_too_large)
+        except Exception as error:  # noqa: BLE001 - conditions of rules and observers are functions of the user
+            answer = self._own_failure(call, error)
+        if answer is None:
+            await self._reset(scope, receive)
+            return
+        is_cut = rule is not None and rule.kind == "truncated"
+        await self._send(send, call, answer, is_cut=is_cut)
+        if is_cut:
+            await self._reset(scope, receive)
+
+    async def _answer(self, scope: Scope, call: Call, rule: Rule | None, *, is_too_large: bool) -> Answer | None:
+        """Return what is sent back, with the exchange noted; None: the connection is reset."""
         if rule is not None and rule.kind == "delay" and not rule.args.get("applied"):
             await asyncio.sleep(rule.args.get("seconds", 0.1))
         answer = None
@@ -87,13 +105,7 @@ class Gateway:
             await asyncio.sleep(rule.args.get("seconds", 0.1))
         is_reset = answer is None or (rule is not None and rule.kind == "reset_after")
         self._note(call, answer, rule, is_reset=is_reset)
-        if is_reset or answer is None:
-            await self._reset(scope, receive)
-            return
-        is_cut = rule is not None and rule.kind == "truncated"
-        await self._send(send, call, answer, is_cut=is_cut)
-        if is_cut:
-            await self._reset(scope, receive)
+        return None if is_reset else answer
 
     async def _reset(self, scope: Scope, receive: Receive) -> None:
         self._drop(scope["client"])
@@ -157,6 +169,16 @@ class Gateway:
                 return self._serve(scope, call, is_too_large=is_too_large)
             except Refusal as refusal:
                 return refusal.answer(call.request_id)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the caller must see that it is not the service's
+                return self._own_failure(call, error)
+
+    def _own_failure(self, call: Call, error: Exception) -> Answer:
+        """Log an error of the emulator itself, and return an answer that says whose error it is."""
+        LOG.error("the emulator failed at %s %s", call.method, call.path, exc_info=error)
+        prefix = self._service.variants.code_prefix
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        message = f"The emulator itself failed; its log has the traceback. [{text}]"
+        return Refusal(500, f"{prefix}0601", message, shape="gateway").answer(call.request_id)
 
     def _prepare(self, call: Call, rule: Rule) -> None:
         """Let a fault act before the request is executed."""
@@ -200,6 +222,9 @@ class Gateway:
             self._throttle()
             self._service.identity.authenticate(call)
             self._check_project(call)
+            unknown = sorted(set(call.query) - found.query)
+            if unknown and self._service.variants.strict_requests:
+                raise refuse("0104", f"{unknown[0]} is not known")
         return found.handler(self._service, call)
 
     def _check_project(self, call: Call) -> None:

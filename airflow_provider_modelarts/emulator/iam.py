@@ -182,9 +182,10 @@ class Identity:
         )
 
     def list_projects(self, call: Call) -> Answer:
-        """`GET /v3/projects` and `GET /v3/auth/projects` (contract 1.3)."""
+        """`GET /v3/projects` and `GET /v3/auth/projects` (contract 1.3); only the first one has filters."""
         self._require_iam_token(call)
         base = _base(call)
+        query = call.query if call.path == "/v3/projects" else {}
         projects = [
             {
                 "domain_id": self.domain_id,
@@ -197,8 +198,14 @@ class Identity:
                 "enabled": True,
             }
             for name, project_id in self.projects.items()
-            if call.query.get("name", name) == name
+            if query.get("name", name) == name
+            and query.get("domain_id", self.domain_id) == self.domain_id
+            and query.get("parent_id", self.domain_id) == self.domain_id
+            and query.get("enabled", "true") == "true"
         ]
+        if "page" in query or "per_page" in query:
+            page, size = (_positive(query.get(name)) for name in ("page", "per_page"))
+            projects = projects[(page - 1) * size : page * size]
         links = {"next": None, "previous": None, "self": f"{base}/v3/projects"}
         return json_answer({"projects": projects, "links": links})
 
@@ -307,6 +314,13 @@ class Identity:
         self.password = password
         self.wrong_passwords = 0
         self.tokens.clear()
+
+
+def _positive(text: str | None) -> int:
+    """Return a number of pages or rows, which come together (contract 1.3)."""
+    if text is None or not text.isascii() or not text.isdigit() or not int(text):
+        raise _keystone(400, "Bad Request", "page and per_page are numbers from 1 and come together")
+    return int(text)
 
 
 def _base(call: Call) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -32,22 +31,16 @@ class ImageSource(Protocol):
         """Return height and width of the feature grid."""
 
 
-@cache
-def _digits() -> tuple[Any, Any]:
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # ships no types
-
-    bundle = load_digits()
-    return bundle.data, bundle.target
-
-
 class Digits:
     """The 1,797 handwritten digits of scikit-learn, 8x8 pixels, shown at 64x64."""
 
     size = (DIGIT_SIDE * DIGIT_SCALE, DIGIT_SIDE * DIGIT_SCALE, 3)
 
     def __init__(self) -> None:
-        self._data, target = _digits()
-        self.targets = [str(digit) for digit in target]
+        from airflow_provider_modelarts.emulator.libraries import DIGITS
+
+        self._data = DIGITS.data
+        self.targets = [str(digit) for digit in DIGITS.target]
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -63,8 +56,7 @@ class Digits:
 
     def png(self, index: int) -> bytes:
         """Return a digit as a PNG of 64x64 pixels."""
-        import numpy as np
-        from PIL import Image
+        from airflow_provider_modelarts.emulator.libraries import Image, np
 
         grid = (255 - self._data[index].reshape(DIGIT_SIDE, DIGIT_SIDE) * (255 / DIGIT_MAXIMUM)).astype("uint8")
         scaled = np.kron(grid, np.ones((DIGIT_SCALE, DIGIT_SCALE), dtype="uint8"))
@@ -94,7 +86,7 @@ class Folder:
     """
 
     def __init__(self, path: Path) -> None:
-        from PIL import Image
+        from airflow_provider_modelarts.emulator.libraries import Image
 
         self.files: list[ImageFile] = []
         for file in sorted(path.rglob("*")):
@@ -109,8 +101,7 @@ class Folder:
 
     def features(self) -> NDArray[np.float64]:
         """Return each image as a small colour thumbnail."""
-        import numpy as np
-        from PIL import Image
+        from airflow_provider_modelarts.emulator.libraries import Image, np
 
         rows = []
         for file in self.files:
@@ -124,7 +115,7 @@ class Folder:
 
     def png(self, index: int) -> bytes:
         """Return an image as PNG."""
-        from PIL import Image
+        from airflow_provider_modelarts.emulator.libraries import Image
 
         with Image.open(self.files[index].path) as image:
             return _encode(image)

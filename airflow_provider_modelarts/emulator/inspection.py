@@ -199,4 +199,6 @@ class InspectedDataset:
             copy = self._dataset.team_tasks[workforce_task_id].copies[sample_id, worker_id]
             copy.accepted = True
             sample = self._dataset.samples[sample_id]
+            sample.metadata = (sample.metadata or {}) | (copy.metadata or {}) or None
+            sample.usage = copy.usage if copy.usage is not None else sample.usage
             self._dataset.set_labels(sample, copy.labels, copy.author, self._service.clock.now())

@@ -11,7 +11,7 @@ from airflow_provider_modelarts.emulator.errors import refuse
 from airflow_provider_modelarts.emulator.paging import choice, window
 from airflow_provider_modelarts.emulator.schema import START_TASK, check
 from airflow_provider_modelarts.emulator.service import Service
-from airflow_provider_modelarts.emulator.state import DETECTION, PUBLISHING, Dataset
+from airflow_provider_modelarts.emulator.state import DETECTION, PUBLISHING, Dataset, names_of
 from airflow_provider_modelarts.emulator.tasks import ACTIVE, TYPES, Failure, Task
 from airflow_provider_modelarts.emulator.web import Answer, Call, json_answer
 
@@ -73,7 +73,7 @@ def _new_task(service: Service, dataset: Dataset, body: dict[str, Any], failure:
         name=name,
         collect_hard=bool(body.get("collect_key_sample")),
         model_id=body.get("model_id"),
-        training={sample.sample_id: sample.labels[0]["name"] for sample in dataset.samples.values() if sample.labels},
+        training={sample.sample_id: names_of(sample)[0] for sample in dataset.samples.values() if names_of(sample)},
         total=len(dataset.samples),
         annotated=dataset.annotated,
         failure=failure,
@@ -202,7 +202,7 @@ PRECONDITIONS: dict[str, tuple[Precondition, ...]] = {
 
 
 def _labeled_per_name(dataset: Dataset) -> Counter[str]:
-    return Counter(name for sample in dataset.samples.values() for name in {label["name"] for label in sample.labels})
+    return Counter(name for sample in dataset.samples.values() for name in names_of(sample))
 
 
 def _active(service: Service, dataset: Dataset, kind: str | None) -> list[Task]:

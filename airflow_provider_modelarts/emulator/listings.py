@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from airflow_provider_modelarts.emulator.errors import refuse
-from airflow_provider_modelarts.emulator.filters import Filter, read_filter
-from airflow_provider_modelarts.emulator.paging import choice, window
-from airflow_provider_modelarts.emulator.render import sample_document
+from airflow_provider_modelarts.emulator.filters import Filter, read_filter, read_state
+from airflow_provider_modelarts.emulator.paging import IMAGE, SAMPLE_TYPES, boolean, integer, locale, version, window
+from airflow_provider_modelarts.emulator.render import processed, sample_document
 from airflow_provider_modelarts.emulator.web import JSON_HEADERS, Answer, Call, dump_json, json_answer
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.proposals import Proposal
     from airflow_provider_modelarts.emulator.service import Service
-    from airflow_provider_modelarts.emulator.state import Dataset
+    from airflow_provider_modelarts.emulator.state import Dataset, Sample
 
-# Contract 6.4. The states of team labeling match no sample of a dataset's own list.
-STATES = (
-    "",
-    "__all__",
-    "__none__",
-    "__auto_annotation__",
-    "__uncheck__",
-    "__accepted__",
-    "__rejected__",
-    "__unreviewed__",
-    "__reviewed__",
-    "__workforce_sampled__",
-    "__workforce_sampled_uncheck__",
-    "__workforce_sampled_checked__",
-    "__workforce_sampled_accepted__",
-    "__workforce_sampled_rejected__",
-)
 # What hard-example reasons mean, for single-sample calls (contract 3.3 `hard_details`, 7.5).
 REASONS = {
     1: ("low confidence", "Check the label by eye."),
@@ -91,16 +73,7 @@ def _fragments(service: Service, call: Call, wanted: Filter, page: list[Proposal
     for document in documents:
         if is_trimmed:
             document["labels"] = [label for label in document["labels"] if wanted.keeps_label(label)]
-        if process:
-            _process(document, process)
-    return [dump_json(document) for document in documents]
-
-
-def _process(document: dict[str, Any], parameter: str) -> None:
-    """Show the image processing in the URLs (contract 3.1, `process_parameter`); the image is served as it is."""
-    for field in ("source", "preview"):
-        url, _, signature = document[field].partition("&Signature=")
-        document[field] = f"{url}&x-image-process={quote(parameter, safe='')}&Signature={signature}"
+    return [dump_json(document) for document in processed(documents, call)]
 
 
 def _varied(service: Service, document: dict[str, Any]) -> dict[str, Any]:
@@ -138,10 +111,12 @@ def list_samples(service: Service, call: Call) -> Answer:
     """`GET D/data-annotations/samples` (contract 6.4)."""
     dataset = service.dataset(call.params["dataset_id"])
     part = window(call, service.variants)
-    state = choice(_lowered(call, "sample_state"), "sample_state", STATES, "")
+    locale(call)
+    boolean(call, "preview")  # the preview's URL is always shown
+    version(call)
     now = service.clock.now()
     wanted = read_filter(call, now)
-    found = [sample for sample in dataset.samples.values() if _is_in_state(dataset, sample.sample_id, state)]
+    found = select_samples(dataset, call)
     if wanted.matches is not None:
         # A sample without labels has no score to compare; label filters ask for labeled ones.
         documents = [sample_document(dataset, sample, service.presigner, now) for sample in found]
@@ -150,32 +125,40 @@ def list_samples(service: Service, call: Call) -> Answer:
     else:
         total = len(found)
         page = [sample_document(dataset, sample, service.presigner, now) for sample in part.cut(found)]
-    return json_answer({"sample_count": total, "samples": page})
+    return json_answer({"sample_count": total, "samples": processed(page, call)})
 
 
-def _lowered(call: Call, name: str) -> Call:
-    """Return the call with one query value in lower case (quirk 35)."""
-    query = dict(call.query)
-    if name in query:
-        query[name] = query[name].lower()
-    return Call(
-        call.method, call.path, call.raw_path, call.query_string, query, call.headers, call.body, params=call.params
-    )
+def select_samples(dataset: Dataset, call: Call) -> list[Sample]:
+    """Return the samples that `sample_state`, `sample_type` and `email` ask for, oldest first."""
+    state, email = read_state(call), call.query.get("email")
+    kind = integer(call, "sample_type")
+    if kind not in (None, *SAMPLE_TYPES):
+        raise refuse("0104", f"sample_type={kind}")
+    if kind not in (None, IMAGE):  # quirk 36: the documented default would hide all images
+        return []
+    return [
+        sample
+        for sample in dataset.samples.values()
+        if _is_in_state(dataset, sample, state) and (not email or sample.annotated_by == f"human/{email}")
+    ]
 
 
-def _is_in_state(dataset: Dataset, sample_id: str, state: str) -> bool:
+def _is_in_state(dataset: Dataset, sample: Sample, state: str) -> bool:
     if state == "":
         return True
     if state == "__all__":  # contract 6.4: it means labeled, not every sample
-        return bool(dataset.samples[sample_id].labels)
+        return bool(sample.labels)
     if state == "__none__":
-        return not dataset.samples[sample_id].labels
-    return state == "__auto_annotation__" and sample_id in dataset.book
+        return not sample.labels
+    # The states of team labeling match no sample of a dataset's own list.
+    return state == "__auto_annotation__" and sample.sample_id in dataset.book
 
 
 def get_sample(service: Service, call: Call) -> Answer:
     """`GET D/data-annotations/samples/{sample_id}` (contract 6.4): 400 4420 for an unknown id."""
     dataset = service.dataset(call.params["dataset_id"])
+    locale(call)
+    read_state(call)
     sample = dataset.samples.get(call.params["sample_id"])
     if sample is None:
         raise service.unknown("4420", call.params["sample_id"])

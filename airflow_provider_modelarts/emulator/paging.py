@@ -16,6 +16,10 @@ T = TypeVar("T")
 # Types of labels (contract 6.1), and what lists may be filtered by (contract 3.1).
 LABEL_TYPES = frozenset({0, 1, 3, 100, 101, 102, 103, 200, 201, 202, 600})
 LABEL_TYPE_FILTERS = LABEL_TYPES | {400, 900}
+# Contract 3.3, `sample_type`; there are images only.
+SAMPLE_TYPES = frozenset({0, 1, 2, 4, 6, 9})
+IMAGE = 0
+LOCALES = ("en-us", "zh-cn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,24 @@ def choice(call: Call, name: str, allowed: tuple[str, ...], default: str) -> str
     if text not in allowed:
         raise refuse("0104", f"{name}={text}")
     return text
+
+
+def locale(call: Call) -> None:
+    """Check `locale`; the emulator speaks one language.
+
+    :raises Refusal: 400 ModelArts.0104 for an unknown one.
+    """
+    choice(call, "locale", LOCALES, LOCALES[0])
+
+
+def version(call: Call) -> None:
+    """Check `version_id`: no dataset has versions here.
+
+    :raises Refusal: 400 ModelArts.4353 for any (contract 7.3, "unknown object").
+    """
+    wanted = call.query.get("version_id")
+    if wanted:
+        raise refuse("4353", wanted)
 
 
 def window(call: Call, variants: Variants, *, maximum: int = 100, default: int = 10) -> Window:

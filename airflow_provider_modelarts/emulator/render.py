@@ -10,6 +10,7 @@ from airflow_provider_modelarts.emulator.web import dump_json
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.state import Dataset, Sample
+    from airflow_provider_modelarts.emulator.web import Call
 
 # Fragments are written before the port is known; a page replaces this by the emulator's address.
 PLACE = "http://storage.invalid"
@@ -39,6 +40,17 @@ class Presigner:
             f"{PLACE}/obs/{bucket}/{quote(key)}?AccessKeyId={self._access_key}&Expires={expires}"
             f"&Signature={self.signature(bucket, key)}"
         )
+
+
+def processed(documents: list[dict[str, Any]], call: Call) -> list[dict[str, Any]]:
+    """Show `process_parameter` in the URLs of samples (contract 3.1); the image is served as it is."""
+    parameter = call.query.get("process_parameter")
+    if parameter:
+        for document in documents:
+            for field in ("source", "preview"):
+                url, _, signature = document[field].partition("&Signature=")
+                document[field] = f"{url}&x-image-process={quote(parameter, safe='')}&Signature={signature}"
+    return documents
 
 
 def metadata_of(dataset: Dataset, sample: Sample, url: str, hard: dict[str, Any] | None) -> dict[str, Any]:
@@ -96,6 +108,7 @@ def proposal_fragment(
 def sample_document(dataset: Dataset, sample: Sample, presigner: Presigner, now: float) -> dict[str, Any]:
     """Return a sample of the dataset's own list, with its final labels (contract 6.4)."""
     url = presigner.url(dataset.bucket, sample.key, now)
+    usage = {} if sample.usage is None else {"sample_usage": sample.usage}
     return {
         "sample_id": sample.sample_id,
         "sample_type": 0,
@@ -108,4 +121,5 @@ def sample_document(dataset: Dataset, sample: Sample, presigner: Presigner, now:
         "annotated_by": sample.annotated_by,
         "sample_name": sample.key.rpartition("/")[2],
         "sample_dir": f"s3://{dataset.bucket}/{sample.key.rpartition('/')[0]}/",
+        **usage,
     }

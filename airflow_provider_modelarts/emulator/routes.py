@@ -21,6 +21,37 @@ P = "/v2/{project_id}"
 D = P + "/datasets/{dataset_id}"
 W = D + "/workforce-tasks/{workforce_task_id}"
 
+PAGE = ("limit", "offset")
+ORDERED = (*PAGE, "order")
+# contract 3.1
+FILTERED = (
+    *ORDERED,
+    *["label_name", "label_type", "low_score", "high_score", "process_parameter", "search_conditions"],
+)
+STATE = ("sample_state", "locale")
+RUNNING = ("check_running_task", "running_task_type")
+# Query parameters of each call; under the variant `strict_requests` others are refused.
+QUERY: dict[tuple[str, str], tuple[str, ...]] = {
+    ("GET", D + "/auto-annotations/samples"): FILTERED,
+    ("GET", D + "/tasks"): (*PAGE, "task_name", "type"),
+    ("GET", D + "/data-annotations/samples"): (*FILTERED, *STATE, "sample_type", "email", "preview", "version_id"),
+    ("GET", D + "/data-annotations/samples/{sample_id}"): (*STATE, "worker_id"),
+    ("GET", P + "/datasets"): (
+        *(*ORDERED, *RUNNING, "sort_by", "dataset_type", "search_content", "with_labels", "file_preview"),
+        *("contain_versions", "support_export", "train_evaluate_ratio", "version_format", "workspace_id"),
+        "dataset_version",
+    ),
+    ("GET", D): RUNNING,
+    ("GET", D + "/data-annotations/stats"): (*STATE, "email"),
+    ("GET", D + "/data-annotations/labels"): (*PAGE, "version_id"),
+    ("GET", D + "/workforce-tasks"): PAGE,
+    ("GET", W): ("label_stats", "sample_stats", "workforce_stats"),
+    ("GET", W + "/data-annotations/samples"): (
+        *(*PAGE, *STATE, "label_name", "label_type", "process_parameter", "search_conditions"),
+    ),
+    ("GET", W + "/data-annotations/samples/{sample_id}"): (*STATE, "worker_id"),
+}
+
 # method, path, handler, whether the gateway asks for a project's credentials
 TABLE: tuple[tuple[str, str, Handler, bool], ...] = (
     # The busiest ones first: routes are tried in this order.
@@ -71,6 +102,7 @@ class Found:
     handler: Handler
     needs_project: bool
     params: dict[str, str]
+    query: frozenset[str]
 
 
 class Routes:
@@ -79,16 +111,17 @@ class Routes:
     def __init__(self) -> None:
         # Starlette's routes are used for matching only; the gateway calls the handlers.
         self._routes = [
-            (Route(path, _never, methods=[method]), method, handler, needs) for method, path, handler, needs in TABLE
+            (Route(path, _never, methods=[method]), method, handler, needs, frozenset(QUERY.get((method, path), ())))
+            for method, path, handler, needs in TABLE
         ]
 
     def find(self, scope: Scope) -> Found | None:
         """Return the handler, or None for a path or method that is not published."""
         # a route of Starlette for GET serves HEAD too, which the contract does not know
-        for route, method, handler, needs_project in self._routes:
+        for route, method, handler, needs_project, query in self._routes:
             match, child = route.matches(scope)
             if match is Match.FULL and scope["method"] == method:
-                return Found(handler, needs_project, child["path_params"])
+                return Found(handler, needs_project, child["path_params"], query)
         return None
 
 

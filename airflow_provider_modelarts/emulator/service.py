@@ -81,9 +81,10 @@ class Service:
         now = self.clock.now()
         due = [task for task in dataset.tasks.values() if not task.settled and task.status(now) == SUCCEEDED]
         for task in sorted(due, key=Task.ended):
-            task.settled = True
             if task.kind != "auto-grouping":  # contract 8.2: grouping leaves nothing to confirm
                 self._propose(dataset, task)
+            # Only now: if the classifier fails, the next request tries it again.
+            task.settled = True
 
     def _propose(self, dataset: Dataset, task: Task) -> None:
         assert dataset.images is not None  # noqa: S101 - a task without images was given a failure at its start

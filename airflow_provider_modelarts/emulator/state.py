@@ -32,7 +32,7 @@ class Sample:
     :param truth: what the image really shows, for those who may know it; None: unknown.
     """
 
-    __slots__ = ("annotated_by", "image", "key", "labels", "metadata", "sample_id", "size", "time", "truth")
+    __slots__ = ("annotated_by", "image", "key", "labels", "metadata", "sample_id", "size", "time", "truth", "usage")
 
     def __init__(
         self,
@@ -53,6 +53,12 @@ class Sample:
         self.labels: list[dict[str, Any]] = []
         self.annotated_by = ""
         self.metadata: dict[str, Any] | None = None
+        self.usage: str | None = None
+
+
+def names_of(sample: Sample) -> list[str]:
+    """Return the names of a sample's final labels, each once; labels of speech have none."""
+    return list(dict.fromkeys(label["name"] for label in sample.labels if "name" in label))
 
 
 @dataclass(eq=False)
@@ -83,15 +89,15 @@ class Dataset:
     annotated: int = 0
     updated: float = 0.0
 
-    def add_label(self, name: str, properties: Mapping[str, Any] | None = None) -> None:
-        """Add a label to the label set, if it is not there."""
+    def add_label(self, name: str, **further: Any) -> None:
+        """Add a label to the label set, if it is not there.
+
+        :param further: fields of it (contract 6.2); those that are missing are made up.
+        """
         if name not in self.labels:
             color = COLORS[len(self.labels) % len(COLORS)]
-            self.labels[name] = {
-                "name": name,
-                "type": self.dataset_type,
-                "property": dict(properties) if properties is not None else {"@modelarts:color": color},
-            }
+            made_up = {"name": name, "type": self.dataset_type, "property": {"@modelarts:color": color}}
+            self.labels[name] = made_up | further
 
     def stored(self, label: Mapping[str, Any]) -> dict[str, Any]:
         """Return what remains of a written label: name, type and property.
@@ -99,7 +105,7 @@ class Dataset:
         Contract 4.1, "Effects after success": stored labels carry no id and no score.
         """
         return {
-            "name": label["name"],
+            **({"name": label["name"]} if label.get("name") else {}),
             "type": label.get("type", self.dataset_type),
             "property": label.get("property") or {},
         }

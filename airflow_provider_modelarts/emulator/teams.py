@@ -10,20 +10,20 @@ from airflow_provider_modelarts.emulator.confirm import (
     WRITTEN,
     Outcome,
     answer_batch,
+    check_update,
     failed,
     find_problem,
+    keep_beside_labels,
     labels_to_write,
 )
-from airflow_provider_modelarts.emulator.errors import refuse
-from airflow_provider_modelarts.emulator.filters import read_filter
-from airflow_provider_modelarts.emulator.paging import window
-from airflow_provider_modelarts.emulator.render import sample_document
-from airflow_provider_modelarts.emulator.schema import UPDATE_SAMPLES, check
-from airflow_provider_modelarts.emulator.state import PUBLISHING, Dataset
+from airflow_provider_modelarts.emulator.filters import read_filter, read_state
+from airflow_provider_modelarts.emulator.paging import boolean, locale, window
+from airflow_provider_modelarts.emulator.render import processed, sample_document
 from airflow_provider_modelarts.emulator.web import Answer, Call, json_answer
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.service import Service
+    from airflow_provider_modelarts.emulator.state import Dataset
 
 RUNNING = 1  # contract 5.1, task status
 
@@ -40,6 +40,8 @@ class Copy:
     labels: list[dict[str, Any]] = field(default_factory=list)
     accepted: bool = False
     author: str = ""
+    metadata: dict[str, Any] | None = None
+    usage: str | None = None
 
 
 @dataclass(eq=False)
@@ -75,17 +77,51 @@ def list_team_tasks(service: Service, call: Call) -> Answer:
     """`GET D/workforce-tasks` (contract 5.2)."""
     dataset = service.dataset(call.params["dataset_id"])
     part = window(call, service.variants, maximum=1000, default=1000)
-    tasks = [_describe(dataset, task) for task in part.cut(list(dataset.team_tasks.values()))]
+    tasks = [
+        _describe(dataset, task) | {"sample_stats": _sample_stats(task)}
+        for task in part.cut(list(dataset.team_tasks.values()))
+    ]
     return json_answer({"count": len(dataset.team_tasks), "tasks": tasks})
 
 
 def get_team_task(service: Service, call: Call) -> Answer:
     """`GET W` (contract 5.2)."""
-    return json_answer(_describe(*_find(service, call)))
+    dataset, task = _find(service, call)
+    body = _describe(dataset, task)
+    if boolean(call, "sample_stats"):
+        body["sample_stats"] = _sample_stats(task)
+    if boolean(call, "label_stats"):
+        body["label_stats"] = _label_stats(dataset, task)
+    if boolean(call, "workforce_stats"):
+        body["workforce_stats"] = {"workforce_count": 1, "labeler_count": len(task.workers), "reviewer_count": 0}
+    return json_answer(body)
+
+
+def _sample_stats(task: TeamTask) -> dict[str, int]:
+    counts = Counter("accepted" if copy.accepted else bool(copy.labels) for copy in task.copies.values())
+    return {
+        "total_sample_count": len(task.copies),
+        "unannotated_sample_count": counts[False],
+        "unreviewed_sample_count": 0,
+        "uncheck_sample_count": counts[True],
+        "sampled_sample_count": 0,
+        "rejected_sample_count": 0,
+        "accepted_sample_count": counts["accepted"],
+        "auto_annotation_sample_count": 0,
+    }
+
+
+def _label_stats(dataset: Dataset, task: TeamTask) -> list[dict[str, Any]]:
+    labels: Counter[str] = Counter()
+    samples: Counter[str] = Counter()
+    for copy in task.copies.values():
+        names = [label["name"] for label in copy.labels if "name" in label]
+        labels.update(names)
+        samples.update(set(names))
+    return [{**label, "count": labels[name], "sample_count": samples[name]} for name, label in dataset.labels.items()]
 
 
 def _describe(dataset: Dataset, task: TeamTask) -> dict[str, Any]:
-    counts = Counter("accepted" if copy.accepted else bool(copy.labels) for copy in task.copies.values())
     return {
         "dataset_id": dataset.dataset_id,
         "task_id": task.task_id,
@@ -102,22 +138,15 @@ def _describe(dataset: Dataset, task: TeamTask) -> dict[str, Any]:
         "synchronize_data": False,
         "synchronize_auto_labeling_data": False,
         "auto_sync_dataset": True,
-        "sample_stats": {
-            "total_sample_count": len(task.copies),
-            "unannotated_sample_count": counts[False],
-            "unreviewed_sample_count": 0,
-            "uncheck_sample_count": counts[True],
-            "sampled_sample_count": 0,
-            "rejected_sample_count": 0,
-            "accepted_sample_count": counts["accepted"],
-            "auto_annotation_sample_count": 0,
-        },
     }
 
 
 def _document(service: Service, dataset: Dataset, task: TeamTask, copy: Copy) -> dict[str, Any]:
     sample = dataset.samples[copy.sample_id]
     document = sample_document(dataset, sample, service.presigner, service.clock.now())
+    document["metadata"] |= copy.metadata or {}
+    if copy.usage is not None:
+        document["sample_usage"] = copy.usage
     return document | {
         "labels": copy.labels,
         "sample_status": "MANUAL_ANNOTATION" if copy.labels else "UN_ANNOTATION",
@@ -130,18 +159,36 @@ def _document(service: Service, dataset: Dataset, task: TeamTask, copy: Copy) ->
 def list_team_samples(service: Service, call: Call) -> Answer:
     """`GET W/data-annotations/samples` (contract 5.2): each member's copy with its worker id."""
     dataset, task = _find(service, call)
+    locale(call)
     part = window(call, service.variants)
     wanted = read_filter(call, service.clock.now())
-    documents = [_document(service, dataset, task, copy) for copy in task.copies.values()]
+    state = read_state(call)
+    copies = [copy for copy in task.copies.values() if _is_in_state(copy, state)]
+    documents = [_document(service, dataset, task, copy) for copy in copies]
     if wanted.matches is not None:
         documents = [document for document in documents if wanted.matches(document)]
     page = documents[part.start : part.start + part.limit]
-    return json_answer({"sample_count": len(documents), "samples": page})
+    return json_answer({"sample_count": len(documents), "samples": processed(page, call)})
+
+
+def _is_in_state(copy: Copy, state: str) -> bool:
+    """Whether a copy is in a state of contract 6.4; nothing is reviewed, sampled or rejected here."""
+    is_labeled = bool(copy.labels)
+    states = {
+        "": True,
+        "__all__": is_labeled,
+        "__none__": not is_labeled,
+        "__uncheck__": is_labeled and not copy.accepted,
+        "__accepted__": copy.accepted,
+    }
+    return states.get(state, False)
 
 
 def get_team_sample(service: Service, call: Call) -> Answer:
     """`GET W/data-annotations/samples/{sample_id}` (contract 5.2), of one member or of the first who has it."""
     dataset, task = _find(service, call)
+    locale(call)
+    read_state(call)
     sample_id, worker_id = call.params["sample_id"], call.query.get("worker_id")
     for copy in task.copies.values():
         if copy.sample_id == sample_id and worker_id in (None, copy.worker_id):
@@ -153,9 +200,7 @@ def update_team_samples(service: Service, call: Call) -> Answer:
     """`PUT W/data-annotations/samples` (contract 5.2): as the owner's write, but only with existing labels."""
     body = call.json()
     dataset, task = _find(service, call)
-    check(body, UPDATE_SAMPLES[service.variants.score], strict=service.variants.strict_requests)
-    if dataset.status == PUBLISHING:
-        raise refuse("4381")
+    check_update(service, dataset, body)
     by_email = {email: worker_id for worker_id, email in task.workers.items()}
     email = body.get("email")
     if email is not None and email not in by_email:
@@ -185,6 +230,7 @@ def _write(service: Service, dataset: Dataset, task: TeamTask, written: dict[str
     problem = find_problem(dataset, dataset.samples[sample_id], labels or [], written, only_known=True)
     if problem is not None:
         return problem
+    keep_beside_labels(service, copy, written)
     if labels is not None:
         copy.labels = [dataset.stored(label) for label in labels]
         copy.author = f"human/{task.workers[copy.worker_id]}" if labels else ""

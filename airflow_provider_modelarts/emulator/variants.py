@@ -27,7 +27,8 @@ class Variants:
     :param new_labels: "add" or "refuse": a label name that the dataset does not have (contract 4.1).
     :param unknown_status: 400 or 404 for unknown objects (quirk 23).
     :param code_prefix: "APIGW." or "APIG." before gateway codes (quirk 55).
-    :param strict_requests: refuse unknown request fields with 0104 instead of ignoring them (contract 10).
+    :param strict_requests: refuse unknown request fields, at every depth, and unknown query parameters with 0104
+        instead of ignoring them (contract 10).
     :param lock_after: so many wrong passwords in a row lock the user; None: never (contract 1.2).
     :param rate_limit: (requests, seconds): more of them in one window are answered 429 APIGW.0308.
     :param retry_after: seconds announced by `Retry-After` with that 429; None: no header (not documented).

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from airflow_provider_modelarts.client import Sample, SampleOutcome
     from airflow_provider_modelarts.labeling.service import Candidate
@@ -19,8 +20,9 @@ BATCH_BYTES = 1_000_000
 SAMPLE_FAULTS = frozenset({"4105", "0104", "4420", "4423"})
 TOO_LARGE = 413
 BUSY_CODES = frozenset({"4381", "4343", "4349", "4355", "4356"})
+_TELLING = SAMPLE_FAULTS | BUSY_CODES
 
-Fate = Literal["written", "gone", "changed", "failed", "unsent"]
+Fate = Literal["written", "gone", "changed", "failed", "unknown", "unsent"]
 
 
 class Outcome(NamedTuple):
@@ -28,10 +30,12 @@ class Outcome(NamedTuple):
 
     :param sample: as it was decided upon
     :param fate: "written"; "gone": no longer proposed, not by us; "changed": proposed otherwise than decided;
-        "failed": the service refused, or its answer could not be had; "unsent": the run was asked to stop
-    :param code: the service's code, or "unknown"; of failed samples
-    :param message: the service's text; of failed samples
+        "failed": the service refused, or its answer could not be had; "unknown": it carries the labels that were sent,
+        and nothing tells whether the service wrote them or a person did; "unsent": the run was asked to stop
+    :param code: the service's code, or "unknown"; of failed and unknown samples
+    :param message: the service's text; of failed and unknown samples
     :param now: the proposal as it is now; of changed samples
+    :param carries_labels: it carries the labels decided upon nevertheless; of gone samples
     """
 
     sample: Sample
@@ -39,6 +43,7 @@ class Outcome(NamedTuple):
     code: str = ""
     message: str = ""
     now: Candidate | None = None
+    carries_labels: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,10 +123,82 @@ def isolated(batch: Batch, proposed: Sequence[Candidate], replies: Replies) -> S
     return failed, [piece for part in parts for piece in (part.halves() if len(part.candidates) == whole else [part])]
 
 
+class Refusals(NamedTuple):
+    """What an answer that is not "all written" says about how many samples of a batch were refused.
+
+    :param ids: samples that were certainly refused
+    :param least: so many were refused at least
+    :param most: so many may have been refused, or not have been carried out at all
+    """
+
+    ids: frozenset[str]
+    least: int
+    most: int
+
+
+def refusals(replies: Replies) -> Refusals:
+    """Return what an answer says about refusals.
+
+    Positions prove nothing. A text that holds the sample's id does, and so does a number: if all were refused, each
+    was.
+
+    :param replies: one for each sample of the batch
+    """
+    whole = len(replies)
+    told = {sample_id for sample_id, reply in replies.items() if number_of(reply.error_code) in _TELLING}
+    refused = {sample_id for sample_id, reply in replies.items() if reply.ok is False}
+    named = {name for name in refused | told if f"[{name}]" in (replies[name].error_msg or "")}
+    refused |= named
+    is_exact = all(reply.ok is not None for reply in replies.values())
+    if len(refused) == whole or (whole == 1 and told):
+        return Refusals(frozenset(replies), whole, whole)
+    least = len(refused) or int(bool(told))
+    return Refusals(frozenset(named), least, len(refused) if is_exact else whole)
+
+
+class Owners(NamedTuple):
+    """Who has given samples the labels that were sent.
+
+    :param ours: samples that the service wrote for this run
+    :param others: samples that somebody else labeled so
+    :param unknown: samples of which nothing tells
+    """
+
+    ours: frozenset[str]
+    others: frozenset[str]
+    unknown: frozenset[str]
+
+
+def owners(authors: Mapping[str, str], least: int, most: int, ours: str | None) -> Owners:
+    """Tell whose the labels are that samples carry after a write that was not answered with "all written".
+
+    A write leaves its author in ``annotated_by``. All samples that this run wrote name the same one.
+
+    :param authors: who labeled each of the samples, says the service; empty if it does not say
+    :param least: at least so many of them were not written by this run
+    :param most: so many of them at most
+    :param ours: the author of this run's writes, if that is known
+    """
+    everybody = frozenset(authors)
+    if most <= 0 or not everybody:
+        return Owners(everybody, frozenset(), frozenset())
+    if ours is None:
+        numbers = Counter(authors.values())
+        # Enough samples are ours that only one author can be the one of all of them.
+        possible = [author for author, number in numbers.items() if author and number >= max(len(authors) - most, 1)]
+        if len(numbers) > 1 and (len(possible) != 1 or most >= len(authors)):
+            return Owners(frozenset(), frozenset(), everybody)
+        ours = possible[0] if possible else ""
+    others = frozenset(name for name, author in authors.items() if author and author != ours)
+    rest = everybody - others
+    if least > len(others):
+        return Owners(frozenset(), others, rest)
+    return Owners(rest, others, frozenset())
+
+
 def says_nothing(replies: Replies) -> bool:
     """Whether an answer was lost, or leaves open what became of every sample and why."""
-    telling = SAMPLE_FAULTS | BUSY_CODES
-    return all(reply.ok is None and number_of(reply.error_code) not in telling for reply in replies.values())
+    return all(reply.ok is None and number_of(reply.error_code) not in _TELLING for reply in replies.values())
 
 
 def regrouped(batch: Batch, proposed: Sequence[Candidate]) -> list[Batch]:

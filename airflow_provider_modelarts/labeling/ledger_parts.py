@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FORMAT = "modelarts-confirmation-ledger"
 VERSION = 1
-Fate = Literal["intended", "confirmed", "failed", "gone", "changed"]
+Fate = Literal["intended", "confirmed", "failed", "gone", "changed", "unknown"]
 FATES: tuple[Fate, ...] = get_args(Fate)
 UNKNOWN = "unknown"
 """Code of a sample that was sent, and of which nothing has told what became."""
@@ -104,13 +104,14 @@ class Entry(NamedTuple):
     :param sample_id: the sample
     :param fate: "confirmed": the labels are final; "failed": the service refused them, or its answer could not be
         had; "gone": no longer proposed; "changed": proposed otherwise than decided; "intended": about to be written,
-        noted before a write that replaces a person's labels
+        noted before a write that replaces a person's labels; "unknown": it carries the labels, and nothing tells
+        whether this run or a person gave them
     :param rule: the rule that decided
     :param after: the labels written, or to be written
-    :param before: the labels a person had given it; None if it had none
+    :param before: the labels a person had given it; None or empty if it had none
     :param origin: where the sample lies, without signature
-    :param code: the service's code; of failed samples
-    :param message: the service's text; of failed samples
+    :param code: the service's code; of failed and unknown samples
+    :param message: the service's text; of failed and unknown samples
     :param read: found out by reading, not by the service's answer
     """
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_modelarts.client.errors import ConfirmationError
+from airflow_provider_modelarts.client.errors import ConfirmationError, ModelArtsError
 from airflow_provider_modelarts.labeling.abandoned import abandoned
 from airflow_provider_modelarts.labeling.books import Category
 from airflow_provider_modelarts.labeling.crew import Job
@@ -14,12 +15,13 @@ from airflow_provider_modelarts.labeling.labels import carries, raw_labels
 from airflow_provider_modelarts.labeling.ledger import Entry, Ledger, LedgerWriter, read_ledger, settled
 from airflow_provider_modelarts.labeling.ledger_parts import UNKNOWN
 from airflow_provider_modelarts.labeling.plan import PlanRefused
-from airflow_provider_modelarts.labeling.service import Candidate
+from airflow_provider_modelarts.labeling.service import Candidate, is_odd_read
 from airflow_provider_modelarts.labeling.settle import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from airflow_provider_modelarts.client import Sample
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.labeling.abandoned import Abandoned
     from airflow_provider_modelarts.labeling.batches import Outcome
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.plan import Plan
     from airflow_provider_modelarts.labeling.service import Service
     from airflow_provider_modelarts.labeling.storage import StoragePath
+
+    Read = tuple[Candidate, Standing | ModelArtsError]
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +46,9 @@ _BOOKED: dict[Fate, Category] = {
     "confirmed": Category.CONFIRMED,
     "gone": Category.GONE,
     "changed": Category.LEFT,
+    "unknown": Category.GONE,
 }
-_FATES: dict[str, Fate] = {"written": "confirmed", "gone": "gone", "failed": "failed"}
+_FATES: dict[str, Fate] = {"written": "confirmed", "gone": "gone", "failed": "failed", "unknown": "unknown"}
 
 
 class LedgerPlace(NamedTuple):
@@ -89,8 +94,15 @@ class Recorder:
         )
         self.uri = self._writer.uri
         self._entries: list[Entry] = []
+        self._noting = threading.Lock()
+        self._ordering = threading.Lock()
+        """Held while noted entries go to the chain: what is said of one sample stands there in the order of events."""
         self._since = 0.0
         self._is_storing = False
+        self._found: set[str] = set()
+        """Samples that carry the planned labels, and this try did not write: judged when all have been read."""
+        self._changed: set[str] = set()
+        """Samples proposed otherwise than planned, which a try that did not end may have written before."""
 
     def begin(self) -> None:
         """Store that this try may write from now on; of a try that left no such word it is known that it did not.
@@ -105,37 +117,39 @@ class Recorder:
         :param is_complete: all that was written is noted; if not the chain stays open, as after a crash
         :raises ConfirmationError: if it cannot be stored
         """
-        self._keep(self._entries)
-        self._entries = []
+        self._keep()
         self._guarded(self._writer.close if is_complete else self._writer.flush)
 
     def is_confirmed(self, sample_id: str) -> bool:
         """Whether an earlier try is known to have confirmed a sample."""
         return self._others.fate(sample_id) == "confirmed"
 
-    def note_before(self, service: Service, candidates: Sequence[Candidate]) -> dict[str, list[dict[str, Any]]]:
-        """Read and store the labels that people gave samples about to be written; of use in the crew's threads.
+    def note_before(self, found: Sequence[tuple[Candidate, list[dict[str, Any]]]]) -> None:
+        """Store the labels that people had given samples about to be written; of use in the crew's threads.
 
-        :return: those labels, by sample id
+        They must be known even if this process dies right after the write: nothing else remembers them.
+
+        :param found: the samples, and the labels; none if those found before are there no more
+        :raises ConfirmationError: if they cannot be stored
         """
-        before: dict[str, list[dict[str, Any]]] = {}
-        intended = []
-        for candidate in candidates:
-            if candidate.sample.annotated_by:
-                final = service.final(candidate.sample.sample_id)
-                if final is not None and raw_labels(final):
-                    before[candidate.sample.sample_id] = raw_labels(final)
-                    intended.append(_entry(candidate, "intended", before=raw_labels(final)))
-        if intended:
-            # These must be known even if this process dies right after the write: nothing else remembers them.
-            self._keep(intended)
-            self._guarded(self._writer.flush)
-        return before
+        intended = [_entry(candidate, "intended", before=before) for candidate, before in found]
+        ids = {entry.sample_id for entry in intended}
+        with self._ordering:
+            with self._noting:
+                # What became of the same sample in an earlier pass comes first.
+                earlier = [entry for entry in self._entries if entry.sample_id in ids]
+                self._entries = [entry for entry in self._entries if entry.sample_id not in ids]
+            self._guarded(partial(self._writer.record, *earlier, *intended))
+        self._guarded(self._writer.flush)
 
     def note_outcome(self, decided: Candidate, outcome: Outcome, before: list[dict[str, Any]] | None) -> None:
         """Note what became of a sample that was to be written."""
+        if outcome.carries_labels:
+            # Another try may have written it and not have recorded that yet: it is judged at the end.
+            self._found.add(decided.sample.sample_id)
+            return
         entry = _entry(decided, _FATES[outcome.fate], before=before)
-        self._add(entry if outcome.fate != "failed" else entry._replace(code=outcome.code, message=outcome.message))
+        self._add(entry._replace(code=outcome.code, message=outcome.message) if outcome.code else entry)
 
     def note_unknown(self, candidate: Candidate, message: str, before: list[dict[str, Any]] | None) -> None:
         """Note a sample that was sent, and of which no answer and no read has told what became."""
@@ -143,6 +157,9 @@ class Recorder:
 
     def note(self, candidate: Candidate, fate: Fate, *, read: bool = False) -> None:
         """Note what was found out about a planned sample."""
+        if fate == "changed" and not read and self._others.may_be_written(candidate.sample.sample_id):
+            self._changed.add(candidate.sample.sample_id)
+            return
         self._add(_entry(candidate, fate, read=read))
 
     def due(self) -> list[Job[Any]]:
@@ -151,10 +168,9 @@ class Recorder:
         return [self.store()] if self._entries and is_due and not self._is_storing else []
 
     def store(self) -> Job[Any]:
-        """Return the job that stores what was noted so far; one at a time, so that the order stays."""
-        entries, self._entries = self._entries, []
+        """Return the job that stores what was noted; one at a time."""
         self._is_storing = True
-        return Job(partial(self._keep, entries), self._stored)
+        return Job(self._keep, self._stored)
 
     def settle_unlisted(self, books: Books, service: Service, run_jobs: Callable[[list[Job[Any]]], None]) -> None:
         """Account for what was planned and is not listed: by the ledger, else by reading; then store what was noted.
@@ -164,9 +180,12 @@ class Recorder:
         :param run_jobs: has the crew carry out jobs, and returns when all are done
         """
         for part in self.unlisted(books):
-            found: list[tuple[Candidate, Standing]] = []
-            run_jobs([Job(partial(_read, service, piece), partial(_take_in, found)) for piece in part])
-            self._settle(books, found)
+            reads: list[Read] = []
+            run_jobs([Job(partial(_read, service, piece), partial(_take_in, reads)) for piece in part])
+            for candidate, standing in reads:
+                if isinstance(standing, ModelArtsError):  # it stays open in the ledger: the next try reads it again
+                    books.fail(candidate.sample, standing.code or UNKNOWN, standing.message)
+            self._settle(books, _known(reads))
             run_jobs(self.due())
         run_jobs([self.store()])
         for one in self._abandoned:
@@ -175,13 +194,15 @@ class Recorder:
     def _settle(self, books: Books, found: list[tuple[Candidate, Standing]]) -> None:
         fates = [_fate(candidate, standing, self._others) for candidate, standing in found]
         if any(
-            standing is Standing.WRITTEN and fate != "confirmed"
-            for (_, standing), fate in zip(found, fates, strict=True)
+            standing is Standing.WRITTEN and fate == "gone" for (_, standing), fate in zip(found, fates, strict=True)
         ):
             # Another try may have begun since, and have written before these were read.
             self._others = self._read_others()
             fates = [_fate(candidate, standing, self._others) for candidate, standing in found]
         for (candidate, _), fate in zip(found, fates, strict=True):
+            if candidate.sample.sample_id in self._changed:  # it has its place: only the ledger is told
+                self.note(candidate, "confirmed" if fate == "confirmed" else "changed", read=True)
+                continue
             books.settle(candidate.sample, _BOOKED[fate], changed=fate == "changed")
             self.note(candidate, fate, read=True)
 
@@ -208,8 +229,8 @@ class Recorder:
             clock=self._clock,
         )
 
-        def record(found: list[tuple[Candidate, Standing]]) -> list[Job[Any]]:
-            entries = [_entry(one, _fate(one, standing, old.state), read=True) for one, standing in found]
+        def record(reads: list[Read]) -> list[Job[Any]]:
+            entries = [_entry(one, _fate(one, standing, old.state), read=True) for one, standing in _known(reads)]
             return [Job(partial(self._guarded, partial(ledger.record, *entries)), lambda _: [])]
 
         self._guarded(partial(ledger.record, *(_entry(one, "changed") for one in anew)))
@@ -219,19 +240,24 @@ class Recorder:
         log.info("%d samples that a try before the clear had left open were looked up.", len(unlisted))
 
     def unlisted(self, books: Books) -> Iterator[list[list[Candidate]]]:
-        """Yield the planned samples that the list did not show, to be read, in pieces for one job each.
+        """Yield the planned samples of which it is not known who confirmed them, to be read, in pieces for a job each.
+
+        Those are the ones that the list did not show, those found to carry the planned labels already, and those
+        proposed otherwise by now that a try which did not end may have written before.
 
         Those that an earlier try is known to have confirmed are noted in the books instead.
 
         :param books: of a complete walk
         """
         met = sum(map(books.count, (Category.CONFIRMED, Category.FAILED, Category.GONE)))
-        if met >= self._plan.counts["confirm"]:
+        if met - len(self._found) >= self._plan.counts["confirm"]:
             return
         unknown: list[Candidate] = []
+        unjudged = self._found | self._changed
         for planned in self._plan.samples():
             sample = planned.sample
-            if planned.decision.action != "confirm" or books.category(sample.sample_id) is not None:
+            is_open = books.category(sample.sample_id) is None or sample.sample_id in unjudged
+            if planned.decision.action != "confirm" or not is_open:
                 continue
             if self.is_confirmed(sample.sample_id):
                 books.settle(sample, Category.CONFIRMED)
@@ -244,12 +270,17 @@ class Recorder:
             yield _pieces(unknown)
 
     def _add(self, entry: Entry) -> None:
-        if not self._entries:
-            self._since = self._clock.now()
-        self._entries.append(entry)
+        with self._noting:
+            if not self._entries:
+                self._since = self._clock.now()
+            self._entries.append(entry)
 
-    def _keep(self, entries: list[Entry]) -> None:
-        self._guarded(partial(self._writer.record, *entries))
+    def _keep(self) -> None:
+        """Hand what was noted to the chain."""
+        with self._ordering:
+            with self._noting:
+                entries, self._entries = self._entries, []
+            self._guarded(partial(self._writer.record, *entries))
 
     def _stored(self, nothing: None) -> list[Job[Any]]:
         del nothing
@@ -287,7 +318,7 @@ def _may_have_written(chain: Chain) -> bool:
     is_closed = False
     for header, entries in chain.read():
         is_closed = header.closing
-        if any(entry.fate in ("confirmed", "intended") or not entry.is_settled for entry in entries):
+        if any(entry.fate in ("confirmed", "intended", "unknown") or not entry.is_settled for entry in entries):
             return True
     return not is_closed
 
@@ -301,26 +332,38 @@ def _entry(
     )
 
 
-def _read(service: Service, planned: Sequence[Candidate]) -> list[tuple[Candidate, Standing]]:
-    """Return how planned samples stand that the list did not show.
-
-    A list without filters shows all that is proposed; one with filters not what is proposed otherwise by now.
-    """
-    found = []
+def _read(service: Service, planned: Sequence[Candidate]) -> list[Read]:
+    """Return how planned samples stand that the list did not show; an odd answer about one keeps no other back."""
+    found: list[Read] = []
     for candidate in planned:
-        final = service.final(candidate.sample.sample_id)
-        if final is not None and carries(final, candidate.sample):
-            standing = Standing.WRITTEN
-        elif service.filters and service.proposal(candidate.sample.sample_id) is not None:
-            standing = Standing.CHANGED
-        else:
-            standing = Standing.GONE
-        found.append((candidate, standing))
+        try:
+            found.append((candidate, _standing(service, candidate.sample)))
+        except ModelArtsError as error:
+            if not is_odd_read(error):
+                raise
+            found.append((candidate, error))
     return found
 
 
-def _take_in(found: list[tuple[Candidate, Standing]], more: list[tuple[Candidate, Standing]]) -> list[Job[Any]]:
-    found += more
+def _standing(service: Service, planned: Sample) -> Standing:
+    """Return how a planned sample stands.
+
+    A list without filters shows all that is proposed; one with filters not what is proposed otherwise by now.
+    """
+    final = service.final(planned.sample_id)
+    if final is not None and carries(final, planned, loosely=True):
+        return Standing.WRITTEN
+    if service.filters and service.proposal(planned.sample_id) is not None:
+        return Standing.CHANGED
+    return Standing.GONE
+
+
+def _known(reads: list[Read]) -> list[tuple[Candidate, Standing]]:
+    return [(candidate, standing) for candidate, standing in reads if isinstance(standing, Standing)]
+
+
+def _take_in(reads: list[Read], more: list[Read]) -> list[Job[Any]]:
+    reads += more
     return []
 
 
@@ -330,6 +373,8 @@ def _fate(candidate: Candidate, standing: Standing, others: Settled) -> Fate:
     is_known = others.fate(sample_id) == "confirmed"
     if standing is Standing.WRITTEN and (is_known or others.may_be_written(sample_id)):
         return "confirmed"
+    if standing is Standing.WRITTEN and others.fate(sample_id) == "unknown":
+        return "unknown"
     return "changed" if standing is Standing.CHANGED else "gone"
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_modelarts.client.errors import ModelArtsError, NotFound, Throttled
+from airflow_provider_modelarts.client.errors import (
+    AuthenticationError,
+    ForeignAnswer,
+    InvalidRequest,
+    ModelArtsError,
+    NotFound,
+    PermissionDenied,
+    Throttled,
+    UnexpectedResponse,
+)
 from airflow_provider_modelarts.labeling.crew import Pace
 
 if TYPE_CHECKING:
@@ -104,7 +113,10 @@ class Service:
         return self._client.proposals.page(self.dataset_id, offset, limit=limit, order="asc", **filters)
 
     def proposal(self, sample_id: str) -> Candidate | None:
-        """Return one proposal, read without a filter, so that nothing is trimmed (B13); None if there is none."""
+        """Return one proposal, read without a filter, so that nothing is trimmed (B13); None if there is none.
+
+        :raises UnexpectedResponse: for an answer that is not about this sample
+        """
         self._count()
         read_at = self.clock.now()
         try:
@@ -112,16 +124,36 @@ class Service:
         except NotFound as error:
             _check_dataset(error)
             return None
+        self._check_answer(sample, sample_id)
         return Candidate(sample, read_at) if sample.labels else None
 
     def final(self, sample_id: str) -> Sample | None:
-        """Return a sample with its final labels; None if there is no such sample (any more)."""
+        """Return a sample with its final labels; None if there is no such sample (any more).
+
+        :raises UnexpectedResponse: for an answer that is not about this sample
+        """
         self._count()
         try:
-            return self._client.samples.get(self.dataset_id, sample_id)
+            sample = self._client.samples.get(self.dataset_id, sample_id)
         except NotFound as error:
             _check_dataset(error)
             return None
+        self._check_answer(sample, sample_id)
+        return sample
+
+    def _check_answer(self, sample: Sample, sample_id: str) -> None:
+        """Refuse an answer to a single read that is no sample, or another one: it would pass for one without labels."""
+        code, text = sample.raw.get("error_code"), sample.raw.get("error_msg")
+        if sample.sample_id == sample_id and not code and not sample.has_odd_labels:
+            return
+        said = f"it is about sample {sample.sample_id!r}"
+        if code or sample.sample_id == sample_id:
+            said = f"the service said {text or code!r}" if code else "its labels are not a list of objects"
+        raise UnexpectedResponse(
+            f"The answer about sample {sample_id} of dataset {self.dataset_id} cannot be used: {said}. Try again.",
+            status=200,
+            code=code if isinstance(code, str) else None,
+        )
 
     def write(
         self, samples: Sequence[Sample], before_sending: Callable[[], None] | None = None
@@ -154,6 +186,13 @@ class Service:
         except ModelArtsError:
             # Only a hint how long to wait: the next write shows what is the matter.
             return False
+
+
+def is_odd_read(error: ModelArtsError) -> bool:
+    """Whether a single read has failed in a way that says something about its sample alone: others may go on."""
+    if isinstance(error, (AuthenticationError, PermissionDenied, ForeignAnswer)):
+        return False
+    return isinstance(error, (UnexpectedResponse, InvalidRequest)) or error.status == 200
 
 
 def _check_dataset(error: NotFound) -> None:

@@ -26,10 +26,16 @@ class Standing(Enum):
 
 
 class Finding(NamedTuple):
-    """A standing, and the proposal as it was read, if there is one."""
+    """What was read.
+
+    :param standing: how the sample stands
+    :param now: the proposal, if there is one
+    :param final: the sample with its final labels, if they were read
+    """
 
     standing: Standing
     now: Candidate | None = None
+    final: Sample | None = None
 
 
 def find_out(service: Service, decided: Sample) -> Finding:
@@ -43,7 +49,8 @@ def find_out(service: Service, decided: Sample) -> Finding:
     if now is not None and same_proposal(now.sample, decided):
         return Finding(Standing.PROPOSED, now)
     final = service.final(decided.sample_id)
-    if now is not None and not (final is not None and carries(final, now.sample)):
-        return Finding(Standing.CHANGED, now)
+    if now is not None and not (final is not None and carries(final, now.sample, loosely=True)):
+        return Finding(Standing.CHANGED, now, final)
     # What a single read calls a proposal may be the final labels: then it is what the sample carries that counts.
-    return Finding(Standing.WRITTEN if final is not None and carries(final, decided) else Standing.GONE)
+    is_written = final is not None and carries(final, decided, loosely=True)
+    return Finding(Standing.WRITTEN if is_written else Standing.GONE, final=final)

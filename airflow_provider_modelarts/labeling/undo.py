@@ -7,27 +7,30 @@ carrying what the run wrote, and what is written is what stood there before. Wha
 from __future__ import annotations
 
 import json
+import logging
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
+from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable
 from airflow_provider_modelarts.client.resources.samples import SIZE
-from airflow_provider_modelarts.labeling.labels import carries, raw_labels
+from airflow_provider_modelarts.labeling.labels import carries, names, raw_labels
 from airflow_provider_modelarts.labeling.ledger import LedgerBroken, read_ledger, settled
+from airflow_provider_modelarts.labeling.ledger_parts import UNKNOWN
 from airflow_provider_modelarts.labeling.result import SAMPLES_SHOWN, Failure
-from airflow_provider_modelarts.labeling.service import Candidate, Service
+from airflow_provider_modelarts.labeling.service import Candidate, Service, is_odd_read
 from airflow_provider_modelarts.labeling.undo_result import FATES, LISTED, SHOWN, Fate, RevertResult
-from airflow_provider_modelarts.labeling.write import Writer
+from airflow_provider_modelarts.labeling.write import ODD_TRIES, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow_provider_modelarts.client import ModelArtsClient, SampleOutcome
     from airflow_provider_modelarts.client.clock import Clock
@@ -35,6 +38,11 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.ledger import Chain, Entry, Ledger
     from airflow_provider_modelarts.labeling.plan import Plan
     from airflow_provider_modelarts.labeling.storage import StoragePath
+
+log = logging.getLogger(__name__)
+
+DOWN_IN_A_ROW = 3
+"""After so many reads without an answer, and none that went well in between, the service is down."""
 
 
 def revert(
@@ -92,6 +100,7 @@ def revert(
     except ModelArtsError as error:
         error.result = run.result()  # type: ignore[attr-defined]  # the client knows nothing of undoing
         raise
+    run.warn()
     return run.result()
 
 
@@ -101,12 +110,17 @@ class _Note(NamedTuple):
     :param time: of its part; no earlier than that of the parts before it
     :param before: labels that were there; empty for none
     :param after: labels that were, or may have been, written
+    :param is_read: found out by reading
+    :param fate: the entry's
+    :param chain: number of the chain it stands in
     """
 
     time: float
     before: list[dict[str, Any]]
     after: list[dict[str, Any]]
     is_read: bool
+    fate: str
+    chain: int
 
 
 @dataclass
@@ -121,25 +135,30 @@ class _Trace:
     notes: list[_Note]
 
     @classmethod
-    def of(cls, time: float, entry: Entry) -> _Trace:
+    def of(cls, chain: int, time: float, entry: Entry) -> _Trace:
         # Parts hold origins without signatures.
         trace = cls(entry.sample_id, entry.origin or entry.sample_id, [])
-        trace.add(time, entry)
+        trace.add(chain, time, entry)
         return trace
 
-    def add(self, time: float, entry: Entry) -> None:
+    def add(self, chain: int, time: float, entry: Entry) -> None:
+        """Take over an entry; those of one chain come in order."""
+        # What was about to be written is settled by what the same writer says later.
+        self.notes = [note for note in self.notes if (note.chain, note.fate) != (chain, "intended")]
+        if not _may_be_written(entry) and entry.fate != "unknown":
+            return
         before, after = entry.before or [], entry.after
         for note in self.notes:  # most repeat what is held already
             before = note.before if note.before == before else before
             after = note.after if note.after == after else after
-        self.notes.append(_Note(time, before, after, entry.read))
+        self.notes.append(_Note(time, before, after, entry.read, entry.fate, chain))
 
     @cached_property
     def afters(self) -> list[list[dict[str, Any]]]:
         """Every list of labels that the run wrote or may have written."""
         afters: list[list[dict[str, Any]]] = []
         for note in self.notes:
-            if note.after not in afters:
+            if note.fate != "unknown" and note.after not in afters:
                 afters.append(note.after)
         return afters
 
@@ -170,6 +189,11 @@ class _Trace:
         """Whether a sample carries what the run wrote, and that is not what was there before."""
         return not self.is_undone(sample) and any(carries(sample, _with_labels(after)) for after in self.afters)
 
+    def is_unknown(self, sample: Sample) -> bool:
+        """Whether a sample carries labels of which the ledger does not know whether the run or a person gave them."""
+        doubtful = (note.after for note in self.notes if note.fate == "unknown")
+        return any(carries(sample, _with_labels(after)) for after in doubtful)
+
     def target(self, sample: Sample) -> Sample:
         """Return what goes to the writer: the labels to restore, or to recognise where all are taken away."""
         raw: dict[str, Any] = {"sample_id": self.sample_id, "labels": self.before or self.afters[0]}
@@ -185,7 +209,7 @@ class _History:
         self._chains = chains
         self._repeated: set[bytes] = set()
         seen: set[bytes] = set()
-        for _, entry in self._written():
+        for _, _, entry in self._entries():
             key = _key(entry.sample_id)
             (self._repeated if key in seen else seen).add(key)
         self.dataset_id = dataset_id
@@ -193,22 +217,24 @@ class _History:
     def traces(self) -> Iterator[_Trace]:
         """Yield each sample once; first those with one entry."""
         merged: dict[str, _Trace] = {}
-        for time, entry in self._written():
+        for chain, time, entry in self._entries():
             if _key(entry.sample_id) not in self._repeated:
-                yield _Trace.of(time, entry)
+                trace = _Trace.of(chain, time, entry)
+                if trace.notes:
+                    yield trace
             elif entry.sample_id in merged:
-                merged[entry.sample_id].add(time, entry)
+                merged[entry.sample_id].add(chain, time, entry)
             else:
-                merged[entry.sample_id] = _Trace.of(time, entry)
-        yield from merged.values()
+                merged[entry.sample_id] = _Trace.of(chain, time, entry)
+        yield from (trace for trace in merged.values() if trace.notes)
 
-    def _written(self) -> Iterator[tuple[float, Entry]]:
-        """Yield what was written or may have been, and when: chains come by name, which says nothing of time."""
-        for chain in self._chains:
+    def _entries(self) -> Iterator[tuple[int, float, Entry]]:
+        """Yield what was noted, in which chain and when: chains come by name, which says nothing of time."""
+        for number, chain in enumerate(self._chains):
             time = 0.0
             for header, entries in chain.read():
                 time = max(time, header.created_at)  # clocks may be set back, a chain is in order
-                yield from ((time, entry) for entry in entries if entry.after and _may_be_written(entry))
+                yield from ((number, time, entry) for entry in entries if entry.after)
 
 
 class _Undoing(Service):
@@ -262,6 +288,11 @@ class _Run:
         self._examples: dict[Fate, list[str]] = {}
         self._failures: dict[str, Failure] = {}
         self._stopped = False
+        self._lock = threading.Lock()
+        self._unreadable = 0
+        """Reads that failed since one went well."""
+        self._respelled = 0
+        self._changed_example = ""
         self.unsettled = 0
         self.problems: tuple[str, ...] = ()
 
@@ -277,13 +308,12 @@ class _Run:
                 self._stopped = True
                 return
             read_at = self._clock.now()
-            samples = list(pool.map(reader.final, [trace.sample_id for trace in batch]))
+            found = list(pool.map(partial(self._read, reader), [trace.sample_id for trace in batch]))
             pending = [
                 (trace, Candidate(trace.target(sample), read_at))
-                for trace, sample in zip(batch, samples, strict=True)
-                if sample is not None and self._is_to_undo(trace, sample)
+                for trace, answer in zip(batch, found, strict=True)
+                if (sample := self._known(trace, answer)) is not None and self._is_to_undo(trace, sample)
             ]
-            self._note_gone(trace for trace, sample in zip(batch, samples, strict=True) if sample is None)
             self._write(restoring, "restored", [(trace, candidate) for trace, candidate in pending if trace.before])
             self._write(clearing, "cleared", [(trace, candidate) for trace, candidate in pending if not trace.before])
 
@@ -305,12 +335,70 @@ class _Run:
     def _is_to_undo(self, trace: _Trace, sample: Sample) -> bool:
         if trace.is_on(sample):
             return True
-        self._note(trace, "already" if trace.is_undone(sample) else "changed")
+        if trace.is_undone(sample):
+            self._note(trace, "already")
+        elif trace.is_unknown(sample):
+            self._note(trace, "unknown")
+        else:
+            self._note(trace, "changed")
+            self._remember_changed(trace, sample)
         return False
 
-    def _note_gone(self, traces: Iterable[_Trace]) -> None:
-        for trace in traces:
+    def _remember_changed(self, trace: _Trace, sample: Sample) -> None:
+        """Remember what a sample carries instead of what was written; one whose names are but respelled comes first."""
+        respelled = [after for after in trace.afters if carries(sample, _with_labels(after), loosely=True)]
+        if trace.afters and (not self._changed_example or (respelled and not self._respelled)):
+            written = _with_labels((respelled or trace.afters)[0])
+            self._changed_example = f"the run wrote {names(written)} to {trace.place}, which carries {names(sample)}"
+        self._respelled += bool(respelled)
+
+    def warn(self) -> None:
+        """Say so if what was found makes one doubt that people have changed all of it."""
+        changed = self._counts["changed"]
+        is_nothing_undone = changed and not any(self._counts[fate] for fate in ("restored", "cleared", "already"))
+        if not self._changed_example or not (is_nothing_undone or self._respelled):
+            return
+        number, what = (self._respelled, "other spellings of") if self._respelled else (changed, "something else than")
+        log.warning(
+            "%d of %d samples carry %s what the run wrote and were not touched: %s. Unless people have changed them, "
+            "the service changes labels when it keeps them (blanks, characters, properties), and this undo cannot tell "
+            "its labels from those of people: correct them in the console.",
+            number,
+            sum(self._counts.values()),
+            what,
+            self._changed_example,
+        )
+
+    def _read(self, reader: Service, sample_id: str) -> Sample | ModelArtsError | None:
+        """Read a sample; a failure that is its own is returned, so that the others go on. In the pool's threads.
+
+        :raises ModelArtsError: for what concerns all of them
+        """
+        for _ in range(ODD_TRIES):
+            try:
+                sample = reader.final(sample_id)
+            except ModelArtsError as error:
+                failed = error
+                if is_odd_read(error):
+                    continue
+                with self._lock:
+                    self._unreadable += 1
+                    is_down = self._unreadable >= DOWN_IN_A_ROW
+                if is_down or not isinstance(error, ServiceUnavailable):
+                    raise
+                return error
+            self._unreadable = 0
+            return sample
+        return failed
+
+    def _known(self, trace: _Trace, found: Sample | ModelArtsError | None) -> Sample | None:
+        """Return a sample as it was read; note it if it could not be read, or is no more."""
+        if isinstance(found, ModelArtsError):
+            self._fail(trace, found.code or UNKNOWN, found.message)
+            return None
+        if found is None:
             self._note(trace, "gone")
+        return found
 
     def _write(self, service: _Undoing, done: Fate, pending: Sequence[tuple[_Trace, Candidate]]) -> None:
         if self._preview:

@@ -11,21 +11,22 @@ from airflow_provider_modelarts.labeling.report import code, escape
 if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.result import Failure
 
-Fate = Literal["restored", "cleared", "already", "changed", "gone", "failed"]
+Fate = Literal["restored", "cleared", "already", "changed", "gone", "failed", "unknown"]
 FATES: dict[Fate, str] = {
     "restored": "carry the labels again that they had before",
     "cleared": "have no label again",
     "already": "were as before already",
     "changed": "carry something else than the run wrote, and were not touched",
     "gone": "no longer exist",
-    "failed": "could not be written",
+    "failed": "could not be read or written",
+    "unknown": "carry what the run sent, but nothing tells whether the run or a person gave it; they were not touched",
 }
 _IN_A_PREVIEW: dict[Fate, str] = {
     "restored": "would carry the labels again that they had before",
     "cleared": "would have no label again",
 }
 SHOWN = 5
-LISTED: tuple[Fate, ...] = ("changed", "failed", "gone")
+LISTED: tuple[Fate, ...] = ("changed", "failed", "gone", "unknown")
 NO_PROPOSALS = (
     "The machine's proposals do not come back: start a new labeling task to have the unlabeled samples proposed again."
 )
@@ -33,7 +34,7 @@ NO_PROPOSALS = (
 
 @dataclass(frozen=True)
 class RevertResult:
-    """What an undo came to; ``seen`` is the sum of the six counts after it.
+    """What an undo came to; ``seen`` is the sum of the seven counts after it.
 
     :param seen: samples that the run wrote, or may have written, and that were dealt with
     :param restored: carry again the labels that a person had given before
@@ -42,13 +43,15 @@ class RevertResult:
     :param changed: carry something else than the run wrote; not touched
     :param gone: the service knows no such sample any more
     :param failed: the service refused, or its answer could not be had
+    :param unknown: carry what the run sent; the service had refused a part of that request without saying which, and
+        nothing tells whether the run or a person gave these labels; not touched: look at them in the console
     :param unsettled: samples of the plans given of which the ledger does not know whether they were written; not
         touched: run the confirming task again, which settles them, and then the undo
     :param requests: calls made to the service
     :param seconds: duration by the clock
     :param preview: nothing was written; the counts say what would be
     :param stopped: the run was asked to stop; what it had not reached is in no count
-    :param examples: for changed, failed and gone, where the first few samples lie
+    :param examples: for changed, failed, gone and unknown, where the first few samples lie
     :param failures: the failed samples by code
     :param problems: what is incomplete in the ledger, a line each
     """
@@ -60,6 +63,7 @@ class RevertResult:
     changed: int = 0
     gone: int = 0
     failed: int = 0
+    unknown: int = 0
     unsettled: int = 0
     requests: int = 0
     seconds: float = 0.0
@@ -95,7 +99,8 @@ class RevertResult:
 
     def __str__(self) -> str:
         words = {fate: f"would be {fate}" for fate in _IN_A_PREVIEW} if self.preview else {}
-        counts = ", ".join(f"{getattr(self, fate)} {words.get(fate, fate)}" for fate in FATES)
+        shown = [fate for fate in FATES if fate != "unknown" or self.unknown]
+        counts = ", ".join(f"{getattr(self, fate)} {words.get(fate, fate)}" for fate in shown)
         return f"{self.seen} samples of the run seen: {counts}; {self.requests} requests"
 
 

@@ -116,17 +116,15 @@ class Writing:
             may_write=self.may_write,
             hope=self._hope,
             list_again=None if number is None else partial(self._list_again, number),
+            recorder=self._recorder,
         )
         outcomes: list[Outcome] = []
-        before: dict[str, list[dict[str, Any]]] = {}
         try:
-            if self._recorder is not None:
-                before = self._recorder.note_before(self._service, candidates)
             outcomes.extend(writer.write(candidates))
         except ModelArtsError as error:
             self.let_nothing_out()
-            return _Written(outcomes, before, error, frozenset(writer.uncertain))
-        return _Written(outcomes, before)
+            return _Written(outcomes, writer.before, error, frozenset(writer.uncertain))
+        return _Written(outcomes, writer.before)
 
     def _note(self, candidates: list[Candidate], rounds: int, written: _Written) -> Jobs:
         """Note what became of samples, and have decided anew about those that have changed."""
@@ -155,7 +153,7 @@ class Writing:
     def _settle(self, decided: Candidate, outcome: Outcome, written: _Written) -> None:
         sample = outcome.sample
         self._in_hand.discard(sample.sample_id)
-        if outcome.fate == "failed":
+        if outcome.fate in ("failed", "unknown"):
             self._books.fail(sample, outcome.code, outcome.message)
         else:
             # What an error held back was not stopped by anybody.

@@ -354,7 +354,7 @@ def test_close_ends_the_kept_connections() -> None:
     def talk(connection: socket.socket) -> None:
         connection.settimeout(20)
         connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(DATASET)}\r\n\r\n{DATASET}".encode())
         ended.append(connection.recv(65536))
 
     with one_connection(talk) as url:
@@ -376,7 +376,7 @@ def test_more_places_than_connections_are_kept_for_are_all_reached() -> None:
 
 
 def test_an_endpoint_may_have_a_path_of_its_own() -> None:
-    with canned() as server:
+    with canned(body=DATASET) as server:
         url = f"http://127.0.0.1:{server.server_port}/gate/1/"
         with ModelArtsClient(url, TokenCredentials("t", "p"), retries=False) as client:
             client.datasets.get("d1", running_task_type=0)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.client import OffsetMode, Sample
-from airflow_provider_modelarts.client.batches import outcomes
-from airflow_provider_modelarts.client.errors import NotFound, Throttled, UnexpectedResponse
+from airflow_provider_modelarts.client import OffsetMode, Sample, SampleLabel
+from airflow_provider_modelarts.client.batches import labeled_elements, outcomes
+from airflow_provider_modelarts.client.errors import InvalidRequest, NotFound, Throttled, UnexpectedResponse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -331,3 +331,99 @@ def test_what_it_raises_keeps_the_request_back(
         write(client, dataset_id, before_sending=refuse)
     assert emulator.journal.count("PUT", "data-annotations") == spared
     assert emulator.dataset(dataset_id).annotated == 0
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ([None, {"name": "a"}], ["a"]),
+        (["a", {"name": "b"}], ["b"]),
+        ([{"name": "a"}, 3, ["b"]], ["a"]),
+        ({"name": "a"}, []),
+        ("a", []),
+        (7, []),
+    ],
+)
+def test_a_sample_whose_labels_are_odd_is_read_and_says_so(labels: object, names: list[str]) -> None:
+    odd = Sample({"sample_id": "s", "labels": labels})
+    assert odd.has_odd_labels
+    assert [label.name for label in odd.labels] == odd.label_names == names
+    assert (odd.is_hard, odd.hard_reasons, len(odd.label_scores)) == (None, (), len(names))
+    assert "sample_id='s'" in repr(odd)
+    with pytest.raises(InvalidRequest, match=r"\bs\b"):
+        labeled_elements([{"sample_id": "good", "labels": [{"name": "a"}]}, odd])
+
+
+@pytest.mark.parametrize("raw", [{}, {"labels": None}, {"labels": []}, {"labels": [{"name": "a"}, {}]}])
+def test_a_sample_whose_labels_are_a_list_of_objects_or_none_is_not_odd(raw: dict[str, Any]) -> None:
+    assert not Sample({"sample_id": "s", **raw}).has_odd_labels
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ({"nmae": "daisy"}, "'nmae': is 'name' meant"),
+        ({"Name": "daisy"}, "'Name': is 'name' meant"),
+        ({"names": "daisy", "type": 0}, "'names': is 'name' meant"),
+        ({"label": "daisy", "score": 1}, "no name, only label, score"),
+        ({"name": None}, "has no name: it is None"),
+        ({"name": None, "type": 0, "score": 0.9}, "has no name: it is None"),
+        ({"name": ""}, "has no name: it is ''"),
+        ({"name": " \t"}, r"has no name: it is ' \\t'"),
+        ({"name": True}, "has no name: it is True"),
+        ({"name": ["daisy"]}, "has no name: it is"),
+        ({"type": 0}, "no name, only type"),
+        ({"type": 102, "property": {"@modelarts:from": "1"}}, "no name, only property, type"),
+    ],
+)
+@pytest.mark.parametrize("form", ["dict", "sample", "label"])
+def test_a_label_that_lacks_what_it_needs_is_refused_before_anything_is_sent(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, label: dict[str, Any], said: str, form: str
+) -> None:
+    sample_id = client.proposals.page(dataset_id, 0, limit=1).items[0].sample_id
+    client.samples.update(dataset_id, [{"sample_id": sample_id, "labels": [{"name": "a person's", "type": 0}]}])
+    written = emulator.journal.count("PUT")
+    labels = [{"name": "fine", "type": 0}, label]
+    given: Any = {"sample_id": sample_id, "labels": [SampleLabel(one) for one in labels] if form == "label" else labels}
+    if form == "sample":
+        given = Sample(given)
+    with pytest.raises(InvalidRequest, match=f"Label 2 of sample {sample_id} .*{said}"):
+        client.samples.update(dataset_id, [given])
+    assert emulator.journal.count("PUT") == written
+    assert [one.name for one in client.samples.get(dataset_id, sample_id).labels] == ["a person's"]
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ({"name": "daisy", "propertys": {"@modelarts:shape": "bndbox"}}, "'propertys': is 'property' meant"),
+        ({"name": "daisy", "tpye": 1}, "'tpye': is 'type' meant"),
+    ],
+)
+def test_a_misspelled_field_of_a_label_is_refused_with_the_right_name(label: dict[str, Any], said: str) -> None:
+    for one in (label, SampleLabel(label)):
+        with pytest.raises(InvalidRequest, match=f"Label 1 of sample s .*{said}"):
+            labeled_elements([{"sample_id": "s", "labels": [one]}])
+    (element,) = labeled_elements([Sample({"sample_id": "s", "labels": [label]})])
+    assert element["labels"] == [label], "what was listed goes back as it came"
+
+
+@pytest.mark.parametrize("kind", [201, 202, "201", 202.0, None])
+@pytest.mark.parametrize("name", [{}, {"name": None}, {"name": ""}, {"name": "said"}])
+def test_what_was_said_is_written_without_a_name(kind: Any, name: dict[str, Any]) -> None:
+    label = {**name, "type": kind, "property": {"@modelarts:content": "Good morning.", "@modelarts:source": "A"}}
+    for given in ({"sample_id": "s", "labels": [label]}, Sample({"sample_id": "s", "labels": [label]})):
+        (element,) = labeled_elements([given])
+        assert element["labels"] == [label]
+
+
+def test_what_a_service_adds_to_a_label_goes_back_with_it() -> None:
+    label = {"name": "5", "annotated_at": 3, "scores": [1], "x": None, "colour": "#fff"}
+    (element,) = labeled_elements([{"sample_id": "s", "labels": [label]}])
+    assert element["labels"] == [label]
+
+
+@pytest.mark.parametrize(("key", "right"), [("lables", "labels"), ("workerid", "worker_id"), ("Metadata", "metadata")])
+def test_a_misspelled_field_of_a_sample_is_refused_with_the_right_name(key: str, right: str) -> None:
+    with pytest.raises(InvalidRequest, match=rf"{key} \(is {right} meant\?\)"):
+        labeled_elements([{"sample_id": "s", "labels": [{"name": "a"}], key: [{"name": "b"}]}])

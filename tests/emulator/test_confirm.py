@@ -193,6 +193,33 @@ def test_unknown_fields_are_ignored_or_refused(digits: Caller) -> None:
     assert digits.refused("PUT", PUT, json={"samples": [element]}) == (400, "ModelArts.0104")
 
 
+def test_usage_and_metadata_are_kept_with_the_labels(digits: Caller) -> None:
+    sample_id = next(iter(digits.emulator.truth(digits.dataset_id)))
+    digits.put([{"sample_id": sample_id, "labels": [{"name": "1"}], "sample_usage": "TRAIN", "metadata": {"a": "b"}}])
+    sample = digits.get(f"{PUT}/{sample_id}")
+    assert (sample["sample_usage"], sample["metadata"]["a"]) == ("TRAIN", "b")
+    digits.put([{"sample_id": sample_id, "labels": [{"name": "2"}]}])
+    assert digits.get(f"{PUT}/{sample_id}")["sample_usage"] == "TRAIN"
+
+
+@pytest.mark.wrong_requests
+@pytest.mark.parametrize("label", [{}, {"name": ""}, {"nmae": "daisy"}])
+def test_a_label_needs_a_name(digits: Caller, label: dict[str, Any]) -> None:
+    sample_id = next(iter(digits.emulator.truth(digits.dataset_id)))
+    body = {"samples": [{"sample_id": sample_id, "labels": [label]}]}
+    assert digits.refused("PUT", PUT, json=body) == (400, "ModelArts.0104")
+
+
+def test_what_was_said_needs_no_name(digits: Caller) -> None:
+    dataset = digits.emulator.dataset(digits.dataset_id)
+    dataset.dataset_type = 201
+    sample_id = next(iter(dataset.samples))
+    said = {"property": {"@modelarts:content": "good morning"}}
+    assert digits.put([{"sample_id": sample_id, "labels": [said]}]) == {"success": True}
+    assert digits.get(f"{PUT}/{sample_id}")["labels"] == [{"type": 201, **said}]
+    assert digits.get("/data-annotations/stats")["sample_stats"]["manual_annotation"] == dataset.annotated
+
+
 @pytest.mark.parametrize("form", ["normal", "missing", "short", "shuffled"])
 def test_forms_of_results(digits: Caller, form: str) -> None:
     digits.emulator.variants.results = form

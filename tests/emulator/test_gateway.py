@@ -86,6 +86,14 @@ def test_projects(emulator: Emulator) -> None:
     found = requests.get(url, params={"name": emulator.region}, headers=headers, timeout=10).json()["projects"]
     assert [project["id"] for project in found] == [emulator.project_id]
     assert requests.get(url, params={"name": "nowhere"}, headers=headers, timeout=10).json()["projects"] == []
+    for query, count in (
+        ({"enabled": "false"}, 0),
+        ({"domain_id": "another"}, 0),
+        ({"page": 1, "per_page": 1}, 1),
+        ({"page": 3, "per_page": 1}, 0),
+    ):
+        listed = requests.get(url, params=query, headers=headers, timeout=10).json()["projects"]
+        assert len(listed) == count
     mine = requests.get(f"{emulator.url}/v3/auth/projects", headers=headers, timeout=10).json()["projects"]
     assert {project["name"] for project in mine} == {emulator.region, emulator.other_project_name}
     assert (
@@ -505,3 +513,47 @@ def test_reset(digits: Caller) -> None:
     assert digits.refused("GET") == (400, "ModelArts.4352")
     digits.dataset_id = emulator.load_digits()
     assert digits("GET").status_code == 200
+
+
+def _fail(*_: object) -> bool:
+    raise LookupError("no digits\nin the cellar")
+
+
+def _fail_the_classifier(digits: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_modelarts.emulator.service.guess_labels", lambda *_, **__: _fail())
+
+
+def _fail_an_observer(digits: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits.emulator.observers.append(_fail)
+
+
+def _fail_a_condition(digits: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits.emulator.faults.add("GET", "", "html", match=_fail)
+
+
+@pytest.mark.parametrize("spoil", [_fail_the_classifier, _fail_an_observer, _fail_a_condition])
+def test_an_error_of_the_emulator_itself_is_logged_and_named_in_the_answer(
+    digits: Caller, spoil: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    digits.finish()
+    spoil(digits, monkeypatch)
+    response = digits("GET", "/auto-annotations/samples")
+    body = response.json()
+    assert (response.status_code, body["error_code"]) == (500, "APIGW.0601")
+    assert body["error_msg"].startswith("The emulator itself failed")
+    assert "LookupError: no digits in the cellar" in body["error_msg"]
+    assert body["request_id"] == response.headers["X-Request-Id"]
+    (record,) = [record for record in caplog.records if record.exc_info]
+    assert "GET" in record.getMessage()
+    assert "/auto-annotations/samples" in record.getMessage()
+    assert "in _fail" in caplog.text
+
+
+def test_proposals_that_the_classifier_failed_to_make_are_made_at_the_next_request(
+    digits: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits.finish()
+    with monkeypatch.context() as broken:
+        _fail_the_classifier(digits, broken)
+        assert digits("GET", "/auto-annotations/samples").status_code == 500
+    assert digits.get("/auto-annotations/samples")["sample_count"] == 1797 - 150

@@ -67,6 +67,24 @@ def test_defaults_and_order(proposals: Callable[..., Caller]) -> None:
         {"search_conditions": '{"label_list":{"labels":[{"name":"a","property":"b"}]}}'},
         {"search_conditions": '{"label_list":{"labels":[{"name":"a","property":{"b":"c"}}]}}'},
         {"search_conditions": '{"metadata":{"props":{"a":5}}}'},
+        # A misspelled part of a nested condition would let everything pass.
+        {"search_conditions": '{"label_list":{"labels":[{"nmae":"rose"}]}}'},
+        {"search_conditions": '{"label_list":{"labels":[{"name":"rose"}],"opp":"OR"}}'},
+        {"search_conditions": '{"label_list":{"label":[{"name":"rose"}]}}'},
+        {"search_conditions": '{"label_list":{"labels":[]}}'},
+        {"search_conditions": '{"label_list":{"labels":[{"name":["rose"]}]}}'},
+        {"search_conditions": '{"label_list":{"labels":[{"type":7}]}}'},
+        {"search_conditions": '{"label_list":{"labels":[{"property":{"a":[1]}}]}}'},
+        {"search_conditions": '{"label_list":{"labels":[{"name":"a","op":"XOR"}]}}'},
+        {"search_conditions": '{"metadata":{"prop":{"a":["b"]}}}'},
+        {"search_conditions": '{"metadata":{"props":{"a":["b"]},"ops":"OR"}}'},
+        {"search_conditions": '{"metadata":{"props":{"a":"b"}}}'},
+        {"search_conditions": '{"hard":1}'},
+        {"search_conditions": '{"score":0.9}'},
+        {"search_conditions": '{"labeler":["human/a/b"]}'},
+        {"search_conditions": '{"frame_in_video":"1"}'},
+        {"search_conditions": '{"coefficient":"hard"}'},
+        {"search_conditions": "[" * 5_000},
     ],
 )
 def test_values_out_of_range(proposals: Callable[..., Caller], query: dict[str, Any]) -> None:
@@ -173,6 +191,32 @@ def test_search_conditions(proposals: Callable[..., Caller]) -> None:
     assert asked({"metadata": {"props": {"@modelarts:data_checked": ["True"]}, "op": "AND"}}) == _ids(everything)
 
 
+def test_coefficients_are_searched_as_scores_are(digits: Caller) -> None:
+    digits.finish(collect_key_sample=True)
+    everything = digits.walk()
+
+    def asked(coefficient: str) -> list[str]:
+        return _ids(digits.walk(search_conditions=json.dumps([{"coefficient": coefficient}])))
+
+    def between(low: float, high: float) -> list[str]:
+        hard = "@modelarts:hard_coefficient"
+        return [sample["sample_id"] for sample in everything if low <= float(sample["metadata"][hard]) <= high]
+
+    assert asked("0.5") == between(0.5, 1)
+    assert 0 < len(asked("0.5")) < len(everything)
+    assert asked("0.5-0.6") == between(0.5, 0.6)
+    assert asked("0") == _ids(everything)
+
+
+def test_a_search_by_time_is_asked_again_when_time_has_passed(proposals: Callable[..., Caller]) -> None:
+    caller = proposals(5)
+    today = {"search_conditions": json.dumps([{"sample_time": "day"}])}
+    assert caller.get(AUTO, **today)["sample_count"] == 5
+    caller.emulator.clock.advance(2 * 24 * 3600)
+    caller.session.headers["X-Auth-Token"] = caller.emulator.issue_token()
+    assert caller.get(AUTO, **today)["sample_count"] == 0
+
+
 def test_numbers_keep_their_form(proposals: Callable[..., Caller]) -> None:
     """Quirks 3 and 5: one and the same value as text, integer and float."""
     text = proposals(100, kind="detection", hard_share=0.5)("GET", AUTO, params={"limit": 100}).text
@@ -246,6 +290,68 @@ def test_an_unknown_sample_state(digits: Caller) -> None:
     assert digits.refused("GET", "/data-annotations/samples", params=query) == (400, "ModelArts.0104")
 
 
+SAMPLES = "/data-annotations/samples"
+
+
+def test_statistics_count_the_samples_in_a_state(digits: Caller) -> None:
+    digits.finish(collect_key_sample=True)
+
+    def counts(**query: Any) -> tuple[dict[str, int], int]:
+        stats = digits.get("/data-annotations/stats", **query)
+        return stats["sample_stats"], sum(row["count"] for row in stats["label_stats"])
+
+    labeled, labels = counts(sample_state="__ALL__")
+    assert (labeled["total"], labeled["manual_annotation"], labeled["un_annotation"], labels) == (150, 150, 0, 150)
+    waiting, labels = counts(sample_state="__AUTO_ANNOTATION__")
+    assert (waiting["total"], waiting["auto_annotation"], labels) == (1647, 1647, 0)
+    assert counts(sample_state="__ACCEPTED__")[0]["total"] == 0
+    assert counts(email="nobody@example.com")[0]["total"] == 0
+
+
+def test_every_documented_filter_of_samples_counts(digits: Caller) -> None:
+    sample_id = next(iter(digits.emulator.truth(digits.dataset_id)))
+    digits.put([{"sample_id": sample_id, "labels": [{"name": "5"}]}], email="a@b.c")
+    (by_member,) = digits.get(SAMPLES, email="a@b.c")["samples"]
+    assert by_member["sample_id"] == sample_id
+    assert digits.get(SAMPLES, sample_type=0)["sample_count"] == 1797
+    assert digits.get(SAMPLES, sample_type=1)["sample_count"] == 0, "there is no text here"
+    processed = digits.get(SAMPLES, limit=1, process_parameter="image/resize,h_200")["samples"][0]
+    assert "x-image-process=image%2Fresize%2Ch_200" in processed["preview"]
+    assert digits.refused("GET", SAMPLES, params={"version_id": "v"}) == (400, "ModelArts.4353")
+    assert digits.refused("GET", "/data-annotations/labels", params={"version_id": "v"}) == (400, "ModelArts.4353")
+
+
+@pytest.mark.wrong_requests
+@pytest.mark.parametrize(
+    ("tail", "query"),
+    [
+        (SAMPLES, {"sample_type": 3}),
+        (SAMPLES, {"preview": "yes"}),
+        (SAMPLES, {"locale": "de"}),
+        ("/data-annotations/stats", {"sample_state": "__SOME__"}),
+        ("/data-annotations/stats", {"locale": "de"}),
+    ],
+)
+def test_values_out_of_range_in_the_datasets_own_lists(digits: Caller, tail: str, query: dict[str, Any]) -> None:
+    assert digits.refused("GET", tail, params=query) == (400, "ModelArts.0104")
+
+
+@pytest.mark.wrong_requests
+@pytest.mark.parametrize("tail", [AUTO, SAMPLES, "", "/tasks", "/data-annotations/stats", "/workforce-tasks"])
+def test_unknown_query_parameters_are_ignored_or_refused(digits: Caller, tail: str) -> None:
+    misspelled = {"lable_name": "rose"}
+    assert digits("GET", tail, params=misspelled).status_code == 200
+    digits.emulator.variants.strict_requests = True
+    assert digits.refused("GET", tail, params=misspelled) == (400, "ModelArts.0104")
+
+
+def test_labels_keep_type_and_attributes(digits: Caller) -> None:
+    attributes = [{"id": "1", "name": "size", "type": "select", "values": [{"id": "1", "value": "big"}]}]
+    label = {"name": "eleven", "type": 0, "property": {"@modelarts:color": "#ffffff"}, "attributes": attributes}
+    assert digits("POST", "/data-annotations/labels", json={"labels": [label]}).json()["success"]
+    assert digits.get("/data-annotations/labels")["labels"][-1] == label
+
+
 def test_labels_and_statistics(digits: Caller) -> None:
     body = {"labels": [{"name": "eleven", "property": {"@modelarts:color": "#ffffff"}}, {"name": "3"}]}
     answer = digits("POST", "/data-annotations/labels", json=body).json()
@@ -274,6 +380,9 @@ def test_datasets(digits: Caller) -> None:
     assert [dataset["dataset_id"] for dataset in only["datasets"]] == [other]
     assert len(only["datasets"][0]["labels"]) == 4
     assert digits.get(f"/v2/{digits.emulator.project_id}/datasets", search_content="digi")["total_number"] == 1
+    assert digits.get(f"/v2/{digits.emulator.project_id}/datasets", workspace_id="1")["total_number"] == 0
+    previewed = digits.get(f"/v2/{digits.emulator.project_id}/datasets", file_preview="true", limit=1)["datasets"][0]
+    assert len(previewed["samples"]) == 3
 
 
 def test_datasets_are_known_in_their_own_project_only(digits: Caller) -> None:

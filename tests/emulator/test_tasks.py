@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from airflow_provider_modelarts.emulator import Emulator
+from airflow_provider_modelarts.emulator.schema import START_TASK
 from tests.emulator.conftest import Caller
+from tests.support.contract import at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -384,3 +386,27 @@ def test_running_tasks_of_a_dataset(digits: Caller) -> None:
     assert asked["exist_running_task"] is False
     digits.emulator.clock.advance(6)
     assert digits.get(check_running_task="true", running_task_type=0)["running_tasks_id"] == []
+
+
+@pytest.mark.wrong_requests
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"algoritm_type": "accurate"},
+        {"weight": 5},
+        {"inf_config_list": [{"specificaton": "modelarts.vm.cpu.2u"}]},
+        {"flavor": {"kode": "modelarts.p3.large"}},
+    ],
+)
+def test_unknown_fields_of_a_config_are_ignored_or_refused(digits: Caller, config: dict[str, Any]) -> None:
+    body = {"task_type": "auto-label", "config": config}
+    digits.emulator.variants.strict_requests = True
+    assert digits.refused("POST", "/tasks", json=body) == (400, "ModelArts.0104")
+    digits.emulator.variants.strict_requests = False
+    assert digits("POST", "/tasks", json=body).status_code == 200
+
+
+def test_every_documented_field_of_a_config_is_known(digits: Caller) -> None:
+    digits.emulator.variants.strict_requests = True
+    fields = at("/components/schemas/SmartTaskConfigInput/properties")
+    assert set(fields) == set(START_TASK.fields["config"].fields)

@@ -136,8 +136,80 @@ def test_team_copies_are_separate(digits: Caller) -> None:
     assert put(written("a@example.com", "1", "unknown"))["results"][0]["error_code"] == "ModelArts.4420"
     tasks = digits.get("/workforce-tasks")
     assert (tasks["count"], tasks["tasks"][0]["task_id"]) == (1, team)
-    assert digits.get(f"/workforce-tasks/{team}")["sample_stats"]["accepted_sample_count"] == 1
+    assert digits.get(f"/workforce-tasks/{team}", sample_stats="true")["sample_stats"]["accepted_sample_count"] == 1
     assert digits.get()["workforce_task_count"] == 1
+
+
+@pytest.mark.parametrize(
+    "state", ["__ALL__", "__NONE__", "__UNCHECK__", "__ACCEPTED__", "__REJECTED__", "__REVIEWED__"]
+)
+def test_team_samples_in_a_state(digits: Caller, state: str) -> None:
+    dataset = digits.emulator.dataset(digits.dataset_id)
+    chosen = list(dataset.samples)[:4]
+    team = digits.emulator.create_team_task(digits.dataset_id, sample_ids=chosen)
+    (worker_id,) = dataset.team_workers(team)
+    url = f"/workforce-tasks/{team}/data-annotations/samples"
+    body = {"samples": [{"sample_id": one, "labels": [{"name": "3"}]} for one in chosen[:3]]}
+    assert digits("PUT", url, json=body).json() == {"success": True}
+    dataset.accept(team, chosen[0], worker_id)
+    expected = {
+        "__ALL__": chosen[:3],
+        "__NONE__": chosen[3:],
+        "__UNCHECK__": chosen[1:3],
+        "__ACCEPTED__": chosen[:1],
+        "__REJECTED__": [],
+        "__REVIEWED__": [],
+    }
+    answer = digits.get(url, sample_state=state)
+    assert answer["sample_count"] == len(expected[state])
+    assert [sample["sample_id"] for sample in answer["samples"]] == expected[state]
+
+
+@pytest.mark.wrong_requests  # lower case and an empty state, as in the examples (quirk 35)
+def test_team_states_are_read_as_those_of_a_dataset(digits: Caller) -> None:
+    team = digits.emulator.create_team_task(digits.dataset_id)
+    url = f"/workforce-tasks/{team}/data-annotations/samples"
+    assert digits.get(url, sample_state="")["sample_count"] == 1797
+    assert digits.get(url, sample_state="__all__")["sample_count"] == 0
+    assert digits.refused("GET", url, params={"sample_state": "__SOME__"}) == (400, "ModelArts.0104")
+    assert digits.refused("GET", url, params={"locale": "de"}) == (400, "ModelArts.0104")
+    assert "x-image-process=p" in digits.get(url, limit=1, process_parameter="p")["samples"][0]["source"]
+
+
+def test_a_team_sample_keeps_metadata_and_usage_and_hands_them_on_when_it_is_accepted(digits: Caller) -> None:
+    dataset = digits.emulator.dataset(digits.dataset_id)
+    sample_id = next(iter(dataset.samples))
+    team = digits.emulator.create_team_task(digits.dataset_id, ["a@example.com", "b@example.com"])
+    first, second = dataset.team_workers(team)
+    url = f"/workforce-tasks/{team}/data-annotations/samples"
+    written = {"sample_id": sample_id, "worker_id": first, "labels": [{"name": "3"}]}
+    written |= {"metadata": {"@modelarts:hard": True, "weather": "fog"}, "sample_usage": "EVAL"}
+    assert digits("PUT", url, json={"samples": [written]}).json() == {"success": True}
+    copy = digits.get(f"{url}/{sample_id}", worker_id=first)
+    assert (copy["sample_usage"], copy["metadata"]["weather"]) == ("EVAL", "fog")
+    assert copy["metadata"]["@modelarts:hard"] is True
+    other = digits.get(f"{url}/{sample_id}", worker_id=second)
+    assert "sample_usage" not in other
+    assert "weather" not in other["metadata"]
+    place = f"/data-annotations/samples/{sample_id}"
+    assert "weather" not in digits.get(place)["metadata"], "not before acceptance"
+    dataset.accept(team, sample_id, first)
+    sample = digits.get(place)
+    assert (sample["sample_usage"], sample["metadata"]["weather"]) == ("EVAL", "fog")
+
+
+def test_statistics_of_a_team_task_come_when_they_are_asked_for(digits: Caller) -> None:
+    dataset = digits.emulator.dataset(digits.dataset_id)
+    chosen = list(dataset.samples)[:2]
+    team = digits.emulator.create_team_task(digits.dataset_id, sample_ids=chosen)
+    body = {"samples": [{"sample_id": chosen[0], "labels": [{"name": "3"}]}]}
+    digits("PUT", f"/workforce-tasks/{team}/data-annotations/samples", json=body)
+    statistics = {"sample_stats", "label_stats", "workforce_stats"}
+    assert not statistics & set(digits.get(f"/workforce-tasks/{team}"))
+    task = digits.get(f"/workforce-tasks/{team}", **dict.fromkeys(statistics, "true"))
+    assert task["sample_stats"]["uncheck_sample_count"] == 1
+    assert {row["name"]: row["sample_count"] for row in task["label_stats"]}["3"] == 1
+    assert task["workforce_stats"] == {"workforce_count": 1, "labeler_count": 1, "reviewer_count": 0}
 
 
 def test_unknown_team_things(digits: Caller) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,6 +19,7 @@ from airflow_provider_modelarts.emulator import Emulator
 from airflow_provider_modelarts.emulator.clock import EmulatorClock
 from airflow_provider_modelarts.labeling import apply, books, ledger, recording, walk
 from airflow_provider_modelarts.labeling.apply import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.crew import Crew
 from airflow_provider_modelarts.labeling.ledger import LedgerWriter, RunIdentity
 from airflow_provider_modelarts.labeling.plan import Plan, PlanRefused, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.planning import make_plan
@@ -42,12 +44,15 @@ if TYPE_CHECKING:
 PAGE = 4
 RUN = "run"
 PUBLISHING, NORMAL = 6, 1
+NOWHERE = "orchid"
+"""A label of the dataset that nothing is proposed for."""
 POLICIES: tuple[Any, ...] = (
     None,
     {"min_score": 0.7},
     {"min_score": 0.6, "max_samples": 1000},
     {"labels": ["daisy", "rose", "tulip"], "hard_examples": "confirm", "audit_share": 0.2, "min_samples": 0},
     {"min_score_by_label": {"rose": 0.9}, "hard_examples": "confirm"},
+    {"labels": [NOWHERE], "max_samples": 10},
 )
 STORED = ("name", "type", "property")
 
@@ -79,6 +84,8 @@ class Setup:
     variants: dict[str, Any] = field(default_factory=dict)
     latency: float = 0.0
     seed: int = 0
+    threads: bool = False
+    """Whether the real pool carries the requests; its threads are not drawn from the seed."""
 
     @property
     def has_plan(self) -> bool:
@@ -114,12 +121,16 @@ class History:
         self.dataset_id = self.emulator.load_proposals(setup.samples, kind=setup.kind, seed=setup.seed)
         self.dataset = self.emulator.dataset(self.dataset_id)
         self.objects: dict[str, bytes] = {}
-        self.events = self.tries = self.ticks = self.edits = 0
+        self.events = self.tries = self.ticks = self.edits = self.lives = 0
+        self.told: list[str] = []
+        """What happened, a line each, for who looks into a violation."""
         self.busy_until = 0.0
         self.script: list[Event] = []
         self.storage_faults = 0
         self.acts: set[str] = set()
         self.bad: set[str] = set()
+        self.refused: set[str] = set()
+        """Samples whose write the service has refused by a code."""
         self.rules: list[tuple[str, Rule]] = []
         self.digest: str | None = None
         self.planned: dict[str, tuple[str, Raw]] = {}
@@ -127,7 +138,10 @@ class History:
         self.is_undone = False
         self.had_unended_try = False
         """Whether a try was killed or frozen, or ran beside another: what it wrote, another one cannot know."""
+        self.world = threading.RLock()
+        """Held while the emulator answers, and while people act."""
         self.known = self.dataset.proposals
+        self.dataset._dataset.add_label(NOWHERE)
         self.referee = Referee(self)
         self._label_some_by_hand()
         self.referee.begin()
@@ -137,6 +151,11 @@ class History:
 
     def note(self, what: str) -> None:
         self.counts[what] += 1
+
+    def tell(self, what: str, body: bytes | str | None = None) -> None:
+        """Keep a line about what happened; of a body the ids of its samples."""
+        ids = [form["sample_id"] for form in json.loads(body).get("samples", ())] if body else []
+        self.told.append(" ".join([f"{self.emulator.clock.now() % 100_000:.1f} s, event {self.events}:", what, *ids]))
 
     def _label_some_by_hand(self) -> None:
         chosen = [one for one in self.dataset.proposals.values() if self.rng.random() < self.setup.labeled]
@@ -187,6 +206,7 @@ class History:
 
     def let_happen(self, what: str, life: Life | None = None, kind: str = "write") -> None:
         """Let people act, or arm a fault for the request under way."""
+        self.tell(what)
         if what in FAULTS:
             self.rules.append((what, FAULTS[what](self.emulator, kind)))
             if what.startswith("delay"):
@@ -225,8 +245,11 @@ class History:
         elif what == "clear" and everybody:
             self.dataset.edit(self.rng.choice(everybody), [])
         elif what == "confirm by hand" and listed:
-            raw = self.dataset.proposals[self.rng.choice(listed)]
-            self.dataset.edit(raw["sample_id"], [{**label} for label in raw["labels"]])
+            self._accept(self.rng.choice(listed))
+        elif what == "accept what was refused" and (refused := sorted(self.refused & self.dataset.proposals.keys())):
+            self._accept(self.rng.choice(refused))
+        elif what == "label, and propose again" and listed:
+            self._label_and_propose_again(self.dataset.proposals[self.rng.choice(listed)])
         elif what in ("propose first", "propose last", "propose again", "propose otherwise") and everybody:
             self._propose(what, everybody)
         else:
@@ -234,6 +257,31 @@ class History:
         self.referee.look()
         self.acts.add(what)
         self.note(what)
+
+    def _accept(self, sample_id: str) -> None:
+        self.dataset.edit(sample_id, [{**label} for label in self.dataset.proposals[sample_id]["labels"]])
+
+    def _label_and_propose_again(self, raw: Raw) -> None:
+        """Let a person label a sample, and a labeling task then propose for it what it proposed before."""
+        self.dataset.edit(raw["sample_id"], [self.label_by_hand()])
+        self.referee.look()
+        self.referee.touch(raw["sample_id"])
+        served = [one for one in self.dataset.proposals.values() if one["sample_id"] != raw["sample_id"]]
+        self.dataset.propose([{**raw, "annotated_by": "human/emulator/person"}, *reversed(served)], keep=False)
+
+    def note_answer(self, response: requests.Response, unchanged: set[str]) -> None:
+        """Note how a write was answered.
+
+        :param unchanged: samples in its body that have the labels they had
+        """
+        body = response.json() if response.content[:1] == b"{" else {}
+        if response.status_code in (429, 503) or "4381" in str(body.get("error_code")):
+            self.note("a write held up")
+        elif response.status_code >= 400:
+            self.note("a request refused")
+        elif any(one.get("error_code") for one in body.get("results") or ()):
+            self.refused |= unchanged
+            self.note("a sample refused")
 
     def _propose(self, what: str, everybody: Sequence[str]) -> None:
         """Let a labeling task propose something: a new sample at either end, or a known one once more."""
@@ -289,6 +337,14 @@ class History:
         if self.plan is None and self.objects.pop(str(self.plan_place()), None) is not None:
             self.note("a part of a plan replaced")
 
+    def _note_empty_plan(self) -> None:
+        plan = self.plan if self.setup.has_plan else None
+        if plan is not None and self.dataset.proposals:
+            if not plan.counts["confirm"]:
+                self.note("a plan that confirms nothing")
+            if not any(True for _ in plan.samples()):
+                self.note("an empty plan")
+
     def planning(self, **fate: Any) -> Life:
         """Return a life that makes the plan, as an Airflow task of its own does."""
         filters = {"label_name": self.setup.label_name} if self.setup.label_name else {}
@@ -311,15 +367,19 @@ class History:
         """Return a life that confirms: the next try of the Airflow task."""
         self.tries += 1
         setup, identity = self.setup, self.identity(self.tries)
+        # A plan of its own task is applied without a word on what it was made for.
+        is_alone = setup.keeps in ("plan", "both") and self.rng.random() < 0.7
 
         def work(life: Life) -> Any:
             self._remove_part_of_plan()
+            self._note_empty_plan()
+            says_all = not is_alone or self.plan is None
             place = LedgerPlace(self.place(life), identity, "ada") if setup.has_ledger else None
             return confirm(
                 life.client,
                 self.dataset_id,
-                policy=setup.policy,
-                label_name=setup.label_name,
+                policy=setup.policy if says_all else None,
+                label_name=setup.label_name if says_all else None,
                 batch_size=setup.batch_size,
                 concurrency=setup.concurrency,
                 plan=self.plan_place(life) if setup.keeps in ("plan", "both") else None,
@@ -437,7 +497,7 @@ class History:
 
 def _crew(size: int) -> Any:
     life: Any = Life.here()
-    return TurnCrew(size, life, life.history.rng)
+    return Crew(size) if life.history.setup.threads else TurnCrew(size, life, life.history.rng)
 
 
 def _token_hex(size: int) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import threading
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from tests.labeling.model import Killed
+from tests.labeling.model import Killed, Violation
 from tests.labeling.object_store import Bucket
 from tests.labeling.wire import client_of
 
@@ -70,6 +71,8 @@ class Life:
     ) -> None:
         self.undoes = undoes
         self.history = history
+        history.lives += 1
+        self.name = f"life {history.lives}"
         self.clock = WorldClock(history.emulator)
         self.client = client_of(history.emulator, self.clock, self._carry)
         self.give_way: Callable[[], None] = lambda: None
@@ -78,8 +81,8 @@ class Life:
         self.instants = 0
         self.result: Any = None
         self.error: BaseException | None = None
-        self.shown: dict[str, tuple[float, int, dict[str, Any]]] = {}
-        """What reads have shown: when, before which event, and what."""
+        self.shown: dict[str, list[tuple[float, int, dict[str, Any]]]] = {}
+        """What reads have shown, the oldest first: when, before which event, and what."""
         self.allowed: dict[str, int] = {}
         """For each sample sent the event before which the read was that allowed it."""
         self.sent: set[str] = set()
@@ -87,6 +90,9 @@ class Life:
         self._mine, self._theirs = threading.Semaphore(0), threading.Semaphore(0)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._takes_turns = False
+        # With the real pool one thread at a time is on its way, so that all stand still when one is frozen. Threads
+        # that take turns would wait for each other.
+        self.one_at_a_time: Any = threading.RLock() if history.setup.threads else nullcontext()
 
     @staticmethod
     def here() -> Life:
@@ -101,6 +107,9 @@ class Life:
             self.result = self._work(self)
         except BaseException as error:  # noqa: BLE001 - judged by the history
             self.error = error
+            if isinstance(error, Violation):
+                # Of real threads no second run does the same again.
+                error.add_note("\n".join([str(self.history.setup), *self.history.told]))
         self.is_over = True
 
     def go_on(self) -> None:
@@ -121,9 +130,11 @@ class Life:
         self._check()
         self.instants += 1
         if self.instants == self.killed_at:
+            self.history.tell(f"{self.name} is killed {what}")
             self.history.note(f"killed {what}")
             self.is_dead = self.history.had_unended_try = True
         if self.instants == self.frozen_at:
+            self.history.tell(f"{self.name} is frozen {what}")
             self.history.note(f"frozen {what}")
             if self.history.setup.has_plan and self.history.plan is None:
                 self.history.note("frozen while it plans")
@@ -140,26 +151,44 @@ class Life:
     def _carry(
         self, request: requests.PreparedRequest, have_answered: Callable[[], requests.Response]
     ) -> requests.Response:
-        """Carry one request; everything that may happen meanwhile happens here."""
-        history, kind = self.history, kind_of(request)
+        """Carry one request; everything that may happen beside it happens here."""
+        kind = kind_of(request)
         self._check()
-        if kind == "token":  # asked for under a lock: whoever gave way now would never go on
+        if kind == "token":
+            return self._carry_token(have_answered)
+        with self.one_at_a_time:
+            return self._carry_in_turn(kind, request, have_answered)
+
+    def _carry_token(self, have_answered: Callable[[], requests.Response]) -> requests.Response:
+        # Asked for under a lock of the client: whoever gave way now would never go on.
+        history = self.history
+        with history.world:
             self.clock.time += history.token_takes()
-            history.meanwhile(self, kind)
+            if not history.setup.threads:
+                history.meanwhile(self, "token")
             return have_answered()
+
+    def _carry_in_turn(
+        self, kind: str, request: requests.PreparedRequest, have_answered: Callable[[], requests.Response]
+    ) -> requests.Response:
+        history = self.history
+        self._check()
         at, event = self.clock.now(), history.events
         history.referee.check_sent(self, kind, request, at)
         self.give_way()
         self.clock.sleep(history.latency())
         self._check()
-        history.meanwhile(self, kind)
+        with history.world:
+            history.meanwhile(self, kind)
         self.instant(f"before {kind}")
         try:
-            response = history.as_answered(kind, history.referee.watch(self, kind, request, have_answered))
+            with history.world:
+                response = history.as_answered(kind, history.referee.watch(self, kind, request, have_answered))
         finally:
             self.instant(f"after {kind}")
             self.give_way()
             self._check()
+        history.tell(f"{self.name} {kind} {request.path_url.rpartition('/')[2]}: {response.status_code}", request.body)
         history.referee.check_read(self, kind, request, response, (at, event))
         return response
 
@@ -192,9 +221,10 @@ class Store(Bucket):
 
     def open(self, mode: str = "rb") -> Any:
         if mode != "rb" and self._life is not None:
-            self._life.history.meanwhile(self._life, "store")
-            self._life.instant("before store")
-            self._life.history.let_storage_fail()
+            with self._life.one_at_a_time:
+                self._life.history.meanwhile(self._life, "store")
+                self._life.instant("before store")
+                self._life.history.let_storage_fail()
             # Parts of a ledger are small: they go out in one request.
             fails_halfway = str(self).endswith("plan.jsonl") and self._life.history.fails_halfway()
             return _MortalUpload(self, self._life, super().open(mode), fails_halfway=fails_halfway)
@@ -226,5 +256,6 @@ class _MortalUpload:
         if self._life.is_dead:
             io.BytesIO.close(self._upload)  # or it would publish what it has when it is collected
             return
-        self._upload.close()
-        self._life.instant("after store")
+        with self._life.one_at_a_time:
+            self._upload.close()
+            self._life.instant("after store")

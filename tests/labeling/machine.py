@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import hypothesis
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from airflow_provider_modelarts.client.auth import forget_tokens
 from tests.labeling.faults import FAULTS
-from tests.labeling.history import POLICIES, Event, History, Setup, small_world
+from tests.labeling.history import NOWHERE, POLICIES, Event, History, Setup, small_world
 from tests.labeling.model import Violation
 from tests.labeling.verdict import judge_end, judge_life, judge_try, judge_undo
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from tests.labeling.lives import Life
 
 ACTS = (
-    *("correct", "clear", "confirm by hand"),
+    *("correct", "clear", "confirm by hand", "accept what was refused", "label, and propose again"),
     *("propose first", "propose last", "propose again", "propose otherwise"),
 )
 MISHAPS = ("busy", "stop", "storage fails", "time passes")
@@ -46,8 +48,9 @@ MUST_HAPPEN = (
     *("finished", "tries judged", "undone"),
     *("offset_mode=page", "offset_mode=record", "shrink_list=1", "trim_labels_to_filter=True", "anonymous=True"),
     *(f"results={form}" for form in ("normal", "missing", "short", "shuffled")),
+    *("an empty plan", "a plan that confirms nothing", "a sample refused", "a request refused", "a write held up"),
 )
-"""Every rule, fault and phase; long runs see each of them ten times."""
+"""Every rule, fault and phase; long runs see each of them often."""
 
 moments = st.integers(0, 40)
 # The second: about when a plan has been read and is stored.
@@ -58,7 +61,7 @@ happenings = st.one_of(st.sampled_from(ACTS), st.sampled_from(sorted(FAULTS)), s
 def storm(seed: int) -> list[Event]:
     """Return many happenings: hypothesis likes few."""
     rng = random.Random(seed)
-    everything = [*ACTS, *sorted(FAULTS) * 2, *MISHAPS]
+    everything = [*ACTS, "accept what was refused", *sorted(FAULTS) * 2, *MISHAPS]
     return [Event(rng.randint(0, 60), rng.choice(everything)) for _ in range(rng.randint(4, 16))]
 
 
@@ -89,10 +92,10 @@ setups = st.builds(
     kind=st.sampled_from(["classification", "multi_label", "detection"]),
     samples=st.one_of(st.integers(0, 26), st.integers(8, 26)),
     labeled=st.sampled_from([0.0, 0.0, 0.3]),
-    bad=st.sampled_from([0.0, 0.0, 0.1]),
+    bad=st.sampled_from([0.0, 0.1, 0.2]),
     keeps=st.sampled_from(["both", "both", "ledger", "plan", "nothing"]),
     policy=st.sampled_from(POLICIES),
-    label_name=st.sampled_from([None, None, None, "rose"]),
+    label_name=st.sampled_from([None, None, None, "rose", NOWHERE]),
     batch_size=st.sampled_from([1, 3, 100]),
     concurrency=st.sampled_from([1, 1, 2, 3, 8]),
     anonymous=st.booleans(),
@@ -107,11 +110,13 @@ class Confirmed(RuleBasedStateMachine):
 
     history: History
     zombie: Life | None = None
+    threads = False
+    """Whether the real pool carries the requests."""
 
     @initialize(setup=setups)
     def begin(self, setup: Setup) -> None:
         COUNTS["histories"] += 1
-        self.history = History(setup, COUNTS)
+        self.history = History(replace(setup, threads=self.threads), COUNTS)
         for name, value in setup.variants.items():
             COUNTS[f"{name}={value}"] += 1
         for name in ("kind", "keeps", "anonymous", "concurrency", "batch_size"):
@@ -253,20 +258,32 @@ class Confirmed(RuleBasedStateMachine):
             COUNTS["undone"] += 1
 
 
-def run_machine(histories: int, *, steps: int = 6, shrinks: bool = True) -> None:
+class ConfirmedByThreads(Confirmed):
+    """The life of one dataset, its requests carried by the real pool."""
+
+    threads = True
+
+
+def run_machine(
+    histories: int, *, steps: int = 6, shrinks: bool = True, threads: bool = False, seed: int | None = None
+) -> None:
     """Run generated histories.
 
     :param shrinks: look for the smallest history that fails
+    :param threads: the real pool carries the requests; False: its stand-in, whose threads take turns
+    :param seed: draws the histories; None: always the same ones
     """
+    machine = ConfirmedByThreads if threads else Confirmed
+    drawn = machine if seed is None else hypothesis.seed(seed)(type(machine.__name__, (machine,), {}))
     phases = [Phase.explicit, Phase.generate, *([Phase.shrink] if shrinks else [])]
     with small_world():
         run_state_machine_as_test(
-            Confirmed,
+            drawn,
             settings=settings(
                 max_examples=histories,
                 stateful_step_count=steps,
                 deadline=None,
-                derandomize=True,
+                derandomize=seed is None,
                 database=None,
                 report_multiple_bugs=False,
                 phases=phases,

@@ -23,6 +23,7 @@ from tests.labeling.object_store import Bucket
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
 
 WRITE = ("PUT", "data-annotations/samples")
 
@@ -100,6 +101,100 @@ def test_labels_that_a_person_gave_are_kept_in_the_ledger_before_they_are_replac
         (sample_id, "confirmed", before),
     ]
     assert dataset.labels_of(sample_id) != before
+
+
+HOLD_UPS: dict[str, dict[str, Any]] = {
+    "busy": {"status": 400, "code": "ModelArts.4381", "times": 4},
+    "throttled": {"status": 429, "code": "APIGW.0308", "headers": {"Retry-After": "40"}},
+    "down": {"status": 503, "times": 1},
+    "gateway time-out": {"status": 504, "times": 1},
+    "request time-out": {"status": 408, "times": 1},
+}
+
+
+@pytest.mark.parametrize("had", ["nothing", "labels of a person"])
+@pytest.mark.parametrize("held_up", HOLD_UPS)
+def test_labels_that_a_person_gave_while_a_write_was_held_up_are_kept_and_come_back(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, held_up: str, had: str
+) -> None:
+    dataset_id, bucket = emulator.load_proposals(20), Bucket()
+    dataset = emulator.dataset(dataset_id)
+    sample_id = sorted(dataset.proposals)[3]
+    proposal = dict(dataset.proposals[sample_id])
+    if had != "nothing":
+        dataset.edit(sample_id, ["at first"])
+        dataset.propose([{**proposal, "annotated_by": "human/account/user"}])
+
+    def label(record: Any) -> None:
+        if record.method == "PUT" and record.fault and dataset.names_of(sample_id) != ["by hand"]:
+            dataset.edit(sample_id, ["by hand"])
+            dataset.propose([{**proposal, "annotated_by": "human/account/user"}])
+            moved_clock.advance(26)
+
+    emulator.observers.append(label)
+    stored_before_writes: list[bool] = []
+
+    def watch(record: Any) -> None:
+        if record.method == "PUT" and not record.fault and sample_id in str(record.body):
+            stored_before_writes.append(any(b"by hand" in content for content in bucket.objects.values()))
+
+    emulator.observers.append(watch)
+    fault = emulator.faults.add(*WRITE, "status", **HOLD_UPS[held_up])
+    result = confirm(client, dataset_id, ledger=place(bucket))
+    assert fault.fired >= 1
+    assert result.confirmed == 20
+    assert stored_before_writes == [True]
+    assert dataset.names_of(sample_id) != ["by hand"]
+    undone = revert(client, bucket, "run")
+    assert (undone.restored, undone.cleared) == (1, 19)
+    assert dataset.names_of(sample_id) == ["by hand"]
+
+
+def test_labels_that_a_person_took_away_while_a_write_was_held_up_do_not_come_back(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock
+) -> None:
+    dataset_id, bucket = emulator.load_proposals(5), Bucket()
+    dataset = emulator.dataset(dataset_id)
+    sample_id = sorted(dataset.proposals)[3]
+    proposal = dict(dataset.proposals[sample_id])
+    dataset.edit(sample_id, ["by hand"])
+    dataset.propose([{**proposal, "annotated_by": "human/account/user"}])
+
+    def clear(record: Any) -> None:
+        if record.method == "PUT" and record.fault:
+            dataset.edit(sample_id, [])
+            dataset.propose([{**proposal, "annotated_by": "human/account/user"}])
+            moved_clock.advance(26)
+
+    emulator.observers.append(clear)
+    emulator.faults.add(*WRITE, "status", status=400, code="ModelArts.4381")
+    assert confirm(client, dataset_id, ledger=place(bucket)).confirmed == 5
+    undone = revert(client, bucket, "run")
+    assert (undone.restored, undone.cleared) == (0, 5)
+    assert dataset.labels_of(sample_id) == []
+
+
+def test_labels_of_many_people_are_looked_at_in_pieces_that_stay_fresh(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock
+) -> None:
+    dataset_id, bucket = emulator.load_proposals(40), Bucket()
+    dataset = emulator.dataset(dataset_id)
+    proposals = {sample_id: dict(raw) for sample_id, raw in dataset.proposals.items()}
+    for sample_id, raw in proposals.items():
+        dataset.edit(sample_id, [f"by hand {sample_id[-1]}"])
+        dataset.propose([{**raw, "annotated_by": "human/account/user"}])
+    before = {sample_id: dataset.labels_of(sample_id) for sample_id in proposals}
+
+    def be_slow(record: Any) -> None:
+        if record.method == "GET" and "data-annotations/samples/" in record.path:
+            moved_clock.advance(2)
+
+    emulator.observers.append(be_slow)
+    assert confirm(client, dataset_id, ledger=place(bucket)).confirmed == 40
+    assert 1 < emulator.journal.count(*WRITE) <= 8
+    emulator.observers.remove(be_slow)
+    assert revert(client, bucket, "run").restored == 40
+    assert {sample_id: dataset.labels_of(sample_id) for sample_id in proposals} == before
 
 
 def test_a_guard_judges_the_stored_plan_at_every_try(client: ModelArtsClient, emulator: Emulator) -> None:
@@ -549,3 +644,98 @@ def test_the_pace_is_halved_once_for_what_was_under_way_together_and_grows_by_on
 def test_concurrency_has_bounds(client: ModelArtsClient, concurrency: Any) -> None:
     with pytest.raises(InvalidRequest, match="concurrency"):
         confirm(client, "dataset", concurrency=concurrency)
+
+
+@pytest.mark.parametrize("proposed", ["as before", "otherwise", "with one label more"])
+@pytest.mark.parametrize("filters", [{"label_name": "rose"}, {"low_score": 0.5}, {"first_label": "rose"}])
+@pytest.mark.parametrize("trims", [False, True])
+def test_a_retry_ends_although_what_was_confirmed_is_proposed_again(
+    client: ModelArtsClient, emulator: Emulator, trims: bool, filters: dict[str, Any], proposed: str
+) -> None:
+    emulator.variants.trim_labels_to_filter = trims
+    dataset_id = emulator.load_proposals(40, kind="multi_label", labels=["rose", "tulip", "weed"])
+    dataset, bucket = emulator.dataset(dataset_id), Bucket()
+    raw = next(
+        dict(raw)
+        for raw in dataset.proposals.values()
+        if len(raw["labels"]) > 1
+        and raw["labels"][0]["name"] == "rose"
+        and any(label["score"] < 0.5 for label in raw["labels"])
+        and any(label["score"] >= 0.5 for label in raw["labels"])
+    )
+    first = confirm(client, dataset_id, ledger=place(bucket), **filters)
+    assert first.confirmed > 0
+    labels = [dict(label) for label in raw["labels"]]
+    if proposed == "otherwise":
+        labels[-1]["name"] = "something else"
+    elif proposed != "as before":
+        labels.append({**labels[-1], "name": "one more", "id": "9"})
+    dataset.propose([{**raw, "labels": labels, "annotated_by": "human/account/user"}])
+    result = confirm(client, dataset_id, ledger=place(bucket, 2), **filters)
+    assert result.unaccounted == 0
+    assert result.confirmed + result.left == first.confirmed
+    assert result.left == (proposed != "as before")
+
+
+ODD = {"status": 200, "body": '{"error_code": "ModelArts.9999", "error_msg": "odd"}'}
+
+
+def test_an_odd_read_of_what_a_lost_answer_left_open_is_the_failure_of_that_sample(
+    client: ModelArtsClient, emulator: Emulator
+) -> None:
+    dataset_id, bucket = emulator.load_proposals(100), Bucket()
+    dataset = emulator.dataset(dataset_id)
+    odd = tuple(list(dataset.proposals)[::7])
+    emulator.faults.add(*WRITE, "reset_after")
+    emulator.faults.add(
+        "GET", "data-annotations", "status", times=None, match=lambda call: call.path.endswith(odd), **ODD
+    )
+    result = confirm(client, dataset_id, ledger=place(bucket))
+    assert (result.confirmed, result.gone, result.failed) == (100 - len(odd), 0, len(odd))
+    emulator.faults.clear()
+    assert confirm(client, dataset_id, ledger=place(bucket, 2)).confirmed == 100
+    assert revert(client, bucket, "run").cleared == 100
+
+
+def test_an_odd_read_of_what_the_list_did_not_show_keeps_no_other_back(
+    client: ModelArtsClient, emulator: Emulator
+) -> None:
+    dataset_id, bucket = emulator.load_proposals(20), Bucket()
+    dataset = emulator.dataset(dataset_id)
+    plan = make_plan(client, dataset_id, bucket / "plan.jsonl").plan
+    odd, *others = list(dataset.proposals)[:5]
+    for sample_id in (odd, *others):
+        dataset.edit(sample_id, [dict(label) for label in dataset.proposals[sample_id]["labels"]])
+    emulator.faults.add("GET", odd, "status", times=None, **ODD)
+    result = confirm(client, dataset_id, plan=plan, ledger=place(bucket))
+    assert (result.confirmed, result.gone, result.failed) == (15, 4, 1)
+    emulator.faults.clear()
+    again = confirm(client, dataset_id, plan=plan, ledger=place(bucket, 2))
+    assert (again.confirmed, again.gone, again.failed) == (15, 5, 0)
+
+
+@pytest.mark.parametrize("trims", [False, True])
+def test_an_odd_read_of_a_proposal_is_the_failure_of_that_sample(
+    client: ModelArtsClient, emulator: Emulator, trims: bool
+) -> None:
+    emulator.variants.trim_labels_to_filter = trims
+    dataset_id = emulator.load_proposals(40, kind="multi_label", labels=["rose", "tulip", "weed"])
+    wanted = [key for key, raw in emulator.dataset(dataset_id).proposals.items() if "rose" in str(raw["labels"])]
+    emulator.faults.add("GET", f"auto-annotations/samples/{wanted[1]}", "status", times=None, **ODD)
+    result = confirm(client, dataset_id, label_name="rose", ledger=place(Bucket()))
+    assert result.failed <= 1
+    assert result.confirmed + result.failed == len(wanted)
+
+
+def test_a_sample_whose_labels_before_cannot_be_read_is_not_written(
+    client: ModelArtsClient, emulator: Emulator
+) -> None:
+    dataset_id, bucket = emulator.load_proposals(20), Bucket()
+    dataset = emulator.dataset(dataset_id)
+    sample_id, raw = list(dataset.proposals.items())[3]
+    dataset.edit(sample_id, ["by hand"])
+    dataset.propose([{**raw, "annotated_by": "human/account/user"}])
+    emulator.faults.add("GET", f"data-annotations/samples/{sample_id}", "status", times=None, **ODD)
+    result = confirm(client, dataset_id, ledger=place(bucket))
+    assert (result.confirmed, result.failed) == (19, 1)
+    assert dataset.names_of(sample_id) == ["by hand"]

@@ -21,6 +21,12 @@ def test_no_label_is_lost_in_any_history() -> None:
     assert {name for name in COUNTS if name.startswith("rule: ")} == rules
 
 
+def test_no_label_is_lost_where_real_threads_carry_the_requests() -> None:
+    COUNTS.clear()
+    run_machine(HISTORIES, threads=True, seed=0)
+    assert COUNTS["finished"] >= HISTORIES
+
+
 def test_two_tries_that_plan_at_once_apply_one_plan() -> None:
     setup = Setup(samples=19, kind="multi_label", keeps="ledger", concurrency=8, batch_size=3, latency=8.0, seed=2)
     COUNTS.clear()

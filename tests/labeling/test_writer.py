@@ -13,6 +13,7 @@ from airflow_provider_modelarts.labeling.books import Books
 from airflow_provider_modelarts.labeling.ledger import RunIdentity
 from airflow_provider_modelarts.labeling.service import Candidate, Service
 from airflow_provider_modelarts.labeling.settle import Standing, find_out
+from airflow_provider_modelarts.labeling.undo import revert
 from airflow_provider_modelarts.labeling.write import FRESH_SECONDS, Writer
 from airflow_provider_modelarts.labeling.writing import Writing
 from tests.labeling.model import DATASET, ModelClient, ModelService, raw_label, raw_sample, stored
@@ -213,3 +214,166 @@ def test_a_label_outside_the_filter_proves_nothing_if_others_are_missing() -> No
     model = OddList([raw_sample(number, labels) for number in range(1, 4)], trims=True)
     assert confirm_in(model, low_score=0.5).confirmed == 3
     assert list(model.final.values()) == [stored(labels)] * 3
+
+
+# --- what the service refused was not sent
+
+
+class Refused:
+    """A run of which the service refuses a few samples; a person accepts the proposals of some at once.
+
+    :param count: samples in the batch
+    :param refused: so many of them are refused
+    :param form: of the results
+    :param is_named: the texts of refusals hold the sample's id
+    """
+
+    def __init__(
+        self,
+        client: ModelArtsClient,
+        emulator: Emulator,
+        count: int,
+        *,
+        refused: int = 1,
+        form: str = "normal",
+        is_named: bool = True,
+        author: str = "human/emulator/person",
+        accepts: bool = True,
+        before: str = "",
+    ) -> None:
+        self.client, self.emulator, self.bucket = client, emulator, Bucket()
+        self.dataset_id = emulator.load_proposals(count)
+        self.dataset = emulator.dataset(self.dataset_id)
+        self.refused = list(self.dataset.proposals)[:refused]
+        for sample_id in self.refused if before else []:
+            raw = dict(self.dataset.proposals[sample_id])
+            self.dataset.edit(sample_id, before, author=author)
+            self.dataset.propose([{**raw, "annotated_by": author}])
+        emulator.variants.results = form
+        self.is_named, self.author, self.accepts = is_named, author, accepts
+        self._carry = client.samples._transport.write
+        client.samples._transport.write = self.write  # type: ignore[method-assign]
+
+    def write(self, method: str, what: str, *path: str, body: Any, **more: Any) -> Any:
+        """Carry a write, without those samples that are refused; then let the person act."""
+        sent = [sample["sample_id"] for sample in body["samples"]]
+        answer = self._carry(
+            method,
+            what,
+            *path,
+            body={"samples": [s for s in body["samples"] if s["sample_id"] not in self.refused]},
+            **more,
+        )
+        results: list[dict[str, Any]] = [
+            {
+                "success": False,
+                "error_code": "ModelArts.4420",
+                "error_msg": f"Sample not found.{f' [{sample_id}]' if self.is_named else ''}",
+            }
+            if sample_id in self.refused
+            else {"success": True}
+            for sample_id in sent
+        ]
+        for sample_id in set(self.refused) & self.dataset.proposals.keys() if self.accepts else ():
+            labels = [dict(label) for label in self.dataset.proposals[sample_id]["labels"]]
+            self.dataset.edit(sample_id, labels, author=self.author)
+        form = self.emulator.variants.results
+        if all(result["success"] for result in results):
+            return answer
+        if form == "missing":
+            return {"success": False}
+        if form == "short":
+            results = [result for result in results if not result["success"]]
+        if form == "shuffled":
+            results = results[1:] + results[:1]
+        return {"success": False, "results": results}
+
+    def run(self) -> Any:
+        return confirm(self.client, self.dataset_id, ledger=LedgerPlace(self.bucket, RunIdentity("dag", "run", "task")))
+
+    def check_undo(self) -> Any:
+        """Return what an undo comes to that leaves what people have given, and takes all else back."""
+        theirs = {sample_id: self.dataset.labels_of(sample_id) for sample_id in self.refused}
+        result = revert(self.client, self.bucket, "run")
+        assert {sample_id: self.dataset.labels_of(sample_id) for sample_id in self.refused} == theirs
+        return result
+
+
+@pytest.mark.parametrize("before", ["", "at first"])
+@pytest.mark.parametrize("count", [1, 2, 8])
+@pytest.mark.parametrize("form", ["normal", "short", "shuffled"])
+def test_a_refused_sample_that_a_person_accepts_is_not_ours_where_the_text_names_it(
+    client: ModelArtsClient, emulator: Emulator, form: str, count: int, before: str
+) -> None:
+    story = Refused(client, emulator, count, form=form, before=before)
+    result = story.run()
+    assert (result.confirmed, result.gone, result.failed) == (count - 1, 1, 0)
+    undone = story.check_undo()
+    assert (undone.cleared, undone.unknown) == (count - 1, 0)
+
+
+@pytest.mark.parametrize("refused", [1, 3])
+@pytest.mark.parametrize("form", ["normal", "shuffled"])
+def test_a_refused_sample_that_a_person_accepts_is_told_by_its_author_where_no_text_names_it(
+    client: ModelArtsClient, emulator: Emulator, form: str, refused: int
+) -> None:
+    story = Refused(client, emulator, 8, refused=refused, form=form, is_named=False)
+    result = story.run()
+    assert (result.confirmed, result.gone, result.failed) == (8 - refused, refused, 0)
+    assert story.check_undo().cleared == 8 - refused
+
+
+@pytest.mark.parametrize("form", ["short", "missing"])
+def test_the_author_of_an_earlier_write_tells_what_numbers_do_not(
+    client: ModelArtsClient, emulator: Emulator, form: str
+) -> None:
+    story = Refused(client, emulator, 8, refused=5, form=form, is_named=False)
+    story.refused.reverse()
+    result = confirm(
+        client,
+        story.dataset_id,
+        batch_size=2,
+        concurrency=1,
+        ledger=LedgerPlace(story.bucket, RunIdentity("dag", "run", "task")),
+    )
+    assert result.confirmed + result.gone + result.failed == 8
+    assert story.check_undo().cleared == result.confirmed <= 3
+
+
+def test_all_refused_is_all_refused_whatever_the_texts_say(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Refused(client, emulator, 3, refused=3, is_named=False)
+    result = story.run()
+    assert (result.confirmed, result.gone) == (0, 3)
+    assert story.check_undo().seen == 0
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_what_nothing_tells_is_unknown_and_the_undo_lists_it_and_leaves_it(
+    client: ModelArtsClient, emulator: Emulator, count: int
+) -> None:
+    mine = f"human/{emulator.domain}/{emulator.user}"
+    story = Refused(client, emulator, count, form="shuffled", is_named=False, author=mine)
+    result = story.run()
+    assert (result.confirmed, result.failed) == (0, count)
+    assert set(result.failures) == {"unknown"}
+    undone = story.check_undo()
+    assert (undone.seen, undone.unknown, undone.cleared) == (count, count, 0)
+    assert len(undone.examples["unknown"]) == min(count, 5)
+    assert "nothing tells" in undone.markdown()
+    again = confirm(
+        client, story.dataset_id, ledger=LedgerPlace(story.bucket, RunIdentity("dag", "run", "task", try_number=2))
+    )
+    assert (again.failed, again.gone) == (0, count)
+    assert story.check_undo().unknown == count
+
+
+@pytest.mark.parametrize("form", ["normal", "short", "shuffled", "missing"])
+@pytest.mark.parametrize("is_named", [True, False])
+def test_where_nobody_acts_a_mixed_answer_leaves_nothing_unknown(
+    client: ModelArtsClient, emulator: Emulator, form: str, is_named: bool
+) -> None:
+    story = Refused(client, emulator, 8, refused=2, form=form, is_named=is_named, accepts=False)
+    result = story.run()
+    assert (result.confirmed, result.gone, result.failed) == (6, 0, 2)
+    assert set(result.failures) <= {"ModelArts.4420", "unknown"}
+    assert story.check_undo().cleared == 6

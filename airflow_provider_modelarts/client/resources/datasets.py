@@ -5,8 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.checking import checked_id
+from airflow_provider_modelarts.client.errors import UnexpectedResponse
 from airflow_provider_modelarts.client.listing import Listing
-from airflow_provider_modelarts.client.reading import Flag, Integer, Record, Text, read, to_integer, to_objects, to_text
+from airflow_provider_modelarts.client.reading import (
+    Flag,
+    Integer,
+    Record,
+    Text,
+    checked_answer,
+    read,
+    to_integer,
+    to_objects,
+    to_text,
+)
 from airflow_provider_modelarts.client.resources.labels import LabelStats
 
 if TYPE_CHECKING:
@@ -16,6 +27,8 @@ if TYPE_CHECKING:
 
 NORMAL = 1
 """Status of a dataset that can be worked with."""
+
+_STATISTICS = frozenset({"label_stats", "sample_stats", "key_sample_stats"})
 
 
 class Dataset(Record):
@@ -93,7 +106,8 @@ class Datasets:
             "check_running_task": "true" if asked else None,
             "running_task_type": str(running_task_type) if asked else None,
         }
-        return read(Dataset, self._transport.get(what, "datasets", dataset_id, query=query), what)
+        answer = self._transport.get(what, "datasets", dataset_id, query=query)
+        return read(Dataset, checked_answer(answer, what, dataset_id=dataset_id), what)
 
     def list(self, *, search: str | None = None, dataset_type: int | None = None) -> Iterator[Dataset]:
         """Yield the datasets of the project, newest first (contract 6.1).
@@ -114,4 +128,9 @@ class Datasets:
         what = f"read statistics of dataset {checked_id('dataset_id', dataset_id)}"
         query = {"sample_state": sample_state}
         answer: Any = self._transport.get(what, "datasets", dataset_id, "data-annotations", "stats", query=query)
+        if not isinstance(answer, dict) or _STATISTICS.isdisjoint(answer):
+            raise UnexpectedResponse(
+                f"Cannot {what}: the answer has none of {', '.join(sorted(_STATISTICS))}. "
+                "Check that endpoint is a ModelArts v2 API."
+            )
         return read(DatasetStats, answer, what)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.checking import MAX_PAGE, checked_count, checked_id, checked_limit
 from airflow_provider_modelarts.client.paging import OffsetMode
-from airflow_provider_modelarts.client.reading import read
+from airflow_provider_modelarts.client.reading import checked_answer, read
 from airflow_provider_modelarts.client.resources.samples import Page, Sample, filters, sample_listing
 
 if TYPE_CHECKING:
@@ -107,13 +107,15 @@ class Proposals:
         :param sample_id: the sample
         :param retry: False: one attempt
         :raises NotFound: if there is no proposal for it
+        :raises UnexpectedResponse: if the answer is about something else
         """
         what = (
             f"read the proposal for sample {checked_id('sample_id', sample_id)} "
             f"of dataset {checked_id('dataset_id', dataset_id)}"
         )
         path = ("datasets", dataset_id, "auto-annotations", "samples", sample_id)
-        return read(Sample, self._transport.get(what, *path, retry=retry), what)
+        answer = self._transport.get(what, *path, retry=retry)
+        return read(Sample, checked_answer(answer, what, sample_id=sample_id), what)
 
 
 def _listing(dataset_id: str, query: dict[str, str | None]) -> Listing[Sample]:

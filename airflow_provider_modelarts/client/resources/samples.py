@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow_provider_modelarts.client.batches import SampleOutcome, emptied_elements, labeled_elements, written
+from airflow_provider_modelarts.client.batches import OWN, SampleOutcome, emptied_elements, labeled_elements, written
 from airflow_provider_modelarts.client.checking import (
     checked_choice,
     checked_conditions,
@@ -17,6 +17,7 @@ from airflow_provider_modelarts.client.checking import (
 from airflow_provider_modelarts.client.listing import Listing
 from airflow_provider_modelarts.client.reading import (
     View,
+    checked_answer,
     read,
     to_flag,
     to_integer,
@@ -97,9 +98,21 @@ class Sample(View):
         sample_id = self.root.get("sample_id")
         return sample_id if type(sample_id) is str else to_text(sample_id) or ""
 
+    @property
+    def has_odd_labels(self) -> bool:
+        """Whether its labels are not what the API promises, a list of objects: then nothing here tells what it carries.
+
+        The other properties leave out what is no object. Such a sample can be listed and read, but not confirmed:
+        ``samples.update`` refuses it.
+        """
+        labels = self.root.get("labels")
+        if labels is None:
+            return False
+        return type(labels) is not list or not all(type(label) is dict for label in labels)
+
     @cached_property
     def labels(self) -> tuple[SampleLabel, ...]:
-        """Proposed labels where proposals are listed, final ones elsewhere."""
+        """Proposed labels where proposals are listed, final ones elsewhere; see :attr:`has_odd_labels`."""
         return tuple(SampleLabel(label) for label in to_objects(self.root.get("labels")))
 
     @property
@@ -292,7 +305,8 @@ class Samples:
         """
         what = f"read sample {checked_id('sample_id', sample_id)} of dataset {checked_id('dataset_id', dataset_id)}"
         path = ("datasets", dataset_id, "data-annotations", "samples", sample_id)
-        return read(Sample, self._transport.get(what, *path, retry=retry), what)
+        answer = self._transport.get(what, *path, retry=retry)
+        return read(Sample, checked_answer(answer, what, sample_id=sample_id), what)
 
     def update(
         self,
@@ -315,7 +329,8 @@ class Samples:
         :param before_sending: called each time that the request is about to go out, after it was authorized: fetching a
             token may have taken a while. What it raises keeps the request from being sent, and comes through as it is
         :return: an outcome per sample, in the same order; after a batch with a failure the others are True by position
-        :raises InvalidRequest: for samples without labels, without id, or given twice, before anything is sent
+        :raises InvalidRequest: for samples without labels, without id, or given twice, and for labels without the name
+            that all but those of speech (types 201, 202) need; before anything is sent
         :raises ModelArtsError: if the service certainly did not carry the request out
         """
         elements = labeled_elements(samples)
@@ -356,5 +371,7 @@ class Samples:
         body = {"samples": elements}
         return written(
             elements,
-            lambda: self._transport.write("PUT", what, *path, body=body, retry=retry, before_sending=before_sending),
+            lambda: self._transport.write(
+                "PUT", what, *path, body=body, retry=retry, before_sending=before_sending, own=OWN
+            ),
         )

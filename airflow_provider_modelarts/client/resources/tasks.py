@@ -12,6 +12,7 @@ from airflow_provider_modelarts.client.errors import (
     ModelArtsError,
     StartUnknown,
     Throttled,
+    UnexpectedResponse,
     rule_for,
 )
 from airflow_provider_modelarts.client.listing import Listing
@@ -20,6 +21,7 @@ from airflow_provider_modelarts.client.reading import (
     Number,
     Record,
     Text,
+    checked_answer,
     read,
     to_objects,
     to_text,
@@ -149,7 +151,7 @@ class Tasks:
         what = f"start an {task_type} task" if task_type[0] == "a" else f"start a {task_type} task"
         what = f"{what} on dataset {checked_id('dataset_id', dataset_id)}"
         try:
-            answer = self._transport.write("POST", what, "datasets", dataset_id, "tasks", body=body)
+            answer = self._transport.write("POST", what, "datasets", dataset_id, "tasks", body=body, own=("task_id",))
         except ModelArtsError as error:
             if error.certainly_not_executed:
                 raise
@@ -168,7 +170,17 @@ class Tasks:
         :raises NotFound: if the service does not know one of them
         """
         what = f"read labeling task {checked_id('task_id', task_id)} of dataset {checked_id('dataset_id', dataset_id)}"
-        answer = self._transport.get(what, "datasets", dataset_id, "tasks", task_id, retry=retry)
+        path = ("datasets", dataset_id, "tasks", task_id)
+        answer = self._transport.get(what, *path, retry=retry, own=("status",))
+        # what an answer may leave out need not be named, but nothing else may be named in its place
+        ids = {"resource_id": dataset_id, "dataset_id": dataset_id, "task_id": task_id}
+        given = answer if isinstance(answer, dict) else {}
+        checked_answer(answer, what, **{name: one for name, one in ids.items() if given.get(name)})
+        if TaskState.read(given.get("status")) is None:
+            raise UnexpectedResponse(
+                f"Cannot {what}: the answer names no status, so it is not about a task. "
+                "Try again; if it stays so, check endpoint and proxies."
+            )
         return read(LabelTask, answer, what, dataset_id=dataset_id, task_id=task_id)
 
     def list(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.client.batches import labeled_elements, written
+from airflow_provider_modelarts.client.batches import OWN, labeled_elements, written
 from airflow_provider_modelarts.client.checking import checked_email, checked_id
 from airflow_provider_modelarts.client.resources.samples import Sample, filters, sample_listing
 
@@ -64,7 +64,8 @@ class TeamSamples:
         :param samples: as for ``samples.update``; ``worker_id`` says whose copy
         :param email: the member on whose behalf
         :return: an outcome per sample, in the same order
-        :raises InvalidRequest: for samples without labels, without id, or given twice, before anything is sent
+        :raises InvalidRequest: for samples without labels, without id, or given twice, and for labels without the name
+            that all but those of speech (types 201, 202) need; before anything is sent
         :raises ModelArtsError: if the service certainly did not carry the request out
         """
         elements = labeled_elements(samples)
@@ -73,7 +74,7 @@ class TeamSamples:
             body["email"] = checked_email("email", email)
         what = f"write labels of {len(elements)} samples of {_team_task(dataset_id, workforce_task_id)}"
         path = _path(dataset_id, workforce_task_id)
-        return written(elements, lambda: self._transport.write("PUT", what, *path, body=body))
+        return written(elements, lambda: self._transport.write("PUT", what, *path, body=body, own=OWN))
 
 
 def _team_task(dataset_id: str, workforce_task_id: str) -> str:
