@@ -203,26 +203,30 @@ def _labels(sample_id: str, labels: object) -> list[Any]:
             f"Sample {sample_id} has no labels to write, which would erase its labels: leave it out, "
             "or call clear_labels if that is meant."
         )
-    plain = [getattr(label, "raw", label) for label in labels]
+    plain: list[Any] = [getattr(label, "raw", label) for label in labels]
     if not all(isinstance(label, dict) and label for label in plain):
         raise InvalidRequest(f'Labels of sample {sample_id} must be objects such as {{"name": "cat"}}.')
     for number, label in enumerate(plain, start=1):
-        _check_label(f"Label {number} of sample {sample_id}", label)
+        _check_label(sample_id, number, label)
     return plain
 
 
-def _check_label(where: str, label: Mapping[str, Any]) -> None:
+def _check_label(sample_id: str, number: int, label: Mapping[str, Any]) -> None:
     """Refuse a label that says less than was meant: it would take the place of what the sample has."""
     for key in label:
         right = _nearest(key, LABEL_FIELDS)
         if right and right not in label:
-            raise InvalidRequest(f"{where} has no field {str(key)[:100]!r}: is {right!r} meant? Nothing was sent.")
+            raise InvalidRequest(
+                f"Label {number} of sample {sample_id} has {str(key)[:100]!r}, but no {right!r}: is that meant? "
+                "Nothing was sent."
+            )
     if _is_named(label) or _needs_no_name(label):
         return
-    if "name" in label:
-        raise InvalidRequest(f"{where} has no name: it is {label['name']!r}. Give one; nothing was sent.")
-    fields = ", ".join(sorted(map(str, label)))
-    raise InvalidRequest(f"{where} has no name, only {fields}: give it as 'name'. Nothing was sent.")
+    found = f"name is {label['name']!r}" if "name" in label else f"fields are {', '.join(sorted(map(str, label)))}"
+    raise InvalidRequest(
+        f"Sample {sample_id} has a label without a name: number {number}, whose {found[:200]}. "
+        'Give its "name"; nothing was sent.'
+    )
 
 
 def _needs_no_name(label: Mapping[str, Any]) -> bool:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 MAX_PAGE = 100
 _PORTS = {"http": 80, "https": 443}
 _LONGEST_LABEL = 63
+# Of ModelArts (/v2, with the project or where it stands in a catalog) and of IAM (/v3, /v2.0, /v3/auth/tokens).
+_VERSION = re.compile(
+    r"/+v(2|3)(\.0)?(/+(auth(/+tokens)?|projects|[0-9a-f]{32}|[$%][({](tenant|project)_id[)}]s?))?/*$", re.IGNORECASE
+)
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
 
@@ -132,8 +136,22 @@ def strict_json(value: Any, name: str) -> str:
         raise InvalidRequest(f"{name} cannot be written as JSON: {error}.") from None
 
 
+def with_brackets(url: str) -> str:
+    """Return a URL whose host, if it is an IPv6 address, stands in brackets: connection URIs are read without them."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    try:
+        is_bare = ipaddress.ip_address(host).version == 6
+    except ValueError:
+        is_bare = False
+    return f"{scheme}://[{host}]{slash}{path}" if is_bare else url
+
+
 class Endpoint:
     """Where a service is reached.
+
+    The version of the API at the end of the path is left out, as in the address of IAM that OpenStack's files have
+    (``https://host/v3``): it comes with each request.
 
     :param text: a URL (``https://host:port/prefix``) or a host, which means https
     :param name: which setting it comes from, for errors
@@ -146,7 +164,7 @@ class Endpoint:
             raise InvalidRequest(f"{name} is empty: give the address of the service, as URL or host.")
         text = text.strip()
         try:
-            parts = urlsplit(text if "://" in text else f"https://{text}")
+            parts = urlsplit(with_brackets(text if "://" in text else f"https://{text}"))
             port = parts.port
         except ValueError:
             raise InvalidRequest(f"{name} is no address: give a URL such as https://host:port, or a host.") from None
@@ -163,7 +181,7 @@ class Endpoint:
             )
         # the default port is not sent in the Host header, so it must not be signed either
         self.host = shown if port in (None, _PORTS[parts.scheme]) else f"{shown}:{port}"
-        self.prefix = parts.path.rstrip("/")
+        self.prefix = _VERSION.sub("", parts.path).rstrip("/")
         self.url = f"{parts.scheme}://{self.host}{self.prefix}"
 
     def __repr__(self) -> str:

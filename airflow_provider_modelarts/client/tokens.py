@@ -15,7 +15,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_modelarts.client.errors import AuthenticationError, ModelArtsError, UnexpectedResponse
+from airflow_provider_modelarts.client.errors import (
+    AuthenticationError,
+    ForeignAnswer,
+    ModelArtsError,
+    UnexpectedResponse,
+)
 from airflow_provider_modelarts.client.refusals import REMEMBERED
 
 if TYPE_CHECKING:
@@ -317,6 +322,9 @@ class PasswordToken:
             if shared:
                 shared.note(self._credentials, remembered, self._clock.now())
             raise
+        except UnexpectedResponse as error:
+            # whoever answers so may be anybody: the password is not sent there again and again
+            raise ForeignAnswer(error.message, **error.details()) from None
         if shared:
             shared.forget(self._credentials)
         return self._read(answer, content)
@@ -346,7 +354,7 @@ class PasswordToken:
         project_id = project.get("id") if isinstance(project, dict) else None
         missing = "X-Subject-Token" if not value else "token.project.id" if not project_id else None
         if missing:
-            raise UnexpectedResponse(
+            raise ForeignAnswer(
                 f"Cannot {self._what}: the answer lacks {missing}. Check that iam_endpoint is an IAM v3 API "
                 "and that the project exists.",
                 status=answer.status,
