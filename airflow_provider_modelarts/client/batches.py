@@ -1,4 +1,4 @@
-"""Writing labels: what is refused here, what goes out, and what the answer says about each sample (B13, B15)."""
+"""Writing labels: what is refused here, what goes out, and what the answer says about each sample."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def _checked(element: dict[str, Any]) -> dict[str, Any]:
 
 
 def _labels(sample_id: str, labels: object) -> list[Any]:
-    """Return labels to write; an empty or missing list would erase what is there (quirk 21)."""
+    """Return labels to write; an empty or missing list would erase what is there."""
     if not isinstance(labels, (list, tuple)) or not labels:
         raise InvalidRequest(
             f"Sample {sample_id} has no labels to write, which would erase its labels: leave it out, "

@@ -105,7 +105,7 @@ def _decimal(value: object) -> Decimal | None:
 
 
 def checked_conditions(value: object) -> str | None:
-    """Return search conditions as the JSON text of a list, the form that every edition of the service reads (quirk 38).
+    """Return search conditions as the JSON text of a list, the form that every edition of the service reads.
 
     :param value: a condition, a list of them, either as JSON text, or None
     :raises InvalidRequest: if it is none of these
@@ -155,7 +155,7 @@ class Endpoint:
 
     :param text: a URL (``https://host:port/prefix``) or a host, which means https
     :param name: which setting it comes from, for errors
-    :param allow_http: accept plain http also for hosts other than this machine (B12)
+    :param allow_http: accept plain http also for hosts other than this machine
     :raises InvalidRequest: if it is no address, carries a user or password, or is plain http without leave
     """
 
@@ -196,7 +196,7 @@ def _is_host(shown: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, which neither plain http nor a missing proxy can expose (B9, B12)."""
+    """Whether a host is this machine, which neither plain http nor a missing proxy can expose."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

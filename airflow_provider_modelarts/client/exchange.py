@@ -15,7 +15,7 @@ from airflow_provider_modelarts.client.checking import checked_seconds
 from airflow_provider_modelarts.client.connections import OverdueError, make_adapter
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable
 
-# requests is imported where it is used: urllib3 opens a socket when it is imported, to see whether IPv6 works (B21).
+# requests is imported where it is used: urllib3 opens a socket when it is imported, to see whether IPv6 works.
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -51,7 +51,7 @@ class Request:
 
     @cached_property
     def path(self) -> str:
-        """The encoded path; an id cannot leave its segment (B12)."""
+        """The encoded path; an id cannot leave its segment."""
         return self.endpoint.prefix + "".join(f"/{quote(segment, safe='')}" for segment in self.segments)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Remembers refused passwords for all processes of a machine, so that a hundred of them do not lock the user (B8)."""
+"""Remembers refused passwords for all processes of a machine, so that a hundred of them do not lock the user."""
 
 from __future__ import annotations
 

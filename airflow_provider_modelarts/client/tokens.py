@@ -1,4 +1,4 @@
-"""Tokens of password credentials: fetched once, kept, renewed early (B8, contract 1.1, 1.2).
+"""Tokens of password credentials: fetched once, kept, renewed early (contract 1.1, 1.2).
 
 They are kept per process, one for each credential and scope, whatever number of clients uses them.
 """
@@ -79,7 +79,7 @@ class _Flight:
     """
 
     def __init__(self) -> None:
-        # a signal handler of the thread that holds the lock must get through, hence re-entrant (B4)
+        # a signal handler of the thread that holds the lock must get through, hence re-entrant
         self.lock = threading.RLock()
         self.thread = threading.get_ident()
         self.failure: _Failure | None = None
