@@ -181,6 +181,7 @@ class Endpoint:
             )
         # the default port is not sent in the Host header, so it must not be signed either
         self.host = shown if port in (None, _PORTS[parts.scheme]) else f"{shown}:{port}"
+        self.port = port or _PORTS[parts.scheme]
         self.prefix = _VERSION.sub("", parts.path).rstrip("/")
         self.url = f"{parts.scheme}://{self.host}{self.prefix}"
 

@@ -71,6 +71,14 @@ class ModelArtsError(Exception):
         """Return everything but the message as keyword arguments of the constructor; JSON primitives only."""
         return {name: getattr(self, name) for name in _DETAILS}
 
+    def add(self, sentence: str) -> None:
+        """Say one thing more in the message.
+
+        :param sentence: what became known after the error was raised
+        """
+        self.message = " ".join(f"{self.message} {sentence}".split())
+        self.args = (self.message,)
+
     @property
     def certainly_not_executed(self) -> bool:
         """Whether the service certainly did not carry the request out.

@@ -246,7 +246,14 @@ class Transport:
             before_sleep=_log_pause,
             reraise=True,
         )
-        return retrying(attempt)
+        began = self.clock.now()
+        try:
+            return retrying(attempt)
+        except ModelArtsError as error:
+            attempts = retrying.statistics["attempt_number"]
+            if attempts > 1:
+                error.add(f"It was tried {attempts} times in {self.clock.now() - began:.0f} s.")
+            raise
 
     def _send_token(self, endpoint: Endpoint, make_body: Callable[[], dict[str, Any]], what: str) -> tuple[Answer, Any]:
         request = Request(
