@@ -90,7 +90,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        home = import_module(f"{__name__}.{_HOMES[name]}")
+    except AttributeError as error:
+        # Python would take this for a name that is not there, and hide what is missing
+        raise ImportError(f"{__name__}.{_HOMES[name]} cannot be loaded on this system: {error}") from error
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_modelarts.client.checking import checked_id
+from airflow_provider_modelarts.client.checking import checked_id, shown
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.reading import to_flag, to_integer, to_objects, to_text
 from airflow_provider_modelarts.client.texts import without_queries
@@ -66,7 +66,7 @@ def labeled_elements(samples: Iterable[Listed | Mapping[str, Any]]) -> list[dict
         field, or comes twice
     """
     if isinstance(samples, (str, bytes, dict)):
-        raise InvalidRequest(f"samples must be a list of samples, not {type(samples).__name__}.")
+        raise InvalidRequest(f"samples must be a list of samples, not {shown(samples)}.")
     elements = [_element(sample) for sample in samples]
     _refuse_twins(elements)
     return elements
@@ -79,7 +79,7 @@ def emptied_elements(sample_ids: Iterable[str]) -> list[dict[str, Any]]:
     :raises InvalidRequest: if an id is missing or comes twice
     """
     if isinstance(sample_ids, (str, bytes)):
-        raise InvalidRequest("sample_ids must be a list of ids.")
+        raise InvalidRequest(f"sample_ids must be a list of ids, not {shown(sample_ids)}.")
     elements = [{"sample_id": checked_id("sample_id", sample_id), "labels": []} for sample_id in sample_ids]
     _refuse_twins(elements)
     return elements
@@ -171,7 +171,7 @@ def _element(sample: Listed | Mapping[str, Any]) -> dict[str, Any]:
         return element if _is_plain(element.get("labels")) else _checked(element)
     if isinstance(sample, Mapping):
         return _checked({name: value for name, value in sample.items() if value is not None})
-    raise InvalidRequest(f"A sample must be a Sample or an object, not {type(sample).__name__}.")
+    raise InvalidRequest(f"A sample must be a Sample or an object, not {shown(sample)}.")
 
 
 def _is_plain(labels: object) -> bool:
@@ -205,7 +205,10 @@ def _labels(sample_id: str, labels: object) -> list[Any]:
         )
     plain: list[Any] = [getattr(label, "raw", label) for label in labels]
     if not all(isinstance(label, dict) and label for label in plain):
-        raise InvalidRequest(f'Labels of sample {sample_id} must be objects such as {{"name": "cat"}}.')
+        odd = next(label for label in plain if not isinstance(label, dict) or not label)
+        raise InvalidRequest(
+            f'Labels of sample {sample_id} must be objects such as {{"name": "cat"}}, not {shown(odd)}.'
+        )
     for number, label in enumerate(plain, start=1):
         _check_label(sample_id, number, label)
     return plain
@@ -222,7 +225,7 @@ def _check_label(sample_id: str, number: int, label: Mapping[str, Any]) -> None:
             )
     if _is_named(label) or _needs_no_name(label):
         return
-    found = f"name is {label['name']!r}" if "name" in label else f"fields are {', '.join(sorted(map(str, label)))}"
+    found = f"name is {shown(label['name'])}" if "name" in label else f"fields are {', '.join(sorted(map(str, label)))}"
     raise InvalidRequest(
         f"Sample {sample_id} has a label without a name: number {number}, whose {found[:200]}. "
         'Give its "name"; nothing was sent.'

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.client.texts import without_queries
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -18,11 +19,19 @@ if TYPE_CHECKING:
 MAX_PAGE = 100
 _PORTS = {"http": 80, "https": 443}
 _LONGEST_LABEL = 63
+_SHOWN = 100
 # Of ModelArts (/v2, with the project or where it stands in a catalog) and of IAM (/v3, /v2.0, /v3/auth/tokens).
 _VERSION = re.compile(
     r"/+v(2|3)(\.0)?(/+(auth(/+tokens)?|projects|[0-9a-f]{32}|[$%][({](tenant|project)_id[)}]s?))?/*$", re.IGNORECASE
 )
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+
+
+def shown(value: object) -> str:
+    """Return a wrong value as an error quotes it: its type as well if it is no text, and not more than is of use."""
+    text = without_queries(repr(value))
+    text = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return text if isinstance(value, str) or value is None else f"{text} ({type(value).__name__})"
 
 
 def checked_id(name: str, value: object) -> str:
@@ -33,7 +42,7 @@ def checked_id(name: str, value: object) -> str:
     :raises InvalidRequest: if it is no text, empty, or one that a proxy would resolve as a parent folder
     """
     if not isinstance(value, str):
-        raise InvalidRequest(f"{name} must be text, not {type(value).__name__}.")
+        raise InvalidRequest(f"{name} must be text, not {shown(value)}.")
     if not value.strip() or value.strip(".") == "":
         raise InvalidRequest(f"{name} must be an id, not {value!r}: is the value that should fill it there?")
     return value
@@ -116,10 +125,14 @@ def checked_conditions(value: object) -> str | None:
         try:
             value = json.loads(value)
         except ValueError:
-            raise InvalidRequest("search_conditions must be a list of conditions; the text given is no JSON.") from None
+            raise InvalidRequest(
+                f"search_conditions must be a list of conditions; the text given is no JSON: {shown(value)}."
+            ) from None
     conditions = [value] if isinstance(value, dict) else value
     if not isinstance(conditions, (list, tuple)) or not all(isinstance(one, dict) for one in conditions):
-        raise InvalidRequest("search_conditions must be a list of objects, see table 3.1 of the contract.")
+        raise InvalidRequest(
+            f"search_conditions must be a list of objects, see table 3.1 of the contract, not {shown(value)}."
+        )
     return strict_json(list(conditions), "search_conditions")
 
 
@@ -147,6 +160,9 @@ def with_brackets(url: str) -> str:
     return f"{scheme}://[{host}]{slash}{path}" if is_bare else url
 
 
+_ADDRESSES = "give a URL such as https://host:port, or a host."
+
+
 class Endpoint:
     """Where a service is reached.
 
@@ -167,13 +183,13 @@ class Endpoint:
             parts = urlsplit(with_brackets(text if "://" in text else f"https://{text}"))
             port = parts.port
         except ValueError:
-            raise InvalidRequest(f"{name} is no address: give a URL such as https://host:port, or a host.") from None
+            raise InvalidRequest(f"{name} is no address{_quoted(text)}: {_ADDRESSES}") from None
         host = parts.hostname or ""
         if parts.username is not None or parts.password is not None:
             raise InvalidRequest(f"{name} must not carry a user or password: they belong into the credential.")
         shown = f"[{host}]" if ":" in host else host
         if parts.scheme not in ("http", "https") or not _is_host(shown) or parts.query or parts.fragment:
-            raise InvalidRequest(f"{name} is no http(s) address: give a URL such as https://host:port, or a host.")
+            raise InvalidRequest(f"{name} is no http(s) address{_quoted(text)}: {_ADDRESSES}")
         self.is_loopback = is_loopback(host)
         if parts.scheme == "http" and not (self.is_loopback or allow_http):
             raise InvalidRequest(
@@ -187,6 +203,11 @@ class Endpoint:
 
     def __repr__(self) -> str:
         return f"Endpoint({self.url!r})"
+
+
+def _quoted(text: str) -> str:
+    """Return a wrong address as an error quotes it; one that may hold a password or a signature is not quoted."""
+    return f", {shown(text)}" if re.fullmatch(r"([^:@?#]*://)?[^:@?#]*(:\d*)?(/[^:@?#]*)?", text) else ""
 
 
 def _is_host(shown: str) -> bool:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from airflow_provider_modelarts import __version__
 from airflow_provider_modelarts.client.answers import Answer
-from airflow_provider_modelarts.client.checking import checked_seconds
+from airflow_provider_modelarts.client.checking import checked_seconds, shown
 from airflow_provider_modelarts.client.connections import OverdueError, make_adapter
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable
 
@@ -91,7 +91,9 @@ class Exchange:
     ) -> None:
         pair = timeout if isinstance(timeout, (tuple, list)) else (timeout, timeout)
         if len(pair) != 2:
-            raise InvalidRequest("timeout must be a number of seconds, or two: to connect, and to wait for an answer.")
+            raise InvalidRequest(
+                f"timeout must be a number of seconds, or two: to connect and to wait for an answer; not {shown(pair)}."
+            )
         self.timeout = (checked_seconds("timeout", pair[0]), checked_seconds("timeout", pair[1]))
         self.verify = _verify(verify)
         self.pool_size = pool_size

@@ -21,6 +21,7 @@ from airflow_provider_modelarts.client.errors import (
     ModelArtsError,
     UnexpectedResponse,
 )
+from airflow_provider_modelarts.client.forks import in_each_child
 from airflow_provider_modelarts.client.refusals import REMEMBERED
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class _Accounts:
 
     def __init__(self) -> None:
         self.forget()
-        os.register_at_fork(after_in_child=self.forget)
+        in_each_child(self.forget)
 
     def forget(self) -> None:
         """Drop all tokens and refusals."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator
 
-from airflow_provider_modelarts.client.checking import checked_choice, checked_id, checked_seconds
+from airflow_provider_modelarts.client.checking import checked_choice, checked_id, checked_seconds, shown
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
     InvalidRequest,
@@ -317,7 +317,7 @@ def _start_body(
         raise InvalidRequest("pre-label runs a model: give its model_id.")
     if config is not None:
         if not hasattr(config, "items"):
-            raise InvalidRequest(f"config must be an object of settings, not {type(config).__name__}.")
+            raise InvalidRequest(f"config must be an object of settings, not {shown(config)}.")
         algorithm = config.get("algorithm_type")
         if algorithm is not None:
             checked_choice("algorithm_type", algorithm, ALGORITHM_TYPES)
