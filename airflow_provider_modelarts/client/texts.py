@@ -10,7 +10,7 @@ _QUERY = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*|\?[^\s\"'<>]*=[^\s\"'
 
 
 def without_queries(text: str) -> str:
-    """Return a text without the queries of the addresses in it: they may be signatures (B20, quirk 51)."""
+    """Return a text without the queries of the addresses in it: they may be signatures."""
     return _QUERY.sub(r"\1", text) if "?" in text else text
 
 
