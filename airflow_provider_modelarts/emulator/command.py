@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import threading
@@ -76,8 +77,9 @@ def _introduce(emulator: Emulator, dataset_id: str) -> None:
         f"ModelArts and IAM: {emulator.url}",
         f"project_id:        {emulator.project_id}",
         f"dataset_id:        {dataset_id}",
+        f"page of it:        {emulator.page_of(dataset_id)}",
         "",
-        f"export {CONNECTION_VARIABLE}='{emulator.connection_json}'",
+        f"export {CONNECTION_VARIABLE}='{json.dumps(emulator.connection_with_console)}'",
         "",
         "Ctrl-C ends it.",
     )
