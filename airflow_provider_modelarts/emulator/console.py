@@ -59,9 +59,9 @@ def show_dataset(service: Service, call: Call) -> Answer:
         "<h2>Labeling tasks</h2>",
         _tasks(list(dataset.tasks.values())[::-1], service.clock.now()),
         f"<h2>Awaiting confirmation: {len(proposed):,}</h2>",
-        _samples(service, dataset, ((_sample(dataset, one), _proposal(one)) for one in proposed[:SHOWN])),
+        _samples(service, dataset, [(_sample(dataset, one), _proposal(one), "") for one in proposed[:SHOWN]]),
         f"<h2>Labeled: {len(labeled):,}</h2>",
-        _samples(service, dataset, ((one, _final(one)) for one in labeled[:SHOWN])),
+        _samples(service, dataset, [(one, ", ".join(names_of(one)), one.annotated_by) for one in labeled[:SHOWN]]),
     )
     return _page(200, dataset.name, "\n".join(parts))
 
@@ -138,19 +138,16 @@ def _proposed(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [label for label in document["labels"] or () if isinstance(label, dict)]
 
 
-def _final(sample: Sample) -> str:
-    return f"{', '.join(names_of(sample))} by {sample.annotated_by}"
-
-
-def _samples(service: Service, dataset: Dataset, samples: Iterable[tuple[Sample, str]]) -> str:
+def _samples(service: Service, dataset: Dataset, samples: list[tuple[Sample, str, str]]) -> str:
+    """Return pictures of samples with a text, and in small letters the file's name and who labeled it."""
     items = []
-    for sample, text in samples:
+    for sample, text, author in samples:
         picture = ""
         if sample.image is not None and dataset.images is not None:
             url = service.presigner.url(dataset.bucket, sample.key, service.clock.now())
             picture = f'<img src="{escape(url)}" alt="" loading="lazy">'
-        name = escape(sample.key.rpartition("/")[2])
-        items.append(f"<li>{picture}{escape(text)}<br><small>{name}</small></li>")
+        small = "<br>".join(escape(line) for line in (sample.key.rpartition("/")[2], author) if line)
+        items.append(f"<li>{picture}{escape(text)}<br><small>{small}</small></li>")
     if not items:
         return "<p>None.</p>"
     return f'<ul class="samples">{"".join(items)}</ul>\n<p><small>The newest {len(items)}.</small></p>'

@@ -38,7 +38,7 @@ def test_it_shows_counts_labels_tasks_and_samples_with_their_images(digits: Call
         "Awaiting confirmation: 1,646",
         task_id,
         "succeeded",
-        "7 by human/domain",
+        ">7<br><small>digit_1796.png<br>human/domain",
         "human/emulator/owner",
     ):
         assert part in text, part
