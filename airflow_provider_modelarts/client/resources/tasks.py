@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 
 TASK_TYPES = tuple(map(str, TaskType))
 ALGORITHM_TYPES = ("fast", "accurate")
+_LEAST_OF_HTTP = 100
 _COUNTS = ("total_sample_count", "annotated_sample_count", "unconfirmed_sample_count")
 
 
@@ -185,7 +186,11 @@ class Tasks:
         ids = {"resource_id": dataset_id, "dataset_id": dataset_id, "task_id": task_id}
         given = answer if isinstance(answer, dict) else {}
         checked_answer(answer, what, **{name: one for name, one in ids.items() if given.get(name)})
-        if TaskState.read(given.get("status")) is None:
+        state = TaskState.read(given.get("status"))
+        if (state is None or state >= _LEAST_OF_HTTP) and to_text(given.get("error_code")):
+            # a word, or the status of HTTP: a labeling task has neither
+            raise _refusal(what, given)[0]
+        if state is None:
             raise UnexpectedResponse(
                 f"Cannot {what}: the answer names no status, so it is not about a task. "
                 "Try again; if it stays so, check endpoint and proxies."
@@ -325,13 +330,18 @@ def _start_body(
     return body
 
 
-def _not_started(what: str, answer: object) -> ModelArtsError:
-    """Return what an answer without an id means: some refusals come with HTTP 200 (contract 7.3, ``4964``)."""
-    content = answer if isinstance(answer, dict) else {}
+def _refusal(what: str, content: Mapping[str, Any], silent: str = "it gives no reason") -> tuple[ModelArtsError, str]:
+    """Return the error that the code in an answer stands for, and what the service says to it."""
     code, text = to_text(content.get("error_code")), to_text(content.get("error_msg"))
     rule = rule_for(200, code)
-    said = without_queries(text or "the answer names no task_id").rstrip(". ")
-    refused = rule.error(f"Cannot {what}: {said}. {rule.advice}", status=200, code=code)
+    said = without_queries(text or silent).rstrip(". ")
+    return rule.error(f"Cannot {what}: {said}. {rule.advice}", status=200, code=code), said
+
+
+def _not_started(what: str, answer: object) -> ModelArtsError:
+    """Return what an answer without an id means: some refusals come with HTTP 200 (contract 7.3, ``4964``)."""
+    refused, said = _refusal(what, answer if isinstance(answer, dict) else {}, "the answer names no task_id")
+    code = refused.code
     return refused if refused.certainly_not_executed else _start_unknown(what, said, {"status": 200, "code": code})
 
 
