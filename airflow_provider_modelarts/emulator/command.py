@@ -77,9 +77,10 @@ def _introduce(emulator: Emulator, dataset_id: str) -> None:
         f"ModelArts and IAM: {emulator.url}",
         f"project_id:        {emulator.project_id}",
         f"dataset_id:        {dataset_id}",
-        f"page of it:        {emulator.page_of(dataset_id)}",
         "",
         f"export {CONNECTION_VARIABLE}='{json.dumps(emulator.connection_with_console)}'",
+        "",
+        f"A page for the dataset: {emulator.page_of(dataset_id)}",
         "",
         "Ctrl-C ends it.",
     )
