@@ -669,10 +669,13 @@ def test_an_undo_that_finds_all_respelled_touches_nothing_and_says_why(
     story = Respelled(client, emulator, how, monkeypatch)
     story.confirm()
     left = story.now()
-    assert counts(story.revert()) == {"changed": 8}
+    result = story.revert()
+    assert counts(result) == {"changed": 8}
     assert story.now() == left
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warning.startswith("8 of 8 samples carry other spellings of what the run wrote and were not touched")
+    assert warning.startswith("8 of 8 samples carry other spellings of what the run wrote, and were not touched")
+    assert result.problems == (warning,)
+    assert "other spellings" in result.markdown()
     assert "the service changes labels when it keeps them" in warning
 
 
