@@ -1,6 +1,6 @@
-"""Lists longer than a page: contract 0.1, rule B11.
+"""Lists longer than a page: contract 0.1.
 
-No document says beyond doubt whether ``offset`` counts pages or records (quirk 17), so the first two pages tell.
+No document says beyond doubt whether ``offset`` counts pages or records, so the first two pages tell.
 """
 
 from __future__ import annotations

@@ -159,6 +159,7 @@ class Confirming:
             failures=self.books.failures,
             unaccounted=self._unaccounted,
             stopped=self._is_stopped,
+            preview=preview,
             **more,
         )
 

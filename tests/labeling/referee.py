@@ -34,6 +34,8 @@ class Referee:
         """Final labels before our first write, or those of a person that a later one replaced."""
         self.ours: dict[str, list[Raw]] = {}
         """Final labels that we wrote last."""
+        self._last_write: dict[str, list[Raw]] = {}
+        """What a write of ours left, in a race or not, until a person gave other labels."""
 
     # What people do
 
@@ -59,6 +61,7 @@ class Referee:
         if labels is not None:
             self.human[sample_id] = [dict(label) for label in labels]
             self.raced.discard(sample_id)
+            self._last_write.pop(sample_id, None)
 
     # What is read
 
@@ -162,10 +165,12 @@ class Referee:
             elif life.undoes:
                 self.ours.pop(sample_id, None)
             else:
-                self._history.check_before(sample_id, changed[sample_id])
+                if changed[sample_id] != self._last_write.get(sample_id):
+                    self._history.check_before(sample_id, changed[sample_id])
                 if by_person or sample_id not in self.prior:
                     self.prior[sample_id] = changed[sample_id]
                 self.ours[sample_id] = now
+            self._last_write[sample_id] = now
 
 
 def _forms(request: requests.PreparedRequest) -> list[Raw]:

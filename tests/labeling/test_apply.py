@@ -494,10 +494,25 @@ def test_a_first_label_without_a_name_is_refused(client: ModelArtsClient, emulat
     for given in ({"first_label": ""}, {"first_label": "", "label_name": "rose"}, {"label_name": " "}):
         with pytest.raises(InvalidRequest, match="must be a label's name"):
             confirm(client, dataset_id, **given)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match="half a surrogate pair"):
+        confirm(client, dataset_id, label_name="rose \ud83d")
     for more in ({"first_label": " "}, {"filters": {"label_name": ""}}):
         with pytest.raises(InvalidRequest, match="must be a label's name"):
             make_plan(client, dataset_id, Bucket() / "plan.jsonl", **more)  # type: ignore[arg-type]
     assert len(emulator.journal) == 0
+
+
+def test_a_preview_refuses_a_plan_for_something_else_as_the_run_does(
+    client: ModelArtsClient, emulator: Emulator
+) -> None:
+    dataset_id = emulator.load_proposals(30)
+    bucket = Bucket()
+    plan_nothing(client, dataset_id, bucket / "plan.jsonl")
+    with pytest.raises(PlanRefused, match="filters"):
+        confirm(client, dataset_id, plan=bucket / "plan.jsonl", label_name="rose", preview=True)
+    confirm(client, dataset_id, ledger=place(bucket), **NOTHING)
+    with pytest.raises(PlanRefused, match="policy and filters"):
+        confirm(client, dataset_id, ledger=place(bucket), preview=True)
 
 
 def test_a_preview_stores_nothing(client: ModelArtsClient, emulator: Emulator) -> None:

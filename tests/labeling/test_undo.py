@@ -134,6 +134,8 @@ def test_a_preview_writes_nothing_and_counts_the_same(client: ModelArtsClient, e
     result = story.revert(preview=True)
     assert (result.preview, counts(result)) == (True, {"restored": 5, "cleared": 55})
     assert "would be reverted" in result.markdown()
+    assert f"- **{result.cleared}** would have no label again" in result.markdown()
+    assert f"{result.restored} would be restored, {result.cleared} would be cleared, 0 already" in str(result)
     assert story.writes == 0
     assert story.now() == confirmed
 
