@@ -420,8 +420,11 @@ class _Run:
             self._stopped = True
         elif outcome.fate == "failed":
             self._fail(trace, outcome.code, outcome.message)
+        elif outcome.carries_labels:
+            self._note(trace, "already")  # by somebody else
         else:
-            self._note(trace, done if outcome.fate == "written" else "changed")
+            # Where nothing tells who has put it back it is as it was all the same.
+            self._note(trace, done if outcome.fate in ("written", "unknown") else "changed")
 
     def _fail(self, trace: _Trace, error_code: str, message: str) -> None:
         self._note(trace, "failed")
