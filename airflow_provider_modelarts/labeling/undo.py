@@ -349,25 +349,25 @@ class _Run:
         respelled = [after for after in trace.afters if carries(sample, _with_labels(after), loosely=True)]
         if trace.afters and (not self._changed_example or (respelled and not self._respelled)):
             written = _with_labels((respelled or trace.afters)[0])
-            self._changed_example = f"the run wrote {names(written)} to {trace.place}, which carries {names(sample)}"
+            # Characters that look alike are told apart by their numbers.
+            wrote, found = (ascii(text)[1:-1] if respelled else text for text in (names(written), names(sample)))
+            self._changed_example = f"the run wrote {wrote} to {trace.place}, which carries {found}"
         self._respelled += bool(respelled)
 
     def warn(self) -> None:
-        """Say so if what was found makes one doubt that people have changed all of it."""
+        """Say so, in the log and in the report, if it is hardly people who have changed what was found changed."""
         changed = self._counts["changed"]
         is_nothing_undone = changed and not any(self._counts[fate] for fate in ("restored", "cleared", "already"))
         if not self._changed_example or not (is_nothing_undone or self._respelled):
             return
         number, what = (self._respelled, "other spellings of") if self._respelled else (changed, "something else than")
-        log.warning(
-            "%d of %d samples carry %s what the run wrote and were not touched: %s. Unless people have changed them, "
-            "the service changes labels when it keeps them (blanks, characters, properties), and this undo cannot tell "
-            "its labels from those of people: correct them in the console.",
-            number,
-            sum(self._counts.values()),
-            what,
-            self._changed_example,
+        problem = (
+            f"{number} of {sum(self._counts.values())} samples carry {what} what the run wrote, and were not touched. "
+            "Unless people did that, the service changes labels when it keeps them, and an undo cannot tell them from "
+            f"those of people: correct them in the console. For example {self._changed_example}."
         )
+        log.warning("%s", problem)
+        self.problems = (*self.problems, problem)
 
     def _read(self, reader: Service, sample_id: str) -> Sample | ModelArtsError | None:
         """Read a sample; a failure that is its own is returned, so that the others go on. In the pool's threads.
@@ -420,8 +420,11 @@ class _Run:
             self._stopped = True
         elif outcome.fate == "failed":
             self._fail(trace, outcome.code, outcome.message)
+        elif outcome.carries_labels:
+            self._note(trace, "already")  # by somebody else
         else:
-            self._note(trace, done if outcome.fate == "written" else "changed")
+            # Where nothing tells who has put it back it is as it was all the same.
+            self._note(trace, done if outcome.fate in ("written", "unknown") else "changed")
 
     def _fail(self, trace: _Trace, error_code: str, message: str) -> None:
         self._note(trace, "failed")

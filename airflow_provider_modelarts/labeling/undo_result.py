@@ -53,7 +53,7 @@ class RevertResult:
     :param stopped: the run was asked to stop; what it had not reached is in no count
     :param examples: for changed, failed, gone and unknown, where the first few samples lie
     :param failures: the failed samples by code
-    :param problems: what is incomplete in the ledger, a line each
+    :param problems: what is incomplete in the ledger, and what makes one doubt the counts; a line each
     """
 
     seen: int = 0

@@ -404,6 +404,30 @@ def test_samples_that_the_service_refuses_fail_by_their_code(client: ModelArtsCl
     assert [sample_id for sample_id, labels in story.now().items() if labels] == [bad]
 
 
+@pytest.mark.parametrize("text", ["named", "anonymous"])
+@pytest.mark.parametrize("relabeled", [0, 20])
+def test_a_sample_that_is_refused_and_put_back_by_a_person_is_as_it_was(
+    client: ModelArtsClient, emulator: Emulator, relabeled: int, text: str
+) -> None:
+    story = Story(client, emulator, 20, relabeled=relabeled)
+    story.confirm()
+    refused = story.ids[4]
+    more = {"sample_id": refused} if text == "named" else {"position": 4}
+    emulator.faults.add("PUT", PATH, "fail_sample", code="ModelArts.4420", **more)
+    if text == "anonymous":
+        emulator.variants.results = "missing"
+
+    def put_back(record: Any) -> None:
+        if record.method == "PUT":
+            story.dataset.edit(refused, story.before[refused])
+
+    emulator.observers.append(put_back)
+    result = story.revert()
+    assert result.changed == result.failed == result.unknown == 0
+    assert result.already == (text == "named")
+    assert story.now() == story.before
+
+
 @pytest.mark.parametrize("kind", ["reset_after", "reset", "html"])
 def test_a_lost_answer_is_settled_by_reading(client: ModelArtsClient, emulator: Emulator, kind: str) -> None:
     story = Story(client, emulator, relabeled=10)
@@ -671,10 +695,13 @@ def test_an_undo_that_finds_all_respelled_touches_nothing_and_says_why(
     story = Respelled(client, emulator, how, monkeypatch)
     story.confirm()
     left = story.now()
-    assert counts(story.revert()) == {"changed": 8}
+    result = story.revert()
+    assert counts(result) == {"changed": 8}
     assert story.now() == left
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warning.startswith("8 of 8 samples carry other spellings of what the run wrote and were not touched")
+    assert warning.startswith("8 of 8 samples carry other spellings of what the run wrote, and were not touched")
+    assert result.problems == (warning,)
+    assert "other spellings" in result.markdown()
     assert "the service changes labels when it keeps them" in warning
 
 
