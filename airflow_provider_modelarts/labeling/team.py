@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from airflow_provider_modelarts.labeling.labels import carries
 from airflow_provider_modelarts.labeling.result import SAMPLES_SHOWN, Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from airflow_provider_modelarts.client import ModelArtsClient, Sample, SampleOutcome
 
@@ -70,7 +71,10 @@ def parse_team_samples(value: object) -> list[Element]:
             raise InvalidRequest(
                 "samples must be a list of samples or JSON text of one; the text is no JSON."
             ) from None
-    if not isinstance(value, (list, tuple)) or not value:
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
+        # Among them the outputs of mapped tasks, which are read as they are needed.
+        value = list(value)
+    if not isinstance(value, list) or not value:
         raise InvalidRequest("samples must be a list with at least one sample: see what its template renders to.")
     for place, element in enumerate(value, start=1):
         if not isinstance(element, dict) or not isinstance(element.get("sample_id"), str) or not element["sample_id"]:

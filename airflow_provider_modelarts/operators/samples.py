@@ -21,6 +21,7 @@ from airflow_provider_modelarts.operators._proposals import (
     ProposalsOperator,
     identity_of,
 )
+from airflow_provider_modelarts.operators._templates import constant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,23 +98,26 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
         )
         self.plan_uri = plan_uri
         self.label_task_id = label_task_id
-        parameters.check_constants(
+        self.check_parameters(
             {
-                "plan_uri": (plan_uri, places.uri),
-                "label_task_id": (label_task_id, parameters.optional(parameters.identifier)),
+                "plan_uri": places.uri,
+                "label_task_id": parameters.optional(parameters.identifier),
             }
         )
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Make the plan; see the class."""
         with permanent_errors_fail_at_once():
+            self.check_rendered(context)
             request = self.request()
             label_task_id = parameters.optional(parameters.identifier)("label_task_id", self.label_task_id)
             path = places.file_to_write("plan_uri", self.plan_uri)
             hook = parameters.hook(self)
             link_dataset(context, hook, request["dataset_id"])
+            client = lasting_client(hook)
+            self.check_labels(client, request)
             made = plans.find_or_make(
-                lasting_client(hook),
+                client,
                 path,
                 request,
                 label_task_id=label_task_id,
@@ -207,6 +211,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         project_id: str | None = None,
         **kwargs: Any,
     ) -> None:
+        parameters.refuse_taken_names(kwargs, dry_run="preview")
         super().__init__(
             dataset_id=dataset_id,
             policy=policy,
@@ -222,19 +227,20 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         self.plan_digest = plan_digest
         self.ledger_uri = ledger_uri
         self.approved_by = approved_by
-        self.batch_size = parameters.whole(1, 1000)("batch_size", batch_size)
-        self.concurrency = parameters.whole(1, 64)("concurrency", concurrency)
+        self.batch_size: int = constant("batch_size", batch_size, parameters.whole(1, 1000))
+        self.concurrency: int = constant("concurrency", concurrency, parameters.whole(1, 64))
         self.preview = preview
-        self.on_partial_failure = on_partial_failure
+        self.on_partial_failure: OnPartialFailure = constant(
+            "on_partial_failure", on_partial_failure, parameters.choice("fail", "warn")
+        )
         self._check_that_a_plan_is_alone()
-        parameters.check_constants(
+        self.check_parameters(
             {
-                "plan_uri": (plan_uri, parameters.optional(places.uri)),
-                "plan_digest": (plan_digest, parameters.optional(parameters.identifier)),
-                "ledger_uri": (ledger_uri, parameters.optional(places.uri)),
-                "approved_by": (approved_by, plans.approver),
-                "preview": (preview, parameters.flag),
-                "on_partial_failure": (on_partial_failure, parameters.choice("fail", "warn")),
+                "plan_uri": parameters.optional(places.uri),
+                "plan_digest": parameters.optional(parameters.identifier),
+                "ledger_uri": parameters.optional(places.uri),
+                "approved_by": plans.approver,
+                "preview": parameters.flag,
             }
         )
 
@@ -243,6 +249,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         from airflow_provider_modelarts.labeling.apply import confirm
 
         with permanent_errors_fail_at_once():
+            self.check_rendered(context)
             should_stop = self.open_gate(context)
             self._check_that_a_plan_is_alone()
             request = self.request()
@@ -251,6 +258,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
             hook = parameters.hook(self)
             link_dataset(context, hook, request["dataset_id"])
             client = lasting_client(hook)
+            self.check_labels(client, request)
             try:
                 result = stored.named(
                     apart(
@@ -336,24 +344,24 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
         project_id: str | None = None,
         **kwargs: Any,
     ) -> None:
+        parameters.refuse_taken_names(kwargs, dry_run="preview")
         super().__init__(**kwargs)
         self.ledger_uri = ledger_uri
         self.ledger_run_id = ledger_run_id
         self.ledger_dag_id = ledger_dag_id
         self.dataset_id = dataset_id
         self.preview = preview
-        self.concurrency = parameters.whole(1, 64)("concurrency", concurrency)
+        self.concurrency: int = constant("concurrency", concurrency, parameters.whole(1, 64))
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
-        parameters.check_constants(
+        self.check_parameters(
             {
-                "ledger_uri": (ledger_uri, places.uri),
-                "ledger_run_id": (ledger_run_id, parameters.identifier),
-                "ledger_dag_id": (ledger_dag_id, parameters.optional(parameters.identifier)),
-                "dataset_id": (dataset_id, parameters.optional(parameters.identifier)),
-                "preview": (preview, parameters.flag),
-                "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
-                "project_id": (project_id, parameters.optional(parameters.identifier)),
+                "ledger_uri": places.uri,
+                "ledger_run_id": parameters.identifier,
+                "ledger_dag_id": parameters.optional(parameters.identifier),
+                "dataset_id": parameters.optional(parameters.identifier),
+                "preview": parameters.flag,
+                **parameters.CONNECTION,
             }
         )
 
@@ -363,6 +371,7 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
         from airflow_provider_modelarts.labeling.undo_result import check_reverted, reverted_by
 
         with permanent_errors_fail_at_once():
+            self.check_rendered(context)
             root = places.storage_path("ledger_uri", self.ledger_uri)
             run_id = parameters.identifier("ledger_run_id", self.ledger_run_id)
             dag_id = parameters.optional(parameters.identifier)("ledger_dag_id", self.ledger_dag_id)

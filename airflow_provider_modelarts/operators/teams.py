@@ -63,6 +63,9 @@ class ModelArtsUpdateTeamSamplesOperator(GatedOperator):
         project_id: str | None = None,
         **kwargs: Any,
     ) -> None:
+        if worker_email is None:
+            # Airflow takes it for the address of its alerts: the write would be the caller's, and not the member's.
+            parameters.refuse_taken_names(kwargs, email="worker_email")
         super().__init__(**kwargs)
         self.dataset_id = dataset_id
         self.workforce_task_id = workforce_task_id
@@ -73,21 +76,21 @@ class ModelArtsUpdateTeamSamplesOperator(GatedOperator):
         self.project_id = project_id
         if (samples is None) == (samples_uri is None):
             raise ParameterError("Give either samples or samples_uri.")
-        parameters.check_constants(
+        self.check_parameters(
             {
-                "dataset_id": (dataset_id, parameters.identifier),
-                "workforce_task_id": (workforce_task_id, parameters.identifier),
-                "samples": (samples, parameters.optional(lambda _, value: parse_team_samples(value))),
-                "samples_uri": (samples_uri, parameters.optional(places.uri)),
-                "worker_email": (worker_email, parameters.optional(parameters.email)),
-                "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
-                "project_id": (project_id, parameters.optional(parameters.identifier)),
+                "dataset_id": parameters.identifier,
+                "workforce_task_id": parameters.identifier,
+                "samples": parameters.optional(lambda _, value: parse_team_samples(value)),
+                "samples_uri": parameters.optional(places.uri),
+                "worker_email": parameters.optional(parameters.email),
+                **parameters.CONNECTION,
             }
         )
 
     def execute(self, context: Context) -> dict[str, int]:
         """Write the labels; see the class."""
         with permanent_errors_fail_at_once():
+            self.check_rendered(context)
             client = lasting_client(parameters.hook(self))
             dataset_id = parameters.identifier("dataset_id", self.dataset_id)
             workforce_task_id = parameters.identifier("workforce_task_id", self.workforce_task_id)
