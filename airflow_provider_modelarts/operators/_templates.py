@@ -186,8 +186,8 @@ def _mapped_over_outputs(task: BaseOperator, context: Context) -> frozenset[str]
     Such an operator is made when the task runs, and gets values of which nothing tells where they come from.
     """
     dag = task.get_dag()
-    original = None if dag is None else dag.task_dict.get(task.task_id)
-    expanded = getattr(getattr(original, "expand_input", None), "value", None)
+    mapping: Any = getattr(dag and dag.task_dict.get(task.task_id), "expand_input", None)
+    expanded = getattr(mapping, "value", None)
     if isinstance(expanded, Mapping):
         # expand(): a list or dict stands in the DAG file, all else comes from a task.
         return frozenset(name for name, values in expanded.items() if not isinstance(values, (Mapping, list, tuple)))
@@ -196,8 +196,8 @@ def _mapped_over_outputs(task: BaseOperator, context: Context) -> frozenset[str]
     # expand_kwargs(): a list of dicts and outputs, or an output that is such a list.
     if isinstance(expanded, (list, tuple)) and isinstance(expanded[context["ti"].map_index or 0], Mapping):
         return frozenset()
-    given = getattr(task, "_BaseOperator__init_kwargs", {})
-    return frozenset(given) - frozenset(getattr(original, "partial_kwargs", {}))
+    given, _ = mapping.resolve(context)
+    return frozenset(given)
 
 
 def _shown_place(name: str, place: Place) -> str:
