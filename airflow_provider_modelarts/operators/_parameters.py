@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["check_constants", "is_template"]
 
 _BLANK = frozenset({"", "none", "null", "undefined"})
+# What timedelta takes; its own greatest value is more than that as soon as it is a number of seconds.
+_LONGEST = timedelta(days=999_999_999).total_seconds()
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 # Fields of SmartTaskConfig that are numbers or booleans in JSON (contract 2.1); templates make text of them. The others
@@ -145,7 +147,10 @@ def seconds(name: str, value: object) -> float:
 
 def seconds_or_none_at_all(name: str, value: object) -> float:
     """Return a duration in seconds, given as number or ``timedelta``; 0 is one too."""
-    return number(0)(name, value.total_seconds() if isinstance(value, timedelta) else value)
+    found = number(0)(name, value.total_seconds() if isinstance(value, timedelta) else value)
+    if found > _LONGEST:
+        raise _wrong(name, "a duration that Airflow can count, below a billion days", value)
+    return found
 
 
 def flag(name: str, value: object) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import (
     InvalidRequest,
+    ModelArtsError,
     NotFound,
     PermissionDenied,
     PreconditionFailed,
@@ -15,7 +16,7 @@ from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.hooks.task_memory import Intent
 from airflow_provider_modelarts.hooks.task_state import TaskKey
 from airflow_provider_modelarts.labeling.ledger_parts import RunIdentity
-from airflow_provider_modelarts.labeling.policy import parse_policy
+from airflow_provider_modelarts.labeling.policy import nearest, parse_policy
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._kill import WriteGate
 from airflow_provider_modelarts.operators._templates import TemplatedOperator
@@ -112,9 +113,10 @@ class ProposalsOperator(GatedOperator):
         self.project_id = project_id
         self.check_parameters({**_READ, **parameters.CONNECTION})
 
-    def warn_of_nothing(self, result: ConfirmationResult) -> None:
+    def warn_of_nothing(self, client: ModelArtsClient, result: ConfirmationResult) -> None:
         """Say so if there was not one proposal: a label's misspelled name would go unnoticed."""
         if not result.seen and not result.stopped:
+            self._warn_of_unknown_label(client, result.dataset_id)
             given = {name: getattr(self, name) for name in FILTERS}
             filters = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
             self.log.warning(
@@ -122,6 +124,19 @@ class ProposalsOperator(GatedOperator):
                 result.dataset_id,
                 f" with {filters}" if filters else "",
             )
+
+    def _warn_of_unknown_label(self, client: ModelArtsClient, dataset_id: str) -> None:
+        """Name the nearest label if the one to choose by is not in the dataset; a filter so misspelled chooses none."""
+        chosen = [name for name in (self.label_name, self.first_label) if name is not None]
+        if not chosen:
+            return
+        try:
+            known = _labels_of(client, dataset_id)
+        except ModelArtsError:  # it would only be a hint
+            return
+        for name in map(str, chosen):
+            if name not in known:
+                self.log.warning("Dataset %s has no label %r%s.", dataset_id, name, nearest(name, known))
 
     def check_labels(self, client: ModelArtsClient, request: Mapping[str, Any]) -> None:
         """Refuse a policy that names a label which the dataset does not have; where that cannot be known, warn.
@@ -134,7 +149,7 @@ class ProposalsOperator(GatedOperator):
         if policy is None or not policy.named_labels:
             return
         try:
-            known = {label.name for label in client.labels.list(dataset_id) if label.name}
+            known = _labels_of(client, dataset_id)
         except _UNREADABLE as error:
             self.log.warning(
                 "The labels of dataset %s cannot be read, so that a misspelled name in the policy (%s) would not be "
@@ -166,6 +181,10 @@ class ProposalsOperator(GatedOperator):
         if None not in (request["label_name"], request["first_label"]):
             raise ParameterError("Give label_name or first_label, not both: either chooses by one label.")
         return request
+
+
+def _labels_of(client: ModelArtsClient, dataset_id: str) -> set[str]:
+    return {label.name for label in client.labels.list(dataset_id) if label.name}
 
 
 def identity_of(context: Context) -> RunIdentity:

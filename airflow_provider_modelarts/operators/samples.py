@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
+    from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.labeling.result import ConfirmationResult
     from airflow_provider_modelarts.labeling.undo_result import RevertResult
 
@@ -132,7 +133,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             if self.do_xcom_push:
                 context["ti"].xcom_push(key=DIGEST_XCOM, value=made.plan.digest)
             self.log.info("The plan is stored at %s: %s", made.plan.uri, made.result)
-            self.warn_of_nothing(made.result)
+            self.warn_of_nothing(client, made.result)
             made.plan.check_guards()
             return result
 
@@ -276,7 +277,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
                         should_stop,
                     )
                 )
-                self._tell(result, preview=preview)
+                self._tell(client, result, preview=preview)
                 check(result, self.on_partial_failure)
             except BaseException as error:
                 # Airflow's alarm is no Exception (B16).
@@ -292,11 +293,11 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         if self.plan_uri is None and self.plan_digest is not None:
             raise ParameterError("Give plan_uri with plan_digest: a plan that the task makes itself has none yet.")
 
-    def _tell(self, result: ConfirmationResult, *, preview: bool) -> None:
+    def _tell(self, client: ModelArtsClient, result: ConfirmationResult, *, preview: bool) -> None:
         self.log.info("%s%s", "Preview, nothing was written: " if preview else "", result)
         for failure in result.failures.values():
             self.log.warning("Not confirmed: %s", failure)
-        self.warn_of_nothing(result)
+        self.warn_of_nothing(client, result)
 
 
 class ModelArtsRevertConfirmationOperator(GatedOperator):

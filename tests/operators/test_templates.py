@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
+import math
 import pickle
 from collections import OrderedDict
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 import pytest
 from airflow.sdk import DAG, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
-from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.hooks.errors import ConnectionUnknownError, ParameterError
 from airflow_provider_modelarts.operators.label_task import (
     ModelArtsStartLabelTaskOperator,
     ModelArtsStopLabelTaskOperator,
@@ -50,6 +56,9 @@ EVERY_PARAMETER = [
     for operator in NEEDED
     for name in operator.template_fields
 ]
+OF_SENSORS: dict[type[Any], list[str]] = {
+    ModelArtsLabelTaskSensor: ["timeout", "soft_fail", "never_fail", "mode"],
+}
 # Parameters that exclude each other: what is left out, or added.
 BESIDE: dict[str, dict[str, Any]] = {
     "samples_uri": {"samples": None},
@@ -380,3 +389,43 @@ def test_a_whole_dict_as_one_template_may_make_keys(bureau: Bureau, moved_clock:
     )
     done = run(made, moved_clock, strict="rose")
     assert 0 < done["by_label"]["rose"] < done["by_label"]["tulip"]
+
+
+# --- values of the wrong kind
+
+JUNK = [None, 5, 1.5, True, "", "junk", b"x", [], ["junk"], {}, {"a": None}, {1: 2}, object(), math.nan, 10**400]
+JUNK += [Decimal("NaN"), Path("junk"), datetime(2026, 11, 27, tzinfo=UTC), timedelta.max, frozenset({1}), "1_0"]
+TAKEN = {"task_id", "kwargs", "self"}
+EVERY_ARGUMENT = [
+    pytest.param(operator, name, id=f"{operator.__name__}-{name}")
+    for operator in NEEDED
+    for name in [*inspect.signature(operator.__init__).parameters, *OF_SENSORS.get(operator, ())]
+    if name not in TAKEN
+]
+
+
+def complaint(operator: type[Any], **given: Any) -> str:
+    try:
+        make(operator, **given)
+    except (ParameterError, InvalidRequest) as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(("operator", "name"), EVERY_ARGUMENT)
+def test_a_value_of_the_wrong_kind_is_refused_in_one_line_that_names_it(operator: type[Any], name: str) -> None:
+    for junk in JUNK:
+        said = complaint(operator, **{**BESIDE.get(name, {}), name: junk})
+        assert not said or name.partition("_")[0].rstrip("s") in said.lower(), (junk, said)
+        assert "\n" not in said
+
+
+@pytest.mark.parametrize(("operator", "name"), EVERY_PARAMETER)
+def test_a_value_of_the_wrong_kind_at_run_time_fails_without_retries(
+    emulator: Emulator, moved_clock: MovedClock, operator: type[Any], name: str
+) -> None:
+    """Or it is of a right kind, and the service does not know the dataset, or Airflow the connection."""
+    for junk in JUNK:
+        made = make(operator, native=True, **{**BESIDE.get(name, {}), name: "{{ junk }}"})
+        with pytest.raises((AirflowFailException, AirflowSensorTimeout, ConnectionUnknownError)):
+            run(made, moved_clock, junk=junk)
