@@ -263,7 +263,7 @@ def _unwritten(plan: Plan) -> ConfirmationResult:
 
 def _filters(label_name: str | None, low_score: float | str | None, high_score: float | str | None) -> dict[str, Any]:
     """Return the filters to send; one that rendered to nothing must not turn into "everything"."""
-    if label_name is not None and label_name.strip() in ("", "None"):
+    if label_name is not None and (not isinstance(label_name, str) or label_name.strip() in ("", "None")):
         raise InvalidRequest(f"label_name must be a label's name, not {label_name!r}. Leave it out to take all labels.")
     low, high = checked_scores(low_score, high_score)
     filters = {

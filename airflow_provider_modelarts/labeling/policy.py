@@ -76,10 +76,15 @@ def _whole(value: object) -> object:
 
 
 def _name(value: object) -> str | None:
-    """Return a label's name; a whole number is what native rendering makes of one that consists of digits."""
+    """Return a label's name, "" for what a template leaves of a missing one, None for what is no name.
+
+    A whole number is what native rendering makes of a name that consists of digits.
+    """
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return value if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return None
+    return "" if value.strip() in ("", "None") else value
 
 
 def _names(value: object) -> object:
@@ -125,9 +130,9 @@ class ConfirmPolicy(BaseModel):
     The first rule of :data:`RULES` that applies decides; a policy without any rule still leaves hard examples to
     people. Numbers may be given as text, because templates render them so.
 
-    :param labels: label names that may be confirmed; default: every name
-    :param min_score: lowest score, 0 to 1, that each label of a sample needs; a score equal to it passes;
-        default: no threshold
+    :param labels: label names that may be confirmed; default: every name. A whole number counts as its digits
+    :param min_score: lowest score, 0 to 1, that each label of a sample needs; a score equal to it passes, one that is
+        not from 0 to 1 does not; default: no threshold
     :param min_score_by_label: the same for single label names, and for those instead of ``min_score``
     :param hard_examples: "review" (default) leaves samples that the service found hard to people, "confirm" does not
     :param audit_share: share, 0 to 1, of what would be confirmed that goes to people instead, to measure the

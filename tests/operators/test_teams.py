@@ -136,6 +136,13 @@ def test_airflows_own_addresses_are_left_to_airflow(team: Team) -> None:
     assert team.operator(samples=team.samples(), email="ops@example.com").worker_email == EMAIL
 
 
+def test_labels_of_digits_may_come_as_numbers(team: Team) -> None:
+    given = [{**sample, "labels": [{"name": 3}]} for sample in team.samples()]
+    assert team.update(samples=given).result["updated"] == 3
+    assert team.names() == ["3", "3", "3"]
+    assert given[0]["labels"] == [{"name": 3}]
+
+
 @pytest.mark.usefixtures("airflow_db")
 def test_samples_come_from_mapped_tasks(team: Team) -> None:
     @task
