@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow.sdk import ObjectStoragePath
+    from airflow.sdk.definitions.xcom_arg import XComArg
+
+    AnyPlace = str | PurePath | ObjectStoragePath | XComArg
 
 # One name for all: storage that lets nobody delete keeps a single one of them.
 _PROBE = ".modelarts-write-test"
@@ -41,7 +44,10 @@ class PlaceUnavailableError(OSError):
 
 
 def uri(name: str, value: object) -> str:
-    """Return a URI as ``ObjectStoragePath`` takes it, such as ``file:///data/plan.jsonl`` or ``s3://conn@bucket/key``."""
+    """Return a URI as ``ObjectStoragePath`` takes it, such as ``file:///data/plan.jsonl`` or ``s3://conn@bucket/key``.
+
+    An ``ObjectStoragePath``, or a ``pathlib`` path from the root on, is as good as its URI.
+    """
     if isinstance(value, PurePath):
         value = f"file://{value}" if value.is_absolute() else str(value)
     elif not isinstance(value, (str, type(None))):

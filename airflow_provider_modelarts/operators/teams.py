@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.sdk import Context
+    from airflow.sdk.definitions.xcom_arg import XComArg
 
 
 class ModelArtsUpdateTeamSamplesOperator(GatedOperator):
@@ -30,7 +31,7 @@ class ModelArtsUpdateTeamSamplesOperator(GatedOperator):
     :param dataset_id: the dataset (templated)
     :param workforce_task_id: the team labeling task (templated)
     :param samples: list of dicts with ``sample_id``, ``labels`` and, to name whose copy is meant, ``worker_id``; or its
-        JSON text (templated)
+        JSON text, or the outputs of mapped tasks (templated)
     :param samples_uri: instead of ``samples`` a file of them, as a JSON list or one JSON object in each line
         (templated)
     :param worker_email: e-mail address of the team member on whose behalf it is done; None: the caller (templated)
@@ -56,8 +57,8 @@ class ModelArtsUpdateTeamSamplesOperator(GatedOperator):
         *,
         dataset_id: str,
         workforce_task_id: str,
-        samples: list[dict[str, Any]] | str | None = None,
-        samples_uri: str | None = None,
+        samples: Sequence[dict[str, Any]] | str | XComArg | None = None,
+        samples_uri: places.AnyPlace | None = None,
         worker_email: str | None = None,
         modelarts_conn_id: str = ModelArtsHook.default_conn_name,
         project_id: str | None = None,
