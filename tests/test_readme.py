@@ -71,7 +71,7 @@ def test_a_plan_is_approved_applied_and_undone(emulator: Emulator, tmp_path: Pat
     dataset_id = emulator.load_proposals(200)
     confirming, undoing = dags
 
-    done = run_dag(confirming, conf={"dataset_id": dataset_id}, mark_success="approve")
+    done = run_dag(confirming, conf={"dataset_id": dataset_id}, approved="approve")
     assert done.state == "success", done.log
     confirmed = emulator.dataset(dataset_id).annotated
     assert 0 < confirmed == done.tasks["confirm"].xcom["confirmed"] < 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow.sdk import ObjectStoragePath
+    from airflow.sdk.definitions.xcom_arg import XComArg
+
+    AnyPlace = str | PurePath | ObjectStoragePath | XComArg
 
 # One name for all: storage that lets nobody delete keeps a single one of them.
 _PROBE = ".modelarts-write-test"
@@ -40,7 +44,16 @@ class PlaceUnavailableError(OSError):
 
 
 def uri(name: str, value: object) -> str:
-    """Return a URI as ``ObjectStoragePath`` takes it, such as ``file:///data/plan.jsonl`` or ``s3://conn@bucket/key``."""
+    """Return a URI as ``ObjectStoragePath`` takes it, such as ``file:///data/plan.jsonl`` or ``s3://conn@bucket/key``.
+
+    An ``ObjectStoragePath``, or a ``pathlib`` path from the root on, is as good as its URI.
+    """
+    if isinstance(value, PurePath):
+        value = f"file://{value}" if value.is_absolute() else str(value)
+    elif not isinstance(value, (str, type(None))):
+        from airflow.sdk import ObjectStoragePath
+
+        value = str(value) if isinstance(value, ObjectStoragePath) else value
     text = parameters.identifier(name, value)
     scheme, separator, rest = text.partition("://")
     if not separator or not scheme or not rest.strip("/"):
@@ -49,6 +62,9 @@ def uri(name: str, value: object) -> str:
         )
     if scheme == "file" and not rest.startswith("/"):
         raise ParameterError(f"{name} {_short(text)} needs three slashes: file:/// and the path from the root on.")
+    if scheme == "file" and "?" in rest:
+        # Plans and ledgers name places without what follows it, as it may be a signature.
+        raise ParameterError(f"{name} {_short(text)} has a question mark: give a place without one.")
     return text
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.sdk import BaseOperator, conf
+from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowRuntimeError, AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 
 from airflow_provider_modelarts.client.clock import system_clock
@@ -20,6 +20,7 @@ from airflow_provider_modelarts.hooks.watching import BACKSTOP, deadline_after, 
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._kill import KillSwitch
+from airflow_provider_modelarts.operators._templates import TemplatedOperator, constant, is_template
 from airflow_provider_modelarts.resume import Resumption
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.resume import IfRunning
 
 
-class ModelArtsStartLabelTaskOperator(BaseOperator):
+class ModelArtsStartLabelTaskOperator(TemplatedOperator):
     """Start a labeling task and, if wanted, wait until it is over.
 
     Returns the labeling task's id. A start is never sent twice: a retry goes on with the labeling task of the try
@@ -104,6 +105,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         project_id: str | None = None,
         **kwargs: Any,
     ) -> None:
+        parameters.refuse_taken_names(kwargs, task_type="label_task_type")
         super().__init__(**kwargs)
         self.dataset_id = dataset_id
         self.label_task_type = label_task_type
@@ -111,30 +113,29 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         self.collect_key_sample = collect_key_sample
         self.model_id = model_id
         self.config = config
-        self.wait_for_completion = wait_for_completion
-        self.deferrable = deferrable
-        self.poll_interval = parameters.seconds("poll_interval", poll_interval)
-        self.timeout = parameters.seconds("timeout", timeout)
-        self.if_running: IfRunning = parameters.if_running("if_running", if_running)
-        self.cancel_on_kill = cancel_on_kill
-        self.cancel_on_timeout = cancel_on_timeout
+        self.wait_for_completion: bool = constant("wait_for_completion", wait_for_completion, parameters.flag)
+        self.deferrable: bool = constant("deferrable", deferrable, parameters.flag)
+        self.poll_interval: float = constant("poll_interval", poll_interval, parameters.seconds)
+        self.timeout: float = constant("timeout", timeout, parameters.seconds)
+        self.if_running: IfRunning = constant("if_running", if_running, parameters.if_running)
+        self.cancel_on_kill: bool = constant("cancel_on_kill", cancel_on_kill, parameters.flag)
+        self.cancel_on_timeout: bool = constant("cancel_on_timeout", cancel_on_timeout, parameters.flag)
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
         self._kill_switch: KillSwitch | None = None
-        parameters.check_constants(
+        self.check_parameters(
             {
-                "dataset_id": (dataset_id, parameters.identifier),
-                "label_task_type": (label_task_type, parameters.label_task_type),
-                "algorithm_type": (algorithm_type, parameters.optional(parameters.algorithm_type)),
-                "collect_key_sample": (collect_key_sample, parameters.optional(parameters.flag)),
-                "model_id": (model_id, parameters.optional(parameters.identifier)),
-                "config": (config, parameters.optional(parameters.config)),
-                "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
-                "project_id": (project_id, parameters.optional(parameters.identifier)),
+                "dataset_id": parameters.identifier,
+                "label_task_type": parameters.label_task_type,
+                "algorithm_type": parameters.optional(parameters.algorithm_type),
+                "collect_key_sample": parameters.optional(parameters.flag),
+                "model_id": parameters.optional(parameters.identifier),
+                "config": parameters.optional(parameters.config),
+                **parameters.CONNECTION,
             }
         )
         parameters.check_model(label_task_type, model_id)
-        if not (parameters.is_template(config) or parameters.is_template(algorithm_type)):
+        if not (is_template(config) or is_template(algorithm_type)):
             parameters.labeling_config(config, algorithm_type)
 
     def execute(self, context: Context) -> str:
@@ -197,6 +198,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         }
 
     def _resumption(self, context: Context, deadline: float) -> Resumption:
+        self.check_rendered(context)
         request = self._request()
         hook = parameters.hook(self)
         switch = KillSwitch(TaskKey.of(context["ti"]), hook, request["dataset_id"], self.log)
@@ -362,7 +364,7 @@ def _over(outcome: Outcome, record: Record) -> None:
         )
 
 
-class ModelArtsStopLabelTaskOperator(BaseOperator):
+class ModelArtsStopLabelTaskOperator(TemplatedOperator):
     """Stop a labeling task. One that is over already, or that is being stopped, is left as it is.
 
     Returns nothing.
@@ -390,18 +392,18 @@ class ModelArtsStopLabelTaskOperator(BaseOperator):
         self.label_task_id = label_task_id
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
-        parameters.check_constants(
+        self.check_parameters(
             {
-                "dataset_id": (dataset_id, parameters.identifier),
-                "label_task_id": (label_task_id, parameters.identifier),
-                "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
-                "project_id": (project_id, parameters.optional(parameters.identifier)),
+                "dataset_id": parameters.identifier,
+                "label_task_id": parameters.identifier,
+                **parameters.CONNECTION,
             }
         )
 
-    def execute(self, context: Context) -> None:  # noqa: ARG002 - Airflow passes it
+    def execute(self, context: Context) -> None:
         """Stop the labeling task; see the class."""
         with permanent_errors_fail_at_once():
+            self.check_rendered(context)
             dataset_id = parameters.identifier("dataset_id", self.dataset_id)
             label_task_id = parameters.identifier("label_task_id", self.label_task_id)
             parameters.hook(self).call(lambda client: client.tasks.stop(dataset_id, label_task_id))
