@@ -198,7 +198,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
 
     def _resumption(self, context: Context, deadline: float) -> Resumption:
         request = self._request()
-        hook = parameters.hook(self)
+        hook = parameters.hook(self).look_afresh()
         switch = KillSwitch(TaskKey.of(context["ti"]), hook, request["dataset_id"], self.log)
         self._kill_switch = switch
         return Resumption(
@@ -343,7 +343,8 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         """Stop the labeling task; if that fails say so and go on: the reason for stopping matters more."""
         label_task_id = record.label_task_id
         try:
-            parameters.hook(self).call(lambda client: client.tasks.stop(record.dataset_id, label_task_id))
+            hook = parameters.hook(self).look_afresh()
+            hook.call(lambda client: client.tasks.stop(record.dataset_id, label_task_id))
         except ModelArtsError as error:
             self.log.warning("Labeling task %s could not be stopped; stop it in the console. %s", label_task_id, error)
         else:
@@ -404,5 +405,6 @@ class ModelArtsStopLabelTaskOperator(BaseOperator):
         with permanent_errors_fail_at_once():
             dataset_id = parameters.identifier("dataset_id", self.dataset_id)
             label_task_id = parameters.identifier("label_task_id", self.label_task_id)
-            parameters.hook(self).call(lambda client: client.tasks.stop(dataset_id, label_task_id))
+            hook = parameters.hook(self).look_afresh()
+            hook.call(lambda client: client.tasks.stop(dataset_id, label_task_id))
             self.log.info("Labeling task %s of dataset %s is stopped or over.", label_task_id, dataset_id)

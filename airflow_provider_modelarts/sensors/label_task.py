@@ -106,15 +106,16 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
             wait = self._wait(context)
             if self.deferrable:
                 self._trigger(wait).prove_serializable()
-            link_dataset(context, parameters.hook(self), wait.dataset_id)
-            step = look(parameters.hook(self), wait, self.log)
+            hook = parameters.hook(self).look_afresh()
+            link_dataset(context, hook, wait.dataset_id)
+            step = look(hook, wait, self.log)
             if isinstance(step, Outcome):
                 return self._conclude(step)
             if self.deferrable:
                 self._defer(wait, not_before=system_clock.now() + step)
             if self.reschedule and step >= _SHORTEST_RESCHEDULE:
                 raise _reschedule(step)
-            return self._conclude(wait_here(parameters.hook(self), wait, self.log, first_look=step))
+            return self._conclude(wait_here(hook, wait, self.log, first_look=step))
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once.
@@ -122,7 +123,7 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
         :return: whether the labeling task is over, with the summary that :meth:`execute` returns
         """
         with permanent_errors_fail_at_once():
-            step = look(parameters.hook(self), self._wait(context), self.log)
+            step = look(parameters.hook(self).look_afresh(), self._wait(context), self.log)
             if isinstance(step, Outcome):
                 return PokeReturnValue(is_done=True, xcom_value=self._conclude(step))
             return PokeReturnValue(is_done=False)

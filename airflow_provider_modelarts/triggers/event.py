@@ -129,11 +129,12 @@ class ModelArtsLabelTaskEventTrigger(BaseEventTrigger):
         :param kwargs: parameters of one of the watchers that share this poll
         """
         watcher = cls(**kwargs)
+        hook = ModelArtsHook(watcher.modelarts_conn_id, watcher.project_id).look_afresh()
         failures = 0
         while True:
             pause = watcher.poll_interval
             try:
-                glance = await watcher._ask(watcher._newest)
+                glance = await pool.run(hook, lambda: hook.call(watcher._newest))
             except _PASSING as error:
                 failures += 1
                 pause = watcher._pause_after(failures, error)

@@ -90,7 +90,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire the one event."""
-        hook = ModelArtsHook(self.modelarts_conn_id, self.project_id)
+        hook = ModelArtsHook(self.modelarts_conn_id, self.project_id).look_afresh()
         wait = Wait(
             self.dataset_id,
             self.label_task_id,
@@ -119,6 +119,6 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
                 "Labeling task %s goes on: the Airflow task is %s, nobody ended it.", self.label_task_id, state
             )
             return
-        hook = ModelArtsHook(self.modelarts_conn_id, self.project_id)
+        hook = ModelArtsHook(self.modelarts_conn_id, self.project_id).look_afresh()
         hook.call(lambda client: client.tasks.stop(self.dataset_id, self.label_task_id))
         self.log.info("Stopped labeling task %s: the Airflow task is %s.", self.label_task_id, state)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from datetime import timedelta
@@ -244,9 +245,32 @@ def test_a_kill_after_the_password_was_rotated_stops_the_job(
     monkeypatch.setattr(scene.clock, "sleep", rotate_and_kill)
     ending = drive(operator, scene.clock, copies=False)
     assert type(ending.error) is LabelTaskStopped
-    # A token of the old password, if the kill is the first to find it refused, has stopped nothing.
-    statuses = [record.status for record in scene.emulator.journal.select("POST", "/stop")]
-    assert statuses == ([204] if noticed else [401, 204])
+    # Nothing is sent with a token of the old password: the connection is looked at before the stop.
+    assert [record.status for record in scene.emulator.journal.select("POST", "/stop")] == [204]
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["it can be read", "it cannot be read"])
+def test_a_kill_stops_the_job_where_the_edited_connection_says(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    TaskStates(monkeypatch, start="failed")
+    operator = scene.operator(wait_for_completion=True)
+    sleep = scene.clock.sleep
+
+    def edit_and_kill(seconds: float) -> None:
+        if len(scene.clock.slept) == 2:
+            if reads:
+                moved = {**scene.emulator.connection, "host": scene.emulator.url.replace("127.0.0.1", "localhost")}
+                monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", json.dumps(moved))
+            else:
+                monkeypatch.delenv("AIRFLOW_CONN_MODELARTS_DEFAULT")
+            operator.on_kill()
+        sleep(seconds)
+
+    monkeypatch.setattr(scene.clock, "sleep", edit_and_kill)
+    drive(operator, scene.clock, copies=False)
+    (stop,) = scene.emulator.journal.select("POST", "/stop")
+    assert stop.headers["host"].partition(":")[0] == ("localhost" if reads else "127.0.0.1")
 
 
 def test_a_kill_before_the_start_does_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
