@@ -26,6 +26,15 @@ class ConnectionUnknownError(ModelArtsError):
     permanent = False
 
 
+class LabelTaskUnreadableError(ModelArtsError):
+    """The service has refused several looks in a row at a labeling task that the Airflow task has started.
+
+    Worth a retry: the labeling task was there, and the next try looks for it again.
+    """
+
+    permanent = False
+
+
 @contextmanager
 def permanent_errors_fail_at_once() -> Iterator[None]:
     """Turn an error that no retry can mend into ``AirflowFailException``, raised from it; let all others pass.

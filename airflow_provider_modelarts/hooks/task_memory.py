@@ -129,4 +129,8 @@ class Memory:
         if self._store is not None:
             self._store.set(MEMORY_KEY, value)
         else:
-            self._ti.xcom_push(key=MEMORY_KEY, value=value)
+            self.tell(MEMORY_KEY, value)
+
+    def tell(self, key: str, value: Any) -> None:
+        """Push an XCom of the task."""
+        self._ti.xcom_push(key=key, value=value)

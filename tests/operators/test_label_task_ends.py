@@ -9,15 +9,26 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout, TaskDeferralError, TaskDeferred
 
 from airflow_provider_modelarts.client.errors import (
     LabelTaskStopped,
     LabelTaskTimeout,
 )
 from airflow_provider_modelarts.client.states import TaskState
+from airflow_provider_modelarts.client.waiting import ODD_ANSWERS
+from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError
 from airflow_provider_modelarts.hooks.task_memory import MEMORY_KEY
-from tests.support.drive import Ending, StandInStore, StandInTaskInstance, as_task_runner, context_of, drive, moment
+from tests.support.drive import (
+    Ending,
+    StandInStore,
+    StandInTaskInstance,
+    as_task_runner,
+    context_of,
+    drive,
+    drive_try,
+    moment,
+)
 from tests.support.task_states import TaskStates
 
 if TYPE_CHECKING:
@@ -133,6 +144,112 @@ def test_a_deferred_wait_begins_with_its_deferral(scene: Scene) -> None:
     with pytest.raises(TaskDeferred) as deferred:
         as_task_runner(operator, context_of(ti, run_started=ti.start_date))
     assert deferred.value.trigger.serialize()[1]["started"] == pytest.approx(scene.clock.now(), abs=1)
+
+
+# --- odd answers about a labeling task of one's own
+
+ODD = {
+    "not found": {"status": 400, "code": "ModelArts.4612"},
+    "no such dataset": {"status": 400, "code": "ModelArts.4352"},
+    "no such API": {"status": 404, "code": "APIGW.0101"},
+    "forbidden": {"status": 403, "code": "ModelArts.0108"},
+    "bad request": {"status": 400, "code": "ModelArts.0104"},
+}
+odd_answers = pytest.mark.parametrize("odd", ODD)
+
+
+def refuse_looks(scene: Scene, odd: str, times: int | None, after: int = 0) -> Any:
+    return scene.emulator.faults.add("GET", "/tasks/", "status", times=times, after=after, **ODD[odd])
+
+
+@both_ways
+@odd_answers
+@pytest.mark.parametrize("after", [0, 3], ids=["right after the start", "later"])
+def test_a_few_odd_answers_in_a_row_do_not_end_the_wait(scene: Scene, deferrable: bool, odd: str, after: int) -> None:
+    fault = refuse_looks(scene, odd, ODD_ANSWERS - 1, after)
+    ending = scene.start(wait_for_completion=True, deferrable=deferrable)
+    assert fault.fired == ODD_ANSWERS - 1
+    assert ending.error is None
+    assert scene.stops == 0
+
+
+@both_ways
+@odd_answers
+@pytest.mark.parametrize("cancel_on_timeout", [True, False])
+def test_who_gives_up_names_the_labeling_task_stops_it_if_wanted_and_leaves_retries(
+    scene: Scene, deferrable: bool, odd: str, cancel_on_timeout: bool
+) -> None:
+    fault = refuse_looks(scene, odd, None)
+    ending = scene.start(wait_for_completion=True, deferrable=deferrable, cancel_on_timeout=cancel_on_timeout)
+    assert fault.fired == ODD_ANSWERS
+    assert type(ending.error) is LabelTaskUnreadableError
+    (label_task_id,) = scene.emulator.dataset(scene.dataset_id).tasks
+    assert label_task_id in str(ending.error)
+    assert ODD[odd]["code"] in str(ending.error)
+    assert scene.stops == int(cancel_on_timeout)
+
+
+@both_ways
+def test_a_stop_that_fails_when_the_wait_gives_up_does_not_hide_why(scene: Scene, deferrable: bool) -> None:
+    refuse_looks(scene, "forbidden", None)
+    fault = scene.emulator.faults.add("POST", "/stop", "status", status=403, code="ModelArts.0108", times=None)
+    ending = scene.start(wait_for_completion=True, deferrable=deferrable)
+    assert fault.fired
+    assert type(ending.error) is LabelTaskUnreadableError
+
+
+def test_a_refused_credential_is_no_odd_answer_to_retry_with(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    sleep = scene.clock.sleep
+
+    def change_password(seconds: float) -> None:
+        if len(scene.clock.slept) == 2:
+            scene.emulator.set_password("changed-behind-our-back")
+        sleep(seconds)
+
+    monkeypatch.setattr(scene.clock, "sleep", change_password)
+    ending = scene.start(wait_for_completion=True)
+    assert type(ending.error) is AirflowFailException
+    (label_task_id,) = scene.emulator.dataset(scene.dataset_id).tasks
+    assert label_task_id in str(ending.error)
+    refused = [one for one in scene.emulator.journal if one.path.endswith("/auth/tokens") and one.status == 401]
+    assert len(refused) == 1
+
+
+@both_ways
+def test_a_password_that_airflow_gets_half_a_minute_late_ends_no_wait(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    sleep = scene.clock.sleep
+
+    def rotate(seconds: float) -> None:
+        if len(scene.clock.slept) == 2:
+            scene.emulator.set_password("r0tated")
+        if len(scene.clock.slept) == 5:
+            monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", scene.emulator.connection_json)
+        sleep(seconds)
+
+    monkeypatch.setattr(scene.clock, "sleep", rotate)
+    assert scene.start(wait_for_completion=True, deferrable=deferrable).error is None
+
+
+@both_ways
+@pytest.mark.parametrize("wait_for_completion", [True, False])
+def test_the_id_is_an_xcom_before_the_wait_begins(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, deferrable: bool, wait_for_completion: bool
+) -> None:
+    seen: list[Any] = []
+    ti = StandInTaskInstance(moment(scene.clock), task_id="start")
+    sleep = scene.clock.sleep
+
+    def note(seconds: float) -> None:
+        seen.append(ti.xcoms.get("label_task_id"))
+        sleep(seconds)
+
+    monkeypatch.setattr(scene.clock, "sleep", note)
+    operator = scene.operator(wait_for_completion=wait_for_completion, deferrable=deferrable)
+    ending = drive_try(operator, scene.clock, ti, run_started=moment(scene.clock))
+    assert ending.xcoms["label_task_id"] == ending.result
+    assert set(seen) <= {ending.result}
 
 
 # --- kills
