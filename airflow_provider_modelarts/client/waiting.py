@@ -37,6 +37,9 @@ JITTER = 0.1
 RESUMED_WITHIN = 30.0
 """Seconds in which a wait that goes on in a new process looks at the latest, if its ``poll_interval`` is longer."""
 
+LONGEST = 5 * 365 * 86400.0
+"""Seconds that any wait takes at most: as good as for ever, and a moment that clocks and databases can still name."""
+
 ODD_ANSWERS = 5
 """Looks in a row whose answer is a permanent error, after which a wait for one's own labeling task gives up.
 
@@ -289,7 +292,7 @@ class Wait:
         return self._within(max(self._gap(self._elapsed(now)), retry_after or 0), now)
 
     def _within(self, seconds: float, now: float) -> float:
-        return max(0.0, min(seconds, self.deadline - now))
+        return max(0.0, min(seconds, self.deadline - now, LONGEST))
 
     def _elapsed(self, now: float) -> float:
         if self.started is None:

@@ -11,7 +11,7 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import AuthenticationError, ModelArtsError
-from airflow_provider_modelarts.client.waiting import ODD_ANSWERS, Outcome
+from airflow_provider_modelarts.client.waiting import LONGEST, ODD_ANSWERS, Outcome
 from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError
 
 if TYPE_CHECKING:
@@ -28,13 +28,14 @@ def deadline_after(started: datetime | None, timeout: float, execution_timeout: 
     """Return the moment at which a wait gives up (B3).
 
     :param started: start of the try; None: now
-    :param timeout: seconds that the wait may take
+    :param timeout: seconds that the wait may take; more than five years mean five years, for Airflow's database has to
+        store when a deferral ends
     :param execution_timeout: Airflow's own limit of the task; the earlier one counts
     :return: epoch seconds; wall-clock time, because the deadline travels to other processes
     """
     now = system_clock.now()
     begin = now if started is None else min(now, started.timestamp())
-    limits = [timeout, *([execution_timeout.total_seconds()] if execution_timeout else [])]
+    limits = [timeout, LONGEST, *([execution_timeout.total_seconds()] if execution_timeout else [])]
     return begin + min(limits)
 
 

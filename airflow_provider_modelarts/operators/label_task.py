@@ -61,7 +61,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
     :param deferrable: wait in the triggerer, not in the worker; default: Airflow's ``[operators] default_deferrable``
     :param poll_interval: seconds between looks at the labeling task; in the first minute at most 10
     :param timeout: seconds, or a timedelta, from the start of the try until the wait gives up; an earlier
-        ``execution_timeout`` counts instead
+        ``execution_timeout`` counts instead, and five years at most
     :param if_running: what to do if the service refuses the start because somebody else's labeling task is active:
         ``fail``, naming it; ``adopt``: wait for it as if it were ours, or until it is over if it is of another kind;
         ``wait`` until it is over, then start. It is never stopped

@@ -394,3 +394,42 @@ def test_a_kill_before_the_start_does_nothing(scene: Scene, monkeypatch: pytest.
     killed = Killed(scene, monkeypatch, "failed")
     scene.operator().on_kill()
     assert killed.asked_in == []
+
+
+# --- what a deferral gets is proven before the start
+
+
+@both_ways
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"timeout": timedelta.max},
+        {"timeout": 3e11},
+        {"timeout": 1e308},
+        {"timeout": "3e11"},
+        {"poll_interval": 1e308, "timeout": 600},
+        {"poll_interval": 1.7e308, "timeout": timedelta.max},
+        {"timeout": timedelta.max, "execution_timeout": timedelta(days=900_000)},
+        {"timeout": timedelta(microseconds=1)},
+    ],
+    ids=str,
+)
+def test_an_endless_time_leaves_no_labeling_task_behind(scene: Scene, deferrable: bool, given: dict[str, Any]) -> None:
+    ending = scene.start(wait_for_completion=True, deferrable=deferrable, **given)
+    assert ending.error is None or type(ending.error) is LabelTaskTimeout
+    assert set(scene.states) <= {TaskState.SUCCEEDED, TaskState.STOPPED, TaskState.STOPPING}
+
+
+def test_a_deferral_ends_at_a_moment_that_every_database_can_store(scene: Scene) -> None:
+    operator = scene.operator(wait_for_completion=True, deferrable=True, timeout=timedelta.max)
+    ti = StandInTaskInstance(moment(scene.clock), task_id="start")
+    with pytest.raises(TaskDeferred) as deferred:
+        as_task_runner(operator, context_of(ti, run_started=ti.start_date))
+    assert (moment(scene.clock) + deferred.value.timeout).year < 2038
+
+
+@pytest.mark.parametrize("name", ["timeout", "poll_interval"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), float("-inf"), "inf", "nan", 0, timedelta(0), -1])
+def test_a_time_that_is_none_is_refused_when_the_dag_is_parsed(scene: Scene, name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=name):
+        scene.operator(**{name: value})
