@@ -188,11 +188,11 @@ class Resumption:
             self.log.info("Labeling task %s is being stopped; starting after it.", task.task_id)
             return other
         if self.if_running == "fail":
-            raise _named(refused, task, other.dataset_id) from refused
+            raise _named(refused, task, other.dataset_id)
         adopts = self.if_running == "adopt" and is_of_the_kind
         verb = "adopting it" if adopts else "waiting until it is over"
         self.log.info("Labeling task %s of somebody else is active: %s. It is never stopped.", task.task_id, verb)
-        return replace(other, phase="started") if adopts else other
+        return replace(other, phase="started", adopted=True) if adopts else other
 
     def _after_lost_start(self, record: Record) -> Record | None:
         """Return what a start has begun of which only the intention is recorded."""

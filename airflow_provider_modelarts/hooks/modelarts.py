@@ -191,11 +191,11 @@ def _look_up(conn_id: str, project_id: str | None) -> ConnectionSettings:
     """Read a connection from Airflow, hide its secrets from all logs, and check it."""
     try:
         connection = BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException as error:
+    except AirflowNotFoundException:
         raise ConnectionUnknownError(
             f"Airflow does not know the connection {conn_id!r}, or could not read it just now: create it with type "
             "'modelarts', or correct modelarts_conn_id. Nothing was sent."
-        ) from error
+        ) from None
     except (AirflowException, AirflowRuntimeError, OSError) as error:
         raise ConnectionUnknownError(
             f"Airflow could not read the connection {conn_id!r} ({type(error).__name__}): try again later, or look at "

@@ -183,7 +183,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
             if not isinstance(error, TaskDeferralTimeout):
                 raise
             label_task_id = record.label_task_id if record else "unknown"
-            raise LabelTaskTimeout(f"{parameters.no_triggerer(self)} Labeling task: {label_task_id}.") from error
+            raise LabelTaskTimeout(f"{parameters.no_triggerer(self)} Labeling task: {label_task_id}.") from None
 
     def on_kill(self) -> None:
         """Stop the labeling task if a user ended or cleared the Airflow task, and ``cancel_on_kill`` is set."""
@@ -228,8 +228,8 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         """Go on until the labeling task is over, or waited for elsewhere; Airflow's own alarm is one more deadline."""
         try:
             return self._follow(resumption)
-        except AirflowTaskTimeout as alarm:
-            raise self._gave_up(resumption) from alarm
+        except AirflowTaskTimeout:
+            raise self._gave_up(resumption) from None
 
     def _gave_up(self, resumption: Resumption) -> LabelTaskTimeout:
         """Stop what this try has started, wherever the alarm has struck: also between a start and its reply."""
@@ -284,7 +284,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
             record.label_task_id,
             deadline=record.deadline,
             poll_interval=self.poll_interval,
-            is_patient=record.phase == "started",
+            is_patient=record.is_known_to_exist,
         )
         if not self.deferrable:
             return wait_here(hook, wait, self.log, first_look=0.0 if is_there else wait.first_look(now))
@@ -337,7 +337,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
                 record.label_task_id,
                 record.deadline,
                 cancel_on_kill=record.may_be_stopped,
-                is_patient=record.phase == "started",
+                is_patient=record.is_known_to_exist,
                 not_before=not_before,
             ),
             method_name="execute_complete",
@@ -347,7 +347,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
     def _conclude(self, outcome: Outcome, record: Record | None, memory: Memory) -> str:
         """Return the id, or raise what the outcome stands for."""
         error = outcome.exception()
-        if outcome.status == "error" and error is not None and record is not None:
+        if outcome.status == "error" and error is not None and record is not None and record.is_known_to_exist:
             error = unreadable(f"Labeling task {record.label_task_id} of dataset {record.dataset_id}", error)
         if outcome.status == "timeout" or isinstance(error, LabelTaskUnreadableError):
             self._stop_given_up(record, memory)

@@ -145,8 +145,8 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
         with self._never_failing():
             try:
                 return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
-            except TaskDeferralTimeout as error:
-                raise self._soft(AirflowSensorTimeout(parameters.no_triggerer(self))) from error
+            except TaskDeferralTimeout:
+                raise self._soft(AirflowSensorTimeout(parameters.no_triggerer(self))) from None
 
     def _wait(self, context: Context) -> Wait:
         ti = context["ti"]
@@ -198,9 +198,9 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
         """Take Airflow's own alarm, wherever it strikes, for what it says: the time is over (B7)."""
         try:
             yield
-        except AirflowTaskTimeout as alarm:
+        except AirflowTaskTimeout:
             words = f"The execution_timeout has come while labeling task {self.label_task_id} was waited for."
-            raise self._soft(AirflowSensorTimeout(f"{words} Allow more time.")) from alarm
+            raise self._soft(AirflowSensorTimeout(f"{words} Allow more time.")) from None
 
     @contextmanager
     def _never_failing(self) -> Iterator[None]:
@@ -211,5 +211,5 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
             raise
         except (AirflowException, ModelArtsError) as error:
             if self.never_fail:
-                raise AirflowSkipException(f"Skipped by never_fail: {error}") from error
+                raise AirflowSkipException(f"Skipped by never_fail: {error}") from None
             raise

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -275,11 +277,19 @@ def test_neither_hook_nor_client_shows_a_secret(emulator: Emulator) -> None:
         ParameterError("no"),
     ],
 )
-def test_what_no_retry_can_mend_fails_at_once_from_the_original(error: Exception) -> None:
+def test_what_no_retry_can_mend_fails_at_once_with_one_line_and_one_traceback(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     with pytest.raises(AirflowFailException) as raised, permanent_errors_fail_at_once():
         raise error
-    assert raised.value.__cause__ is error
-    assert str(raised.value) == str(error)
+    line = f"{type(error).__name__}: {error}"
+    assert str(raised.value) == line
+    text = "".join(traceback.format_exception(raised.value))
+    assert text.count("Traceback") == text.count(line) == 1
+    *_, last = caplog.records
+    assert (last.getMessage(), last.levelname, last.exc_info) == (line, "ERROR", None)
+    assert [record.levelname for record in caplog.records if record.exc_info] == ["DEBUG"]
 
 
 @pytest.mark.parametrize("error", [ServiceUnavailable("busy"), ConnectionUnknownError("?"), KeyError("a bug")])

@@ -307,6 +307,18 @@ def test_a_retry_that_is_refused_each_look_names_its_job_and_leaves_it_to_the_ne
     assert len(life.names) == (2 if cancel_on_timeout else 1)
 
 
+@both_ways
+def test_odd_answers_about_what_was_found_by_elimination_are_survived_too(begin: Any, deferrable: bool) -> None:
+    life = begin(deferrable=deferrable)
+    life.emulator.variants.config_name = "absent"
+    life.emulator.faults.add("POST", "/tasks", "reset_after")
+    fault = life.emulator.faults.add(
+        "GET", "/tasks/", "status", times=ODD_ANSWERS - 1, after=1, status=403, code="ModelArts.0108"
+    )
+    life.is_over_as_undisturbed(life.attempt())
+    assert fault.fired == ODD_ANSWERS - 1
+
+
 def test_an_odd_answer_after_a_lost_reply_leaves_no_job_behind(begin: Any) -> None:
     life = begin()
     life.emulator.faults.add("POST", "/tasks", "reset_after")
