@@ -88,6 +88,8 @@ class _Known:
             changed = self.shared is not None
             client = make_client(settings)
             self.shared = SharedClient(settings, client)
+            for phrase in settings.unknown:
+                log.warning("Connection %s: %s.", conn_id, phrase.rstrip("."))
             # Not at once: another thread may be in the middle of a call.
             weakref.finalize(self.shared, client.close).atexit = False
             if changed:
@@ -354,4 +356,5 @@ class ModelArtsHook(BaseHook):
                 return False, str(error)
         except ModelArtsError as error:
             return False, str(error)
-        return True, f"ModelArts at {settings.endpoint} answers and accepts the credential."
+        notes = "".join(f" But {phrase}" for phrase in settings.unknown)
+        return True, f"ModelArts at {settings.endpoint} answers and accepts the credential.{notes}"

@@ -467,3 +467,16 @@ def test_a_refused_sample_is_no_reason_to_read_the_connection(emulator: Emulator
         with pytest.raises(NotFound):
             ModelArtsHook().call(lambda client: client.datasets.get("d"))
     assert len(look_ups) == 1
+
+
+def test_unknown_keys_of_the_extra_are_warned_of_once_and_told_by_the_connection_test(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    extra = {**emulator.connection["extra"], "pol_threads": 8}
+    edited(emulator, monkeypatch, extra=extra)
+    for _ in range(3):
+        assert ModelArtsHook().look_afresh().client
+    assert caplog.text.count("extra.pol_threads is not known: is extra.poll_threads meant?") == 1
+    ok, message = ModelArtsHook().test_connection()
+    assert ok
+    assert "extra.poll_threads meant?" in message
