@@ -119,15 +119,16 @@ class ModelArtsLabelTaskSensor(TemplatedOperator, BaseSensorOperator):
             wait = self._wait(context)
             if self.deferrable:
                 self._trigger(wait).prove_serializable()
-            link_dataset(context, parameters.hook(self), wait.dataset_id)
-            step = look(parameters.hook(self), wait, self.log)
+            hook = parameters.hook(self).look_afresh()
+            link_dataset(context, hook, wait.dataset_id)
+            step = look(hook, wait, self.log)
             if isinstance(step, Outcome):
                 return self._conclude(step)
             if self.deferrable:
                 self._defer(wait, not_before=system_clock.now() + step)
             if self.reschedule and step >= _SHORTEST_RESCHEDULE:
                 raise _reschedule(step)
-            return self._conclude(wait_here(parameters.hook(self), wait, self.log, first_look=step))
+            return self._conclude(wait_here(hook, wait, self.log, first_look=step))
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once.
@@ -135,7 +136,7 @@ class ModelArtsLabelTaskSensor(TemplatedOperator, BaseSensorOperator):
         :return: whether the labeling task is over, with the summary that :meth:`execute` returns
         """
         with permanent_errors_fail_at_once():
-            step = look(parameters.hook(self), self._wait(context), self.log)
+            step = look(parameters.hook(self).look_afresh(), self._wait(context), self.log)
             if isinstance(step, Outcome):
                 return PokeReturnValue(is_done=True, xcom_value=self._conclude(step))
             return PokeReturnValue(is_done=False)
@@ -157,8 +158,8 @@ class ModelArtsLabelTaskSensor(TemplatedOperator, BaseSensorOperator):
         with self._never_failing():
             try:
                 return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
-            except TaskDeferralTimeout as error:
-                raise self._soft(AirflowSensorTimeout(parameters.no_triggerer(self))) from error
+            except TaskDeferralTimeout:
+                raise self._soft(AirflowSensorTimeout(parameters.no_triggerer(self))) from None
 
     def _wait(self, context: Context) -> Wait:
         self.check_rendered(context)
@@ -211,9 +212,9 @@ class ModelArtsLabelTaskSensor(TemplatedOperator, BaseSensorOperator):
         """Take Airflow's own alarm, wherever it strikes, for what it says: the time is over (B7)."""
         try:
             yield
-        except AirflowTaskTimeout as alarm:
+        except AirflowTaskTimeout:
             words = f"The execution_timeout has come while labeling task {self.label_task_id} was waited for."
-            raise self._soft(AirflowSensorTimeout(f"{words} Allow more time.")) from alarm
+            raise self._soft(AirflowSensorTimeout(f"{words} Allow more time.")) from None
 
     @contextmanager
     def _never_failing(self) -> Iterator[None]:
@@ -224,5 +225,5 @@ class ModelArtsLabelTaskSensor(TemplatedOperator, BaseSensorOperator):
             raise
         except (AirflowException, ModelArtsError) as error:
             if self.never_fail:
-                raise AirflowSkipException(f"Skipped by never_fail: {error}") from error
+                raise AirflowSkipException(f"Skipped by never_fail: {error}") from None
             raise

@@ -278,3 +278,10 @@ def test_an_id_that_renders_to_nothing_is_said_before_anything_is_sent(job: Job)
     assert type(ending.error) is AirflowFailException
     assert "label_task_id is empty ('None')" in str(ending.error)
     assert len(job.emulator.journal) == sent
+
+
+@every_way
+@pytest.mark.parametrize("timeout", [timedelta.max, 3e11])
+def test_an_endless_time_is_waited_for_as_any_other(job: Job, way: str, timeout: Any) -> None:
+    ending = drive(job.start().sensor(way, timeout=timeout), job.clock)
+    assert ending.error is None
