@@ -103,7 +103,7 @@ class SealedWriter:
     :param path: where to; missing folders are made
     :param keeps: None: what is there is replaced. Else asked when something is there once this is complete: true
         leaves it there, and what was written here is thrown away; false replaces it
-    :raises NotStoredError: at the end, with ``keeps``: if neither what was written here nor what counts instead is there
+    :raises NotStoredError: at the end, with ``keeps``: if neither what was written nor what counts instead is there
     """
 
     def __init__(self, path: StoragePath, *, keeps: Callable[[], bool] | None = None) -> None:

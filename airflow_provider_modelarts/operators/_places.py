@@ -7,7 +7,7 @@ import errno
 import re
 import secrets
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.hooks.errors import ParameterError
@@ -130,7 +130,7 @@ def file_to_write(name: str, value: object) -> ObjectStoragePath:
     return path
 
 
-def prove_writable(name: str, folder: Any) -> None:
+def prove_writable(name: str, folder: ObjectStoragePath) -> None:
     """Write something below a folder, list it and take it away, so that a wrong place shows before anything is sent.
 
     :param name: the parameter, for errors
@@ -144,7 +144,7 @@ def prove_writable(name: str, folder: Any) -> None:
         with SealedWriter(probe) as file:
             file.seal({})
         is_listed = name_of(probe) in map(name_of, list_folder(place))
-        _remove(probe)
+        _remove_probe(probe)
         _remove_folder(place)
     if not is_listed:
         raise ParameterError(
@@ -153,7 +153,7 @@ def prove_writable(name: str, folder: Any) -> None:
         )
 
 
-def _remove_folder(place: Any) -> None:
+def _remove_folder(place: ObjectStoragePath) -> None:
     """Remove the empty folder of a trial; only a disk has one."""
     folder = local_path(place)
     if folder is not None:
@@ -161,12 +161,19 @@ def _remove_folder(place: Any) -> None:
             folder.rmdir()
 
 
-def _remove(probe: Any) -> None:
-    try:
-        probe.unlink(missing_ok=True)
-    except (OSError, NotImplementedError):
-        # A storage may forbid to delete what it lets one write.
-        return
+def remove(path: ObjectStoragePath) -> None:
+    """Remove a file, if it is there.
+
+    Not by ``unlink``: s3fs sends that as a list of files to delete with a checksum that some storage refuses.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        path.fs.rm_file(path.path)
+
+
+def _remove_probe(probe: ObjectStoragePath) -> None:
+    # A storage may forbid to delete what it lets one write.
+    with contextlib.suppress(OSError, NotImplementedError):
+        remove(probe)
 
 
 @contextmanager

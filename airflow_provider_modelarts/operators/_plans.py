@@ -304,5 +304,5 @@ def _found(path: ObjectStoragePath, log: Any, *, removes_parts: bool = False) ->
             log.warning("Planning anew. %s", error)
     if removes_parts:
         with places.readable_errors("the plan", str(path), "replaced"):
-            path.unlink(missing_ok=True)
+            places.remove(path)
     return None

@@ -7,16 +7,20 @@ import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
 
 import pytest
+from aiobotocore.httpsession import AIOHTTPSession
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.exceptions import AirflowFailException
 from botocore.exceptions import ClientError, NoCredentialsError
+from s3fs import S3FileSystem
 
 from airflow_provider_modelarts.labeling import recording
 from airflow_provider_modelarts.labeling.ledger import read_ledger, settled
 from airflow_provider_modelarts.labeling.plan import PlanHeader, PlanWriter, read_plan
-from airflow_provider_modelarts.labeling.storage import NotStoredError, shown
+from airflow_provider_modelarts.labeling.storage import NotStoredError, list_folder, name_of, shown
+from airflow_provider_modelarts.operators import _places as places
 from airflow_provider_modelarts.operators._places import PlaceUnavailableError
 from tests.operators.bureau import RUN_ID, WRITE, Bureau
 from tests.support.s3_server import BUCKET, S3Server, s3_server
@@ -51,24 +55,27 @@ def server() -> Iterator[S3Server]:
 
 @pytest.fixture
 def store(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """An empty bucket that the connection ``store`` leads to."""
+    """An empty bucket that the connection ``store`` leads to; nobody else is asked."""
+    elsewhere: list[str] = []
+    send = AIOHTTPSession.send
+
+    async def send_here(session: Any, request: Any) -> Any:
+        if not request.url.startswith(f"{server.url}/"):
+            elsewhere.append(request.url)
+            raise ConnectionRefusedError
+        return await send(session, request)
+
+    monkeypatch.setattr(AIOHTTPSession, "send", send_here)
     monkeypatch.setenv("AIRFLOW_CONN_STORE", server.connection())
     forget_stores()
+    server.begin()
     yield server
-    server.conditions, server.refuses = "held", lambda request: None
-    server.before_answer = lambda request: None
-    monkeypatch.setenv("AIRFLOW_CONN_STORE", server.connection())
-    forget_stores()
-    path = ObjectStoragePath(PLACE)
-    for name in path.fs.find(BUCKET):
-        path.fs.rm_file(name)
-    forget_stores()
-    server.requests.clear()
+    assert not elsewhere
 
 
 @pytest.fixture
 def bureau(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path, store: S3Server) -> Bureau:
-    bureau = Bureau(emulator, moved_clock, tmp_path)
+    bureau = Bureau(emulator, moved_clock, tmp_path, 60)
     bureau.plan_uri, bureau.ledger_uri = f"{PLACE}/plans/{RUN_ID}.jsonl", f"{PLACE}/ledger"
     return bureau
 
@@ -91,7 +98,7 @@ class Child:
             "run_started": bureau.run_started.isoformat(),
             "run_id": RUN_ID,
             "max_tries": 3,
-            "parameters": {"dataset_id": bureau.dataset_id, "batch_size": 50, "concurrency": 1, **parameters},
+            "parameters": {"dataset_id": bureau.dataset_id, "batch_size": 10, "concurrency": 1, **parameters},
         }
         writes = bureau.writes
 
@@ -173,7 +180,8 @@ def test_the_first_plan_counts_for_two_tries(bureau: Bureau, store: S3Server, co
     store.conditions = conditions
     place = ObjectStoragePath(PLACE) / "own.jsonl"
     with PlanWriter(place, PlanHeader("slow"), keep=lambda plan: True) as slow:
-        with PlanWriter(place, PlanHeader("quick"), keep=lambda plan: True) as quick:
+        quick = PlanWriter(place, PlanHeader("quick"), keep=lambda plan: True)
+        with quick:
             pass
     assert slow.plan().digest == quick.plan().digest == read_plan(place).digest
     with PlanWriter(place, PlanHeader("late"), keep=lambda plan: plan.header.dataset_id == "late") as late:
@@ -206,18 +214,8 @@ def test_a_plan_that_is_not_stored_is_not_applied(bureau: Bureau, store: S3Serve
 
     def lose(request: Any) -> None:
         if request.method == "PUT" and request.path.endswith(".plan.jsonl"):
-            fs = ObjectStoragePath(PLACE).fs
             lost.append(request.path)
-            import boto3
-
-            boto3.client(
-                "s3",
-                endpoint_url=store.url,
-                region_name="us-east-1",
-                aws_access_key_id="an-access-key",
-                aws_secret_access_key="a-secret-key",
-            ).delete_object(Bucket=BUCKET, Key=request.path.removeprefix(f"/{BUCKET}/"))
-            del fs
+            store.client().delete_object(Bucket=BUCKET, Key=request.path.removeprefix(f"/{BUCKET}/"))
 
     lost: list[str] = []
     store.before_answer = lose
@@ -262,18 +260,15 @@ def test_the_undo_asks_nowhere_if_the_connection_is_not_known(
     bureau: Bureau, store: S3Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A ledger of an older version, its plan in another bucket: which connection led there nobody knows any more."""
-    ObjectStoragePath(PLACE).fs.mkdir("elsewhere")
+    store.client().create_bucket(Bucket="elsewhere")
     leave_unsettled(bureau, monkeypatch, is_old=True, plan_uri="s3://store@elsewhere/plan.jsonl")
     store.requests.clear()
-    asked: list[Any] = []
-    monkeypatch.setattr("botocore.endpoint.Endpoint.make_request", lambda *given: asked.append(given))
     ending = bureau.revert()
     assert ending.error is None
     said = capfd.readouterr().out
     assert "unsettled are not counted, all else is undone" in said
     assert "does not say by which connection its plan s3://elsewhere/plan.jsonl is reached" in said
     assert not any("elsewhere" in request.path for request in store.requests)
-    assert not asked
 
 
 @pytest.mark.parametrize(
@@ -323,12 +318,8 @@ def test_a_plan_that_was_replaced_is_told(bureau: Bureau, capfd: pytest.CaptureF
 # --- places
 
 
-def test_an_unknown_connection_is_never_left_out(
-    bureau: Bureau, store: S3Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_connection_is_never_left_out(bureau: Bureau, store: S3Server) -> None:
     """Airflow would go on to the provider's own address, as nobody: with the bucket's name and the key."""
-    asked: list[Any] = []
-    monkeypatch.setattr("aiobotocore.endpoint.AioEndpoint.make_request", lambda *given: asked.append(given))
     uri = f"s3://stroe@{BUCKET}/labels"
     for ending in (
         bureau.plan(plan_uri=f"{uri}/plan.jsonl"),
@@ -339,7 +330,6 @@ def test_an_unknown_connection_is_never_left_out(
         assert type(ending.error) is PlaceUnavailableError
         assert "stroe" in str(ending.error)
         assert "look at its connection" in str(ending.error)
-    assert not asked
     assert not store.requests
     assert len(bureau.emulator.journal) == 0
 
@@ -380,9 +370,10 @@ def test_what_one_task_tries_a_place_with_is_no_other_tasks(bureau: Bureau, stor
 
 
 def test_a_plan_beside_many_objects_does_not_list_them(bureau: Bureau, store: S3Server) -> None:
-    bureau.plan(plan_uri=f"{PLACE}/plan.jsonl")
-    listed = [request for request in store.requests if request.method == "GET" and request.path == f"/{BUCKET}"]
-    assert len(listed) <= 3
+    assert bureau.plan(plan_uri=f"{PLACE}/plan.jsonl").error is None
+    listed = [parse_qs(request.query) for request in store.requests if "list-type" in request.query]
+    assert listed
+    assert all(query.get("prefix") for query in listed)
 
 
 # --- stores that are not S3
@@ -415,5 +406,28 @@ def test_the_extra_that_obs_wants_takes_effect(
     store.refuses = lambda request: 400 if any("checksum" in name for name in request.headers) else None
     assert bureau.plan(policy=POLICY).error is None
     assert bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri).error is None
+    path = ObjectStoragePath(bureau.ledger_uri) / "cut off"
+    with path.open("wb") as file:
+        file.write(b"part")
+    places.remove(path)
+    places.remove(path)
+    assert not [name for name in path.fs.find(BUCKET) if "write-test" in name or "cut off" in name]
     # An address without a name has no room for a bucket's, so that what is sent cannot show it.
     assert ObjectStoragePath(PLACE).fs.s3.meta.config.s3 == {"addressing_style": "virtual"}
+
+
+def test_what_others_write_is_seen_also_without_a_connection(store: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow then lists by another file system than it writes by, and each remembers what it has listed."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "an-access-key",
+        "AWS_SECRET_ACCESS_KEY": "a-secret-key",
+        "AWS_ENDPOINT_URL": store.url,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    S3FileSystem.clear_instance_cache()
+    folder = places.storage_path("ledger_uri", f"s3://{BUCKET}/ledger")
+    for name in ("first", "second"):
+        store.client().put_object(Bucket=BUCKET, Key=f"ledger/{name}", Body=b"x")
+        assert name in [name_of(path) for path in list_folder(folder)]
+    S3FileSystem.clear_instance_cache()

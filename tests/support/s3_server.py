@@ -29,6 +29,7 @@ class Request(NamedTuple):
 
     method: str
     path: str
+    query: str
     is_conditional: bool
     is_signed: bool
     headers: dict[str, str]
@@ -43,13 +44,33 @@ class S3Server:
     def __init__(self, app: Any) -> None:
         self._app = app
         self.url = ""
-        self.requests: list[Request] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """Empty the bucket, and be an honest S3."""
         self.conditions: int | str = "held"
         """What becomes of a conditional write: "held", "ignored", or the status it is refused with."""
         self.refuses: Callable[[Request], int | None] = lambda request: None
         """Says with which status a request is refused; None: it is not."""
         self.before_answer: Callable[[Request], None] = lambda request: None
         """Called when a request has been carried out, before it is answered."""
+        if self.url:
+            client = self.client()
+            for found in client.list_objects_v2(Bucket=BUCKET).get("Contents", ()):
+                client.delete_object(Bucket=BUCKET, Key=found["Key"])
+        self.requests: list[Request] = []
+
+    def client(self) -> Any:
+        """Return boto3's client of it."""
+        import boto3
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id="an-access-key",
+            aws_secret_access_key="a-secret-key",
+        )
 
     def connection(self, **extra: Any) -> str:
         """Return a connection as Airflow's environment variables have it."""
@@ -63,6 +84,7 @@ class S3Server:
         request = Request(
             environ["REQUEST_METHOD"],
             environ["PATH_INFO"],
+            environ.get("QUERY_STRING", ""),
             "if-none-match" in headers,
             "authorization" in headers,
             headers,
@@ -89,7 +111,6 @@ class S3Server:
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
     """Run a store with one bucket on a free port."""
-    import boto3
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
@@ -100,13 +121,7 @@ def s3_server() -> Iterator[S3Server]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        boto3.client(
-            "s3",
-            endpoint_url=store.url,
-            region_name="us-east-1",
-            aws_access_key_id="an-access-key",
-            aws_secret_access_key="a-secret-key",
-        ).create_bucket(Bucket=BUCKET)
+        store.client().create_bucket(Bucket=BUCKET)
         yield store
     finally:
         server.shutdown()
