@@ -61,6 +61,10 @@ class AirflowApi:
             return False
         return True
 
+    def pause_dag(self, dag_id: str) -> None:
+        """Switch a DAG off: it begins no runs until somebody switches it on."""
+        self.request("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": True})
+
     def run_state(self, dag_id: str, run_id: str) -> str:
         """Return the state of a run: queued, running, success or failed."""
         state: str = self.request("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["state"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import json
 import os
 import shutil
 import sqlite3
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from demo.environment import REPOSITORY, airflow_settings, child_environment
 
@@ -51,15 +52,33 @@ def migrate(home: Path, environ: Mapping[str, str]) -> None:
 
     :raises MigrationError: it could not; the text holds the last line that it said.
     """
-    command = [sys.executable, "-m", "airflow", "db", "migrate"]
-    done = subprocess.run(command, env=dict(environ), cwd=home, capture_output=True, check=False)
-    lines = (done.stdout + done.stderr).decode(errors="replace").split("\n")
-    if done.returncode:
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
-        raise MigrationError(f"airflow db migrate failed: {last[:300]}")
+    _airflow(home, environ, "db", "migrate")
     # Readers of a copy must find everything in the one file, not in a write-ahead log beside it.
     with contextlib.closing(sqlite3.connect(home / "airflow.db")) as database:
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def add_connection(home: Path, environ: Mapping[str, str], conn_id: str, connection: Mapping[str, Any]) -> None:
+    """Store a connection in the metadata database of an Airflow that is not running yet.
+
+    :raises MigrationError: Airflow does not take it; the text holds the last line that it said.
+    """
+    file = home / "connections.json"
+    file.touch(mode=0o600)
+    try:
+        file.write_text(json.dumps({conn_id: dict(connection)}), encoding="utf-8")
+        _airflow(home, environ, "connections", "import", str(file))
+    finally:
+        file.unlink()
+
+
+def _airflow(home: Path, environ: Mapping[str, str], *command: str) -> None:
+    called = [sys.executable, "-m", "airflow", *command]
+    done = subprocess.run(called, env=dict(environ), cwd=home, capture_output=True, check=False)
+    lines = (done.stdout + done.stderr).decode(errors="replace").split("\n")
+    if done.returncode:
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+        raise MigrationError(f"airflow {' '.join(command[:2])} failed: {last[:300]}")
 
 
 if __name__ == "__main__":

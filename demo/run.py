@@ -30,8 +30,8 @@ TASK_SECONDS = 4.0
 GIVE_UP_AFTER = 180.0
 LOG = STATE / "last-run.log"
 LEDGER = STATE / "ledger"
-LEDGER_SETTING = {"MODELARTS_LEDGER_URI": f"file://{LEDGER}"}
-"""Where the example DAG keeps its plan and its ledger."""
+LEDGER_SETTING = {"MODELARTS_LEDGER_URI": f"file://{LEDGER}", "MODELARTS_PLACE": f"file://{STATE}"}
+"""Where the example DAGs keep their plans and their ledger."""
 ACTIONS = {"confirm": "to be confirmed", "review": "left for people", "leave": "left alone"}
 
 

@@ -1,4 +1,4 @@
-"""The client in an environment without Airflow: the built wheel, its three dependencies, and the README's script."""
+"""The client in an environment without Airflow: the distribution of its own, what it requires, the README's script."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import re
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import tomllib
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from packaging.requirements import Requirement
 
+import airflow_provider_modelarts
 from airflow_provider_modelarts.emulator import Emulator
 from demo.environment import REPOSITORY
 from tests.support.readme import code_block
@@ -21,7 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-DEPENDENCIES = ("requests", "pydantic", "tenacity")
+PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "-q")
+CLIENT = REPOSITORY / "packages" / "client"
+
+
+def project(folder: Path) -> dict[str, Any]:
+    """Return what a distribution says of itself."""
+    return tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]  # type: ignore[no-any-return]
 
 
 def closure(names: Iterable[str]) -> set[str]:
@@ -57,17 +65,45 @@ def python_without_airflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(sys.executable, "-m", "venv", "--without-pip", folder / "venv")
     python = folder / "venv" / "bin" / "python"
     site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
-    for name in closure(DEPENDENCIES):
+    for name in closure(Requirement(text).name for text in project(CLIENT)["dependencies"]):
         copy_distribution(name, folder.joinpath(site))
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "-q")
-    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, REPOSITORY)
-    (wheel,) = folder.glob("*.whl")
-    run(*pip, "--python", python, "install", "--no-index", "--no-deps", wheel)
+    run(*PIP, "--python", python, "install", "--no-index", build(CLIENT, folder))
     return python
 
 
-def run(*command: object, **environ: str) -> str:
-    done = subprocess.run(
+def build(project_folder: Path, target: Path) -> Path:
+    """Return the wheel of a distribution."""
+    run(*PIP, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", target, project_folder)
+    (wheel,) = target.glob("*.whl")
+    return wheel
+
+
+def test_the_installation_is_whole(python_without_airflow: Path) -> None:
+    run(*PIP, "--python", python_without_airflow, "check")
+
+
+def test_both_distributions_ask_for_the_same() -> None:
+    client, provider = project(CLIENT), project(REPOSITORY)
+    assert set(client["dependencies"]) <= set(provider["dependencies"])
+    assert client["optional-dependencies"]["emulator"] == provider["optional-dependencies"]["emulator"]
+    for field in ("license", "requires-python", "scripts"):
+        assert client[field] == provider[field]
+    assert provider["version"] == airflow_provider_modelarts.__version__
+
+
+def test_the_emulator_without_its_extra_says_in_one_line_what_to_install(python_without_airflow: Path) -> None:
+    done = begin(python_without_airflow.with_name("modelarts-emulator"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    for part in ("modelarts-emulator: ", "starlette, uvicorn, scikit-learn, pillow", "pip install '.[emulator]'"):
+        assert part in done.stderr
+    done = begin(python_without_airflow, "-c", "from airflow_provider_modelarts.emulator import Emulator")
+    assert "ModuleNotFoundError: the emulator needs starlette, uvicorn" in done.stderr
+
+
+def begin(*command: object, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that sees nothing of this repository but what is installed."""
+    return subprocess.run(
         [str(part) for part in command],
         env={**{name: value for name, value in os.environ.items() if name != "PYTHONPATH"}, **environ},
         capture_output=True,
@@ -76,6 +112,10 @@ def run(*command: object, **environ: str) -> str:
         cwd="/",
         timeout=600,
     )
+
+
+def run(*command: object, **environ: str) -> str:
+    done = begin(*command, **environ)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -90,13 +130,15 @@ def test_the_environment_has_the_package_and_no_airflow(python_without_airflow: 
     assert str(python_without_airflow.parents[1]) in file
 
 
-def test_the_wheel_brings_the_types_and_leaves_the_tests_at_home(python_without_airflow: Path) -> None:
-    (wheel,) = python_without_airflow.parents[2].glob("*.whl")
+@pytest.mark.parametrize("folder", [CLIENT, REPOSITORY], ids=["client", "provider"])
+def test_the_wheel_brings_the_types_and_leaves_the_tests_at_home(folder: Path, tmp_path: Path) -> None:
+    wheel = build(folder, tmp_path)
     names = run(sys.executable, "-m", "zipfile", "-l", wheel)
-    assert "airflow_provider_modelarts/py.typed" in names
-    assert "licenses/LICENSE" in names
+    for part in ("py.typed", "client/client.py", "emulator/server.py", "LICENSE"):
+        assert part in names
     assert "tests/" not in names
     assert "demo/" not in names
+    assert ("airflow_provider_modelarts/operators/" in names) is (folder == REPOSITORY)
 
 
 def test_the_script_of_the_readme_confirms_every_proposal(python_without_airflow: Path) -> None:

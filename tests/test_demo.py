@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import closing
 from pathlib import Path
 
@@ -21,8 +22,10 @@ import demo.ui
 from airflow_provider_modelarts.emulator import Emulator
 from airflow_provider_modelarts.labeling.plan import read_plan
 from demo.__main__ import main
-from demo.environment import REPOSITORY
+from demo.airflow_api import AirflowApi
+from demo.environment import EXAMPLE_DAGS, REPOSITORY
 from demo.journal_steps import STEPS, step_of, steps
+from demo.metadata import STATE
 from tests.e2e.support import processes_of
 
 
@@ -123,6 +126,29 @@ def test_the_ui_takes_another_port_if_its_own_is_taken(monkeypatch: pytest.Monke
     assert demo.ui.free_or_any(port) == port
 
 
+def check_introduction(text: str) -> None:
+    """What the UI says to try is there, with the dataset filled in, and the dataset has its page."""
+    airflow = AirflowApi(str(re.search(r"^  Airflow +(\S+)", text, re.MULTILINE)[1]))  # type: ignore[index]
+    page = re.search(r"^  dataset +(\S+)", text, re.MULTILINE)
+    assert page is not None
+    dataset_id = page[1].rpartition("/")[2]
+    with urllib.request.urlopen(page[1], timeout=30) as answer:
+        assert dataset_id.encode() in answer.read()
+    named = set(re.findall(r"/dags/(\w+)$", text, re.MULTILINE))
+    assert named == {file.stem for file in EXAMPLE_DAGS.glob("[!_]*.py")}
+    for dag_id in named:
+        params = airflow.request("GET", f"/api/v2/dags/{dag_id}/details")["params"] or {}
+        if "dataset_id" in params:
+            assert params["dataset_id"]["value"] == dataset_id
+        for place in ("place", "ledger_uri"):
+            if place in params:
+                assert params[place]["value"].startswith(f"file://{STATE}")
+    (asset,) = airflow.request("GET", "/api/v2/assets")["assets"]
+    assert [watcher["name"] for watcher in asset["watchers"]] == ["label_task_succeeded"]
+    connection = airflow.request("GET", "/api/v2/connections/modelarts_default")
+    assert "/console/datasets/" in connection["extra"]
+
+
 def check_ui(number: signal.Signals) -> None:
     """The UI runs until it is interrupted by a signal, and leaves nothing behind."""
     ui = started("--ui")
@@ -135,6 +161,7 @@ def check_ui(number: signal.Signals) -> None:
     text = "".join(lines)
     home = re.search(r"^  logs +(\S+)", text, re.MULTILINE)
     assert home is not None, text + (ui.stderr.read() if ui.stderr else "")
+    check_introduction(text)
     running = processes_of(home[1])
     assert all(any(part in command for command in running) for part in ("scheduler", "triggerer", "dag-processor")), (
         running

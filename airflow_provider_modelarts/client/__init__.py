@@ -1,5 +1,7 @@
 """Typed client of the ModelArts labeling API. It never imports Airflow.
 
+What its texts call the contract is ``docs/contract/modelarts-api.md`` in the project's repository.
+
 Names are resolved on first use: ``client.errors``, ``client.states``, ``client.clock`` and ``client.waiting`` can be
 imported from a DAG file without paying for the HTTP library.
 """
@@ -18,24 +20,42 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.resources.labels import Label, LabelStats
     from airflow_provider_modelarts.client.resources.samples import Page, Sample, SampleLabel
     from airflow_provider_modelarts.client.resources.tasks import LabelTask, TaskEvent
-    from airflow_provider_modelarts.client.states import TaskState
+    from airflow_provider_modelarts.client.states import (
+        DatasetStatus,
+        DatasetType,
+        EventStatus,
+        LabelType,
+        Order,
+        SampleState,
+        SampleStatus,
+        TaskState,
+        TaskType,
+    )
 
 _HOMES = {
     "AccessKeyCredentials": "auth",
     "Dataset": "resources.datasets",
     "DatasetStats": "resources.datasets",
+    "DatasetStatus": "states",
+    "DatasetType": "states",
+    "EventStatus": "states",
     "Label": "resources.labels",
     "LabelStats": "resources.labels",
     "LabelTask": "resources.tasks",
+    "LabelType": "states",
     "ModelArtsClient": "client",
     "OffsetMode": "paging",
+    "Order": "states",
     "Page": "resources.samples",
     "PasswordCredentials": "auth",
     "Sample": "resources.samples",
     "SampleLabel": "resources.samples",
     "SampleOutcome": "batches",
+    "SampleState": "states",
+    "SampleStatus": "states",
     "TaskEvent": "resources.tasks",
     "TaskState": "states",
+    "TaskType": "states",
     "TokenCredentials": "auth",
 }
 
@@ -43,18 +63,26 @@ __all__ = [
     "AccessKeyCredentials",
     "Dataset",
     "DatasetStats",
+    "DatasetStatus",
+    "DatasetType",
+    "EventStatus",
     "Label",
     "LabelStats",
     "LabelTask",
+    "LabelType",
     "ModelArtsClient",
     "OffsetMode",
+    "Order",
     "Page",
     "PasswordCredentials",
     "Sample",
     "SampleLabel",
     "SampleOutcome",
+    "SampleState",
+    "SampleStatus",
     "TaskEvent",
     "TaskState",
+    "TaskType",
     "TokenCredentials",
 ]
 
@@ -62,7 +90,12 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    try:
+        home = import_module(f"{__name__}.{_HOMES[name]}")
+    except AttributeError as error:
+        # Python would take this for a name that is not there, and hide what is missing
+        raise ImportError(f"{__name__}.{_HOMES[name]} cannot be loaded on this system: {error}") from error
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

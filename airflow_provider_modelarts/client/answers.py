@@ -49,7 +49,7 @@ class Answer:
     """An HTTP answer, read to its end.
 
     :param status: HTTP status
-    :param headers: case-insensitive (quirk 20); they may hold a token, so they are not shown
+    :param headers: case-insensitive; they may hold a token, so they are not shown
     :param body: the bytes
     :param method: of the request
     :param path: of the request, without query
@@ -65,7 +65,7 @@ class Answer:
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Return the beginning of a text without secrets and without the queries of addresses, maybe signatures (B20).
+    """Return the beginning of a text without secrets and without the queries of addresses, maybe signatures.
 
     :param text: the whole text: of a secret that was cut, the part that is left would not be known as one
     :param secrets: what to hide, also as JSON and HTML write it

@@ -1,4 +1,4 @@
-"""Writing labels: what is refused here, what goes out, and what the answer says about each sample (B13, B15)."""
+"""Writing labels: what is refused here, what goes out, and what the answer says about each sample."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_provider_modelarts.client.checking import checked_id
+from airflow_provider_modelarts.client.checking import checked_id, shown
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.reading import to_flag, to_integer, to_objects, to_text
 from airflow_provider_modelarts.client.texts import without_queries
@@ -66,7 +66,7 @@ def labeled_elements(samples: Iterable[Listed | Mapping[str, Any]]) -> list[dict
         field, or comes twice
     """
     if isinstance(samples, (str, bytes, dict)):
-        raise InvalidRequest(f"samples must be a list of samples, not {type(samples).__name__}.")
+        raise InvalidRequest(f"samples must be a list of samples, not {shown(samples)}.")
     elements = [_element(sample) for sample in samples]
     _refuse_twins(elements)
     return elements
@@ -79,7 +79,7 @@ def emptied_elements(sample_ids: Iterable[str]) -> list[dict[str, Any]]:
     :raises InvalidRequest: if an id is missing or comes twice
     """
     if isinstance(sample_ids, (str, bytes)):
-        raise InvalidRequest("sample_ids must be a list of ids.")
+        raise InvalidRequest(f"sample_ids must be a list of ids, not {shown(sample_ids)}.")
     elements = [{"sample_id": checked_id("sample_id", sample_id), "labels": []} for sample_id in sample_ids]
     _refuse_twins(elements)
     return elements
@@ -129,6 +129,8 @@ def outcomes(ids: Sequence[str], answer: object) -> tuple[SampleOutcome, ...]:
     if (success and is_silent) or (success and len(flags) == len(ids) and all(flags)):
         return tuple(SampleOutcome(sample_id, True) for sample_id in ids)
     agrees = success is False and len(flags) == len(ids) and None not in flags and not all(flags)
+    if success is False and len(ids) == 1 and not any(flags):  # whatever else is missing, it is about this one
+        return (_outcome(ids[0], content if not parts or to_text(content.get("error_code")) else parts[0]),)
     if not agrees:
         code, text = to_text(content.get("error_code")), _said(content)
         unclear = {sample_id: SampleOutcome(sample_id, None, code, text or _UNCLEAR) for sample_id in ids}
@@ -182,7 +184,7 @@ def _element(sample: Listed | Mapping[str, Any]) -> dict[str, Any]:
         return element if _is_plain(element.get("labels")) else _checked(element)
     if isinstance(sample, Mapping):
         return _checked({name: value for name, value in sample.items() if value is not None})
-    raise InvalidRequest(f"A sample must be a Sample or an object, not {type(sample).__name__}.")
+    raise InvalidRequest(f"A sample must be a Sample or an object, not {shown(sample)}.")
 
 
 def _is_plain(labels: object) -> bool:
@@ -208,32 +210,39 @@ def _checked(element: dict[str, Any]) -> dict[str, Any]:
 
 
 def _labels(sample_id: str, labels: object) -> list[Any]:
-    """Return labels to write; an empty or missing list would erase what is there (quirk 21)."""
+    """Return labels to write; an empty or missing list would erase what is there."""
     if not isinstance(labels, (list, tuple)) or not labels:
         raise InvalidRequest(
             f"Sample {sample_id} has no labels to write, which would erase its labels: leave it out, "
             "or call clear_labels if that is meant."
         )
-    plain = [getattr(label, "raw", label) for label in labels]
+    plain: list[Any] = [getattr(label, "raw", label) for label in labels]
     if not all(isinstance(label, dict) and label for label in plain):
-        raise InvalidRequest(f'Labels of sample {sample_id} must be objects such as {{"name": "cat"}}.')
+        odd = next(label for label in plain if not isinstance(label, dict) or not label)
+        raise InvalidRequest(
+            f'Labels of sample {sample_id} must be objects such as {{"name": "cat"}}, not {shown(odd)}.'
+        )
     for number, label in enumerate(plain, start=1):
-        _check_label(f"Label {number} of sample {sample_id}", label)
+        _check_label(sample_id, number, label)
     return plain
 
 
-def _check_label(where: str, label: Mapping[str, Any]) -> None:
+def _check_label(sample_id: str, number: int, label: Mapping[str, Any]) -> None:
     """Refuse a label that says less than was meant: it would take the place of what the sample has."""
     for key in label:
         right = _nearest(key, LABEL_FIELDS)
         if right and right not in label:
-            raise InvalidRequest(f"{where} has no field {str(key)[:100]!r}: is {right!r} meant? Nothing was sent.")
+            raise InvalidRequest(
+                f"Label {number} of sample {sample_id} has {str(key)[:100]!r}, but no {right!r}: is that meant? "
+                "Nothing was sent."
+            )
     if _is_named(label) or _needs_no_name(label):
         return
-    if "name" in label:
-        raise InvalidRequest(f"{where} has no name: it is {label['name']!r}. Give one; nothing was sent.")
-    fields = ", ".join(sorted(map(str, label)))
-    raise InvalidRequest(f"{where} has no name, only {fields}: give it as 'name'. Nothing was sent.")
+    found = f"name is {shown(label['name'])}" if "name" in label else f"fields are {', '.join(sorted(map(str, label)))}"
+    raise InvalidRequest(
+        f"Sample {sample_id} has a label without a name: number {number}, whose {found[:200]}. "
+        'Give its "name"; nothing was sent.'
+    )
 
 
 def _needs_no_name(label: Mapping[str, Any]) -> bool:

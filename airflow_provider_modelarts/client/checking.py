@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.client.texts import without_queries
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -18,7 +19,19 @@ if TYPE_CHECKING:
 MAX_PAGE = 100
 _PORTS = {"http": 80, "https": 443}
 _LONGEST_LABEL = 63
+_SHOWN = 100
+# Of ModelArts (/v2, with the project or where it stands in a catalog) and of IAM (/v3, /v2.0, /v3/auth/tokens).
+_VERSION = re.compile(
+    r"/+v(2|3)(\.0)?(/+(auth(/+tokens)?|projects|[0-9a-f]{32}|[$%][({](tenant|project)_id[)}]s?))?/*$", re.IGNORECASE
+)
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+
+
+def shown(value: object) -> str:
+    """Return a wrong value as an error quotes it: its type as well if it is no text, and not more than is of use."""
+    text = without_queries(repr(value))
+    text = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return text if isinstance(value, str) or value is None else f"{text} ({type(value).__name__})"
 
 
 def checked_id(name: str, value: object) -> str:
@@ -29,7 +42,7 @@ def checked_id(name: str, value: object) -> str:
     :raises InvalidRequest: if it is no text, empty, or one that a proxy would resolve as a parent folder
     """
     if not isinstance(value, str):
-        raise InvalidRequest(f"{name} must be text, not {type(value).__name__}.")
+        raise InvalidRequest(f"{name} must be text, not {shown(value)}.")
     if not value.strip() or value.strip(".") == "":
         raise InvalidRequest(f"{name} must be an id, not {value!r}: is the value that should fill it there?")
     return value
@@ -101,7 +114,7 @@ def _decimal(value: object) -> Decimal | None:
 
 
 def checked_conditions(value: object) -> str | None:
-    """Return search conditions as the JSON text of a list, the form that every edition of the service reads (quirk 38).
+    """Return search conditions as the JSON text of a list, the form that every edition of the service reads.
 
     :param value: a condition, a list of them, either as JSON text, or None
     :raises InvalidRequest: if it is none of these
@@ -112,10 +125,14 @@ def checked_conditions(value: object) -> str | None:
         try:
             value = json.loads(value)
         except ValueError:
-            raise InvalidRequest("search_conditions must be a list of conditions; the text given is no JSON.") from None
+            raise InvalidRequest(
+                f"search_conditions must be a list of conditions; the text given is no JSON: {shown(value)}."
+            ) from None
     conditions = [value] if isinstance(value, dict) else value
     if not isinstance(conditions, (list, tuple)) or not all(isinstance(one, dict) for one in conditions):
-        raise InvalidRequest("search_conditions must be a list of objects, see table 3.1 of the contract.")
+        raise InvalidRequest(
+            f"search_conditions must be a list of objects, see table 3.1 of the contract, not {shown(value)}."
+        )
     return strict_json(list(conditions), "search_conditions")
 
 
@@ -132,12 +149,29 @@ def strict_json(value: Any, name: str) -> str:
         raise InvalidRequest(f"{name} cannot be written as JSON: {error}.") from None
 
 
+def with_brackets(url: str) -> str:
+    """Return a URL whose host, if it is an IPv6 address, stands in brackets: connection URIs are read without them."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    try:
+        is_bare = ipaddress.ip_address(host).version == 6
+    except ValueError:
+        is_bare = False
+    return f"{scheme}://[{host}]{slash}{path}" if is_bare else url
+
+
+_ADDRESSES = "give a URL such as https://host:port, or a host."
+
+
 class Endpoint:
     """Where a service is reached.
 
+    The version of the API at the end of the path is left out, as in the address of IAM that OpenStack's files have
+    (``https://host/v3``): it comes with each request.
+
     :param text: a URL (``https://host:port/prefix``) or a host, which means https
     :param name: which setting it comes from, for errors
-    :param allow_http: accept plain http also for hosts other than this machine (B12)
+    :param allow_http: accept plain http also for hosts other than this machine
     :raises InvalidRequest: if it is no address, carries a user or password, or is plain http without leave
     """
 
@@ -146,16 +180,16 @@ class Endpoint:
             raise InvalidRequest(f"{name} is empty: give the address of the service, as URL or host.")
         text = text.strip()
         try:
-            parts = urlsplit(text if "://" in text else f"https://{text}")
+            parts = urlsplit(with_brackets(text if "://" in text else f"https://{text}"))
             port = parts.port
         except ValueError:
-            raise InvalidRequest(f"{name} is no address: give a URL such as https://host:port, or a host.") from None
+            raise InvalidRequest(f"{name} is no address{_quoted(text)}: {_ADDRESSES}") from None
         host = parts.hostname or ""
         if parts.username is not None or parts.password is not None:
             raise InvalidRequest(f"{name} must not carry a user or password: they belong into the credential.")
         shown = f"[{host}]" if ":" in host else host
         if parts.scheme not in ("http", "https") or not _is_host(shown) or parts.query or parts.fragment:
-            raise InvalidRequest(f"{name} is no http(s) address: give a URL such as https://host:port, or a host.")
+            raise InvalidRequest(f"{name} is no http(s) address{_quoted(text)}: {_ADDRESSES}")
         self.is_loopback = is_loopback(host)
         if parts.scheme == "http" and not (self.is_loopback or allow_http):
             raise InvalidRequest(
@@ -163,11 +197,17 @@ class Endpoint:
             )
         # the default port is not sent in the Host header, so it must not be signed either
         self.host = shown if port in (None, _PORTS[parts.scheme]) else f"{shown}:{port}"
-        self.prefix = parts.path.rstrip("/")
+        self.port = port or _PORTS[parts.scheme]
+        self.prefix = _VERSION.sub("", parts.path).rstrip("/")
         self.url = f"{parts.scheme}://{self.host}{self.prefix}"
 
     def __repr__(self) -> str:
         return f"Endpoint({self.url!r})"
+
+
+def _quoted(text: str) -> str:
+    """Return a wrong address as an error quotes it; one that may hold a password or a signature is not quoted."""
+    return f", {shown(text)}" if re.fullmatch(r"([^:@?#]*://)?[^:@?#]*(:\d*)?(/[^:@?#]*)?", text) else ""
 
 
 def _is_host(shown: str) -> bool:
@@ -178,7 +218,7 @@ def _is_host(shown: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, which neither plain http nor a missing proxy can expose (B9, B12)."""
+    """Whether a host is this machine, which neither plain http nor a missing proxy can expose."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -98,7 +98,7 @@ class ModelArtsClient:
     def detached(self) -> ModelArtsClient:
         """Return a client with connections of its own that sends every request once.
 
-        A signal handler needs it: the thread that it interrupts may hold a lock of this client (B4).
+        A signal handler needs it: the thread that it interrupts may hold a lock of this client.
         """
         return ModelArtsClient(self.endpoint, self._credentials, retries=False, **self._settings)
 

@@ -104,7 +104,7 @@ class _OnePiece:
 
 @cache
 def _pools() -> dict[str, type]:
-    """Return what keeps such connections, by scheme; made when asked for, as importing urllib3 opens a socket (B21)."""
+    """Return what keeps such connections, by scheme; made when asked for, as importing urllib3 opens a socket."""
     from urllib3.connection import HTTPConnection, HTTPSConnection
     from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 

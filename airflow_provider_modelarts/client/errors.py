@@ -1,7 +1,7 @@
 """What can go wrong when talking to ModelArts and IAM: the exception tree, and the table from codes to exceptions.
 
 Codes decide, never texts: those change and are localized (contract 7.1). The same number may mean different things
-at different HTTP statuses, so rows are keyed on both (quirk 26).
+at different HTTP statuses, so rows are keyed on both.
 """
 
 # ruff: noqa: N818 - the public names are words of the service, not all of them end in Error
@@ -9,6 +9,8 @@ at different HTTP statuses, so rows are keyed on both (quirk 26).
 from __future__ import annotations
 
 from typing import Any, ClassVar, NamedTuple
+
+from airflow_provider_modelarts.client.texts import storable
 
 # 408 is no refusal: whoever answers so has waited in vain for the service, which may well have got the request
 _GIVEN_UP = 408
@@ -44,7 +46,7 @@ class ModelArtsError(Exception):
         retry_after: float | None = None,
         sent: bool = True,
     ) -> None:
-        self.message = " ".join(message.split())
+        self.message = storable(" ".join(message.split()))
         super().__init__(self.message)
         self.status = status
         self.code = code
@@ -71,12 +73,20 @@ class ModelArtsError(Exception):
         """Return everything but the message as keyword arguments of the constructor; JSON primitives only."""
         return {name: getattr(self, name) for name in _DETAILS}
 
+    def add(self, sentence: str) -> None:
+        """Say one thing more in the message.
+
+        :param sentence: what became known after the error was raised
+        """
+        self.message = " ".join(f"{self.message} {sentence}".split())
+        self.args = (self.message,)
+
     @property
     def certainly_not_executed(self) -> bool:
         """Whether the service certainly did not carry the request out.
 
         True without a connection, for throttled calls, and for refusals, local ones included, whatever their status
-        (a quota is refused with 500, quirk 27); false as soon as the request may have been carried out although its
+        (a quota is refused with 500); false as soon as the request may have been carried out although its
         answer was bad or lost (contract 7.4).
         """
         if not self.sent or isinstance(self, _REFUSALS):
@@ -203,7 +213,7 @@ _RUNNING = "Wait for the running labeling task, adopt it, or stop it."
 
 # (HTTP status or None for any, code without its variable prefix) -> what it means; contract 7.2, 7.3.
 CODES: dict[tuple[int | None, str], Rule] = {
-    # unknown objects, reported as 400 (quirk 23)
+    # unknown objects, reported as 400
     (400, "ModelArts.0102"): Rule(NotFound, "Check the workspace."),
     (400, "ModelArts.4301"): Rule(NotFound, _CHECK_TASK),
     (400, "ModelArts.4338"): Rule(NotFound, _CHECK_DATASET),
@@ -221,7 +231,7 @@ CODES: dict[tuple[int | None, str], Rule] = {
     (400, "ModelArts.4700"): Rule(NotFound, _CHECK_TASK),
     (400, "ModelArts.4801"): Rule(NotFound, _CHECK_TASK),
     (400, "ModelArts.7005"): Rule(NotFound, "Check the workspace."),
-    # a labeling task is there already; 501 here means "conflict" (quirk 24)
+    # a labeling task is there already; 501 here means "conflict"
     (501, "ModelArts.4385"): Rule(TaskAlreadyRunning, _RUNNING),
     (501, "ModelArts.4386"): Rule(TaskAlreadyRunning, _RUNNING),
     (501, "ModelArts.4387"): Rule(TaskAlreadyRunning, _RUNNING),
@@ -240,7 +250,7 @@ CODES: dict[tuple[int | None, str], Rule] = {
     (400, "ModelArts.4820"): Rule(PreconditionFailed),
     (401, "ModelArts.4826"): Rule(PreconditionFailed, "Move the data to a bucket without KMS encryption."),
     (500, "ModelArts.4614"): Rule(PreconditionFailed, "The labeling task failed and has no result."),
-    # quota: a retry does not help (quirk 27)
+    # quota: a retry does not help
     (None, "ModelArts.0116"): Rule(PreconditionFailed, _QUOTA),
     (None, "ModelArts.0118"): Rule(PreconditionFailed, _QUOTA),
     (None, "ModelArts.4354"): Rule(PreconditionFailed, _QUOTA),
@@ -286,7 +296,7 @@ CODES: dict[tuple[int | None, str], Rule] = {
     (401, "IAM.0061"): Rule(AuthenticationError, "The user is locked: wait or ask the account's administrator."),
     (403, "IAM.0082"): Rule(PermissionDenied, "The user is disabled."),
     (403, "IAM.0081"): Rule(PermissionDenied, "Allow programmatic access for the user."),
-    # the gateway; its prefix is APIGW or APIG (quirk 55)
+    # the gateway; its prefix is APIGW or APIG
     (404, "APIGW.0101"): Rule(InvalidRequest, "Check endpoint and region: no such API there."),
     (None, "APIGW.0103"): Rule(InvalidRequest, "Check endpoint and region: no such API there."),
     (401, "APIGW.0307"): Rule(AuthenticationError, "Check that the region of the endpoint is the project's."),

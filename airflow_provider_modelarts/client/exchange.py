@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 from airflow_provider_modelarts import __version__
 from airflow_provider_modelarts.client.answers import Answer
-from airflow_provider_modelarts.client.checking import checked_seconds
+from airflow_provider_modelarts.client.checking import checked_seconds, shown
 from airflow_provider_modelarts.client.connections import OverdueError, make_adapter
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable
 
-# requests is imported where it is used: urllib3 opens a socket when it is imported, to see whether IPv6 works (B21).
+# requests is imported where it is used: urllib3 opens a socket when it is imported, to see whether IPv6 works.
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -51,7 +51,7 @@ class Request:
 
     @cached_property
     def path(self) -> str:
-        """The encoded path; an id cannot leave its segment (B12)."""
+        """The encoded path; an id cannot leave its segment."""
         return self.endpoint.prefix + "".join(f"/{quote(segment, safe='')}" for segment in self.segments)
 
     @cached_property
@@ -91,7 +91,9 @@ class Exchange:
     ) -> None:
         pair = timeout if isinstance(timeout, (tuple, list)) else (timeout, timeout)
         if len(pair) != 2:
-            raise InvalidRequest("timeout must be a number of seconds, or two: to connect, and to wait for an answer.")
+            raise InvalidRequest(
+                f"timeout must be a number of seconds, or two: to connect and to wait for an answer; not {shown(pair)}."
+            )
         self.timeout = (checked_seconds("timeout", pair[0]), checked_seconds("timeout", pair[1]))
         self.verify = _verify(verify)
         self.pool_size = pool_size
@@ -149,7 +151,7 @@ class Exchange:
         except (OSError, ValueError, HTTPError) as error:
             # urllib3 wraps what happens on the way; should it forget one, the request may have arrived all the same
             lost = ProtocolError(error) if isinstance(error, OSError) else error
-            raise self._error(lost, request, what) from None
+            raise self._error(lost, request, what) from _root(error)
         return Answer(
             response.status,
             response.headers,
@@ -188,7 +190,7 @@ class Exchange:
         """Say what happened without quoting the library, whose texts carry whole addresses."""
         from urllib3 import exceptions as lost
 
-        host, (connect, answer) = request.endpoint.host, self.timeout
+        host = request.endpoint.host
         facts: dict[str, Any] = {"method": request.method, "path": request.path}
         if _is_no_address(error):
             return InvalidRequest(
@@ -197,37 +199,70 @@ class Exchange:
                 **facts,
                 sent=False,
             )
+        why = _reason(_root(error))
         if isinstance(error, OSError) or _certificate_refused(error):
             return InvalidRequest(
-                f"Cannot {what}: the TLS certificate of {host} cannot be verified. Check endpoint, and that verify, "
-                f"{' or '.join(_CA_VARIABLES)} names the file of trusted certificates.",
+                f"Cannot {what}: the TLS certificate of {host} cannot be verified{why}. Check endpoint, and that "
+                f"verify, {' or '.join(_CA_VARIABLES)} names the file of trusted certificates.",
                 **facts,
                 sent=False,
             )
         if isinstance(error, lost.ProxyError) and _proxy_never_passed_on(error):
             return ServiceUnavailable(
-                f"Cannot {what}: the proxy for {host} gives no connection. Check HTTPS_PROXY and NO_PROXY.",
+                f"Cannot {what}: the proxy for {host} gives no connection{why}. Check HTTPS_PROXY and NO_PROXY.",
                 **facts,
                 sent=False,
             )
-        if isinstance(error, lost.ProxyError):
-            said, sent = f"the proxy for {host} broke the connection before an answer was complete", True
-        elif isinstance(error, lost.SSLError):
-            said, sent = f"the encrypted connection to {host} failed (does it speak TLS there?)", True
-        elif isinstance(error, lost.NewConnectionError):
-            said, sent = f"{host} could not be reached (time-out {connect:g} s)", False
-        elif isinstance(error, lost.ConnectTimeoutError):
-            said, sent = f"{host} could not be reached within {connect:g} s", False
-        elif isinstance(error, lost.ReadTimeoutError):
-            said, sent = f"{host} {_too_late(error, answer)}", True
-        elif isinstance(error, (lost.ProtocolError, lost.PoolError)):
-            said, sent = f"{host} broke the connection before its answer was complete", True
-        else:
-            # such as a body that does not decode, or header fields that contradict each other
-            said, sent = f"the answer of {host} is garbled", True
+        said, sent = self._lost(error, request, why)
         return ServiceUnavailable(
             f"Cannot {what}: {said}. Check endpoint, network and proxies, or try again later.", **facts, sent=sent
         )
+
+    def _lost(self, error: Exception, request: Request, why: str) -> tuple[str, bool]:
+        """Return how a request or its answer was lost, and whether it may have arrived."""
+        from urllib3 import exceptions as lost
+
+        host, (connect, answer) = request.endpoint.host, self.timeout
+        if isinstance(error, lost.ProxyError):
+            return f"the proxy for {host} broke the connection before an answer was complete", True
+        if isinstance(error, lost.SSLError):
+            return f"the encrypted connection to {host} failed{why} (does it speak TLS there?)", True
+        if isinstance(error, lost.NameResolutionError):
+            return f"{host} could not be reached: its name is not known here{why}", False
+        if isinstance(error, lost.NewConnectionError):
+            return f"{host} could not be reached at port {request.endpoint.port}{why}", False
+        if isinstance(error, lost.ConnectTimeoutError):
+            port = request.endpoint.port
+            return f"{host} could not be reached: port {port} did not answer within {connect:g} s", False
+        if isinstance(error, lost.ReadTimeoutError):
+            return f"{host} {_too_late(error, answer)}", True
+        if isinstance(error, (lost.ProtocolError, lost.PoolError)):
+            return f"{host} broke the connection before its answer was complete{why}", True
+        # such as a body that does not decode, or header fields that contradict each other
+        return f"the answer of {host} is garbled", True
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return what went wrong first, without the frames it went through: what was sent stands there, with its token."""
+    seen: list[BaseException] = []
+    inner: object = error
+    while isinstance(inner, BaseException) and not any(inner is one for one in seen):
+        seen.append(inner)
+        # urllib3 keeps what it wraps in either of these
+        within = getattr(inner, "original_error", None) or next(iter(inner.args), None)
+        inner = inner.__cause__ or (within if isinstance(within, BaseException) else inner.__context__)
+    root = next((one for one in reversed(seen) if isinstance(one, OSError)), seen[-1])
+    bare = root.with_traceback(None)
+    bare.__cause__ = bare.__context__ = None
+    return bare
+
+
+def _reason(root: BaseException) -> str:
+    """Return what the operating system or the encryption says, in brackets; nothing where it says nothing."""
+    said = getattr(root, "verify_message", None) or getattr(root, "reason", None) or getattr(root, "strerror", None)
+    if type(root) is OSError and not said:  # a proxy's refusal
+        said = next(iter(root.args), None)
+    return f" ({' '.join(said.replace('_', ' ').split())[:120]})" if isinstance(said, str) and said.strip() else ""
 
 
 def _addressed(request: Request) -> PreparedRequest:

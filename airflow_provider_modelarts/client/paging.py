@@ -1,6 +1,6 @@
-"""Lists longer than a page: contract 0.1, rule B11.
+"""Lists longer than a page: contract 0.1.
 
-No document says beyond doubt whether ``offset`` counts pages or records (quirk 17), so the first two pages tell.
+No document says beyond doubt whether ``offset`` counts pages or records, so the first two pages tell.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -123,6 +124,8 @@ class _Reading(Generic[Item]):
     def __init__(self, key: Callable[[Item], str]) -> None:
         self._key = key
         self._seen: set[str] = set()
+        self._twins: dict[str, int] = {}
+        """How many rows more than one an answer has of an item: the service counts them all."""
         self._totals: set[int] = set()
         self._total: int | None = None
 
@@ -132,26 +135,37 @@ class _Reading(Generic[Item]):
             self._total = part.total
             self._totals.add(part.total)
         fresh = []
-        for item in part.items:
-            key = self._key(item)
+        keys = [self._key(item) for item in part.items]
+        for key, item in zip(keys, part.items, strict=True):
             if key not in self._seen:
                 self._seen.add(key)
                 fresh.append(item)
+        if len(set(keys)) < len(keys):
+            for key, rows in Counter(keys).items():
+                if rows > 1:
+                    self._twins[key] = max(rows - 1, self._twins.get(key, 0))
         return fresh
 
     @property
+    def _accounted(self) -> int:
+        return len(self._seen) + sum(self._twins.values())
+
+    @property
     def complete(self) -> bool:
-        return self._total is not None and len(self._seen) >= self._total
+        return self._total is not None and self._accounted >= self._total
 
     def page_limit(self, step: int) -> float:
         """Return the number of pages after which a list of this size must have ended."""
         return math.inf if self._total is None else math.ceil(self._total / step) + 2
 
     def check(self, what: str) -> None:
-        """Raise if items are missing, warn if the list moved while it was read."""
+        """Raise if items are missing, warn if the list moved while it was read or has items twice."""
+        if self._twins:
+            some = ", ".join(key[:50] for key in list(self._twins)[:3])
+            log.warning("%s: %d items are listed twice, among them %s", what, len(self._twins), some)
         if len(self._totals) > 1:
             log.warning("%s: the list changed while it was read, it may not be complete", what)
-        elif self._total is not None and len(self._seen) < self._total:
+        elif self._total is not None and self._accounted < self._total:
             raise UnexpectedResponse(
                 f"Cannot {what}: the service counts {self._total}, but lists only {len(self._seen)}. "
                 "Somebody may be changing the dataset: try again."

@@ -46,13 +46,15 @@ def parse_json(text: bytes) -> Any:
 
 
 def to_number(value: object) -> float | int | None:
-    """Return a finite number written as number or text, int and float kept apart; None for all else (quirks 3, 5)."""
+    """Return a finite number written as number or text, int and float kept apart; None for all else."""
     if type(value) is float:
         return value if math.isfinite(value) else None
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
         text = value.strip()
+        if "_" in text:  # Python reads it as a number, nobody else does
+            return None
         try:
             value = int(text)
         except ValueError:
@@ -71,20 +73,20 @@ def _is_finite(number: float) -> bool:
 
 
 def to_integer(value: object) -> int | None:
-    """Return a whole number written as number or text; None for all else (quirk 12)."""
+    """Return a whole number written as number or text; None for all else."""
     number = to_number(value)
     return None if number is None else int(number)
 
 
 def to_text(value: object) -> str | None:
-    """Return text, also of a number sent in its place (quirk 52); None for all else."""
+    """Return text, also of a number sent in its place; None for all else."""
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def to_flag(value: object) -> bool | None:
-    """Return a truth value written as bool, number or text of any case; None for all else (quirk 2)."""
+    """Return a truth value written as bool, number or text of any case; None for all else."""
     if isinstance(value, bool):
         return value
     if isinstance(value, str) and value.strip().lower() in _FLAGS:
@@ -94,7 +96,7 @@ def to_flag(value: object) -> bool | None:
 
 
 def to_reasons(value: object) -> tuple[int, ...]:
-    """Return hard-example reasons, sent as ``[8, 6]`` or as ``"8-6"`` (quirk 4); what is no number is dropped."""
+    """Return hard-example reasons, sent as ``[8, 6]`` or as ``"8-6"``; what is no number is dropped."""
     parts = value.split("-") if isinstance(value, str) else value if isinstance(value, list) else ()
     return tuple(reason for reason in map(to_integer, parts) if reason is not None)
 
@@ -105,7 +107,7 @@ def to_objects(value: object) -> list[dict[str, Any]]:
 
 
 def without_query(url: str) -> str:
-    """Return an address without user, query and fragment: those carry signatures (quirk 51)."""
+    """Return an address without user, query and fragment: those carry signatures."""
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
@@ -113,6 +115,9 @@ def without_query(url: str) -> str:
 Number = Annotated[float | int | None, BeforeValidator(to_number)]
 Integer = Annotated[int | None, BeforeValidator(to_integer)]
 Text = Annotated[str | None, BeforeValidator(to_text)]
+GivenText = Annotated[str, BeforeValidator(lambda value: to_text(value) or "")]
+"""Text that every answer of the contract holds; empty in one that leaves it out."""
+
 Flag = Annotated[bool | None, BeforeValidator(to_flag)]
 
 
@@ -151,6 +156,17 @@ class Record(BaseModel):
         fields = ((name, getattr(self, name)) for name in type(self).model_fields)
         shown = [(name, value) for name, value in fields if isinstance(value, (str, int, float))]
         return [(name, without_queries(value) if isinstance(value, str) else value) for name, value in shown]
+
+
+def given(record: Record, name: str) -> int:
+    """Return a whole number that every answer of the contract holds.
+
+    :raises UnexpectedResponse: if this one left it out
+    """
+    number = to_integer(record.raw.get(name))
+    if number is None:
+        raise UnexpectedResponse(f"The service gave no {name} in {record!r}. Read it again with its own call.")
+    return number
 
 
 class View(RootModel[InstanceOf[dict[str, Any]]]):

@@ -1,4 +1,4 @@
-"""Remembers refused passwords for all processes of a machine, so that a hundred of them do not lock the user (B8)."""
+"""Remembers refused passwords for all processes of a machine, so that a hundred of them do not lock the user."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import AuthenticationError
+from airflow_provider_modelarts.client.forks import in_each_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,11 +44,16 @@ def _close_locked() -> None:
         file.close()
 
 
-os.register_at_fork(after_in_child=_close_locked)
+in_each_child(_close_locked)
 
 
 def _default_folder() -> Path:
-    return Path(tempfile.gettempdir()) / f"modelarts-refused-{os.getuid()}"
+    return Path(tempfile.gettempdir()) / f"modelarts-refused-{_user()}"
+
+
+def _user() -> int | None:
+    """Return the number of the user whose process this is; None on Windows, where files do not say whose they are."""
+    return os.getuid() if hasattr(os, "getuid") else None
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,8 @@ class SharedRefusals:
     Airflow runs each task in a process of its own: without this a hundred mapped tasks would send a wrong password a
     hundred times. A file per IAM user holds the service's answer and a short, salted, slow hash of the password; it
     is readable for its owner alone. Another, which stays empty, is locked by the process that is asking, so that those
-    that begin in the same moment hear of its refusal. All of it is best effort: where no file can be kept, each process
-    asks itself.
+    that begin in the same moment hear of its refusal. All of it is best effort: where no file can be kept, as on
+    Windows, each process asks itself.
 
     :param folder: where the files lie; default: one of this user's own in the system's folder for temporary files
     """
@@ -158,6 +164,8 @@ class SharedRefusals:
 
     def _is_made(self) -> bool:
         """Make the folder if need be; return whether it may be used."""
+        if _user() is None:
+            return False
         self.folder.mkdir(mode=0o700, exist_ok=True)
         return self._is_private()
 
@@ -167,7 +175,7 @@ class SharedRefusals:
             found = self.folder.lstat()
         except FileNotFoundError:
             return False
-        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == _user() and not found.st_mode & 0o077
 
 
 def _lock(file: FileIO) -> bool:

@@ -1,11 +1,46 @@
-"""The life of a labeling task as numbers: contract 2.3."""
+"""The service's own words and numbers; what it sends beyond those that are listed here stays as it came."""
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, StrEnum
+from typing import Self
 
 
-class TaskState(IntEnum):
+class Number(IntEnum):
+    """Numbers of the service that have a name; the service may send others, and those stay numbers."""
+
+    @classmethod
+    def read(cls, number: object) -> Self | int | None:
+        """Return the member for a number of the service.
+
+        :param number: what the service sent; a number written as text or as a float is accepted
+        :return: the member; the bare integer if it is not listed; None if it is no number at all
+        """
+        if isinstance(number, bool) or (isinstance(number, str) and "_" in number):
+            return None
+        try:
+            value = int(float(number) if isinstance(number, str) else number)  # type: ignore[call-overload]
+        except (TypeError, ValueError, OverflowError):
+            return None
+        member = cls._value2member_map_.get(value)
+        return value if member is None else member  # type: ignore[return-value]  # it is one of this class
+
+
+class Word(StrEnum):
+    """Words of the service; the service may send others, and those stay texts."""
+
+    @classmethod
+    def read(cls, word: str | None) -> Self | str | None:
+        """Return the member for a word of the service, whatever its case; the word itself if it is not listed.
+
+        :param word: what the service sent; None stays None
+        """
+        if word is None:
+            return None
+        return next((member for member in cls if member.value.lower() == word.lower()), word)
+
+
+class TaskState(Number):
     """Status of a labeling task; the service may send numbers that are not listed here, and those stay numbers."""
 
     QUEUED = -1
@@ -21,19 +56,101 @@ class TaskState(IntEnum):
         """Whether the labeling task is over and will not change any more."""
         return self in TERMINAL_STATES
 
-    @classmethod
-    def read(cls, number: object) -> TaskState | int | None:
-        """Return the state for a number of the service.
 
-        :param number: what the service sent as ``status``; a number written as text or as a float is accepted
-        :return: the member; the bare integer if the contract does not list it (it is not terminal); None if it is no
-            number at all
-        """
-        try:
-            value = int(number)  # type: ignore[call-overload]
-        except (TypeError, ValueError, OverflowError):
-            return None
-        return cls(value) if value in cls._value2member_map_ else value
+class DatasetStatus(Number):
+    """Status of a dataset; only a normal one can be worked with."""
+
+    CREATING = 0
+    NORMAL = 1
+    DELETING = 2
+    DELETED = 3
+    ERROR = 4
+    SYNCHRONIZING = 5
+    PUBLISHING = 6
+    SWITCHING_VERSION = 7
+    IMPORTING = 8
+
+
+class DatasetType(Number):
+    """What the samples of a dataset are labeled with."""
+
+    IMAGE_CLASSIFICATION = 0
+    OBJECT_DETECTION = 1
+    IMAGE_SEGMENTATION = 3
+    TEXT_CLASSIFICATION = 100
+    NAMED_ENTITIES = 101
+    TEXT_TRIPLETS = 102
+    SOUND_CLASSIFICATION = 200
+    SPEECH_CONTENT = 201
+    SPEECH_SEGMENTS = 202
+    TABLE = 400
+    VIDEO = 600
+    FREE_FORMAT = 900
+
+
+class LabelType(Number):
+    """What a label says of a sample."""
+
+    IMAGE_CLASSIFICATION = 0
+    OBJECT_DETECTION = 1
+    IMAGE_SEGMENTATION = 3
+    TEXT_CLASSIFICATION = 100
+    NAMED_ENTITY = 101
+    TRIPLET_RELATION = 102
+    TRIPLET_ENTITY = 103
+    SOUND_CLASSIFICATION = 200
+    SPEECH_CONTENT = 201
+    SPEECH_SEGMENTS = 202
+    VIDEO = 600
+
+
+class TaskType(Word):
+    """Kinds of labeling tasks."""
+
+    AUTO_LABEL = "auto-label"
+    PRE_LABEL = "pre-label"
+    AUTO_GROUPING = "auto-grouping"
+
+
+class EventStatus(Word):
+    """How far a step of a labeling task is."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    FAILED = "failed"
+    SUCCESS = "success"
+
+
+class SampleState(Word):
+    """States by which samples can be asked for; without one all samples are listed."""
+
+    LABELED = "__ALL__"
+    UNLABELED = "__NONE__"
+    PROPOSED = "__AUTO_ANNOTATION__"
+    AWAITING_ACCEPTANCE = "__UNCHECK__"
+    ACCEPTED = "__ACCEPTED__"
+    REJECTED = "__REJECTED__"
+    AWAITING_REVIEW = "__UNREVIEWED__"
+    REVIEWED = "__REVIEWED__"
+    SAMPLED = "__WORKFORCE_SAMPLED__"
+    SAMPLED_NOT_JUDGED = "__WORKFORCE_SAMPLED_UNCHECK__"
+    SAMPLED_AND_JUDGED = "__WORKFORCE_SAMPLED_CHECKED__"
+    SAMPLED_AND_ACCEPTED = "__WORKFORCE_SAMPLED_ACCEPTED__"
+    SAMPLED_AND_REJECTED = "__WORKFORCE_SAMPLED_REJECTED__"
+
+
+class SampleStatus(Word):
+    """States that samples are seen to carry."""
+
+    UNLABELED = "UN_ANNOTATION"
+    LABELED = "MANUAL_ANNOTATION"
+
+
+class Order(Word):
+    """Orders of a list."""
+
+    OLDEST_FIRST = "asc"
+    NEWEST_FIRST = "desc"
 
 
 TERMINAL_STATES = frozenset({TaskState.FAILED, TaskState.SUCCEEDED, TaskState.STOPPED})

@@ -10,5 +10,14 @@ _QUERY = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*|\?[^\s\"'<>]*=[^\s\"'
 
 
 def without_queries(text: str) -> str:
-    """Return a text without the queries of the addresses in it: they may be signatures (B20, quirk 51)."""
+    """Return a text without the queries of the addresses in it: they may be signatures."""
     return _QUERY.sub(r"\1", text) if "?" in text else text
+
+
+# Half a surrogate pair has no UTF-8; PostgreSQL's JSON takes no NUL.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """Return a text that UTF-8 and any database take; what they do not take becomes an escape like ``\\ud83d``."""
+    return _UNSTORABLE.sub(lambda found: ascii(found[0])[1:-1], text)

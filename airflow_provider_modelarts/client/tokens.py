@@ -1,4 +1,4 @@
-"""Tokens of password credentials: fetched once, kept, renewed early (B8, contract 1.1, 1.2).
+"""Tokens of password credentials: fetched once, kept, renewed early (contract 1.1, 1.2).
 
 They are kept per process, one for each credential and scope, whatever number of clients uses them.
 """
@@ -15,7 +15,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_modelarts.client.errors import AuthenticationError, ModelArtsError, UnexpectedResponse
+from airflow_provider_modelarts.client.errors import (
+    AuthenticationError,
+    ForeignAnswer,
+    ModelArtsError,
+    UnexpectedResponse,
+)
+from airflow_provider_modelarts.client.forks import in_each_child
 from airflow_provider_modelarts.client.refusals import REMEMBERED
 
 if TYPE_CHECKING:
@@ -74,7 +80,7 @@ class _Flight:
     """
 
     def __init__(self) -> None:
-        # a signal handler of the thread that holds the lock must get through, hence re-entrant (B4)
+        # a signal handler of the thread that holds the lock must get through, hence re-entrant
         self.lock = threading.RLock()
         self.thread = threading.get_ident()
         self.failure: _Failure | None = None
@@ -120,7 +126,7 @@ class _Accounts:
 
     def __init__(self) -> None:
         self.forget()
-        os.register_at_fork(after_in_child=self.forget)
+        in_each_child(self.forget)
 
     def forget(self) -> None:
         """Drop all tokens and refusals."""
@@ -317,6 +323,9 @@ class PasswordToken:
             if shared:
                 shared.note(self._credentials, remembered, self._clock.now())
             raise
+        except UnexpectedResponse as error:
+            # whoever answers so may be anybody: the password is not sent there again and again
+            raise ForeignAnswer(error.message, **error.details()) from None
         if shared:
             shared.forget(self._credentials)
         return self._read(answer, content)
@@ -346,7 +355,7 @@ class PasswordToken:
         project_id = project.get("id") if isinstance(project, dict) else None
         missing = "X-Subject-Token" if not value else "token.project.id" if not project_id else None
         if missing:
-            raise UnexpectedResponse(
+            raise ForeignAnswer(
                 f"Cannot {self._what}: the answer lacks {missing}. Check that iam_endpoint is an IAM v3 API "
                 "and that the project exists.",
                 status=answer.status,

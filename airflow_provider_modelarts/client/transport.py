@@ -1,4 +1,4 @@
-"""A call to the service: authorized, repeated where that is safe, its errors mapped (B8, B9)."""
+"""A call to the service: authorized, repeated where that is safe, its errors mapped."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Transport:
     :param clock: sleeps between attempts
     :param project_id: wins over the credential's own
     :param allow_http: allow plain http to IAM on other hosts
-    :param retries: False: every request is sent once, as a signal handler wants it (B4)
+    :param retries: False: every request is sent once, as a signal handler wants it
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Transport:
         :param what: what for, as in "list samples of dataset d": errors begin with "Cannot" and this
         :param segments: path below the project, not encoded
         :param query: parameters; those that are None are not sent
-        :param retry: False: one attempt (a poll: the wait itself is the retry, B6)
+        :param retry: False: one attempt (a poll: the wait itself is the retry)
         :param own: keys with which an answer may name an error's code and is none; see :func:`~.answers.json_of`
         :return: parsed JSON, a list or an object
         """
@@ -206,7 +206,7 @@ class Transport:
         before_sending: Callable[[], None] | None,
         own: Collection[str],
     ) -> Any:
-        """Send once; after a token error once more with a new token, for nothing was carried out (B8)."""
+        """Send once; after a token error once more with a new token, for nothing was carried out."""
         path = ("v2", _beforehand(self._authorizer.project_id), *segments)
         request = Request(method, self.endpoint, path, query, headers, body)
         signed = request.with_headers(_beforehand(lambda: self._authorizer.headers(request)))
@@ -246,7 +246,14 @@ class Transport:
             before_sleep=_log_pause,
             reraise=True,
         )
-        return retrying(attempt)
+        began = self.clock.now()
+        try:
+            return retrying(attempt)
+        except ModelArtsError as error:
+            attempts = retrying.statistics["attempt_number"]
+            if attempts > 1:
+                error.add(f"It was tried {attempts} times in {self.clock.now() - began:.0f} s.")
+            raise
 
     def _send_token(self, endpoint: Endpoint, make_body: Callable[[], dict[str, Any]], what: str) -> tuple[Answer, Any]:
         request = Request(

@@ -18,7 +18,7 @@ from airflow_provider_modelarts.client.errors import (
     ModelArtsError,
 )
 from airflow_provider_modelarts.client.states import TaskState
-from airflow_provider_modelarts.client.texts import without_queries
+from airflow_provider_modelarts.client.texts import storable, without_queries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -155,7 +155,7 @@ def summarize(task: WatchedTask) -> dict[str, Any]:
         "total_sample_count": task.total_sample_count,
         "annotated_sample_count": task.annotated_sample_count,
         "unconfirmed_sample_count": task.unconfirmed_sample_count,
-        "code": task.code,
+        "code": _short(task.code),
         "message": _short(task.message),
     }
     for name in ("error_code", "error_msg", "error_detail"):
@@ -163,7 +163,7 @@ def summarize(task: WatchedTask) -> dict[str, Any]:
             summary[name] = _short(getattr(task, name))
     failed = find_event(task.events, "failed")
     if failed:
-        summary["failed_event"] = failed[0]
+        summary["failed_event"] = _short(failed[0])
     return summary
 
 
@@ -296,7 +296,7 @@ class Wait:
             reason = " ".join(text for text in (event.error_code, event.error_message) if text)
             texts.append(f"failed step {path}" + (f" ({reason})" if reason else ""))
         said = "; ".join(_short(text, 500) or "" for text in texts).rstrip(".")
-        code = task.error_code or task.code
+        code = _short(task.error_code or task.code)
         return f"{self._what} failed: {said}{f' [{code}]' if code else ''}. Mend the cause, then start a new one."
 
     def _timeout(self, error: ModelArtsError | None) -> Outcome:
@@ -315,7 +315,7 @@ class Wait:
 def describe(error: ModelArtsError) -> dict[str, Any]:
     """Return an error as JSON primitives, from which :meth:`Outcome.exception` builds it again."""
     facts = {name: getattr(error, name) for name in _ERROR_FACTS}
-    return {"type": type(error).__name__, "message": error.message, **facts}
+    return {"type": type(error).__name__, "message": _short(error.message, 2000), **facts}
 
 
 def describe_progress(task: WatchedTask) -> str:
@@ -339,5 +339,5 @@ def describe_progress(task: WatchedTask) -> str:
 def _short(text: str | None, length: int = 300) -> str | None:
     if text is None:
         return None
-    line = without_queries(" ".join(text.split()))
+    line = storable(without_queries(" ".join(text.split())))
     return line if len(line) <= length else line[: length - 3] + "..."

@@ -35,4 +35,5 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import_module(f"{__name__}.extra").require_extra()
     return getattr(import_module(f"{__name__}.{home}"), name)

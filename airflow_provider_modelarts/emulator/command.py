@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import threading
@@ -10,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_modelarts.emulator.emulator import CONNECTION_VARIABLE, Emulator
+from airflow_provider_modelarts.emulator.extra import require_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
+
+    from airflow_provider_modelarts.emulator.emulator import Emulator
 
 DEFAULT_PORT = 8090
 
@@ -36,9 +39,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the emulator until Ctrl-C or SIGTERM.
 
     :param arguments: of the command line, without the program's name; None: the process's own.
-    :returns: exit status.
+    :returns: exit status: 0, 1 if it cannot serve, 2 for wrong arguments or if the extra `emulator` is not installed.
     """
     options = _parser().parse_args(arguments)
+    try:
+        require_extra()
+    except ModuleNotFoundError as error:
+        print(f"modelarts-emulator: {error}", file=sys.stderr)  # noqa: T201 - a command speaks on its terminal
+        return 2
+    from airflow_provider_modelarts.emulator.emulator import Emulator
+
     emulator = Emulator(options.seed, port=options.port, host=options.host, task_seconds=options.task_seconds)
     # It may run for days; counts and statuses are enough.
     emulator.journal.keep_bodies = False
@@ -60,13 +70,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _introduce(emulator: Emulator, dataset_id: str) -> None:
+    from airflow_provider_modelarts.emulator.emulator import CONNECTION_VARIABLE
+
     # The credentials are made up for this emulator; whoever starts it needs them.
     lines = (
         f"ModelArts and IAM: {emulator.url}",
         f"project_id:        {emulator.project_id}",
         f"dataset_id:        {dataset_id}",
         "",
-        f"export {CONNECTION_VARIABLE}='{emulator.connection_json}'",
+        f"export {CONNECTION_VARIABLE}='{json.dumps(emulator.connection_with_console)}'",
+        "",
+        f"A page for the dataset: {emulator.page_of(dataset_id)}",
         "",
         "Ctrl-C ends it.",
     )

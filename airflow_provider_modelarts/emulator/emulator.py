@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_modelarts.emulator import ids, loading
 from airflow_provider_modelarts.emulator.clock import EmulatorClock
+from airflow_provider_modelarts.emulator.console import PATH as CONSOLE
 from airflow_provider_modelarts.emulator.faults import Faults
 from airflow_provider_modelarts.emulator.gateway import Gateway
 from airflow_provider_modelarts.emulator.iam import Identity
@@ -180,6 +181,16 @@ class Emulator:
     def connection(self) -> dict[str, Any]:
         """Fields of an Airflow connection with user and password."""
         return self.connection_for("password")
+
+    @property
+    def connection_with_console(self) -> dict[str, Any]:
+        """The connection of :attr:`connection` whose tasks link to the page of their dataset."""
+        connection = self.connection
+        return connection | {"extra": connection["extra"] | {"console": self.url + CONSOLE + "{dataset_id}"}}
+
+    def page_of(self, dataset_id: str) -> str:
+        """Return the address of a page that shows a dataset in a browser."""
+        return f"{self.url}{CONSOLE}{dataset_id}"
 
     def connection_for(self, auth: str) -> dict[str, Any]:
         """Return the fields of an Airflow connection.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from airflow_provider_modelarts.emulator import ids
+from airflow_provider_modelarts.emulator.console import PATH as CONSOLE
 from airflow_provider_modelarts.emulator.errors import refuse, refuse_at_gateway
 from airflow_provider_modelarts.emulator.journal import Journal, Record
 from airflow_provider_modelarts.emulator.render import PLACE
@@ -30,6 +31,8 @@ BODY_LIMIT = 12 * 1024 * 1024  # contract 0: 12 MB
 URI_LIMIT = 32 * 1024  # contract 0: 32 KB
 HTML = b"<html><head><title>%d</title></head><body><h1>%d Bad Gateway</h1><hr>proxy</body></html>\n"
 IMAGES = "/obs/"
+BESIDE = (IMAGES, CONSOLE)
+"""What is neither of the two services: observers do not see it. Faults may strike images, not the page."""
 
 # What an injected status says when the rule does not: code and text by status (contract 7.2, 7.3).
 DEFAULT_CODES = {
@@ -82,7 +85,7 @@ class Gateway:
         call, is_too_large = await self._read(scope, receive)
         rule = None
         try:
-            rule = self._faults.take(call)
+            rule = None if call.path.startswith(CONSOLE) else self._faults.take(call)
             answer = await self._answer(scope, call, rule, is_too_large=is_too_large)
         except Exception as error:  # noqa: BLE001 - conditions of rules and observers are functions of the user
             answer = self._own_failure(call, error)
@@ -262,8 +265,8 @@ class Gateway:
             response_headers=_lowered(answer, call.request_id),
         )
         self._journal.append(record)
-        if call.path.startswith(IMAGES):
-            return  # storage is neither of the two services that observers watch
+        if call.path.startswith(BESIDE):
+            return
         for observer in self._observers:
             observer(record)
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 @pytest.fixture
 def modelarts_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
     """Yield a running emulator that the connection `modelarts_default` leads to, for one test."""
-    from airflow_provider_modelarts.emulator.emulator import CONNECTION_VARIABLE, Emulator
+    from airflow_provider_modelarts.emulator import Emulator
+    from airflow_provider_modelarts.emulator.emulator import CONNECTION_VARIABLE
 
     _forget_clients()
     with Emulator() as emulator:

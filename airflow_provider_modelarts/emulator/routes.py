@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.routing import Match, Route
 
-from airflow_provider_modelarts.emulator import confirm, datasets, labeling_tasks, listings, teams
+from airflow_provider_modelarts.emulator import confirm, console, datasets, labeling_tasks, listings, teams
 from airflow_provider_modelarts.emulator.service import Service
 from airflow_provider_modelarts.emulator.web import Answer, Call
 
@@ -92,6 +92,8 @@ TABLE: tuple[tuple[str, str, Handler, bool], ...] = (
     ),
     # the images behind presigned URLs
     ("GET", "/obs/{bucket}/{key:path}", listings.get_image, False),
+    # a page for people, in place of the web console
+    ("GET", console.PATH + "{dataset_id}", console.show_dataset, False),
 )
 
 

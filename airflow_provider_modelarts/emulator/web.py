@@ -112,7 +112,11 @@ class Refusal(Exception):  # noqa: N818 - it is an answer of the service, not an
 
 def dump_json(value: Any) -> bytes:
     """Return compact UTF-8 JSON; numbers keep the form they have in Python (1 stays 1, 1.0 stays 1.0)."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair can only be written as an escape
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
 def json_answer(value: Any, *, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Answer:

@@ -15,6 +15,8 @@ from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelT
 from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
 from airflow_provider_modelarts.sensors.label_task import ModelArtsLabelTaskSensor
 
+# Environment variables of the processes that read this file, no Airflow Variables. The dataset that runs ask for:
+DATASET_ID = os.environ.get("MODELARTS_DATASET_ID", "")
 # A folder that every worker reaches, such as s3://bucket/ledger; without one the confirmation is not recorded.
 LEDGER_URI = os.environ.get("MODELARTS_LEDGER_URI")
 
@@ -31,7 +33,7 @@ with DAG(
     doc_md=__doc__,
     tags=["modelarts"],
     params={
-        "dataset_id": Param("", type="string", description="A dataset of images"),
+        "dataset_id": Param(DATASET_ID, type="string", description="A dataset of images"),
         "min_score": Param(0.9, type="number", minimum=0, maximum=1, description="Confirm from this score upwards"),
     },
 ):

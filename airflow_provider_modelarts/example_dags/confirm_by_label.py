@@ -5,12 +5,17 @@ A sample with several labels belongs to the part of its first one, so no two tas
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from airflow.sdk import DAG, Param, task
 
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
+
+# Environment variables of the processes that read this file, no Airflow Variables.
+DEFAULT_DATASET_ID = os.environ.get("MODELARTS_DATASET_ID", "")
+DEFAULT_PLACE = os.environ.get("MODELARTS_PLACE", "file:///tmp/modelarts")
 
 
 @task
@@ -32,10 +37,10 @@ with DAG(
     doc_md=__doc__,
     tags=["modelarts"],
     params={
-        "dataset_id": Param("", type="string", description="A dataset with proposals of the machine"),
+        "dataset_id": Param(DEFAULT_DATASET_ID, type="string", description="A dataset with proposals of the machine"),
         "min_score": Param(0.9, type="number", minimum=0, maximum=1, description="Confirm from this score upwards"),
         "place": Param(
-            "file:///tmp/modelarts",
+            DEFAULT_PLACE,
             type="string",
             description="Folder for the ledger, which every worker must reach; s3://bucket/folder works as well",
         ),

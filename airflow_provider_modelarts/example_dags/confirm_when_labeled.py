@@ -1,7 +1,9 @@
 """Confirm what the machine is sure of whenever a labeling task of one dataset has succeeded, whoever started it.
 
 Nothing runs while nothing happens: a watcher in the triggerer looks at the dataset's labeling tasks, and its event
-starts this DAG. Watchers are set up when the file is parsed, so the dataset's id comes from the environment.
+starts this DAG. Watchers are set up when the file is parsed, so the dataset's id comes from the environment variable
+``MODELARTS_WATCHED_DATASET`` of the DAG processor and the workers: it is no Airflow Variable. Without it nothing is
+watched.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
 """Plan what becomes final, have a person approve the plan, and write exactly what was approved.
 
-The person sees counts, scores and examples on Airflow's page of required actions. What somebody changes meanwhile is
-left alone. The ledger records every label that was made final, and who approved it.
+The person sees the policy, counts, scores and examples of each label on Airflow's page of required actions. If nothing
+would be confirmed, nobody is asked. What somebody changes before it is written is left alone. The ledger records every
+label that was made final, and who approved it.
 """
 
 from __future__ import annotations
+
+import os
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Param
@@ -13,6 +16,10 @@ from airflow_provider_modelarts.operators.samples import (
     ModelArtsConfirmSamplesOperator,
     ModelArtsPlanConfirmationOperator,
 )
+
+# Environment variables of the processes that read this file, no Airflow Variables.
+DEFAULT_DATASET_ID = os.environ.get("MODELARTS_DATASET_ID", "")
+DEFAULT_PLACE = os.environ.get("MODELARTS_PLACE", "file:///tmp/modelarts")
 
 DATASET_ID = "{{ params.dataset_id }}"
 PLAN_URI = "{{ params.place }}/plans/{{ run_id }}.jsonl"
@@ -23,10 +30,10 @@ with DAG(
     doc_md=__doc__,
     tags=["modelarts"],
     params={
-        "dataset_id": Param("", type="string", description="A dataset with proposals of the machine"),
+        "dataset_id": Param(DEFAULT_DATASET_ID, type="string", description="A dataset with proposals of the machine"),
         "min_score": Param(0.9, type="number", minimum=0, maximum=1, description="Confirm from this score upwards"),
         "place": Param(
-            "file:///tmp/modelarts",
+            DEFAULT_PLACE,
             type="string",
             description="Folder for plans and ledger, which every worker must reach; s3://bucket/folder works as well",
         ),
@@ -43,6 +50,8 @@ with DAG(
             "max_share_per_label": 0.9,
         },
         plan_uri=PLAN_URI,
+        # Nobody is asked to approve nothing: then the other tasks are skipped, too.
+        if_nothing_to_confirm="skip",
     )
     approve = ApprovalOperator(
         task_id="approve",

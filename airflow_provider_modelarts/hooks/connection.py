@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from airflow_provider_modelarts.client.checking import with_brackets
 from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.client.regions import address_of, region_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,10 +21,6 @@ if TYPE_CHECKING:
 DEFAULT_CONNECT_TIMEOUT = 5.0
 DEFAULT_TIMEOUT = 30.0
 DEFAULT_POLL_THREADS = 32
-
-# Contract 0: base URLs of the vendor's own installation; others are configured by host and iam_endpoint.
-_ENDPOINT = "https://modelarts.{region}.myhuaweicloud.com"
-_IAM_ENDPOINT = "https://iam.{region}.myhuaweicloud.com"
 
 # The vendor's console, where the examples of its documents lead for the datasets of a region.
 _CONSOLE = "https://console.huaweicloud.com/modelarts/?region={region}#/dataset?dataset_id={dataset_id}"
@@ -107,9 +105,11 @@ def read_settings(connection: Connection, *, project_id: str | None = None) -> C
     auth = reader.choice("auth", tuple(_NEEDS))
     reader.require((_ENDPOINT_NEED, *_NEEDS[auth]), auth)
     region = reader.text("region")
-    iam_endpoint = reader.text("iam_endpoint") or (region and _IAM_ENDPOINT.format(region=region))
+    iam_endpoint = reader.text("iam_endpoint")
+    if not iam_endpoint and auth == "password":
+        iam_endpoint = reader.address("iam", "extra.iam_endpoint")
     timeout = reader.number("timeout", DEFAULT_TIMEOUT, 1, 600)
-    endpoint = reader.url("host", reader.text("host") or _ENDPOINT.format(region=region), reader.port())
+    endpoint = reader.url("host", reader.text("host") or reader.address("modelarts", "host"), reader.port())
     return ConnectionSettings(
         endpoint=endpoint,
         auth=auth,
@@ -125,7 +125,7 @@ def read_settings(connection: Connection, *, project_id: str | None = None) -> C
         timeout=(min(DEFAULT_CONNECT_TIMEOUT, timeout), timeout),
         allow_http=reader.flag("allow_http", default=False),
         poll_threads=reader.whole("poll_threads", DEFAULT_POLL_THREADS, 1, 256),
-        console=reader.console(endpoint, region),
+        console=reader.console(endpoint, region and region_of(region)),
     )
 
 
@@ -237,9 +237,20 @@ class _Reader:
             raise self._wrong("port", "a number from 1 to 65535")
         return int(text)
 
+    def address(self, service: str, name: str) -> str:
+        """Return where a service of the region is reached."""
+        region = self.text("region") or ""
+        address = address_of(service, region)
+        if address is None:
+            raise InvalidRequest(
+                f"{self._where}: the domain of region {region!r} is not known, so {name} must be given: "
+                f"the URL or host of {'IAM' if service == 'iam' else 'ModelArts'} there. Fill it in; nothing was sent."
+            )
+        return address
+
     def url(self, name: str, value: str, port: int | None = None) -> str:
         """Return a base URL without a slash at its end; a bare host means https."""
-        address = value if "://" in value else f"https://{value}"
+        address = with_brackets(value if "://" in value else f"https://{value}")
         expected = "a host or an http(s) URL without user, query and fragment"
         try:
             parts = urlsplit(address)

@@ -104,7 +104,10 @@ def confirm(
         is_own = plan is None and ledger is not None
         place = ledger.identity.plan_path(ledger.root) if plan is None and ledger is not None else plan
         if preview:
-            return _preview(asked, _found(asked, place, is_own=is_own), crew)
+            found = _found(place)
+            if found is not None:
+                _check_plan(asked, found, is_own=is_own)
+            return _preview(asked, found, crew)
         stored = _plan(asked, place, crew, is_own=is_own)
         if stored is None:
             return _decide_and_write(asked, crew)
@@ -210,24 +213,26 @@ def _plan(asked: _Asked, plan: Plan | StoragePath | None, crew: Crew, *, is_own:
 
     Where two tries make one at once, the first that is stored counts for both.
     """
-    stored = _found(asked, plan, is_own=is_own)
-    if stored is not None or plan is None or isinstance(plan, Plan):
-        return stored
-    made = make_plan(
-        asked.client,
-        asked.dataset_id,
-        plan,
-        policy=asked.policy,
-        filters=asked.filters,
-        first_label=asked.first_label,
-        keep=_counts_when_first,
-        crew=crew,
-        on_progress=asked.on_progress,
-        should_stop=asked.should_stop,
-        clock=asked.clock,
-    ).plan
-    _check_plan(asked, made, is_own=is_own)
-    return made
+    if plan is None:
+        return None
+    stored = _found(plan)
+    if stored is None and not isinstance(plan, Plan):
+        stored = make_plan(
+            asked.client,
+            asked.dataset_id,
+            plan,
+            policy=asked.policy,
+            filters=asked.filters,
+            first_label=asked.first_label,
+            keep=_counts_when_first,
+            crew=crew,
+            on_progress=asked.on_progress,
+            should_stop=asked.should_stop,
+            clock=asked.clock,
+        ).plan
+    if stored is not None:
+        _check_plan(asked, stored, is_own=is_own)
+    return stored
 
 
 def _counts_when_first(plan: Plan) -> bool:
@@ -236,20 +241,19 @@ def _counts_when_first(plan: Plan) -> bool:
     return True
 
 
-def _found(asked: _Asked, plan: Plan | StoragePath | None, *, is_own: bool) -> Plan | None:
-    """Return the plan that is given or stored already, None if there is none; one for something else is refused.
+def _found(plan: Plan | StoragePath | None) -> Plan | None:
+    """Return the plan that is given or stored already; None if there is none."""
+    if plan is None or isinstance(plan, Plan):
+        return plan
+    return read_plan(plan) if plan.exists() else None
+
+
+def _check_plan(asked: _Asked, plan: Plan, *, is_own: bool) -> None:
+    """Refuse a plan for something else than is asked for.
 
     :param is_own: it is the caller's own, for all tries: then it must be for all that is asked, and not only for what
         is given with it
     """
-    if plan is not None and not isinstance(plan, Plan):
-        plan = read_plan(plan) if plan.exists() else None
-    if plan is not None:
-        _check_plan(asked, plan, is_own=is_own)
-    return plan
-
-
-def _check_plan(asked: _Asked, plan: Plan, *, is_own: bool) -> None:
     said: dict[str, object] = {"dataset_id": asked.dataset_id}
     if is_own or asked.policy is not None:
         said["policy"] = asked.policy
@@ -261,7 +265,7 @@ def _check_plan(asked: _Asked, plan: Plan, *, is_own: bool) -> None:
 def _unwritten(plan: Plan) -> ConfirmationResult:
     """Return the counts of a plan that is not applied."""
     planned = plan.result()
-    return replace(planned, left=planned.left + planned.confirmed, confirmed=0, by_label={})
+    return replace(planned, left=planned.left + planned.confirmed, confirmed=0, by_label={}, preview=False)
 
 
 def _filters(label_name: str | None, low_score: float | str | None, high_score: float | str | None) -> dict[str, Any]:

@@ -235,5 +235,5 @@ def _failed(sample: Sample, replies: Replies) -> Outcome:
     own = [reply for reply in replies.values() if reply.sample_id == sample.sample_id]
     reply = next((reply for reply in (*own, *replies.values()) if reply.error_code), None)
     if reply is None:
-        return Outcome(sample, "failed", "unknown", "The service did not write it and gave no reason.")
+        return Outcome(sample, "failed", "refused", "The service did not write it and gave no reason.")
     return Outcome(sample, "failed", reply.error_code or "", reply.error_msg or "")

@@ -9,14 +9,16 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.labeling import walk
 from airflow_provider_modelarts.labeling.books import Books, Category
 from airflow_provider_modelarts.labeling.crew import Crew, Job
 from airflow_provider_modelarts.labeling.descent import Count, Descent, pages_ahead
 from airflow_provider_modelarts.labeling.intent import CHANGED, NOT_PLANNED, Intent
-from airflow_provider_modelarts.labeling.labels import same_proposal
+from airflow_provider_modelarts.labeling.labels import same_proposal, shows_part_of
+from airflow_provider_modelarts.labeling.ledger_parts import UNKNOWN
 from airflow_provider_modelarts.labeling.result import PROGRESS_SECONDS, ConfirmationResult, Progress
-from airflow_provider_modelarts.labeling.service import Candidate
+from airflow_provider_modelarts.labeling.service import Candidate, is_odd_read
 from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
 from airflow_provider_modelarts.labeling.walk import PassEnd, count, take_bearings, verdict
 from airflow_provider_modelarts.labeling.write import FRESH_SECONDS
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.walk import Numbered
 
     Jobs = list[Job[Any]]
+    Looked = tuple[Sample, Candidate | ModelArtsError | None]
 
 MAX_PASSES = 5
 LOOKS = 25
@@ -156,6 +159,7 @@ class Confirming:
             failures=self.books.failures,
             unaccounted=self._unaccounted,
             stopped=self._is_stopped,
+            preview=preview,
             **more,
         )
 
@@ -265,32 +269,45 @@ class Confirming:
         pieces = [samples[place : place + LOOKS] for place in range(0, len(samples), LOOKS)]
         return [Job(partial(self._look, piece), partial(self._looked, take)) for piece in pieces]
 
-    def _look(self, samples: Sequence[Sample]) -> tuple[list[tuple[Sample, Candidate | None]], Sequence[Sample]]:
+    def _look(self, samples: Sequence[Sample]) -> tuple[list[Looked], Sequence[Sample]]:
         begun = self._service.clock.now()
-        found: list[tuple[Sample, Candidate | None]] = []
+        found: list[Looked] = []
         for number, sample in enumerate(samples):
             # What was read first must not grow old while the rest is read.
             if self._service.clock.now() - begun > FRESH_SECONDS / 2:
                 return found, samples[number:]
-            found.append((sample, self._service.proposal(sample.sample_id)))
+            try:
+                found.append((sample, self._service.proposal(sample.sample_id)))
+            except ModelArtsError as error:
+                if not is_odd_read(error):
+                    raise
+                found.append((sample, error))
         return found, ()
 
     def _looked(
         self,
         take: Callable[[list[Candidate], int | None], Jobs],
-        looked: tuple[list[tuple[Sample, Candidate | None]], Sequence[Sample]],
+        looked: tuple[list[Looked], Sequence[Sample]],
     ) -> Jobs:
         found, rest = looked
         candidates = []
         for listed, whole in found:
+            if isinstance(whole, ModelArtsError):  # an odd answer about one sample is the failure of that sample
+                self._in_hand.discard(listed.sample_id)
+                self.books.fail(listed, whole.code or UNKNOWN, whole.message)
+                continue
             had_left = self._had_left(listed.sample_id, self.books.category(listed.sample_id))
-            if whole is not None and (not had_left or same_proposal(whole.sample, listed)):
+            if whole is not None and (not had_left or self._is_listed_so(listed, whole.sample)):
                 candidates.append(whole)
                 continue
             self._in_hand.discard(listed.sample_id)
             if whole is None and had_left:
                 self.books.excuse()
         return take(self._to_confirm(candidates), None) + self._looks(rest, take)
+
+    def _is_listed_so(self, listed: Sample, whole: Sample) -> bool:
+        """Whether the list shows a proposal as it is, or the part of its labels that the filters leave."""
+        return (same_proposal if self._untrimmed.lists_whole_samples else shows_part_of)(listed, whole)
 
     def _to_confirm(self, candidates: Iterable[Candidate]) -> list[Candidate]:
         """Decide; return what is to be confirmed, and note the rest."""

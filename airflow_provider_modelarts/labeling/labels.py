@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -15,18 +16,28 @@ if TYPE_CHECKING:
 _encode = msgspec.json.Encoder(order="sorted").encode
 _encode_anything = json.JSONEncoder(sort_keys=True).encode
 
+HARD = "@modelarts:hard"
+"""What the names of properties begin with that say how hard an example is: the service changes them as it likes."""
+
 Labels = Iterable[Mapping[str, Any]]
 
 
 def raw_labels(sample: Sample) -> list[dict[str, Any]]:
-    """Return a sample's labels exactly as they arrived."""
-    labels: list[dict[str, Any]] = sample.raw.get("labels") or []
-    return labels
+    """Return a sample's labels exactly as they arrived; what is no list counts as one odd label."""
+    labels: Any = sample.raw.get("labels") or []
+    found: list[dict[str, Any]] = labels if isinstance(labels, list) else [labels]
+    return found
 
 
 def same_proposal(one: Sample, other: Sample) -> bool:
     """Whether two reads of a sample show the same labels: all keys but ``id`` equal, in the same order (B14)."""
     return _without_id(raw_labels(one)) == _without_id(raw_labels(other))
+
+
+def shows_part_of(listed: Sample, whole: Sample) -> bool:
+    """Whether every label that a trimmed list shows of a sample is one of its labels, in the same order."""
+    labels = iter(_without_id(raw_labels(whole)))
+    return all(label in labels for label in _without_id(raw_labels(listed)))
 
 
 def fingerprint(sample: Sample) -> int:
@@ -44,29 +55,48 @@ def fingerprint(sample: Sample) -> int:
     return int.from_bytes(blake2b(text, digest_size=8).digest())
 
 
-def carries(final: Sample, written: Sample) -> bool:
+def carries(final: Sample, written: Sample, *, loosely: bool = False) -> bool:
     """Whether a labeled sample carries what was written to it.
 
     The service keeps name, type and property of a label and nothing else (contract 4.1, effects), so only those
-    count, in any order; where the type was not sent the service may choose it.
+    count, in any order; where the type was not sent the service may choose it. How hard an example is does not count.
 
     :param final: the sample as it is now, with its final labels
     :param written: the proposal that was confirmed
+    :param loosely: names that differ by blanks around them or by the form of their characters (Unicode's NFC) count as
+        equal: a service may change them when it keeps them. Never where it decides what is taken away from a sample:
+        a person may have corrected just that
     """
     kept, sent = raw_labels(final), raw_labels(written)
-    typed = all(label.get("type") is not None for label in sent)
-    return bool(sent) and _kept(kept, typed=typed) == _kept(sent, typed=typed)
+    typed = all(isinstance(label, Mapping) and label.get("type") is not None for label in sent)
+    return bool(sent) and _kept(kept, typed=typed, loosely=loosely) == _kept(sent, typed=typed, loosely=loosely)
 
 
-def _without_id(labels: Labels) -> list[dict[str, Any]]:
-    return [{key: value for key, value in label.items() if key != "id"} for label in labels]
+def names(sample: Sample) -> str:
+    """Return the names of a sample's labels as a message shows them."""
+    return ", ".join(repr(label.get("name") if isinstance(label, Mapping) else label) for label in raw_labels(sample))
 
 
-def _kept(labels: Labels, *, typed: bool) -> list[str]:
-    return sorted(
-        json.dumps([label.get("name"), label.get("type") if typed else None, _plain(label.get("property"))])
+def _without_id(labels: Labels) -> list[Any]:
+    return [
+        {key: value for key, value in label.items() if key != "id"} if isinstance(label, Mapping) else label
         for label in labels
-    )
+    ]
+
+
+def _kept(labels: Labels, *, typed: bool, loosely: bool) -> list[str]:
+    return sorted(_identity(label, typed=typed, loosely=loosely) for label in labels)
+
+
+def _identity(label: Any, *, typed: bool, loosely: bool) -> str:
+    if not isinstance(label, Mapping):
+        return json.dumps({"no label": label})
+    name, value = label.get("name"), label.get("property")
+    if loosely and isinstance(name, str):
+        name = unicodedata.normalize("NFC", name).strip()
+    if isinstance(value, Mapping):
+        value = {key: value[key] for key in value if not str(key).startswith(HARD)}
+    return json.dumps([name, label.get("type") if typed else None, _plain(value)])
 
 
 def _plain(value: Any) -> Any:

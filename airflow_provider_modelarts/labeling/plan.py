@@ -205,6 +205,19 @@ class Plan:
                 "try of an Airflow task has stored it, clear the task to plan anew."
             )
 
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """What was decided by, for people: the policy's rules by name and the filters; without a policy no rule."""
+        rules = {} if self.policy is None else self.policy.model_dump(mode="json", exclude_defaults=True)
+        if self.policy is not None:
+            rules["hard_examples"] = self.policy.hard_examples  # it holds also if nothing was said about it
+        filters = dict(self.header.filters)
+        if self.header.first_label is not None:
+            # The list is filtered by that label, which says less.
+            filters = {**filters, "first_label": self.header.first_label}
+            filters.pop("label_name", None)
+        return {**rules, **filters}
+
     def check_guards(self) -> None:
         """Hold the policy's guards against the whole plan.
 
@@ -225,6 +238,7 @@ class Plan:
             plan_uri=self.uri,
             by_label=dict(self.by_label),
             dataset_id=self.header.dataset_id,
+            preview=True,
         )
 
     def summarize(self) -> Summary:

@@ -126,7 +126,17 @@ def checked_label(name: str, value: str | None) -> str | None:
     """Return the label to choose by, None for all; one that rendered to nothing must not turn into "all"."""
     if value is not None and (not isinstance(value, str) or value.strip() in ("", "None")):
         raise InvalidRequest(f"{name} must be a label's name, not {value!r}. Leave it out to take all labels.")
+    if value is not None and not _is_utf8(value):
+        raise InvalidRequest(f"{name} {value!r} cannot be sent: half a surrogate pair has no UTF-8.")
     return value
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class _Teller:

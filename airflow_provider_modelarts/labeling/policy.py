@@ -233,7 +233,7 @@ def _is_hard(policy: ConfirmPolicy, sample: Sample) -> bool:
 def _is_audited(policy: ConfirmPolicy, sample: Sample) -> bool:
     if not policy.audit_share:
         return False
-    drawn = sha256(f"{policy.seed}:{sample.sample_id}".encode()).digest()
+    drawn = sha256(f"{policy.seed}:{sample.sample_id}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(drawn[:8]) < policy.audit_share * 2**64
 
 

@@ -7,7 +7,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_modelarts.client.errors import ConfirmationError
+from airflow_provider_modelarts.client.errors import ConfirmationError, ModelArtsError
 from airflow_provider_modelarts.labeling.abandoned import abandoned
 from airflow_provider_modelarts.labeling.books import Category
 from airflow_provider_modelarts.labeling.crew import Job
@@ -15,13 +15,14 @@ from airflow_provider_modelarts.labeling.labels import carries, raw_labels
 from airflow_provider_modelarts.labeling.ledger import Entry, Ledger, LedgerWriter, read_ledger, settled
 from airflow_provider_modelarts.labeling.ledger_parts import UNKNOWN
 from airflow_provider_modelarts.labeling.plan import PlanRefused
-from airflow_provider_modelarts.labeling.service import Candidate
+from airflow_provider_modelarts.labeling.service import Candidate, is_odd_read
 from airflow_provider_modelarts.labeling.settle import Standing
 from airflow_provider_modelarts.labeling.storage import stored_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from airflow_provider_modelarts.client import Sample
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.labeling.abandoned import Abandoned
     from airflow_provider_modelarts.labeling.batches import Outcome
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.plan import Plan
     from airflow_provider_modelarts.labeling.service import Service
     from airflow_provider_modelarts.labeling.storage import StoragePath
+
+    Read = tuple[Candidate, Standing | ModelArtsError]
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +102,8 @@ class Recorder:
         self._is_storing = False
         self._found: set[str] = set()
         """Samples that carry the planned labels, and this try did not write: judged when all have been read."""
+        self._changed: set[str] = set()
+        """Samples proposed otherwise than planned, which a try that did not end may have written before."""
 
     def begin(self) -> None:
         """Store that this try may write from now on; of a try that left no such word it is known that it did not.
@@ -153,6 +158,9 @@ class Recorder:
 
     def note(self, candidate: Candidate, fate: Fate, *, read: bool = False) -> None:
         """Note what was found out about a planned sample."""
+        if fate == "changed" and not read and self._others.may_be_written(candidate.sample.sample_id):
+            self._changed.add(candidate.sample.sample_id)
+            return
         self._add(_entry(candidate, fate, read=read))
 
     def due(self) -> list[Job[Any]]:
@@ -173,9 +181,12 @@ class Recorder:
         :param run_jobs: has the crew carry out jobs, and returns when all are done
         """
         for part in self.unlisted(books):
-            found: list[tuple[Candidate, Standing]] = []
-            run_jobs([Job(partial(_read, service, piece), partial(_take_in, found)) for piece in part])
-            self._settle(books, found)
+            reads: list[Read] = []
+            run_jobs([Job(partial(_read, service, piece), partial(_take_in, reads)) for piece in part])
+            for candidate, standing in reads:
+                if isinstance(standing, ModelArtsError):  # it stays open in the ledger: the next try reads it again
+                    books.fail(candidate.sample, standing.code or UNKNOWN, standing.message)
+            self._settle(books, _known(reads))
             run_jobs(self.due())
         run_jobs([self.store()])
         for one in self._abandoned:
@@ -190,6 +201,9 @@ class Recorder:
             self._others = self._read_others()
             fates = [_fate(candidate, standing, self._others) for candidate, standing in found]
         for (candidate, _), fate in zip(found, fates, strict=True):
+            if candidate.sample.sample_id in self._changed:  # it has its place: only the ledger is told
+                self.note(candidate, "confirmed" if fate == "confirmed" else "changed", read=True)
+                continue
             books.settle(candidate.sample, _BOOKED[fate], changed=fate == "changed")
             self.note(candidate, fate, read=True)
 
@@ -216,8 +230,8 @@ class Recorder:
             clock=self._clock,
         )
 
-        def record(found: list[tuple[Candidate, Standing]]) -> list[Job[Any]]:
-            entries = [_entry(one, _fate(one, standing, old.state), read=True) for one, standing in found]
+        def record(reads: list[Read]) -> list[Job[Any]]:
+            entries = [_entry(one, _fate(one, standing, old.state), read=True) for one, standing in _known(reads)]
             return [Job(partial(self._guarded, partial(ledger.record, *entries)), lambda _: [])]
 
         self._guarded(partial(ledger.record, *(_entry(one, "changed") for one in anew)))
@@ -229,7 +243,8 @@ class Recorder:
     def unlisted(self, books: Books) -> Iterator[list[list[Candidate]]]:
         """Yield the planned samples of which it is not known who confirmed them, to be read, in pieces for a job each.
 
-        Those are the ones that the list did not show, and those found to carry the planned labels already.
+        Those are the ones that the list did not show, those found to carry the planned labels already, and those
+        proposed otherwise by now that a try which did not end may have written before.
 
         Those that an earlier try is known to have confirmed are noted in the books instead.
 
@@ -239,9 +254,10 @@ class Recorder:
         if met - len(self._found) >= self._plan.counts["confirm"]:
             return
         unknown: list[Candidate] = []
+        unjudged = self._found | self._changed
         for planned in self._plan.samples():
             sample = planned.sample
-            is_open = books.category(sample.sample_id) is None or sample.sample_id in self._found
+            is_open = books.category(sample.sample_id) is None or sample.sample_id in unjudged
             if planned.decision.action != "confirm" or not is_open:
                 continue
             if self.is_confirmed(sample.sample_id):
@@ -317,26 +333,38 @@ def _entry(
     )
 
 
-def _read(service: Service, planned: Sequence[Candidate]) -> list[tuple[Candidate, Standing]]:
-    """Return how planned samples stand that the list did not show.
-
-    A list without filters shows all that is proposed; one with filters not what is proposed otherwise by now.
-    """
-    found = []
+def _read(service: Service, planned: Sequence[Candidate]) -> list[Read]:
+    """Return how planned samples stand that the list did not show; an odd answer about one keeps no other back."""
+    found: list[Read] = []
     for candidate in planned:
-        final = service.final(candidate.sample.sample_id)
-        if final is not None and carries(final, candidate.sample):
-            standing = Standing.WRITTEN
-        elif service.filters and service.proposal(candidate.sample.sample_id) is not None:
-            standing = Standing.CHANGED
-        else:
-            standing = Standing.GONE
-        found.append((candidate, standing))
+        try:
+            found.append((candidate, _standing(service, candidate.sample)))
+        except ModelArtsError as error:
+            if not is_odd_read(error):
+                raise
+            found.append((candidate, error))
     return found
 
 
-def _take_in(found: list[tuple[Candidate, Standing]], more: list[tuple[Candidate, Standing]]) -> list[Job[Any]]:
-    found += more
+def _standing(service: Service, planned: Sample) -> Standing:
+    """Return how a planned sample stands.
+
+    A list without filters shows all that is proposed; one with filters not what is proposed otherwise by now.
+    """
+    final = service.final(planned.sample_id)
+    if final is not None and carries(final, planned, loosely=True):
+        return Standing.WRITTEN
+    if service.filters and service.proposal(planned.sample_id) is not None:
+        return Standing.CHANGED
+    return Standing.GONE
+
+
+def _known(reads: list[Read]) -> list[tuple[Candidate, Standing]]:
+    return [(candidate, standing) for candidate, standing in reads if isinstance(standing, Standing)]
+
+
+def _take_in(reads: list[Read], more: list[Read]) -> list[Job[Any]]:
+    reads += more
     return []
 
 

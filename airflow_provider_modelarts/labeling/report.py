@@ -6,8 +6,10 @@ Names of labels and places of samples are arbitrary text of others, so none of i
 from __future__ import annotations
 
 import re
+from bisect import insort
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.texts import without_queries
 from airflow_provider_modelarts.labeling.policy import label_names
@@ -78,11 +80,31 @@ _SHOWN_RULES = 8
 _SHOWN_REASONS = 8
 _EXAMPLES_PER_RULE = 2
 _EXAMPLES = 4
+_EXAMPLES_PER_LABEL = 3
+_LABELS_WITH_EXAMPLES = 200
 _EXAMPLE_LABELS = 3
+_ASKED_BYTES = 1400
 _LABELS_TRACKED = 10_000
 _NAME_BYTES = 120
 _PLACE_BYTES = 240
 _ORDER = {action: number for number, action in enumerate(_TITLES)}
+
+# What an approver wants to know first; the others of a policy come after these.
+ASKED: dict[str, str] = {
+    "min_score": "lowest score",
+    "min_score_by_label": "lowest score of single labels",
+    "labels": "only these labels",
+    "hard_examples": "hard examples",
+    "audit_share": "share drawn for people instead",
+    "max_samples": "at most so many samples",
+    "min_samples": "at least so many samples",
+    "max_share_per_label": "highest share of one label",
+    "seed": "the draw depends on",
+    "label_name": "only proposals with the label",
+    "first_label": "only proposals whose first label is",
+    "low_score": "only proposals that score at least",
+    "high_score": "only proposals that score at most",
+}
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 # The last three keep addresses from becoming links.
@@ -111,6 +133,8 @@ class Summary:
         self._hard = 0
         self._reasons: Counter[int] = Counter()
         self._examples: dict[tuple[Action, str], list[Example]] = {}
+        self._lowest: dict[str, list[tuple[float, int, str, Example]]] = {}
+        """For a label, of the samples to be confirmed those of the lowest scores: score, order, rule, sample."""
 
     def add(self, sample: Sample, decision: Decision) -> None:
         """Count a proposal and the decision about it."""
@@ -128,20 +152,46 @@ class Summary:
         if sample.is_hard:
             self._hard += 1
             self._reasons.update(reason if reason in REASONS else -1 for reason in sample.hard_reasons)
-        if self._rules[action, rule] <= _EXAMPLES_PER_RULE:
-            place = without_queries(sample.origin or "") or sample.sample_id
-            self._examples.setdefault((action, rule), []).append(Example(place, tuple(names[:_EXAMPLE_LABELS]), score))
+        if action == "confirm":
+            self._keep_lowest(sample, names, score, rule)
+        elif self._rules[action, rule] <= _EXAMPLES_PER_RULE:
+            self._examples.setdefault((action, rule), []).append(_example_of(sample, names, score))
 
-    def markdown(self, title: str = "Proposals and decisions", notes: Iterable[str] = ()) -> str:
+    def markdown(
+        self,
+        title: str = "Proposals and decisions",
+        notes: Iterable[str] = (),
+        asked: Mapping[str, Any] | None = None,
+    ) -> str:
         """Return the summary as Markdown of at most :data:`MAX_BYTES` bytes; it fits an approval task's body.
 
         :param title: the heading, plain text
         :param notes: lines of plain text below the counts, for example why a guard does not hold
+        :param asked: what was decided by, as :meth:`~.plan.Plan.asked` gives it; None: it is not shown. Without a rule
+            in it the summary says that there is no policy
         """
-        head = [f"### {escape(title)}", "", *self._counts(), *(_note(note) for note in list(notes)[:3])]
-        tail = [*self._histogram(), *self._hard_examples(), *self._shown_examples()]
-        used = _size(head) + _size(tail)
-        return "\n".join([*head, *self._label_table(MAX_BYTES - used - 1), *tail]) + "\n"
+        head = [f"### {escape(title)}", "", *self._counts(), *_asked_lines(asked), *map(_note, list(notes)[:3])]
+        facts = [*self._histogram(), *self._hard_examples()]
+        left = MAX_BYTES - _size(head) - _size(facts) - 1
+        # What no label's row needs is for examples, and of what remains at least half.
+        table = self._label_table(left)
+        examples = self._shown_examples(max(left // 2, left - _size(table)))
+        if _size(table) + _size(examples) > left:
+            table = self._label_table(left - _size(examples))
+        return "\n".join([*head, *table, *facts, *examples]) + "\n"
+
+    def _keep_lowest(self, sample: Sample, names: Sequence[str], score: float | None, rule: str) -> None:
+        # A score that is not known is the least sure of all.
+        order, number = -1.0 if score is None else score, self._actions["confirm"]
+        for name in names:
+            kept = self._lowest.get(name)
+            if kept is None:
+                if len(self._lowest) >= _LABELS_WITH_EXAMPLES:
+                    continue
+                kept = self._lowest[name] = []
+            if len(kept) < _EXAMPLES_PER_LABEL or order < kept[-1][0]:
+                insort(kept, (order, number, rule, _example_of(sample, names, score)))
+                del kept[_EXAMPLES_PER_LABEL:]
 
     def _count_label(self, name: str, action: Action) -> None:
         counts = self._labels.get(name)
@@ -204,19 +254,73 @@ class Summary:
             lines.append(f"- {count} x {REASONS.get(reason, 'a reason unknown to this version')}")
         return [*(lines if self._reasons else [f"{self._hard} hard examples, without reasons."]), ""]
 
-    def _shown_examples(self) -> list[str]:
-        lines: list[str] = []
-        for action in _TITLES:
+    def _shown_examples(self, budget: int) -> list[str]:
+        """Return examples: of review and leave some for each rule; of confirm the lowest scores of each label."""
+        groups: list[tuple[str, list[str]]] = []
+        for action, title in _EXAMPLE_TITLES.items():
             of_action = [(rule, shown) for (of, rule), shown in self._examples.items() if of == action]
-            found = _mixed(of_action)[:_EXAMPLES]
-            if found:
-                lines += [f"Examples that {'would be' if action == 'confirm' else 'are'} {_SHORT[action]}:", ""]
-                lines += [_example(rule, example) for rule, example in found]
-                lines.append("")
-        return lines
+            groups.append((title, [_example(rule, example) for rule, example in _mixed(of_action)[:_EXAMPLES]]))
+        others = [line for title, lines in groups if lines for line in (title, "", *lines, "")]
+        confirmed = self._lowest_scores(budget - _size(others))
+        if _size(others) + _size(confirmed) > budget:
+            others = []
+        return [*confirmed, *others]
+
+    def _lowest_scores(self, budget: int) -> list[str]:
+        lines = ["Examples that would be confirmed, of each label those of the lowest scores:", ""]
+        budget -= _size([*lines, ""])
+        found: list[str] = []
+        shown: set[int] = set()
+        for name in sorted(self._lowest, key=lambda name: (-self._confirmed(name), name)):
+            for _, number, rule, example in self._lowest[name]:
+                line = _example(rule, example)
+                budget -= 0 if number in shown else _size([line])
+                if budget < 0:
+                    break
+                if number not in shown:
+                    found.append(line)
+                shown.add(number)
+        return [*lines, *found, ""] if found else []
+
+    def _confirmed(self, name: str) -> int:
+        counts = self._labels.get(name)
+        return 0 if counts is None else counts[_ORDER["confirm"]]
 
 
-_SHORT: dict[Action, str] = {"confirm": "confirmed", "review": "for review", "leave": "left"}
+_EXAMPLE_TITLES: dict[Action, str] = {
+    "review": "Examples that are for review:",
+    "leave": "Examples that are left:",
+}
+
+
+def _asked_lines(asked: Mapping[str, Any] | None) -> list[str]:
+    """Return what was asked for, one line for each rule and filter, in no more bytes than it may take."""
+    if asked is None:
+        return []
+    filters = {"label_name", "first_label", "low_score", "high_score"}
+    lines = ["Decided by this policy:" if asked.keys() - filters else "Decided without a policy:", ""]
+    if not asked.keys() - filters:
+        lines.append("- every proposal that has labels is confirmed, hard examples too")
+    for name in [*(name for name in ASKED if name in asked), *(name for name in asked if name not in ASKED)]:
+        line = f"- {ASKED.get(name, 'also')} ({escape(name)}): {escape(_in_words(asked[name]))}"
+        if _size([*lines, line]) > _ASKED_BYTES:
+            lines.append("- ... and more, see the plan")
+            break
+        lines.append(line)
+    return [*lines, ""]
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_in_words(one)}" for name, one in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_in_words, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _example_of(sample: Sample, names: Sequence[str], score: float | None) -> Example:
+    place = without_queries(sample.origin or "") or sample.sample_id
+    return Example(place, tuple(names[:_EXAMPLE_LABELS]), score)
 
 
 def sample_score(sample: Sample) -> float | None:

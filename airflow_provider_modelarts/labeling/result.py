@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow_provider_modelarts.client.errors import ConfirmationError
+from airflow_provider_modelarts.client.texts import storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +17,15 @@ PROGRESS_SECONDS = 3.0
 
 SAMPLES_SHOWN = 10
 """So many samples of a failure are named; the rest is counted."""
+
+LABELS_SHOWN = 50
+"""So many labels have a count of their own in XCom."""
+
+OTHER_LABELS = "(other labels)"
+"""Key in XCom of the counts of all other labels, added up: a sample with several of them counts several times."""
+
+_LABEL_LENGTH = 256
+_GONE = "confirmed already by an earlier run, or no longer proposed"
 
 Error = TypeVar("Error", bound=Exception)
 
@@ -40,10 +51,11 @@ class Failure:
     samples: tuple[str, ...]
 
     def __str__(self) -> str:
+        samples = ", ".join(map(storable, self.samples))
         more = f" and {self.count - len(self.samples)} more" if self.count > len(self.samples) else ""
-        text = f" {' '.join(self.message.split())}" if self.message else ""
+        text = f" {storable(' '.join(self.message.split()))}" if self.message else ""
         noun = "sample" if self.count == 1 else "samples"
-        return f"{self.code}:{text} ({self.count} {noun}: {', '.join(self.samples)}{more})"
+        return f"{self.code}:{text} ({self.count} {noun}: {samples}{more})"
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ class ConfirmationResult:
     """Counts of one confirmation; ``seen = confirmed + review + left + failed + gone`` (B16).
 
     :param seen: different samples that were read as proposals
-    :param confirmed: labels are final now; in a preview: would be confirmed
+    :param confirmed: labels are final now; in a plan or a preview: would be confirmed
     :param review: left to people by the policy
     :param left: not touched: without labels, outside the allow-list, or changed since they were decided
     :param failed: were to be confirmed, and the service refused or its answer could not be had
@@ -62,11 +74,12 @@ class ConfirmationResult:
     :param seconds: duration by the clock
     :param plan_uri: the plan that was applied, if one was stored
     :param ledger_uri: where the record of the writes is, if one was kept
-    :param by_label: for each label name, how many confirmed samples carry it
+    :param by_label: for each label name, how many confirmed samples carry it; bounded in XCom, see :meth:`to_xcom`
     :param dataset_id: the dataset; not in XCom
     :param failures: the failed samples by code; not in XCom
     :param unaccounted: proposals that the service counts but never listed (B14); not in XCom
     :param stopped: the run was asked to stop before its end; what it had not reached is in ``left``; not in XCom
+    :param preview: a plan or a preview: nothing was written, and ``confirmed`` is what would be; not in XCom
     """
 
     seen: int = 0
@@ -86,6 +99,7 @@ class ConfirmationResult:
     failures: Mapping[str, Failure] = field(default_factory=dict, metadata=_LOG_ONLY)
     unaccounted: int = field(default=0, metadata=_LOG_ONLY)
     stopped: bool = field(default=False, metadata=_LOG_ONLY)
+    preview: bool = field(default=False, metadata=_LOG_ONLY)
 
     def __post_init__(self) -> None:
         accounted = sum(getattr(self, category) for category in CATEGORIES)
@@ -93,13 +107,22 @@ class ConfirmationResult:
             raise ValueError(f"the books do not add up: {self.to_xcom()}")
 
     def to_xcom(self) -> dict[str, Any]:
-        """Return the counts as JSON primitives (B19): neither samples nor labels of single samples are in it."""
+        """Return the counts as JSON primitives of at most some kilobytes (B19).
+
+        Neither samples nor labels of single samples are in it. Of ``by_label`` it has the :data:`LABELS_SHOWN` most
+        frequent; the counts of all others are added up under :data:`OTHER_LABELS`.
+        """
         values = {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata.get("log_only")}
-        return {**values, "seconds": round(self.seconds, 3), "by_label": dict(self.by_label)}
+        return {**values, "seconds": round(self.seconds, 3), "by_label": _bounded(self.by_label)}
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{getattr(self, category)} {category}" for category in CATEGORIES)
-        return f"{self.seen} proposals seen: {counts}; {self.passes} passes, {self.requests} requests"
+        words = {"confirmed": "would be confirmed"} if self.preview else {}
+        if self.gone:
+            words["gone"] = f"gone ({_GONE})"
+        counts = ", ".join(f"{getattr(self, name)} {words.get(name, name)}" for name in CATEGORIES)
+        # A plan is not written, so its list was not walked for that.
+        walks = f"the list was read {_times(self.passes)}, " if self.passes else ""
+        return f"{self.seen} proposals seen: {counts}; {walks}{self.requests} requests"
 
 
 @dataclass(frozen=True)
@@ -128,6 +151,28 @@ class Progress:
         return f"{self.percent:.0f} %: {self.seen} of {self.total} proposals{': ' if counts else ''}{counts}{rate}"
 
 
+def _bounded(by_label: Mapping[str, int]) -> dict[str, int]:
+    """Return counts by label for XCom: few, with names that any database takes."""
+    frequent = sorted(by_label, key=lambda name: (-by_label[name], name))[:LABELS_SHOWN]
+    kept = set(frequent)
+    found: Counter[str] = Counter()
+    for name, count in by_label.items():
+        if name in kept:
+            found[_short(storable(name))] += count
+    others = sum(by_label.values()) - found.total()
+    if others:
+        found[OTHER_LABELS] += others
+    return dict(found)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LABEL_LENGTH else f"{name[: _LABEL_LENGTH - 3]}..."
+
+
 def check(result: ConfirmationResult, on_partial_failure: Literal["fail", "warn"] = "fail") -> None:
     """Raise unless a confirmation did all that it should; call it after the result was stored.
 
@@ -144,12 +189,16 @@ def check(result: ConfirmationResult, on_partial_failure: Literal["fail", "warn"
         )
     if result.unaccounted:
         complaints.append(
-            f"{result.unaccounted} proposals that the service counts were not listed in {result.passes} passes"
+            f"{result.unaccounted} proposals that the service counts were not listed, although the list was read "
+            f"{_times(result.passes)}"
         )
     if result.stopped:
-        complaints.append(f"stopped after {result.confirmed} of {result.seen} samples were confirmed")
+        verb = "decided upon, and nothing was written" if result.preview else "confirmed"
+        done = result.seen if result.preview else f"{result.confirmed} of {result.seen}"
+        complaints.append(f"stopped after {done} samples were {verb}")
     if complaints:
-        text = f"Dataset {result.dataset_id}: {'; '.join(complaints)}. Run the task again: what is confirmed stays so."
+        text = f"Dataset {result.dataset_id}: {'; '.join(complaints)}. Run the task again"
+        text += "." if result.preview else ": what is confirmed stays so."
         raise with_result(ConfirmationError(text), result)
 
 

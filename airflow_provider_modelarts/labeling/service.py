@@ -143,10 +143,12 @@ class Service:
 
     def _check_answer(self, sample: Sample, sample_id: str) -> None:
         """Refuse an answer to a single read that is no sample, or another one: it would pass for one without labels."""
-        if sample.sample_id == sample_id:
-            return
         code, text = sample.raw.get("error_code"), sample.raw.get("error_msg")
-        said = f"the service said {text or code!r}" if code else f"it is about sample {sample.sample_id!r}"
+        if sample.sample_id == sample_id and not code and not sample.has_odd_labels:
+            return
+        said = f"it is about sample {sample.sample_id!r}"
+        if code or sample.sample_id == sample_id:
+            said = f"the service said {text or code!r}" if code else "its labels are not a list of objects"
         raise UnexpectedResponse(
             f"The answer about sample {sample_id} of dataset {self.dataset_id} cannot be used: {said}. Try again.",
             status=200,

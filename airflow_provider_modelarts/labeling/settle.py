@@ -49,8 +49,8 @@ def find_out(service: Service, decided: Sample) -> Finding:
     if now is not None and same_proposal(now.sample, decided):
         return Finding(Standing.PROPOSED, now)
     final = service.final(decided.sample_id)
-    if now is not None and not (final is not None and carries(final, now.sample)):
+    if now is not None and not (final is not None and carries(final, now.sample, loosely=True)):
         return Finding(Standing.CHANGED, now, final)
     # What a single read calls a proposal may be the final labels: then it is what the sample carries that counts.
-    is_written = final is not None and carries(final, decided)
+    is_written = final is not None and carries(final, decided, loosely=True)
     return Finding(Standing.WRITTEN if is_written else Standing.GONE, final=final)

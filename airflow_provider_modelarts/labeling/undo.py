@@ -7,27 +7,30 @@ carrying what the run wrote, and what is written is what stood there before. Wha
 from __future__ import annotations
 
 import json
+import logging
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import blake2b
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
+from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable
 from airflow_provider_modelarts.client.resources.samples import SIZE
-from airflow_provider_modelarts.labeling.labels import carries, raw_labels
+from airflow_provider_modelarts.labeling.labels import carries, names, raw_labels
 from airflow_provider_modelarts.labeling.ledger import LedgerBroken, read_ledger, settled
+from airflow_provider_modelarts.labeling.ledger_parts import UNKNOWN
 from airflow_provider_modelarts.labeling.result import SAMPLES_SHOWN, Failure
-from airflow_provider_modelarts.labeling.service import Candidate, Service
+from airflow_provider_modelarts.labeling.service import Candidate, Service, is_odd_read
 from airflow_provider_modelarts.labeling.undo_result import FATES, LISTED, SHOWN, Fate, RevertResult
-from airflow_provider_modelarts.labeling.write import Writer
+from airflow_provider_modelarts.labeling.write import ODD_TRIES, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow_provider_modelarts.client import ModelArtsClient, SampleOutcome
     from airflow_provider_modelarts.client.clock import Clock
@@ -35,6 +38,11 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.ledger import Chain, Entry, Ledger
     from airflow_provider_modelarts.labeling.plan import Plan
     from airflow_provider_modelarts.labeling.storage import StoragePath
+
+log = logging.getLogger(__name__)
+
+DOWN_IN_A_ROW = 3
+"""After so many reads without an answer, and none that went well in between, the service is down."""
 
 
 def revert(
@@ -92,6 +100,7 @@ def revert(
     except ModelArtsError as error:
         error.result = run.result()  # type: ignore[attr-defined]  # the client knows nothing of undoing
         raise
+    run.warn()
     return run.result()
 
 
@@ -279,6 +288,11 @@ class _Run:
         self._examples: dict[Fate, list[str]] = {}
         self._failures: dict[str, Failure] = {}
         self._stopped = False
+        self._lock = threading.Lock()
+        self._unreadable = 0
+        """Reads that failed since one went well."""
+        self._respelled = 0
+        self._changed_example = ""
         self.unsettled = 0
         self.problems: tuple[str, ...] = ()
 
@@ -294,13 +308,12 @@ class _Run:
                 self._stopped = True
                 return
             read_at = self._clock.now()
-            samples = list(pool.map(reader.final, [trace.sample_id for trace in batch]))
+            found = list(pool.map(partial(self._read, reader), [trace.sample_id for trace in batch]))
             pending = [
                 (trace, Candidate(trace.target(sample), read_at))
-                for trace, sample in zip(batch, samples, strict=True)
-                if sample is not None and self._is_to_undo(trace, sample)
+                for trace, answer in zip(batch, found, strict=True)
+                if (sample := self._known(trace, answer)) is not None and self._is_to_undo(trace, sample)
             ]
-            self._note_gone(trace for trace, sample in zip(batch, samples, strict=True) if sample is None)
             self._write(restoring, "restored", [(trace, candidate) for trace, candidate in pending if trace.before])
             self._write(clearing, "cleared", [(trace, candidate) for trace, candidate in pending if not trace.before])
 
@@ -324,13 +337,68 @@ class _Run:
             return True
         if trace.is_undone(sample):
             self._note(trace, "already")
+        elif trace.is_unknown(sample):
+            self._note(trace, "unknown")
         else:
-            self._note(trace, "unknown" if trace.is_unknown(sample) else "changed")
+            self._note(trace, "changed")
+            self._remember_changed(trace, sample)
         return False
 
-    def _note_gone(self, traces: Iterable[_Trace]) -> None:
-        for trace in traces:
+    def _remember_changed(self, trace: _Trace, sample: Sample) -> None:
+        """Remember what a sample carries instead of what was written; one whose names are but respelled comes first."""
+        respelled = [after for after in trace.afters if carries(sample, _with_labels(after), loosely=True)]
+        if trace.afters and (not self._changed_example or (respelled and not self._respelled)):
+            written = _with_labels((respelled or trace.afters)[0])
+            # Characters that look alike are told apart by their numbers.
+            wrote, found = (ascii(text)[1:-1] if respelled else text for text in (names(written), names(sample)))
+            self._changed_example = f"the run wrote {wrote} to {trace.place}, which carries {found}"
+        self._respelled += bool(respelled)
+
+    def warn(self) -> None:
+        """Say so, in the log and in the report, if it is hardly people who have changed what was found changed."""
+        changed = self._counts["changed"]
+        is_nothing_undone = changed and not any(self._counts[fate] for fate in ("restored", "cleared", "already"))
+        if not self._changed_example or not (is_nothing_undone or self._respelled):
+            return
+        number, what = (self._respelled, "other spellings of") if self._respelled else (changed, "something else than")
+        problem = (
+            f"{number} of {sum(self._counts.values())} samples carry {what} what the run wrote, and were not touched. "
+            "Unless people did that, the service changes labels when it keeps them, and an undo cannot tell them from "
+            f"those of people: correct them in the console. For example {self._changed_example}."
+        )
+        log.warning("%s", problem)
+        self.problems = (*self.problems, problem)
+
+    def _read(self, reader: Service, sample_id: str) -> Sample | ModelArtsError | None:
+        """Read a sample; a failure that is its own is returned, so that the others go on. In the pool's threads.
+
+        :raises ModelArtsError: for what concerns all of them
+        """
+        for _ in range(ODD_TRIES):
+            try:
+                sample = reader.final(sample_id)
+            except ModelArtsError as error:
+                failed = error
+                if is_odd_read(error):
+                    continue
+                with self._lock:
+                    self._unreadable += 1
+                    is_down = self._unreadable >= DOWN_IN_A_ROW
+                if is_down or not isinstance(error, ServiceUnavailable):
+                    raise
+                return error
+            self._unreadable = 0
+            return sample
+        return failed
+
+    def _known(self, trace: _Trace, found: Sample | ModelArtsError | None) -> Sample | None:
+        """Return a sample as it was read; note it if it could not be read, or is no more."""
+        if isinstance(found, ModelArtsError):
+            self._fail(trace, found.code or UNKNOWN, found.message)
+            return None
+        if found is None:
             self._note(trace, "gone")
+        return found
 
     def _write(self, service: _Undoing, done: Fate, pending: Sequence[tuple[_Trace, Candidate]]) -> None:
         if self._preview:
@@ -352,8 +420,11 @@ class _Run:
             self._stopped = True
         elif outcome.fate == "failed":
             self._fail(trace, outcome.code, outcome.message)
+        elif outcome.carries_labels:
+            self._note(trace, "already")  # by somebody else
         else:
-            self._note(trace, done if outcome.fate == "written" else "changed")
+            # Where nothing tells who has put it back it is as it was all the same.
+            self._note(trace, done if outcome.fate in ("written", "unknown") else "changed")
 
     def _fail(self, trace: _Trace, error_code: str, message: str) -> None:
         self._note(trace, "failed")

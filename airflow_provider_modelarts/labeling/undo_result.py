@@ -21,6 +21,10 @@ FATES: dict[Fate, str] = {
     "failed": "could not be read or written",
     "unknown": "carry what the run sent, but nothing tells whether the run or a person gave it; they were not touched",
 }
+_IN_A_PREVIEW: dict[Fate, str] = {
+    "restored": "would carry the labels again that they had before",
+    "cleared": "would have no label again",
+}
 SHOWN = 5
 LISTED: tuple[Fate, ...] = ("changed", "failed", "gone", "unknown")
 NO_PROPOSALS = (
@@ -49,7 +53,7 @@ class RevertResult:
     :param stopped: the run was asked to stop; what it had not reached is in no count
     :param examples: for changed, failed, gone and unknown, where the first few samples lie
     :param failures: the failed samples by code
-    :param problems: what is incomplete in the ledger, a line each
+    :param problems: what is incomplete in the ledger, and what makes one doubt the counts; a line each
     """
 
     seen: int = 0
@@ -82,7 +86,8 @@ class RevertResult:
         """Return a report for people, below 8 KB (B19)."""
         verb = "would be reverted" if self.preview else "were reverted"
         lines = [f"### {self.restored + self.cleared} of {self.seen} samples {verb}", ""]
-        lines += [f"- **{getattr(self, fate)}** {text}" for fate, text in FATES.items()]
+        texts = {**FATES, **_IN_A_PREVIEW} if self.preview else FATES
+        lines += [f"- **{getattr(self, fate)}** {text}" for fate, text in texts.items()]
         if self.unsettled:
             lines.append(f"- **{self.unsettled}** are not settled: run the confirming task again, then revert again")
         for fate, places in self.examples.items():
@@ -93,7 +98,9 @@ class RevertResult:
         return "\n".join([*lines, "", NO_PROPOSALS]) + "\n"
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{getattr(self, fate)} {fate}" for fate in FATES if fate != "unknown" or self.unknown)
+        words = {fate: f"would be {fate}" for fate in _IN_A_PREVIEW} if self.preview else {}
+        shown = [fate for fate in FATES if fate != "unknown" or self.unknown]
+        counts = ", ".join(f"{getattr(self, fate)} {words.get(fate, fate)}" for fate in shown)
         return f"{self.seen} samples of the run seen: {counts}; {self.requests} requests"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from dataclasses import replace
@@ -27,7 +28,7 @@ from airflow_provider_modelarts.labeling.batches import (
     says_nothing,
     split,
 )
-from airflow_provider_modelarts.labeling.labels import carries, raw_labels, same_proposal
+from airflow_provider_modelarts.labeling.labels import carries, names, raw_labels, same_proposal
 from airflow_provider_modelarts.labeling.ledger_parts import UNKNOWN
 from airflow_provider_modelarts.labeling.service import HeldBack, is_odd_read
 from airflow_provider_modelarts.labeling.settle import Finding, Standing, find_out
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Page, Sample
     from airflow_provider_modelarts.labeling.recording import Recorder
     from airflow_provider_modelarts.labeling.service import Candidate, Service
+
+log = logging.getLogger(__name__)
 
 FRESH_SECONDS = 25.0
 """A read may be 30 s old when its labels are written (B14); the request itself takes some of them."""
@@ -87,7 +90,7 @@ class Hope:
                 final = service.final(witness.sample_id)
             except ModelArtsError:
                 return None  # it would only have helped to tell
-            if final is not None and carries(final, witness):
+            if final is not None and carries(final, witness, loosely=True):
                 self._author = final.annotated_by or None
         return self._author
 
@@ -149,6 +152,8 @@ class Writer:
         self._holdups = 0
         self._sent: set[str] = set()
         """Samples that the service may have written for this writer."""
+        self._undecided: list[tuple[Sequence[tuple[Candidate, Finding]], Refusals]] = []
+        """Samples that carry the labels sent, while it is not known who this run's author is."""
         self._counted = 0
         """Number of the last batch that was counted as lost: its parts are not counted again."""
         self.uncertain: set[str] = set()
@@ -168,6 +173,7 @@ class Writer:
         self._sent.clear()
         self.uncertain.clear()
         self.before.clear()
+        self._undecided.clear()
         self._counted = 0
         parts = split(candidates, self._batch_size)
         queue = deque(Batch(part, number=number) for number, part in enumerate(parts, start=1))
@@ -177,6 +183,10 @@ class Writer:
             self.uncertain.difference_update(outcome.sample.sample_id for outcome in outcomes)
             yield from outcomes
             queue.extendleft(reversed([part for part in rest if part.candidates]))
+        for carrying, refused in self._undecided:
+            outcomes = self._judged(carrying, refused)
+            self.uncertain.difference_update(outcome.sample.sample_id for outcome in outcomes)
+            yield from outcomes
 
     def _attempt(self, batch: Batch) -> Step:
         self._service.pace.wait(self._may_write)
@@ -258,7 +268,8 @@ class Writer:
                 continue
             ready.append(candidate)
             labels, known = raw_labels(final) if final is not None else [], self.before.get(sample_id)
-            if known is not None and final is not None and sample_id in self._sent and carries(final, candidate.sample):
+            is_sent = final is not None and sample_id in self._sent and carries(final, candidate.sample, loosely=True)
+            if known is not None and is_sent:
                 continue  # what was sent before, and its answer lost: what was there before that counts
             if labels != (known or []):
                 found.append((candidate, labels))
@@ -344,12 +355,13 @@ class Writer:
         patience = since + self._hope.patience
         if batch.losses > 1 and now < patience:
             self._pause(PAUSES[min(batch.losses - 2, len(PAUSES) - 1)])
+        undecided = len(self._undecided)
         outcomes, proposed = self._read_all(batch, replies, patience)
         reason = next(iter(replies.values())).error_msg or ""
         if self._clock.now() >= patience:
             outcomes += [_unknown(candidate.sample, reason) for candidate in proposed]
             proposed = []
-        if any(outcome.fate != "failed" for outcome in outcomes):
+        if len(self._undecided) > undecided or any(outcome.fate != "failed" for outcome in outcomes):
             self._hope.learnt(self._clock.now())
         elif not proposed:
             self._count_lost(batch, since, reason)
@@ -406,7 +418,25 @@ class Writer:
                 proposed.append(finding.now._replace(rule=candidate.rule))
             else:
                 found.append((candidate, finding))
+        self._warn_of_other_labels(batch, found)
         return outcomes + self._outcomes(found, _unexplained(replies, proposed, found)), proposed
+
+    def _warn_of_other_labels(self, batch: Batch, found: Sequence[tuple[Candidate, Finding]]) -> None:
+        """Say so if all of a batch are labeled otherwise than was sent: then it is hardly people who did that."""
+        if len(found) < max(len(batch.candidates), 2):
+            return
+        decided, first = found[0]
+        if all(one.standing is Standing.GONE and one.final and raw_labels(one.final) for _, one in found):
+            log.warning(
+                "All %d samples of a write to dataset %s whose answer was lost carry other labels than were sent: of "
+                "sample %s %s were sent, and it carries %s. Perhaps the service changes labels when it keeps them. "
+                "They count as gone, and an undo will not touch them: compare them in the console.",
+                len(found),
+                self._service.dataset_id,
+                decided.sample.sample_id,
+                names(decided.sample),
+                names(first.final) if first.final else "",
+            )
 
     def _find_out(self, sample: Sample, patience: float) -> Finding | ModelArtsError:
         tries = 0
@@ -423,26 +453,36 @@ class Writer:
                 self._pause(max(error.retry_after or 0, PAUSES[min(tries, len(PAUSES)) - 1]))
 
     def _outcomes(self, found: Sequence[tuple[Candidate, Finding]], refused: Refusals) -> list[Outcome]:
-        """Return what became of samples that are no longer proposed as decided.
+        """Return what became of samples that are no longer proposed as decided, as far as that can be told now.
 
         :param found: the samples as they were decided upon, and how they stand
         :param refused: how many of those that carry the labels may have been refused
         """
+        carrying = [(candidate, finding) for candidate, finding in found if finding.standing is Standing.WRITTEN]
+        outcomes = [
+            Outcome(candidate.sample, _FATES[finding.standing], now=finding.now)
+            for candidate, finding in found
+            if finding.standing is not Standing.WRITTEN
+        ]
+        is_in_doubt = refused.most > 0 and any(finding.final and finding.final.annotated_by for _, finding in carrying)
+        if is_in_doubt and self._hope.author(self._service) is None:
+            # What is written next may show who this run's author is.
+            self._undecided.append((carrying, refused))
+            return outcomes
+        return outcomes + self._judged(carrying, refused)
+
+    def _judged(self, carrying: Sequence[tuple[Candidate, Finding]], refused: Refusals) -> list[Outcome]:
+        """Return what became of samples that carry the labels: who gave them is known by now, or never."""
         outcomes: list[Outcome] = []
-        authors: dict[str, str] = {}
-        for candidate, finding in found:
-            sample_id = candidate.sample.sample_id
-            if finding.standing is not Standing.WRITTEN:
-                outcomes.append(Outcome(candidate.sample, _FATES[finding.standing], now=finding.now))
-            elif sample_id in self._sent and sample_id not in refused.ids:
-                authors[sample_id] = (finding.final.annotated_by if finding.final else None) or ""
-        is_in_doubt = refused.most > 0 and any(authors.values())
-        ours = self._hope.author(self._service) if is_in_doubt else None
+        authors = {
+            candidate.sample.sample_id: (finding.final.annotated_by if finding.final else None) or ""
+            for candidate, finding in carrying
+            if candidate.sample.sample_id in self._sent and candidate.sample.sample_id not in refused.ids
+        }
+        ours = self._hope.author(self._service) if refused.most > 0 and any(authors.values()) else None
         known = owners(authors, refused.least, refused.most, ours)
-        for candidate, finding in found:
+        for candidate, _ in carrying:
             sample = candidate.sample
-            if finding.standing is not Standing.WRITTEN:
-                continue
             author = authors.get(sample.sample_id)
             # The service may keep the author of the first labels.
             is_kept = sample.sample_id in known.others and author == sample.annotated_by

@@ -39,11 +39,13 @@ class Stored:
     :param plan: the plan to apply, or where it is to be made; None: it is decided page by page
     :param ledger: where to record; None: nowhere
     :param uris: plan and ledger as the user names them, with the connections that lead there
+    :param filters: those of the plan that the user named, for messages; None: the task's own hold
     """
 
     plan: Plan | ObjectStoragePath | None
     ledger: LedgerPlace | None
     uris: dict[str, Any]
+    filters: dict[str, Any] | None = None
 
     def named(self, result: ConfirmationResult) -> ConfirmationResult:
         """Return a result with these URIs in the place of those that labeling shows, which hold no connection."""
@@ -76,7 +78,9 @@ def stored_for(
     if operator.plan_uri is not None:
         path = places.storage_path("plan_uri", operator.plan_uri)
         digest = parameters.optional(parameters.identifier)("plan_digest", operator.plan_digest)
-        return Stored(_to_apply(path, request["dataset_id"], digest), ledger, {**uris, "plan_uri": str(path)})
+        plan = _to_apply(path, request["dataset_id"], digest)
+        filters = {**plan.header.filters, "first_label": plan.header.first_label}
+        return Stored(plan, ledger, {**uris, "plan_uri": str(path)}, filters)
     own = None if preview else _own_place(root, request, context, operator.log)
     if own is None:
         return Stored(None, ledger, uris)
@@ -165,11 +169,14 @@ def title(plan: Plan) -> str:
 def approver(name: str, value: object) -> str | None:
     """Return who approved, from a name or from what an ``ApprovalOperator`` returns; None if nobody is known.
 
-    :raises ParameterError: if the approval was refused
+    :raises ParameterError: if the approval was refused, or nobody has chosen anything
     """
     if not isinstance(value, dict):
         return None if value is None else parameters.identifier(name, value)
-    if "Reject" in (value.get("chosen_options") or ()):
+    chosen = value.get("chosen_options")
+    if not chosen:
+        raise ParameterError(f"{name} says that nobody has chosen an option. Nothing was sent.")
+    if "Reject" in chosen:
         raise ParameterError(f"{name} says that the plan was rejected. Nothing was sent.")
     user = value.get("responded_by_user")
     found = user.get("name") or user.get("id") if isinstance(user, dict) else user

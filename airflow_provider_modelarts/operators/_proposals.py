@@ -108,16 +108,23 @@ class ProposalsOperator(GatedOperator):
             }
         )
 
-    def warn_of_nothing(self, result: ConfirmationResult) -> None:
-        """Say so if there was not one proposal: a label's misspelled name would go unnoticed."""
-        if not result.seen and not result.stopped:
-            given = {name: getattr(self, name) for name in FILTERS}
+    def warn_of_nothing(self, result: ConfirmationResult, planned: Mapping[str, Any] | None = None) -> None:
+        """Say so if there was not one proposal, or none to confirm: a label's misspelled name would go unnoticed.
+
+        :param planned: the filters of a plan that was applied; None: those of the operator hold
+        """
+        if result.stopped:
+            return
+        if not result.seen:
+            given = {name: getattr(self, name) for name in FILTERS} if planned is None else planned
             filters = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
             self.log.warning(
                 "Dataset %s has no proposals%s. Has a labeling task succeeded, and are all of them confirmed already?",
                 result.dataset_id,
                 f" with {filters}" if filters else "",
             )
+        elif not result.confirmed and not result.failed:
+            self.log.warning("%s", nothing_to_confirm(result))
 
     def report(self, progress: Progress) -> None:
         """Tell the task's log how far it is."""
@@ -132,6 +139,22 @@ class ProposalsOperator(GatedOperator):
         if None not in (request["label_name"], request["first_label"]):
             raise ParameterError("Give label_name or first_label, not both: either chooses by one label.")
         return request
+
+
+def nothing_to_confirm(result: ConfirmationResult) -> str:
+    """Return why nothing of what was proposed is confirmed, in one line."""
+    reasons = (
+        (result.review, "for review"),
+        (result.left - result.changed_since_plan, "left alone"),
+        (result.changed_since_plan, "not as they were planned"),
+        (result.gone, "confirmed already by an earlier run or no longer proposed"),
+    )
+    why = ", ".join(f"{count} {text}" for count, text in reasons if count)
+    verb = "would be" if result.preview else "was"
+    return (
+        f"Nothing {verb} confirmed of the {result.seen} proposals of dataset {result.dataset_id}"
+        f"{f': {why}' if why else ''}."
+    )
 
 
 def identity_of(context: Context) -> RunIdentity:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from airflow.sdk.exceptions import AirflowSkipException
+
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.lasting import lasting_client
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
@@ -20,10 +22,11 @@ from airflow_provider_modelarts.operators._proposals import (
     GatedOperator,
     ProposalsOperator,
     identity_of,
+    nothing_to_confirm,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.undo_result import RevertResult
 
 OnPartialFailure = Literal["fail", "warn"]
+IfNothingToConfirm = Literal["continue", "skip"]
 
 
 class ModelArtsPlanConfirmationOperator(ProposalsOperator):
@@ -53,9 +57,12 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
     :param first_label: only proposals whose first label this is (templated)
     :param low_score: only proposals that score at least this, 0 to 1 (templated)
     :param high_score: only proposals that score at most this, 0 to 1 (templated)
+    :param if_nothing_to_confirm: ``continue``: succeed with a warning. ``skip``: the task is skipped after all is
+        stored, and with it an approval and the task that applies the plan: nobody is asked to approve nothing
     :param modelarts_conn_id: the Airflow connection (templated)
     :param project_id: takes the place of the connection's own project (templated)
     :raises AirflowFailException: if a guard does not hold, and for what else no retry can mend
+    :raises AirflowSkipException: if nothing would be confirmed, with ``if_nothing_to_confirm="skip"``
     """
 
     template_fields: Sequence[str] = (
@@ -81,6 +88,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
         first_label: str | None = None,
         low_score: float | str | None = None,
         high_score: float | str | None = None,
+        if_nothing_to_confirm: IfNothingToConfirm = "continue",
         modelarts_conn_id: str = ModelArtsHook.default_conn_name,
         project_id: str | None = None,
         **kwargs: Any,
@@ -98,6 +106,10 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
         )
         self.plan_uri = plan_uri
         self.label_task_id = label_task_id
+        # No template field, so a template in it would be taken as it stands.
+        self.if_nothing_to_confirm = parameters.choice("continue", "skip")(
+            "if_nothing_to_confirm", if_nothing_to_confirm
+        )
         parameters.check_constants(
             {
                 "plan_uri": (plan_uri, places.uri),
@@ -125,12 +137,14 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             )
             # As it was given: with the connection that leads there, for the task that applies the plan.
             result = replace(made.result, plan_uri=str(path)).to_xcom()
-            self.keep(context, result, made.summary.markdown(plans.title(made.plan)))
+            self.keep(context, result, made.summary.markdown(plans.title(made.plan), asked=made.plan.asked))
             if self.do_xcom_push:
                 context["ti"].xcom_push(key=DIGEST_XCOM, value=made.plan.digest)
             self.log.info("The plan is stored at %s: %s", made.plan.uri, made.result)
             self.warn_of_nothing(made.result)
             made.plan.check_guards()
+            if self.if_nothing_to_confirm == "skip" and not made.result.confirmed:
+                raise AirflowSkipException(f"{nothing_to_confirm(made.result)} Skipped: there is nothing to approve.")
             return result
 
 
@@ -269,7 +283,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
                         should_stop,
                     )
                 )
-                self._tell(result, preview=preview)
+                self._tell(result, stored.filters)
                 check(result, self.on_partial_failure)
             except BaseException as error:
                 # Airflow's alarm is no Exception (B16).
@@ -285,11 +299,11 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         if self.plan_uri is None and self.plan_digest is not None:
             raise ParameterError("Give plan_uri with plan_digest: a plan that the task makes itself has none yet.")
 
-    def _tell(self, result: ConfirmationResult, *, preview: bool) -> None:
-        self.log.info("%s%s", "Preview, nothing was written: " if preview else "", result)
+    def _tell(self, result: ConfirmationResult, planned_filters: Mapping[str, Any] | None) -> None:
+        self.log.info("%s%s", "Preview, nothing was written: " if result.preview else "", result)
         for failure in result.failures.values():
             self.log.warning("Not confirmed: %s", failure)
-        self.warn_of_nothing(result)
+        self.warn_of_nothing(result, planned_filters)
 
 
 class ModelArtsRevertConfirmationOperator(GatedOperator):

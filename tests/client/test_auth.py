@@ -416,6 +416,74 @@ def test_iam_that_is_no_iam(make_client: Callable[..., ModelArtsClient], emulato
         make_client(retries=False).datasets.get("d")
 
 
+@pytest.mark.parametrize(
+    "path", ["/v3", "/v3/", "/V3", "//v3//", "/v3/auth/tokens", "/v3/auth/", "/v2.0", "/v3.0/", "/v3/projects", "/"]
+)
+def test_the_version_in_an_openstack_address_of_iam_is_no_part_of_it(
+    make_client: Callable[..., ModelArtsClient],
+    emulator: Emulator,
+    password: PasswordCredentials,
+    dataset_id: str,
+    path: str,
+) -> None:
+    client = make_client(replace(password, iam_endpoint=f"{emulator.url}{path}"))
+    assert client.datasets.get(dataset_id).dataset_id == dataset_id
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("https://host:5000/identity/v3", "https://host:5000/identity"),
+        ("host/v2", "https://host"),
+        ("https://host/v2/" + "0a" * 16, "https://host"),
+        ("https://host/v2/$(tenant_id)s", "https://host"),
+        ("https://host/gate/1/", "https://host/gate/1"),
+        ("https://host/v3x", "https://host/v3x"),
+        ("https://host/v2/gate", "https://host/v2/gate"),
+        ("::1", "https://[::1]"),
+        ("http://::1/gate", "http://[::1]/gate"),
+        ("[::1]:80", "https://[::1]:80"),
+        ("https://2001:db8::1/v3", "https://[2001:db8::1]"),
+    ],
+)
+def test_an_endpoint_is_what_stands_before_the_version_of_the_api(text: str, url: str) -> None:
+    assert Endpoint(text).url == url
+
+
+@pytest.mark.parametrize("status", [200, 201])
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        ("{}", {}),
+        ("[]", {}),
+        ("", {}),
+        ("not json", {}),
+        ('{"token": {"project": {"id": "p"}}}', {}),
+        ('{"token": {}}', {"X-Subject-Token": "MIIt"}),
+        ('{"error_code": "IAM.9999", "error_msg": "?"}', {}),
+        ("<html>Log in</html>", {}),
+    ],
+)
+def test_a_password_is_sent_once_to_whoever_answers_without_a_token(
+    client: ModelArtsClient,
+    emulator: Emulator,
+    moved_clock: MovedClock,
+    status: int,
+    body: str,
+    headers: dict[str, str],
+) -> None:
+    rule = emulator.faults.add("POST", "/auth/tokens", "status", status=status, body=body, headers=headers, times=None)
+    for number, call in enumerate((client.datasets.get, client.tasks.start), start=1):
+        with pytest.raises(UnexpectedResponse) as caught:
+            call("d")
+        assert rule.fired == number
+        assert caught.value.certainly_not_executed
+    with pytest.raises(UnexpectedResponse):
+        _ = client.project_id
+    assert rule.fired == 3
+    assert moved_clock.slept == []
+
+
 @pytest.mark.parametrize("fault", ["reset", "reset_after"])
 def test_a_token_request_whose_answer_is_lost_is_repeated(
     client: ModelArtsClient, emulator: Emulator, dataset_id: str, moved_clock: MovedClock, fault: str

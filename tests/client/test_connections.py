@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import traceback
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from time import monotonic
@@ -381,3 +382,60 @@ def test_an_endpoint_may_have_a_path_of_its_own() -> None:
         with ModelArtsClient(url, TokenCredentials("t", "p"), retries=False) as client:
             client.datasets.get("d1", running_task_type=0)
     assert server.asked == ["/gate/1/v2/p/datasets/d1?check_running_task=true&running_task_type=0"]
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+    return port
+
+
+def test_a_name_that_is_not_known_a_port_that_refuses_and_tls_that_fails_are_told_apart(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, no_proxies: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    def said(url: str) -> str:
+        with (
+            ModelArtsClient(url, TokenCredentials("MIIsentinel", "p"), retries=False) as client,
+            pytest.raises(ServiceUnavailable) as caught,
+        ):
+            client.datasets.get("d1")
+        cause = caught.value.__cause__
+        assert isinstance(cause, OSError), "what the operating system said"
+        shown = "".join(traceback.format_exception(caught.value))
+        assert type(cause).__name__ in shown
+        assert "sentinel" not in shown
+        assert cause.__traceback__ is None, "its frames hold the token"
+        return one_line(caught.value)
+
+    port = closed_port()
+    assert f"could not be reached at port {port} (Connection refused)" in said(f"http://127.0.0.1:{port}")
+    assert "the encrypted connection" in said(emulator.url.replace("http:", "https:"))
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert "its name is not known here (Name or service not known)" in said("https://ma.example.com")
+
+
+def test_the_error_says_how_often_it_was_tried_and_how_long_in_all(moved_clock: MovedClock) -> None:
+    url = f"http://127.0.0.1:{closed_port()}"
+    with ModelArtsClient(url, TokenCredentials("t", "p")) as client:
+        began = moved_clock.now()
+        with pytest.raises(ServiceUnavailable) as caught:
+            client.datasets.get("d1")
+        seconds = moved_clock.now() - began
+        assert seconds > 20
+        assert f"It was tried 6 times in {seconds:.0f} s." in one_line(caught.value)
+        assert "tried 6 times" in caught.value.message
+        assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+    with ModelArtsClient(url, TokenCredentials("t", "p"), retries=False) as client:
+        with pytest.raises(ServiceUnavailable) as once:
+            client.datasets.get("d1")
+        assert "tried" not in str(once.value)
+
+
+def test_what_a_proxy_says_to_its_refusal_is_told(through_proxy: ThroughProxy) -> None:
+    refusal = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
+    client, _ = through_proxy("https://modelarts.example.com", refusal, retries=False)
+    with client, pytest.raises(ServiceUnavailable, match=r"proxy .*407 Proxy Authentication Required"):
+        client.datasets.get("d1")

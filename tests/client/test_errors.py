@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from airflow_provider_modelarts.client import errors
+from airflow_provider_modelarts.client.batches import emptied_elements, labeled_elements
+from airflow_provider_modelarts.client.checking import Endpoint, checked_conditions, checked_id
 from airflow_provider_modelarts.client.errors import (
     CODES,
     ERRORS,
@@ -27,6 +30,11 @@ from airflow_provider_modelarts.client.errors import (
     is_token_error,
     rule_for,
 )
+from airflow_provider_modelarts.client.exchange import Exchange
+from tests.support.lines import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CONTRACT = Path(__file__).parents[2] / "docs" / "contract" / "modelarts-openapi.yaml"
 
@@ -134,3 +142,53 @@ def test_rows_name_codes_of_the_contract_or_of_iam(listed: list[tuple[int, str, 
     strange = {code for _, code in CODES if code not in known and not code.startswith("IAM.")}
     # 0116 is listed with a status that cannot be final (quirk 27), the others as texts about a task
     assert strange == {"ModelArts.0116", "ModelArts.4901", "ModelArts.4961", "ModelArts.4964"}
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: Endpoint("my host"), "is no http(s) address, 'my host'"),
+        (lambda: Endpoint("ftp://host"), "is no http(s) address, 'ftp://host'"),
+        (lambda: Endpoint("https://host:99999"), "is no address, 'https://host:99999'"),
+        (lambda: checked_id("dataset_id", 7), "must be text, not 7 (int)"),
+        (lambda: checked_id("dataset_id", None), "must be text, not None"),
+        (lambda: checked_conditions("{no"), "is no JSON: '{no'"),
+        (lambda: checked_conditions(3), "not 3 (int)"),
+        (lambda: Exchange((1, 2, 3)), "not (1, 2, 3) (tuple)"),  # type: ignore[arg-type]
+        (lambda: emptied_elements("s1"), "must be a list of ids, not 's1'"),
+        (lambda: labeled_elements("s1"), "must be a list of samples, not 's1'"),
+        (lambda: labeled_elements([3]), "not 3 (int)"),
+        (lambda: labeled_elements([{"sample_id": "s", "labels": ["daisy"]}]), "not 'daisy'"),
+        (lambda: checked_id("dataset_id", ["x" * 1000]), "..."),
+    ],
+)
+def test_a_refusal_quotes_the_wrong_value(call: Callable[[], object], said: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        call()
+    assert said in one_line(caught.value)
+    assert len(one_line(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://user:sentinel",
+        "https://user:sentinel@ho st",
+        "ftp://user:sentinel@host",
+        "user:sentinel",
+        "https://host/?key=sentinel",
+        "https://host/#sentinel",
+        "https://host:sentinel/",
+        "https://[::1:sentinel",
+    ],
+)
+def test_an_address_that_may_hold_a_secret_is_not_quoted(address: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        Endpoint(address)
+    assert "sentinel" not in one_line(caught.value)
+
+
+def test_a_wrong_value_is_quoted_without_signatures() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        labeled_elements('[{"source": "https://b.example.com/a.jpg?Signature=SIG"}]')  # type: ignore[arg-type]
+    assert "SIG" not in one_line(caught.value)

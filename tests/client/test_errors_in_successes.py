@@ -157,6 +157,16 @@ def test_a_wait_ends_as_the_code_in_a_success_says(
     assert rule.fired == 1
 
 
+@pytest.mark.parametrize("status", [404, "404", "error", "FAILED", 500])
+def test_a_status_that_no_labeling_task_has_does_not_hide_a_code(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, status: object
+) -> None:
+    rule = answer(emulator, {"status": status, "error_code": "ModelArts.4612", "error_msg": "It is unknown."})
+    with pytest.raises(NotFound, match="It is unknown"):
+        client.tasks.wait("d1", "t1", timeout=24 * 3600)
+    assert rule.fired == 1
+
+
 def test_a_labeling_task_that_failed_may_carry_its_own_code(
     client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock
 ) -> None:

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from airflow_provider_modelarts.emulator import Emulator
+
 
 def modules_after(statement: str) -> set[str]:
     code = f"import sys; {statement}; print('\\n'.join(sys.modules))"
@@ -34,3 +36,41 @@ def test_every_public_name_resolves() -> None:
     assert set(client.__all__) <= set(dir(client))
     with pytest.raises(AttributeError):
         client.Nonsense  # noqa: B018 - the look-up is the test
+
+
+BARE = (
+    "import os, sys;"
+    "[delattr(os, name) for name in ('register_at_fork', 'fork', 'forkpty', 'getuid', 'geteuid', 'getgid', 'getppid')];"
+    "sys.modules.update(dict.fromkeys(('fcntl', 'pwd', 'grp', 'resource', 'termios')));"
+)
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_the_client_works_where_processes_do_not_fork_and_files_have_no_owner() -> None:
+    with Emulator() as emulator:
+        dataset_id = emulator.load_proposals(3)
+        words = (emulator.url, emulator.user, emulator.password, emulator.domain)
+        done = run(
+            f"{BARE}"
+            "from airflow_provider_modelarts.client import *;"
+            "from airflow_provider_modelarts.client.refusals import SharedRefusals;"
+            f"credentials = PasswordCredentials(*{words!r}, {emulator.project_name!r}, refusals=SharedRefusals());"
+            f"client = ModelArtsClient({emulator.url!r}, credentials);"
+            f"print(client.datasets.get({dataset_id!r}).dataset_id, len(list(client.proposals.list({dataset_id!r}))))"
+        )
+    assert (done.stdout.split(), done.stderr) == ([dataset_id, "3"], "")
+
+
+@pytest.mark.parametrize("kind", ["AttributeError", "ImportError", "OSError"])
+def test_what_keeps_the_client_from_being_loaded_is_told(kind: str) -> None:
+    done = run(
+        f"import builtins, requests.utils\ndef fail(*_): raise {kind}('no such thing here')\n"
+        "import pydantic\npydantic.RootModel.__class_getitem__ = classmethod(fail)\n"
+        "from airflow_provider_modelarts.client import ModelArtsClient"
+    )
+    assert done.returncode == 1
+    assert "no such thing here" in done.stderr.splitlines()[-1]
+    assert "cannot import name" not in done.stderr

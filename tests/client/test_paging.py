@@ -181,3 +181,14 @@ def test_each_page_of_a_list_that_must_not_repeat_is_sent_once(
     with pytest.raises(ServiceUnavailable):
         list(client.tasks.list(dataset_id))
     assert rule.fired == 7
+
+
+@pytest.mark.parametrize("mode", OffsetMode)
+@pytest.mark.parametrize("count", [6, 10, 11, 19, 20, 40])
+@pytest.mark.parametrize("again", [1, 2])
+def test_an_item_that_is_listed_twice_is_given_once_and_the_rest_is_there(
+    mode: OffsetMode, count: int, again: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelf = Shelf([*names(3), *["r2"] * again, *names(count)[3:]], mode)
+    assert read(shelf, 10) == names(count)
+    assert "1 items are listed twice, among them r2" in caplog.text

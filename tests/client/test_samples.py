@@ -362,18 +362,18 @@ def test_a_sample_whose_labels_are_a_list_of_objects_or_none_is_not_odd(raw: dic
 @pytest.mark.parametrize(
     ("label", "said"),
     [
-        ({"nmae": "daisy"}, "'nmae': is 'name' meant"),
-        ({"Name": "daisy"}, "'Name': is 'name' meant"),
-        ({"names": "daisy", "type": 0}, "'names': is 'name' meant"),
-        ({"label": "daisy", "score": 1}, "no name, only label, score"),
-        ({"name": None}, "has no name: it is None"),
-        ({"name": None, "type": 0, "score": 0.9}, "has no name: it is None"),
-        ({"name": ""}, "has no name: it is ''"),
-        ({"name": " \t"}, r"has no name: it is ' \\t'"),
-        ({"name": True}, "has no name: it is True"),
-        ({"name": ["daisy"]}, "has no name: it is"),
-        ({"type": 0}, "no name, only type"),
-        ({"type": 102, "property": {"@modelarts:from": "1"}}, "no name, only property, type"),
+        ({"nmae": "daisy"}, "'nmae', but no 'name'"),
+        ({"Name": "daisy"}, "'Name', but no 'name'"),
+        ({"names": "daisy", "type": 0}, "'names', but no 'name'"),
+        ({"label": "daisy", "score": 1}, "without a name: number 2, whose fields are label, score"),
+        ({"name": None}, "without a name: number 2, whose name is None"),
+        ({"name": None, "type": 0, "score": 0.9}, "without a name: number 2, whose name is None"),
+        ({"name": ""}, "name is ''"),
+        ({"name": " \t"}, r"name is ' \\t'"),
+        ({"name": True}, "name is True"),
+        ({"name": ["daisy"]}, "name is"),
+        ({"type": 0}, "without a name: number 2, whose fields are type"),
+        ({"type": 102, "property": {"@modelarts:from": "1"}}, "fields are property, type"),
     ],
 )
 @pytest.mark.parametrize("form", ["dict", "sample", "label"])
@@ -387,7 +387,7 @@ def test_a_label_that_lacks_what_it_needs_is_refused_before_anything_is_sent(
     given: Any = {"sample_id": sample_id, "labels": [SampleLabel(one) for one in labels] if form == "label" else labels}
     if form == "sample":
         given = Sample(given)
-    with pytest.raises(InvalidRequest, match=f"Label 2 of sample {sample_id} .*{said}"):
+    with pytest.raises(InvalidRequest, match=f"ample {sample_id} has .*{said}"):
         client.samples.update(dataset_id, [given])
     assert emulator.journal.count("PUT") == written
     assert [one.name for one in client.samples.get(dataset_id, sample_id).labels] == ["a person's"]
@@ -396,8 +396,8 @@ def test_a_label_that_lacks_what_it_needs_is_refused_before_anything_is_sent(
 @pytest.mark.parametrize(
     ("label", "said"),
     [
-        ({"name": "daisy", "propertys": {"@modelarts:shape": "bndbox"}}, "'propertys': is 'property' meant"),
-        ({"name": "daisy", "tpye": 1}, "'tpye': is 'type' meant"),
+        ({"name": "daisy", "propertys": {"@modelarts:shape": "bndbox"}}, "'propertys', but no 'property'"),
+        ({"name": "daisy", "tpye": 1}, "'tpye', but no 'type'"),
     ],
 )
 def test_a_misspelled_field_of_a_label_is_refused_with_the_right_name(label: dict[str, Any], said: str) -> None:

@@ -244,3 +244,20 @@ def test_what_the_service_says_about_a_task_is_shown_without_signatures() -> Non
     assert "a.jpg" in shown
     assert "SIGNED" not in shown
     assert "SIGNED" not in repr(task(2, **texts))
+
+
+def test_what_the_service_says_about_a_task_can_be_stored_and_is_short() -> None:
+    event = {"name": "step \ud83d" * 1000, "status": "failed", "error_code": "E1", "error_message": "\udc00" * 1000}
+    texts = dict.fromkeys(
+        ("code", "message", "error_code", "error_msg", "error_detail"), "no label rose \ud83d \x00" * 1000
+    )
+    outcome = wait().looked(task(2, **texts, result={"events": [event]}), START)
+    assert isinstance(outcome, Outcome)
+    stored = json.dumps(outcome.to_event(), ensure_ascii=False).encode()
+    assert b"\\u0000" not in stored
+    assert len(stored) < 8000
+    refused = ERRORS["InvalidRequest"]("no label rose \ud83d" * 10_000, status=400, code="c")
+    outcome = wait().failed(refused, START)
+    assert isinstance(outcome, Outcome)
+    assert len(json.dumps(outcome.summary, ensure_ascii=False).encode()) < 4000
+    assert str(refused).isprintable()

@@ -337,12 +337,16 @@ def test_the_command_needs_no_pytest() -> None:
     )
     try:
         assert process.stdout is not None
-        lines = [process.stdout.readline().strip() for _ in range(5)]
+        lines = [process.stdout.readline().strip() for _ in range(7)]
         url = lines[0].split()[-1]
         assert requests.get(f"{url}/v3/projects", timeout=10).status_code == 401
         variable, _, text = lines[4].partition("=")
         assert variable == "export AIRFLOW_CONN_MODELARTS_DEFAULT"
-        assert json.loads(text.strip("'"))["host"] == url
+        connection = json.loads(text.strip("'"))
+        assert connection["host"] == url
+        page = connection["extra"]["console"].replace("{dataset_id}", lines[2].split()[-1])
+        assert lines[6].endswith(page)
+        assert requests.get(page, timeout=10).status_code == 200
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
     finally:

@@ -46,6 +46,18 @@ def test_what_was_planned_is_applied(emulator: Emulator, moved_clock: MovedClock
 
 
 @pytest.mark.usefixtures("airflow_db")
+def test_nobody_is_asked_to_approve_nothing(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path) -> None:
+    dataset_id = emulator.load_proposals(60, hard_share=1)
+    outcome = run(dataset_id, tmp_path, min_score=1)
+    assert {name: task.state for name, task in outcome.tasks.items()} == dict.fromkeys(
+        ("plan", "approve", "confirm"), "skipped"
+    ), outcome.log
+    assert outcome.tasks["plan"].xcom["confirmed"] == 0
+    assert "**0** would be confirmed" in outcome.tasks["plan"].xcoms["summary"]
+    assert emulator.dataset(dataset_id).annotated == 0
+
+
+@pytest.mark.usefixtures("airflow_db")
 def test_a_machine_that_sees_one_label_everywhere_asks_nobody(
     emulator: Emulator, moved_clock: MovedClock, tmp_path: Path
 ) -> None:

@@ -87,10 +87,53 @@ def test_the_defaults_are_those_of_the_design() -> None:
         ("http://127.0.0.1:8080", None, "http://127.0.0.1:8080"),
         ("http://127.0.0.1:8080", 9090, "http://127.0.0.1:8080"),
         ("https://[::1]", 8443, "https://[::1]:8443"),
+        ("[::1]", 8443, "https://[::1]:8443"),
+        ("::1", None, "https://[::1]"),
+        ("::1", 8443, "https://[::1]:8443"),
+        ("fe80::10", 443, "https://[fe80::10]:443"),
+        ("http://::1/gate/", 8080, "http://[::1]:8080/gate"),
     ],
 )
 def test_the_endpoint_is_a_url_or_a_host(host: str, port: int | None, endpoint: str) -> None:
     assert settings(host=host, port=port or "").endpoint == endpoint
+
+
+@pytest.mark.parametrize("host", ["[::1]", "%5B%3A%3A1%5D", "%3A%3A1"])
+def test_an_ipv6_address_of_a_connection_uri_is_reached(host: str) -> None:
+    extra = "region=cn-north-4&domain_name=flowers"
+    found = Connection(conn_id="flowers", uri=f"modelarts://labeler:pw@{host}:8443/?{extra}")
+    assert read_settings(found).endpoint == "https://[::1]:8443"
+
+
+@pytest.mark.parametrize(
+    ("region", "domain"),
+    [
+        ("cn-north-1", "cn-north-1.myhuaweicloud.com"),
+        ("ap-southeast-3", "ap-southeast-3.myhuaweicloud.com"),
+        ("eu-west-101", "eu-west-101.myhuaweicloud.eu"),
+        ("eu-de", "eu-de.otc.t-systems.com"),
+        ("eu-de_project", "eu-de.otc.t-systems.com"),
+        ("cn-north-4_flowers_2", "cn-north-4.myhuaweicloud.com"),
+    ],
+)
+def test_a_regions_domain_is_known_and_a_project_within_it_may_be_named(region: str, domain: str) -> None:
+    found = settings(region=region)
+    assert found.endpoint == f"https://modelarts.{domain}"
+    assert found.iam_endpoint == f"https://iam.{domain}"
+    assert found.project_name == region
+
+
+@pytest.mark.parametrize("region", ["eu-west-0", "eu-ch2", "atlantis", "eu-west-0_project", "my region", "https://x"])
+def test_for_a_region_of_an_unknown_domain_the_endpoints_are_asked_for(region: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"region '{region}' is not known.* extra.iam_endpoint must be given"):
+        settings(region=region, host="ma.example.com")
+    with pytest.raises(InvalidRequest, match=f"region '{region}' is not known.* host must be given"):
+        settings(region=region, iam_endpoint="iam.example.com")
+    with pytest.raises(InvalidRequest, match="host must be given"):
+        settings(ACCESS_KEY, region=region)
+    found = settings(region=region, host="ma.example.com", iam_endpoint="iam.example.com")
+    assert (found.endpoint, found.project_name) == ("https://ma.example.com", region)
+    assert settings(ACCESS_KEY, region=region, host="ma.example.com").iam_endpoint is None
 
 
 def test_an_installation_of_its_own_needs_no_region() -> None:

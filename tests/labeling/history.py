@@ -121,7 +121,9 @@ class History:
         self.dataset_id = self.emulator.load_proposals(setup.samples, kind=setup.kind, seed=setup.seed)
         self.dataset = self.emulator.dataset(self.dataset_id)
         self.objects: dict[str, bytes] = {}
-        self.events = self.tries = self.ticks = self.edits = 0
+        self.events = self.tries = self.ticks = self.edits = self.lives = 0
+        self.told: list[str] = []
+        """What happened, a line each, for who looks into a violation."""
         self.busy_until = 0.0
         self.script: list[Event] = []
         self.storage_faults = 0
@@ -149,6 +151,11 @@ class History:
 
     def note(self, what: str) -> None:
         self.counts[what] += 1
+
+    def tell(self, what: str, body: bytes | str | None = None) -> None:
+        """Keep a line about what happened; of a body the ids of its samples."""
+        ids = [form["sample_id"] for form in json.loads(body).get("samples", ())] if body else []
+        self.told.append(" ".join([f"{self.emulator.clock.now() % 100_000:.1f} s, event {self.events}:", what, *ids]))
 
     def _label_some_by_hand(self) -> None:
         chosen = [one for one in self.dataset.proposals.values() if self.rng.random() < self.setup.labeled]
@@ -199,6 +206,7 @@ class History:
 
     def let_happen(self, what: str, life: Life | None = None, kind: str = "write") -> None:
         """Let people act, or arm a fault for the request under way."""
+        self.tell(what)
         if what in FAULTS:
             self.rules.append((what, FAULTS[what](self.emulator, kind)))
             if what.startswith("delay"):

@@ -11,7 +11,7 @@ import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from tests.labeling.model import Killed
+from tests.labeling.model import Killed, Violation
 from tests.labeling.object_store import Bucket
 from tests.labeling.wire import client_of
 
@@ -71,6 +71,8 @@ class Life:
     ) -> None:
         self.undoes = undoes
         self.history = history
+        history.lives += 1
+        self.name = f"life {history.lives}"
         self.clock = WorldClock(history.emulator)
         self.client = client_of(history.emulator, self.clock, self._carry)
         self.give_way: Callable[[], None] = lambda: None
@@ -79,8 +81,8 @@ class Life:
         self.instants = 0
         self.result: Any = None
         self.error: BaseException | None = None
-        self.shown: dict[str, tuple[float, int, dict[str, Any]]] = {}
-        """What reads have shown: when, before which event, and what."""
+        self.shown: dict[str, list[tuple[float, int, dict[str, Any]]]] = {}
+        """What reads have shown, the oldest first: when, before which event, and what."""
         self.allowed: dict[str, int] = {}
         """For each sample sent the event before which the read was that allowed it."""
         self.sent: set[str] = set()
@@ -105,6 +107,9 @@ class Life:
             self.result = self._work(self)
         except BaseException as error:  # noqa: BLE001 - judged by the history
             self.error = error
+            if isinstance(error, Violation):
+                # Of real threads no second run does the same again.
+                error.add_note("\n".join([str(self.history.setup), *self.history.told]))
         self.is_over = True
 
     def go_on(self) -> None:
@@ -125,9 +130,11 @@ class Life:
         self._check()
         self.instants += 1
         if self.instants == self.killed_at:
+            self.history.tell(f"{self.name} is killed {what}")
             self.history.note(f"killed {what}")
             self.is_dead = self.history.had_unended_try = True
         if self.instants == self.frozen_at:
+            self.history.tell(f"{self.name} is frozen {what}")
             self.history.note(f"frozen {what}")
             if self.history.setup.has_plan and self.history.plan is None:
                 self.history.note("frozen while it plans")
@@ -181,6 +188,7 @@ class Life:
             self.instant(f"after {kind}")
             self.give_way()
             self._check()
+        history.tell(f"{self.name} {kind} {request.path_url.rpartition('/')[2]}: {response.status_code}", request.body)
         history.referee.check_read(self, kind, request, response, (at, event))
         return response
 

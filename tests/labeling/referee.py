@@ -34,6 +34,8 @@ class Referee:
         """Final labels before our first write, or those of a person that a later one replaced."""
         self.ours: dict[str, list[Raw]] = {}
         """Final labels that we wrote last."""
+        self._last_write: dict[str, list[Raw]] = {}
+        """What a write of ours left, in a race or not, until a person gave other labels."""
 
     # What people do
 
@@ -59,6 +61,7 @@ class Referee:
         if labels is not None:
             self.human[sample_id] = [dict(label) for label in labels]
             self.raced.discard(sample_id)
+            self._last_write.pop(sample_id, None)
 
     # What is read
 
@@ -77,13 +80,13 @@ class Referee:
                 return
             for raw in json.loads(response.content)["samples"]:
                 if raw["sample_id"] not in life.sent:
-                    life.shown[raw["sample_id"]] = (*at, raw)
+                    life.shown.setdefault(raw["sample_id"], []).append((*at, raw))
         elif kind in ("proposal", "final"):
             sample_id = (request.path_url.partition("?")[0]).rpartition("/")[2]
             if kind == self._history.shown_by(life):
                 life.shown.pop(sample_id, None)
                 if response.status_code == 200:
-                    life.shown[sample_id] = (*at, json.loads(response.content))
+                    life.shown[sample_id] = [(*at, json.loads(response.content))]
 
     # What is written
 
@@ -103,9 +106,12 @@ class Referee:
             sample_id = form.get("sample_id")
             if sample_id not in life.shown:
                 raise Violation(f"{sample_id} is sent although no read allows it")
-            when, event, raw = life.shown[sample_id]
-            if is_prompt and at - when > OLDEST_READ:
-                raise Violation(f"{sample_id} is sent on a read {at - when:.0f} s old")
+            reads = life.shown[sample_id]
+            fresh = [read for read in reads if at - read[0] <= OLDEST_READ] if is_prompt else reads
+            if not fresh:
+                raise Violation(f"{sample_id} is sent on a read {at - reads[-1][0]:.0f} s old")
+            # Another thread may have read it again since: the write may rest on any of these.
+            event, raw = next(((one[1], one[2]) for one in fresh if _has_labels(one[2], form)), fresh[-1][1:])
             life.allowed[sample_id] = event
             self._history.check_form(life, form, raw)
 
@@ -159,16 +165,22 @@ class Referee:
             elif life.undoes:
                 self.ours.pop(sample_id, None)
             else:
-                self._history.check_before(sample_id, changed[sample_id])
+                if changed[sample_id] != self._last_write.get(sample_id):
+                    self._history.check_before(sample_id, changed[sample_id])
                 if by_person or sample_id not in self.prior:
                     self.prior[sample_id] = changed[sample_id]
                 self.ours[sample_id] = now
+            self._last_write[sample_id] = now
 
 
 def _forms(request: requests.PreparedRequest) -> list[Raw]:
     body: Any = json.loads(request.body or b"{}")
     forms: list[Raw] = body["samples"]
     return forms
+
+
+def _has_labels(raw: Raw, form: Raw) -> bool:
+    return json.dumps(without_id(raw["labels"])) == json.dumps(without_id(form.get("labels") or []))
 
 
 def _same(one: Any, other: Any) -> bool:

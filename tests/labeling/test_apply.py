@@ -494,10 +494,25 @@ def test_a_first_label_without_a_name_is_refused(client: ModelArtsClient, emulat
     for given in ({"first_label": ""}, {"first_label": "", "label_name": "rose"}, {"label_name": " "}):
         with pytest.raises(InvalidRequest, match="must be a label's name"):
             confirm(client, dataset_id, **given)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match="half a surrogate pair"):
+        confirm(client, dataset_id, label_name="rose \ud83d")
     for more in ({"first_label": " "}, {"filters": {"label_name": ""}}):
         with pytest.raises(InvalidRequest, match="must be a label's name"):
             make_plan(client, dataset_id, Bucket() / "plan.jsonl", **more)  # type: ignore[arg-type]
     assert len(emulator.journal) == 0
+
+
+def test_a_preview_refuses_a_plan_for_something_else_as_the_run_does(
+    client: ModelArtsClient, emulator: Emulator
+) -> None:
+    dataset_id = emulator.load_proposals(30)
+    bucket = Bucket()
+    plan_nothing(client, dataset_id, bucket / "plan.jsonl")
+    with pytest.raises(PlanRefused, match="filters"):
+        confirm(client, dataset_id, plan=bucket / "plan.jsonl", label_name="rose", preview=True)
+    confirm(client, dataset_id, ledger=place(bucket), **NOTHING)
+    with pytest.raises(PlanRefused, match="policy and filters"):
+        confirm(client, dataset_id, ledger=place(bucket), preview=True)
 
 
 def test_a_preview_stores_nothing(client: ModelArtsClient, emulator: Emulator) -> None:
@@ -629,3 +644,98 @@ def test_the_pace_is_halved_once_for_what_was_under_way_together_and_grows_by_on
 def test_concurrency_has_bounds(client: ModelArtsClient, concurrency: Any) -> None:
     with pytest.raises(InvalidRequest, match="concurrency"):
         confirm(client, "dataset", concurrency=concurrency)
+
+
+@pytest.mark.parametrize("proposed", ["as before", "otherwise", "with one label more"])
+@pytest.mark.parametrize("filters", [{"label_name": "rose"}, {"low_score": 0.5}, {"first_label": "rose"}])
+@pytest.mark.parametrize("trims", [False, True])
+def test_a_retry_ends_although_what_was_confirmed_is_proposed_again(
+    client: ModelArtsClient, emulator: Emulator, trims: bool, filters: dict[str, Any], proposed: str
+) -> None:
+    emulator.variants.trim_labels_to_filter = trims
+    dataset_id = emulator.load_proposals(40, kind="multi_label", labels=["rose", "tulip", "weed"])
+    dataset, bucket = emulator.dataset(dataset_id), Bucket()
+    raw = next(
+        dict(raw)
+        for raw in dataset.proposals.values()
+        if len(raw["labels"]) > 1
+        and raw["labels"][0]["name"] == "rose"
+        and any(label["score"] < 0.5 for label in raw["labels"])
+        and any(label["score"] >= 0.5 for label in raw["labels"])
+    )
+    first = confirm(client, dataset_id, ledger=place(bucket), **filters)
+    assert first.confirmed > 0
+    labels = [dict(label) for label in raw["labels"]]
+    if proposed == "otherwise":
+        labels[-1]["name"] = "something else"
+    elif proposed != "as before":
+        labels.append({**labels[-1], "name": "one more", "id": "9"})
+    dataset.propose([{**raw, "labels": labels, "annotated_by": "human/account/user"}])
+    result = confirm(client, dataset_id, ledger=place(bucket, 2), **filters)
+    assert result.unaccounted == 0
+    assert result.confirmed + result.left == first.confirmed
+    assert result.left == (proposed != "as before")
+
+
+ODD = {"status": 200, "body": '{"error_code": "ModelArts.9999", "error_msg": "odd"}'}
+
+
+def test_an_odd_read_of_what_a_lost_answer_left_open_is_the_failure_of_that_sample(
+    client: ModelArtsClient, emulator: Emulator
+) -> None:
+    dataset_id, bucket = emulator.load_proposals(100), Bucket()
+    dataset = emulator.dataset(dataset_id)
+    odd = tuple(list(dataset.proposals)[::7])
+    emulator.faults.add(*WRITE, "reset_after")
+    emulator.faults.add(
+        "GET", "data-annotations", "status", times=None, match=lambda call: call.path.endswith(odd), **ODD
+    )
+    result = confirm(client, dataset_id, ledger=place(bucket))
+    assert (result.confirmed, result.gone, result.failed) == (100 - len(odd), 0, len(odd))
+    emulator.faults.clear()
+    assert confirm(client, dataset_id, ledger=place(bucket, 2)).confirmed == 100
+    assert revert(client, bucket, "run").cleared == 100
+
+
+def test_an_odd_read_of_what_the_list_did_not_show_keeps_no_other_back(
+    client: ModelArtsClient, emulator: Emulator
+) -> None:
+    dataset_id, bucket = emulator.load_proposals(20), Bucket()
+    dataset = emulator.dataset(dataset_id)
+    plan = make_plan(client, dataset_id, bucket / "plan.jsonl").plan
+    odd, *others = list(dataset.proposals)[:5]
+    for sample_id in (odd, *others):
+        dataset.edit(sample_id, [dict(label) for label in dataset.proposals[sample_id]["labels"]])
+    emulator.faults.add("GET", odd, "status", times=None, **ODD)
+    result = confirm(client, dataset_id, plan=plan, ledger=place(bucket))
+    assert (result.confirmed, result.gone, result.failed) == (15, 4, 1)
+    emulator.faults.clear()
+    again = confirm(client, dataset_id, plan=plan, ledger=place(bucket, 2))
+    assert (again.confirmed, again.gone, again.failed) == (15, 5, 0)
+
+
+@pytest.mark.parametrize("trims", [False, True])
+def test_an_odd_read_of_a_proposal_is_the_failure_of_that_sample(
+    client: ModelArtsClient, emulator: Emulator, trims: bool
+) -> None:
+    emulator.variants.trim_labels_to_filter = trims
+    dataset_id = emulator.load_proposals(40, kind="multi_label", labels=["rose", "tulip", "weed"])
+    wanted = [key for key, raw in emulator.dataset(dataset_id).proposals.items() if "rose" in str(raw["labels"])]
+    emulator.faults.add("GET", f"auto-annotations/samples/{wanted[1]}", "status", times=None, **ODD)
+    result = confirm(client, dataset_id, label_name="rose", ledger=place(Bucket()))
+    assert result.failed <= 1
+    assert result.confirmed + result.failed == len(wanted)
+
+
+def test_a_sample_whose_labels_before_cannot_be_read_is_not_written(
+    client: ModelArtsClient, emulator: Emulator
+) -> None:
+    dataset_id, bucket = emulator.load_proposals(20), Bucket()
+    dataset = emulator.dataset(dataset_id)
+    sample_id, raw = list(dataset.proposals.items())[3]
+    dataset.edit(sample_id, ["by hand"])
+    dataset.propose([{**raw, "annotated_by": "human/account/user"}])
+    emulator.faults.add("GET", f"data-annotations/samples/{sample_id}", "status", times=None, **ODD)
+    result = confirm(client, dataset_id, ledger=place(bucket))
+    assert (result.confirmed, result.failed) == (19, 1)
+    assert dataset.names_of(sample_id) == ["by hand"]

@@ -18,6 +18,7 @@ from tests.labeling.object_store import Bucket
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
 
 BY_HAND = [{"name": "by hand", "type": 0, "property": {}}]
 # What each try wrote down of one sample, in the order of the tries, and what stood there before the run.
@@ -143,3 +144,114 @@ def test_the_chains_of_others_are_not_read(client: ModelArtsClient, emulator: Em
         bucket.objects[name] = b"of no use to this task"
     result = confirm(client, dataset_id, ledger=LedgerPlace(bucket, RunIdentity("dag", "run", "task")))
     assert result.confirmed == 5
+
+
+# What a try beside this one does to one sample while this one is held up, and what becomes of the sample then.
+BESIDE: dict[str, tuple[str, str]] = {
+    "was killed before it stored its part": ("open", "confirmed"),
+    "was killed after it stored its part": ("stored", "confirmed"),
+    "has ended well": ("closed", "confirmed"),
+    "has ended, and a person accepted the proposal": ("closed without it", "gone"),
+    "did not exist, and a person accepted the proposal": ("", "gone"),
+}
+
+
+class HeldUp:
+    """A try that is held up while another one, or a person, labels one of its samples as planned."""
+
+    def __init__(self, client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, how: str) -> None:
+        self.client, self.emulator, self.clock, self.bucket, self.how = client, emulator, moved_clock, Bucket(), how
+        self.dataset_id = emulator.load_proposals(6)
+        self.dataset = emulator.dataset(self.dataset_id)
+        self.plan = make_plan(client, self.dataset_id, self.bucket / "plan.jsonl").plan
+        self.sample_id, self.raw = list(self.dataset.proposals.items())[2]
+        self.fault = emulator.faults.add("PUT", "data-annotations", "status", status=400, code="ModelArts.4381")
+        emulator.observers.append(self.act)
+
+    def act(self, record: Any) -> None:
+        if record.method != "PUT" or not record.fault:
+            return
+        self.clock.advance(30)
+        labels = [dict(label) for label in self.raw["labels"]]
+        if self.how:
+            identity = RunIdentity("dag", "run", "task")
+            ledger = LedgerWriter(self.bucket, identity, self.dataset_id, plan_digest=self.plan.digest)
+            ledger.begin()
+            if self.how in ("stored", "closed"):
+                ledger.record(Entry(self.sample_id, "confirmed", "confirm_all", labels))
+                ledger.flush()
+            if self.how.startswith("closed"):
+                ledger.close()
+        is_ours = self.how in ("open", "stored", "closed")
+        author = f"human/{self.emulator.domain}/{self.emulator.user}" if is_ours else "human/emulator/person"
+        self.dataset.edit(self.sample_id, labels, author=author)
+
+    def confirm(self, try_number: int = 2, **more: Any) -> Any:
+        ledger = LedgerPlace(self.bucket, RunIdentity("dag", "run", "task", try_number=try_number))
+        return confirm(self.client, self.dataset_id, plan=self.plan, ledger=ledger, **more)
+
+    def fate(self) -> str:
+        fates = [
+            entry.fate for _, entry in read_ledger(self.bucket, "run").entries() if entry.sample_id == self.sample_id
+        ]
+        return fates[-1] if fates else ""
+
+    def check_undo(self, fate: str) -> None:
+        result = revert(self.client, self.bucket, "run")
+        assert bool(self.dataset.labels_of(self.sample_id)) == (fate != "confirmed")
+        assert result.cleared == (6 if fate == "confirmed" else 5)
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_is_found_written_is_judged_when_all_tries_have_been_read(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, name: str
+) -> None:
+    how, fate = BESIDE[name]
+    story = HeldUp(client, emulator, moved_clock, how)
+    result = story.confirm()
+    assert story.fault.fired == 1
+    assert (result.confirmed, result.gone) == ((6, 0) if fate == "confirmed" else (5, 1))
+    assert story.fate() == fate
+    story.check_undo(fate)
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_what_was_found_written_and_not_judged_any_more_is_left_to_the_next_try(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, name: str
+) -> None:
+    how, fate = BESIDE[name]
+    story = HeldUp(client, emulator, moved_clock, how)
+    first = story.confirm(should_stop=lambda: story.dataset.unconfirmed == 0)
+    assert first.stopped
+    result = story.confirm(3)
+    assert (result.confirmed, result.gone) == ((6, 0) if fate == "confirmed" else (5, 1))
+    story.check_undo(fate)
+
+
+def test_what_is_found_written_without_a_ledger_is_gone(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock
+) -> None:
+    story = HeldUp(client, emulator, moved_clock, "")
+    result = confirm(client, story.dataset_id, plan=story.plan)
+    assert (result.confirmed, result.gone) == (5, 1)
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_what_a_killed_try_wrote_is_known_although_it_is_proposed_otherwise_since(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, is_ours: bool
+) -> None:
+    story = HeldUp(client, emulator, moved_clock, "open")
+    ledger = LedgerWriter(
+        story.bucket, RunIdentity("dag", "run", "task"), story.dataset_id, plan_digest=story.plan.digest
+    )
+    ledger.begin()
+    emulator.faults.clear()
+    emulator.observers.clear()
+    written = story.raw["labels"] if is_ours else ["by hand"]
+    story.dataset.edit(story.sample_id, written)
+    otherwise = [{**label, "name": "otherwise"} for label in story.raw["labels"]]
+    story.dataset.propose([{**story.raw, "labels": otherwise, "annotated_by": "human/emulator/person"}])
+    result = story.confirm()
+    assert (result.confirmed, result.left, result.changed_since_plan) == (5, 1, 1)
+    assert story.fate() == ("confirmed" if is_ours else "changed")
+    story.check_undo("confirmed" if is_ours else "changed")

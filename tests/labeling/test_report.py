@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from airflow_provider_modelarts.client import Sample
-from airflow_provider_modelarts.labeling.policy import PASSED, RULES, Decision
-from airflow_provider_modelarts.labeling.report import MAX_BYTES, REASONS, Summary, code, escape, sample_score
+from airflow_provider_modelarts.labeling.policy import PASSED, RULES, ConfirmPolicy, Decision
+from airflow_provider_modelarts.labeling.report import ASKED, MAX_BYTES, REASONS, Summary, code, escape, sample_score
 from airflow_provider_modelarts.labeling.report import RULES as RULES_IN_WORDS
 
 CONFIRM = Decision("confirm", "passed")
@@ -114,7 +114,7 @@ def test_it_is_bounded_and_nothing_in_it_acts(names: list[str], title: str, note
             "source": f"{place}?Signature=5ecret",
         }
         summary.add(Sample(raw), (CONFIRM, REVIEW, LEAVE)[number % 3])
-    text = summary.markdown(title, [note])
+    text = summary.markdown(title, [note], {"labels": names, "min_score_by_label": dict.fromkeys(names, 0.5)})
     assert len(text.encode()) <= MAX_BYTES
     assert "5ecret" not in text
     html = markdown.render(text)
@@ -151,6 +151,88 @@ def test_the_most_frequent_labels_are_shown_first() -> None:
     assert rows[0] == "label 499"
     assert rows[-1].endswith("other labels")
     assert len(rows) - 1 + int(rows[-1].split()[1]) == 500
+
+
+def examples(text: str) -> list[str]:
+    """Return the examples of what would be confirmed."""
+    part = text.partition("Examples that would be confirmed")[2].partition("Examples that are")[0]
+    return [line for line in part.splitlines() if line.startswith("- ")]
+
+
+def test_of_each_label_the_lowest_scores_that_would_be_confirmed_are_shown() -> None:
+    scores = {"rose": [0.99, 0.91, 0.95, 0.97, None, 0.96], "tulip": [0.98, 0.94], "daisy": [1.0]}
+    pairs = [
+        (proposal(number, name, score), CONFIRM)
+        for name, given_scores in scores.items()
+        for number, score in enumerate(given_scores)
+    ]
+    shown = [line.partition(": ")[2] for line in examples(summary_of(*pairs).markdown())]
+    assert [line.partition(";")[0] for line in shown] == [
+        *("rose", "rose 0.910", "rose 0.950"),
+        *("tulip 0.940", "tulip 0.980"),
+        "daisy 1.000",
+    ]
+
+
+def test_a_sample_of_several_labels_is_one_example() -> None:
+    both = Sample({"sample_id": "x", "labels": [{"name": "rose", "score": 0.9}, {"name": "tulip", "score": 0.8}]})
+    assert examples(summary_of((both, CONFIRM)).markdown()) == ["- `x`: rose, tulip 0.800; every rule passed"]
+
+
+@pytest.mark.parametrize("count", [1, 40, 3000])
+def test_examples_leave_room_for_the_labels_and_labels_for_examples(count: int) -> None:
+    pairs = [(proposal(number, f"label {number % count}", 0.9), CONFIRM) for number in range(9000)]
+    text = summary_of(*pairs).markdown(asked={"min_score": 0.9})
+    assert len(text.encode()) <= MAX_BYTES
+    assert len(examples(text)) == 3 if count == 1 else len(examples(text)) > 20
+    assert len(cells(text)) >= min(count, 20)
+
+
+def test_it_says_by_what_was_decided() -> None:
+    asked = {
+        "min_score": 0.9,
+        "min_score_by_label": {"rose": 0.95, "tulip|": 0.5},
+        "labels": ["rose", "tulip|"],
+        "hard_examples": "review",
+        "audit_share": 0.02,
+        "max_share_per_label": 0.9,
+        "low_score": 0.5,
+    }
+    text = Summary().markdown(asked=asked)
+    for line in (
+        "Decided by this policy:",
+        r"- lowest score (min\_score): 0\.9",
+        r"- lowest score of single labels (min\_score\_by\_label): rose 0\.95, tulip\| 0\.5",
+        r"- only these labels (labels): rose, tulip\|",
+        r"- hard examples (hard\_examples): review",
+        r"- share drawn for people instead (audit\_share): 0\.02",
+        r"- highest share of one label (max\_share\_per\_label): 0\.9",
+        r"- only proposals that score at least (low\_score): 0\.5",
+    ):
+        assert line in text.splitlines(), line
+
+
+def test_without_a_policy_it_says_so() -> None:
+    text = Summary().markdown(asked={"label_name": "rose"})
+    assert "Decided without a policy:" in text
+    assert "- every proposal that has labels is confirmed, hard examples too" in text
+    assert r"- only proposals with the label (label\_name): rose" in text
+    assert "Decided" not in Summary().markdown()
+
+
+def test_a_long_policy_fits() -> None:
+    names = {f"{'x' * 50} {number}": 0.5 for number in range(1000)}
+    asked = dict.fromkeys((*ConfirmPolicy.model_fields, "label_name", "another"), names)
+    summary = Summary()
+    for number in range(500):
+        summary.add(proposal(number, f"{number} {'|' * 500}"), Decision("confirm", f"{'|' * 500}{number % 20}"))
+    text = summary.markdown("|" * 500, ["|" * 900] * 3, asked)
+    assert len(text.encode()) <= MAX_BYTES
+    assert "- ... and more, see the plan" in text
+
+
+def test_every_key_of_a_policy_has_words() -> None:
+    assert set(ASKED) == {*ConfirmPolicy.model_fields, *("label_name", "first_label", "low_score", "high_score")}
 
 
 def test_memory_does_not_grow_with_the_samples() -> None:

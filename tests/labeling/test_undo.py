@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.clock import Clock
-from airflow_provider_modelarts.client.errors import InvalidRequest, PermissionDenied
+from airflow_provider_modelarts.client.errors import InvalidRequest, PermissionDenied, ServiceUnavailable
+from airflow_provider_modelarts.emulator import state
 from airflow_provider_modelarts.labeling.apply import LedgerPlace, confirm
 from airflow_provider_modelarts.labeling.labels import raw_labels
 from airflow_provider_modelarts.labeling.ledger import Entry, LedgerBroken, LedgerWriter, RunIdentity
@@ -26,7 +28,7 @@ from airflow_provider_modelarts.labeling.undo_result import FATES, NO_PROPOSALS,
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.emulator import Emulator
@@ -132,6 +134,8 @@ def test_a_preview_writes_nothing_and_counts_the_same(client: ModelArtsClient, e
     result = story.revert(preview=True)
     assert (result.preview, counts(result)) == (True, {"restored": 5, "cleared": 55})
     assert "would be reverted" in result.markdown()
+    assert f"- **{result.cleared}** would have no label again" in result.markdown()
+    assert f"{result.restored} would be restored, {result.cleared} would be cleared, 0 already" in str(result)
     assert story.writes == 0
     assert story.now() == confirmed
 
@@ -400,6 +404,30 @@ def test_samples_that_the_service_refuses_fail_by_their_code(client: ModelArtsCl
     assert [sample_id for sample_id, labels in story.now().items() if labels] == [bad]
 
 
+@pytest.mark.parametrize("text", ["named", "anonymous"])
+@pytest.mark.parametrize("relabeled", [0, 20])
+def test_a_sample_that_is_refused_and_put_back_by_a_person_is_as_it_was(
+    client: ModelArtsClient, emulator: Emulator, relabeled: int, text: str
+) -> None:
+    story = Story(client, emulator, 20, relabeled=relabeled)
+    story.confirm()
+    refused = story.ids[4]
+    more = {"sample_id": refused} if text == "named" else {"position": 4}
+    emulator.faults.add("PUT", PATH, "fail_sample", code="ModelArts.4420", **more)
+    if text == "anonymous":
+        emulator.variants.results = "missing"
+
+    def put_back(record: Any) -> None:
+        if record.method == "PUT":
+            story.dataset.edit(refused, story.before[refused])
+
+    emulator.observers.append(put_back)
+    result = story.revert()
+    assert result.changed == result.failed == result.unknown == 0
+    assert result.already == (text == "named")
+    assert story.now() == story.before
+
+
 @pytest.mark.parametrize("kind", ["reset_after", "reset", "html"])
 def test_a_lost_answer_is_settled_by_reading(client: ModelArtsClient, emulator: Emulator, kind: str) -> None:
     story = Story(client, emulator, relabeled=10)
@@ -546,3 +574,197 @@ def test_xcom_holds_counts_only() -> None:
     assert str(result) == (
         "1 samples of the run seen: 0 restored, 0 cleared, 0 already, 1 changed, 0 gone, 0 failed; 0 requests"
     )
+
+
+# --- odd answers
+
+ODD_ANSWERS: dict[str, dict[str, Any]] = {
+    "an error in a success": {"status": 200, "body": '{"error_code": "ModelArts.9999", "error_msg": "odd"}'},
+    "a fault in a success": {"status": 200, "body": '{"success": false, "error_code": "ModelArts.0104"}'},
+    "nothing": {"status": 200, "body": "{}"},
+    "another sample": {"status": 200, "body": '{"sample_id": "another", "labels": []}'},
+    "no id": {"status": 200, "body": '{"labels": []}'},
+    "a list": {"status": 200, "body": "[]"},
+    "null": {"status": 200, "body": "null"},
+    "a bad request": {"status": 400, "code": "ModelArts.0104"},
+    "no answer": {"status": 503},
+}
+
+
+@pytest.mark.parametrize("answer", ODD_ANSWERS)
+def test_a_sample_whose_read_is_odd_has_failed_and_the_others_are_undone(
+    client: ModelArtsClient, emulator: Emulator, answer: str
+) -> None:
+    story = Story(client, emulator, 20, relabeled=3)
+    story.confirm()
+    odd = story.ids[::7]
+    fault = emulator.faults.add(
+        "GET", PATH, "status", times=None, match=lambda call: call.path.endswith(tuple(odd)), **ODD_ANSWERS[answer]
+    )
+    result = story.revert(concurrency=1)
+    assert fault.fired >= len(odd)
+    assert counts(result) == {"restored": 2, "cleared": 15, "failed": 3}
+    assert [sample_id for sample_id in odd if not story.now()[sample_id]] == []
+    assert sum(failure.count for failure in result.failures.values()) == 3
+    emulator.faults.clear()
+    assert counts(story.revert()) == {"restored": 1, "cleared": 2, "already": 17}
+    assert story.now() == story.before
+
+
+def test_a_read_that_is_odd_once_is_repeated(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Story(client, emulator, 20)
+    story.confirm()
+    emulator.faults.add("GET", PATH, "status", after=3, **ODD_ANSWERS["another sample"])
+    assert counts(story.revert()) == {"cleared": 20}
+
+
+def test_a_service_that_is_down_ends_the_undo(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Story(client, emulator, 60)
+    story.confirm()
+    emulator.faults.add("GET", PATH, "status", status=503, times=None, after=20)
+    with pytest.raises(ServiceUnavailable) as caught:
+        story.revert(batch_size=20)
+    done = reverted_by(caught.value)
+    assert done is not None
+    assert counts(done) == {"cleared": 20}
+
+
+@pytest.mark.parametrize("labels", ["[null]", '["rose"]', '"rose"', '{"name": "rose"}', '[null, {"name": "rose"}]'])
+def test_a_sample_whose_labels_are_none_has_failed(client: ModelArtsClient, emulator: Emulator, labels: str) -> None:
+    story = Story(client, emulator, 5)
+    story.confirm()
+    odd = story.ids[2]
+    body = f'{{"sample_id": "{odd}", "labels": {labels}}}'
+    emulator.faults.add(
+        "GET", PATH, "status", times=None, status=200, body=body, match=lambda call: call.path.endswith(odd)
+    )
+    assert counts(story.revert()) == {"cleared": 4, "failed": 1}
+
+
+@pytest.mark.parametrize("relabeled", [0, 10])
+@pytest.mark.parametrize("answer", ["an error in a success", "another sample", "no id"])
+def test_an_odd_read_after_a_lost_answer_is_not_taken_for_an_undone_sample(
+    client: ModelArtsClient, emulator: Emulator, answer: str, relabeled: int
+) -> None:
+    story = Story(client, emulator, 10, relabeled=relabeled)
+    story.confirm()
+    odd = story.ids[4]
+    emulator.faults.add("PUT", PATH, "reset")
+
+    def begin(record: Any) -> None:
+        if record.method == "PUT" and record.fault:
+            emulator.faults.add(
+                "GET", PATH, "status", times=None, match=lambda call: call.path.endswith(odd), **ODD_ANSWERS[answer]
+            )
+
+    emulator.observers.append(begin)
+    assert counts(story.revert()) == {"restored" if relabeled else "cleared": 9, "failed": 1}
+
+
+# --- labels that the service respells
+
+
+RESPELLINGS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "trims names": lambda label: {**label, "name": label["name"].strip()},
+    "composes characters": lambda label: {**label, "name": unicodedata.normalize("NFC", label["name"])},
+}
+
+
+class Respelled(Story):
+    """A run whose service keeps names otherwise than they were sent."""
+
+    def __init__(self, client: ModelArtsClient, emulator: Emulator, how: str, patch: pytest.MonkeyPatch) -> None:
+        super().__init__(client, emulator, 8)
+        name = " Bl\u0075\u0308te " if how == "composes characters" else " rose "
+        for sample_id, proposal in self.proposals.items():
+            labels = [{**label, "name": name} for label in proposal.raw["labels"]]
+            self.dataset.propose([{**proposal.raw, "labels": labels}])
+            self.proposals[sample_id] = Sample({**proposal.raw, "labels": labels})
+        kept, respell = state.Dataset.stored, RESPELLINGS[how]
+        patch.setattr(state.Dataset, "stored", lambda dataset, label: respell(kept(dataset, label)))
+
+
+@pytest.mark.parametrize("how", RESPELLINGS)
+def test_an_undo_that_finds_all_respelled_touches_nothing_and_says_why(
+    client: ModelArtsClient,
+    emulator: Emulator,
+    how: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    story = Respelled(client, emulator, how, monkeypatch)
+    story.confirm()
+    left = story.now()
+    result = story.revert()
+    assert counts(result) == {"changed": 8}
+    assert story.now() == left
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith("8 of 8 samples carry other spellings of what the run wrote, and were not touched")
+    assert result.problems == (warning,)
+    assert "other spellings" in result.markdown()
+    assert "the service changes labels when it keeps them" in warning
+
+
+@pytest.mark.parametrize("how", RESPELLINGS)
+def test_a_lost_answer_is_recognised_although_the_service_respells_names(
+    client: ModelArtsClient, emulator: Emulator, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = Respelled(client, emulator, how, monkeypatch)
+    emulator.faults.add("PUT", PATH, "reset_after")
+    result = confirm(client, story.dataset_id, ledger=LedgerPlace(story.bucket, RUN))
+    assert (result.confirmed, result.gone, result.failed) == (8, 0, 0)
+
+
+def test_a_person_who_corrects_the_spelling_is_not_overwritten(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Story(client, emulator, 6)
+    sample_id = story.ids[2]
+    raw = story.proposals[sample_id].raw
+    story.proposals[sample_id] = Sample({**raw, "labels": [{**label, "name": "rose "} for label in raw["labels"]]})
+    story.confirm()
+    story.dataset.edit(sample_id, ["rose"])
+    assert counts(story.revert()) == {"cleared": 5, "changed": 1}
+    assert story.dataset.names_of(sample_id) == ["rose"]
+
+
+@pytest.mark.parametrize("keeps", [{}, {"@modelarts:hard": True, "@modelarts:hard_coefficient": 0.7}])
+def test_how_hard_an_example_is_does_not_keep_a_label_from_being_undone(
+    client: ModelArtsClient, emulator: Emulator, keeps: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story = Story(client, emulator, 6, relabeled=2)
+    kept = state.Dataset.stored
+
+    def stored(dataset: state.Dataset, label: dict[str, Any]) -> dict[str, Any]:
+        found = kept(dataset, label)
+        others = {name: value for name, value in found["property"].items() if not name.startswith("@modelarts:hard")}
+        return {**found, "property": others | keeps}
+
+    monkeypatch.setattr(state.Dataset, "stored", stored)
+    emulator.faults.add("PUT", PATH, "reset_after")
+    result = confirm(client, story.dataset_id, ledger=LedgerPlace(story.bucket, RUN))
+    assert (result.confirmed, result.gone) == (6, 0)
+    assert counts(story.revert()) == {"restored": 2, "cleared": 4}
+
+
+def test_lost_answers_of_which_all_look_gone_are_spoken_of(
+    client: ModelArtsClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    story = Story(client, emulator, 6)
+    kept = state.Dataset.stored
+    monkeypatch.setattr(
+        state.Dataset, "stored", lambda dataset, label: {**kept(dataset, label), "name": label["name"].upper()}
+    )
+    emulator.faults.add("PUT", PATH, "reset_after")
+    assert confirm(client, story.dataset_id, ledger=LedgerPlace(story.bucket, RUN)).gone == 6
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "All 6 samples of a write" in warning
+    assert "changes labels when it keeps them" in warning
+
+
+def test_an_undo_of_what_one_person_changed_is_not_loud(
+    client: ModelArtsClient, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    story = Story(client, emulator, 6)
+    story.confirm()
+    story.dataset.edit(story.ids[2], ["mine"])
+    assert counts(story.revert()) == {"cleared": 5, "changed": 1}
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []

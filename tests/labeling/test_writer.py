@@ -375,5 +375,30 @@ def test_where_nobody_acts_a_mixed_answer_leaves_nothing_unknown(
     story = Refused(client, emulator, 8, refused=2, form=form, is_named=is_named, accepts=False)
     result = story.run()
     assert (result.confirmed, result.gone, result.failed) == (6, 0, 2)
-    assert set(result.failures) <= {"ModelArts.4420", "unknown"}
+    assert set(result.failures) == {"refused" if form == "missing" else "ModelArts.4420"}
     assert story.check_undo().cleared == 6
+
+
+@pytest.mark.parametrize("count", [2, 8])
+@pytest.mark.parametrize(
+    "fault", [{"kind": "reset"}, {"kind": "status", "status": 504}, {"kind": "status", "status": 408}]
+)
+def test_what_a_person_accepts_after_a_request_was_lost_is_not_ours(
+    client: ModelArtsClient, emulator: Emulator, fault: dict[str, Any], count: int
+) -> None:
+    dataset_id, bucket = emulator.load_proposals(count), Bucket()
+    dataset = emulator.dataset(dataset_id)
+    accepted = next(iter(dataset.proposals))
+
+    def accept(record: Any) -> None:
+        if record.method == "PUT" and record.fault:
+            dataset.edit(accepted, [dict(label) for label in dataset.proposals[accepted]["labels"]])
+
+    emulator.observers.append(accept)
+    rule = emulator.faults.add(*WRITE, **fault)
+    result = confirm(client, dataset_id, ledger=LedgerPlace(bucket, RunIdentity("dag", "run", "task")))
+    assert rule.fired == 1
+    assert (result.confirmed, result.gone, result.failed) == (count - 1, 1, 0)
+    by_hand = dataset.labels_of(accepted)
+    assert revert(client, bucket, "run").cleared == count - 1
+    assert dataset.labels_of(accepted) == by_hand != []

@@ -19,6 +19,7 @@ from airflow_provider_modelarts.links import ModelArtsDatasetLink
 from airflow_provider_modelarts.operators.samples import (
     ModelArtsConfirmSamplesOperator,
     ModelArtsPlanConfirmationOperator,
+    ModelArtsRevertConfirmationOperator,
 )
 from tests.operators.bureau import RUN_ID, WRITE, Bureau, check_sums
 from tests.support.harness import run_operator
@@ -145,6 +146,41 @@ def test_a_refused_sample_fails_or_warns_and_stands_in_the_ledger(bureau: Bureau
     assert failed["sample_id"] == sample_id
     assert failed["code"].startswith("ModelArts.")
     verify(bureau)
+
+
+def test_a_preview_says_what_would_be_confirmed(bureau: Bureau, capsys: pytest.CaptureFixture[str]) -> None:
+    bureau.plan(policy=POLICY)
+    capsys.readouterr()
+    confirmed = bureau.confirm(plan_uri=bureau.plan_uri, preview=True).result["confirmed"]
+    text = capsys.readouterr().out
+    assert f"Preview, nothing was written: 250 proposals seen: {confirmed} would be confirmed, " in text
+
+
+def test_a_plan_that_is_applied_a_second_time_says_what_happened(
+    bureau: Bureau, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bureau.plan()
+    bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri)
+    capsys.readouterr()
+    operator = ModelArtsConfirmSamplesOperator(
+        task_id="second", dataset_id=bureau.dataset_id, plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri
+    )
+    ending = bureau.run(operator, 1, 0)
+    assert ending.error is None
+    assert ending.result["gone"] == 250
+    text = capsys.readouterr().out
+    assert "250 gone (confirmed already by an earlier run, or no longer proposed)" in text
+    assert "Nothing was confirmed of the 250 proposals" in text
+    assert "250 confirmed already by an earlier run or no longer proposed." in text
+
+
+def test_an_empty_plan_that_is_applied_names_its_own_filters(
+    bureau: Bureau, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bureau.plan(label_name="orchid")
+    capsys.readouterr()
+    bureau.confirm(plan_uri=bureau.plan_uri)
+    assert "has no proposals with label_name='orchid'" in capsys.readouterr().out
 
 
 # --- retries and clears
@@ -389,6 +425,15 @@ def test_a_rejected_plan_is_not_applied(bureau: Bureau) -> None:
     assert "was rejected" in refusal(bureau, bureau.run(operator, 1, 0))
 
 
+@pytest.mark.parametrize("chosen", [[], None], ids=str)
+def test_a_plan_for_which_nobody_chose_anything_is_not_applied(bureau: Bureau, chosen: Any) -> None:
+    bureau.plan()
+    bureau.emulator.journal.clear()
+    operator = ModelArtsConfirmSamplesOperator(task_id="c", dataset_id=bureau.dataset_id, plan_uri=bureau.plan_uri)
+    operator.approved_by = {**APPROVAL, "chosen_options": chosen}  # type: ignore[assignment]
+    assert "nobody has chosen" in refusal(bureau, bureau.run(operator, 1, 0))
+
+
 # --- what lies about afterwards
 
 
@@ -413,6 +458,39 @@ def test_plan_ledger_and_xcoms_hold_no_presigned_address(emulator: Emulator, tmp
         assert not any(secret in text for secret in emulator.secrets)
         assert "Signature=" not in text
     assert any(b"s3://" in path.read_bytes() for path in files)
+
+
+@pytest.mark.usefixtures("airflow_db")
+@pytest.mark.parametrize("name", ["rose \ud83d", "\udc00 tulip", "nothing \x00"])
+def test_a_label_whose_name_no_database_takes_costs_no_task(emulator: Emulator, tmp_path: Path, name: str) -> None:
+    dataset_id = emulator.load_proposals(40)
+    dataset = emulator.dataset(dataset_id)
+    raws = list(dataset.proposals.values())
+    raws[3] = {**raws[3], "labels": [{**raws[3]["labels"][0], "name": name}]}
+    dataset.propose(raws, keep=False)
+    given: dict[str, Any] = {"dataset_id": dataset_id, "policy": {"audit_share": 0, "hard_examples": "confirm"}}
+    run, log = run_operator(ModelArtsPlanConfirmationOperator, plan_uri=f"file://{tmp_path}/plan.jsonl", **given)
+    assert run.state == "success", log
+    shown = name.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
+    assert run.xcom["by_label"][shown] == 1
+    assert "**40** would be confirmed" in run.xcoms["summary"]
+    run, log = run_operator(
+        ModelArtsConfirmSamplesOperator, ledger_uri=f"file://{tmp_path}/ledger", on_partial_failure="warn", **given
+    )
+    assert run.state == "success", log
+    # The service refuses what is no UTF-8; then it is that one sample.
+    refused = "\x00" not in name
+    assert (run.xcom["confirmed"], run.xcom["failed"]) == (40 - refused, refused)
+    parts = [path.read_text().splitlines() for path in tmp_path.rglob("*.try*.jsonl") if ".plan." not in path.name]
+    entries = [json.loads(line) for part in parts for line in part[1:-1]]
+    assert [one["after"][0]["name"] for one in entries if one["sample_id"] == raws[3]["sample_id"]] == [name]
+    run, log = run_operator(
+        ModelArtsRevertConfirmationOperator,
+        ledger_uri=f"file://{tmp_path}/ledger",
+        ledger_run_id=json.loads(parts[0][0])["run_id"],
+    )
+    assert run.state == "success", log
+    assert run.xcom["cleared"] == 40 - refused
 
 
 # --- other storages, and Airflow's own retries

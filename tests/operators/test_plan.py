@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.plan import PlanWriter, read_plan
@@ -67,6 +67,71 @@ def test_a_guard_fails_after_plan_counts_and_summary_are_stored(bureau: Bureau) 
     check_sums(ending.xcoms["return_value"])
     assert "**250** would be confirmed" in ending.xcoms["summary"]
     assert bureau.writes == 0
+
+
+def test_people_see_by_what_was_decided_and_examples_of_every_label(bureau: Bureau) -> None:
+    ending = bureau.plan(policy={**POLICY, "max_share_per_label": 0.9}, low_score=0.2)
+    summary = ending.xcoms["summary"]
+    assert r"- lowest score (min\_score): 0\.9" in summary
+    assert r"- hard examples (hard\_examples): review" in summary
+    assert r"- highest share of one label (max\_share\_per\_label): 0\.9" in summary
+    assert r"- only proposals that score at least (low\_score): 0\.2" in summary
+    names = ending.result["by_label"]
+    assert len(names) > 2
+    assert all(len(re.findall(rf"^- `.*`: {name} [01]\.\d+; every rule", summary, re.M)) == 3 for name in names)
+    assert "Decided without a policy" in bureau.plan(max_tries=7).xcoms["summary"]
+
+
+NOTHING_HIGH = {"min_score": 1, "hard_examples": "review", "audit_share": 1}
+
+
+def test_nothing_to_confirm_skips_the_approval_after_all_is_stored(
+    bureau: Bureau, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ending = bureau.plan(policy=NOTHING_HIGH, if_nothing_to_confirm="skip")
+    assert type(ending.error) is AirflowSkipException
+    text = str(ending.error)
+    assert "Nothing would be confirmed of the 250 proposals" in text
+    assert "250 for review" in text
+    assert "there is nothing to approve" in text
+    assert ending.xcoms["return_value"]["review"] == 250
+    assert "**0** would be confirmed" in ending.xcoms["summary"]
+    assert ending.xcoms["plan_digest"] == read_plan(stored(bureau)).digest
+    assert "warning" in capsys.readouterr().out
+    # A retry, or the same without proposals at all, ends the same.
+    assert type(bureau.plan(policy=NOTHING_HIGH, if_nothing_to_confirm="skip", try_number=2).error) is type(
+        ending.error
+    )
+    empty = bureau.plan(label_name="orchid", if_nothing_to_confirm="skip", max_tries=4)
+    assert type(empty.error) is AirflowSkipException
+    assert "has no proposals with label_name='orchid'" in capsys.readouterr().out
+
+
+def test_nothing_to_confirm_goes_on_with_a_warning(bureau: Bureau, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bureau.plan(policy=NOTHING_HIGH).error is None
+    assert re.search(r"warning.*Nothing would be confirmed of the 250 proposals", capsys.readouterr().out)
+    assert bureau.plan(if_nothing_to_confirm="skip", max_tries=4).error is None
+    assert "Nothing would be" not in capsys.readouterr().out
+
+
+def test_a_guard_fails_also_where_nothing_would_be_confirmed(bureau: Bureau) -> None:
+    ending = bureau.plan(policy={**NOTHING_HIGH, "min_samples": 1}, if_nothing_to_confirm="skip")
+    assert type(ending.error) is AirflowFailException
+
+
+@pytest.mark.parametrize("value", ["stop", "", None, True, "{{ params.x }}"])
+def test_what_to_do_if_there_is_nothing_to_confirm_is_one_of_two_words(value: Any) -> None:
+    with pytest.raises(ParameterError, match="if_nothing_to_confirm must be one of continue, skip"):
+        ModelArtsPlanConfirmationOperator(
+            task_id="p", dataset_id="d", plan_uri="file:///tmp/plan", if_nothing_to_confirm=value
+        )
+
+
+def test_the_log_says_what_would_be_confirmed(bureau: Bureau, capsys: pytest.CaptureFixture[str]) -> None:
+    bureau.plan()
+    text = capsys.readouterr().out
+    assert "250 proposals seen: 250 would be confirmed, 0 review, 0 left, 0 failed, 0 gone; " in text
+    assert "passes" not in text
 
 
 def test_with_do_xcom_push_off_only_the_plan_is_stored(bureau: Bureau) -> None:

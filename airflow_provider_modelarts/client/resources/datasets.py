@@ -2,53 +2,71 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator
 
 from airflow_provider_modelarts.client.checking import checked_id
 from airflow_provider_modelarts.client.errors import UnexpectedResponse
 from airflow_provider_modelarts.client.listing import Listing
 from airflow_provider_modelarts.client.reading import (
     Flag,
+    GivenText,
     Integer,
     Record,
     Text,
     checked_answer,
+    given,
     read,
     to_integer,
     to_objects,
     to_text,
 )
 from airflow_provider_modelarts.client.resources.labels import LabelStats
+from airflow_provider_modelarts.client.states import DatasetStatus, DatasetType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow_provider_modelarts.client.states import SampleState
     from airflow_provider_modelarts.client.transport import Transport
 
-NORMAL = 1
+NORMAL = DatasetStatus.NORMAL
 """Status of a dataset that can be worked with."""
 
 _STATISTICS = frozenset({"label_stats", "sample_stats", "key_sample_stats"})
 
 
-class Dataset(Record):
-    """A dataset."""
+DatasetTypeField = Annotated[DatasetType | int | None, BeforeValidator(DatasetType.read)]
+DatasetStatusField = Annotated[DatasetStatus | int | None, BeforeValidator(DatasetStatus.read)]
 
-    dataset_id: Text = None
-    dataset_name: Text = None
-    dataset_type: Integer = None
-    status: Integer = None
+
+class Dataset(Record):
+    """A dataset; its id and name are empty, and other fields None, if the service left them out."""
+
+    dataset_id: GivenText = ""
+    dataset_name: GivenText = ""
+    dataset_type: DatasetTypeField = None
+    status: DatasetStatusField = None
     description: Text = None
     create_time: Integer = None
     update_time: Integer = None
-    total_sample_count: Integer = None
-    annotated_sample_count: Integer = None
     unconfirmed_sample_count: Integer = None
     deleted_sample_count: Integer = None
     work_path: Text = None
     workspace_id: Text = None
     exist_running_task: Flag = None
     exist_workforce_task: Flag = None
+
+    @property
+    def total_sample_count(self) -> int:
+        """Samples in it, whatever their state."""
+        return given(self, "total_sample_count")
+
+    @property
+    def annotated_sample_count(self) -> int:
+        """Samples with final labels."""
+        return given(self, "annotated_sample_count")
 
     @property
     def running_task_ids(self) -> tuple[str, ...]:
@@ -59,11 +77,11 @@ class Dataset(Record):
     @property
     def is_normal(self) -> bool:
         """Whether nothing (publishing, import, synchronization ...) stands against working with it."""
-        return self.status == NORMAL
+        return self.status == DatasetStatus.NORMAL
 
 
 class DatasetStats(Record):
-    """Statistics of a dataset; its label counts are independent numbers (quirk 56)."""
+    """Statistics of a dataset; the two counts of a label have nothing to do with each other."""
 
     @property
     def labels(self) -> tuple[LabelStats, ...]:
@@ -119,7 +137,7 @@ class Datasets:
         listing = Listing("list datasets", ("datasets",), Dataset, "datasets", "total_number", ("dataset_id",), query)
         return listing.walk(self._transport)
 
-    def stats(self, dataset_id: str, *, sample_state: str | None = None) -> DatasetStats:
+    def stats(self, dataset_id: str, *, sample_state: SampleState | str | None = None) -> DatasetStats:
         """Return the statistics of a dataset (contract 6.5).
 
         :param dataset_id: the dataset

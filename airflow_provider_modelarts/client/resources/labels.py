@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator
 
 from airflow_provider_modelarts.client.checking import checked_id
 from airflow_provider_modelarts.client.listing import Listing
-from airflow_provider_modelarts.client.reading import Integer, Record, Text
+from airflow_provider_modelarts.client.reading import GivenText, Integer, Record
+from airflow_provider_modelarts.client.states import LabelType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,11 +17,14 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.transport import Transport
 
 
+LabelTypeField = Annotated[LabelType | int | None, BeforeValidator(LabelType.read)]
+
+
 class Label(Record):
     """A label that samples of a dataset may carry."""
 
-    name: Text = None
-    type: Integer = None
+    name: GivenText = ""
+    type: LabelTypeField = None
 
     @property
     def properties(self) -> dict[str, Any]:
@@ -28,7 +34,7 @@ class Label(Record):
 
 
 class LabelStats(Label):
-    """A label with its numbers; ``count`` and ``sample_count`` are independent of each other (quirk 56)."""
+    """A label with its numbers: ``count`` and ``sample_count`` have nothing to do with each other."""
 
     count: Integer = None
     sample_count: Integer = None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_modelarts.client.listing import Listing
+    from airflow_provider_modelarts.client.states import Order
     from airflow_provider_modelarts.client.transport import Transport
 
 _PROBE = 3
@@ -32,7 +33,7 @@ class Proposals:
         label_type: int | None = None,
         low_score: float | str | None = None,
         high_score: float | str | None = None,
-        order: str | None = None,
+        order: Order | str | None = None,
         search_conditions: Any = None,
         process_parameter: str | None = None,
     ) -> Iterator[Sample]:
@@ -63,7 +64,7 @@ class Proposals:
         label_type: int | None = None,
         low_score: float | str | None = None,
         high_score: float | str | None = None,
-        order: str | None = None,
+        order: Order | str | None = None,
         search_conditions: Any = None,
         process_parameter: str | None = None,
         offset_mode: OffsetMode = OffsetMode.PAGES,
@@ -84,8 +85,8 @@ class Proposals:
         part = listing.slice(self._transport, offset, wanted, retry=retry)
         return Page(part.items, part.total, number, read_at)
 
-    def offset_mode(self, dataset_id: str, *, order: str | None = None) -> OffsetMode:
-        """Find out what ``offset`` counts on this service (quirk 17), by two small reads.
+    def offset_mode(self, dataset_id: str, *, order: Order | str | None = None) -> OffsetMode:
+        """Find out what ``offset`` counts on this service, by two small reads.
 
         Three records at 0 are held against two at 1: pages of two begin behind the second record, records behind the
         first. With fewer than three proposals both mean the same, and pages is the answer.

@@ -27,6 +27,7 @@ from airflow_provider_modelarts.client.reading import (
     to_text,
     without_query,
 )
+from airflow_provider_modelarts.client.states import LabelType, Order, SampleState, SampleStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,7 +41,7 @@ HARD_REASONS = "@modelarts:hard_reasons"
 SIZE = "@modelarts:size"
 DETECTION = 1
 PLACES = frozenset({"@modelarts:shape", "@modelarts:feature"})
-ORDERS = ("asc", "desc")
+ORDERS = tuple(map(str, Order))
 STABLE_SCHEMES = ("s3://", "obs://")
 
 
@@ -52,18 +53,18 @@ class SampleLabel(View):
 
     @property
     def name(self) -> str:
-        """The label's name, opaque (quirk 19); empty for kinds of labels that have none."""
+        """The label's name as it is, never changed; empty for kinds of labels that have none."""
         name = self.root.get("name")
         return name if type(name) is str else to_text(name) or ""
 
     @property
-    def type(self) -> int | None:
-        """The label's type (contract 6.1)."""
-        return to_integer(self.root.get("type"))
+    def type(self) -> LabelType | int | None:
+        """The label's type; a number that is not known stays a number."""
+        return LabelType.read(self.root.get("type"))
 
     @property
     def id(self) -> str | None:
-        """Number within the sample; proposals only (quirk 33)."""
+        """Number within the sample; proposals only."""
         return to_text(self.root.get("id"))
 
     @property
@@ -84,7 +85,7 @@ class SampleLabel(View):
         return value if isinstance(value, dict) else {}
 
     def __repr__(self) -> str:
-        return f"SampleLabel(name={self.name!r}, type={self.type!r}, score={self.score!r})"
+        return f"SampleLabel(name={self.name!r}, type={self.type}, score={self.score!r})"
 
     __str__ = __repr__
 
@@ -94,7 +95,7 @@ class Sample(View):
 
     @property
     def sample_id(self) -> str:
-        """Key of the sample, opaque (quirk 34); empty if the service left it out."""
+        """Key of the sample; nothing can be read from its form. Empty if the service left it out."""
         sample_id = self.root.get("sample_id")
         return sample_id if type(sample_id) is str else to_text(sample_id) or ""
 
@@ -141,7 +142,7 @@ class Sample(View):
 
     @property
     def is_hard(self) -> bool | None:
-        """Whether this is a hard example; None if neither the sample nor a label of it says so (quirk 2)."""
+        """Whether this is a hard example; None if neither the sample nor a label of it says so."""
         known = to_flag(self.metadata.get(HARD))
         if known is not None:
             return known
@@ -162,9 +163,12 @@ class Sample(View):
         return to_text(self.root.get("annotated_by"))
 
     @property
-    def sample_status(self) -> str | None:
-        """The service's word for its state; it does not tell proposals from unlabeled samples (quirk 1)."""
-        return to_text(self.root.get("sample_status"))
+    def sample_status(self) -> SampleStatus | str | None:
+        """The service's word for its state; it does not tell proposals from unlabeled samples.
+
+        A word that is not known stays as it came.
+        """
+        return SampleStatus.read(to_text(self.root.get("sample_status")))
 
     @property
     def worker_id(self) -> str | None:
@@ -173,7 +177,7 @@ class Sample(View):
 
     @property
     def origin(self) -> str | None:
-        """Where the sample lies, fit for logs and files: ``s3://...``, or its address without the signature (B20)."""
+        """Where the sample lies, fit for logs and files: ``s3://...``, or its address without the signature."""
         for key in ("@modelarts:origin_source", "@modelarts:new_source"):
             place = self.metadata.get(key)
             if isinstance(place, str) and place.startswith(STABLE_SCHEMES):
@@ -182,7 +186,7 @@ class Sample(View):
         return without_query(source) if isinstance(source, str) and source else None
 
     def element(self) -> dict[str, Any]:
-        """Return what is sent to confirm it: id and labels as they came, of detection samples the size too (B13)."""
+        """Return what is sent to confirm it: id and labels as they came, of detection samples the size too."""
         labels = self.root.get("labels")
         element = {"sample_id": self.sample_id, "labels": labels}
         if worker_id := self.worker_id:
@@ -268,12 +272,12 @@ class Samples:
         self,
         dataset_id: str,
         *,
-        sample_state: str | None = None,
+        sample_state: SampleState | str | None = None,
         label_name: str | None = None,
         label_type: int | None = None,
         low_score: float | str | None = None,
         high_score: float | str | None = None,
-        order: str | None = None,
+        order: Order | str | None = None,
         search_conditions: Any = None,
         process_parameter: str | None = None,
     ) -> Iterator[Sample]:
@@ -320,12 +324,12 @@ class Samples:
 
         A sample as it was listed goes back with exactly the labels that it came with, and with its size if it has
         boxes. The request is sent again only if it certainly was not carried out. If that is not known, every outcome
-        has ``ok=None``: read the samples before writing again, somebody may have changed them since (B9).
+        has ``ok=None``: read the samples before writing again, somebody may have changed them since.
 
         :param dataset_id: the dataset
         :param samples: samples as listed, or dicts with ``sample_id`` and ``labels`` (also ``metadata``,
             ``sample_type``, ``sample_usage``, ``source``, ``worker_id``)
-        :param retry: False: one attempt; for labels that may not wait, because they were read a while ago (B14)
+        :param retry: False: one attempt; for labels that may not wait, because they were read a while ago
         :param before_sending: called each time that the request is about to go out, after it was authorized: fetching a
             token may have taken a while. What it raises keeps the request from being sent, and comes through as it is
         :return: an outcome per sample, in the same order; after a batch with a failure the others are True by position
@@ -344,7 +348,7 @@ class Samples:
         retry: bool = True,
         before_sending: Callable[[], None] | None = None,
     ) -> Sequence[SampleOutcome]:
-        """Take all labels from samples; the only call that does (B13).
+        """Take all labels from samples; the only call that does.
 
         :param dataset_id: the dataset
         :param sample_ids: the samples

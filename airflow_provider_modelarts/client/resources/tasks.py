@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from airflow_provider_modelarts.client.checking import checked_choice, checked_id, checked_seconds
+from pydantic import BeforeValidator
+
+from airflow_provider_modelarts.client.checking import checked_choice, checked_id, checked_seconds, shown
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
     InvalidRequest,
@@ -17,6 +19,7 @@ from airflow_provider_modelarts.client.errors import (
 )
 from airflow_provider_modelarts.client.listing import Listing
 from airflow_provider_modelarts.client.reading import (
+    GivenText,
     Integer,
     Number,
     Record,
@@ -26,7 +29,7 @@ from airflow_provider_modelarts.client.reading import (
     to_objects,
     to_text,
 )
-from airflow_provider_modelarts.client.states import TaskState, is_terminal
+from airflow_provider_modelarts.client.states import EventStatus, TaskState, TaskType, is_terminal
 from airflow_provider_modelarts.client.texts import without_queries
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
 
@@ -37,18 +40,22 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TASK_TYPES = ("auto-label", "pre-label", "auto-grouping")
+TASK_TYPES = tuple(map(str, TaskType))
 ALGORITHM_TYPES = ("fast", "accurate")
+_LEAST_OF_HTTP = 100
 _COUNTS = ("total_sample_count", "annotated_sample_count", "unconfirmed_sample_count")
+
+
+EventStatusField = Annotated[EventStatus | str | None, BeforeValidator(lambda value: EventStatus.read(to_text(value)))]
 
 
 class TaskEvent(Record):
     """A step of a labeling task; steps may have steps of their own."""
 
-    name: Text = None
+    name: GivenText = ""
     ordinal: Integer = None
     level: Integer = None
-    status: Text = None
+    status: EventStatusField = None
     create_time: Integer = None
     elapsed_time: Number = None
     error_code: Text = None
@@ -61,10 +68,13 @@ class TaskEvent(Record):
 
 
 class LabelTask(Record):
-    """A labeling task, from the list or on its own; the two differ in what they leave out (quirks 9, 10)."""
+    """A labeling task, from the list or on its own.
 
-    task_id: Text = None
-    dataset_id: Text = None
+    Both differ in what the service leaves out; the ids are filled in from the request, everything else is None then.
+    """
+
+    task_id: GivenText = ""
+    dataset_id: GivenText = ""
     task_name: Text = None
     create_time: Text = None
     status: Integer = None
@@ -128,7 +138,7 @@ class Tasks:
     def start(
         self,
         dataset_id: str,
-        task_type: str = "auto-label",
+        task_type: TaskType | str = "auto-label",
         *,
         config: Mapping[str, Any] | None = None,
         collect_key_sample: bool | None = None,
@@ -176,7 +186,11 @@ class Tasks:
         ids = {"resource_id": dataset_id, "dataset_id": dataset_id, "task_id": task_id}
         given = answer if isinstance(answer, dict) else {}
         checked_answer(answer, what, **{name: one for name, one in ids.items() if given.get(name)})
-        if TaskState.read(given.get("status")) is None:
+        state = TaskState.read(given.get("status"))
+        if (state is None or state >= _LEAST_OF_HTTP) and to_text(given.get("error_code")):
+            # a word, or the status of HTTP: a labeling task has neither
+            raise _refusal(what, given)[0]
+        if state is None:
             raise UnexpectedResponse(
                 f"Cannot {what}: the answer names no status, so it is not about a task. "
                 "Try again; if it stays so, check endpoint and proxies."
@@ -187,7 +201,7 @@ class Tasks:
         self,
         dataset_id: str,
         *,
-        task_type: str | None = None,
+        task_type: TaskType | str | None = None,
         task_name: str | None = None,
         retry: bool = True,
     ) -> Iterator[LabelTask]:
@@ -241,7 +255,7 @@ class Tasks:
     ) -> LabelTask:
         """Wait until a labeling task has succeeded, and return it.
 
-        It looks often in the first minute, then every ``poll_interval`` (B6), and survives what a later look may mend.
+        It looks often in the first minute, then every ``poll_interval``, and survives what a later look may mend.
 
         :param dataset_id: the dataset
         :param task_id: the labeling task
@@ -308,7 +322,7 @@ def _start_body(
         raise InvalidRequest("pre-label runs a model: give its model_id.")
     if config is not None:
         if not hasattr(config, "items"):
-            raise InvalidRequest(f"config must be an object of settings, not {type(config).__name__}.")
+            raise InvalidRequest(f"config must be an object of settings, not {shown(config)}.")
         algorithm = config.get("algorithm_type")
         if algorithm is not None:
             checked_choice("algorithm_type", algorithm, ALGORITHM_TYPES)
@@ -316,13 +330,18 @@ def _start_body(
     return body
 
 
-def _not_started(what: str, answer: object) -> ModelArtsError:
-    """Return what an answer without an id means: some refusals come with HTTP 200 (contract 7.3, ``4964``)."""
-    content = answer if isinstance(answer, dict) else {}
+def _refusal(what: str, content: Mapping[str, Any], silent: str = "it gives no reason") -> tuple[ModelArtsError, str]:
+    """Return the error that the code in an answer stands for, and what the service says to it."""
     code, text = to_text(content.get("error_code")), to_text(content.get("error_msg"))
     rule = rule_for(200, code)
-    said = without_queries(text or "the answer names no task_id").rstrip(". ")
-    refused = rule.error(f"Cannot {what}: {said}. {rule.advice}", status=200, code=code)
+    said = without_queries(text or silent).rstrip(". ")
+    return rule.error(f"Cannot {what}: {said}. {rule.advice}", status=200, code=code), said
+
+
+def _not_started(what: str, answer: object) -> ModelArtsError:
+    """Return what an answer without an id means: some refusals come with HTTP 200 (contract 7.3, ``4964``)."""
+    refused, said = _refusal(what, answer if isinstance(answer, dict) else {}, "the answer names no task_id")
+    code = refused.code
     return refused if refused.certainly_not_executed else _start_unknown(what, said, {"status": 200, "code": code})
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from airflow_provider_modelarts.client.batches import SampleOutcome
+    from airflow_provider_modelarts.client.states import SampleState
     from airflow_provider_modelarts.client.transport import Transport
 
 
@@ -26,7 +27,7 @@ class TeamSamples:
         dataset_id: str,
         workforce_task_id: str,
         *,
-        sample_state: str | None = None,
+        sample_state: SampleState | str | None = None,
         label_name: str | None = None,
         label_type: int | None = None,
         search_conditions: Any = None,

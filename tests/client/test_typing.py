@@ -1,0 +1,159 @@
+"""What a user's own script sees of the client: its types, and the texts that ``help()`` shows."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import airflow_provider_modelarts.client as package
+from airflow_provider_modelarts.client import (
+    Dataset,
+    DatasetStatus,
+    DatasetType,
+    LabelTask,
+    LabelType,
+    ModelArtsClient,
+    Sample,
+    SampleLabel,
+    SampleStatus,
+    TaskEvent,
+    TaskState,
+    errors,
+)
+from airflow_provider_modelarts.client.errors import UnexpectedResponse
+from demo.environment import REPOSITORY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SCRIPT = """
+from airflow_provider_modelarts.client import (
+    DatasetStatus, LabelType, ModelArtsClient, OffsetMode, Order, PasswordCredentials, Sample, SampleState, TaskState,
+    TaskType,
+)
+from airflow_provider_modelarts.client.errors import ModelArtsError, TaskAlreadyRunning
+
+
+def unlabeled(client: ModelArtsClient, dataset_id: str) -> int:
+    dataset = client.datasets.get(dataset_id)
+    return dataset.total_sample_count - dataset.annotated_sample_count
+
+
+def start(client: ModelArtsClient, dataset_id: str) -> str:
+    try:
+        return client.tasks.start(dataset_id, "auto-label", config={"algorithm_type": "fast"})
+    except TaskAlreadyRunning:
+        tasks = client.tasks.list(dataset_id, task_type=TaskType.AUTO_LABEL)
+        return next(task.task_id for task in tasks if not task.is_terminal)
+
+
+def certain(sample: Sample) -> bool:
+    return all(label.score is not None and label.score > 0.9 for label in sample.labels)
+
+
+def main() -> None:
+    credentials = PasswordCredentials("https://iam.example.com", "user", "password", "account", project_name="p")
+    with ModelArtsClient("https://modelarts.example.com", credentials) as client:
+        ids: dict[str, str] = {dataset.dataset_name: dataset.dataset_id for dataset in client.datasets.list()}
+        for name, dataset_id in ids.items():
+            print(name.upper(), unlabeled(client, dataset_id))
+        for dataset in client.datasets.list(search="flowers"):
+            if dataset.status == DatasetStatus.NORMAL:
+                names: set[str] = {label.name for label in client.labels.list(dataset.dataset_id)}
+                task = client.tasks.wait(dataset.dataset_id, start(client, dataset.dataset_id), timeout=3600)
+                again = client.tasks.get(task.dataset_id, task.task_id)
+                steps: list[str] = [event.name for event in again.events]
+                print(again.state is TaskState.SUCCEEDED, names, steps)
+                proposals = client.proposals.list(dataset.dataset_id, order=Order.OLDEST_FIRST)
+                batch = [sample for sample in proposals if certain(sample)][:100]
+                for outcome in client.samples.update(dataset.dataset_id, batch):
+                    print(outcome.sample_id, outcome.ok, outcome.error_msg or "")
+                for sample in client.samples.list(dataset.dataset_id, sample_state=SampleState.UNLABELED):
+                    print(sample.sample_id, sample.label_names)
+                    label = {"name": "daisy", "type": LabelType.IMAGE_CLASSIFICATION}
+                    client.samples.update(
+                        dataset.dataset_id, [{"sample_id": sample.sample_id, "labels": [label]}]
+                    )
+                page = client.proposals.page(dataset.dataset_id, 0, limit=10, offset_mode=OffsetMode.PAGES)
+                print(sum(len(sample.labels) for sample in page.items), page.total)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ModelArtsError as error:
+        print(error.code, error.status, error.request_id)
+"""
+
+
+def test_a_users_script_is_checked_strictly_without_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mypy import api
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MYPYPATH", str(REPOSITORY))
+    (tmp_path / "script.py").write_text(SCRIPT)
+    said, complaints, status = api.run(["--strict", "--follow-imports", "silent", "script.py"])
+    assert (status, complaints) == (0, ""), said
+
+
+@pytest.mark.parametrize(
+    ("value", "found", "known"),
+    [
+        (Dataset.model_validate({"status": 6}).status, 6, DatasetStatus),
+        (Dataset.model_validate({"status": "1.0"}).status, 1, DatasetStatus),
+        (Dataset.model_validate({"status": 77}).status, 77, None),
+        (Dataset.model_validate({"dataset_type": 0}).dataset_type, 0, DatasetType),
+        (Dataset.model_validate({"dataset_type": 5}).dataset_type, 5, None),
+        (SampleLabel({"type": "1"}).type, 1, LabelType),
+        (SampleLabel({"type": 900}).type, 900, None),
+        (Sample({"sample_status": "un_annotation"}).sample_status, "UN_ANNOTATION", SampleStatus),
+        (Sample({"sample_status": "Odd"}).sample_status, "Odd", None),
+        (TaskEvent.model_validate({"status": "success"}).status, "success", str),
+        (TaskEvent.model_validate({"status": "done"}).status, "done", None),
+        (LabelTask.model_validate({"status": 3}).state, 3, TaskState),
+        (LabelTask.model_validate({"status": 9}).state, 9, None),
+        (Dataset.model_validate({"status": True}).status, None, None),
+        (Dataset.model_validate({"status": "1_0"}).status, None, None),
+        (Dataset.model_validate({}).status, None, None),
+    ],
+)
+def test_a_word_or_number_of_the_service_that_is_not_known_stays_what_it_is(
+    value: object, found: object, known: type | None
+) -> None:
+    assert value == found
+    assert isinstance(value, known) if known else type(value) is type(found)
+
+
+def test_texts_that_the_service_left_out_are_empty_and_counts_are_not_made_up() -> None:
+    dataset = Dataset.model_validate({"dataset_id": "d", "total_sample_count": "7"})
+    assert (dataset.dataset_id, dataset.dataset_name, dataset.total_sample_count) == ("d", "", 7)
+    with pytest.raises(UnexpectedResponse, match=r"no annotated_sample_count in Dataset\(dataset_id='d'"):
+        _ = dataset.annotated_sample_count
+    assert LabelTask.model_validate({}).task_id == ""
+
+
+def documented() -> Iterator[tuple[str, str]]:
+    """Yield every public thing of the client that ``help()`` shows, with its text."""
+    things: list[tuple[str, Any]] = [(name, getattr(package, name)) for name in package.__all__]
+    things += [(name, thing) for name, thing in vars(errors).items() if inspect.isclass(thing)]
+    for resource in ("tasks", "proposals", "samples", "team_samples", "datasets", "labels"):
+        things.append((resource, inspect.get_annotations(getattr(ModelArtsClient, resource).func, eval_str=False)))
+        name = things.pop()[1]["return"]
+        home = __import__(f"{package.__name__}.resources.{resource}", fromlist=[name])
+        things.append((resource, getattr(home, name)))
+    for name, thing in things:
+        yield name, thing.__doc__ or ""
+        if inspect.isclass(thing):
+            for member, value in inspect.getmembers(thing):
+                if not member.startswith("_"):
+                    yield f"{name}.{member}", inspect.getdoc(value) or ""
+
+
+def test_help_explains_itself() -> None:
+    found = dict(documented())
+    assert len(found) > 200
+    assert not {name for name, text in found.items() if re.search(r"\bB\d+\b|\bquirks? \d", text)}
