@@ -75,7 +75,8 @@ class PartHeader:
     :param sequence: number of the part in its chain, from 0
     :param previous: digest of the part before it; None in the first
     :param closing: this is the chain's last part
-    :param plan_uri: the plan that was applied
+    :param plan_uri: the plan that was applied, with the id of the connection that leads there, if it has one; older
+        ledgers hold none
     :param plan_digest: its digest
     :param approved_by: who approved the plan, if anybody was asked
     :param created_at: epoch seconds

@@ -17,6 +17,7 @@ from airflow_provider_modelarts.labeling.ledger_parts import UNKNOWN
 from airflow_provider_modelarts.labeling.plan import PlanRefused
 from airflow_provider_modelarts.labeling.service import Candidate, is_odd_read
 from airflow_provider_modelarts.labeling.settle import Standing
+from airflow_provider_modelarts.labeling.storage import stored_uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -87,7 +88,7 @@ class Recorder:
             place.root,
             place.identity,
             plan.header.dataset_id,
-            plan_uri=plan.uri,
+            plan_uri=stored_uri(plan.path),
             plan_digest=plan.digest,
             approved_by=place.approved_by,
             clock=clock,

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from pydantic_core import to_json
 
-from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
 from airflow_provider_modelarts.client.reading import parse_json
 from airflow_provider_modelarts.labeling.publish import forget_listings, publish_file, publish_object
 
@@ -37,6 +37,10 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 class StorageDamaged(InvalidRequest):
     """A stored plan or ledger part is not what was written: cut off, altered, or of another kind."""
+
+
+class NotStoredError(ConfirmationError):
+    """What was written is not what lies at its place now, so nobody may go by it."""
 
 
 class StoragePath(Protocol):
@@ -99,12 +103,13 @@ class SealedWriter:
     :param path: where to; missing folders are made
     :param keeps: None: what is there is replaced. Else asked when something is there once this is complete: true
         leaves it there, and what was written here is thrown away; false replaces it
+    :raises NotStoredError: at the end, with ``keeps``: if neither what was written nor what counts instead is there
     """
 
     def __init__(self, path: StoragePath, *, keeps: Callable[[], bool] | None = None) -> None:
         self._path = path
         self._keeps = keeps
-        self._local = _local(path)
+        self._local = local_path(path)
         self._temporary = self._local and self._local.with_name(f".{self._local.name[:200]}.{secrets.token_hex(4)}")
         self._file: IO[bytes] | None = None
         self._waiting: list[bytes] = []
@@ -152,11 +157,17 @@ class SealedWriter:
 
     def _publish(self, file: IO[bytes]) -> None:
         if self._temporary is None or self._local is None:
-            publish_object(file, self._path, self._seal, self._keeps)
-            return
-        file.flush()
-        os.fsync(file.fileno())
-        publish_file(self._temporary, self._local, self._seal, self._keeps)
+            is_stored = publish_object(file, self._path, self._keeps)
+        else:
+            file.flush()
+            os.fsync(file.fileno())
+            is_stored = publish_file(self._temporary, self._local, self._seal, self._keeps)
+        if not is_stored:
+            raise NotStoredError(
+                f"{shown(self._path)} was written, but something else or nothing lies there now: another task may use "
+                "the same place, or the storage did not keep it. Nothing was written to the dataset. Run the task "
+                "again; if this comes back, choose another place."
+            )
 
     def _append(self, line: bytes) -> None:
         self._waiting.append(line)
@@ -258,7 +269,21 @@ def shown(path: StoragePath) -> str:
     return f"{head}://{host.rpartition('@')[2]}{slash}{rest}"
 
 
-def _local(path: StoragePath) -> Path | None:
+def stored_uri(path: StoragePath) -> str:
+    """Return a path for a record: as :func:`shown`, but with the id of the connection that leads there.
+
+    What holds a colon may be a user and a password, and is left out.
+    """
+    text = str(path)
+    scheme, separator, rest = text.partition("://")
+    user, at, _ = rest.partition("/")[0].rpartition("@")
+    if not separator or not at or ":" in user:
+        return shown(path)
+    return f"{scheme}://{user}@{shown(path).partition('://')[2]}"
+
+
+def local_path(path: StoragePath) -> Path | None:
+    """Return where a path is on a disk of this machine; None if it is elsewhere."""
     if isinstance(path, Path):
         return path
     text = str(path)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import re
+import secrets
 from contextlib import contextmanager
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.hooks.errors import ParameterError
-from airflow_provider_modelarts.labeling.storage import SealedWriter, shown
+from airflow_provider_modelarts.labeling.publish import error_response
+from airflow_provider_modelarts.labeling.storage import SealedWriter, list_folder, local_path, name_of, shown
 from airflow_provider_modelarts.operators import _parameters as parameters
 
 if TYPE_CHECKING:
@@ -19,8 +24,9 @@ if TYPE_CHECKING:
 
     AnyPlace = str | PurePath | ObjectStoragePath | XComArg
 
-# One name for all: storage that lets nobody delete keeps a single one of them.
 _PROBE = ".modelarts-write-test"
+_BUCKETS = ("s3", "s3a", "s3n", "gs", "gcs", "obs")
+"""Schemes whose URIs begin with the name of a bucket."""
 
 _ADVICE = {
     ImportError: "install what it asks for",
@@ -32,11 +38,33 @@ _ADVICE = {
 }
 """What no retry can mend, and what to do about it; other errors of a storage may pass by themselves."""
 
+_ADVICE_BY_NUMBER = {
+    errno.EROFS: "it is mounted read-only: choose another place",
+    errno.ENAMETOOLONG: "choose a shorter one",
+    errno.ELOOP: "look at its symbolic links",
+}
 
 _ADVICE_BY_SCHEME = {
     "s3": "s3:// needs apache-airflow-providers-amazon[s3fs]",
     "obs": "OBS is reached by its S3 endpoint: write s3://, which needs apache-airflow-providers-amazon[s3fs]",
 }
+
+_OBS_EXTRA = (
+    'OBS wants the bucket in the host name and no checksums that it does not know: put {"config_kwargs": {"s3": '
+    '{"addressing_style": "virtual"}, "request_checksum_calculation": "when_required", "response_checksum_validation": '
+    '"when_required"}} into the extra of the connection, and name that in the URI, as in s3://my_conn@bucket/labels'
+)
+_ADVICE_BY_CODE = {
+    # The bucket stands in the path; the second is what Alibaba's OSS says.
+    "virtualhostdomainrequired": _OBS_EXTRA,
+    "secondleveldomainforbidden": _OBS_EXTRA,
+    # Checksums that newer botocore sends by default; some say it in words.
+    "xamzcontentsha256mismatch": _OBS_EXTRA,
+    "content-sha256": _OBS_EXTRA,
+    "x-amz-sdk-checksum": _OBS_EXTRA,
+    "aws-chunked": _OBS_EXTRA,
+}
+"""What S3-like storage says, in small letters, and what to do about it."""
 
 
 class PlaceUnavailableError(OSError):
@@ -46,7 +74,8 @@ class PlaceUnavailableError(OSError):
 def uri(name: str, value: object) -> str:
     """Return a URI as ``ObjectStoragePath`` takes it, such as ``file:///data/plan.jsonl`` or ``s3://conn@bucket/key``.
 
-    An ``ObjectStoragePath``, or a ``pathlib`` path from the root on, is as good as its URI.
+    Several slashes become one, and none stays at the end: some storage writes such keys and never lists them. An
+    ``ObjectStoragePath``, or a ``pathlib`` path from the root on, is as good as its URI.
     """
     if isinstance(value, PurePath):
         value = f"file://{value}" if value.is_absolute() else str(value)
@@ -60,12 +89,23 @@ def uri(name: str, value: object) -> str:
         raise ParameterError(
             f"{name} must be a URI such as file:///data/labels or s3://bucket/labels, not {_short(text)}."
         )
-    if scheme == "file" and not rest.startswith("/"):
-        raise ParameterError(f"{name} {_short(text)} needs three slashes: file:/// and the path from the root on.")
-    if scheme == "file" and "?" in rest:
-        # Plans and ledgers name places without what follows it, as it may be a signature.
-        raise ParameterError(f"{name} {_short(text)} has a question mark: give a place without one.")
-    return text
+    if scheme == "file":
+        if not rest.startswith("/"):
+            raise ParameterError(f"{name} {_short(text)} needs three slashes: file:/// and the path from the root on.")
+        if "?" in rest:
+            # Plans and ledgers name places without what follows it, as it may be a signature.
+            raise ParameterError(f"{name} {_short(text)} has a question mark: give a place without one.")
+        return f"file://{_folded(rest)}"
+    host, _, key = rest.partition("/")
+    connection, at, bucket = host.rpartition("@")
+    if (not bucket and scheme in _BUCKETS) or (at and not connection):
+        missing = "bucket" if not bucket else "connection before the @"
+        raise ParameterError(f"{name} {_short(text)} names no {missing}: write it as s3://my_conn@bucket/labels.")
+    if {".", ".."} & set(key.split("/")):
+        raise ParameterError(
+            f"{name} {_short(text)} has . or .. in it, which object storage does not know: leave it out."
+        )
+    return f"{scheme}://{host}{_folded('/' + key)}"
 
 
 def storage_path(name: str, value: object) -> ObjectStoragePath:
@@ -74,13 +114,19 @@ def storage_path(name: str, value: object) -> ObjectStoragePath:
     :param name: the parameter, for errors
     :param value: its value, rendered
     :raises ParameterError: if it is no URI, or of a storage that nobody can speak to here
+    :raises PlaceUnavailableError: if Airflow does not know its connection
     """
     # Here, because a DAG file need not load what only a running task uses.
-    from airflow.sdk import ObjectStoragePath
+    from airflow.sdk import BaseHook, ObjectStoragePath
 
     text = uri(name, value)
     with readable_errors(name, text, "used"):
-        return ObjectStoragePath(text)
+        path = ObjectStoragePath(text)
+        if path.conn_id is not None:
+            # Airflow's path would go on without it, to the provider's own address and as nobody.
+            BaseHook.get_connection(path.conn_id)
+            _ = path.fs
+        return path
 
 
 def file_to_write(name: str, value: object) -> ObjectStoragePath:
@@ -90,33 +136,58 @@ def file_to_write(name: str, value: object) -> ObjectStoragePath:
     """
     path = storage_path(name, value)
     with readable_errors(name, str(path), "written to"):
-        is_folder = str(value).rstrip().endswith("/") or path.is_dir()
+        has_name = "/" in uri(name, value).partition("://")[2] and not str(value).rstrip().endswith("/")
+        is_folder = not has_name or path.is_dir()
     if is_folder:
         raise ParameterError(f"{name} {_shown(str(path))} names a folder. Nothing was sent; give the URI of a file.")
     prove_writable(name, path.parent)
     return path
 
 
-def prove_writable(name: str, folder: Any) -> None:
-    """Write something into a folder and take it away again, so that a wrong place shows before anything is sent.
+def prove_writable(name: str, folder: ObjectStoragePath) -> None:
+    """Write something below a folder, list it and take it away, so that a wrong place shows before anything is sent.
 
     :param name: the parameter, for errors
     :param folder: is made if it is missing
-    :raises ParameterError: if nothing can be written there
+    :raises ParameterError: if nothing can be written there, or if what is written is not found again
     """
-    probe = folder / _PROBE
+    # In a folder of its own, as many may try at once, and the place itself may hold more than anybody wants to list.
+    place = folder / f"{_PROBE}-{secrets.token_hex(4)}"
+    probe = place / "test.jsonl"
     with readable_errors(name, str(folder), "written to"):
         with SealedWriter(probe) as file:
             file.seal({})
-        _remove(probe)
+        is_listed = name_of(probe) in map(name_of, list_folder(place))
+        _remove_probe(probe)
+        _remove_folder(place)
+    if not is_listed:
+        raise ParameterError(
+            f"{name} {_shown(str(folder))} cannot be used: what is written there is not listed afterwards, so a record "
+            "would be lost. Nothing was sent; look at the URI, or choose another place."
+        )
 
 
-def _remove(probe: Any) -> None:
-    try:
-        probe.unlink(missing_ok=True)
-    except (OSError, NotImplementedError):
-        # A storage may forbid to delete what it lets one write.
-        return
+def _remove_folder(place: ObjectStoragePath) -> None:
+    """Remove the empty folder of a trial; only a disk has one."""
+    folder = local_path(place)
+    if folder is not None:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+
+
+def remove(path: ObjectStoragePath) -> None:
+    """Remove a file, if it is there.
+
+    Not by ``unlink``: s3fs sends that as a list of files to delete with a checksum that some storage refuses.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        path.fs.rm_file(path.path)
+
+
+def _remove_probe(probe: ObjectStoragePath) -> None:
+    # A storage may forbid to delete what it lets one write.
+    with contextlib.suppress(OSError, NotImplementedError):
+        remove(probe)
 
 
 @contextmanager
@@ -134,14 +205,32 @@ def readable_errors(name: str, text: str, doing: str) -> Iterator[None]:
     except ModelArtsError:
         raise
     except Exception as error:  # what a storage's library raises need be no OSError
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        code = error_response(error).get("Error", {}).get("Code", "")
+        said = f"{type(error).__name__}: {error}"
+        reason = " ".join((said if code in said else f"{said} ({code})").split())
         trouble = f"{name} {_shown(text)} cannot be {doing}: {reason}. Nothing was sent; "
-        advice = next((found for kind, found in _ADVICE.items() if isinstance(error, kind)), None)
-        if isinstance(error, (ImportError, ValueError)):
-            advice = _ADVICE_BY_SCHEME.get(text.partition("://")[0], advice)
+        advice = _advice(error, text.partition("://")[0], f"{reason} {code}".lower())
         if advice is None:
-            raise PlaceUnavailableError(f"{trouble}look at its storage, or run the task again.") from error
+            raise PlaceUnavailableError(
+                f"{trouble}look at its connection and its storage, or run the task again."
+            ) from error
         raise ParameterError(f"{trouble}{advice}.") from error
+
+
+def _advice(error: Exception, scheme: str, said: str) -> str | None:
+    """Return what to do about an error that no retry can mend; None if it may pass."""
+    by_code = next((advice for code, advice in _ADVICE_BY_CODE.items() if code in said), None)
+    if by_code is not None:
+        return by_code
+    advice = next((found for kind, found in _ADVICE.items() if isinstance(error, kind)), None)
+    if isinstance(error, (ImportError, ValueError)):
+        return _ADVICE_BY_SCHEME.get(scheme, advice)
+    return _ADVICE_BY_NUMBER.get(getattr(error, "errno", None) or 0, advice)
+
+
+def _folded(path: str) -> str:
+    """Return a path with single slashes and none at its end."""
+    return re.sub("/{2,}", "/", path).rstrip("/")
 
 
 def _shown(text: str) -> str:
@@ -149,4 +238,5 @@ def _shown(text: str) -> str:
 
 
 def _short(text: str) -> str:
-    return repr(text if len(text) <= 80 else f"{text[:77]}...")
+    safe = _shown(text)
+    return repr(safe if len(safe) <= 80 else f"{safe[:77]}...")

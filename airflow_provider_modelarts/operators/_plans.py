@@ -185,7 +185,7 @@ def approver(name: str, value: object) -> str | None:
 
 
 def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_id: str | None, log: Any) -> list[Plan]:
-    """Return the plans that the writers of a run applied, as far as they can be read.
+    """Return the plans that the writers of a run applied, as far as they can be read; warn of the others.
 
     :param dag_id: only by this DAG; None: by all
     :param dataset_id: only of this dataset; None: of all
@@ -198,21 +198,50 @@ def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_
         for header in headers
         if dag_id in (None, header.dag_id) and dataset_id in (None, header.dataset_id)
     }
-    found = [_applied(root, run_id, plan_uri, log) for plan_uri in applied.values() if plan_uri is not None]
-    return [plan for plan in found if plan is not None and plan.digest in applied]
+    found = [
+        _applied(root, run_id, plan_uri, digest, log) for digest, plan_uri in applied.items() if plan_uri is not None
+    ]
+    return [plan for plan in found if plan is not None]
 
 
-def _applied(root: ObjectStoragePath, run_id: str, plan_uri: str, log: Any) -> Plan | None:
+def _applied(root: ObjectStoragePath, run_id: str, plan_uri: str, digest: str | None, log: Any) -> Plan | None:
     from airflow_provider_modelarts.labeling.ledger import run_folder
-    from airflow_provider_modelarts.labeling.plan import PlanRefused, read_plan
+    from airflow_provider_modelarts.labeling.plan import read_plan
 
-    # A ledger names places without their connections; a plan of its own lies in its folder.
-    beside = run_folder(root, run_id) / plan_uri.rpartition("/")[2]
     try:
-        return read_plan(beside if beside.exists() else places.storage_path("plan_uri", plan_uri))
-    except (PlanRefused, ParameterError, OSError) as error:
-        log.warning("Samples that a crash left unsettled are not counted. %s", error)
-        return None
+        # A plan of the task's own lies in the ledger's folder.
+        beside = run_folder(root, run_id) / plan_uri.rpartition("/")[2]
+        plan = read_plan(beside if beside.exists() else _place_of_plan(root, plan_uri))
+        if plan.digest == digest:
+            return plan
+        reason = f"The plan {plan.uri} was replaced since: it is not the one that the run applied."
+    except Exception as error:  # noqa: BLE001 - what a storage's library raises need be no OSError
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+    log.warning(
+        "Samples that a crash left unsettled are not counted, all else is undone: their plan cannot be read. %s", reason
+    )
+    return None
+
+
+def _place_of_plan(root: ObjectStoragePath, plan_uri: str) -> ObjectStoragePath:
+    """Return where the plan is that a ledger names, reached by the connection that was used for it.
+
+    Older ledgers name no connection: then it is the ledger's own, if the plan lies in the same bucket.
+
+    :param root: the ledger's place
+    :raises ParameterError: if nobody can know by which connection to ask; then nothing is asked
+    """
+    scheme, _, rest = plan_uri.partition("://")
+    bucket = rest.partition("/")[0]
+    if scheme == "file" or "@" in bucket:
+        return places.storage_path("plan_uri", plan_uri)
+    is_same_bucket = bucket == str(root).partition("://")[2].partition("/")[0].rpartition("@")[2]
+    if scheme != root.protocol or (root.conn_id is not None and not is_same_bucket):
+        raise ParameterError(
+            f"The ledger does not say by which connection its plan {plan_uri} is reached, so nothing was asked there."
+        )
+    at = f"{root.conn_id}@" if root.conn_id is not None else ""
+    return places.storage_path("plan_uri", f"{scheme}://{at}{rest}")
 
 
 def _own_place(
@@ -286,5 +315,5 @@ def _found(path: ObjectStoragePath, log: Any, *, removes_parts: bool = False) ->
             log.warning("Planning anew. %s", error)
     if removes_parts:
         with places.readable_errors("the plan", str(path), "replaced"):
-            path.unlink(missing_ok=True)
+            places.remove(path)
     return None

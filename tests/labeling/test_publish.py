@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 from airflow_provider_modelarts.labeling import publish
 from airflow_provider_modelarts.labeling.plan import PlanHeader, PlanWriter, read_plan
-from airflow_provider_modelarts.labeling.storage import SealedWriter, encode_line
+from airflow_provider_modelarts.labeling.storage import NotStoredError, SealedWriter, encode_line
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:
@@ -198,3 +198,162 @@ def test_an_answer_lost_after_the_plan_was_stored_makes_no_second_plan() -> None
 
     place = Cut() / "plan.jsonl"
     assert store(place, "ours").digest == read_plan(place).digest
+
+
+# --- what is known in the end
+
+
+def is_theirs(plan: Plan) -> bool:
+    return plan.header.dataset_id == "theirs"
+
+
+class Exchanged(Bucket):
+    """Whatever is written here is something else a moment later."""
+
+    content_afterwards: bytes | None = None
+
+    def open(self, mode: str = "rb") -> Any:
+        upload = super().open(mode)
+        if mode != "rb":
+            close = upload.close
+
+            def close_and_exchange() -> None:
+                close()
+                if self.content_afterwards is None:
+                    self.objects.pop(self._name, None)
+                else:
+                    self.content = self.content_afterwards
+
+            upload.close = close_and_exchange
+        return upload
+
+
+def cut_in_the_middle() -> bytes:
+    place = Bucket() / "plan.jsonl"
+    with PlanWriter(place, PlanHeader("ours")):
+        pass
+    lines = place.content.splitlines(keepends=True)
+    return lines[0][:-20] + lines[-1]
+
+
+def of_somebody_else() -> bytes:
+    place = Bucket() / "plan.jsonl"
+    store(place, "somebody else's")
+    return place.content
+
+
+@pytest.mark.parametrize("afterwards", [lambda: None, lambda: b"", lambda: b"{}", cut_in_the_middle, of_somebody_else])
+def test_a_plan_is_not_given_out_unless_it_is_stored(afterwards: Callable[[], bytes | None]) -> None:
+    class Here(Exchanged):
+        content_afterwards = afterwards()
+
+    writer = PlanWriter(Here() / "plan.jsonl", PlanHeader("ours"), keep=is_theirs)
+    with pytest.raises(NotStoredError, match=r"memory://bucket/plan\.jsonl was written, but something else or nothing"):
+        writer.__enter__().__exit__(None, None, None)
+    assert not NotStoredError.permanent, "the next try may find what counts"
+
+
+def test_on_a_disk_without_links_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "plan.jsonl"
+
+    def link(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def replace(temporary: Path, path: Path) -> None:
+        temporary.unlink()
+        path.write_bytes(theirs)
+
+    theirs = of_somebody_else()
+    monkeypatch.setattr(publish.os, "link", link)
+    monkeypatch.setattr("pathlib.Path.replace", replace)
+    with pytest.raises(NotStoredError):
+        store(place, "ours", keep=is_theirs)
+
+
+def test_two_that_replace_a_part_of_a_plan_on_a_disk_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, elsewhere = tmp_path / "plan.jsonl", tmp_path / "elsewhere.jsonl"
+    place.write_bytes(b"part")
+    theirs = store(elsewhere, "theirs")
+    replace = type(place).replace
+
+    def replace_and_be_replaced(temporary: Path, path: Path) -> None:
+        replace(temporary, path)
+        path.write_bytes(elsewhere.read_bytes())
+
+    monkeypatch.setattr("pathlib.Path.replace", replace_and_be_replaced)
+    assert store(place, "ours").digest == theirs.digest
+
+
+class AnswerError(OSError):
+    """As s3fs raises it: botocore's error, with the answer's status, is the cause."""
+
+    def __init__(self, status: int, number: int) -> None:
+        super().__init__(number, "refused")
+        self.__cause__ = Exception()
+        self.__cause__.response = {"ResponseMetadata": {"HTTPStatusCode": status}}  # type: ignore[attr-defined]
+
+
+class Answering(Bucket):
+    """A store that answers conditional writes with these errors, one after the other, and then holds them."""
+
+    answers: ClassVar[list[Exception]]
+
+    def open(self, mode: str = "rb") -> Any:
+        upload = super().open(mode)
+        if mode == "xb" and self.answers:
+            error = self.answers.pop(0)
+            upload.close = lambda: (_ for _ in ()).throw(error)
+        return upload
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [AnswerError(501, errno.ENOSYS)],
+        [AnswerError(405, errno.EPERM)],
+        [AnswerError(409, errno.EIO)] * 3,
+        [AnswerError(409, errno.EBUSY)],
+        [AnswerError(412, errno.EINVAL)],
+        [OSError(errno.EPERM, "MethodNotAllowed")],
+    ],
+)
+def test_a_store_that_refuses_the_condition_is_used_all_the_same(answers: list[Exception]) -> None:
+    class Here(Answering):
+        pass
+
+    Here.answers = list(answers)
+    place = Here() / "plan.jsonl"
+    first = store(place, "first")
+    assert not Here.answers
+    assert read_plan(place).digest == first.digest
+    Here.answers = list(answers)
+    assert store(place, "second").digest == first.digest
+
+
+@pytest.mark.parametrize(
+    "answer", [AnswerError(503, errno.EBUSY), AnswerError(403, errno.EACCES), RuntimeError("lost")]
+)
+def test_other_answers_are_no_reason_to_write_without_the_condition(answer: Exception) -> None:
+    class Here(Answering):
+        answers: ClassVar[list[Exception]] = [answer]
+
+    place = Here() / "plan.jsonl"
+    with pytest.raises(type(answer)):
+        store(place, "ours")
+    assert not place.exists()
+
+
+def test_who_collides_with_another_takes_the_other_plan() -> None:
+    elsewhere = Bucket() / "plan.jsonl"
+    theirs = store(elsewhere, "theirs")
+
+    class Here(Answering):
+        answers: ClassVar[list[Exception]] = [AnswerError(409, errno.EIO)]
+
+        def open(self, mode: str = "rb") -> Any:
+            upload = super().open(mode)
+            if mode == "xb":
+                self.content = elsewhere.content  # the other one is through
+            return upload
+
+    assert store(Here() / "plan.jsonl", "ours").digest == theirs.digest

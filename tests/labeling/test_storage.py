@@ -20,6 +20,7 @@ from airflow_provider_modelarts.labeling.storage import (
     list_folder,
     name_of,
     shown,
+    stored_uri,
 )
 from tests.labeling.object_store import Bucket
 
@@ -189,3 +190,18 @@ def test_places_are_shown_without_secrets(text: str, expected: str) -> None:
             return text
 
     assert shown(Named()) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("s3://conn@bucket/plan.jsonl", "s3://conn@bucket/plan.jsonl"),
+        ("s3://bucket/a@b/plan.jsonl", "s3://bucket/a@b/plan.jsonl"),
+        ("s3://user:secret@bucket/plan.jsonl", "s3://bucket/plan.jsonl"),
+        ("s3://conn@bucket/plan.jsonl?signature=secret", "s3://conn@bucket/plan.jsonl"),
+        ("file:///data/a@b/plan.jsonl", "file:///data/a@b/plan.jsonl"),
+        ("/data/plan.jsonl", "/data/plan.jsonl"),
+    ],
+)
+def test_a_record_of_a_place_keeps_the_connection_and_no_secret(given: str, kept: str) -> None:
+    assert stored_uri(Bucket(given)) == kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -376,7 +377,10 @@ def test_wrong_constants_are_found_when_the_dag_is_parsed(parameters: dict[str, 
 
 
 @pytest.mark.parametrize("ledger_uri", ["s3://bucket/ledger", "file:///proc/no/such", "file:///dev/null/ledger"])
-def test_a_ledger_that_cannot_be_written_is_refused_before_anything_is_sent(bureau: Bureau, ledger_uri: str) -> None:
+def test_a_ledger_that_cannot_be_written_is_refused_before_anything_is_sent(
+    bureau: Bureau, ledger_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it were not installed
     bureau.plan()
     bureau.emulator.journal.clear()
     text = refusal(bureau, bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=ledger_uri))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -308,8 +309,9 @@ def test_wrong_constants_are_found_when_the_dag_is_parsed(
     ],
 )
 def test_a_place_that_cannot_be_written_is_refused_before_anything_is_sent(
-    bureau: Bureau, plan_uri: str, complaint: str
+    bureau: Bureau, plan_uri: str, complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it were not installed
     ending = bureau.plan(plan_uri=plan_uri)
     assert type(ending.error) is AirflowFailException
     assert complaint in str(ending.error)

@@ -28,6 +28,11 @@ def prepare() -> Path:
     drop_inherited(os.environ)
     os.environ.update(airflow_settings(home))
     os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "INFO"
+    # Nor on its accounts at other services, or on whether such a service can be reached.
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
+    os.environ["AWS_CONFIG_FILE"] = os.environ["AWS_SHARED_CREDENTIALS_FILE"] = os.devnull
     # What processes of one machine tell each other stays within this run.
     os.environ["TMPDIR"] = tempfile.tempdir = str(home / "tmp")
     (home / "tmp").mkdir()

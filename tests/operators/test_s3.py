@@ -1,0 +1,433 @@
+"""Plans, ledgers and undos on real S3 software: moto's server on loopback, s3fs, a connection named in the URI."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import pytest
+from aiobotocore.httpsession import AIOHTTPSession
+from airflow.sdk import ObjectStoragePath
+from airflow.sdk.exceptions import AirflowFailException
+from botocore.exceptions import ClientError, NoCredentialsError
+from s3fs import S3FileSystem
+
+from airflow_provider_modelarts.labeling import recording
+from airflow_provider_modelarts.labeling.ledger import read_ledger, settled
+from airflow_provider_modelarts.labeling.plan import PlanHeader, PlanWriter, read_plan
+from airflow_provider_modelarts.labeling.storage import NotStoredError, list_folder, name_of, shown
+from airflow_provider_modelarts.operators import _places as places
+from airflow_provider_modelarts.operators._places import PlaceUnavailableError
+from tests.operators.bureau import RUN_ID, WRITE, Bureau
+from tests.support.s3_server import BUCKET, S3Server, s3_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+PLACE = f"s3://store@{BUCKET}"
+POLICY = {"min_score": 0.5, "hard_examples": "confirm"}
+APPROVAL = {"chosen_options": ["Approve"], "responded_by_user": {"id": "17", "name": "ada"}}
+CONDITIONS = ["held", 501, 405, 409, "ignored"]
+KILLED = ["held", 409, "ignored"]
+
+
+def forget_stores() -> None:
+    """Let Airflow forget the file systems that it made for connections."""
+    from airflow.sdk.io import store
+
+    for alias in [alias for alias in store._STORE_CACHE if alias.startswith("s3")]:
+        del store._STORE_CACHE[alias]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def store(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """An empty bucket that the connection ``store`` leads to; nobody else is asked."""
+    elsewhere: list[str] = []
+    send = AIOHTTPSession.send
+
+    async def send_here(session: Any, request: Any) -> Any:
+        if not request.url.startswith(f"{server.url}/"):
+            elsewhere.append(request.url)
+            raise ConnectionRefusedError
+        return await send(session, request)
+
+    monkeypatch.setattr(AIOHTTPSession, "send", send_here)
+    monkeypatch.setenv("AIRFLOW_CONN_STORE", server.connection())
+    forget_stores()
+    server.begin()
+    yield server
+    assert not elsewhere
+
+
+@pytest.fixture
+def bureau(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path, store: S3Server) -> Bureau:
+    bureau = Bureau(emulator, moved_clock, tmp_path, 60)
+    bureau.plan_uri, bureau.ledger_uri = f"{PLACE}/plans/{RUN_ID}.jsonl", f"{PLACE}/ledger"
+    return bureau
+
+
+class Child:
+    """A process that is ready to confirm, and is killed while its second write is answered."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.operators.child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def confirm_and_die(self, bureau: Bureau, **parameters: Any) -> None:
+        given = {
+            "environment": {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW_CONN_")},
+            "run_started": bureau.run_started.isoformat(),
+            "run_id": RUN_ID,
+            "max_tries": 3,
+            "parameters": {"dataset_id": bureau.dataset_id, "batch_size": 10, "concurrency": 1, **parameters},
+        }
+        writes = bureau.writes
+
+        def watch(record: Any) -> None:
+            if record.method == "PUT" and WRITE in record.path and bureau.writes >= writes + 2:
+                self._process.kill()
+
+        bureau.emulator.observers.append(watch)
+        try:
+            _, said = self._process.communicate(json.dumps(given) + "\n", timeout=120)
+        finally:
+            bureau.emulator.observers.remove(watch)
+        assert self._process.returncode == -9, said[-3000:]
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+@pytest.fixture(scope="module")
+def children() -> Iterator[list[Child]]:
+    children = [Child() for _ in KILLED]  # they load Airflow side by side
+    yield children
+    for child in children:
+        child.close()
+
+
+def wanted(plan_uri: str) -> set[str]:
+    plan = read_plan(ObjectStoragePath(plan_uri))
+    return {one.sample.sample_id for one in plan.samples() if one.decision.action == "confirm"}
+
+
+@pytest.mark.parametrize("conditions", KILLED)
+def test_plan_approve_apply_kill_retry_undo(
+    bureau: Bureau, store: S3Server, children: list[Child], conditions: int | str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    store.conditions = conditions
+    before = bureau.final
+    planned = bureau.plan(policy=POLICY)
+    assert planned.error is None
+    assert planned.result["plan_uri"] == bureau.plan_uri
+    given = {
+        "plan_uri": planned.result["plan_uri"],
+        "plan_digest": planned.xcoms["plan_digest"],
+        "ledger_uri": bureau.ledger_uri,
+        "approved_by": APPROVAL,
+    }
+    children[KILLED.index(conditions)].confirm_and_die(bureau, **given)
+    written = sum(bool(labels) for labels in bureau.final.values())
+    assert 0 < written < planned.result["confirmed"]
+
+    looked = bureau.revert(preview=True)
+    assert looked.error is None
+    assert looked.result["unsettled"] == planned.result["confirmed"], "of none a part was stored, and the plan was read"
+
+    retried = bureau.confirm(try_number=2, **given)
+    assert retried.error is None
+    assert retried.result["confirmed"] == planned.result["confirmed"]
+    samples = wanted(bureau.plan_uri)
+    assert {sample_id for sample_id, labels in bureau.final.items() if labels} == samples
+    ledger = read_ledger(ObjectStoragePath(bureau.ledger_uri), RUN_ID)
+    state = settled(read_plan(ObjectStoragePath(bureau.plan_uri)), ledger)
+    assert {state.fate(sample_id) for sample_id in samples} == {"confirmed"}
+    header = ledger.chains[0].first()
+    assert (header.plan_uri, header.approved_by) == (bureau.plan_uri, "ada"), "with the connection that leads there"
+
+    undone = bureau.revert()
+    assert undone.error is None
+    assert (undone.result["cleared"], undone.result["unsettled"]) == (len(samples), 0)
+    assert bureau.final == before
+    assert "not counted" not in capfd.readouterr().out
+    assert all(request.is_signed for request in store.requests), "nothing was asked without the connection"
+    assert not [name for name in ObjectStoragePath(PLACE).fs.find(BUCKET) if "write-test" in name]
+
+
+@pytest.mark.parametrize("conditions", CONDITIONS)
+def test_the_first_plan_counts_for_two_tries(bureau: Bureau, store: S3Server, conditions: int | str) -> None:
+    """They confirm with a plan of their own, both having found none: it lies beside the ledger."""
+    store.conditions = conditions
+    place = ObjectStoragePath(PLACE) / "own.jsonl"
+    with PlanWriter(place, PlanHeader("slow"), keep=lambda plan: True) as slow:
+        quick = PlanWriter(place, PlanHeader("quick"), keep=lambda plan: True)
+        with quick:
+            pass
+    assert slow.plan().digest == quick.plan().digest == read_plan(place).digest
+    with PlanWriter(place, PlanHeader("late"), keep=lambda plan: plan.header.dataset_id == "late") as late:
+        pass
+    assert late.plan().digest == read_plan(place).digest, "it is replaced where that is meant"
+
+    first = bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri)
+    again = bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri, try_number=2)
+    assert first.error is None
+    assert again.error is None
+    assert again.result["plan_uri"] == first.result["plan_uri"]
+    assert again.result["confirmed"] == first.result["confirmed"] > 0
+
+
+def test_a_collision_is_repeated_until_it_is_known_who_came_first(store: S3Server) -> None:
+    """S3 answers 409 while another write of the same object goes on: that is no store without conditions."""
+    place = ObjectStoragePath(PLACE) / "own.jsonl"
+    left = [409, 409]
+    store.refuses = lambda request: left.pop() if request.is_conditional and left else None
+    with PlanWriter(place, PlanHeader("ours"), keep=lambda plan: True):
+        pass
+    puts = [request for request in store.requests if request.method == "PUT" and request.path.endswith("own.jsonl")]
+    assert [request.is_conditional for request in puts] == [True, True, True]
+
+
+@pytest.mark.parametrize("conditions", CONDITIONS)
+def test_a_plan_that_is_not_stored_is_not_applied(bureau: Bureau, store: S3Server, conditions: int | str) -> None:
+    """The store says that it has it, and has not: nobody could go on with it, or undo it."""
+    store.conditions = conditions
+
+    def lose(request: Any) -> None:
+        if request.method == "PUT" and request.path.endswith(".plan.jsonl"):
+            lost.append(request.path)
+            store.client().delete_object(Bucket=BUCKET, Key=request.path.removeprefix(f"/{BUCKET}/"))
+
+    lost: list[str] = []
+    store.before_answer = lose
+    ending = bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri)
+    assert lost
+    assert type(ending.error) is NotStoredError
+    assert "nothing lies there now" in str(ending.error)
+    assert bureau.writes == 0
+    store.before_answer = lambda request: None
+    assert bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri, try_number=2).error is None
+
+
+# --- the undo and the plan's place
+
+
+def leave_unsettled(bureau: Bureau, monkeypatch: pytest.MonkeyPatch, *, is_old: bool = False, **given: Any) -> int:
+    """Confirm, and take away the last parts as a crash would have; return how many are not settled."""
+    if is_old:
+        monkeypatch.setattr(recording, "stored_uri", shown)
+    planned = bureau.plan(policy=POLICY, **given)
+    ending = bureau.confirm(plan_uri=planned.result["plan_uri"], ledger_uri=bureau.ledger_uri)
+    assert ending.error is None
+    ledger = read_ledger(ObjectStoragePath(bureau.ledger_uri), RUN_ID)
+    for _, path in ledger.chains[0].parts[1:]:
+        path.unlink()
+    return int(ending.result["confirmed"])
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_the_undo_finds_the_plan_also_by_a_ledger_that_names_no_connection(
+    bureau: Bureau, store: S3Server, monkeypatch: pytest.MonkeyPatch, is_old: bool
+) -> None:
+    unsettled = leave_unsettled(bureau, monkeypatch, is_old=is_old)
+    store.requests.clear()
+    ending = bureau.revert()
+    assert ending.error is None
+    assert ending.result["unsettled"] == unsettled > 0
+    assert all(request.is_signed for request in store.requests)
+
+
+def test_the_undo_asks_nowhere_if_the_connection_is_not_known(
+    bureau: Bureau, store: S3Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A ledger of an older version, its plan in another bucket: which connection led there nobody knows any more."""
+    store.client().create_bucket(Bucket="elsewhere")
+    leave_unsettled(bureau, monkeypatch, is_old=True, plan_uri="s3://store@elsewhere/plan.jsonl")
+    store.requests.clear()
+    ending = bureau.revert()
+    assert ending.error is None
+    said = capfd.readouterr().out
+    assert "unsettled are not counted, all else is undone" in said
+    assert "does not say by which connection its plan s3://elsewhere/plan.jsonl is reached" in said
+    assert not any("elsewhere" in request.path for request in store.requests)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoCredentialsError(),
+        ClientError({"Error": {"Code": "ExpiredToken", "Message": "The token has expired."}}, "GetObject"),
+        RuntimeError("whatever a library raises"),
+    ],
+)
+def test_a_plan_that_cannot_be_read_does_not_end_the_undo(
+    bureau: Bureau, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    planned = bureau.plan(policy=POLICY)
+    bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri)
+
+    def fails(path: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("airflow_provider_modelarts.labeling.plan.read_plan", fails)
+    ending = bureau.revert()
+    assert ending.error is None
+    assert ending.result["cleared"] == planned.result["confirmed"]
+    said = capfd.readouterr().out
+    assert "unsettled are not counted, all else is undone" in said
+    assert type(error).__name__ in said
+
+
+def test_a_plan_whose_store_refuses_does_not_end_the_undo(bureau: Bureau, store: S3Server) -> None:
+    planned = bureau.plan(policy=POLICY)
+    bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri)
+    store.refuses = lambda request: 403 if "/plans/" in request.path else None
+    ending = bureau.revert()
+    assert ending.error is None
+    assert ending.result["cleared"] == planned.result["confirmed"]
+
+
+def test_a_plan_that_was_replaced_is_told(bureau: Bureau, capfd: pytest.CaptureFixture[str]) -> None:
+    bureau.plan(policy=POLICY)
+    bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri)
+    with PlanWriter(ObjectStoragePath(bureau.plan_uri), PlanHeader(bureau.dataset_id)):
+        pass
+    assert bureau.revert().error is None
+    assert "was replaced since" in capfd.readouterr().out
+
+
+# --- places
+
+
+def test_an_unknown_connection_is_never_left_out(bureau: Bureau, store: S3Server) -> None:
+    """Airflow would go on to the provider's own address, as nobody: with the bucket's name and the key."""
+    uri = f"s3://stroe@{BUCKET}/labels"
+    for ending in (
+        bureau.plan(plan_uri=f"{uri}/plan.jsonl"),
+        bureau.confirm(plan_uri=f"{uri}/plan.jsonl"),
+        bureau.confirm(ledger_uri=uri),
+        bureau.revert(ledger_uri=uri),
+    ):
+        assert type(ending.error) is PlaceUnavailableError
+        assert "stroe" in str(ending.error)
+        assert "look at its connection" in str(ending.error)
+    assert not store.requests
+    assert len(bureau.emulator.journal) == 0
+
+
+@pytest.mark.parametrize("place", [f"{PLACE}/", f"{PLACE}//", f"{PLACE}//a///b//"])
+def test_several_slashes_are_one(bureau: Bureau, place: str) -> None:
+    """As the example DAGs make them of a place that ends in one."""
+    before = bureau.final
+    planned = bureau.plan(policy=POLICY, plan_uri=f"{place}/plans/plan.jsonl")
+    assert planned.error is None
+    given = {"plan_uri": f"{place}/plans/plan.jsonl", "ledger_uri": f"{place}/ledger"}
+    confirmed = bureau.confirm(**given)
+    assert confirmed.error is None
+    assert confirmed.result["confirmed"] == planned.result["confirmed"] > 0
+    for uri in (confirmed.result["plan_uri"], confirmed.result["ledger_uri"], planned.result["plan_uri"]):
+        assert "//" not in uri.removeprefix("s3://")
+    again = bureau.confirm(try_number=2, **given)
+    assert (again.result["confirmed"], again.result["gone"]) == (planned.result["confirmed"], 0)
+    assert bureau.revert(ledger_uri=f"{place}/ledger").result["cleared"] == planned.result["confirmed"]
+    assert bureau.final == before
+
+
+def test_the_root_of_a_bucket_is_a_place_for_ledgers_but_not_for_a_plan(bureau: Bureau) -> None:
+    assert bureau.confirm(policy=POLICY, ledger_uri=PLACE).error is None
+    assert bureau.revert(ledger_uri=f"{PLACE}/").result["cleared"] > 0
+    for plan_uri in (PLACE, f"{PLACE}/", f"{PLACE}/a/"):
+        ending = bureau.plan(plan_uri=plan_uri)
+        assert type(ending.error) is AirflowFailException
+        assert "names a folder" in str(ending.error)
+
+
+def test_what_one_task_tries_a_place_with_is_no_other_tasks(bureau: Bureau, store: S3Server) -> None:
+    """Mapped tasks begin at once; what one takes away another must still find."""
+    bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri)
+    bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri)
+    names = [request.path for request in store.requests if request.method == "PUT" and "write-test" in request.path]
+    assert len(names) == len(set(names)) == 2
+
+
+def test_a_plan_beside_many_objects_does_not_list_them(bureau: Bureau, store: S3Server) -> None:
+    assert bureau.plan(plan_uri=f"{PLACE}/plan.jsonl").error is None
+    listed = [parse_qs(request.query) for request in store.requests if "list-type" in request.query]
+    assert listed
+    assert all(query.get("prefix") for query in listed)
+
+
+# --- stores that are not S3
+
+
+@pytest.mark.parametrize("status", [403, 400])
+def test_what_obs_refuses_comes_with_the_extra_that_it_wants(bureau: Bureau, store: S3Server, status: int) -> None:
+    store.refuses = lambda request: status if request.method == "PUT" else None
+    for ending in (bureau.plan(), bureau.confirm(ledger_uri=bureau.ledger_uri)):
+        assert type(ending.error) is AirflowFailException
+        text = str(ending.error)
+        assert '"addressing_style": "virtual"' in text
+        assert '"request_checksum_calculation": "when_required"' in text
+        assert '"response_checksum_validation": "when_required"' in text
+        assert "\n" not in text
+    assert len(bureau.emulator.journal) == 0
+
+
+def test_the_extra_that_obs_wants_takes_effect(
+    bureau: Bureau, store: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = {
+        "config_kwargs": {
+            "s3": {"addressing_style": "virtual"},
+            "request_checksum_calculation": "when_required",
+            "response_checksum_validation": "when_required",
+        }
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_STORE", store.connection(**extra))
+    store.refuses = lambda request: 400 if any("checksum" in name for name in request.headers) else None
+    assert bureau.plan(policy=POLICY).error is None
+    assert bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri).error is None
+    path = ObjectStoragePath(bureau.ledger_uri) / "cut off"
+    with path.open("wb") as file:
+        file.write(b"part")
+    places.remove(path)
+    places.remove(path)
+    assert not [name for name in path.fs.find(BUCKET) if "write-test" in name or "cut off" in name]
+    # An address without a name has no room for a bucket's, so that what is sent cannot show it.
+    assert ObjectStoragePath(PLACE).fs.s3.meta.config.s3 == {"addressing_style": "virtual"}
+
+
+def test_what_others_write_is_seen_also_without_a_connection(store: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow then lists by another file system than it writes by, and each remembers what it has listed."""
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "an-access-key",
+        "AWS_SECRET_ACCESS_KEY": "a-secret-key",
+        "AWS_ENDPOINT_URL": store.url,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    S3FileSystem.clear_instance_cache()
+    folder = places.storage_path("ledger_uri", f"s3://{BUCKET}/ledger")
+    for name in ("first", "second"):
+        store.client().put_object(Bucket=BUCKET, Key=f"ledger/{name}", Body=b"x")
+        assert name in [name_of(path) for path in list_folder(folder)]
+    S3FileSystem.clear_instance_cache()
