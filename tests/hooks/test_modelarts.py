@@ -283,7 +283,7 @@ def test_what_no_retry_can_mend_fails_at_once_with_one_line_and_one_traceback(
     caplog.set_level(logging.DEBUG)
     with pytest.raises(AirflowFailException) as raised, permanent_errors_fail_at_once():
         raise error
-    line = f"{type(error).__name__}: {error}"
+    line = f"{error} [{type(error).__name__}]"
     assert str(raised.value) == line
     text = "".join(traceback.format_exception(raised.value))
     assert text.count("Traceback") == text.count(line) == 1
