@@ -426,12 +426,12 @@ def test_an_old_client_is_closed_when_the_last_call_with_it_is_over(
     closed: list[str] = []
     monkeypatch.setattr(ModelArtsClient, "close", lambda client: closed.append(client.endpoint))
 
-    def edit_meanwhile(client: ModelArtsClient) -> list[str]:
+    def edit_during_the_call(client: ModelArtsClient) -> list[str]:
         edited(other, monkeypatch)
         assert ModelArtsHook().look_afresh().client.endpoint == other.url
         return list(closed)
 
-    assert ModelArtsHook().call(edit_meanwhile) == []
+    assert ModelArtsHook().call(edit_during_the_call) == []
     assert closed == [emulator.url]
 
 
