@@ -46,18 +46,18 @@ def permanent_errors_fail_at_once() -> Iterator[None]:
     Works around a block and as a decorator. A hundred mapped tasks with three retries must not lock the user out by
     sending a wrong password four hundred times.
 
-    The original is not chained: its class and its line, which has all that is known, are the text, and its traceback
+    The original is not chained: its line, which has all that is known, and its class are the text, and its traceback
     would push that line out of sight. The line is logged before Airflow adds its own traceback; the original's
     traceback is logged at debug level.
 
-    :raises AirflowFailException: with the original's class and its one line
+    :raises AirflowFailException: with the original's one line and its class
     """
     try:
         yield
     except (ModelArtsError, ParameterError) as error:
         if isinstance(error, ModelArtsError) and not error.permanent:
             raise
-        line = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        line = f"{' '.join(str(error).split())} [{type(error).__name__}]"
         log.debug("What failed, in full:", exc_info=error)
         log.error("%s", line)  # noqa: TRY400 - the traceback is what hides the line
         raise AirflowFailException(line) from None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_modelarts.client.clock import system_clock
+from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.hooks.task_state import ENDED_STATES, TaskKey
@@ -125,5 +126,14 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
             )
             return
         hook = ModelArtsHook(self.modelarts_conn_id, self.project_id).look_afresh()
-        hook.call(lambda client: client.tasks.stop(self.dataset_id, self.label_task_id))
+        try:
+            hook.call(lambda client: client.tasks.stop(self.dataset_id, self.label_task_id))
+        except ModelArtsError as error:
+            self.log.warning(
+                "Labeling task %s of dataset %s could not be stopped; stop it in the console. %s",
+                self.label_task_id,
+                self.dataset_id,
+                error,
+            )
+            return
         self.log.info("Stopped labeling task %s: the Airflow task is %s.", self.label_task_id, state)

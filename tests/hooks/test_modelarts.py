@@ -283,7 +283,7 @@ def test_what_no_retry_can_mend_fails_at_once_with_one_line_and_one_traceback(
     caplog.set_level(logging.DEBUG)
     with pytest.raises(AirflowFailException) as raised, permanent_errors_fail_at_once():
         raise error
-    line = f"{type(error).__name__}: {error}"
+    line = f"{error} [{type(error).__name__}]"
     assert str(raised.value) == line
     text = "".join(traceback.format_exception(raised.value))
     assert text.count("Traceback") == text.count(line) == 1
@@ -426,12 +426,12 @@ def test_an_old_client_is_closed_when_the_last_call_with_it_is_over(
     closed: list[str] = []
     monkeypatch.setattr(ModelArtsClient, "close", lambda client: closed.append(client.endpoint))
 
-    def edit_meanwhile(client: ModelArtsClient) -> list[str]:
+    def edit_during_the_call(client: ModelArtsClient) -> list[str]:
         edited(other, monkeypatch)
         assert ModelArtsHook().look_afresh().client.endpoint == other.url
         return list(closed)
 
-    assert ModelArtsHook().call(edit_meanwhile) == []
+    assert ModelArtsHook().call(edit_during_the_call) == []
     assert closed == [emulator.url]
 
 

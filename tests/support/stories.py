@@ -64,7 +64,7 @@ class World:
     def move(self, seconds: float, kind: str, **arguments: Any) -> None:
         """Let the service have another address from some time on, which Airflow's connection knows at once.
 
-        :param kind: fault that strikes whoever still asks at the old one
+        :param kind: fault for whoever still asks at the old one
         """
         was = self.emulator.url.removeprefix("http://")
 

@@ -328,6 +328,16 @@ def test_a_kill_stops_the_job_where_the_edited_connection_says(
     assert stop.headers["host"].startswith("localhost")
 
 
+def test_a_stop_that_is_refused_names_the_labeling_task(
+    emulator: Emulator, killed: Killed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fault = emulator.faults.add("POST", "/stop", "status", status=403, code="ModelArts.0108", times=None)
+    killed.airflow.states = {"task": "failed"}
+    killed.kill()
+    assert fault.fired
+    assert f"{killed.started[1]} of dataset {killed.started[0]} could not be stopped" in capsys.readouterr().out
+
+
 def test_with_cancel_on_kill_off_nothing_is_asked_or_stopped(emulator: Emulator, killed: Killed) -> None:
     killed.airflow.states = {"task": "failed"}
     killed.kill(cancel_on_kill=False)
