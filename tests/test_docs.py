@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -39,7 +40,8 @@ _NAMED_OBJECT = re.compile(
 def rules(text: str) -> dict[str, str]:
     """Return the text of each rule by its number."""
     parts = re.split(r"^### (B\d+a?)\. ", text, flags=re.MULTILINE)
-    return {number: re.split(r"^## ", body, flags=re.MULTILINE)[0] for number, body in zip(parts[1::2], parts[2::2], strict=True)}
+    bodies = (re.split(r"^## ", body, flags=re.MULTILINE)[0] for body in parts[2::2])
+    return dict(zip(parts[1::2], bodies, strict=True))
 
 
 def cited_rules(text: str) -> set[str]:
@@ -158,9 +160,24 @@ def test_the_tests_and_links_of_a_page_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+def test_the_files_that_the_guide_names_exist() -> None:
+    guide = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w./]+/[\w.]+\.(?:py|md|yaml)|[\w./]+/)`", guide)
+    assert len(named) > 30
+    assert [path for path in named if not (REPOSITORY / path).exists() and not (PACKAGE / path).exists()] == []
+
+
 def test_the_files_that_the_makefile_names_exist() -> None:
     named = re.findall(r"\btests/[\w/]*test_\w+\.py\b", MAKEFILE)
     assert [path for path in named if not (REPOSITORY / path).is_file()] == []
+
+
+def test_every_document_at_the_top_goes_into_the_source_distribution() -> None:
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    included = settings["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    documents = {path.name for path in REPOSITORY.glob("*.md")} | {"LICENSE", "NOTICE", "Makefile", "docs", "tests"}
+    assert documents <= set(included)
+    assert settings["project"]["license-files"] == ["LICENSE", "NOTICE"]
 
 
 # --- what is not there is found
