@@ -45,7 +45,7 @@ def list_datasets(service: Service, call: Call) -> Answer:
         found.sort(key=lambda dataset: dataset.name)
     with_labels = boolean(call, "with_labels")
     datasets = [_describe(service, dataset, call, with_labels=with_labels) for dataset in part.cut(found)]
-    return json_answer({"total_number": len(found), "datasets": datasets})
+    return json_answer({**part.total("total_number", len(found), len(datasets)), "datasets": datasets})
 
 
 def _describe(service: Service, dataset: Dataset, call: Call, *, with_labels: bool) -> dict[str, Any]:
@@ -148,7 +148,8 @@ def list_labels(service: Service, call: Call) -> Answer:
     dataset = service.dataset(call.params["dataset_id"])
     part = window(call, service.variants, maximum=100_000, default=100_000)
     labels = list(dataset.labels.values())
-    return json_answer({"labels": labels[part.start : part.start + part.limit], "total_number": len(labels)})
+    page = part.cut(labels[::-1] if part.newest_first else labels)
+    return json_answer({"labels": page, **part.total("total_number", len(labels), len(page))})
 
 
 def create_labels(service: Service, call: Call) -> Answer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,18 @@ def raw_labels(sample: Sample) -> list[dict[str, Any]]:
 def same_proposal(one: Sample, other: Sample) -> bool:
     """Whether two reads of a sample show the same labels: all keys but ``id`` equal, in the same order (B14)."""
     return _without_id(raw_labels(one)) == _without_id(raw_labels(other))
+
+
+def with_other_labels(samples: Sequence[Sample]) -> set[str]:
+    """Return the ids under which samples with different labels are listed."""
+    shown: dict[str, Sample] = {}
+    if len({sample.sample_id for sample in samples}) == len(samples):
+        return set()
+    return {
+        sample.sample_id
+        for sample in samples
+        if sample.sample_id and not same_proposal(shown.setdefault(sample.sample_id, sample), sample)
+    }
 
 
 def fingerprint(sample: Sample) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +15,7 @@ from airflow_provider_modelarts.labeling.descent import pages_ahead
 from airflow_provider_modelarts.labeling.plan import Plan, PlanHeader, PlanWriter
 from airflow_provider_modelarts.labeling.policy import Decision, confirm_all, parse_policy
 from airflow_provider_modelarts.labeling.report import Summary
-from airflow_provider_modelarts.labeling.result import PROGRESS_SECONDS, Progress
+from airflow_provider_modelarts.labeling.result import PROGRESS_SECONDS, SAMPLES_SHOWN, Progress, listed_twice
 from airflow_provider_modelarts.labeling.service import Service
 from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
 
@@ -79,7 +80,7 @@ def make_plan(
     :param keep: None: what is at the path is replaced. Else asked about a complete plan that is there when this one is
         to be stored; true: that one counts and is returned, this one is thrown away
     :param crew: reads pages ahead; None: they are read one after the other
-    :param read_pages: another way to read every page, given what reads one at an offset
+    :param read_pages: another way to read every page, given where the list ends
     :param on_progress: called every few seconds
     :param should_stop: asked before each page; true ends the reading without a plan
     :param clock: the client's
@@ -91,7 +92,7 @@ def make_plan(
     filters = dict(filters or {})
     service = Service(client, dataset_id, clock, filters, concurrency=crew.size if crew else 1)
     if read_pages is None:
-        read_pages = partial(pages_ahead, crew, service.pace) if crew else walk.walk
+        read_pages = walk.descend if crew is None else partial(pages_ahead, crew, service.pace)
     begun = clock.now()
     header = PlanHeader(
         dataset_id=dataset_id,
@@ -159,7 +160,8 @@ class _Listing:
         self._totals: set[int] = set()
         self._passed_over: set[str | bytes] = set()
         """Listed, but not to be planned: not chosen, or gone between two reads."""
-        self._count = 0
+        self._count = self._repeats = 0
+        self._twice: set[str] = set()
 
     @property
     def total(self) -> int:
@@ -168,7 +170,8 @@ class _Listing:
 
     def samples(self, read_pages: ReadPages) -> Iterator[Sample]:
         self._untrimmed.begin(read_pages)
-        for page in read_pages(self._page):
+        bearings = walk.take_bearings(self._page)
+        for page in read_pages(bearings):
             fresh = self._fresh(page)
             self._count += len(fresh)
             chosen = [sample for sample in fresh if self._untrimmed.chooses(sample)]
@@ -178,39 +181,57 @@ class _Listing:
                     over.discard(candidate.sample.sample_id)
                     yield candidate.sample
             self._passed_over.update(map(short_key, over))
-        self._check()
+        self._check(bearings)
 
     def _fresh(self, page: Page[Sample]) -> list[Sample]:
         """Return the samples of a page that no earlier page had; the list may move while it is read."""
-        here = {sample.sample_id: sample for sample in page.items}
+        here: dict[str, Sample] = {}
+        for sample in page.items:
+            here.setdefault(sample.sample_id, sample)
         nameless = [sample for sample in page.items if not sample.sample_id] if here.pop("", None) else []
         known, over = self._planned, self._passed_over
-        return [
+        fresh = [
             sample
             for sample_id, sample in here.items()
             if sample_id not in known and (not over or short_key(sample_id) not in over)
         ] + nameless
+        if fresh and len(fresh) < len(page.items):
+            self._note_repeats(page, fresh)
+        return fresh
 
-    def _page(self, offset: int, limit: int) -> Page[Sample]:
+    def _note_repeats(self, page: Page[Sample], fresh: list[Sample]) -> None:
+        """Count the rows of a page that show a sample once more; a page without anything new was read before."""
+        self._repeats += len(page.items) - len(fresh)
+        if len(self._twice) < SAMPLES_SHOWN:
+            rows = Counter(sample.sample_id for sample in page.items)
+            rows.subtract(sample.sample_id for sample in fresh)
+            self._twice.update(sample_id for sample_id, number in rows.items() if number)
+
+    def _page(self, offset: int, limit: int, *, retry: bool = True) -> Page[Sample]:
         if self._should_stop():
             raise ConfirmationError(
                 f"Asked to stop while the proposals of dataset {self._service.dataset_id} were read; no plan was "
                 "stored. Run the task again."
             )
-        page = self._untrimmed.page(offset, limit)
+        page = self._untrimmed.page(offset, limit, retry=retry)
         self._totals.add(walk.count(page))
         return page
 
-    def _check(self) -> None:
+    def _check(self, bearings: walk.Bearings) -> None:
         count = self._count
-        if len(self._totals) > 1:
+        # Not more than there are samples: a service that serves the same all the time lists nothing twice.
+        rows = count + self._repeats if self._repeats <= count else count
+        is_moving = len(self._totals) > 1 if bearings.is_counted else rows < bearings.total
+        if self._twice and not is_moving:
+            log.warning("%s", listed_twice(self._service.dataset_id, self._twice))
+        if is_moving:
             log.warning(
                 "The proposals of dataset %s changed while they were read; the plan may not hold all of them. What it "
                 "does not hold is not touched.",
                 self._service.dataset_id,
             )
-        elif count < self.total:
+        elif rows < bearings.total:
             raise UnexpectedResponse(
-                f"Cannot plan for dataset {self._service.dataset_id}: the service counts {self.total} "
+                f"Cannot plan for dataset {self._service.dataset_id}: the service counts {bearings.total} "
                 f"proposals, but lists only {count}. Somebody may be changing the dataset: try again."
             )

@@ -73,12 +73,13 @@ class Service:
         with self._counting:
             self.requests += 1
 
-    def page(self, offset: int, limit: int, *, filtered: bool = True) -> Page[Sample]:
+    def page(self, offset: int, limit: int, *, filtered: bool = True, retry: bool = True) -> Page[Sample]:
         """Return a piece of the list of proposals, oldest first.
 
         :param offset: goes out as it is, whatever the service counts by it: the client takes it for a page's number
         :param limit: proposals at most
         :param filtered: False: of the whole list, whatever the filters
+        :param retry: False: one attempt, but that throttling is waited for
         """
         filters = self.filters if filtered else {}
         patience = self.clock.now() + THROTTLE_PATIENCE
@@ -94,7 +95,7 @@ class Service:
                 if isinstance(error, Throttled) and asked_at < patience:
                     self.pace.throttled(asked_at, error.retry_after)
                     continue
-                if error.permanent:
+                if error.permanent or not retry:
                     raise
                 break
             self.pace.went_well()
