@@ -6,16 +6,20 @@ written is the matter of :mod:`.writing`.
 
 from __future__ import annotations
 
+import json
 import logging
+from collections import Counter
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.labeling import walk
 from airflow_provider_modelarts.labeling.books import Books, Category
 from airflow_provider_modelarts.labeling.crew import Crew, Job
 from airflow_provider_modelarts.labeling.descent import Count, Descent, pages_ahead
 from airflow_provider_modelarts.labeling.intent import CHANGED, NOT_PLANNED, Intent
-from airflow_provider_modelarts.labeling.labels import same_proposal, with_other_labels
+from airflow_provider_modelarts.labeling.labels import ODD, oddity, same_proposal, with_other_labels
 from airflow_provider_modelarts.labeling.result import (
     PROGRESS_SECONDS,
     ConfirmationResult,
@@ -31,7 +35,7 @@ from airflow_provider_modelarts.labeling.writing import Writing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from airflow_provider_modelarts.client import Page, Sample
+    from airflow_provider_modelarts.client import Page
     from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, Decision
     from airflow_provider_modelarts.labeling.recording import Recorder
     from airflow_provider_modelarts.labeling.service import Service
@@ -85,6 +89,7 @@ class Confirming:
         self._untrimmed = Untrimmed(service, first_label)
         self._in_hand: set[str] = set()
         self._said_twice: set[str] = set()
+        self._nameless: Counter[str] = Counter()
         self._written_before: dict[int, int] = {}
         self._pages = Pages(self._untrimmed.page, 1, walk.PAGE_SIZE)
         self._passes = self._total = self._unaccounted = 0
@@ -201,6 +206,7 @@ class Confirming:
 
     def _pass(self, take: Callable[[list[Candidate], int | None], Jobs]) -> PassEnd:
         self.books.begin_pass()
+        self._nameless.clear()
         read_pages = partial(pages_ahead, self._crew, self._service.pace)
         first = self._untrimmed.begin(read_pages)
         bearings = take_bearings(self._untrimmed.page, first)
@@ -270,7 +276,10 @@ class Confirming:
         fresh = 0
         for sample in page.items:
             sample_id = sample.sample_id
-            if not sample_id or (chooses is not None and not chooses(sample)):
+            if chooses is not None and not chooses(sample):
+                continue
+            if not sample_id:
+                self._fail_nameless(sample)
                 continue
             if sample_id in self._in_hand or self.books.is_listed(sample_id):
                 repeats.append(sample_id)
@@ -286,6 +295,19 @@ class Confirming:
         if fresh:  # else it is a page that was read before: the service takes no notice of the offset
             self.books.repeats.update(repeats)
         return wanted, again
+
+    def _fail_nameless(self, sample: Sample) -> None:
+        """Account for a row of the list without an id: it is told apart by what it holds."""
+        if not self._untrimmed.belongs(sample):
+            self.books.excuse()
+            return
+        content = sha256(json.dumps(sample.raw, sort_keys=True).encode()).hexdigest()[:8]
+        self._nameless[content] += 1
+        named = Sample({"sample_id": f"(no id, {content}, {self._nameless[content]})"})
+        if self.books.category(named.sample_id) is None:
+            self.books.fail(named, ODD, oddity(sample) or "")
+        else:
+            self.books.see(named)
 
     def _had_left(self, sample_id: str, category: Category | None) -> bool:
         """Whether a sample is known to have been no proposal any more: that it is listed proves nothing then."""
@@ -335,6 +357,12 @@ class Confirming:
             if not self._untrimmed.belongs(sample):
                 self._in_hand.discard(sample.sample_id)
                 self.books.excuse()
+                continue
+            if (fault := oddity(sample)) is not None:
+                self._in_hand.discard(sample.sample_id)
+                self.books.fail(sample, ODD, fault)
+                if self._recorder is not None and self._decide(sample) == CHANGED:
+                    self._recorder.note(candidate, "changed")
                 continue
             decision = self._decide(sample)
             if decision.action == "confirm":

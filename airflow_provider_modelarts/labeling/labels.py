@@ -18,10 +18,45 @@ _encode_anything = json.JSONEncoder(sort_keys=True).encode
 Labels = Iterable[Mapping[str, Any]]
 
 
+ODD = "odd_sample"
+"""The code of a sample that is not as the API documents it (:func:`oddity`): it fails, and is never written."""
+_KINDS = {type(None): "null", bool: "a truth value", str: "a text", list: "a list", dict: "an object"}
+
+
+def oddity(sample: Sample) -> str | None:
+    """Return what keeps a sample from being read as the API documents it; None if nothing does.
+
+    Only what could make the labels mean something else counts: unknown fields, and numbers written as text, do not.
+    """
+    raw = sample.raw
+    if not sample.sample_id:
+        return "It came without an id."
+    labels = raw.get("labels")
+    if labels is not None and not isinstance(labels, list):
+        return f"Its labels are {_kind(labels)}, not a list."
+    if _is_nested(raw.get("score")):
+        return f"Its score is {_kind(raw['score'])}, not a number."
+    for place, label in enumerate(labels or (), start=1):
+        if not isinstance(label, dict):
+            return f"Label {place} is {_kind(label)}, not an object."
+        for name in ("name", "type", "score"):
+            if _is_nested(label.get(name)):
+                return f"The {name} of label {place} is {_kind(label[name])}."
+    return None
+
+
+def _is_nested(value: object) -> bool:
+    return isinstance(value, (dict, list))
+
+
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value), "a number")
+
+
 def raw_labels(sample: Sample) -> list[dict[str, Any]]:
-    """Return a sample's labels exactly as they arrived."""
-    labels: list[dict[str, Any]] = sample.raw.get("labels") or []
-    return labels
+    """Return a sample's labels exactly as they arrived; of an odd sample what stands there may be no objects."""
+    labels: Any = sample.raw.get("labels") or []
+    return labels if isinstance(labels, list) else [[labels]]
 
 
 def same_proposal(one: Sample, other: Sample) -> bool:
@@ -66,12 +101,17 @@ def carries(final: Sample, written: Sample) -> bool:
     :param written: the proposal that was confirmed
     """
     kept, sent = raw_labels(final), raw_labels(written)
+    if not all(isinstance(label, dict) for label in (*kept, *sent)):
+        return False
     typed = all(label.get("type") is not None for label in sent)
     return bool(sent) and _kept(kept, typed=typed) == _kept(sent, typed=typed)
 
 
-def _without_id(labels: Labels) -> list[dict[str, Any]]:
-    return [{key: value for key, value in label.items() if key != "id"} for label in labels]
+def _without_id(labels: Labels) -> list[Any]:
+    return [
+        {key: value for key, value in label.items() if key != "id"} if isinstance(label, Mapping) else label
+        for label in labels
+    ]
 
 
 def _kept(labels: Labels, *, typed: bool) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,10 +13,17 @@ from airflow_provider_modelarts.client.errors import ConfirmationError, Unexpect
 from airflow_provider_modelarts.labeling import walk
 from airflow_provider_modelarts.labeling.books import short_key
 from airflow_provider_modelarts.labeling.descent import pages_ahead
+from airflow_provider_modelarts.labeling.labels import ODD, oddity
 from airflow_provider_modelarts.labeling.plan import Plan, PlanHeader, PlanWriter
 from airflow_provider_modelarts.labeling.policy import Decision, confirm_all, parse_policy
 from airflow_provider_modelarts.labeling.report import Summary
-from airflow_provider_modelarts.labeling.result import PROGRESS_SECONDS, SAMPLES_SHOWN, Progress, listed_twice
+from airflow_provider_modelarts.labeling.result import (
+    PROGRESS_SECONDS,
+    SAMPLES_SHOWN,
+    Failure,
+    Progress,
+    listed_twice,
+)
 from airflow_provider_modelarts.labeling.service import Service
 from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
 
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NO_ID = Decision("leave", "no_sample_id")
+ODD_SAMPLE = Decision("leave", ODD)
 
 
 class PlanMade(NamedTuple):
@@ -107,17 +116,50 @@ def make_plan(
     decide = confirm_all if rules is None else rules.decide
     with PlanWriter(path, header, keep=keep) as writer:
         listing = _Listing(service, first_label, writer.index, should_stop or (lambda: False))
+        odd = _OddSamples()
         progress = _Teller(on_progress, listing, clock)
         for sample in listing.samples(read_pages):
-            decision = decide(sample) if sample.sample_id else NO_ID
+            fault = oddity(sample)
+            decision = decide(sample) if fault is None else ODD_SAMPLE if sample.sample_id else NO_ID
+            if fault is not None:
+                odd.add(sample, fault)
             writer.add(sample, decision)
             summary.add(sample, decision)
             progress.look(writer.counts)
     plan = writer.plan()
+    odd.tell(dataset_id)
     if plan.index is not writer.index:
         log.info("Another try has stored a plan at %s meanwhile; that one counts, not the one just made.", plan.uri)
         summary = plan.summarize()
-    return PlanMade(plan, summary, plan.result(service.requests, clock.now() - begun))
+        odd = _OddSamples()
+    result = replace(plan.result(service.requests, clock.now() - begun), failures=odd.failures)
+    return PlanMade(plan, summary, result)
+
+
+class _OddSamples:
+    """Proposals that are not as the API documents them: they fail, as when they are confirmed."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._shown: list[str] = []
+        self._fault = ""
+
+    def add(self, sample: Sample, fault: str) -> None:
+        """Note one, and what is odd about it."""
+        self._count += 1
+        self._fault = self._fault or fault
+        if len(self._shown) < SAMPLES_SHOWN:
+            self._shown.append(sample.sample_id or "(no id)")
+
+    @property
+    def failures(self) -> dict[str, Failure]:
+        """What a result says of them."""
+        return {ODD: Failure(ODD, self._fault, self._count, tuple(self._shown))} if self._count else {}
+
+    def tell(self, dataset_id: str) -> None:
+        """Name them in the log."""
+        for failure in self.failures.values():
+            log.warning("Samples of dataset %s that are left out of the plan's writes: %s", dataset_id, failure)
 
 
 class _Teller:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.errors import ModelArtsError, NotFound, Throttled
 from airflow_provider_modelarts.labeling.crew import Pace
+from airflow_provider_modelarts.labeling.labels import oddity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -113,7 +114,7 @@ class Service:
         except NotFound as error:
             _check_dataset(error)
             return None
-        return Candidate(sample, read_at) if sample.labels else None
+        return Candidate(sample, read_at) if sample.labels or oddity(sample) else None
 
     def final(self, sample_id: str) -> Sample | None:
         """Return a sample with its final labels; None if there is no such sample (any more)."""

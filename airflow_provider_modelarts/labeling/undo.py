@@ -7,6 +7,7 @@ carrying what the run wrote, and what is written is what stood there before. Wha
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.resources.samples import SIZE
-from airflow_provider_modelarts.labeling.labels import carries, raw_labels
+from airflow_provider_modelarts.labeling.labels import ODD, carries, oddity, raw_labels
 from airflow_provider_modelarts.labeling.ledger import LedgerBroken, read_ledger, settled
 from airflow_provider_modelarts.labeling.result import SAMPLES_SHOWN, Failure
 from airflow_provider_modelarts.labeling.service import Candidate, Service
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.ledger import Chain, Entry, Ledger
     from airflow_provider_modelarts.labeling.plan import Plan
     from airflow_provider_modelarts.labeling.storage import StoragePath
+
+
+log = logging.getLogger(__name__)
 
 
 def revert(
@@ -303,6 +307,10 @@ class _Run:
         )
 
     def _is_to_undo(self, trace: _Trace, sample: Sample) -> bool:
+        if (fault := oddity(sample)) is not None:
+            log.warning("Sample %s is left as it is: %s", trace.sample_id, fault)
+            self._fail(trace, ODD, fault)
+            return False
         if trace.is_on(sample):
             return True
         self._note(trace, "already" if trace.is_undone(sample) else "changed")
