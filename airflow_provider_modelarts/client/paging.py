@@ -84,7 +84,7 @@ def mode_of(first: Sequence[str], second: Sequence[str]) -> OffsetMode:
     """
     known = set(first)
     overlap = sum(key in known for key in second)
-    if len(second) > 1 and overlap == len(second) - 1:
+    if (len(second) > 1 and overlap == len(second) - 1) or (second and list(second) == list(first[1:])):
         return OffsetMode.RECORDS
     # a list that moved between the two reads: pages hardly overlap then, records still nearly all
     return OffsetMode.RECORDS if 2 * overlap > len(second) > 1 else OffsetMode.PAGES
@@ -127,22 +127,24 @@ def walk(
     if not first.rows or (first.total == first.rows and not may_be_cut(first.rows, limit)):
         reading.check(what)
         return
-    # a service may serve smaller pages than asked for: then it is asked for what it serves
-    step = min(first.rows, limit)
-    second = _page_or_end(fetch, 1, step, reading, start=step)
+    # a service may serve smaller pages than asked for, and is asked for those then; or larger ones
+    step, limit = first.rows, min(first.rows, limit)
+    second = _page_or_end(fetch, 1, limit, reading, start=step)
     mode = mode_of([key(item) for item in first.items], [key(item) for item in second.items])
     # in record mode the second answer is the first but for a record: the next whole page is number 1 again
     part, number = (second, 1) if mode is OffsetMode.PAGES else (None, 1)
     while number < reading.page_limit(step):
         if part is None:
-            part = _page_or_end(fetch, mode.offset(number, step), step, reading, start=number * step)
+            part = _page_or_end(fetch, mode.offset(number, step), limit, reading, start=number * step)
         fresh = reading.take(part)
         yield from fresh
-        if fresh and not reading.is_miscounted and _is_beyond(part, number * step):
+        is_new = 2 * len(fresh) > len(part.items)
+        if is_new and not reading.is_miscounted and _is_beyond(part, number * step):
             # The list may as well have moved under the reader, or the offset count something else.
-            again = fetch(mode.offset(number, step), step) if part.total else part
+            again = fetch(mode.offset(number, step), limit) if part.total else part
             reading.is_miscounted = list(map(key, again.items)) == list(map(key, part.items))
-        if not fresh or (reading.is_complete and part.rows < step):
+        is_over = not fresh and (reading.is_read_before or not part.rows or reading.page_limit(step) == math.inf)
+        if is_over or (reading.is_complete and part.rows < step):
             break
         part = None
         number += 1
@@ -181,6 +183,9 @@ class _Reading(Generic[Item]):
         self._totals: set[int] = set()
         self._total: int | None = None
         self._odd = 0
+        self._pages: list[list[str]] = []
+        self.is_read_before = False
+        """Whether the last answer is a page that came before."""
         self._repeats: list[str] = []
         self.is_miscounted = False
         """Whether the list holds more than the service counts."""
@@ -191,14 +196,17 @@ class _Reading(Generic[Item]):
             self._total = part.total
             self._totals.add(part.total)
         fresh, repeats = [], []
-        for item in part.items:
-            key = self._key(item)
+        keys = [self._key(item) for item in part.items]
+        self.is_read_before = keys in self._pages
+        # The first page and the one before: what a service gives again that takes no notice of the offset.
+        self._pages = [*self._pages[:1], keys]
+        for key, item in zip(keys, part.items, strict=True):
             if key in self._seen:
                 repeats.append(key)
             else:
                 self._seen.add(key)
                 fresh.append(item)
-        if fresh:  # a page without anything new was read before: the service takes no notice of the offset
+        if not self.is_read_before:
             self._repeats += repeats
         self._odd += part.odd
         return fresh

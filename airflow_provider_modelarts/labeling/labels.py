@@ -56,7 +56,10 @@ def _kind(value: object) -> str:
 def raw_labels(sample: Sample) -> list[dict[str, Any]]:
     """Return a sample's labels exactly as they arrived; of an odd sample what stands there may be no objects."""
     labels: Any = sample.raw.get("labels") or []
-    return labels if isinstance(labels, list) else [[labels]]
+    if isinstance(labels, list):
+        return labels
+    odd: Any = [[labels]]  # equal to no list of labels
+    return odd  # type: ignore[no-any-return]
 
 
 def same_proposal(one: Sample, other: Sample) -> bool:
