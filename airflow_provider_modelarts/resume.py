@@ -28,7 +28,9 @@ from airflow_provider_modelarts.client.errors import (
     TaskAlreadyRunning,
 )
 from airflow_provider_modelarts.client.states import TaskState
+from airflow_provider_modelarts.client.waiting import ODD_PAUSES
 from airflow_provider_modelarts.hooks.task_memory import Record
+from airflow_provider_modelarts.hooks.watching import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -158,7 +160,13 @@ class Resumption:
         """Return the labeling task that a start has begun whose reply was lost."""
         for pause in _PAUSES:
             _pause(pause)
-            found = self._after_lost_start(record)
+            try:
+                found = self._after_lost_start(record)
+            except CandidatesUnclear:
+                raise
+            except ModelArtsError as error:
+                self.log.warning("Whether a labeling task was started is not known yet. %s", error)
+                continue
             if found is not None:
                 return found
         raise lost
@@ -180,11 +188,11 @@ class Resumption:
             self.log.info("Labeling task %s is being stopped; starting after it.", task.task_id)
             return other
         if self.if_running == "fail":
-            raise _named(refused, task, other.dataset_id) from refused
+            raise _named(refused, task, other.dataset_id)
         adopts = self.if_running == "adopt" and is_of_the_kind
         verb = "adopting it" if adopts else "waiting until it is over"
         self.log.info("Labeling task %s of somebody else is active: %s. It is never stopped.", task.task_id, verb)
-        return replace(other, phase="started") if adopts else other
+        return replace(other, phase="started", adopted=True) if adopts else other
 
     def _after_lost_start(self, record: Record) -> Record | None:
         """Return what a start has begun of which only the intention is recorded."""
@@ -280,10 +288,18 @@ class Resumption:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _look(self, record: Record) -> LabelTask | None:
-        try:
-            return self.hook.call(lambda client: client.tasks.get(record.dataset_id, record.label_task_id))
-        except NotFound:
+        """Return the labeling task; None if it is gone, which a single answer does not prove."""
+        for pause in ODD_PAUSES:
+            _pause(pause)
+            try:
+                return self.hook.call(lambda client: client.tasks.get(record.dataset_id, record.label_task_id))
+            except ModelArtsError as error:
+                if not error.permanent:
+                    raise
+                refused = error
+        if isinstance(refused, NotFound):
             return None
+        raise unreadable(f"Labeling task {record.label_task_id} of dataset {record.dataset_id}", refused)
 
     def _list(self, limit: int | None = None, **other: Any) -> list[LabelTask]:
         """Return the labeling tasks of the dataset and kind wanted, or of others, newest first."""

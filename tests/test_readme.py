@@ -71,7 +71,7 @@ def test_a_plan_is_approved_applied_and_undone(emulator: Emulator, tmp_path: Pat
     dataset_id = emulator.load_proposals(200)
     confirming, undoing = dags
 
-    done = run_dag(confirming, conf={"dataset_id": dataset_id}, mark_success="approve")
+    done = run_dag(confirming, conf={"dataset_id": dataset_id}, approved="approve")
     assert done.state == "success", done.log
     confirmed = emulator.dataset(dataset_id).annotated
     assert 0 < confirmed == done.tasks["confirm"].xcom["confirmed"] < 200
@@ -107,6 +107,31 @@ def test_the_connections_can_be_read(number: int, tmp_path: Path) -> None:
     )
     domain = ("cn-north-4.myhuaweicloud.com", "region1.example.com")[number]
     assert (settings.endpoint, settings.iam_endpoint) == (f"https://modelarts.{domain}", f"https://iam.{domain}")
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_the_command_that_tests_a_connection_does_so(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], works: bool
+) -> None:
+    from airflow.cli.cli_parser import get_parser
+
+    setting, _, command = code_block("The connection", "sh", number=2).strip().partition(" airflow ")
+    name, _, value = setting.partition("=")
+    parsed = get_parser().parse_args(command.split())
+    if not works:
+        emulator.set_password("another-one")
+        monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", json.dumps({**emulator.connection, "password": "wrong"}))
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
+    with pytest.raises(SystemExit):
+        parsed.func(parsed)
+    assert "disabled" in capsys.readouterr().out
+    monkeypatch.setenv(name, value)
+    if works:
+        parsed.func(parsed)
+    else:
+        with pytest.raises(SystemExit):
+            parsed.func(parsed)
+    assert ("success" if works else "Cannot get a token") in capsys.readouterr().out
 
 
 def test_the_connection_table_names_every_field() -> None:

@@ -6,12 +6,12 @@ import ipaddress
 import json
 import math
 import re
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
-from airflow_provider_modelarts.client.texts import without_queries
+from airflow_provider_modelarts.client.texts import is_number, without_queries
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -106,11 +106,8 @@ def _score(name: str, value: float | str | None) -> Decimal | None:
 
 
 def _decimal(value: object) -> Decimal | None:
-    try:
-        number = Decimal(str(value).strip())
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None
+    text = str(value)
+    return Decimal(text.strip()) if is_number(text) else None
 
 
 def checked_conditions(value: object) -> str | None:

@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_core import from_json
 
 from airflow_provider_modelarts.client.errors import UnexpectedResponse
-from airflow_provider_modelarts.client.texts import without_queries
+from airflow_provider_modelarts.client.texts import is_number, without_queries
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,16 +52,12 @@ def to_number(value: object) -> float | int | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, str):
-        text = value.strip()
-        if "_" in text:  # Python reads it as a number, nobody else does
+        if not is_number(value):
             return None
         try:
-            value = int(text)
-        except ValueError:
-            try:
-                value = float(text)
-            except ValueError:
-                return None
+            value = int(value)
+        except ValueError:  # a fraction, or more digits than Python takes
+            value = float(value)
     return value if isinstance(value, (int, float)) and _is_finite(value) else None
 
 

@@ -37,6 +37,19 @@ JITTER = 0.1
 RESUMED_WITHIN = 30.0
 """Seconds in which a wait that goes on in a new process looks at the latest, if its ``poll_interval`` is longer."""
 
+LONGEST = 5 * 365 * 86400.0
+"""Seconds that any wait takes at most: as good as for ever, and a moment that clocks and databases can still name."""
+
+ODD_ANSWERS = 5
+"""Looks in a row whose answer is a permanent error, after which a wait for one's own labeling task gives up.
+
+Whoever has started it knows that it is there. A single "not found" right after the start, a gateway that has no way to
+the service for a moment, or one "forbidden" says little; to believe it would leave the labeling task behind.
+"""
+
+ODD_PAUSES = (0.0, *(EARLY_GAPS[0][1] for _ in range(ODD_ANSWERS - 1)))
+"""Seconds before each look of a caller that does not wait, but has to know whether its labeling task is still there."""
+
 Status = Literal["success", "failed", "stopped", "timeout", "error"]
 
 _EXCEPTIONS: dict[str, type[ModelArtsError]] = {
@@ -187,6 +200,8 @@ class Wait:
     :param seed: of the jitter; the default differs for each labeling task, so that waits do not march in step
     :param started: epoch seconds at which the wait began, in whatever process, so that it keeps its schedule; None:
         when it is first asked
+    :param is_patient: whether the caller knows that the labeling task is there, as it has started it: then permanent
+        errors end the wait only after :data:`ODD_ANSWERS` looks in a row
     """
 
     def __init__(
@@ -198,6 +213,7 @@ class Wait:
         poll_interval: float = 30,
         seed: int | str | None = None,
         started: float | None = None,
+        is_patient: bool = False,
     ) -> None:
         self.dataset_id = dataset_id
         self.label_task_id = label_task_id
@@ -205,6 +221,7 @@ class Wait:
         self.poll_interval = poll_interval
         self.started = started
         self._random = random.Random(f"{seed}:{label_task_id}")  # noqa: S311 - scatters looks, protects nothing
+        self._refusals_left = self._most_refusals = ODD_ANSWERS if is_patient else 1
         self._last_line: str | None = None
         self._last_task: WatchedTask | None = None
 
@@ -234,6 +251,7 @@ class Wait:
         :return: how the wait ended, or the seconds until the next look
         """
         self._last_task = task
+        self._refusals_left = self._most_refusals
         if task.state == TaskState.SUCCEEDED:
             return Outcome("success", self.label_task_id, f"{self._what} succeeded.", summarize(task))
         if task.state == TaskState.FAILED:
@@ -250,7 +268,8 @@ class Wait:
         :param now: epoch seconds
         :return: for an error that no later look can mend the outcome ``error``; else the seconds until the next look
         """
-        if error.permanent:
+        self._refusals_left -= error.permanent
+        if not self._refusals_left:
             summary = {"error": describe(error)}
             return Outcome("error", self.label_task_id, f"{self._what} cannot be watched: {error}", summary)
         return self._next(now, error.retry_after, error)
@@ -273,7 +292,7 @@ class Wait:
         return self._within(max(self._gap(self._elapsed(now)), retry_after or 0), now)
 
     def _within(self, seconds: float, now: float) -> float:
-        return max(0.0, min(seconds, self.deadline - now))
+        return max(0.0, min(seconds, self.deadline - now, LONGEST))
 
     def _elapsed(self, now: float) -> float:
         if self.started is None:

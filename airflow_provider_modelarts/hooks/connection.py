@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
@@ -28,6 +29,21 @@ _VENDOR = re.compile(r"https?://modelarts\.([\w-]+)\.myhuaweicloud\.com(:\d+)?")
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
+
+
+_STANDARD = ("host", "port", "login", "password")
+_SECRETS = ("password", "security_token")
+
+# Characters of a wrong value that a message shows.
+_LONGEST_SHOWN = 80
+
+EXTRA_KEYS = frozenset(
+    {
+        *("auth", "domain_name", "region", "project_name", "project_id", "iam_endpoint", "security_token"),
+        *("verify", "timeout", "allow_http", "poll_threads", "console"),
+    }
+)
+"""What the connection's extra may hold; the form of ``get_provider_info`` has the same fields."""
 
 
 class _Need(NamedTuple):
@@ -72,6 +88,7 @@ class ConnectionSettings:
     :param allow_http: whether plain http may leave this machine
     :param poll_threads: threads of the triggerer's pool
     :param console: address of a dataset in the console, with ``{dataset_id}`` in it; None: not known
+    :param unknown: what to tell the user about keys of the extra that have no meaning, one phrase each
     """
 
     endpoint: str
@@ -88,6 +105,7 @@ class ConnectionSettings:
     allow_http: bool
     poll_threads: int
     console: str | None = None
+    unknown: tuple[str, ...] = field(default=(), compare=False)
 
 
 def read_settings(connection: Connection, *, project_id: str | None = None) -> ConnectionSettings:
@@ -103,7 +121,8 @@ def read_settings(connection: Connection, *, project_id: str | None = None) -> C
         values["project_id"] = project_id
     reader = _Reader(f"Connection {connection.conn_id!r}", values)
     auth = reader.choice("auth", tuple(_NEEDS))
-    reader.require((_ENDPOINT_NEED, *_NEEDS[auth]), auth)
+    unknown = _unknown_keys(read_extra(connection))
+    reader.require((_ENDPOINT_NEED, *_NEEDS[auth]), auth, unknown)
     region = reader.text("region")
     iam_endpoint = reader.text("iam_endpoint")
     if not iam_endpoint and auth == "password":
@@ -126,13 +145,26 @@ def read_settings(connection: Connection, *, project_id: str | None = None) -> C
         allow_http=reader.flag("allow_http", default=False),
         poll_threads=reader.whole("poll_threads", DEFAULT_POLL_THREADS, 1, 256),
         console=reader.console(endpoint, region and region_of(region)),
+        unknown=unknown,
     )
+
+
+def _unknown_keys(extra: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a phrase for each key of the extra that is ignored, with what may be meant; never its value."""
+    phrases = []
+    for key in sorted(set(extra) - EXTRA_KEYS):
+        if key in _STANDARD:
+            phrases.append(f"extra.{key} has no effect: fill in the connection's own field {key}")
+            continue
+        near = get_close_matches(key.lower(), EXTRA_KEYS, 1)
+        phrases.append(f"extra.{key} is not known" + (f": is extra.{near[0]} meant?" if near else " and has no effect"))
+    return tuple(phrases)
 
 
 def _values(connection: Connection) -> dict[str, Any]:
     """Return the standard fields and the extra as one mapping; the standard fields win."""
     extra = read_extra(connection)
-    standard = {name: getattr(connection, name) for name in ("host", "port", "login", "password")}
+    standard = {name: getattr(connection, name) for name in _STANDARD}
     return {**extra, **standard}
 
 
@@ -161,16 +193,30 @@ class _Reader:
         self._where = where
         self._values = values
 
-    def _wrong(self, name: str, expected: str) -> InvalidRequest:
-        return InvalidRequest(f"{self._where}: {name} must be {expected}. Correct it in the connection.")
+    def _wrong(self, name: str, expected: str, value: object) -> InvalidRequest:
+        return InvalidRequest(
+            f"{self._where}: {name} must be {expected}, not {self._shown(name, value)}. Correct it in the connection."
+        )
 
-    def require(self, needs: tuple[_Need, ...], auth: str) -> None:
+    def _shown(self, name: str, value: object) -> str:
+        """Return a wrong value for a message, unless it may be a secret or hold one, as addresses with a user do."""
+        text = repr(value)
+        secrets = [str(self._values.get(secret) or "") for secret in _SECRETS]
+        hides = any(secret and secret in str(value) for secret in secrets)
+        if isinstance(value, (dict, list)):
+            return f"a {type(value).__name__}"
+        if name.removeprefix("extra.") in _SECRETS or hides or any(mark in text for mark in "@?#"):
+            return "the value given, which may hold a secret and is not shown"
+        return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+    def require(self, needs: tuple[_Need, ...], auth: str, unknown: tuple[str, ...]) -> None:
         missing = [need.words for need in needs if not any(self.text(name) for name in need.fields)]
         if missing:
             verb = "is" if len(missing) == 1 else "are"
             raise InvalidRequest(
                 f"{self._where} is half-filled for auth {auth!r}: {', '.join(missing)} {verb} missing. "
-                "Fill in the connection; nothing was sent."
+                + "".join(f"{word}. " for word in unknown)
+                + "Fill in the connection; nothing was sent."
             )
 
     def text(self, name: str) -> str | None:
@@ -178,13 +224,13 @@ class _Reader:
         if value is None:
             return None
         if isinstance(value, (dict, list)):
-            raise self._wrong(f"extra.{name}", "a text")
+            raise self._wrong(f"extra.{name}", "a text", value)
         return str(value).strip() or None
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str:
         value = self.text(name) or allowed[0]
         if value not in allowed:
-            raise self._wrong(f"extra.{name}", f"one of {', '.join(allowed)}")
+            raise self._wrong(f"extra.{name}", f"one of {', '.join(allowed)}", value)
         return value
 
     def number(self, name: str, default: float, low: float, high: float) -> float:
@@ -196,19 +242,19 @@ class _Reader:
         except ValueError:
             number = low - 1
         if not low <= number <= high:
-            raise self._wrong(f"extra.{name}", f"a number from {low:g} to {high:g}")
+            raise self._wrong(f"extra.{name}", f"a number from {low:g} to {high:g}", text)
         return number
 
     def whole(self, name: str, default: int, low: int, high: int) -> int:
         number = self.number(name, default, low, high)
         if number != int(number):
-            raise self._wrong(f"extra.{name}", "a whole number")
+            raise self._wrong(f"extra.{name}", "a whole number", self.text(name))
         return int(number)
 
     def flag(self, name: str, *, default: bool) -> bool:
         text = (self.text(name) or str(default)).lower()
         if text not in _TRUE | _FALSE:
-            raise self._wrong(f"extra.{name}", "true or false")
+            raise self._wrong(f"extra.{name}", "true or false", text)
         return text in _TRUE
 
     def verify(self) -> bool | str:
@@ -216,7 +262,7 @@ class _Reader:
         if text.lower() in _TRUE | _FALSE:
             return text.lower() in _TRUE
         if not Path(text).exists():
-            raise self._wrong("extra.verify", "true, false or the path of an existing file with CA certificates")
+            raise self._wrong("extra.verify", "true, false or the path of an existing file with CA certificates", text)
         return text
 
     def console(self, endpoint: str, region: str | None) -> str | None:
@@ -226,7 +272,7 @@ class _Reader:
         if address is None:
             return None
         if not address.lower().startswith(("http://", "https://")):
-            raise self._wrong("extra.console", "an http(s) URL; {dataset_id} and {region} in it are filled in")
+            raise self._wrong("extra.console", "an http(s) URL; {dataset_id} and {region} in it are filled in", address)
         return address.replace("{region}", vendor[1] if vendor else region or "")
 
     def port(self) -> int | None:
@@ -234,7 +280,7 @@ class _Reader:
         if text is None:
             return None
         if not text.isdigit() or not 0 < int(text) < 65536:
-            raise self._wrong("port", "a number from 1 to 65535")
+            raise self._wrong("port", "a number from 1 to 65535", text)
         return int(text)
 
     def address(self, service: str, name: str) -> str:
@@ -256,10 +302,10 @@ class _Reader:
             parts = urlsplit(address)
             own_port = parts.port
         except ValueError:
-            raise self._wrong(name, expected) from None
+            raise self._wrong(name, expected, value) from None
         plain = not (parts.username or parts.password or parts.query or parts.fragment)
         if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
-            raise self._wrong(name, expected)
+            raise self._wrong(name, expected, value)
         if port is not None and own_port is None:
             address = f"{parts.scheme}://{parts.netloc}:{port}{parts.path}"
         return address.rstrip("/")

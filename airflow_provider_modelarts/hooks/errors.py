@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ from airflow_provider_modelarts.client.errors import ModelArtsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+log = logging.getLogger(__name__)
 
 
 class ParameterError(ValueError):
@@ -26,18 +30,34 @@ class ConnectionUnknownError(ModelArtsError):
     permanent = False
 
 
+class LabelTaskUnreadableError(ModelArtsError):
+    """The service has refused several looks in a row at a labeling task that the Airflow task has started.
+
+    Worth a retry: the labeling task was there, and the next try looks for it again.
+    """
+
+    permanent = False
+
+
 @contextmanager
 def permanent_errors_fail_at_once() -> Iterator[None]:
-    """Turn an error that no retry can mend into ``AirflowFailException``, raised from it; let all others pass.
+    """Turn an error that no retry can mend into ``AirflowFailException``; let all others pass.
 
     Works around a block and as a decorator. A hundred mapped tasks with three retries must not lock the user out by
     sending a wrong password four hundred times.
 
-    :raises AirflowFailException: with the original's one line
+    The original is not chained: its line, which has all that is known, and its class are the text, and its traceback
+    would push that line out of sight. The line is logged before Airflow adds its own traceback; the original's
+    traceback is logged at debug level.
+
+    :raises AirflowFailException: with the original's one line and its class
     """
     try:
         yield
     except (ModelArtsError, ParameterError) as error:
         if isinstance(error, ModelArtsError) and not error.permanent:
             raise
-        raise AirflowFailException(" ".join(str(error).split())) from error
+        line = f"{' '.join(str(error).split())} [{type(error).__name__}]"
+        log.debug("What failed, in full:", exc_info=error)
+        log.error("%s", line)  # noqa: TRY400 - the traceback is what hides the line
+        raise AirflowFailException(line) from None

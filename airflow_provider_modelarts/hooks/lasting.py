@@ -1,4 +1,4 @@
-"""A client for calls that go on for long: it outlives a rotated password (B5)."""
+"""A client for calls that go on for long: it outlives an edited connection (B5)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 def lasting_client(hook: ModelArtsHook) -> ModelArtsClient:
     """Return a client each call of which goes through the hook's ``call``.
 
-    If a credential is refused in the middle of a confirmation, and the connection has changed since it was read, that
-    one request goes out again with the new credential, and the confirmation never learns of it. A refused credential
-    means that nothing was carried out, so this holds for writes too. Lists are renewed before their first item only.
+    It begins with the connection as it is now. If a request is refused or cannot be delivered in the middle of a
+    confirmation, and the connection has changed since it was read, that one request goes out again by the new
+    connection, and the confirmation does not notice it. This holds for writes too, as long as the service certainly has
+    not carried them out. Lists are renewed before their first item only.
 
     :param hook: whose connection is read again
     """
-    return cast("ModelArtsClient", _Lasting(hook))
+    return cast("ModelArtsClient", _Lasting(hook.look_afresh()))
 
 
 class _Lasting:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
+import math
 import os
 import threading
+import weakref
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, AirflowRuntimeError
 from airflow.sdk.log import mask_secret
 
-from airflow_provider_modelarts.client.errors import AuthenticationError, ModelArtsError, NotFound
+from airflow_provider_modelarts.client.clock import system_clock
+from airflow_provider_modelarts.client.errors import (
+    DatasetBusy,
+    ModelArtsError,
+    NotFound,
+    TaskAlreadyRunning,
+    Throttled,
+)
 from airflow_provider_modelarts.hooks.connection import ConnectionSettings, read_extra, read_settings
 from airflow_provider_modelarts.hooks.errors import ConnectionUnknownError
+from airflow_provider_modelarts.labeling.batches import SAMPLE_FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,8 +39,19 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 # An id that no dataset has: asking for it proves endpoint, credential and permission, and needs no listing right.
 _PROBE = "connection-test"
+
+# Seconds in which a connection that was read is not read again because a call failed that will be repeated anyway.
+_RECENT = 1.0
+
+# Errors of a service that knows who asks, and what for: the connection is not at fault.
+_AT_HOME = (Throttled, DatasetBusy, TaskAlreadyRunning)
+
+# Codes that name a sample: whoever answers so knows its dataset. A run may meet thousands of them.
+_SAMPLE_CODES = frozenset(f"ModelArts.{number}" for number in SAMPLE_FAULTS)
 
 # Kept open for each host; more threads than that work too, at the price of reconnecting.
 _KEPT_CONNECTIONS = 64
@@ -42,49 +65,106 @@ class SharedClient:
     client: ModelArtsClient
 
 
+class _Known:
+    """What this process knows of one connection and project."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        """Held by who reads the connection: all others that ask at this time take what it has found."""
+        self.shared: SharedClient | None = None
+        self.turn = 0
+        """When it was read last, as a number of :data:`_turns`."""
+        self.read_at = -math.inf
+        """When that was, in epoch seconds."""
+
+    def is_newer_than(self, turn: int) -> bool:
+        return self.turn > turn
+
+    def read(self, conn_id: str, project_id: str | None) -> SharedClient:
+        """Read the connection; as long as it says the same, the client stays the same."""
+        turn, now = next(_turns), system_clock.now()
+        settings = _look_up(conn_id, project_id)
+        if self.shared is None or settings != self.shared.settings:
+            changed = self.shared is not None
+            client = make_client(settings)
+            self.shared = SharedClient(settings, client)
+            for phrase in settings.unknown:
+                log.warning("Connection %s: %s.", conn_id, phrase.rstrip("."))
+            # Not at once: another thread may be in the middle of a call.
+            weakref.finalize(self.shared, client.close).atexit = False
+            if changed:
+                log.info("Connection %s has changed; using what it says now.", conn_id)
+        self.read_at = now
+        self.turn = turn
+        return self.shared
+
+
 class _Clients:
-    """One client for each connection and project of this process; safe across threads."""
+    """One client for each connection and project of this process; safe across threads.
+
+    A long-lived process, as a triggerer is, reads a connection again when somebody begins to use it and when a call
+    fails for what may be the connection's fault. Reading takes up to seconds there, so who asks while another thread
+    reads takes what the next reading finds: a thousand waits that begin together cost one or two.
+    """
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Start anew without closing anything: after a fork the sockets belong to the parent, a lock may be held."""
-        self._lock = threading.Lock()
-        self._shared: dict[tuple[str, str | None], SharedClient] = {}
+        """Begin again without closing anything: after a fork the sockets belong to the parent, a lock may be held."""
+        self._known: dict[tuple[str, str | None], _Known] = {}
 
-    def get(self, conn_id: str, project_id: str | None) -> SharedClient:
-        with self._lock:
-            shared = self._shared.get((conn_id, project_id))
-            if shared is None:
-                settings = _look_up(conn_id, project_id)
-                shared = SharedClient(settings, make_client(settings))
-                self._shared[conn_id, project_id] = shared
+    def _of(self, conn_id: str, project_id: str | None) -> _Known:
+        return self._known.setdefault((conn_id, project_id), _Known())  # atomic
+
+    def peek(self, conn_id: str, project_id: str | None, since: int) -> SharedClient | None:
+        """Return the client if the connection was read after a turn; nothing is read now."""
+        known = self._of(conn_id, project_id)
+        return known.shared if known.is_newer_than(since) else None
+
+    def get(self, conn_id: str, project_id: str | None, since: int) -> SharedClient:
+        """Return a client of what the connection has said after a turn; it is read if nobody has done so since."""
+        shared = self.peek(conn_id, project_id, since)
+        if shared is not None:
             return shared
+        known = self._of(conn_id, project_id)
+        with known.lock:
+            if known.shared is not None and known.is_newer_than(since):
+                return known.shared
+            try:
+                return known.read(conn_id, project_id)
+            except ConnectionUnknownError as error:
+                if known.shared is None:
+                    raise
+                log.warning("Using connection %s as it was read before. %s", conn_id, error)
+                return known.shared
 
-    def renew(self, conn_id: str, project_id: str | None, refused: SharedClient) -> SharedClient | None:
-        """Read the connection again; return a client of what it says now, or None if it says the same as before.
+    def renew(
+        self, conn_id: str, project_id: str | None, failed: SharedClient, *, at_once: bool
+    ) -> SharedClient | None:
+        """Read the connection again after a failure; return a client of what it says now, or None if that is the same.
 
-        The refused client stays in its place then: it knows that its credential was refused and sends it to nobody.
+        The failed client stays in its place then: it knows that its credential was refused and sends it to nobody.
+
+        :param at_once: the caller will not ask again; if not, one reading in a second serves all
         """
-        with self._lock:
-            shared = self._shared.get((conn_id, project_id))
-            if shared is not None and shared is not refused:
-                return shared
-            settings = _look_up(conn_id, project_id)
-            if settings == refused.settings:
-                return None
-            shared = SharedClient(settings, make_client(settings))
-            self._shared[conn_id, project_id] = shared
-            return shared
+        since = next(_turns)
+        known = self._of(conn_id, project_id)
+        with known.lock:
+            is_recent = 0 <= system_clock.now() - known.read_at < _RECENT and not at_once
+            if known.shared is failed and not known.is_newer_than(since) and not is_recent:
+                known.read(conn_id, project_id)
+            return None if known.shared is failed else known.shared
 
     def close(self) -> None:
-        with self._lock:
-            for shared in self._shared.values():
-                shared.client.close()
-            self._shared.clear()
+        """Close all clients and forget them."""
+        known, self._known = self._known, {}
+        for one in known.values():
+            if one.shared is not None:
+                one.shared.client.close()
 
 
+_turns = itertools.count(1)
 _clients = _Clients()
 os.register_at_fork(after_in_child=_clients.forget)
 
@@ -113,10 +193,15 @@ def _look_up(conn_id: str, project_id: str | None) -> ConnectionSettings:
     """Read a connection from Airflow, hide its secrets from all logs, and check it."""
     try:
         connection = BaseHook.get_connection(conn_id)
-    except AirflowNotFoundException as error:
+    except AirflowNotFoundException:
         raise ConnectionUnknownError(
             f"Airflow does not know the connection {conn_id!r}, or could not read it just now: create it with type "
             "'modelarts', or correct modelarts_conn_id. Nothing was sent."
+        ) from None
+    except (AirflowException, AirflowRuntimeError, OSError) as error:
+        raise ConnectionUnknownError(
+            f"Airflow could not read the connection {conn_id!r} ({type(error).__name__}): try again later, or look at "
+            "Airflow's own logs. Nothing was sent."
         ) from error
     for secret in (connection.password, read_extra(connection)):
         if secret:
@@ -183,6 +268,24 @@ class ModelArtsHook(BaseHook):
         super().__init__()
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
+        self._made = next(_turns)
+        self._since = 0
+
+    def look_afresh(self) -> Self:
+        """Use the connection as it is now: what was read of it before does not count any more (B5).
+
+        For what begins, and before a stop. Nothing is read yet; the next use does so, and if the connection has not
+        changed the client stays the same. The first time, what was read since this hook was made still counts.
+
+        :return: this hook
+        """
+        self._since = next(_turns) if self._since else self._made
+        return self
+
+    @property
+    def known(self) -> SharedClient | None:
+        """The shared client if it can be had without reading the connection."""
+        return _clients.peek(self.modelarts_conn_id, self.project_id, self._since)
 
     @property
     def shared(self) -> SharedClient:
@@ -191,7 +294,7 @@ class ModelArtsHook(BaseHook):
         :raises InvalidRequest: if the connection is half-filled, naming each missing field
         :raises ConnectionUnknownError: if Airflow does not know the connection
         """
-        return _clients.get(self.modelarts_conn_id, self.project_id)
+        return _clients.get(self.modelarts_conn_id, self.project_id, self._since)
 
     @property
     def client(self) -> ModelArtsClient:
@@ -203,23 +306,37 @@ class ModelArtsHook(BaseHook):
         return self.client
 
     def call(self, function: Callable[[ModelArtsClient], T]) -> T:
-        """Call a function with the client; if its credential is refused, once more with a connection that has changed.
+        """Call a function with the client; after a failure that may be the connection's, look whether it was edited.
 
-        So a password that was rotated while a labeling task was waited for does not end the wait (B5).
+        If so, and if the service certainly has not carried out what failed, the function is called once more with the
+        new client. So neither a rotated password nor another host, account or region ends a wait (B5).
 
-        :param function: gets the client; a refused credential means that the service carried out nothing
+        :param function: gets the client
         :return: what the function returns
-        :raises AuthenticationError: if the connection still holds the refused credential; it is not sent again
+        :raises ModelArtsError: of the function, if the connection is still the same; a refused credential is not sent
+            again
+        :raises ConnectionUnknownError: if the service refuses the call for good, and Airflow cannot tell whether the
+            connection is still the same
         """
         shared = self.shared
         try:
             return function(shared.client)
-        except AuthenticationError:
-            renewed = _clients.renew(self.modelarts_conn_id, self.project_id, shared)
-            if renewed is None:
+        except ModelArtsError as error:
+            renewed = self._renewed(shared, error)
+            if renewed is None or not error.certainly_not_executed:
                 raise
-            self.log.info("Connection %s has changed; using its new credential.", self.modelarts_conn_id)
-            return function(renewed.client)
+        return function(renewed.client)
+
+    def _renewed(self, failed: SharedClient, error: ModelArtsError) -> SharedClient | None:
+        """Return a client of what the connection says now; None if it says the same, or is not at fault."""
+        if isinstance(error, _AT_HOME) or error.code in _SAMPLE_CODES:
+            return None
+        try:
+            return _clients.renew(self.modelarts_conn_id, self.project_id, failed, at_once=error.permanent)
+        except ModelArtsError:
+            if error.permanent:
+                raise
+            return None  # a later call looks again
 
     def test_connection(self) -> tuple[bool, str]:
         """Try the connection: get a token if it needs one, and ask ModelArts for a dataset that does not exist.
@@ -239,4 +356,5 @@ class ModelArtsHook(BaseHook):
                 return False, str(error)
         except ModelArtsError as error:
             return False, str(error)
-        return True, f"ModelArts at {settings.endpoint} answers and accepts the credential."
+        notes = "".join(f" But {phrase}" for phrase in settings.unknown)
+        return True, f"ModelArts at {settings.endpoint} answers and accepts the credential.{notes}"

@@ -74,6 +74,7 @@ class Record:
     :param deadline: epoch seconds at which the try gives up
     :param ours: whether it is surely ours: others are never stopped
     :param known: labeling tasks that were there before the start
+    :param adopted: whether somebody else has started it, and ``if_running`` says to wait for it as if it were ours
     """
 
     phase: Phase
@@ -84,6 +85,7 @@ class Record:
     label_task_id: str = ""
     ours: bool = True
     known: tuple[str, ...] = ()
+    adopted: bool = False
 
     @classmethod
     def read(cls, value: object) -> Record | None:
@@ -93,6 +95,11 @@ class Record:
         names = {field.name for field in fields(cls)}
         given = {name: part for name, part in value.items() if name in names}
         return cls(**{**given, "known": tuple(given.get("known") or ())})
+
+    @property
+    def is_known_to_exist(self) -> bool:
+        """Whether this Airflow task has started it and waits for its end: a single "not found" proves nothing."""
+        return self.phase == "started" and not self.adopted
 
     @property
     def may_be_stopped(self) -> bool:
@@ -129,4 +136,8 @@ class Memory:
         if self._store is not None:
             self._store.set(MEMORY_KEY, value)
         else:
-            self._ti.xcom_push(key=MEMORY_KEY, value=value)
+            self.tell(MEMORY_KEY, value)
+
+    def tell(self, key: str, value: Any) -> None:
+        """Push an XCom of the task."""
+        self._ti.xcom_push(key=key, value=value)

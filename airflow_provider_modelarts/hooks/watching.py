@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import ModelArtsError
-from airflow_provider_modelarts.client.waiting import Outcome
+from airflow_provider_modelarts.client.errors import AuthenticationError, ModelArtsError
+from airflow_provider_modelarts.client.waiting import LONGEST, ODD_ANSWERS, Outcome
+from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -27,14 +28,31 @@ def deadline_after(started: datetime | None, timeout: float, execution_timeout: 
     """Return the moment at which a wait gives up (B3).
 
     :param started: start of the try; None: now
-    :param timeout: seconds that the wait may take
+    :param timeout: seconds that the wait may take; more than five years mean five years, for Airflow's database has to
+        store when a deferral ends
     :param execution_timeout: Airflow's own limit of the task; the earlier one counts
     :return: epoch seconds; wall-clock time, because the deadline travels to other processes
     """
     now = system_clock.now()
     begin = now if started is None else min(now, started.timestamp())
-    limits = [timeout, *([execution_timeout.total_seconds()] if execution_timeout else [])]
+    limits = [timeout, LONGEST, *([execution_timeout.total_seconds()] if execution_timeout else [])]
     return begin + min(limits)
+
+
+def unreadable(what: str, error: ModelArtsError) -> ModelArtsError:
+    """Return what a wait raises that gives up because the service refuses to tell about a labeling task of ours.
+
+    A refused credential stays one: a retry would send it again.
+
+    :param what: names the labeling task
+    :param error: the last refusal
+    """
+    error_class = type(error) if isinstance(error, AuthenticationError) else LabelTaskUnreadableError
+    return error_class(
+        f"{what} may still be running and is no longer waited for: {ODD_ANSWERS} looks in a row were refused. Look at "
+        f"it in the console. The last refusal: {error.message}",
+        **error.details(),
+    )
 
 
 def look(hook: ModelArtsHook, wait: Wait, log: Any) -> Outcome | float:

@@ -13,7 +13,7 @@ from airflow_provider_modelarts.labeling.confirming import Confirming
 from airflow_provider_modelarts.labeling.crew import Crew
 from airflow_provider_modelarts.labeling.plan import Plan, read_plan
 from airflow_provider_modelarts.labeling.planning import checked_label, make_plan
-from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, confirm_all, parse_policy
+from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, decide_by, parse_policy
 from airflow_provider_modelarts.labeling.recording import LedgerPlace, Recorder
 from airflow_provider_modelarts.labeling.result import ConfirmationResult, with_result
 from airflow_provider_modelarts.labeling.service import Service
@@ -131,7 +131,7 @@ class _Asked:
 
     def confirming(self, crew: Crew, plan: Plan | None = None, recorder: Recorder | None = None) -> Confirming:
         """Return a confirmation that decides by the plan, or else by the policy."""
-        decide = confirm_all if self.policy is None else self.policy.decide
+        decide = decide_by(self.policy, self.filters)
         filters, first_label = self.filters, self.first_label
         if plan is not None:
             # It holds the labels that were decided upon whatever the filters; where it is for a part, so is the walk.

@@ -12,7 +12,7 @@ from airflow_provider_modelarts.labeling import walk
 from airflow_provider_modelarts.labeling.books import short_key
 from airflow_provider_modelarts.labeling.descent import pages_ahead
 from airflow_provider_modelarts.labeling.plan import Plan, PlanHeader, PlanWriter
-from airflow_provider_modelarts.labeling.policy import Decision, confirm_all, parse_policy
+from airflow_provider_modelarts.labeling.policy import Decision, decide_by, parse_policy
 from airflow_provider_modelarts.labeling.report import Summary
 from airflow_provider_modelarts.labeling.result import PROGRESS_SECONDS, Progress
 from airflow_provider_modelarts.labeling.service import Service
@@ -106,7 +106,7 @@ def make_plan(
         created_at=begun,
     )
     summary = Summary()
-    decide = confirm_all if rules is None else rules.decide
+    decide = decide_by(rules, filters)
     with PlanWriter(path, header, keep=keep) as writer:
         listing = _Listing(service, first_label, writer.index, should_stop or (lambda: False))
         progress = _Teller(on_progress, listing, clock)

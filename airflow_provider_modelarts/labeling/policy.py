@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from decimal import Decimal
+from difflib import get_close_matches
 from hashlib import sha256
+from numbers import Real
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
+from airflow_provider_modelarts.client.texts import is_number
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample, SampleLabel
@@ -49,11 +53,12 @@ def _decoded(value: object) -> object:
 
 
 def _number(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            raise ValueError("a number is wanted") from None
+    if is_number(value) or (isinstance(value, Real) and not isinstance(value, (bool, int))):
+        value = float(value)  # type: ignore[arg-type]
+    elif isinstance(value, Decimal):
+        value = float(value)
+    elif isinstance(value, str) and value.strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
+        value = math.nan
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError("a number is wanted")  # noqa: TRY004 - pydantic collects ValueError only
     if not math.isfinite(value):
@@ -70,20 +75,39 @@ def _whole(value: object) -> object:
     return number
 
 
+def _name(value: object) -> str | None:
+    """Return a label's name, "" for what a template leaves of a missing one, None for what is no name.
+
+    A whole number is what native rendering makes of a name that consists of digits.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        return None
+    return "" if value.strip() in ("", "None") else value
+
+
 def _names(value: object) -> object:
     value = _decoded(value)
-    if not isinstance(value, (list, tuple, set, frozenset)) or not all(isinstance(name, str) for name in value):
+    # Not list alone: the outputs of mapped tasks come as a sequence that is read as it is needed.
+    names = [_name(name) for name in value] if isinstance(value, (Sequence, Set)) and _is_no_text(value) else [None]
+    if None in names:
         raise ValueError('a list of label names is wanted, as in ["rose", "tulip"]')
-    if not value or not all(value):
+    if not names or not all(names):
         raise ValueError("at least one label name is wanted, and none may be empty; leave the key out to allow all")
-    return tuple(sorted(value)) if isinstance(value, (set, frozenset)) else tuple(value)
+    return tuple(sorted(filter(None, names))) if isinstance(value, Set) else tuple(names)
+
+
+def _is_no_text(value: object) -> bool:
+    return not isinstance(value, (str, bytes, bytearray))
 
 
 def _thresholds(value: object) -> object:
     value = _decoded(value)
-    if not isinstance(value, Mapping) or not all(isinstance(name, str) and name for name in value):
+    found = {_name(name): score for name, score in value.items()} if isinstance(value, Mapping) else {None: None}
+    if not all(found) or (isinstance(value, Mapping) and len(found) < len(value)):
         raise ValueError('a score for each label name is wanted, as in {"rose": 0.95}')
-    return value
+    return found
 
 
 def _seed(value: object) -> object:
@@ -106,9 +130,9 @@ class ConfirmPolicy(BaseModel):
     The first rule of :data:`RULES` that applies decides; a policy without any rule still leaves hard examples to
     people. Numbers may be given as text, because templates render them so.
 
-    :param labels: label names that may be confirmed; default: every name
-    :param min_score: lowest score, 0 to 1, that each label of a sample needs; a score equal to it passes;
-        default: no threshold
+    :param labels: label names that may be confirmed; default: every name. A whole number counts as its digits
+    :param min_score: lowest score, 0 to 1, that each label of a sample needs; a score equal to it passes, one that is
+        not from 0 to 1 does not; default: no threshold
     :param min_score_by_label: the same for single label names, and for those instead of ``min_score``
     :param hard_examples: "review" (default) leaves samples that the service found hard to people, "confirm" does not
     :param audit_share: share, 0 to 1, of what would be confirmed that goes to people instead, to measure the
@@ -143,6 +167,25 @@ class ConfirmPolicy(BaseModel):
     def has_guards(self) -> bool:
         """Whether everything must be decided before the first write, because a guard judges the whole."""
         return (self.max_samples, self.max_share_per_label, self.min_samples) != (None, None, None)
+
+    @property
+    def named_labels(self) -> tuple[str, ...]:
+        """The label names that the policy speaks of."""
+        return tuple(dict.fromkeys((*(self.labels or ()), *self.min_score_by_label)))
+
+    def check_labels(self, known: Collection[str], dataset_id: str) -> None:
+        """Refuse a name that no label of a dataset has: a misspelled threshold would let everything pass.
+
+        :param known: the names of the dataset's labels
+        :param dataset_id: the dataset, for the error
+        :raises InvalidPolicy: naming the first such name, and the nearest that there is
+        """
+        for name in self.named_labels:
+            if name not in known:
+                raise InvalidPolicy(
+                    f"The policy names the label {_shown(name)}, which dataset {dataset_id} does not have"
+                    f"{nearest(name, known)}. Nothing was written. Correct the name, or add the label to the dataset."
+                )
 
     def threshold(self, label: SampleLabel) -> float | None:
         """Return the score that a label needs, or None if no threshold applies to it."""
@@ -204,9 +247,21 @@ def label_names(sample: Sample) -> list[str]:
     return names if len(names) < 2 else list(dict.fromkeys(names))
 
 
+def score_of(thing: Sample | SampleLabel) -> float | None:
+    """Return a score that is one, from 0 to 1; None for a missing one, and for 45, NaN or "much": they say nothing."""
+    found = thing.score
+    return found if found is not None and 0 <= found <= 1 else None
+
+
 def label_score(sample: Sample, label: SampleLabel) -> float | None:
-    """Return how sure the machine is of a label: the label's own score, else the sample's, else None."""
-    return sample.score if label.score is None else label.score
+    """Return how sure the machine is of a label: the label's own score, if it has none the sample's, else None."""
+    return score_of(sample if label.root.get("score") is None else label)
+
+
+def has_odd_score(sample: Sample) -> bool:
+    """Whether a score of a sample that counts is there, but is none: it is not from 0 to 1."""
+    things = [label if label.root.get("score") is not None else sample for label in sample.labels] or [sample]
+    return any(thing.root.get("score") is not None and score_of(thing) is None for thing in things)
 
 
 def _has_unlisted_label(policy: ConfirmPolicy, sample: Sample) -> bool:
@@ -247,12 +302,42 @@ RULES: tuple[Rule, ...] = (
     Rule("audit_sample", "review", _is_audited),
 )
 PASSED = Decision("confirm", "passed")
+SCORE_UNKNOWN = Decision("review", "score_unknown")
 NO_POLICY = Decision("confirm", "no_policy")
 
 
 def confirm_all(sample: Sample) -> Decision:
     """Decide as the documented workflow does: every proposal that has labels is confirmed, hard ones too."""
     return NO_POLICY if has_labels(sample) else Decision("leave", "no_labels")
+
+
+def decide_by(policy: ConfirmPolicy | None, filters: Mapping[str, Any]) -> Callable[[Sample], Decision]:
+    """Return what decides about the proposals of a list.
+
+    :param policy: None: every proposal that has labels is confirmed
+    :param filters: those of the list. A bound for scores is a threshold too, and the service compares numbers: one
+        that is no score passes it, and goes to people instead
+    """
+    decide = confirm_all if policy is None else policy.decide
+    if filters.get("low_score") is None and filters.get("high_score") is None:
+        return decide
+
+    def decide_with_bounds(sample: Sample) -> Decision:
+        found = decide(sample)
+        return SCORE_UNKNOWN if found.action == "confirm" and has_odd_score(sample) else found
+
+    return decide_with_bounds
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """Return in brackets which name may be meant by one that is not known, or which there are."""
+    found = get_close_matches(name, known, n=1, cutoff=0.5) or [
+        other for other in known if other.strip().casefold() == name.strip().casefold()
+    ]
+    if found:
+        return f" (did you mean {_shown(found[0])}?)"
+    some = ", ".join(_shown(other) for other in sorted(known)[:5])
+    return f" (it has {some}{' and more' if len(known) > 5 else ''})" if some else ""
 
 
 def parse_policy(value: object) -> ConfirmPolicy | None:

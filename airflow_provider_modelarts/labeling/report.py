@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.texts import without_queries
-from airflow_provider_modelarts.labeling.policy import label_names
+from airflow_provider_modelarts.labeling.policy import has_odd_score, label_names, label_score, score_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -130,6 +130,7 @@ class Summary:
         self._untracked = 0
         self._scores = [0] * _BINS
         self._unscored = 0
+        self._odd_scores = 0
         self._hard = 0
         self._reasons: Counter[int] = Counter()
         self._examples: dict[tuple[Action, str], list[Example]] = {}
@@ -147,8 +148,9 @@ class Summary:
         score = sample_score(sample)
         if score is None:
             self._unscored += 1
+            self._odd_scores += has_odd_score(sample)
         else:
-            self._scores[max(0, min(int(score * _BINS), _BINS - 1))] += 1
+            self._scores[min(int(score * _BINS), _BINS - 1)] += 1
         if sample.is_hard:
             self._hard += 1
             self._reasons.update(reason if reason in REASONS else -1 for reason in sample.hard_reasons)
@@ -209,6 +211,8 @@ class Summary:
             rules = sorted(rules, reverse=True)[:_SHOWN_RULES]
             why = ", ".join(f"{RULES.get(rule, escape(rule))} ({count})" for count, rule in rules)
             lines.append(f"- **{self._actions[action]}** {title}{f': {why}' if why else ''}")
+        if self._odd_scores:
+            lines.append(f"- **{self._odd_scores}** with a score that is no number from 0 to 1; it counts as unknown")
         return [*lines, ""]
 
     def _label_table(self, budget: int) -> list[str]:
@@ -324,13 +328,14 @@ def _example_of(sample: Sample, names: Sequence[str], score: float | None) -> Ex
 
 
 def sample_score(sample: Sample) -> float | None:
-    """Return a sample's score: its lowest label score, its own standing in for those that are unknown; else None."""
-    scores = sample.label_scores
-    known = [score for score in scores if score is not None]
-    if len(known) < len(scores) or not scores:
-        own = sample.score
-        known += [] if own is None else [own]
-    return min(known, default=None)
+    """Return a sample's score: its lowest label score, its own standing in for those that are missing; else None.
+
+    A score that is none, outside 0 to 1, leaves it unknown: the others say nothing of that label.
+    """
+    if has_odd_score(sample):
+        return None
+    scores = [label_score(sample, label) for label in sample.labels] or [score_of(sample)]
+    return min((score for score in scores if score is not None), default=None)
 
 
 def escape(text: str, limit: int = _NAME_BYTES) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from airflow_provider_modelarts.labeling.labels import carries
 from airflow_provider_modelarts.labeling.result import SAMPLES_SHOWN, Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from airflow_provider_modelarts.client import ModelArtsClient, Sample, SampleOutcome
 
@@ -70,8 +71,12 @@ def parse_team_samples(value: object) -> list[Element]:
             raise InvalidRequest(
                 "samples must be a list of samples or JSON text of one; the text is no JSON."
             ) from None
-    if not isinstance(value, (list, tuple)) or not value:
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
+        # Among them the outputs of mapped tasks, which are read as they are needed.
+        value = list(value)
+    if not isinstance(value, list) or not value:
         raise InvalidRequest("samples must be a list with at least one sample: see what its template renders to.")
+    value = [_named_by_text(element) for element in value]
     for place, element in enumerate(value, start=1):
         if not isinstance(element, dict) or not isinstance(element.get("sample_id"), str) or not element["sample_id"]:
             raise InvalidRequest(f'Sample {place} of {len(value)} must be an object with a "sample_id".')
@@ -84,6 +89,24 @@ def parse_team_samples(value: object) -> list[Element]:
         if not all(isinstance(label.get("name"), str) and label["name"].strip() for label in element["labels"]):
             raise InvalidRequest(f'Sample {element["sample_id"]} has a label without a name: give its "name".')
     return elements
+
+
+def _named_by_text(element: Any) -> Any:
+    """Return a sample whose ids and label names are text, also where native rendering made numbers of digits."""
+    if not isinstance(element, dict):
+        return element
+    labels = element.get("labels")
+    found = {**element, **{key: _digits(element[key]) for key in ("sample_id", "worker_id") if key in element}}
+    if isinstance(labels, list):
+        found["labels"] = [
+            {**label, "name": _digits(label["name"])} if isinstance(label, dict) and "name" in label else label
+            for label in labels
+        ]
+    return found
+
+
+def _digits(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def update_team_samples(

@@ -23,7 +23,7 @@ class KillSwitch:
 
     Airflow calls ``on_kill`` in a signal handler, also when a pod is evicted and the task goes on. So Airflow is asked
     first, in a thread; the stop is sent once, by a client that shares nothing with the code that was interrupted, and
-    with the connection's credential of now (B5).
+    with the connection as it is now (B5).
 
     :param key: the Airflow task
     :param hook: whose client the stop is made of
@@ -63,8 +63,8 @@ class KillSwitch:
             with client.detached() as own:
                 own.tasks.stop(self._dataset_id, label_task_id)
 
-        # If the main thread was interrupted while it read the connection anew, this waits until it goes on.
-        self._hook.call(stop)
+        # If the main thread was interrupted while it read the connection, this waits until it goes on.
+        self._hook.look_afresh().call(stop)
 
 
 class WriteGate:

@@ -9,45 +9,43 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.client.texts import is_number
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.operators._templates import check_constants, is_template
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-_PRIMITIVES = (str, int, float, bool, timedelta, type(None))
-_TEMPLATE_MARKS = ("{{", "{%", "{#")
+__all__ = ["check_constants", "is_template"]
+
 _BLANK = frozenset({"", "none", "null", "undefined"})
+# What timedelta takes; its own greatest value is more than that as soon as it is a number of seconds.
+_LONGEST = timedelta(days=999_999_999).total_seconds()
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
-# Fields of SmartTaskConfig that are numbers or booleans in JSON (contract 2.1); templates make text of them.
+# Fields of SmartTaskConfig that are numbers or booleans in JSON (contract 2.1); templates make text of them. The others
+# are text, of which native rendering makes numbers and dates.
 _CONFIG_NUMBERS = ("n_clusters", "result_type", "worker_server_num", "stop_time", "export_format")
 _CONFIG_FLAGS = ("ambiguity", "image_brightness", "image_colorfulness", "collect_sample")
-
-
-def is_template(value: object) -> bool:
-    """Return whether a value is known only when the task runs: it holds a template, or comes from another task."""
-    if isinstance(value, str):
-        return any(mark in value for mark in _TEMPLATE_MARKS)
-    if isinstance(value, dict):
-        return any(is_template(part) for pair in value.items() for part in pair)
-    if isinstance(value, (list, tuple)):
-        return any(is_template(part) for part in value)
-    return not isinstance(value, _PRIMITIVES)
-
-
-def check_constants(checks: Mapping[str, tuple[object, Callable[[str, Any], object]]]) -> None:
-    """Check what is known already when the DAG is parsed, so that a typing error shows at once.
-
-    :param checks: by parameter name the value and the function that will read it when the task runs
-    :raises ParameterError: for the first value that is wrong
-    """
-    for name, (value, read) in checks.items():
-        if not is_template(value):
-            read(name, value)
+_CONFIG_TEXTS = (
+    "name",
+    "description",
+    "property",
+    "engine_name",
+    "collect_rule",
+    "confidence_scope",
+    "version_format",
+    *("model_id", "model_name", "model_version", "model_parameter", "inf_cluster_id", "pool_id"),
+    *("annotation_output", "key_sample_output", "inf_output", "infer_result_output_dir", "output_dir"),
+    *("train_url", "train_data_path", "manifest_path", "log_url", "req_uri", "time"),
+)
 
 
 def optional(read: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
@@ -90,8 +88,11 @@ def email(name: str, value: object) -> str:
 def label(name: str, value: object) -> str:
     """Return a label's name exactly as it is; ``None`` as text is what a template leaves of a value that is not there.
 
-    So a label of that name cannot be chosen by; other words that say nothing elsewhere may be labels.
+    So a label of that name cannot be chosen by; other words that say nothing elsewhere may be labels. A whole number is
+    what native rendering makes of a name of digits.
     """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     if not isinstance(value, str) or value.strip() in ("", "None"):
         raise _wrong(name, "the name of a label", value)
     return value
@@ -112,11 +113,11 @@ def number(low: float, high: float = math.inf) -> Callable[[str, Any], float]:
 
 
 def _as_float(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+    if isinstance(value, bool) or not (isinstance(value, (Real, Decimal)) or is_number(value)):
         return None
     try:
-        return float(value)
-    except ValueError:
+        return float(value)  # type: ignore[arg-type]  # a number, or the text of one
+    except (ValueError, OverflowError):
         return None
 
 
@@ -138,9 +139,17 @@ def whole(low: int, high: int) -> Callable[[str, Any], int]:
 
 def seconds(name: str, value: object) -> float:
     """Return a duration in seconds, given as number or ``timedelta``; longer than nothing."""
-    found = value.total_seconds() if isinstance(value, timedelta) else number(0)(name, value)
+    found = seconds_or_none_at_all(name, value)
     if found <= 0:
         raise _wrong(name, "a duration longer than 0 seconds", value)
+    return found
+
+
+def seconds_or_none_at_all(name: str, value: object) -> float:
+    """Return a duration in seconds, given as number or ``timedelta``; 0 is one too."""
+    found = number(0)(name, value.total_seconds() if isinstance(value, timedelta) else value)
+    if found > _LONGEST:
+        raise _wrong(name, "a duration that Airflow can count, below a billion days", value)
     return found
 
 
@@ -168,6 +177,13 @@ algorithm_type = choice("fast", "accurate")
 if_running = choice("fail", "adopt", "wait")
 
 
+CONNECTION: dict[str, Callable[[str, Any], Any]] = {
+    "modelarts_conn_id": identifier,
+    "project_id": optional(identifier),
+}
+"""How the parameters are read that every operator and the sensor have."""
+
+
 def _from_json(name: str, value: object, expected: str) -> object:
     value = _given(name, value)
     if not isinstance(value, str):
@@ -187,17 +203,46 @@ def mapping(name: str, value: object) -> dict[str, Any]:
 
 
 def config(name: str, value: object) -> dict[str, Any]:
-    """Return the configuration of a labeling task (contract 2.1), its numbers and booleans as such."""
-    found = dict(mapping(name, value))
+    """Return the configuration of a labeling task (contract 2.1), each field as the kind that it is."""
+    found: dict[str, Any] = _plain(name, mapping(name, value))
     for key in _CONFIG_NUMBERS:
         if key in found:
             found[key] = whole(0, 2**31 - 1)(f"{name}[{key!r}]", found[key])
+    for key in _CONFIG_TEXTS:
+        if found.get(key) is not None:
+            found[key] = _text(f"{name}[{key!r}]", found[key])
     for key in _CONFIG_FLAGS:
         if key in found:
             found[key] = flag(f"{name}[{key!r}]", found[key])
     if found.get("algorithm_type") is not None:
         found["algorithm_type"] = algorithm_type(f"{name}['algorithm_type']", found["algorithm_type"])
     return found
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise _wrong(name, "text", value)
+    return str(value)
+
+
+def _plain(name: str, value: object) -> Any:
+    """Return what JSON can say: dates as ISO text, sequences as lists, exact decimals as numbers."""
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise ParameterError(f"{name} has the key {key!r}: keys must be text.")
+        return {key: _plain(f"{name}[{key!r}]", part) for key, part in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
+        return [_plain(f"{name}[{place}]", part) for place, part in enumerate(value)]
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        value = int(value) if value.is_finite() and value == int(value) else float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _wrong(name, "a finite number", value)
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    raise _wrong(name, "what JSON can say: text, a number, true, false, null, a list or a dict", value)
 
 
 def labeling_config(config_value: object, algorithm: object) -> dict[str, Any] | None:
@@ -227,6 +272,22 @@ def check_model(kind: object, model_id: object) -> None:
     """
     if kind == "pre-label" and model_id is None:
         raise ParameterError("pre-label runs a model: give its model_id.")
+
+
+def refuse_taken_names(given: Mapping[str, Any], **names: str) -> None:
+    """Refuse a parameter of Airflow's own where another one is meant.
+
+    :param given: what is left for Airflow
+    :param names: by such a name the one to give instead
+    :raises ParameterError: naming both
+    """
+    # A mapped operator is given what Airflow found in default_args, where it was meant for Airflow.
+    owners = (given.get("dag"), given.get("task_group"))
+    defaults = [getattr(owner, "default_args", None) or {} for owner in owners]
+    for name, ours in names.items():
+        value = given.get(name)
+        if value is not None and not any(found.get(name) == value for found in defaults):
+            raise ParameterError(f"{name} is a name that Airflow keeps for itself: give {ours}.")
 
 
 def hook(task: Any) -> ModelArtsHook:

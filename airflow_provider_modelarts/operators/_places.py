@@ -7,6 +7,7 @@ import errno
 import re
 import secrets
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow.sdk import ObjectStoragePath
+    from airflow.sdk.definitions.xcom_arg import XComArg
+
+    AnyPlace = str | PurePath | ObjectStoragePath | XComArg
 
 _PROBE = ".modelarts-write-test"
 _S3 = ("s3", "s3a", "s3n")
@@ -71,8 +75,15 @@ class PlaceUnavailableError(OSError):
 def uri(name: str, value: object) -> str:
     """Return a URI as ``ObjectStoragePath`` takes it, such as ``file:///data/plan.jsonl`` or ``s3://conn@bucket/key``.
 
-    Several slashes become one, and none stays at the end: some storage writes such keys and never lists them.
+    Several slashes become one, and none stays at the end: some storage writes such keys and never lists them. An
+    ``ObjectStoragePath``, or a ``pathlib`` path from the root on, is as good as its URI.
     """
+    if isinstance(value, PurePath):
+        value = f"file://{value}" if value.is_absolute() else str(value)
+    elif not isinstance(value, (str, type(None))):
+        from airflow.sdk import ObjectStoragePath
+
+        value = str(value) if isinstance(value, ObjectStoragePath) else value
     text = parameters.identifier(name, value)
     scheme, separator, rest = text.partition("://")
     if not separator or not scheme or not rest.strip("/"):
@@ -82,6 +93,9 @@ def uri(name: str, value: object) -> str:
     if scheme == "file":
         if not rest.startswith("/"):
             raise ParameterError(f"{name} {_short(text)} needs three slashes: file:/// and the path from the root on.")
+        if "?" in rest:
+            # Plans and ledgers name places without what follows it, as it may be a signature.
+            raise ParameterError(f"{name} {_short(text)} has a question mark: give a place without one.")
         return f"file://{_folded(rest)}"
     host, _, key = rest.partition("/")
     connection, at, bucket = host.rpartition("@")

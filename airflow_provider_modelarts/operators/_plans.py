@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from airflow.sdk import conf
@@ -252,8 +253,11 @@ def _own_place(
         return cast("ObjectStoragePath", identity_of(context).plan_path(root))
     if policy is None or not policy.has_guards:
         return None
-    base = places.storage_path("base_log_folder", f"file://{conf.get('logging', 'base_log_folder')}") / "modelarts"
-    places.prove_writable("base_log_folder", base)
+    # Airflow's own log files too lie under the folder that the process works in if this one is relative.
+    logs = Path(conf.get("logging", "base_log_folder")).expanduser().absolute()
+    name = "ledger_uri is not given, and base_log_folder"
+    base = places.storage_path(name, logs) / "modelarts"
+    places.prove_writable(name, base)
     path = cast("ObjectStoragePath", identity_of(context).plan_path(base))
     if context["ti"].try_number > 1 and not path.exists():
         log.warning(

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
+from airflow_provider_modelarts.client.errors import (
+    InvalidRequest,
+    ModelArtsError,
+    NotFound,
+    PermissionDenied,
+    PreconditionFailed,
+    UnexpectedResponse,
+)
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.hooks.task_memory import Intent
 from airflow_provider_modelarts.hooks.task_state import TaskKey
 from airflow_provider_modelarts.labeling.ledger_parts import RunIdentity
-from airflow_provider_modelarts.labeling.policy import parse_policy
+from airflow_provider_modelarts.labeling.policy import nearest, parse_policy
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._kill import WriteGate
+from airflow_provider_modelarts.operators._templates import TemplatedOperator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from airflow.sdk import Context
 
+    from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.labeling.result import ConfirmationResult, Progress
 
 SUMMARY_XCOM = "summary"
@@ -30,7 +38,7 @@ DIGEST_XCOM = "plan_digest"
 FILTERS = ("label_name", "first_label", "low_score", "high_score")
 
 
-class GatedOperator(BaseOperator):
+class GatedOperator(TemplatedOperator):
     """An operator that can be stopped: once a user ended or cleared its Airflow task it lets no further write out."""
 
     _gate: WriteGate | None = None
@@ -63,6 +71,9 @@ class GatedOperator(BaseOperator):
         except Exception as trouble:  # noqa: BLE001 - Airflow raises many kinds when its supervisor is gone
             self.log.warning("The counts are not stored (%s) of a run that was ended by: %s", trouble, error)
 
+
+# What says that a list of labels is not to be had here. Other errors may pass, or are about more than the list.
+_UNREADABLE = (PermissionDenied, NotFound, InvalidRequest, PreconditionFailed, UnexpectedResponse)
 
 # Which parameters there are, and how each is read; those of an operator that has them.
 _READ: dict[str, Callable[[str, Any], Any]] = {
@@ -100,22 +111,20 @@ class ProposalsOperator(GatedOperator):
         self.high_score = high_score
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
-        parameters.check_constants(
-            {
-                **{name: (getattr(self, name), read) for name, read in _READ.items()},
-                "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
-                "project_id": (project_id, parameters.optional(parameters.identifier)),
-            }
-        )
+        self.check_parameters({**_READ, **parameters.CONNECTION})
 
-    def warn_of_nothing(self, result: ConfirmationResult, planned: Mapping[str, Any] | None = None) -> None:
+    def warn_of_nothing(
+        self, client: ModelArtsClient, result: ConfirmationResult, planned: Mapping[str, Any] | None = None
+    ) -> None:
         """Say so if there was not one proposal, or none to confirm: a label's misspelled name would go unnoticed.
 
+        :param client: reads the labels, if one of them was chosen by
         :param planned: the filters of a plan that was applied; None: those of the operator hold
         """
         if result.stopped:
             return
         if not result.seen:
+            self._warn_of_unknown_label(client, result.dataset_id)
             given = {name: getattr(self, name) for name in FILTERS} if planned is None else planned
             filters = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
             self.log.warning(
@@ -125,6 +134,49 @@ class ProposalsOperator(GatedOperator):
             )
         elif not result.confirmed and not result.failed:
             self.log.warning("%s", nothing_to_confirm(result))
+
+    def _warn_of_unknown_label(self, client: ModelArtsClient, dataset_id: str) -> None:
+        """Name the nearest label if the one to choose by is not in the dataset; a filter so misspelled chooses none."""
+        chosen = [name for name in (self.label_name, self.first_label) if name is not None]
+        if not chosen:
+            return
+        try:
+            known = _labels_of(client, dataset_id)
+        except ModelArtsError:  # it would only be a hint
+            return
+        for name in map(str, chosen):
+            if name not in known:
+                self.log.warning("Dataset %s has no label %r%s.", dataset_id, name, nearest(name, known))
+
+    def check_labels(self, client: ModelArtsClient, request: Mapping[str, Any]) -> None:
+        """Refuse a policy that names a label which the dataset does not have; where that cannot be known, warn.
+
+        :param client: reads the labels, if the policy names any
+        :param request: the rendered parameters
+        :raises InvalidPolicy: naming the label, and the nearest that there is
+        """
+        dataset_id, policy = request["dataset_id"], request["policy"]
+        if policy is None or not policy.named_labels:
+            return
+        try:
+            known = _labels_of(client, dataset_id)
+        except _UNREADABLE as error:
+            self.log.warning(
+                "The labels of dataset %s cannot be read, so that a misspelled name in the policy (%s) would not be "
+                "noticed. %s",
+                dataset_id,
+                ", ".join(policy.named_labels),
+                error,
+            )
+            return
+        if known:
+            policy.check_labels(known, dataset_id)
+        else:
+            self.log.warning(
+                "Dataset %s lists no labels; those that the policy names (%s) are not checked.",
+                dataset_id,
+                ", ".join(policy.named_labels),
+            )
 
     def report(self, progress: Progress) -> None:
         """Tell the task's log how far it is."""
@@ -155,6 +207,10 @@ def nothing_to_confirm(result: ConfirmationResult) -> str:
         f"Nothing {verb} confirmed of the {result.seen} proposals of dataset {result.dataset_id}"
         f"{f': {why}' if why else ''}."
     )
+
+
+def _labels_of(client: ModelArtsClient, dataset_id: str) -> set[str]:
+    return {label.name for label in client.labels.list(dataset_id) if label.name}
 
 
 def identity_of(context: Context) -> RunIdentity:

@@ -6,20 +6,21 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.sdk import BaseOperator, conf
+from airflow.sdk import conf
 from airflow.sdk.exceptions import AirflowRuntimeError, AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
 
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import LabelTaskStopped, LabelTaskTimeout, ModelArtsError, NotFound
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
-from airflow_provider_modelarts.hooks.errors import permanent_errors_fail_at_once
+from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.hooks.task_memory import Intent, Memory
 from airflow_provider_modelarts.hooks.task_state import TaskKey
-from airflow_provider_modelarts.hooks.watching import BACKSTOP, deadline_after, look, wait_here
+from airflow_provider_modelarts.hooks.watching import BACKSTOP, deadline_after, look, unreadable, wait_here
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._kill import KillSwitch
+from airflow_provider_modelarts.operators._templates import TemplatedOperator, constant, is_template
 from airflow_provider_modelarts.resume import Resumption
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
 
@@ -33,14 +34,21 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.resume import IfRunning
 
 
-class ModelArtsStartLabelTaskOperator(BaseOperator):
+LABEL_TASK_XCOM = "label_task_id"
+"""XCom with the id of the labeling task that a start operator has started, there as soon as it is known."""
+
+
+class ModelArtsStartLabelTaskOperator(TemplatedOperator):
     """Start a labeling task and, if wanted, wait until it is over.
 
-    Returns the labeling task's id. A start is never sent twice: a retry goes on with the labeling task of the try
-    before it, and starts another only if that one failed, was stopped or is gone; a cleared Airflow task has the old
-    one stopped and starts anew (B1). What is wrong with the parameters is found before anything is sent. Whether the
-    dataset meets the conditions (contract 8.1) the service says: what a retry cannot mend fails without retries; what
-    may pass, such as its being published, is left to them.
+    Returns the labeling task's id; that of one which this task has started is also the XCom ``label_task_id``, right
+    after the start, so that a task that cleans up finds it whatever becomes of the wait.
+
+    A start is never sent twice: a retry goes on with the labeling task of the try before it, and starts another only if
+    that one failed, was stopped or is gone; a cleared Airflow task has the old one stopped and starts another (B1).
+    What is wrong with the parameters is found before anything is sent. Whether the dataset meets the conditions
+    (contract 8.1) the service says: what a retry cannot mend fails without retries; what may pass, such as its being
+    published, is left to them.
 
     :param dataset_id: the dataset (templated)
     :param label_task_type: ``auto-label``, ``pre-label`` or ``auto-grouping`` (templated)
@@ -54,19 +62,21 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
     :param deferrable: wait in the triggerer, not in the worker; default: Airflow's ``[operators] default_deferrable``
     :param poll_interval: seconds between looks at the labeling task; in the first minute at most 10
     :param timeout: seconds, or a timedelta, from the start of the try until the wait gives up; an earlier
-        ``execution_timeout`` counts instead
+        ``execution_timeout`` counts instead, and five years at most
     :param if_running: what to do if the service refuses the start because somebody else's labeling task is active:
         ``fail``, naming it; ``adopt``: wait for it as if it were ours, or until it is over if it is of another kind;
         ``wait`` until it is over, then start. It is never stopped
     :param cancel_on_kill: stop the labeling task when a user ends the waiting Airflow task, or clears it; if not a
         cleared Airflow task goes on with it
-    :param cancel_on_timeout: stop the labeling task when the wait gives up
+    :param cancel_on_timeout: stop the labeling task when the wait gives up: at its deadline, or because the service
+        refuses several looks in a row
     :param modelarts_conn_id: the Airflow connection (templated)
     :param project_id: takes the place of the connection's own project (templated)
     :raises LabelTaskFailed: if the labeling task failed
     :raises LabelTaskStopped: if somebody stopped it
     :raises LabelTaskTimeout: if it was not over in time
     :raises TaskAlreadyRunning: if somebody else's is active and ``if_running`` is ``fail``
+    :raises LabelTaskUnreadableError: if the service refuses several looks in a row at what this task has started
     :raises StartUnknown: if the reply to the start was lost, and the labeling task is not found
     :raises AirflowFailException: for what no retry can mend
     """
@@ -104,6 +114,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         project_id: str | None = None,
         **kwargs: Any,
     ) -> None:
+        parameters.refuse_taken_names(kwargs, task_type="label_task_type")
         super().__init__(**kwargs)
         self.dataset_id = dataset_id
         self.label_task_type = label_task_type
@@ -111,30 +122,29 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         self.collect_key_sample = collect_key_sample
         self.model_id = model_id
         self.config = config
-        self.wait_for_completion = wait_for_completion
-        self.deferrable = deferrable
-        self.poll_interval = parameters.seconds("poll_interval", poll_interval)
-        self.timeout = parameters.seconds("timeout", timeout)
-        self.if_running: IfRunning = parameters.if_running("if_running", if_running)
-        self.cancel_on_kill = cancel_on_kill
-        self.cancel_on_timeout = cancel_on_timeout
+        self.wait_for_completion: bool = constant("wait_for_completion", wait_for_completion, parameters.flag)
+        self.deferrable: bool = constant("deferrable", deferrable, parameters.flag)
+        self.poll_interval: float = constant("poll_interval", poll_interval, parameters.seconds)
+        self.timeout: float = constant("timeout", timeout, parameters.seconds)
+        self.if_running: IfRunning = constant("if_running", if_running, parameters.if_running)
+        self.cancel_on_kill: bool = constant("cancel_on_kill", cancel_on_kill, parameters.flag)
+        self.cancel_on_timeout: bool = constant("cancel_on_timeout", cancel_on_timeout, parameters.flag)
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
         self._kill_switch: KillSwitch | None = None
-        parameters.check_constants(
+        self.check_parameters(
             {
-                "dataset_id": (dataset_id, parameters.identifier),
-                "label_task_type": (label_task_type, parameters.label_task_type),
-                "algorithm_type": (algorithm_type, parameters.optional(parameters.algorithm_type)),
-                "collect_key_sample": (collect_key_sample, parameters.optional(parameters.flag)),
-                "model_id": (model_id, parameters.optional(parameters.identifier)),
-                "config": (config, parameters.optional(parameters.config)),
-                "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
-                "project_id": (project_id, parameters.optional(parameters.identifier)),
+                "dataset_id": parameters.identifier,
+                "label_task_type": parameters.label_task_type,
+                "algorithm_type": parameters.optional(parameters.algorithm_type),
+                "collect_key_sample": parameters.optional(parameters.flag),
+                "model_id": parameters.optional(parameters.identifier),
+                "config": parameters.optional(parameters.config),
+                **parameters.CONNECTION,
             }
         )
         parameters.check_model(label_task_type, model_id)
-        if not (parameters.is_template(config) or parameters.is_template(algorithm_type)):
+        if not (is_template(config) or is_template(algorithm_type)):
             parameters.labeling_config(config, algorithm_type)
 
     def execute(self, context: Context) -> str:
@@ -142,7 +152,8 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         with permanent_errors_fail_at_once():
             deadline = deadline_after(context["ti"].start_date, self.timeout, self.execution_timeout)
             resumption = self._resumption(context, deadline)
-            self._trigger(self._dataset_id, "unknown yet", deadline, cancel_on_kill=True).prove_serializable()
+            proof = self._trigger(self._dataset_id, "unknown yet", deadline, cancel_on_kill=True, is_patient=True)
+            proof.prove_serializable()
             link_dataset(context, resumption.hook, self._dataset_id)
             return self._proceed(resumption)
 
@@ -169,11 +180,11 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         except (TaskDeferralTimeout, TaskDeferralError) as error:
             memory = Memory(context)
             record = memory.read()
-            self._stop_at_deadline(record, memory)
+            self._stop_given_up(record, memory)
             if not isinstance(error, TaskDeferralTimeout):
                 raise
             label_task_id = record.label_task_id if record else "unknown"
-            raise LabelTaskTimeout(f"{parameters.no_triggerer(self)} Labeling task: {label_task_id}.") from error
+            raise LabelTaskTimeout(f"{parameters.no_triggerer(self)} Labeling task: {label_task_id}.") from None
 
     def on_kill(self) -> None:
         """Stop the labeling task if a user ended or cleared the Airflow task, and ``cancel_on_kill`` is set."""
@@ -197,8 +208,9 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         }
 
     def _resumption(self, context: Context, deadline: float) -> Resumption:
+        self.check_rendered(context)
         request = self._request()
-        hook = parameters.hook(self)
+        hook = parameters.hook(self).look_afresh()
         switch = KillSwitch(TaskKey.of(context["ti"]), hook, request["dataset_id"], self.log)
         self._kill_switch = switch
         return Resumption(
@@ -218,8 +230,8 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         """Go on until the labeling task is over, or waited for elsewhere; Airflow's own alarm is one more deadline."""
         try:
             return self._follow(resumption)
-        except AirflowTaskTimeout as alarm:
-            raise self._gave_up(resumption) from alarm
+        except AirflowTaskTimeout:
+            raise self._gave_up(resumption) from None
 
     def _gave_up(self, resumption: Resumption) -> LabelTaskTimeout:
         """Stop what this try has started, wherever the alarm has struck: also between a start and its reply."""
@@ -228,7 +240,8 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
             record = resumption.find_after_alarm()
         except ModelArtsError as error:
             self.log.warning("Whether a labeling task is left behind is not known; look in the console. %s", error)
-        self._stop_at_deadline(record, resumption.memory)
+            record = resumption.memory.last
+        self._stop_given_up(record, resumption.memory)
         return LabelTaskTimeout(
             f"The execution_timeout of the Airflow task has come; dataset {self.dataset_id}, labeling task: "
             f"{record.label_task_id if record else 'none'}. Allow more time."
@@ -237,11 +250,13 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
     def _follow(self, resumption: Resumption) -> str:
         """Find or start the labeling task, waiting for what is in the way; then wait for it, if wanted."""
         while True:
-            found = resumption.find()
+            found = self._find(resumption)
             record = found or resumption.start()
             self._take(record)
             resumption.memory.write(record)
             is_the_one = record.phase == "started"
+            if is_the_one and record.ours and self.do_xcom_push:
+                resumption.memory.tell(LABEL_TASK_XCOM, record.label_task_id)
             if is_the_one and not self.wait_for_completion:
                 # Airflow may signal a process whose task has succeeded, if its callbacks or listeners take too long.
                 self._kill_switch = None
@@ -251,6 +266,14 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
                 return self._conclude(outcome, record, resumption.memory)
             _over(outcome, record)
 
+    def _find(self, resumption: Resumption) -> Record | None:
+        """Find the labeling task of an earlier try; if the service refuses to tell about it, this try gives it up."""
+        try:
+            return resumption.find()
+        except LabelTaskUnreadableError:
+            self._stop_given_up(resumption.memory.read(), resumption.memory)
+            raise
+
     def _wait(self, record: Record, *, is_there: bool) -> Outcome:
         """Wait for a labeling task, deferred if that is wanted.
 
@@ -258,7 +281,13 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
             second can have Airflow's scheduler take the end of the deferral for that of the task, and try once more
         """
         hook, now = parameters.hook(self), system_clock.now()
-        wait = Wait(record.dataset_id, record.label_task_id, deadline=record.deadline, poll_interval=self.poll_interval)
+        wait = Wait(
+            record.dataset_id,
+            record.label_task_id,
+            deadline=record.deadline,
+            poll_interval=self.poll_interval,
+            is_patient=record.is_known_to_exist,
+        )
         if not self.deferrable:
             return wait_here(hook, wait, self.log, first_look=0.0 if is_there else wait.first_look(now))
         not_before = None
@@ -286,6 +315,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         deadline: float,
         *,
         cancel_on_kill: bool,
+        is_patient: bool,
         not_before: float | None = None,
     ) -> ModelArtsLabelTaskTrigger:
         hook = parameters.hook(self)
@@ -297,6 +327,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
             started=system_clock.now(),
             not_before=not_before,
             cancel_on_kill=self.cancel_on_kill and cancel_on_kill,
+            is_patient=is_patient,
             modelarts_conn_id=hook.modelarts_conn_id,
             project_id=hook.project_id,
         )
@@ -308,6 +339,7 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
                 record.label_task_id,
                 record.deadline,
                 cancel_on_kill=record.may_be_stopped,
+                is_patient=record.is_known_to_exist,
                 not_before=not_before,
             ),
             method_name="execute_complete",
@@ -316,15 +348,17 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
 
     def _conclude(self, outcome: Outcome, record: Record | None, memory: Memory) -> str:
         """Return the id, or raise what the outcome stands for."""
-        if outcome.status == "timeout":
-            self._stop_at_deadline(record, memory)
         error = outcome.exception()
+        if outcome.status == "error" and error is not None and record is not None and record.is_known_to_exist:
+            error = unreadable(f"Labeling task {record.label_task_id} of dataset {record.dataset_id}", error)
+        if outcome.status == "timeout" or isinstance(error, LabelTaskUnreadableError):
+            self._stop_given_up(record, memory)
         if error is not None:
             raise error
         self.log.info("%s", outcome.message)
         return outcome.label_task_id
 
-    def _stop_at_deadline(self, record: Record | None, memory: Memory) -> None:
+    def _stop_given_up(self, record: Record | None, memory: Memory) -> None:
         """Stop the labeling task that was waited for in vain, if it is ours and Airflow still listens to this try."""
         if record is None or not record.may_be_stopped or not self.cancel_on_timeout:
             return
@@ -343,7 +377,8 @@ class ModelArtsStartLabelTaskOperator(BaseOperator):
         """Stop the labeling task; if that fails say so and go on: the reason for stopping matters more."""
         label_task_id = record.label_task_id
         try:
-            parameters.hook(self).call(lambda client: client.tasks.stop(record.dataset_id, label_task_id))
+            hook = parameters.hook(self).look_afresh()
+            hook.call(lambda client: client.tasks.stop(record.dataset_id, label_task_id))
         except ModelArtsError as error:
             self.log.warning("Labeling task %s could not be stopped; stop it in the console. %s", label_task_id, error)
         else:
@@ -362,7 +397,7 @@ def _over(outcome: Outcome, record: Record) -> None:
         )
 
 
-class ModelArtsStopLabelTaskOperator(BaseOperator):
+class ModelArtsStopLabelTaskOperator(TemplatedOperator):
     """Stop a labeling task. One that is over already, or that is being stopped, is left as it is.
 
     Returns nothing.
@@ -390,19 +425,20 @@ class ModelArtsStopLabelTaskOperator(BaseOperator):
         self.label_task_id = label_task_id
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
-        parameters.check_constants(
+        self.check_parameters(
             {
-                "dataset_id": (dataset_id, parameters.identifier),
-                "label_task_id": (label_task_id, parameters.identifier),
-                "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
-                "project_id": (project_id, parameters.optional(parameters.identifier)),
+                "dataset_id": parameters.identifier,
+                "label_task_id": parameters.identifier,
+                **parameters.CONNECTION,
             }
         )
 
-    def execute(self, context: Context) -> None:  # noqa: ARG002 - Airflow passes it
+    def execute(self, context: Context) -> None:
         """Stop the labeling task; see the class."""
         with permanent_errors_fail_at_once():
+            self.check_rendered(context)
             dataset_id = parameters.identifier("dataset_id", self.dataset_id)
             label_task_id = parameters.identifier("label_task_id", self.label_task_id)
-            parameters.hook(self).call(lambda client: client.tasks.stop(dataset_id, label_task_id))
+            hook = parameters.hook(self).look_afresh()
+            hook.call(lambda client: client.tasks.stop(dataset_id, label_task_id))
             self.log.info("Labeling task %s of dataset %s is stopped or over.", label_task_id, dataset_id)

@@ -24,6 +24,7 @@ from airflow_provider_modelarts.operators._proposals import (
     identity_of,
     nothing_to_confirm,
 )
+from airflow_provider_modelarts.operators._templates import constant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
+    from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.labeling.result import ConfirmationResult
     from airflow_provider_modelarts.labeling.undo_result import RevertResult
 
@@ -81,7 +83,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
         self,
         *,
         dataset_id: str,
-        plan_uri: str | XComArg,
+        plan_uri: places.AnyPlace,
         policy: dict[str, Any] | str | None = None,
         label_task_id: str | XComArg | None = None,
         label_name: str | None = None,
@@ -107,26 +109,29 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
         self.plan_uri = plan_uri
         self.label_task_id = label_task_id
         # No template field, so a template in it would be taken as it stands.
-        self.if_nothing_to_confirm = parameters.choice("continue", "skip")(
-            "if_nothing_to_confirm", if_nothing_to_confirm
+        self.if_nothing_to_confirm = constant(
+            "if_nothing_to_confirm", if_nothing_to_confirm, parameters.choice("continue", "skip")
         )
-        parameters.check_constants(
+        self.check_parameters(
             {
-                "plan_uri": (plan_uri, places.uri),
-                "label_task_id": (label_task_id, parameters.optional(parameters.identifier)),
+                "plan_uri": places.uri,
+                "label_task_id": parameters.optional(parameters.identifier),
             }
         )
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Make the plan; see the class."""
         with permanent_errors_fail_at_once():
+            self.check_rendered(context)
             request = self.request()
             label_task_id = parameters.optional(parameters.identifier)("label_task_id", self.label_task_id)
             path = places.file_to_write("plan_uri", self.plan_uri)
             hook = parameters.hook(self)
             link_dataset(context, hook, request["dataset_id"])
+            client = lasting_client(hook)
+            self.check_labels(client, request)
             made = plans.find_or_make(
-                lasting_client(hook),
+                client,
                 path,
                 request,
                 label_task_id=label_task_id,
@@ -141,7 +146,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             if self.do_xcom_push:
                 context["ti"].xcom_push(key=DIGEST_XCOM, value=made.plan.digest)
             self.log.info("The plan is stored at %s: %s", made.plan.uri, made.result)
-            self.warn_of_nothing(made.result)
+            self.warn_of_nothing(client, made.result)
             made.plan.check_guards()
             if self.if_nothing_to_confirm == "skip" and not made.result.confirmed:
                 raise AirflowSkipException(f"{nothing_to_confirm(made.result)} Skipped: there is nothing to approve.")
@@ -206,13 +211,13 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         *,
         dataset_id: str,
         policy: dict[str, Any] | str | None = None,
-        plan_uri: str | XComArg | None = None,
+        plan_uri: places.AnyPlace | None = None,
         plan_digest: str | XComArg | None = None,
         label_name: str | None = None,
         first_label: str | None = None,
         low_score: float | str | None = None,
         high_score: float | str | None = None,
-        ledger_uri: str | XComArg | None = None,
+        ledger_uri: places.AnyPlace | None = None,
         approved_by: str | XComArg | None = None,
         batch_size: int = 100,
         concurrency: int = 8,
@@ -222,6 +227,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         project_id: str | None = None,
         **kwargs: Any,
     ) -> None:
+        parameters.refuse_taken_names(kwargs, dry_run="preview")
         super().__init__(
             dataset_id=dataset_id,
             policy=policy,
@@ -237,19 +243,20 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         self.plan_digest = plan_digest
         self.ledger_uri = ledger_uri
         self.approved_by = approved_by
-        self.batch_size = parameters.whole(1, 1000)("batch_size", batch_size)
-        self.concurrency = parameters.whole(1, 64)("concurrency", concurrency)
+        self.batch_size: int = constant("batch_size", batch_size, parameters.whole(1, 1000))
+        self.concurrency: int = constant("concurrency", concurrency, parameters.whole(1, 64))
         self.preview = preview
-        self.on_partial_failure = on_partial_failure
+        self.on_partial_failure: OnPartialFailure = constant(
+            "on_partial_failure", on_partial_failure, parameters.choice("fail", "warn")
+        )
         self._check_that_a_plan_is_alone()
-        parameters.check_constants(
+        self.check_parameters(
             {
-                "plan_uri": (plan_uri, parameters.optional(places.uri)),
-                "plan_digest": (plan_digest, parameters.optional(parameters.identifier)),
-                "ledger_uri": (ledger_uri, parameters.optional(places.uri)),
-                "approved_by": (approved_by, plans.approver),
-                "preview": (preview, parameters.flag),
-                "on_partial_failure": (on_partial_failure, parameters.choice("fail", "warn")),
+                "plan_uri": parameters.optional(places.uri),
+                "plan_digest": parameters.optional(parameters.identifier),
+                "ledger_uri": parameters.optional(places.uri),
+                "approved_by": plans.approver,
+                "preview": parameters.flag,
             }
         )
 
@@ -258,6 +265,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         from airflow_provider_modelarts.labeling.apply import confirm
 
         with permanent_errors_fail_at_once():
+            self.check_rendered(context)
             should_stop = self.open_gate(context)
             self._check_that_a_plan_is_alone()
             request = self.request()
@@ -266,6 +274,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
             hook = parameters.hook(self)
             link_dataset(context, hook, request["dataset_id"])
             client = lasting_client(hook)
+            self.check_labels(client, request)
             try:
                 result = stored.named(
                     apart(
@@ -283,7 +292,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
                         should_stop,
                     )
                 )
-                self._tell(result, stored.filters)
+                self._tell(client, result, stored.filters)
                 check(result, self.on_partial_failure)
             except BaseException as error:
                 # Airflow's alarm is no Exception (B16).
@@ -299,11 +308,13 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         if self.plan_uri is None and self.plan_digest is not None:
             raise ParameterError("Give plan_uri with plan_digest: a plan that the task makes itself has none yet.")
 
-    def _tell(self, result: ConfirmationResult, planned_filters: Mapping[str, Any] | None) -> None:
+    def _tell(
+        self, client: ModelArtsClient, result: ConfirmationResult, planned_filters: Mapping[str, Any] | None
+    ) -> None:
         self.log.info("%s%s", "Preview, nothing was written: " if result.preview else "", result)
         for failure in result.failures.values():
             self.log.warning("Not confirmed: %s", failure)
-        self.warn_of_nothing(result, planned_filters)
+        self.warn_of_nothing(client, result, planned_filters)
 
 
 class ModelArtsRevertConfirmationOperator(GatedOperator):
@@ -341,7 +352,7 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
     def __init__(
         self,
         *,
-        ledger_uri: str | XComArg,
+        ledger_uri: places.AnyPlace,
         ledger_run_id: str | XComArg,
         ledger_dag_id: str | None = None,
         dataset_id: str | None = None,
@@ -351,24 +362,24 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
         project_id: str | None = None,
         **kwargs: Any,
     ) -> None:
+        parameters.refuse_taken_names(kwargs, dry_run="preview")
         super().__init__(**kwargs)
         self.ledger_uri = ledger_uri
         self.ledger_run_id = ledger_run_id
         self.ledger_dag_id = ledger_dag_id
         self.dataset_id = dataset_id
         self.preview = preview
-        self.concurrency = parameters.whole(1, 64)("concurrency", concurrency)
+        self.concurrency: int = constant("concurrency", concurrency, parameters.whole(1, 64))
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
-        parameters.check_constants(
+        self.check_parameters(
             {
-                "ledger_uri": (ledger_uri, places.uri),
-                "ledger_run_id": (ledger_run_id, parameters.identifier),
-                "ledger_dag_id": (ledger_dag_id, parameters.optional(parameters.identifier)),
-                "dataset_id": (dataset_id, parameters.optional(parameters.identifier)),
-                "preview": (preview, parameters.flag),
-                "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
-                "project_id": (project_id, parameters.optional(parameters.identifier)),
+                "ledger_uri": places.uri,
+                "ledger_run_id": parameters.identifier,
+                "ledger_dag_id": parameters.optional(parameters.identifier),
+                "dataset_id": parameters.optional(parameters.identifier),
+                "preview": parameters.flag,
+                **parameters.CONNECTION,
             }
         )
 
@@ -378,6 +389,7 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
         from airflow_provider_modelarts.labeling.undo_result import check_reverted, reverted_by
 
         with permanent_errors_fail_at_once():
+            self.check_rendered(context)
             root = places.storage_path("ledger_uri", self.ledger_uri)
             run_id = parameters.identifier("ledger_run_id", self.ledger_run_id)
             dag_id = parameters.optional(parameters.identifier)("ledger_dag_id", self.ledger_dag_id)

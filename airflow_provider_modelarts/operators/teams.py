@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow.sdk import Context
+    from airflow.sdk.definitions.xcom_arg import XComArg
 
 
 class ModelArtsUpdateTeamSamplesOperator(GatedOperator):
@@ -30,7 +31,7 @@ class ModelArtsUpdateTeamSamplesOperator(GatedOperator):
     :param dataset_id: the dataset (templated)
     :param workforce_task_id: the team labeling task (templated)
     :param samples: list of dicts with ``sample_id``, ``labels`` and, to name whose copy is meant, ``worker_id``; or its
-        JSON text (templated)
+        JSON text, or the outputs of mapped tasks (templated)
     :param samples_uri: instead of ``samples`` a file of them, as a JSON list or one JSON object in each line
         (templated)
     :param worker_email: e-mail address of the team member on whose behalf it is done; None: the caller (templated)
@@ -56,13 +57,16 @@ class ModelArtsUpdateTeamSamplesOperator(GatedOperator):
         *,
         dataset_id: str,
         workforce_task_id: str,
-        samples: list[dict[str, Any]] | str | None = None,
-        samples_uri: str | None = None,
+        samples: Sequence[dict[str, Any]] | str | XComArg | None = None,
+        samples_uri: places.AnyPlace | None = None,
         worker_email: str | None = None,
         modelarts_conn_id: str = ModelArtsHook.default_conn_name,
         project_id: str | None = None,
         **kwargs: Any,
     ) -> None:
+        if worker_email is None:
+            # Airflow takes it for the address of its alerts: the write would be the caller's, and not the member's.
+            parameters.refuse_taken_names(kwargs, email="worker_email")
         super().__init__(**kwargs)
         self.dataset_id = dataset_id
         self.workforce_task_id = workforce_task_id
@@ -73,21 +77,21 @@ class ModelArtsUpdateTeamSamplesOperator(GatedOperator):
         self.project_id = project_id
         if (samples is None) == (samples_uri is None):
             raise ParameterError("Give either samples or samples_uri.")
-        parameters.check_constants(
+        self.check_parameters(
             {
-                "dataset_id": (dataset_id, parameters.identifier),
-                "workforce_task_id": (workforce_task_id, parameters.identifier),
-                "samples": (samples, parameters.optional(lambda _, value: parse_team_samples(value))),
-                "samples_uri": (samples_uri, parameters.optional(places.uri)),
-                "worker_email": (worker_email, parameters.optional(parameters.email)),
-                "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
-                "project_id": (project_id, parameters.optional(parameters.identifier)),
+                "dataset_id": parameters.identifier,
+                "workforce_task_id": parameters.identifier,
+                "samples": parameters.optional(lambda _, value: parse_team_samples(value)),
+                "samples_uri": parameters.optional(places.uri),
+                "worker_email": parameters.optional(parameters.email),
+                **parameters.CONNECTION,
             }
         )
 
     def execute(self, context: Context) -> dict[str, int]:
         """Write the labels; see the class."""
         with permanent_errors_fail_at_once():
+            self.check_rendered(context)
             client = lasting_client(parameters.hook(self))
             dataset_id = parameters.identifier("dataset_id", self.dataset_id)
             workforce_task_id = parameters.identifier("workforce_task_id", self.workforce_task_id)

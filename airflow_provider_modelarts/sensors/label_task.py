@@ -24,6 +24,7 @@ from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.hooks.watching import BACKSTOP, deadline_after, look, wait_here
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
+from airflow_provider_modelarts.operators._templates import TemplatedOperator, constant
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
 
 if TYPE_CHECKING:
@@ -36,6 +37,14 @@ if TYPE_CHECKING:
 # the start of a process costs more than so many seconds of waiting.
 _SHORTEST_RESCHEDULE = 5.0
 
+# Parameters of Airflow's sensors, how each is read. Of a wrong one Airflow says little, or takes any text for true.
+_OF_AIRFLOW = {
+    "timeout": parameters.optional(parameters.seconds_or_none_at_all),
+    "soft_fail": parameters.flag,
+    "never_fail": parameters.flag,
+    "mode": parameters.choice("poke", "reschedule"),
+}
+
 # Outcomes that soft_fail turns into a skip; a wrong password or an unknown dataset is none of them (B7).
 _SOFT = frozenset({"timeout", "failed", "stopped"})
 
@@ -45,7 +54,7 @@ def _reschedule(seconds: float) -> AirflowRescheduleException:
     return AirflowRescheduleException(when)  # type: ignore[no-untyped-call]  # Airflow does not annotate it
 
 
-class ModelArtsLabelTaskSensor(BaseSensorOperator):
+class ModelArtsLabelTaskSensor(TemplatedOperator, BaseSensorOperator):
     """Wait until a labeling task is over; it never stops one.
 
     Looks at once, at least every 10 s in the first minute, then every ``poke_interval``, the same in all modes;
@@ -84,19 +93,23 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
         project_id: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(poke_interval=poke_interval, **kwargs)
+        for name, read in _OF_AIRFLOW.items():
+            if name in kwargs:
+                kwargs[name] = constant(name, kwargs[name], read)
+        super().__init__(poke_interval=constant("poke_interval", poke_interval, parameters.seconds), **kwargs)
+        # They may also come from default_args, which reach Airflow's sensor alone; any text would be true.
+        self.soft_fail: bool = constant("soft_fail", self.soft_fail, parameters.flag)
+        self.never_fail: bool = constant("never_fail", self.never_fail, parameters.flag)
         self.dataset_id = dataset_id
         self.label_task_id = label_task_id
-        self.deferrable = deferrable
+        self.deferrable: bool = constant("deferrable", deferrable, parameters.flag)
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
-        parameters.seconds("poke_interval", poke_interval)
-        parameters.check_constants(
+        self.check_parameters(
             {
-                "dataset_id": (dataset_id, parameters.identifier),
-                "label_task_id": (label_task_id, parameters.identifier),
-                "modelarts_conn_id": (modelarts_conn_id, parameters.identifier),
-                "project_id": (project_id, parameters.optional(parameters.identifier)),
+                "dataset_id": parameters.identifier,
+                "label_task_id": parameters.identifier,
+                **parameters.CONNECTION,
             }
         )
 
@@ -106,15 +119,16 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
             wait = self._wait(context)
             if self.deferrable:
                 self._trigger(wait).prove_serializable()
-            link_dataset(context, parameters.hook(self), wait.dataset_id)
-            step = look(parameters.hook(self), wait, self.log)
+            hook = parameters.hook(self).look_afresh()
+            link_dataset(context, hook, wait.dataset_id)
+            step = look(hook, wait, self.log)
             if isinstance(step, Outcome):
                 return self._conclude(step)
             if self.deferrable:
                 self._defer(wait, not_before=system_clock.now() + step)
             if self.reschedule and step >= _SHORTEST_RESCHEDULE:
                 raise _reschedule(step)
-            return self._conclude(wait_here(parameters.hook(self), wait, self.log, first_look=step))
+            return self._conclude(wait_here(hook, wait, self.log, first_look=step))
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once.
@@ -122,7 +136,7 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
         :return: whether the labeling task is over, with the summary that :meth:`execute` returns
         """
         with permanent_errors_fail_at_once():
-            step = look(parameters.hook(self), self._wait(context), self.log)
+            step = look(parameters.hook(self).look_afresh(), self._wait(context), self.log)
             if isinstance(step, Outcome):
                 return PokeReturnValue(is_done=True, xcom_value=self._conclude(step))
             return PokeReturnValue(is_done=False)
@@ -144,10 +158,11 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
         with self._never_failing():
             try:
                 return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
-            except TaskDeferralTimeout as error:
-                raise self._soft(AirflowSensorTimeout(parameters.no_triggerer(self))) from error
+            except TaskDeferralTimeout:
+                raise self._soft(AirflowSensorTimeout(parameters.no_triggerer(self))) from None
 
     def _wait(self, context: Context) -> Wait:
+        self.check_rendered(context)
         ti = context["ti"]
         started = (ti.get_first_reschedule_date(context) if self.reschedule else None) or ti.start_date
         return Wait(
@@ -197,9 +212,9 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
         """Take Airflow's own alarm, wherever it strikes, for what it says: the time is over (B7)."""
         try:
             yield
-        except AirflowTaskTimeout as alarm:
+        except AirflowTaskTimeout:
             words = f"The execution_timeout has come while labeling task {self.label_task_id} was waited for."
-            raise self._soft(AirflowSensorTimeout(f"{words} Allow more time.")) from alarm
+            raise self._soft(AirflowSensorTimeout(f"{words} Allow more time.")) from None
 
     @contextmanager
     def _never_failing(self) -> Iterator[None]:
@@ -210,5 +225,5 @@ class ModelArtsLabelTaskSensor(BaseSensorOperator):
             raise
         except (AirflowException, ModelArtsError) as error:
             if self.never_fail:
-                raise AirflowSkipException(f"Skipped by never_fail: {error}") from error
+                raise AirflowSkipException(f"Skipped by never_fail: {error}") from None
             raise

@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import random
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
@@ -13,7 +14,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_modelarts.client.checking import checked_choice, checked_id, checked_seconds
 from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import ModelArtsError
+from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.states import TERMINAL_STATES, TaskState
 from airflow_provider_modelarts.client.waiting import JITTER
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+# What a template is made of, and what is left of a value that is not there.
+TEMPLATE_MARKS = ("{{", "{%", "{#")
+BLANK = frozenset({"", "none", "null", "undefined"})
 
 STATES = tuple(sorted(state.name.lower() for state in TERMINAL_STATES))
 LABEL_TASK_TYPES = ("auto-label", "auto-grouping", "pre-label")
@@ -61,7 +66,8 @@ class ModelArtsLabelTaskEventTrigger(BaseEventTrigger):
     twice rather than never. Without that store, which is to say on Airflow 3.2 or when one trigger serves several
     assets, each start of the triggerer is a new beginning: what ended while no triggerer ran fires nothing.
 
-    The class path and these parameters are the watch's identity for Airflow, which stores them as plain text.
+    The class path and these parameters are the watch's identity for Airflow, which stores them as plain text. They are
+    read when the DAG is parsed; templates and values that come from tasks are refused, for nothing renders them.
 
     :param dataset_id: the dataset to watch
     :param states: ends that fire: ``succeeded``, ``failed``, ``stopped``; default: all three
@@ -84,16 +90,15 @@ class ModelArtsLabelTaskEventTrigger(BaseEventTrigger):
         project_id: str | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not annotate it
-        self.dataset_id = checked_id("dataset_id", dataset_id)
-        # sorted: the same watch written in another order is the same trigger to Airflow
-        self.states = sorted({checked_choice("states", state, STATES) for state in states})
+        self.dataset_id = _fixed("dataset_id", dataset_id)
+        self.states = _states(states)
         if label_task_type is not None:
             checked_choice("label_task_type", label_task_type, LABEL_TASK_TYPES)
         self.label_task_type = label_task_type
         checked_seconds("poll_interval", poll_interval)
         self.poll_interval = poll_interval
-        self.modelarts_conn_id = modelarts_conn_id
-        self.project_id = project_id
+        self.modelarts_conn_id = _fixed("modelarts_conn_id", modelarts_conn_id)
+        self.project_id = None if project_id is None else _fixed("project_id", project_id)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and what the constructor needs to build this trigger again."""
@@ -129,11 +134,12 @@ class ModelArtsLabelTaskEventTrigger(BaseEventTrigger):
         :param kwargs: parameters of one of the watchers that share this poll
         """
         watcher = cls(**kwargs)
+        hook = ModelArtsHook(watcher.modelarts_conn_id, watcher.project_id).look_afresh()
         failures = 0
         while True:
             pause = watcher.poll_interval
             try:
-                glance = await watcher._ask(watcher._newest)
+                glance = await pool.run(hook, lambda: hook.call(watcher._newest))
             except _PASSING as error:
                 failures += 1
                 pause = watcher._pause_after(failures, error)
@@ -205,6 +211,35 @@ class ModelArtsLabelTaskEventTrigger(BaseEventTrigger):
         """Return a key of its own for each watch of an asset; another poll_interval is still the same watch."""
         identity = [self.modelarts_conn_id, self.project_id, self.dataset_id, self.label_task_type, self.states]
         return f"modelarts_label_tasks_{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}"
+
+
+def _fixed(name: str, value: object) -> str:
+    """Return an id as it stands in the DAG file: a watch has no run by which a template could be rendered.
+
+    :raises InvalidRequest: for what is no id, or what is meant to become one when a task runs
+    """
+    if not isinstance(value, str):
+        raise InvalidRequest(
+            f"{name} of a watch must be text, not {value!r}: it is needed when the DAG is parsed, before any task runs."
+        )
+    if any(mark in value for mark in TEMPLATE_MARKS):
+        raise InvalidRequest(
+            f"{name} of a watch must not be a template, but is {value!r}: nothing renders it. Write the id itself, or "
+            "read it from the environment when the DAG is parsed."
+        )
+    if value.strip().lower() in BLANK:
+        raise InvalidRequest(f"{name} of a watch must be an id, not {value!r}: with it nothing can ever fire.")
+    return checked_id(name, value)
+
+
+def _states(states: object) -> list[str]:
+    """Return the ends that fire, in one order: the same watch written in another is the same trigger to Airflow."""
+    if isinstance(states, str) or not isinstance(states, Iterable):
+        raise InvalidRequest(f"states must be a list of {', '.join(STATES)}, not {states!r}.")
+    found = sorted({checked_choice("states", state, STATES) for state in states})
+    if not found:
+        raise InvalidRequest(f"states is empty, so that nothing can ever fire: name some of {', '.join(STATES)}.")
+    return found
 
 
 def _state_name(task: LabelTask) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_modelarts.client.clock import system_clock
+from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.hooks.task_state import ENDED_STATES, TaskKey
@@ -34,6 +35,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
     :param not_before: epoch seconds before which it does not look: a look in the worker, right before the deferral, has
         told when the next one is due, or the service when it wants to be asked again; None: as its schedule says
     :param cancel_on_kill: stop the labeling task when a user ends the waiting Airflow task (B4); a sensor never does
+    :param is_patient: survive a few odd answers, as the Airflow task has started the labeling task; a sensor never does
     :param modelarts_conn_id: the Airflow connection
     :param project_id: takes the place of the connection's own project
     """
@@ -48,6 +50,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
         started: float | None = None,
         not_before: float | None = None,
         cancel_on_kill: bool = False,
+        is_patient: bool = False,
         modelarts_conn_id: str = ModelArtsHook.default_conn_name,
         project_id: str | None = None,
     ) -> None:
@@ -59,6 +62,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
         self.started = started
         self.not_before = not_before
         self.cancel_on_kill = cancel_on_kill
+        self.is_patient = is_patient
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
 
@@ -74,6 +78,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
             "cancel_on_kill": self.cancel_on_kill,
             "modelarts_conn_id": self.modelarts_conn_id,
             "project_id": self.project_id,
+            **({"is_patient": True} if self.is_patient else {}),
         }
 
     def prove_serializable(self) -> None:
@@ -90,13 +95,14 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and fire the one event."""
-        hook = ModelArtsHook(self.modelarts_conn_id, self.project_id)
+        hook = ModelArtsHook(self.modelarts_conn_id, self.project_id).look_afresh()
         wait = Wait(
             self.dataset_id,
             self.label_task_id,
             deadline=self.deadline,
             poll_interval=self.poll_interval,
             started=self.started,
+            is_patient=self.is_patient,
         )
         step: Outcome | float = wait.first_look(system_clock.now(), self.not_before)
         while not isinstance(step, Outcome):
@@ -119,6 +125,15 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
                 "Labeling task %s goes on: the Airflow task is %s, nobody ended it.", self.label_task_id, state
             )
             return
-        hook = ModelArtsHook(self.modelarts_conn_id, self.project_id)
-        hook.call(lambda client: client.tasks.stop(self.dataset_id, self.label_task_id))
+        hook = ModelArtsHook(self.modelarts_conn_id, self.project_id).look_afresh()
+        try:
+            hook.call(lambda client: client.tasks.stop(self.dataset_id, self.label_task_id))
+        except ModelArtsError as error:
+            self.log.warning(
+                "Labeling task %s of dataset %s could not be stopped; stop it in the console. %s",
+                self.label_task_id,
+                self.dataset_id,
+                error,
+            )
+            return
         self.log.info("Stopped labeling task %s: the Airflow task is %s.", self.label_task_id, state)

@@ -16,6 +16,7 @@ from airflow_provider_modelarts.client.errors import ModelArtsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 
@@ -23,7 +24,7 @@ T = TypeVar("T")
 
 _Key = tuple[str, str | None]
 
-# Connections are read once for each process: one thread is enough.
+# What one reading of a connection finds serves all that asked before it: one thread is enough.
 _LOOK_UP_THREADS = 1
 
 # An on_kill has 30 s; it must not queue up behind a thousand polls of a service that hangs.
@@ -37,52 +38,49 @@ class _Pools:
         self.forget()
 
     def forget(self) -> None:
-        """Start anew: threads do not survive a fork."""
+        """Begin again: threads do not survive a fork."""
         self._lock = threading.Lock()
-        self._pools: dict[_Key | str, ThreadPoolExecutor] = {}
+        self._pools: dict[_Key | str, tuple[int, ThreadPoolExecutor]] = {}
 
-    def known(self, key: _Key) -> ThreadPoolExecutor | None:
+    def submit(self, key: _Key | str, threads: int, function: Callable[[], T]) -> Future[T]:
+        """Run a function in a pool, which is replaced if it should have another number of threads by now."""
         with self._lock:
-            return self._pools.get(key)
-
-    def get(self, key: _Key | str, threads: int) -> ThreadPoolExecutor:
-        with self._lock:
-            if key not in self._pools:
-                self._pools[key] = ThreadPoolExecutor(threads, thread_name_prefix="modelarts-poll")
-            return self._pools[key]
+            size, pool = self._pools.get(key, (0, None))
+            if pool is None or size != threads:
+                if pool is not None:
+                    pool.shutdown(wait=False)  # what was submitted is still done
+                pool = ThreadPoolExecutor(threads, thread_name_prefix="modelarts-poll")
+                self._pools[key] = threads, pool
+            return pool.submit(function)
 
 
 _pools = _Pools()
 os.register_at_fork(after_in_child=_pools.forget)
 
 
-async def _in_thread(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
+async def _in_thread(key: _Key | str, threads: int, function: Callable[[], T]) -> T:
     """Run a blocking function in a pool's thread, with the caller's context: log lines find their task by it."""
     context = contextvars.copy_context()
-    return await asyncio.wrap_future(pool.submit(context.run, function))
+    return await asyncio.wrap_future(_pools.submit(key, threads, lambda: context.run(function)))
 
 
 async def run(hook: ModelArtsHook, function: Callable[[], T]) -> T:
     """Run a blocking function in the pool of a connection, which has as many threads as the connection says.
 
-    :param hook: names the connection; it is read in a thread too, once for each process
+    :param hook: names the connection; if it has to be read, that is done in a thread that no poll uses
     :param function: what to run
     :return: what it returns
     """
-    key = (hook.modelarts_conn_id, hook.project_id)
-    pool = _pools.known(key)
-    if pool is None:
-        spare = _pools.get("look-up", _LOOK_UP_THREADS)
+    shared = hook.known
+    if shared is None:
         try:
-            shared = await _in_thread(spare, lambda: hook.shared)
+            shared = await _in_thread("look-up", _LOOK_UP_THREADS, lambda: hook.shared)
         except ModelArtsError:
             # The function meets the same error, and knows what it means for its wait.
-            pool = spare
-        else:
-            pool = _pools.get(key, shared.settings.poll_threads)
-    return await _in_thread(pool, function)
+            return await _in_thread("look-up", _LOOK_UP_THREADS, function)
+    return await _in_thread((hook.modelarts_conn_id, hook.project_id), shared.settings.poll_threads, function)
 
 
 async def run_at_once(function: Callable[[], T]) -> T:
     """Run a blocking function in threads that no poll uses."""
-    return await _in_thread(_pools.get("on-kill", _ON_KILL_THREADS), function)
+    return await _in_thread("on-kill", _ON_KILL_THREADS, function)

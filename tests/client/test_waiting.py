@@ -21,7 +21,7 @@ from airflow_provider_modelarts.client.errors import (
     Throttled,
 )
 from airflow_provider_modelarts.client.resources.tasks import LabelTask
-from airflow_provider_modelarts.client.waiting import Outcome, Wait
+from airflow_provider_modelarts.client.waiting import ODD_ANSWERS, Outcome, Wait
 
 START = 1_000_000.0
 
@@ -143,6 +143,26 @@ def test_a_job_that_ends_at_the_deadline_is_seen_there() -> None:
 
 def test_retry_after_is_honoured() -> None:
     assert wait().failed(Throttled("slow", status=429, retry_after=77), START) == 77
+
+
+def test_a_wait_for_ones_own_survives_odd_answers_but_not_many_in_a_row() -> None:
+    error = NotFound("gone", status=400, code="ModelArts.4612")
+    waiting, now = wait(is_patient=True), START
+    for _ in range(ODD_ANSWERS - 1):
+        assert isinstance(waiting.failed(error, now), float)
+    assert isinstance(waiting.looked(task(1), now), float)
+    for _ in range(ODD_ANSWERS - 1):
+        assert isinstance(waiting.failed(error, now), float)
+        assert isinstance(waiting.failed(ServiceUnavailable("down", status=503), now), float)
+    outcome = waiting.failed(error, now)
+    assert isinstance(outcome, Outcome)
+    assert outcome.status == "error"
+
+
+def test_the_deadline_comes_also_between_odd_answers() -> None:
+    outcome = wait(10, is_patient=True).failed(NotFound("gone", status=404), START + 10)
+    assert isinstance(outcome, Outcome)
+    assert outcome.status == "timeout"
 
 
 def test_a_permanent_error_ends_the_wait_at_once() -> None:

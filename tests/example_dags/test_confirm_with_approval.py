@@ -1,4 +1,4 @@
-"""Plan, approval by a person, apply, with the approval passed over.
+"""Plan, approval by a person who says yes at once, apply.
 
 ``tests/soak/soak_approval.py`` runs it in real processes, where a person is asked and answers.
 """
@@ -14,7 +14,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow_provider_modelarts.example_dags import confirm_with_approval
 from airflow_provider_modelarts.labeling.ledger import read_ledger
 from airflow_provider_modelarts.labeling.plan import read_plan
-from tests.support.harness import DagOutcome, run_dag
+from tests.support.harness import APPROVER, DagOutcome, run_dag
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
@@ -27,7 +27,7 @@ def run(dataset_id: str, folder: Path, **conf: Any) -> DagOutcome:
     bag = DagBag(Path(confirm_with_approval.__file__))
     assert bag.import_errors == {}
     given = {"dataset_id": dataset_id, "place": f"file://{folder}", **conf}
-    return run_dag(bag.dags[DAG_ID], conf=given, mark_success="approve")
+    return run_dag(bag.dags[DAG_ID], conf=given, approved="approve")
 
 
 @pytest.mark.usefixtures("airflow_db")
@@ -43,6 +43,20 @@ def test_what_was_planned_is_applied(emulator: Emulator, moved_clock: MovedClock
     ledger = read_ledger(tmp_path / "ledger", outcome.run_id)
     assert ledger.verify() == []
     assert {header.plan_digest for header, _ in ledger.entries()} == {plan.digest}
+    assert {header.approved_by for header, _ in ledger.entries()} == {APPROVER}
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_an_approval_that_was_passed_over_is_none(
+    emulator: Emulator, moved_clock: MovedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when somebody marks the task that asks as successful."""
+    monkeypatch.setattr("tests.support.harness._approve", lambda context: None)
+    dataset_id = emulator.load_proposals(100)
+    outcome = run(dataset_id, tmp_path)
+    assert outcome.tasks["confirm"].state == "failed"
+    assert "approved_by is None: " in str(outcome.tasks["confirm"].error)
+    assert emulator.dataset(dataset_id).annotated == 0
 
 
 @pytest.mark.usefixtures("airflow_db")

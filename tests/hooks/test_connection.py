@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk import Connection
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
-from airflow_provider_modelarts.hooks.connection import ConnectionSettings, read_settings
+from airflow_provider_modelarts.hooks.connection import EXTRA_KEYS, ConnectionSettings, read_settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -258,3 +258,78 @@ def test_secrets_are_not_shown() -> None:
 def test_equal_connections_make_equal_settings_and_a_new_password_does_not() -> None:
     assert settings() == settings()
     assert settings() != settings(password="rotated")
+
+
+# --- what a message shows
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "shown"),
+    [
+        ("auth", "kerberos", "not 'kerberos'"),
+        ("timeout", "soon", "not 'soon'"),
+        ("timeout", 0, "not '0'"),
+        ("poll_threads", 2.5, "not '2.5'"),
+        ("allow_http", "perhaps", "not 'perhaps'"),
+        ("verify", "/no/such/file.pem", "not '/no/such/file.pem'"),
+        ("region", ["cn-north-4"], "not a list"),
+        ("host", "ftp://example.com", "not 'ftp://example.com'"),
+        ("host", "https://example.com:port", "not 'https://example.com:port'"),
+        ("iam_endpoint", "https://", "not 'https://'"),
+        ("console", "console.example.com", "not 'console.example.com'"),
+        ("port", 99999, "not '99999'"),
+    ],
+)
+def test_a_wrong_value_is_quoted(field: str, value: object, shown: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        settings(PASSWORD, **{field: value})
+    assert shown in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("host", f"https://user:{SECRET}@example.com"),
+        ("host", f"ftp://example.com/?token={SECRET}"),
+        ("iam_endpoint", f"https://example.com/#{SECRET}"),
+        ("auth", SECRET),
+        ("timeout", f"30 {SECRET}"),
+        ("security_token", {"value": SECRET}),
+        ("region", {"password": SECRET}),
+        ("console", f"user:{SECRET}@console.example.com"),
+    ],
+)
+def test_a_wrong_value_that_may_hold_a_secret_is_not_quoted(field: str, value: object) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        settings(PASSWORD, **{field: value})
+    assert field in str(raised.value)
+    assert SECRET not in str(raised.value)
+
+
+def test_unknown_keys_of_the_extra_are_told_with_what_may_be_meant_and_without_their_values() -> None:
+    found = settings(PASSWORD, Regoin="cn-north-1", api_key=SECRET, timeouts=5)
+    assert found.unknown == (
+        "extra.Regoin is not known: is extra.region meant?",
+        "extra.api_key is not known and has no effect",
+        "extra.timeouts is not known: is extra.timeout meant?",
+    )
+    assert settings().unknown == ()
+    assert found == settings()
+
+
+def test_a_standard_field_in_the_extra_is_told_to_have_no_effect() -> None:
+    extra = json.dumps({**PASSWORD["extra"], "host": "https://example.com"})
+    made = Connection(conn_id="flowers", conn_type="modelarts", login="u", password="p", extra=extra)
+    assert read_settings(made).unknown == ("extra.host has no effect: fill in the connection's own field host",)
+
+
+def test_a_half_filled_connection_tells_of_a_misspelled_key() -> None:
+    with pytest.raises(InvalidRequest, match=r"is extra\.domain_name meant\?"):
+        settings(PASSWORD, domain_name=None, domain_nam="flowers")
+
+
+def test_the_keys_are_those_of_the_form() -> None:
+    from airflow_provider_modelarts.get_provider_info import get_provider_info
+
+    (connection_type,) = get_provider_info()["connection-types"]
+    assert set(connection_type["conn-fields"]) == EXTRA_KEYS

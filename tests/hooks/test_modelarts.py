@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +15,16 @@ import pytest
 import requests
 from airflow.sdk import BaseHook
 from airflow.sdk._shared.secrets_masker import redact
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
+from airflow_provider_modelarts.client import ModelArtsClient
+from airflow_provider_modelarts.client.clock import Clock
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
     InvalidRequest,
     NotFound,
     ServiceUnavailable,
+    StartUnknown,
 )
 from airflow_provider_modelarts.hooks.errors import (
     ConnectionUnknownError,
@@ -272,11 +277,19 @@ def test_neither_hook_nor_client_shows_a_secret(emulator: Emulator) -> None:
         ParameterError("no"),
     ],
 )
-def test_what_no_retry_can_mend_fails_at_once_from_the_original(error: Exception) -> None:
+def test_what_no_retry_can_mend_fails_at_once_with_one_line_and_one_traceback(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
     with pytest.raises(AirflowFailException) as raised, permanent_errors_fail_at_once():
         raise error
-    assert raised.value.__cause__ is error
-    assert str(raised.value) == str(error)
+    line = f"{error} [{type(error).__name__}]"
+    assert str(raised.value) == line
+    text = "".join(traceback.format_exception(raised.value))
+    assert text.count("Traceback") == text.count(line) == 1
+    *_, last = caplog.records
+    assert (last.getMessage(), last.levelname, last.exc_info) == (line, "ERROR", None)
+    assert [record.levelname for record in caplog.records if record.exc_info] == ["DEBUG"]
 
 
 @pytest.mark.parametrize("error", [ServiceUnavailable("busy"), ConnectionUnknownError("?"), KeyError("a bug")])
@@ -302,3 +315,168 @@ def test_the_connection_test_asks_again_because_a_person_does(emulator: Emulator
         ModelArtsHook().call(lambda client: client.datasets.get("d"))
     emulator.set_password(right)
     assert ModelArtsHook().test_connection()[0]
+
+
+# --- a connection that is edited while the process lives
+
+
+DEAD = "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def other() -> Iterator[Emulator]:
+    """A second service, which knows none of the first one's users, datasets and labeling tasks."""
+    from airflow_provider_modelarts.emulator import Emulator
+
+    with Emulator(seed=77) as second:
+        yield second
+
+
+def edited(emulator: Emulator, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Let Airflow's connection be the emulator's, but for some fields."""
+    monkeypatch.setenv(VARIABLE, json.dumps({**emulator.connection, **changes}))
+
+
+@pytest.mark.parametrize("before", ["nobody listens", "another service", "another project"])
+def test_a_call_that_fails_goes_out_again_by_the_edited_connection(
+    emulator: Emulator, other: Emulator, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    dataset_id = emulator.load_proposals(1)
+    if before == "nobody listens":
+        edited(emulator, monkeypatch, host=DEAD)
+    elif before == "another service":
+        edited(other, monkeypatch)
+    else:
+        extra = {**emulator.connection["extra"], "project_name": emulator.other_project_name}
+        edited(emulator, monkeypatch, extra=extra)
+    hook = ModelArtsHook()
+    with pytest.raises((NotFound, ServiceUnavailable)):
+        hook.call(lambda client: client.tasks.get(dataset_id, "t", retry=False))
+    edited(emulator, monkeypatch)
+    clock_of_failures_passes(monkeypatch)
+    assert hook.call(lambda client: list(client.tasks.list(dataset_id, retry=False))) == []
+
+
+def clock_of_failures_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let more than the second pass in which failures that will be repeated share one reading."""
+    now = Clock.now
+    monkeypatch.setattr(Clock, "now", lambda self: now(self) + 2)
+
+
+def test_a_write_that_may_have_been_carried_out_is_not_sent_to_the_edited_connection(
+    emulator: Emulator, other: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset_id = emulator.load_digits(labeled=100)
+    ModelArtsHook().client.datasets.get(dataset_id)
+    emulator.faults.add("POST", "/tasks", "reset_after")
+    edited(other, monkeypatch)
+    clock_of_failures_passes(monkeypatch)
+    with pytest.raises(StartUnknown):
+        ModelArtsHook().call(lambda client: client.tasks.start(dataset_id))
+    assert other.journal.count("POST", "/tasks") == 0
+
+
+def test_what_begins_uses_the_edited_connection_although_the_old_one_still_works(
+    emulator: Emulator, other: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ModelArtsHook().client
+    edited(other, monkeypatch)
+    assert ModelArtsHook().client is before
+    assert ModelArtsHook().look_afresh().client.endpoint == other.url
+    assert ModelArtsHook().client.endpoint == other.url
+
+
+def test_an_equal_connection_keeps_its_client(emulator: Emulator, look_ups: list[str]) -> None:
+    before = ModelArtsHook().client
+    for _ in range(3):
+        assert ModelArtsHook().look_afresh().client is before
+        with pytest.raises(NotFound):
+            ModelArtsHook().call(lambda client: client.datasets.get("d"))
+    assert len(look_ups) == 1 + 3 + 3
+
+
+def test_what_begins_while_the_connection_is_read_takes_what_the_next_reading_finds(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, look_ups: list[str]
+) -> None:
+    ModelArtsHook().client.close()
+    hooks = [ModelArtsHook().look_afresh() for _ in range(1000)]
+    with ThreadPoolExecutor(16) as threads:
+        assert len(set(threads.map(lambda hook: id(hook.client), hooks))) == 1
+    assert len(look_ups) == 2
+
+
+def test_calls_that_will_be_repeated_anyway_share_one_reading_in_a_second(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, look_ups: list[str]
+) -> None:
+    hook = ModelArtsHook()
+    assert hook.client
+    emulator.faults.add("GET", "/tasks/", "status", status=503, times=None)
+    clock_of_failures_passes(monkeypatch)
+    later = Clock().now()
+    monkeypatch.setattr(Clock, "now", lambda _: later)
+    for _ in range(50):
+        with pytest.raises(ServiceUnavailable):
+            hook.call(lambda client: client.tasks.get("d", "t", retry=False))
+    assert len(look_ups) == 2
+
+
+def test_an_old_client_is_closed_when_the_last_call_with_it_is_over(
+    emulator: Emulator, other: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(ModelArtsClient, "close", lambda client: closed.append(client.endpoint))
+
+    def edit_during_the_call(client: ModelArtsClient) -> list[str]:
+        edited(other, monkeypatch)
+        assert ModelArtsHook().look_afresh().client.endpoint == other.url
+        return list(closed)
+
+    assert ModelArtsHook().call(edit_during_the_call) == []
+    assert closed == [emulator.url]
+
+
+def test_a_refusal_is_no_final_word_as_long_as_the_connection_cannot_be_read(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = ModelArtsHook()
+    assert hook.client
+    monkeypatch.delenv(VARIABLE)
+    with pytest.raises(ConnectionUnknownError):
+        hook.call(lambda client: client.datasets.get("no-such-dataset"))
+
+
+@pytest.mark.parametrize("error", [OSError("database is locked"), AirflowNotFoundException("isn't defined")])
+def test_what_begins_goes_on_with_what_was_known_if_airflow_cannot_read_the_connection(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_: str) -> object:
+        raise error
+
+    before = ModelArtsHook().client
+    monkeypatch.setattr(BaseHook, "get_connection", fail)
+    assert ModelArtsHook().look_afresh().client is before
+    assert "as it was read before" in caplog.text
+    clear_clients()
+    with pytest.raises(ConnectionUnknownError):
+        _ = ModelArtsHook().client
+
+
+def test_a_refused_sample_is_no_reason_to_read_the_connection(emulator: Emulator, look_ups: list[str]) -> None:
+    emulator.faults.add("GET", "/datasets/", "status", status=400, code="ModelArts.4420", times=None)
+    for _ in range(20):
+        with pytest.raises(NotFound):
+            ModelArtsHook().call(lambda client: client.datasets.get("d"))
+    assert len(look_ups) == 1
+
+
+def test_unknown_keys_of_the_extra_are_warned_of_once_and_told_by_the_connection_test(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    extra = {**emulator.connection["extra"], "pol_threads": 8}
+    edited(emulator, monkeypatch, extra=extra)
+    for _ in range(3):
+        assert ModelArtsHook().look_afresh().client
+    assert caplog.text.count("extra.pol_threads is not known: is extra.poll_threads meant?") == 1
+    ok, message = ModelArtsHook().test_connection()
+    assert ok
+    assert "extra.poll_threads meant?" in message

@@ -406,6 +406,8 @@ def test_nothing_to_confirm_is_no_error(client: ModelArtsClient, emulator: Emula
         ({"low_score": 1.5}, InvalidRequest),
         ({"low_score": 0.9, "high_score": 0.1}, InvalidRequest),
         ({"label_name": ""}, InvalidRequest),
+        ({"label_name": 5}, InvalidRequest),
+        ({"low_score": "0_1"}, InvalidRequest),
         ({"label_name": "None"}, InvalidRequest),
         ({"batch_size": 0}, InvalidRequest),
         ({"batch_size": "many"}, InvalidRequest),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from airflow_provider_modelarts.labeling.policy import (
     GuardFailed,
     InvalidPolicy,
     confirm_all,
+    decide_by,
     parse_policy,
 )
 from tests.labeling.model import raw_label, raw_sample
@@ -64,6 +67,21 @@ def decision(policy: dict[str, Any], sample: Sample) -> tuple[str, str]:
         ({"hard_examples": "confirm"}, proposal(raw_label(), **HARD), ("confirm", "passed")),
         ({}, proposal(raw_label(), metadata={"@modelarts:hard": "false"}), ("confirm", "passed")),
         ({}, proposal(raw_label(property={"@modelarts:hard": "true"})), ("review", "hard_example")),
+        # what is not from 0 to 1 is no score, and nothing stands in for it
+        *(
+            ({"min_score": 0}, proposal(raw_label(score=odd), score=0.99), ("review", "score_unknown"))
+            for odd in (45, -1, 1.0001, -0.0001, "45", "1_0", "0_1", "0.9_5", "nan", "\uff11", math.nan, True, [1], "")
+        ),
+        ({"min_score": 0.9}, proposal(raw_label(score=None), score=95), ("review", "score_unknown")),
+        ({"min_score": 0.9}, proposal(raw_label(score=0.95), raw_label(score=45)), ("review", "score_unknown")),
+        ({"min_score_by_label": {"rose": 0.9}}, proposal(raw_label("rose", score=45)), ("review", "score_unknown")),
+        ({"min_score_by_label": {"rose": 0.9}}, proposal(raw_label("tulip", score=45)), ("confirm", "passed")),
+        ({}, proposal(raw_label(score=45)), ("confirm", "passed")),
+        ({"min_score": 0.9}, proposal(raw_label(score=" 0.9 ")), ("confirm", "passed")),
+        ({"min_score": 0.9}, proposal(raw_label(score=45), score=0.99), ("review", "score_unknown")),
+        ({"min_score": Decimal("0.9")}, proposal(raw_label(score=0.9)), ("confirm", "passed")),
+        ({"labels": [7]}, proposal(raw_label("7")), ("confirm", "passed")),
+        ({"min_score_by_label": {7: 0.9}}, proposal(raw_label("7", score=0.8)), ("review", "score_too_low")),
         ({"audit_share": 1}, proposal(raw_label()), ("review", "audit_sample")),
         ({"audit_share": 0}, proposal(raw_label()), ("confirm", "passed")),
         # the first row that applies decides
@@ -79,6 +97,46 @@ def test_the_first_rule_that_applies_decides(policy: dict[str, Any], sample: Sam
 def test_without_a_policy_everything_that_has_labels_is_confirmed() -> None:
     assert confirm_all(proposal(raw_label(score=0), **HARD)).action == "confirm"
     assert confirm_all(proposal()).action == "leave"
+
+
+@pytest.mark.parametrize("policy", [None, {}, {"hard_examples": "confirm"}])
+@pytest.mark.parametrize("bound", ["low_score", "high_score"])
+def test_a_score_that_is_none_passes_no_bound_of_the_list_either(policy: object, bound: str) -> None:
+    decide = decide_by(parse_policy(policy), {bound: 0.9})
+    assert decide(proposal(raw_label(score=45))) == ("review", "score_unknown")
+    assert decide(proposal(raw_label(score=None), score=-1)) == ("review", "score_unknown")
+    assert decide(proposal(raw_label(score=0.95))).action == "confirm"
+    # The service knows better than we why it lists a sample whose score it does not show.
+    assert decide(proposal(raw_label(score=None))).action == "confirm"
+    assert decide(proposal()) == ("leave", "no_labels")
+
+
+KNOWN = {"rose", "tulip", "Weed", "7"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "complaint"),
+    [
+        ({"labels": ["rose", "tulipp"]}, "'tulipp', which dataset d1 does not have (did you mean 'tulip'?)"),
+        ({"min_score_by_label": {"roze": 0.99}}, "'roze', which dataset d1 does not have (did you mean 'rose'?)"),
+        ({"min_score_by_label": {"WEED": 0.99}}, "(did you mean 'Weed'?)"),
+        ({"min_score_by_label": {" rose": 0.99}}, "(did you mean 'rose'?)"),
+        ({"labels": ["orchid"]}, "'orchid', which dataset d1 does not have (it has '7', 'Weed', 'rose', 'tulip')"),
+    ],
+)
+def test_a_label_that_the_dataset_does_not_have_is_refused_with_the_nearest(policy: object, complaint: str) -> None:
+    parsed = parse_policy(policy)
+    assert parsed is not None
+    with pytest.raises(InvalidPolicy) as caught:
+        parsed.check_labels(KNOWN, "d1")
+    assert complaint in str(caught.value)
+
+
+def test_labels_of_the_dataset_are_no_reason_to_complain() -> None:
+    parsed = parse_policy({"labels": ["rose", 7], "min_score_by_label": {"tulip": 0.9}})
+    assert parsed is not None
+    assert parsed.named_labels == ("rose", "7", "tulip")
+    parsed.check_labels(KNOWN, "d1")
 
 
 SCORES = st.one_of(st.none(), st.floats(0, 1), st.integers(0, 1))
@@ -197,7 +255,20 @@ def test_only_guards_are_guards() -> None:
         ({"min_score_by_label": ["rose"]}, "a score for each label"),
         ({"labels": "rose"}, "a list of label names"),
         ({"labels": []}, "at least one label name"),
-        ({"labels": [1]}, "a list of label names"),
+        ({"labels": ["None"]}, "none may be empty"),
+        ({"labels": ["rose", " "]}, "none may be empty"),
+        ({"min_score_by_label": {"None": 0.9}}, "a score for each label"),
+        ('{"labels": ["None"]}', "none may be empty"),
+        ({"labels": [1.5]}, "a list of label names"),
+        ({"labels": [True]}, "a list of label names"),
+        ({"labels": [None]}, "a list of label names"),
+        ({"min_score_by_label": {7: 0.9, "7": 0.1}}, "a score for each label"),
+        ({"min_score": "1_0"}, "min_score: a number is wanted"),
+        ({"min_score": "0_1"}, "min_score: a number is wanted"),
+        ({"min_score": "\uff10.9"}, "min_score: a number is wanted"),
+        ({"min_score": "infinity"}, "finite"),
+        ({"min_score": Decimal("NaN")}, "finite"),
+        ({"max_samples": "1_0"}, "max_samples: a number is wanted"),
         ({"hard_examples": "maybe"}, "'review' or 'confirm'"),
         ({"audit_share": 1.5}, "audit_share"),
         ({"seed": 1.5}, "seed"),

@@ -93,7 +93,9 @@ def test_reasons_outside_the_contract_are_counted_together() -> None:
 def test_scores_outside_their_range_and_on_borders_are_counted() -> None:
     text = summary_of(*((proposal(score=score), CONFIRM) for score in (0, 1, 1.0, 1.7, -3, "0.95"))).markdown()
     lines = {line[:9]: line.split()[-1] for line in text.splitlines() if re.match(r"\d\.\d - ", line)}
-    assert (lines["0.9 - 1.0"], lines["0.0 - 0.1"]) == ("4", "2")
+    assert (lines["0.9 - 1.0"], lines["0.0 - 0.1"]) == ("3", "1")
+    assert re.search(r"^unknown +2$", text, re.MULTILINE)
+    assert "- **2** with a score that is no number from 0 to 1; it counts as unknown\n" in text
 
 
 def test_the_score_of_a_sample_is_its_lowest_label_score() -> None:

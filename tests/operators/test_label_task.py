@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_modelarts.client.errors import (
@@ -73,6 +74,21 @@ def test_all_parameters_reach_the_service_and_text_is_as_good_as_values(scene: S
         ({"model_id": ""}, "model_id is empty"),
         ({"project_id": ""}, "project_id is empty"),
         ({"poll_interval": 0}, "poll_interval must be a duration"),
+        *(
+            ({name: value}, rf"^{name} {complaint}")
+            for name in ("wait_for_completion", "deferrable", "cancel_on_kill", "cancel_on_timeout")
+            for value, complaint in [
+                ("no", "must be true or false, not 'no'"),
+                (None, "is empty"),
+                ("{{ params.wait }}", "is not templated: give the value itself, not '{{ params.wait }}'"),
+                (object(), "is not templated"),
+            ]
+        ),
+        ({"poll_interval": "{{ params.interval }}"}, "^poll_interval is not templated"),
+        ({"timeout": "{{ params.timeout }}"}, "^timeout is not templated"),
+        ({"if_running": "{{ params.other }}"}, "^if_running is not templated"),
+        ({"if_running": None}, "^if_running must be one of"),
+        ({"task_type": "pre-label"}, "^task_type is a name that Airflow keeps for itself: give label_task_type"),
         ({"timeout": timedelta(0)}, "timeout must be a duration"),
     ],
 )
@@ -104,6 +120,51 @@ def test_what_a_template_got_wrong_is_said_before_anything_is_sent(
     assert complaint in str(ending.error)
     assert len(scene.emulator.journal) == 0
     assert ending.xcoms == {}
+
+
+def test_flags_are_read_from_text() -> None:
+    start = ModelArtsStartLabelTaskOperator(
+        task_id="start",
+        dataset_id="d",
+        wait_for_completion="true",  # type: ignore[arg-type]
+        deferrable="false",  # type: ignore[arg-type]
+        cancel_on_kill="False",  # type: ignore[arg-type]
+        cancel_on_timeout=" true ",  # type: ignore[arg-type]
+    )
+    assert (start.wait_for_completion, start.deferrable) == (True, False)
+    assert (start.cancel_on_kill, start.cancel_on_timeout) == (False, True)
+
+
+def test_flags_of_default_args_are_read_too() -> None:
+    with DAG("defaults", schedule=None, default_args={"deferrable": "false", "cancel_on_kill": "no"}):
+        with pytest.raises(ParameterError, match=r"^cancel_on_kill must be true or false, not 'no'"):
+            ModelArtsStartLabelTaskOperator(task_id="start", dataset_id="d")
+        assert ModelArtsStartLabelTaskOperator(task_id="s", dataset_id="d", cancel_on_kill=True).deferrable is False
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [("{{ ds_nodash }}", "20261127"), ("{{ when }}", "2026-11-27T01:02:00+00:00"), ("{{ ratio }}", "0.5")],
+)
+def test_what_native_rendering_makes_of_a_name_is_text_again(scene: Scene, template: str, name: str) -> None:
+    with DAG("native", schedule=None, render_template_as_native_obj=True):
+        start = scene.operator(config={"name": template, "n_clusters": "{{ 2 }}"})
+    start.render_template_fields(
+        {"ds_nodash": "20261127", "when": datetime(2026, 11, 27, 1, 2, tzinfo=UTC), "ratio": 0.5}  # type: ignore[typeddict-item,typeddict-unknown-key]
+    )
+    assert drive(start, scene.clock).error is None
+    assert scene.body["config"]["name"].startswith(f"{name}-af-")
+    assert scene.body["config"]["n_clusters"] == 2
+
+
+def test_what_json_cannot_say_is_refused_before_anything_is_sent(scene: Scene) -> None:
+    with DAG("native", schedule=None, render_template_as_native_obj=True):
+        start = scene.operator(config={"flavor": {"code": "{{ thing }}"}})
+    start.render_template_fields({"thing": object()})  # type: ignore[typeddict-item,typeddict-unknown-key]
+    ending = drive(start, scene.clock)
+    assert type(ending.error) is AirflowFailException
+    assert "config['flavor']['code'] must be what JSON can say" in str(ending.error)
+    assert len(scene.emulator.journal) == 0
 
 
 def test_what_only_the_run_knows_is_not_asked_of_the_dag_file() -> None:

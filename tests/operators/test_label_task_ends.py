@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowTaskTimeout, TaskDeferralError, TaskDeferred
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout, TaskDeferralError, TaskDeferred
 
 from airflow_provider_modelarts.client.errors import (
     LabelTaskStopped,
     LabelTaskTimeout,
 )
 from airflow_provider_modelarts.client.states import TaskState
+from airflow_provider_modelarts.client.waiting import ODD_ANSWERS
+from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError
 from airflow_provider_modelarts.hooks.task_memory import MEMORY_KEY
-from tests.support.drive import Ending, StandInStore, StandInTaskInstance, as_task_runner, context_of, drive, moment
+from tests.support.drive import (
+    Ending,
+    StandInStore,
+    StandInTaskInstance,
+    as_task_runner,
+    context_of,
+    drive,
+    drive_try,
+    moment,
+)
 from tests.support.task_states import TaskStates
 
 if TYPE_CHECKING:
@@ -134,6 +146,112 @@ def test_a_deferred_wait_begins_with_its_deferral(scene: Scene) -> None:
     assert deferred.value.trigger.serialize()[1]["started"] == pytest.approx(scene.clock.now(), abs=1)
 
 
+# --- odd answers about a labeling task of one's own
+
+ODD = {
+    "not found": {"status": 400, "code": "ModelArts.4612"},
+    "no such dataset": {"status": 400, "code": "ModelArts.4352"},
+    "no such API": {"status": 404, "code": "APIGW.0101"},
+    "forbidden": {"status": 403, "code": "ModelArts.0108"},
+    "bad request": {"status": 400, "code": "ModelArts.0104"},
+}
+odd_answers = pytest.mark.parametrize("odd", ODD)
+
+
+def refuse_looks(scene: Scene, odd: str, times: int | None, after: int = 0) -> Any:
+    return scene.emulator.faults.add("GET", "/tasks/", "status", times=times, after=after, **ODD[odd])
+
+
+@both_ways
+@odd_answers
+@pytest.mark.parametrize("after", [0, 3], ids=["right after the start", "later"])
+def test_a_few_odd_answers_in_a_row_do_not_end_the_wait(scene: Scene, deferrable: bool, odd: str, after: int) -> None:
+    fault = refuse_looks(scene, odd, ODD_ANSWERS - 1, after)
+    ending = scene.start(wait_for_completion=True, deferrable=deferrable)
+    assert fault.fired == ODD_ANSWERS - 1
+    assert ending.error is None
+    assert scene.stops == 0
+
+
+@both_ways
+@odd_answers
+@pytest.mark.parametrize("cancel_on_timeout", [True, False])
+def test_who_gives_up_names_the_labeling_task_stops_it_if_wanted_and_leaves_retries(
+    scene: Scene, deferrable: bool, odd: str, cancel_on_timeout: bool
+) -> None:
+    fault = refuse_looks(scene, odd, None)
+    ending = scene.start(wait_for_completion=True, deferrable=deferrable, cancel_on_timeout=cancel_on_timeout)
+    assert fault.fired == ODD_ANSWERS
+    assert type(ending.error) is LabelTaskUnreadableError
+    (label_task_id,) = scene.emulator.dataset(scene.dataset_id).tasks
+    assert label_task_id in str(ending.error)
+    assert ODD[odd]["code"] in str(ending.error)
+    assert scene.stops == int(cancel_on_timeout)
+
+
+@both_ways
+def test_a_stop_that_fails_when_the_wait_gives_up_does_not_hide_why(scene: Scene, deferrable: bool) -> None:
+    refuse_looks(scene, "forbidden", None)
+    fault = scene.emulator.faults.add("POST", "/stop", "status", status=403, code="ModelArts.0108", times=None)
+    ending = scene.start(wait_for_completion=True, deferrable=deferrable)
+    assert fault.fired
+    assert type(ending.error) is LabelTaskUnreadableError
+
+
+def test_a_refused_credential_is_no_odd_answer_to_retry_with(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    sleep = scene.clock.sleep
+
+    def change_password(seconds: float) -> None:
+        if len(scene.clock.slept) == 2:
+            scene.emulator.set_password("changed-behind-our-back")
+        sleep(seconds)
+
+    monkeypatch.setattr(scene.clock, "sleep", change_password)
+    ending = scene.start(wait_for_completion=True)
+    assert type(ending.error) is AirflowFailException
+    (label_task_id,) = scene.emulator.dataset(scene.dataset_id).tasks
+    assert label_task_id in str(ending.error)
+    refused = [one for one in scene.emulator.journal if one.path.endswith("/auth/tokens") and one.status == 401]
+    assert len(refused) == 1
+
+
+@both_ways
+def test_a_password_that_airflow_gets_half_a_minute_late_ends_no_wait(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    sleep = scene.clock.sleep
+
+    def rotate(seconds: float) -> None:
+        if len(scene.clock.slept) == 2:
+            scene.emulator.set_password("r0tated")
+        if len(scene.clock.slept) == 5:
+            monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", scene.emulator.connection_json)
+        sleep(seconds)
+
+    monkeypatch.setattr(scene.clock, "sleep", rotate)
+    assert scene.start(wait_for_completion=True, deferrable=deferrable).error is None
+
+
+@both_ways
+@pytest.mark.parametrize("wait_for_completion", [True, False])
+def test_the_id_is_an_xcom_before_the_wait_begins(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, deferrable: bool, wait_for_completion: bool
+) -> None:
+    seen: list[Any] = []
+    ti = StandInTaskInstance(moment(scene.clock), task_id="start")
+    sleep = scene.clock.sleep
+
+    def note(seconds: float) -> None:
+        seen.append(ti.xcoms.get("label_task_id"))
+        sleep(seconds)
+
+    monkeypatch.setattr(scene.clock, "sleep", note)
+    operator = scene.operator(wait_for_completion=wait_for_completion, deferrable=deferrable)
+    ending = drive_try(operator, scene.clock, ti, run_started=moment(scene.clock))
+    assert ending.xcoms["label_task_id"] == ending.result
+    assert set(seen) <= {ending.result}
+
+
 # --- kills
 
 
@@ -244,12 +362,74 @@ def test_a_kill_after_the_password_was_rotated_stops_the_job(
     monkeypatch.setattr(scene.clock, "sleep", rotate_and_kill)
     ending = drive(operator, scene.clock, copies=False)
     assert type(ending.error) is LabelTaskStopped
-    # A token of the old password, if the kill is the first to find it refused, has stopped nothing.
-    statuses = [record.status for record in scene.emulator.journal.select("POST", "/stop")]
-    assert statuses == ([204] if noticed else [401, 204])
+    # Nothing is sent with a token of the old password: the connection is looked at before the stop.
+    assert [record.status for record in scene.emulator.journal.select("POST", "/stop")] == [204]
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["it can be read", "it cannot be read"])
+def test_a_kill_stops_the_job_where_the_edited_connection_says(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, reads: bool
+) -> None:
+    TaskStates(monkeypatch, start="failed")
+    operator = scene.operator(wait_for_completion=True)
+    sleep = scene.clock.sleep
+
+    def edit_and_kill(seconds: float) -> None:
+        if len(scene.clock.slept) == 2:
+            if reads:
+                moved = {**scene.emulator.connection, "host": scene.emulator.url.replace("127.0.0.1", "localhost")}
+                monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", json.dumps(moved))
+            else:
+                monkeypatch.delenv("AIRFLOW_CONN_MODELARTS_DEFAULT")
+            operator.on_kill()
+        sleep(seconds)
+
+    monkeypatch.setattr(scene.clock, "sleep", edit_and_kill)
+    drive(operator, scene.clock, copies=False)
+    (stop,) = scene.emulator.journal.select("POST", "/stop")
+    assert stop.headers["host"].partition(":")[0] == ("localhost" if reads else "127.0.0.1")
 
 
 def test_a_kill_before_the_start_does_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     killed = Killed(scene, monkeypatch, "failed")
     scene.operator().on_kill()
     assert killed.asked_in == []
+
+
+# --- what a deferral gets is proven before the start
+
+
+@both_ways
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"timeout": timedelta.max},
+        {"timeout": 3e11},
+        {"timeout": 1e308},
+        {"timeout": "3e11"},
+        {"poll_interval": 1e308, "timeout": 600},
+        {"poll_interval": 1.7e308, "timeout": timedelta.max},
+        {"timeout": timedelta.max, "execution_timeout": timedelta(days=900_000)},
+        {"timeout": timedelta(microseconds=1)},
+    ],
+    ids=str,
+)
+def test_an_endless_time_leaves_no_labeling_task_behind(scene: Scene, deferrable: bool, given: dict[str, Any]) -> None:
+    ending = scene.start(wait_for_completion=True, deferrable=deferrable, **given)
+    assert ending.error is None or type(ending.error) is LabelTaskTimeout
+    assert set(scene.states) <= {TaskState.SUCCEEDED, TaskState.STOPPED, TaskState.STOPPING}
+
+
+def test_a_deferral_ends_at_a_moment_that_every_database_can_store(scene: Scene) -> None:
+    operator = scene.operator(wait_for_completion=True, deferrable=True, timeout=timedelta.max)
+    ti = StandInTaskInstance(moment(scene.clock), task_id="start")
+    with pytest.raises(TaskDeferred) as deferred:
+        as_task_runner(operator, context_of(ti, run_started=ti.start_date))
+    assert (moment(scene.clock) + deferred.value.timeout).year < 2038
+
+
+@pytest.mark.parametrize("name", ["timeout", "poll_interval"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), float("-inf"), "inf", "nan", 0, timedelta(0), -1])
+def test_a_time_that_is_none_is_refused_when_the_dag_is_parsed(scene: Scene, name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=name):
+        scene.operator(**{name: value})

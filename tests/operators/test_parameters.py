@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import math
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +24,11 @@ if TYPE_CHECKING:
         (parameters.identifier, 4711, "4711"),
         (parameters.identifier, " padded\n", "padded"),
         (parameters.label, " rose", " rose"),
+        (parameters.label, 7, "7"),
         (parameters.score, "0.9", 0.9),
+        (parameters.score, " 9e-1\n", 0.9),
+        (parameters.score, Decimal("0.9"), 0.9),
+        (parameters.score, Fraction(1, 2), 0.5),
         (parameters.score, 0, 0.0),
         (parameters.score, 1, 1.0),
         (parameters.whole(1, 10), "3", 3),
@@ -37,6 +44,21 @@ if TYPE_CHECKING:
             parameters.config,
             {"n_clusters": "2", "ambiguity": "false", "property": "size"},
             {"n_clusters": 2, "ambiguity": False, "property": "size"},
+        ),
+        # what native rendering makes of text
+        (
+            parameters.config,
+            {"name": 20261127, "model_version": 1.5, "description": datetime(2026, 11, 27, 1, 2, tzinfo=UTC)},
+            {"name": "20261127", "model_version": "1.5", "description": "2026-11-27T01:02:00+00:00"},
+        ),
+        (parameters.config, {"name": date(2026, 11, 27)}, {"name": "2026-11-27"}),
+        (parameters.config, {"name": Decimal("20261127")}, {"name": "20261127"}),
+        (parameters.config, {"name": None, "export_params": None}, {"name": None, "export_params": None}),
+        (parameters.config, {"n_clusters": Decimal(2)}, {"n_clusters": 2}),
+        (
+            parameters.config,
+            {"inf_config_list": ({"weight": Decimal("0.5"), "envs": {"DAY": date(2026, 11, 27)}},)},
+            {"inf_config_list": [{"weight": 0.5, "envs": {"DAY": "2026-11-27"}}]},
         ),
         (parameters.optional(parameters.score), None, None),
         (parameters.optional(parameters.score), "0.5", 0.5),
@@ -65,6 +87,21 @@ def test_a_value_and_its_text_are_the_same(read: Callable[[str, Any], Any], valu
         (parameters.score, 1.01, "it must be a number from 0 to 1, not 1.01."),
         (parameters.score, "nan", "it must be a number from 0 to 1, not 'nan'."),
         (parameters.score, True, "it must be a number from 0 to 1, not True."),
+        (parameters.score, "0_1", "it must be a number from 0 to 1, not '0_1'."),
+        (parameters.score, "\uff10.9", "it must be a number from 0 to 1, not "),
+        (parameters.score, Decimal("NaN"), "it must be a number from 0 to 1, not Decimal"),
+        (parameters.whole(1, 1000), "1_0", "it must be a number from 1 to 1000, not '1_0'."),
+        (parameters.whole(1, 1000), 10**400, "it must be a number from 1 to 1000, not 1000"),
+        (parameters.seconds, "infinity", "it must be a number of at least 0, not 'infinity'."),
+        (parameters.label, 5.0, "it must be the name of a label, not 5.0."),
+        (parameters.label, True, "it must be the name of a label, not True."),
+        (parameters.config, {"name": True}, "it['name'] must be text, not True."),
+        (parameters.config, {"name": ["a"]}, "it['name'] must be text, not ['a']."),
+        (parameters.config, {"flavor": {"code": object}}, "it['flavor']['code'] must be what JSON can say"),
+        (parameters.config, {"parameters": [{"value": {1, 2}}]}, "it['parameters'][0]['value'] must be what JSON can"),
+        (parameters.config, {"export_params": math.nan}, "it['export_params'] must be a finite number, not nan."),
+        (parameters.config, {"export_params": b"x"}, "it['export_params'] must be what JSON can say"),
+        (parameters.config, {1: 2}, "it has the key 1: keys must be text."),
         (parameters.score, "None", "it is empty ('None')"),
         (parameters.whole(1, 1000), 0, "it must be a number from 1 to 1000, not 0."),
         (parameters.whole(1, 1000), 2.5, "it must be a whole number from 1 to 1000, not 2.5."),

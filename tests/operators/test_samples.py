@@ -6,13 +6,15 @@ import json
 import logging
 import threading
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.sdk import ObjectStoragePath
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-from airflow_provider_modelarts.client.errors import ConfirmationError
+from airflow_provider_modelarts.client.errors import ConfirmationError, ServiceUnavailable
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.hooks.task_state import TaskKey
 from airflow_provider_modelarts.labeling.policy import InvalidPolicy
@@ -25,9 +27,8 @@ from tests.support.harness import messages, run_operator
 from tests.support.task_states import TaskStates
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
 
 COUNTS = {
     "seen",
@@ -124,6 +125,21 @@ def test_with_do_xcom_push_off_nothing_is_stored(bureau: Bureau) -> None:
         ({"label_name": ""}, ParameterError, "label_name must be the name of a label"),
         ({"batch_size": 0}, ParameterError, "batch_size must be a number from 1"),
         ({"on_partial_failure": "ignore"}, ParameterError, "on_partial_failure must be one of fail, warn"),
+        ({"on_partial_failure": "{{ params.mode }}"}, ParameterError, "on_partial_failure is not templated"),
+        ({"batch_size": "{{ params.size }}"}, ParameterError, "batch_size is not templated"),
+        ({"batch_size": None}, ParameterError, "batch_size is empty"),
+        ({"concurrency": "{{ params.many }}"}, ParameterError, "concurrency is not templated"),
+        ({"preview": None}, ParameterError, "preview is empty"),
+        ({"preview": "no"}, ParameterError, "preview must be true or false"),
+        ({"label_name": 1.5}, ParameterError, "label_name must be the name of a label, not 1.5"),
+        ({"first_label": ["rose"]}, ParameterError, "first_label must be the name of a label"),
+        ({"low_score": "0_1"}, ParameterError, "low_score must be a number from 0 to 1"),
+        ({"policy": 5}, InvalidPolicy, "must be a dict or JSON text of one, not 5"),
+        ({"plan_uri": 5}, ParameterError, "plan_uri must be a URI"),
+        ({"ledger_uri": Path("labels/ledger")}, ParameterError, "ledger_uri must be a URI such as file:///"),
+        ({"ledger_uri": "file:///tmp/what?/ledger"}, ParameterError, "ledger_uri .* has a question mark"),
+        ({"ledger_uri": Path("/tmp/what?/ledger")}, ParameterError, "ledger_uri .* has a question mark"),
+        ({"dry_run": True}, ParameterError, "dry_run is a name that Airflow keeps for itself: give preview"),
     ],
 )
 def test_wrong_constants_are_found_when_the_dag_is_parsed(
@@ -131,6 +147,154 @@ def test_wrong_constants_are_found_when_the_dag_is_parsed(
 ) -> None:
     with pytest.raises(error, match=complaint):
         ModelArtsConfirmSamplesOperator(task_id="c", **{"dataset_id": "d", **parameters})
+
+
+LABELS = "/data-annotations/labels"
+
+
+@pytest.mark.parametrize(
+    ("policy", "nearest"),
+    [
+        ({"min_score_by_label": {"roze": 0.99}}, "'roze', which dataset {} does not have (did you mean 'rose'?)"),
+        ({"labels": ["daisy", "Tulip"]}, "'Tulip', which dataset {} does not have (did you mean 'tulip'?)"),
+    ],
+)
+@pytest.mark.parametrize("way", ["confirm", "preview", "ledger", "plan"])
+def test_a_policy_that_names_a_label_that_the_dataset_does_not_have_is_refused(
+    bureau: Bureau, policy: dict[str, Any], nearest: str, way: str
+) -> None:
+    ending = {
+        "confirm": lambda: bureau.confirm(policy=policy),
+        "preview": lambda: bureau.confirm(policy=policy, preview=True),
+        "ledger": lambda: bureau.confirm(policy=policy, ledger_uri=bureau.ledger_uri),
+        "plan": lambda: bureau.plan(policy=policy),
+    }[way]()
+    assert type(ending.error) is AirflowFailException
+    assert nearest.format(bureau.dataset_id) in str(ending.error)
+    assert (bureau.writes, bureau.files()) == (0, [])
+
+
+def test_labels_are_read_once_and_only_if_the_policy_names_some(bureau: Bureau) -> None:
+    assert bureau.confirm(policy={"min_score": 0.99}).error is None
+    assert bureau.emulator.journal.count("GET", LABELS) == 0
+    policy = {"labels": ["rose", "tulip"], "min_score_by_label": {"rose": 0.9, "tulip": 0.8}}
+    assert bureau.confirm(policy=policy).error is None
+    assert bureau.emulator.journal.count("GET", LABELS) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [{"status": 403, "code": "ModelArts.0112"}, {"status": 404}, {"status": 405}, {"status": 501}]
+)
+def test_where_labels_cannot_be_read_a_name_is_only_warned_of(
+    bureau: Bureau, capsys: pytest.CaptureFixture[str], fault: dict[str, Any]
+) -> None:
+    armed = bureau.emulator.faults.add("GET", LABELS, "status", times=None, **fault)
+    ending = bureau.confirm(policy={"min_score_by_label": {"roze": 0.99}})
+    assert ending.error is None
+    assert armed.fired > 0
+    assert (
+        "cannot be read, so that a misspelled name in the policy (roze) would not be noticed" in capsys.readouterr().out
+    )
+
+
+def test_an_outage_is_no_reason_to_skip_the_look_at_the_labels(bureau: Bureau) -> None:
+    armed = bureau.emulator.faults.add("GET", LABELS, "status", times=None, status=503)
+    ending = bureau.confirm(policy={"min_score_by_label": {"rose": 0.99}})
+    assert type(ending.error) is ServiceUnavailable
+    assert armed.fired > 0
+    assert bureau.writes == 0
+
+
+@pytest.mark.parametrize("name", ["label_name", "first_label"])
+def test_a_filter_by_a_label_that_there_is_not_chooses_none_and_names_the_nearest(
+    bureau: Bureau, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    ending = bureau.confirm(**{name: "roze"})
+    assert (ending.error, ending.result["seen"]) == (None, 0)
+    assert f"Dataset {bureau.dataset_id} has no label 'roze' (did you mean 'rose'?)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("native", [7, "7"])
+@pytest.mark.parametrize("way", ["label_name", "first_label", "labels", "min_score_by_label", "text"])
+def test_labels_named_by_digits_may_come_as_numbers(
+    emulator: Emulator, moved_clock: MovedClock, tmp_path: Path, native: Any, way: str
+) -> None:
+    bureau = Bureau(emulator, moved_clock, tmp_path)
+    bureau.dataset_id = emulator.load_proposals(40, labels=["7", "8"])
+    parameters: dict[str, dict[str, Any]] = {
+        "label_name": {"label_name": native},
+        "first_label": {"first_label": native},
+        "labels": {"policy": {"labels": [native]}},
+        "min_score_by_label": {"policy": {"min_score_by_label": {native: 0, "8": 1}, "min_score": 1}},
+        "text": {"policy": json.dumps({"labels": [native]})},
+    }
+    ending = bureau.confirm(**parameters[way])
+    assert ending.error is None
+    assert 10 < ending.result["by_label"]["7"] < 40
+
+
+@pytest.mark.parametrize("way", ["policy", "low_score", "plan"])
+def test_scores_that_are_none_go_to_people(bureau: Bureau, way: str) -> None:
+    """45 is a percentage, and no reason to be sure."""
+    odd = [45, -1, 1.0001, "45", "1_0", "0_1"]
+    bureau.dataset.propose(
+        [
+            {"sample_id": f"odd{number}", "labels": [{"name": "rose", "type": 0, "id": "1", "score": score}]}
+            for number, score in enumerate(odd)
+        ]
+    )
+    if way == "low_score":
+        ending = bureau.confirm(low_score=0.5)
+    elif way == "policy":
+        ending = bureau.confirm(policy={"min_score": 0.5, "hard_examples": "confirm"})
+    else:
+        planned = bureau.plan(policy={"min_score": 0.5, "hard_examples": "confirm"})
+        assert "- **6** with a score that is no number from 0 to 1; it counts as unknown" in planned.xcoms["summary"]
+        ending = bureau.confirm(plan_uri=bureau.plan_uri)
+    assert ending.error is None
+    assert ending.result["confirmed"] > 200
+    assert ending.result["review"] >= 1
+    assert not any(bureau.dataset.labels_of(f"odd{number}") for number in range(len(odd)))
+
+
+@pytest.mark.parametrize("kind", [Path, ObjectStoragePath])
+def test_places_may_be_paths(bureau: Bureau, kind: Any) -> None:
+    plan, ledger = bureau.folder / "a plan.jsonl", bureau.folder / "ledger"
+    if kind is ObjectStoragePath:
+        plan, ledger = (ObjectStoragePath(f"file://{path}") for path in (plan, ledger))
+    assert bureau.plan(plan_uri=plan).error is None
+    ending = bureau.confirm(plan_uri=plan, ledger_uri=ledger)
+    assert ending.error is None
+    assert ending.result["ledger_uri"] == f"file://{bureau.folder}/ledger"
+    assert bureau.revert(ledger_uri=ledger).result["cleared"] == 250
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_places_that_are_paths_survive_airflow(emulator: Emulator, tmp_path: Path) -> None:
+    dataset_id = emulator.load_proposals(5)
+    root = ObjectStoragePath(f"file://{tmp_path}/{{{{ run_id }}}}")
+    task, log = run_operator(ModelArtsConfirmSamplesOperator, dataset_id=dataset_id, ledger_uri=root)
+    assert task.state == "success", log
+    assert task.xcom["ledger_uri"].startswith(f"file://{tmp_path}/manual__")
+
+
+def test_a_guard_keeps_its_plan_below_a_relative_log_folder(
+    bureau: Bureau, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", "logs")
+    ending = bureau.confirm(policy={"max_samples": 1000})
+    assert ending.error is None
+    assert ending.result["plan_uri"].startswith(f"file://{tmp_path}/logs/modelarts/")
+
+
+def test_a_log_folder_that_cannot_be_written_is_named_with_what_to_give_instead(
+    bureau: Bureau, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", "/dev/null")
+    ending = bureau.confirm(policy={"max_samples": 1000})
+    assert type(ending.error) is AirflowFailException
+    assert str(ending.error).startswith("ledger_uri is not given, and base_log_folder file:///dev/null/modelarts ")
 
 
 @pytest.mark.parametrize(

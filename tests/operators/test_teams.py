@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
@@ -14,7 +15,7 @@ from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.operators.teams import ModelArtsUpdateTeamSamplesOperator
 from tests.support.alarm import Alarm
 from tests.support.drive import Ending, drive
-from tests.support.harness import run_operator
+from tests.support.harness import run_dag, run_operator
 from tests.support.task_states import TaskStates
 
 if TYPE_CHECKING:
@@ -105,6 +106,14 @@ def test_an_unknown_team_task_fails_without_retries(team: Team) -> None:
         ({"samples": [{"sample_id": "s", "labels": [{"type": 0}]}]}, InvalidRequest, "a label without a name"),
         ({"samples_uri": "file:///x", "worker_email": "bob"}, ParameterError, "worker_email must be an e-mail address"),
         ({"samples_uri": "file:///x", "worker_email": ""}, ParameterError, "worker_email is empty"),
+        (
+            {"samples_uri": "file:///x", "email": EMAIL},
+            ParameterError,
+            "email is a name .* give worker_email",
+        ),
+        ({"samples": None}, ParameterError, "either samples or samples_uri"),
+        ({"samples": 5}, InvalidRequest, "at least one sample"),
+        ({"samples": [None]}, InvalidRequest, 'must be an object with a "sample_id"'),
         ({"samples_uri": "file:///x", "workforce_task_id": "None"}, ParameterError, "workforce_task_id is empty"),
     ],
 )
@@ -113,6 +122,39 @@ def test_wrong_constants_are_found_when_the_dag_is_parsed(
 ) -> None:
     with pytest.raises(error, match=complaint):
         ModelArtsUpdateTeamSamplesOperator(task_id="u", **{"dataset_id": "d", "workforce_task_id": "t", **parameters})
+
+
+def test_airflows_own_addresses_are_left_to_airflow(team: Team) -> None:
+    """Those for its alerts, where it is clear that they are no member's."""
+    with DAG("alerts", schedule=None, default_args={"email": ["ops@example.com"]}):
+        team.operator(samples=team.samples(), worker_email=None)
+        mapped: Any = ModelArtsUpdateTeamSamplesOperator.partial(
+            task_id="mapped", dataset_id=team.dataset_id, workforce_task_id=team.task_id
+        ).expand(samples=[team.samples()])
+    made = mapped.unmap({"samples": team.samples()})
+    assert (made.worker_email, made.email) == (None, ["ops@example.com"])
+    assert team.operator(samples=team.samples(), email="ops@example.com").worker_email == EMAIL
+
+
+def test_labels_of_digits_may_come_as_numbers(team: Team) -> None:
+    given = [{**sample, "labels": [{"name": 3}]} for sample in team.samples()]
+    assert team.update(samples=given).result["updated"] == 3
+    assert team.names() == ["3", "3", "3"]
+    assert given[0]["labels"] == [{"name": 3}]
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_samples_come_from_mapped_tasks(team: Team) -> None:
+    @task
+    def label(sample_id: str) -> dict[str, Any]:
+        return {"sample_id": sample_id, "worker_id": team.worker_id, "labels": [{"name": "3"}]}
+
+    with DAG("mapped_samples", schedule=None) as dag:
+        team.operator(samples=label.expand(sample_id=team.sample_ids))
+    outcome = run_dag(dag)
+    assert outcome.state == "success", outcome.log
+    assert outcome.tasks["update"].xcom["updated"] == 3
+    assert team.names() == ["3", "3", "3"]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from airflow_provider_modelarts.client.errors import (
 )
 from airflow_provider_modelarts.client.resources.tasks import Tasks
 from airflow_provider_modelarts.client.states import TaskState
+from airflow_provider_modelarts.client.waiting import ODD_ANSWERS
+from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.hooks.task_memory import MEMORY_KEY, Intent, Memory, Record
 from airflow_provider_modelarts.operators._kill import KillSwitch
@@ -271,6 +273,58 @@ def test_a_job_that_died_is_followed_by_one_more(begin: Any, end: str, has_store
     life.is_over_as_undisturbed(life.retry())
     assert len(life.names) == 2
     assert life.names[0] == life.names[1]
+
+
+@both_ways
+@pytest.mark.parametrize("shown", ["echo", "absent"])
+@pytest.mark.parametrize("odd", [{"status": 400, "code": "ModelArts.4612"}, {"status": 403, "code": "ModelArts.0108"}])
+def test_a_few_odd_answers_do_not_let_a_retry_take_its_job_for_gone(
+    begin: Any, deferrable: bool, shown: str, odd: dict[str, Any]
+) -> None:
+    life = begin(deferrable=deferrable)
+    life.emulator.variants.config_name = shown
+    life.attempt(crash=MOMENTS["before_it_is_deferred"])
+    fault = life.emulator.faults.add("GET", "/tasks/", "status", times=ODD_ANSWERS - 1, **odd)
+    life.is_over_as_undisturbed(life.retry())
+    assert fault.fired == ODD_ANSWERS - 1
+    assert len(life.names) == 1
+
+
+@both_ways
+@pytest.mark.parametrize("cancel_on_timeout", [True, False])
+def test_a_retry_that_is_refused_each_look_names_its_job_and_leaves_it_to_the_next(
+    begin: Any, deferrable: bool, cancel_on_timeout: bool
+) -> None:
+    life = begin(deferrable=deferrable, parameters={"cancel_on_timeout": cancel_on_timeout})
+    life.attempt(crash=MOMENTS["before_it_is_deferred"])
+    (job,) = life.ours
+    life.emulator.faults.add("GET", "/tasks/", "status", times=ODD_ANSWERS, status=403, code="ModelArts.0108")
+    ending = life.retry()
+    assert type(ending.error) is LabelTaskUnreadableError
+    assert job in str(ending.error)
+    assert life.stopped == ([job] if cancel_on_timeout else [])
+    life.is_over_as_undisturbed(life.retry())
+    assert len(life.names) == (2 if cancel_on_timeout else 1)
+
+
+@both_ways
+def test_odd_answers_about_what_was_found_by_elimination_are_survived_too(begin: Any, deferrable: bool) -> None:
+    life = begin(deferrable=deferrable)
+    life.emulator.variants.config_name = "absent"
+    life.emulator.faults.add("POST", "/tasks", "reset_after")
+    fault = life.emulator.faults.add(
+        "GET", "/tasks/", "status", times=ODD_ANSWERS - 1, after=1, status=403, code="ModelArts.0108"
+    )
+    life.is_over_as_undisturbed(life.attempt())
+    assert fault.fired == ODD_ANSWERS - 1
+
+
+def test_an_odd_answer_after_a_lost_reply_leaves_no_job_behind(begin: Any) -> None:
+    life = begin()
+    life.emulator.faults.add("POST", "/tasks", "reset_after")
+    fault = life.emulator.faults.add("GET", "/tasks", "status", after=1, times=2, status=403, code="ModelArts.0108")
+    life.is_over_as_undisturbed(life.attempt())
+    assert fault.fired == 2
 
 
 @both_ways

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowSensorTimeout,
@@ -237,11 +238,36 @@ def test_a_failed_labeling_task_names_code_reason_and_step(job: Job) -> None:
         ({"dataset_id": ""}, "dataset_id is empty"),
         ({"label_task_id": "None"}, "label_task_id is empty"),
         ({"poke_interval": 0}, "poke_interval must be a duration longer than 0"),
+        ({"poke_interval": "{{ params.interval }}"}, "^poke_interval is not templated"),
+        ({"poke_interval": "often"}, "^poke_interval must be a number"),
+        ({"timeout": "{{ params.timeout }}"}, "^timeout is not templated"),
+        ({"timeout": "long"}, "^timeout must be a number"),
+        ({"mode": "{{ params.mode }}"}, "^mode is not templated"),
+        ({"mode": "deferred"}, "^mode must be one of poke, reschedule, not 'deferred'"),
+        *(
+            ({name: value}, rf"^{name} {complaint}")
+            for name in ("deferrable", "soft_fail", "never_fail")
+            for value, complaint in [
+                ("no", "must be true or false, not 'no'"),
+                ("{{ params.flag }}", "is not templated"),
+                (None, "is empty"),
+            ]
+        ),
     ],
 )
 def test_wrong_constants_are_found_when_the_dag_is_parsed(parameters: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ParameterError, match=complaint):
         ModelArtsLabelTaskSensor(task_id="wait", **{"dataset_id": "d", "label_task_id": "t", **parameters})
+
+
+def test_flags_are_read_from_text_also_when_default_args_hold_them() -> None:
+    with DAG("defaults", schedule=None, default_args={"soft_fail": "false", "deferrable": "true"}):
+        sensor = ModelArtsLabelTaskSensor(task_id="w", dataset_id="d", label_task_id="t", never_fail="False")
+        other = ModelArtsLabelTaskSensor(
+            task_id="v", dataset_id="d", label_task_id="t", timeout="60", poke_interval="5"
+        )  # type: ignore[arg-type]
+    assert (sensor.soft_fail, sensor.never_fail, sensor.deferrable) == (False, False, True)
+    assert (other.timeout, other.poke_interval) == (60, 5)
 
 
 def test_an_id_that_renders_to_nothing_is_said_before_anything_is_sent(job: Job) -> None:
@@ -252,3 +278,10 @@ def test_an_id_that_renders_to_nothing_is_said_before_anything_is_sent(job: Job)
     assert type(ending.error) is AirflowFailException
     assert "label_task_id is empty ('None')" in str(ending.error)
     assert len(job.emulator.journal) == sent
+
+
+@every_way
+@pytest.mark.parametrize("timeout", [timedelta.max, 3e11])
+def test_an_endless_time_is_waited_for_as_any_other(job: Job, way: str, timeout: Any) -> None:
+    ending = drive(job.start().sensor(way, timeout=timeout), job.clock)
+    assert ending.error is None

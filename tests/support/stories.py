@@ -61,6 +61,20 @@ class World:
     def tell_airflow_the_new_password(self) -> None:
         self.monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", json.dumps(self.emulator.connection))
 
+    def move(self, seconds: float, kind: str, **arguments: Any) -> None:
+        """Let the service have another address from some time on, which Airflow's connection knows at once.
+
+        :param kind: fault for whoever still asks at the old one
+        """
+        was = self.emulator.url.removeprefix("http://")
+
+        def go() -> None:
+            self.strike(kind, times=None, match=lambda call: call.headers["host"] == was, **arguments)
+            moved = {**self.emulator.connection, "host": self.emulator.url.replace("127.0.0.1", "localhost")}
+            self.monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", json.dumps(moved))
+
+        self.after(seconds, go)
+
     def strike(self, kind: str, *, times: int | None = 1, after: int = 0, **arguments: Any) -> None:
         self.emulator.faults.add("GET", POLL, kind, times=times, after=after, **arguments)
 
@@ -134,6 +148,14 @@ def the_password_is_rotated(world: World) -> None:
     world.after(30, world.tell_airflow_the_new_password)
 
 
+def the_service_moves_and_nobody_listens_where_it_was(world: World) -> None:
+    world.move(30, "reset")
+
+
+def the_service_moves_and_somebody_else_answers_where_it_was(world: World) -> None:
+    world.move(30, "status", status=404, code="APIGW.0101", message="No such API.")
+
+
 def the_password_is_changed_behind_our_back(world: World) -> None:
     world.after(30, lambda: world.emulator.set_password("a-brand-new-passw0rd"))
 
@@ -166,6 +188,9 @@ STORIES: dict[str, Story] = {
         Story(tokens_are_revoked, "success"),
         Story(one_poll_finds_its_token_expired, "success", fires="expired_token"),
         Story(the_password_is_rotated, "success"),
+        # A rescheduled sensor begins with each look, and never asks at the old address again.
+        Story(the_service_moves_and_nobody_listens_where_it_was, "success"),
+        Story(the_service_moves_and_somebody_else_answers_where_it_was, "success"),
         Story(the_password_is_changed_behind_our_back, "AuthenticationError", ("user", "a token")),
         Story(the_permission_is_taken_away, "PermissionDenied", ("ModelArts.0108",), fires="status"),
         Story(it_is_deleted, "NotFound", ("ModelArts.4612",)),

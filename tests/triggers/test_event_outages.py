@@ -78,6 +78,30 @@ def test_a_revoked_token_and_a_rotated_password(
     assert len(story.watch(trigger(dataset), until=15 * MINUTE)) == 2
 
 
+@pytest.mark.parametrize(
+    "fault", [{"kind": "reset"}, {"kind": "status", "status": 400, "code": "ModelArts.4352"}], ids=["dead", "strange"]
+)
+def test_a_watch_goes_on_where_the_edited_connection_says(
+    emulator: Emulator, story: Story, dataset: str, monkeypatch: pytest.MonkeyPatch, fault: Mapping[str, Any]
+) -> None:
+    was = emulator.url.removeprefix("http://")
+    arguments = {name: value for name, value in fault.items() if name != "kind"}
+
+    def move() -> None:
+        emulator.faults.add(
+            "GET", LIST, fault["kind"], times=None, match=lambda call: call.headers["host"] == was, **arguments
+        )
+
+    def edit() -> None:
+        connection = {**emulator.connection, "host": emulator.url.replace("127.0.0.1", "localhost")}
+        monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", json.dumps(connection))
+        start(dataset)
+
+    story.at(5 * MINUTE, move)
+    story.at(60 * MINUTE, edit)
+    assert len(story.watch(trigger(dataset), until=90 * MINUTE)) == 1
+
+
 def test_a_wrong_password_is_not_sent_again_and_again(
     emulator: Emulator, story: Story, dataset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

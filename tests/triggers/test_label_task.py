@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.sdk import BaseHook
 
 from airflow_provider_modelarts.client.clock import Clock
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook, clear_clients
@@ -207,6 +208,47 @@ def test_many_triggers_share_one_token_one_look_up_and_as_many_threads_as_the_co
     assert emulator.journal.count("POST", "/v3/auth/tokens") == tokens + 1
 
 
+def test_a_wait_that_begins_uses_the_connection_as_it_was_edited(
+    emulator: Emulator, moved_clock: MovedClock, started: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = {**emulator.connection, "host": emulator.url.replace("127.0.0.1", "localhost")}
+    monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", json.dumps(moved))
+    emulator.journal.clear()
+    (event,) = events(ModelArtsLabelTaskTrigger(*started, deadline=moved_clock.now() + 3600))
+    assert event["status"] == "success"
+    assert {record.headers["host"].partition(":")[0] for record in emulator.journal.select("GET")} == {"localhost"}
+
+
+def test_waits_that_begin_together_share_one_look_at_the_connection(
+    emulator: Emulator, moved_clock: MovedClock, started: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    look_up = BaseHook.get_connection
+    monkeypatch.setattr(BaseHook, "get_connection", lambda conn_id: seen.append(conn_id) or look_up(conn_id))
+
+    async def all_of_them() -> None:
+        waits = [ModelArtsLabelTaskTrigger(*started, deadline=moved_clock.now() + 36000) for _ in range(300)]
+        await asyncio.gather(*(anext(aiter(wait.run())) for wait in waits))
+
+    asyncio.run(all_of_them())
+    assert len(seen) == 1
+
+
+def test_an_edited_number_of_threads_counts_for_what_begins(
+    emulator: Emulator, moved_clock: MovedClock, started: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events(ModelArtsLabelTaskTrigger(*started, deadline=moved_clock.now() + 3600))
+    extra = {**emulator.connection["extra"], "poll_threads": 1}
+    monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", json.dumps({**emulator.connection, "extra": extra}))
+    hook, threads = ModelArtsHook().look_afresh(), set()
+
+    async def twenty() -> None:
+        await asyncio.gather(*(pool.run(hook, lambda: threads.add(threading.current_thread().name)) for _ in range(20)))
+
+    asyncio.run(twenty())
+    assert len(threads) == 1
+
+
 def test_the_callers_context_travels_into_the_thread() -> None:
     import contextvars
 
@@ -273,6 +315,27 @@ def test_a_mapped_task_is_asked_for_under_its_own_name(emulator: Emulator, kille
     killed.airflow.states = {"task_4": "failed"}
     killed.kill(map_index=4)
     assert emulator.journal.count("POST", "/stop") == 1
+
+
+def test_a_kill_stops_the_job_where_the_edited_connection_says(
+    emulator: Emulator, killed: Killed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = {**emulator.connection, "host": emulator.url.replace("127.0.0.1", "localhost")}
+    monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", json.dumps(moved))
+    killed.airflow.states = {"task": "failed"}
+    killed.kill()
+    (stop,) = emulator.journal.select("POST", "/stop")
+    assert stop.headers["host"].startswith("localhost")
+
+
+def test_a_stop_that_is_refused_names_the_labeling_task(
+    emulator: Emulator, killed: Killed, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fault = emulator.faults.add("POST", "/stop", "status", status=403, code="ModelArts.0108", times=None)
+    killed.airflow.states = {"task": "failed"}
+    killed.kill()
+    assert fault.fired
+    assert f"{killed.started[1]} of dataset {killed.started[0]} could not be stopped" in capsys.readouterr().out
 
 
 def test_with_cancel_on_kill_off_nothing_is_asked_or_stopped(emulator: Emulator, killed: Killed) -> None:
