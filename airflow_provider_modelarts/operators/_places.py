@@ -104,8 +104,8 @@ def uri(name: str, value: object) -> str:
         raise ParameterError(f"{name} {_short(text)} names no {missing}: write it as s3://my_conn@bucket/labels.")
     if ":" in connection:
         raise ParameterError(
-            f"{name} {_short(text)} has a password in it. Before the @ stands the id of an Airflow connection: put user and "
-            "password into that."
+            f"{name} {_short(text)} has a password in it. Before the @ stands the id of an Airflow connection: "
+            "put user and password into that."
         )
     if {".", ".."} & set(key.split("/")):
         raise ParameterError(
