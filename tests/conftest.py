@@ -83,6 +83,7 @@ def contract_check() -> Iterator[ContractCheck]:
 def _keeps_to_the_contract(request: pytest.FixtureRequest, contract_check: ContractCheck) -> Iterator[None]:
     """Fail a test whose requests or whose answers do not agree with the contract."""
     contract_check.check_requests = request.node.get_closest_marker("wrong_requests") is None
+    contract_check.check_answers = request.node.get_closest_marker("wrong_answers") is None
     contract_check.problems.clear()
     yield
     if contract_check.problems:

@@ -60,8 +60,14 @@ class Listing(Generic[Model]):
                 f"Cannot {self.what}: the answer has neither {self.items} nor {self.total}. "
                 "Check that endpoint is a ModelArts v2 API."
             )
-        models = read_all(self.model, to_objects(answer.get(self.items)), self.what, **self.context)
-        return Slice(models, to_integer(answer.get(self.total)))
+        given = answer.get(self.items)
+        rows = given if isinstance(given, list) else []
+        objects = to_objects(rows)
+        if issubclass(self.model, View):
+            # A sample that is no object is a sample nevertheless, if one without anything in it.
+            objects = [row if isinstance(row, dict) else {} for row in rows]
+        models = read_all(self.model, objects, self.what, **self.context)
+        return Slice(models, to_integer(answer.get(self.total)), len(rows) - len(models))
 
     def walk(self, transport: Transport, limit: int | None = MAX_PAGE, *, retry: bool = True) -> Iterator[Model]:
         """Yield everything once; see :func:`~airflow_provider_modelarts.client.paging.walk`.

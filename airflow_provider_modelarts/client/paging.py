@@ -8,13 +8,17 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections import Counter
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from airflow_provider_modelarts.client.checking import MAX_PAGE
-from airflow_provider_modelarts.client.errors import UnexpectedResponse
+from airflow_provider_modelarts.client.errors import (
+    InvalidRequest,
+    NotFound,
+    ServiceUnavailable,
+    UnexpectedResponse,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+REFUSALS = (InvalidRequest, NotFound, ServiceUnavailable)
+"""What a service may say of a page behind the end, instead of an empty page."""
+SHOWN = 10
 
 Item = TypeVar("Item")
 
@@ -43,10 +50,17 @@ class Slice(Generic[Item]):
 
     :param items: what it holds
     :param total: how many the service counts in the whole list; None if it does not say
+    :param odd: rows of it that are no objects, and so are not among the items
     """
 
     items: Sequence[Item]
     total: int | None
+    odd: int = 0
+
+    @property
+    def rows(self) -> int:
+        """How many rows of the list the answer holds."""
+        return len(self.items) + self.odd
 
 
 def key_of(item: dict[str, Any], names: Sequence[str]) -> str:
@@ -70,10 +84,22 @@ def mode_of(first: Sequence[str], second: Sequence[str]) -> OffsetMode:
     """
     known = set(first)
     overlap = sum(key in known for key in second)
-    if len(second) > 1 and overlap == len(second) - 1:
+    if (len(second) > 1 and overlap == len(second) - 1) or (second and list(second) == list(first[1:])):
         return OffsetMode.RECORDS
     # a list that moved between the two reads: pages hardly overlap then, records still nearly all
     return OffsetMode.RECORDS if 2 * overlap > len(second) > 1 else OffsetMode.PAGES
+
+
+def may_be_cut(shown: int, limit: int) -> bool:
+    """Whether there may be more behind the first page although the service counts no more than the page holds.
+
+    Its count may be that of the page, or capped. The page may also be as long as the service's own limit: those are
+    round numbers, so that a list of seven costs no second look.
+
+    :param shown: items on the first page
+    :param limit: items that were asked for
+    """
+    return shown > 0 and (shown >= limit or shown % 5 == 0 or shown % 8 == 0)
 
 
 def walk(
@@ -85,7 +111,8 @@ def walk(
     """Yield every item of a list once, page by page.
 
     The list is complete if nobody writes to it meanwhile. On a changing one it is the best effort, which a warning
-    says: what moves to an earlier page while it is read cannot be seen.
+    says: what moves to an earlier page while it is read cannot be seen. The service's count is held against what came,
+    but where more comes than it counts the list is believed.
 
     :param fetch: reads ``limit`` items at an offset
     :param key: tells items apart
@@ -96,26 +123,55 @@ def walk(
     reading = _Reading(key)
     first = fetch(0, limit)
     yield from reading.take(first)
-    if reading.complete or not first.items:
+    reading.is_miscounted = _is_beyond(first, 0)
+    if not first.rows or (first.total == first.rows and not may_be_cut(first.rows, limit)):
         reading.check(what)
         return
-    second = fetch(1, limit)
+    # a service may serve smaller pages than asked for, and is asked for those then; or larger ones
+    step, limit = first.rows, min(first.rows, limit)
+    second = _page_or_end(fetch, 1, limit, reading, start=step)
     mode = mode_of([key(item) for item in first.items], [key(item) for item in second.items])
-    fresh = reading.take(second)
-    yield from fresh
-    # the second answer overlaps the first by design where records are counted: nothing new in it is no end
-    goes_on = bool(fresh) or mode is OffsetMode.RECORDS
-    # a service may serve smaller pages than asked for: its records advance by what it served
-    step = len(first.items)
-    # in record mode the second answer ended one record behind the first: the next whole page is number 1 again
-    number = 2 if mode is OffsetMode.PAGES else 1
-    while goes_on and not reading.complete and number < reading.page_limit(step):
-        part = fetch(mode.offset(number, step), limit)
+    # in record mode the second answer is the first but for a record: the next whole page is number 1 again
+    part, number = (second, 1) if mode is OffsetMode.PAGES else (None, 1)
+    while number < reading.page_limit(step):
+        if part is None:
+            part = _page_or_end(fetch, mode.offset(number, step), limit, reading, start=number * step)
         fresh = reading.take(part)
         yield from fresh
-        goes_on = bool(fresh)
+        is_new = 2 * len(fresh) > len(part.items)
+        if is_new and not reading.is_miscounted and _is_beyond(part, number * step):
+            # The list may as well have moved under the reader, or the offset count something else.
+            again = fetch(mode.offset(number, step), limit) if part.total else part
+            reading.is_miscounted = list(map(key, again.items)) == list(map(key, part.items))
+        is_over = not fresh and (reading.is_read_before or not part.rows or reading.page_limit(step) == math.inf)
+        if is_over or (reading.is_complete and part.rows < step):
+            break
+        part = None
         number += 1
     reading.check(what)
+
+
+def _is_beyond(part: Slice[Item], start: int) -> bool:
+    """Whether an answer holds items that its own count leaves no room for."""
+    return part.total is not None and part.total < start + part.rows
+
+
+def _page_or_end(
+    fetch: Callable[[int, int], Slice[Item]], offset: int, limit: int, reading: _Reading[Item], start: int
+) -> Slice[Item]:
+    """Read a page; one behind the end is empty, whatever the service says of it.
+
+    :param start: number of the first item of the page
+    :raises ModelArtsError: if the page cannot be read although the list reaches so far
+    """
+    try:
+        return fetch(offset, limit)
+    except REFUSALS:
+        now = fetch(0, 1)
+        if reading.counts(start) and (now.total is None or now.total > start):
+            raise
+        # It may be that the list has got shorter.
+        return Slice((), now.total if reading.counts(start) else None)
 
 
 class _Reading(Generic[Item]):
@@ -128,45 +184,70 @@ class _Reading(Generic[Item]):
         """How many rows more than one an answer has of an item: the service counts them all."""
         self._totals: set[int] = set()
         self._total: int | None = None
+        self._odd = 0
+        self._pages: list[list[str]] = []
+        self.is_read_before = False
+        """Whether the last answer is a page that came before."""
+        self._repeats: list[str] = []
+        self.is_miscounted = False
+        """Whether the list holds more than the service counts."""
 
     def take(self, part: Slice[Item]) -> list[Item]:
-        """Return the items that have not come before."""
+        """Return the items of an answer that have not come before."""
         if part.total is not None:
             self._total = part.total
             self._totals.add(part.total)
-        fresh = []
+        fresh, repeats = [], []
         keys = [self._key(item) for item in part.items]
+        self.is_read_before = keys in self._pages
+        # The first page and the one before: what a service gives again that takes no notice of the offset.
+        self._pages = [*self._pages[:1], keys]
         for key, item in zip(keys, part.items, strict=True):
-            if key not in self._seen:
+            if key in self._seen:
+                repeats.append(key)
+            else:
                 self._seen.add(key)
                 fresh.append(item)
-        if len(set(keys)) < len(keys):
-            for key, rows in Counter(keys).items():
-                if rows > 1:
-                    self._twins[key] = max(rows - 1, self._twins.get(key, 0))
+        if not self.is_read_before:
+            self._repeats += repeats
+        self._odd += part.odd
         return fresh
 
     @property
-    def _accounted(self) -> int:
-        return len(self._seen) + sum(self._twins.values())
+    def rows(self) -> int:
+        """How many rows the list has shown; not more repeated ones than others."""
+        repeats = len(self._repeats)
+        return len(self._seen) + self._odd + (repeats if repeats <= len(self._seen) else 0)
 
     @property
-    def complete(self) -> bool:
-        return self._total is not None and self._accounted >= self._total
+    def is_complete(self) -> bool:
+        """Whether all has come that the service counts, and it counts right."""
+        return self._total is not None and not self.is_miscounted and self.rows >= self._total
+
+    def counts(self, start: int) -> bool:
+        """Whether there is an item of a number, by the service's count."""
+        return self._total is not None and not self.is_miscounted and self._total > start
 
     def page_limit(self, step: int) -> float:
         """Return the number of pages after which a list of this size must have ended."""
-        return math.inf if self._total is None else math.ceil(self._total / step) + 2
+        if self._total is None or self.is_miscounted:
+            return math.inf
+        return max(math.ceil(self._total / step), 1) + 2
 
     def check(self, what: str) -> None:
-        """Raise if items are missing, warn if the list moved while it was read or has items twice."""
-        if self._twins:
-            some = ", ".join(key[:50] for key in list(self._twins)[:3])
-            log.warning("%s: %d items are listed twice, among them %s", what, len(self._twins), some)
-        if len(self._totals) > 1:
+        """Raise if items are missing, warn if the list moved while it was read."""
+        if self.is_miscounted:
+            log.warning("%s: the service counts %s, but lists %d; the list counts", what, self._total, self.rows)
+        elif len(self._totals) > 1:
             log.warning("%s: the list changed while it was read, it may not be complete", what)
-        elif self._total is not None and self._accounted < self._total:
+        elif self._total is not None and self.rows < self._total:
             raise UnexpectedResponse(
-                f"Cannot {what}: the service counts {self._total}, but lists only {len(self._seen)}. "
+                f"Cannot {what}: the service counts {self._total}, but lists only {self.rows}. "
                 "Somebody may be changing the dataset: try again."
             )
+        elif self._repeats:
+            twice = sorted(set(self._repeats))
+            shown = ", ".join(key[:50] for key in twice[:SHOWN])
+            log.warning("%s: %d items are listed twice, among them %s; each is given once", what, len(twice), shown)
+        if self._odd:
+            log.warning("%s: %d items are no objects and were left out", what, self._odd)

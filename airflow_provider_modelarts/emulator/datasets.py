@@ -58,7 +58,7 @@ def list_datasets(service: Service, call: Call) -> Answer:
         | ({"samples": _preview(service, dataset)} if with_files else {})
         for dataset in part.cut(found)
     ]
-    return json_answer({"total_number": len(found), "datasets": datasets})
+    return json_answer({**part.total("total_number", len(found), len(datasets)), "datasets": datasets})
 
 
 def _check_version_parameters(call: Call) -> None:
@@ -189,7 +189,8 @@ def list_labels(service: Service, call: Call) -> Answer:
     version(call)
     part = window(call, service.variants, maximum=100_000, default=100_000)
     labels = list(dataset.labels.values())
-    return json_answer({"labels": labels[part.start : part.start + part.limit], "total_number": len(labels)})
+    page = part.cut(labels[::-1] if part.newest_first else labels)
+    return json_answer({"labels": page, **part.total("total_number", len(labels), len(page))})
 
 
 def create_labels(service: Service, call: Call) -> Answer:

@@ -235,7 +235,8 @@ def list_tasks(service: Service, call: Call) -> Answer:
     now = service.clock.now()
     shape = _progress_shape(service)
     tasks = [_list_item(service, task, now, shape) for task in part.cut(found)]
-    return json_answer({"tasks": tasks, "total_count": len(found), "exist_running_deploy_task": False})
+    total = part.total("total_count", len(found), len(tasks))
+    return json_answer({"tasks": tasks, **total, "exist_running_deploy_task": False})
 
 
 def _list_item(service: Service, task: Task, now: float, shape: Callable[[float], float]) -> dict[str, Any]:

@@ -35,11 +35,14 @@ def list_proposals(service: Service, call: Call) -> Answer:
     part = window(call, service.variants)
     wanted = read_filter(call, service.clock.now())
     found = dataset.book.select(wanted.key, wanted.matches)
-    page = found.page(part.start, part.limit, newest_first=part.newest_first)
-    body = b'{"sample_count":%d,"samples":[%s]}' % (
-        len(found),
-        b",".join(_fragments(service, call, wanted, page)),
-    )
+    if service.variants.repeat_rows:
+        page = part.cut(list(found))
+    else:
+        page = found.page(part.first(len(found)), part.limit, newest_first=part.newest_first)
+    total = dump_json(part.total("sample_count", len(found), len(page)))
+    # As bytes: the samples are kept as they are served.
+    head = total[:-1] + (b"," if len(total) > len(b"{}") else b"")
+    body = b'%s"samples":[%s]}' % (head, b",".join(_fragments(service, call, wanted, page)))
     _shrink(service, dataset)
     return Answer(200, body, JSON_HEADERS)
 
@@ -125,7 +128,7 @@ def list_samples(service: Service, call: Call) -> Answer:
     else:
         total = len(found)
         page = [sample_document(dataset, sample, service.presigner, now) for sample in part.cut(found)]
-    return json_answer({"sample_count": total, "samples": processed(page, call)})
+    return json_answer({**part.total("sample_count", total, len(page)), "samples": processed(page, call)})
 
 
 def select_samples(dataset: Dataset, call: Call) -> list[Sample]:

@@ -20,6 +20,8 @@ LABEL_TYPE_FILTERS = LABEL_TYPES | {400, 900}
 SAMPLE_TYPES = frozenset({0, 1, 2, 4, 6, 9})
 IMAGE = 0
 LOCALES = ("en-us", "zh-cn")
+CAP = 100
+"""The highest total of a list whose total is capped (a variant)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +30,44 @@ class Window:
 
     :param start: index of the first item.
     :param limit: how many at most.
+    :param variants: say what a page behind the end is, and what the total of a list is.
     """
 
     start: int
     limit: int
     newest_first: bool
+    variants: Variants
 
     def cut(self, items: list[T]) -> list[T]:
         """Return that part of a list which is ordered oldest first."""
-        ordered = items[::-1] if self.newest_first else items
-        return ordered[self.start : self.start + self.limit]
+        rows = items + items[: self.variants.repeat_rows]
+        start = self.first(len(rows))
+        return (rows[::-1] if self.newest_first else rows)[start : start + self.limit]
+
+    def first(self, count: int) -> int:
+        """Return the index of the first item of a list of `count` items.
+
+        :raises Refusal: behind the end of the list, with the variant.
+        """
+        behind = self.variants.behind_the_end
+        if self.start < max(count, 1) or behind == "empty":
+            return self.start
+        if behind == "last":
+            return max(count - 1, 0) // self.limit * self.limit
+        raise refuse("0104", f"offset={self.start}", status=int(behind))
+
+    def total(self, name: str, count: int, shown: int) -> dict[str, int | None]:
+        """Return the total of a list as its answer has it.
+
+        :param name: its key.
+        :param count: how many items the list has.
+        :param shown: how many of them the answer holds.
+        """
+        count += min(count, self.variants.repeat_rows)
+        said: dict[str, int | None] = {
+            "true": count, "page": shown, "capped": min(count, CAP), "zero": 0, "negative": -1, "null": None
+        }  # fmt: skip
+        return {} if self.variants.total == "missing" else {name: said[self.variants.total]}
 
 
 def integer(call: Call, name: str, default: int | None = None) -> int | None:
@@ -109,5 +139,6 @@ def window(call: Call, variants: Variants, *, maximum: int = 100, default: int =
     if offset < 0:
         raise refuse("0104", f"offset={offset}")
     order = choice(call, "order", ("asc", "desc"), "desc")
+    limit = min(limit, variants.max_page or limit)
     start = offset if variants.offset_mode == "record" else offset * limit
-    return Window(start, limit, order == "desc")
+    return Window(start, limit, order == "desc", variants)

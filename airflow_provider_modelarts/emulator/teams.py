@@ -81,7 +81,7 @@ def list_team_tasks(service: Service, call: Call) -> Answer:
         _describe(dataset, task) | {"sample_stats": _sample_stats(task)}
         for task in part.cut(list(dataset.team_tasks.values()))
     ]
-    return json_answer({"count": len(dataset.team_tasks), "tasks": tasks})
+    return json_answer({**part.total("count", len(dataset.team_tasks), len(tasks)), "tasks": tasks})
 
 
 def get_team_task(service: Service, call: Call) -> Answer:
@@ -167,8 +167,8 @@ def list_team_samples(service: Service, call: Call) -> Answer:
     documents = [_document(service, dataset, task, copy) for copy in copies]
     if wanted.matches is not None:
         documents = [document for document in documents if wanted.matches(document)]
-    page = documents[part.start : part.start + part.limit]
-    return json_answer({"sample_count": len(documents), "samples": processed(page, call)})
+    page = part.cut(documents[::-1] if part.newest_first else documents)
+    return json_answer({**part.total("sample_count", len(documents), len(page)), "samples": processed(page, call)})
 
 
 def _is_in_state(copy: Copy, state: str) -> bool:

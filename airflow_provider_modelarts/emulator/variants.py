@@ -10,6 +10,12 @@ class Variants:
     """Quirks to switch on; the defaults are the documented or most probable behaviour.
 
     :param offset_mode: "page" or "record": what `offset` counts (contract 0.1, quirk 17).
+    :param max_page: so many items are served at once at most, whatever `limit` says; None: as many as `limit`.
+    :param behind_the_end: what a page behind the end is: "empty", refused with 400, 404 or 500, or the "last" page
+        once more.
+    :param total: the total of a list: "true", "page" (what the answer holds), "capped" (100 at most), "zero",
+        "negative" (-1), "null" or "missing".
+    :param repeat_rows: so many of the oldest items of a list stand at its newest end once more.
     :param hard: "bool", "number" or "text": form of `metadata."@modelarts:hard"` (quirk 2).
     :param progress: "mixed" (30, 10.0, 100.0 as in the examples), "int" or "float" (quirk 6).
     :param score: "number" or "text": form of label scores (contract 10).
@@ -36,6 +42,10 @@ class Variants:
     """
 
     offset_mode: str = "page"
+    max_page: int | None = None
+    behind_the_end: int | str = "empty"
+    total: str = "true"
+    repeat_rows: int = 0
     hard: str = "bool"
     progress: str = "mixed"
     score: str = "number"
@@ -76,6 +86,8 @@ class Variants:
 
 CHOICES: dict[str, tuple[object, ...]] = {
     "offset_mode": ("page", "record"),
+    "behind_the_end": ("empty", 400, 404, 500, "last"),
+    "total": ("true", "page", "capped", "zero", "negative", "null", "missing"),
     "hard": ("bool", "number", "text"),
     "progress": ("mixed", "int", "float"),
     "score": ("number", "text"),

@@ -58,6 +58,8 @@ class Books:
         self.changed = 0
         self.remaining = 0
         """Samples listed in this pass that the service must still count."""
+        self.repeats: Counter[str] = Counter()
+        """For each sample that was listed more than once in this pass, how often more."""
         self.news = 0
         """Samples whose category changed in this pass: whether the pass got anywhere."""
         self._failures: dict[str, tuple[str, int, list[str]]] = {}
@@ -66,6 +68,7 @@ class Books:
         """Begin to count anew what is listed; what became of the samples stays known."""
         self._pass += 1
         self.remaining = self.news = 0
+        self.repeats.clear()
 
     def __len__(self) -> int:
         return len(self._states)
@@ -77,6 +80,17 @@ class Books:
     def _at(self, key: str | bytes) -> Category | None:
         state = self._states.get(key)
         return None if state is None else _CATEGORIES[state & _MASK]
+
+    def is_listed(self, sample_id: str) -> bool:
+        """Whether a sample was listed in this pass."""
+        state = self._states.get(short_key(sample_id))
+        return state is not None and state >> _BITS == self._pass
+
+    @property
+    def repeated(self) -> int:
+        """Rows of the list in this pass that showed a sample once more which the service must still count."""
+        stays = (number for one, number in self.repeats.items() if _STAYS_LISTED[self.category(one) or 0])
+        return sum(stays)
 
     def count(self, category: Category) -> int:
         """Return how many samples stand there."""

@@ -6,28 +6,44 @@ written is the matter of :mod:`.writing`.
 
 from __future__ import annotations
 
+import json
+import logging
+from collections import Counter
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.labeling import walk
 from airflow_provider_modelarts.labeling.books import Books, Category
 from airflow_provider_modelarts.labeling.crew import Crew, Job
 from airflow_provider_modelarts.labeling.descent import Count, Descent, pages_ahead
 from airflow_provider_modelarts.labeling.intent import CHANGED, NOT_PLANNED, Intent
-from airflow_provider_modelarts.labeling.labels import same_proposal, shows_part_of
+from airflow_provider_modelarts.labeling.labels import (
+    ODD,
+    oddity,
+    same_proposal,
+    shows_part_of,
+    with_other_labels,
+)
 from airflow_provider_modelarts.labeling.ledger_parts import UNKNOWN
-from airflow_provider_modelarts.labeling.result import PROGRESS_SECONDS, ConfirmationResult, Progress
+from airflow_provider_modelarts.labeling.result import (
+    PROGRESS_SECONDS,
+    ConfirmationResult,
+    Progress,
+    listed_twice,
+)
 from airflow_provider_modelarts.labeling.service import Candidate, is_odd_read
 from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
-from airflow_provider_modelarts.labeling.walk import PassEnd, count, take_bearings, verdict
+from airflow_provider_modelarts.labeling.walk import Pages, PassEnd, length_of, take_bearings, verdict
 from airflow_provider_modelarts.labeling.write import FRESH_SECONDS
 from airflow_provider_modelarts.labeling.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from airflow_provider_modelarts.client import Page, Sample
+    from airflow_provider_modelarts.client import Page
     from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, Decision
     from airflow_provider_modelarts.labeling.recording import Recorder
     from airflow_provider_modelarts.labeling.service import Service
@@ -35,6 +51,8 @@ if TYPE_CHECKING:
 
     Jobs = list[Job[Any]]
     Looked = tuple[Sample, Candidate | ModelArtsError | None]
+
+log = logging.getLogger(__name__)
 
 MAX_PASSES = 5
 LOOKS = 25
@@ -79,8 +97,10 @@ class Confirming:
         self._begun = self._reported = service.clock.now()
         self._untrimmed = Untrimmed(service, first_label)
         self._in_hand: set[str] = set()
+        self._said_twice: set[str] = set()
+        self._nameless: Counter[str] = Counter()
         self._written_before: dict[int, int] = {}
-        self._step = 1
+        self._pages = Pages(self._untrimmed.page, 1, walk.PAGE_SIZE)
         self._passes = self._total = self._unaccounted = 0
         self._stopped = self._complete = self._only_plans = False
         self.books = Books()
@@ -196,18 +216,32 @@ class Confirming:
 
     def _pass(self, take: Callable[[list[Candidate], int | None], Jobs]) -> PassEnd:
         self.books.begin_pass()
+        self._nameless.clear()
         read_pages = partial(pages_ahead, self._crew, self._service.pace)
         first = self._untrimmed.begin(read_pages)
-        self._step, last = take_bearings(self._untrimmed.page, first)
-        self._writing.count = Count(count(last.page))
-        self._total = max(self._total, count(last.page))
-        self._run_jobs(last=last, take=take)
+        bearings = take_bearings(self._untrimmed.page, first)
+        self._pages = bearings.pages
+        self._writing.count = Count(bearings.total)
+        self._total = max(self._total, bearings.total)
+        self._run_jobs(last=bearings.last, take=take)
         if not self._may_read():
             return PassEnd(0, self.books.remaining, self.books.news, disturbed=True)
         now = self._untrimmed.page(0, 1)
         self._writing.count.look(now, self._writing.count.written)
-        total = count(now if self._untrimmed.walks_the_filtered_list else self._service.page(0, 1))
-        return PassEnd(total, self.books.remaining, self.books.news, disturbed=self._writing.count.disturbed)
+        disturbed = self._writing.count.disturbed
+        if not disturbed:
+            self._say_what_is_listed_twice()
+        read = self._untrimmed.page
+        if not self._untrimmed.walks_the_filtered_list:
+            read, now = self._service.page, self._service.page(0, 1)
+        total = length_of(read, now, is_counted=bearings.is_counted)
+        return PassEnd(total, self.books.remaining, self.books.news, disturbed, self.books.repeated)
+
+    def _say_what_is_listed_twice(self) -> None:
+        twice = self.books.repeats.keys() - self._said_twice
+        if twice:
+            self._said_twice |= twice
+            log.warning("%s", listed_twice(self._service.dataset_id, twice))
 
     def _run_jobs(
         self,
@@ -228,7 +262,7 @@ class Confirming:
 
     def _read(self, number: int) -> Page[Sample]:
         self._written_before[number] = self._writing.count.written
-        return self._untrimmed.page(number * self._step, walk.PAGE_SIZE)
+        return self._pages.page(number)
 
     def _deal_with(self, take: Callable[[list[Candidate], int | None], Jobs], numbered: Numbered) -> Jobs:
         number, page = numbered
@@ -240,21 +274,50 @@ class Confirming:
         return take(self._to_confirm(candidates), number) + self._looks(again, take)
 
     def _sorted(self, page: Page[Sample]) -> tuple[list[Sample], list[Sample]]:
-        """Return the samples of a page that need a decision, and those that had left the list; each once."""
+        """Return the samples of a page that need a decision, and those to be read singly first; each once.
+
+        Read singly is what had left the list, and what the page shows twice with different labels.
+        """
         wanted: list[Sample] = []
         again: list[Sample] = []
         chooses = None if self._untrimmed.walks_the_filtered_list else self._untrimmed.chooses
+        contradicted = with_other_labels(page.items)
+        repeats: list[str] = []
+        fresh = 0
         for sample in page.items:
             sample_id = sample.sample_id
-            if not sample_id or sample_id in self._in_hand or (chooses is not None and not chooses(sample)):
+            if chooses is not None and not chooses(sample):
                 continue
+            if not sample_id:
+                self._fail_nameless(sample)
+                continue
+            if sample_id in self._in_hand or self.books.is_listed(sample_id):
+                repeats.append(sample_id)
+                continue
+            fresh += 1
             category = self.books.category(sample_id)
             if category in _KNOWN or (category is Category.PLANNED and self._only_plans):
                 self.books.see(sample)
                 continue
             self._in_hand.add(sample_id)
-            (again if self._had_left(sample_id, category) else wanted).append(sample)
+            looks = sample_id in contradicted or self._had_left(sample_id, category)
+            (again if looks else wanted).append(sample)
+        if fresh:  # else it is a page that was read before: the service takes no notice of the offset
+            self.books.repeats.update(repeats)
         return wanted, again
+
+    def _fail_nameless(self, sample: Sample) -> None:
+        """Account for a row of the list without an id: it is told apart by what it holds."""
+        if not self._untrimmed.belongs(sample):
+            self.books.excuse()
+            return
+        content = sha256(json.dumps(sample.raw, sort_keys=True).encode()).hexdigest()[:8]
+        self._nameless[content] += 1
+        named = Sample({"sample_id": f"(no id, {content}, {self._nameless[content]})"})
+        if self.books.category(named.sample_id) is None:
+            self.books.fail(named, ODD, oddity(sample) or "")
+        else:
+            self.books.see(named)
 
     def _had_left(self, sample_id: str, category: Category | None) -> bool:
         """Whether a sample is known to have been no proposal any more: that it is listed proves nothing then."""
@@ -317,6 +380,12 @@ class Confirming:
             if not self._untrimmed.belongs(sample):
                 self._in_hand.discard(sample.sample_id)
                 self.books.excuse()
+                continue
+            if (fault := oddity(sample)) is not None:
+                self._in_hand.discard(sample.sample_id)
+                self.books.fail(sample, ODD, fault)
+                if self._recorder is not None and self._decide(sample) == CHANGED:
+                    self._recorder.note(candidate, "changed")
                 continue
             decision = self._decide(sample)
             if decision.action == "confirm":

@@ -10,15 +10,15 @@ from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.labeling import walk
 from airflow_provider_modelarts.labeling.crew import Job
-from airflow_provider_modelarts.labeling.walk import Numbered, count
+from airflow_provider_modelarts.labeling.walk import Numbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from airflow_provider_modelarts.client import Page, Sample
     from airflow_provider_modelarts.labeling.crew import Crew, Pace
+    from airflow_provider_modelarts.labeling.walk import Bearings
 
 AHEAD = 2
 """Pages in hand per thread: enough that none is idle, few enough that no page grows old."""
@@ -126,23 +126,22 @@ class Descent:
         self._on_error()
 
 
-def pages_ahead(crew: Crew, pace: Pace, read: Callable[[int, int], Page[Sample]]) -> Iterator[Page[Sample]]:
-    """Read the list once as :func:`.walk.walk` does, with pages read ahead; for reading alone.
+def pages_ahead(crew: Crew, pace: Pace, bearings: Bearings) -> Iterator[Page[Sample]]:
+    """Read the list once as :func:`.walk.descend` does, with pages read ahead; for reading alone.
 
     :param crew: carries the requests; nobody else may use it meanwhile
     :param pace: how many may be under way
-    :param read: asks for the page at an offset, with a limit
+    :param bearings: of the list
     :raises ModelArtsError: if a page cannot be read
     """
-    step, last = walk.take_bearings(read)
     waiting: deque[Page[Sample]] = deque()
 
     def take(numbered: Numbered) -> Iterable[Job[Any]]:
         waiting.append(numbered.page)
         return ()
 
-    descent = Descent(crew, pace, lambda number: read(number * step, walk.PAGE_SIZE), take)
-    for _ in descent.steps(last):
+    descent = Descent(crew, pace, bearings.pages.page, take)
+    for _ in descent.steps(bearings.last):
         while waiting:
             yield waiting.popleft()
 
@@ -168,4 +167,4 @@ class Count:
         :param written_before: samples known to be written when it was asked for
         """
         most, least = self._total - written_before, self._total - self.written - self.under_way
-        self.disturbed = self.disturbed or not least <= count(page) <= most
+        self.disturbed = self.disturbed or page.total is None or not least <= page.total <= most

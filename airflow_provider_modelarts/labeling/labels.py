@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +22,48 @@ HARD = "@modelarts:hard"
 Labels = Iterable[Mapping[str, Any]]
 
 
+ODD = "odd_sample"
+"""The code of a sample that is not as the API documents it (:func:`oddity`): it fails, and is never written."""
+_KINDS = {type(None): "null", bool: "a truth value", str: "a text", list: "a list", dict: "an object"}
+
+
+def oddity(sample: Sample) -> str | None:
+    """Return what keeps a sample from being read as the API documents it; None if nothing does.
+
+    Only what could make the labels mean something else counts: unknown fields, and numbers written as text, do not.
+    """
+    raw = sample.raw
+    if not sample.sample_id:
+        return "It came without an id."
+    labels = raw.get("labels")
+    if labels is not None and not isinstance(labels, list):
+        return f"Its labels are {_kind(labels)}, not a list."
+    if _is_nested(raw.get("score")):
+        return f"Its score is {_kind(raw['score'])}, not a number."
+    for place, label in enumerate(labels or (), start=1):
+        if not isinstance(label, dict):
+            return f"Label {place} is {_kind(label)}, not an object."
+        for name in ("name", "type", "score"):
+            if _is_nested(label.get(name)):
+                return f"The {name} of label {place} is {_kind(label[name])}."
+    return None
+
+
+def _is_nested(value: object) -> bool:
+    return isinstance(value, (dict, list))
+
+
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value), "a number")
+
+
 def raw_labels(sample: Sample) -> list[dict[str, Any]]:
-    """Return a sample's labels exactly as they arrived; what is no list counts as one odd label."""
+    """Return a sample's labels exactly as they arrived; of an odd sample what stands there may be no objects."""
     labels: Any = sample.raw.get("labels") or []
-    found: list[dict[str, Any]] = labels if isinstance(labels, list) else [labels]
-    return found
+    if isinstance(labels, list):
+        return labels
+    odd: Any = [[labels]]  # equal to no list of labels
+    return odd  # type: ignore[no-any-return]
 
 
 def same_proposal(one: Sample, other: Sample) -> bool:
@@ -38,6 +75,18 @@ def shows_part_of(listed: Sample, whole: Sample) -> bool:
     """Whether every label that a trimmed list shows of a sample is one of its labels, in the same order."""
     labels = iter(_without_id(raw_labels(whole)))
     return all(label in labels for label in _without_id(raw_labels(listed)))
+
+
+def with_other_labels(samples: Sequence[Sample]) -> set[str]:
+    """Return the ids under which samples with different labels are listed."""
+    shown: dict[str, Sample] = {}
+    if len({sample.sample_id for sample in samples}) == len(samples):
+        return set()
+    return {
+        sample.sample_id
+        for sample in samples
+        if sample.sample_id and not same_proposal(shown.setdefault(sample.sample_id, sample), sample)
+    }
 
 
 def fingerprint(sample: Sample) -> int:
@@ -68,7 +117,9 @@ def carries(final: Sample, written: Sample, *, loosely: bool = False) -> bool:
         a person may have corrected just that
     """
     kept, sent = raw_labels(final), raw_labels(written)
-    typed = all(isinstance(label, Mapping) and label.get("type") is not None for label in sent)
+    if not all(isinstance(label, Mapping) for label in (*kept, *sent)):
+        return False
+    typed = all(label.get("type") is not None for label in sent)
     return bool(sent) and _kept(kept, typed=typed, loosely=loosely) == _kept(sent, typed=typed, loosely=loosely)
 
 

@@ -15,7 +15,7 @@ from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.resources.samples import HARD, HARD_REASONS, SIZE
 from airflow_provider_modelarts.client.texts import without_queries
 from airflow_provider_modelarts.labeling.intent import CHANGED, NOT_PLANNED
-from airflow_provider_modelarts.labeling.labels import fingerprint, raw_labels
+from airflow_provider_modelarts.labeling.labels import ODD, fingerprint, raw_labels
 from airflow_provider_modelarts.labeling.plan_index import PlanIndex
 from airflow_provider_modelarts.labeling.policy import Decision, label_names, parse_policy
 from airflow_provider_modelarts.labeling.report import Summary
@@ -228,11 +228,13 @@ class Plan:
 
     def result(self, requests: int = 0, seconds: float = 0.0) -> ConfirmationResult:
         """Return what the plan would do in the form of a confirmation's result."""
+        odd = self._tally.rules["no_sample_id"] + self._tally.rules[ODD]
         return ConfirmationResult(
             seen=len(self),
             confirmed=self.counts["confirm"],
             review=self.counts["review"],
-            left=self.counts["leave"],
+            left=self.counts["leave"] - odd,
+            failed=odd,
             requests=requests,
             seconds=seconds,
             plan_uri=self.uri,

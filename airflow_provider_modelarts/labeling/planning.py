@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,10 +13,17 @@ from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidR
 from airflow_provider_modelarts.labeling import walk
 from airflow_provider_modelarts.labeling.books import short_key
 from airflow_provider_modelarts.labeling.descent import pages_ahead
+from airflow_provider_modelarts.labeling.labels import ODD, oddity
 from airflow_provider_modelarts.labeling.plan import Plan, PlanHeader, PlanWriter
 from airflow_provider_modelarts.labeling.policy import Decision, decide_by, parse_policy
 from airflow_provider_modelarts.labeling.report import Summary
-from airflow_provider_modelarts.labeling.result import PROGRESS_SECONDS, Progress
+from airflow_provider_modelarts.labeling.result import (
+    PROGRESS_SECONDS,
+    SAMPLES_SHOWN,
+    Failure,
+    Progress,
+    listed_twice,
+)
 from airflow_provider_modelarts.labeling.service import Service
 from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
 
@@ -32,6 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NO_ID = Decision("leave", "no_sample_id")
+ODD_SAMPLE = Decision("leave", ODD)
 
 
 class PlanMade(NamedTuple):
@@ -79,7 +89,7 @@ def make_plan(
     :param keep: None: what is at the path is replaced. Else asked about a complete plan that is there when this one is
         to be stored; true: that one counts and is returned, this one is thrown away
     :param crew: reads pages ahead; None: they are read one after the other
-    :param read_pages: another way to read every page, given what reads one at an offset
+    :param read_pages: another way to read every page, given where the list ends
     :param on_progress: called every few seconds
     :param should_stop: asked before each page; true ends the reading without a plan
     :param clock: the client's
@@ -94,7 +104,7 @@ def make_plan(
     checked_label("first_label", first_label)
     service = Service(client, dataset_id, clock, filters, concurrency=1 if crew is None else crew.size)
     if read_pages is None:
-        read_pages = walk.walk if crew is None else partial(pages_ahead, crew, service.pace)
+        read_pages = walk.descend if crew is None else partial(pages_ahead, crew, service.pace)
     begun = clock.now()
     header = PlanHeader(
         dataset_id=dataset_id,
@@ -109,17 +119,50 @@ def make_plan(
     decide = decide_by(rules, filters)
     with PlanWriter(path, header, keep=keep) as writer:
         listing = _Listing(service, first_label, writer.index, should_stop or (lambda: False))
+        odd = _OddSamples()
         progress = _Teller(on_progress, listing, clock)
         for sample in listing.samples(read_pages):
-            decision = decide(sample) if sample.sample_id else NO_ID
+            fault = oddity(sample)
+            decision = decide(sample) if fault is None else ODD_SAMPLE if sample.sample_id else NO_ID
+            if fault is not None:
+                odd.add(sample, fault)
             writer.add(sample, decision)
             summary.add(sample, decision)
             progress.look(writer.counts)
     plan = writer.plan()
+    odd.tell(dataset_id)
     if plan.index is not writer.index:
         log.info("Another try has stored a plan at %s meanwhile; that one counts, not the one just made.", plan.uri)
         summary = plan.summarize()
-    return PlanMade(plan, summary, plan.result(service.requests, clock.now() - begun))
+        odd = _OddSamples()
+    result = replace(plan.result(service.requests, clock.now() - begun), failures=odd.failures)
+    return PlanMade(plan, summary, result)
+
+
+class _OddSamples:
+    """Proposals that are not as the API documents them: they fail, as when they are confirmed."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._shown: list[str] = []
+        self._fault = ""
+
+    def add(self, sample: Sample, fault: str) -> None:
+        """Note one, and what is odd about it."""
+        self._count += 1
+        self._fault = self._fault or fault
+        if len(self._shown) < SAMPLES_SHOWN:
+            self._shown.append(sample.sample_id or "(no id)")
+
+    @property
+    def failures(self) -> dict[str, Failure]:
+        """What a result says of them."""
+        return {ODD: Failure(ODD, self._fault, self._count, tuple(self._shown))} if self._count else {}
+
+    def tell(self, dataset_id: str) -> None:
+        """Name them in the log."""
+        for failure in self.failures.values():
+            log.warning("Samples of dataset %s that are left out of the plan's writes: %s", dataset_id, failure)
 
 
 def checked_label(name: str, value: str | None) -> str | None:
@@ -179,7 +222,8 @@ class _Listing:
         self._totals: set[int] = set()
         self._passed_over: set[str | bytes] = set()
         """Listed, but not to be planned: not chosen, or gone between two reads."""
-        self._count = 0
+        self._count = self._repeats = 0
+        self._twice: set[str] = set()
 
     @property
     def total(self) -> int:
@@ -188,7 +232,8 @@ class _Listing:
 
     def samples(self, read_pages: ReadPages) -> Iterator[Sample]:
         self._untrimmed.begin(read_pages)
-        for page in read_pages(self._page):
+        bearings = walk.take_bearings(self._page)
+        for page in read_pages(bearings):
             fresh = self._fresh(page)
             self._count += len(fresh)
             chosen = [sample for sample in fresh if self._untrimmed.chooses(sample)]
@@ -198,39 +243,57 @@ class _Listing:
                     over.discard(candidate.sample.sample_id)
                     yield candidate.sample
             self._passed_over.update(map(short_key, over))
-        self._check()
+        self._check(bearings)
 
     def _fresh(self, page: Page[Sample]) -> list[Sample]:
         """Return the samples of a page that no earlier page had; the list may move while it is read."""
-        here = {sample.sample_id: sample for sample in page.items}
+        here: dict[str, Sample] = {}
+        for sample in page.items:
+            here.setdefault(sample.sample_id, sample)
         nameless = [sample for sample in page.items if not sample.sample_id] if here.pop("", None) else []
         known, over = self._planned, self._passed_over
-        return [
+        fresh = [
             sample
             for sample_id, sample in here.items()
             if sample_id not in known and (not over or short_key(sample_id) not in over)
         ] + nameless
+        if fresh and len(fresh) < len(page.items):
+            self._note_repeats(page, fresh)
+        return fresh
 
-    def _page(self, offset: int, limit: int) -> Page[Sample]:
+    def _note_repeats(self, page: Page[Sample], fresh: list[Sample]) -> None:
+        """Count the rows of a page that show a sample once more; a page without anything new was read before."""
+        self._repeats += len(page.items) - len(fresh)
+        if len(self._twice) < SAMPLES_SHOWN:
+            rows = Counter(sample.sample_id for sample in page.items)
+            rows.subtract(sample.sample_id for sample in fresh)
+            self._twice.update(sample_id for sample_id, number in rows.items() if number)
+
+    def _page(self, offset: int, limit: int, *, retry: bool = True) -> Page[Sample]:
         if self._should_stop():
             raise ConfirmationError(
                 f"Asked to stop while the proposals of dataset {self._service.dataset_id} were read; no plan was "
                 "stored. Run the task again."
             )
-        page = self._untrimmed.page(offset, limit)
+        page = self._untrimmed.page(offset, limit, retry=retry)
         self._totals.add(walk.count(page))
         return page
 
-    def _check(self) -> None:
+    def _check(self, bearings: walk.Bearings) -> None:
         count = self._count
-        if len(self._totals) > 1:
+        # Not more than there are samples: a service that serves the same all the time lists nothing twice.
+        rows = count + self._repeats if self._repeats <= count else count
+        is_moving = len(self._totals) > 1 if bearings.is_counted else rows < bearings.total
+        if self._twice and not is_moving:
+            log.warning("%s", listed_twice(self._service.dataset_id, self._twice))
+        if is_moving:
             log.warning(
                 "The proposals of dataset %s changed while they were read; the plan may not hold all of them. What it "
                 "does not hold is not touched.",
                 self._service.dataset_id,
             )
-        elif count < self.total:
+        elif rows < bearings.total:
             raise UnexpectedResponse(
-                f"Cannot plan for dataset {self._service.dataset_id}: the service counts {self.total} "
+                f"Cannot plan for dataset {self._service.dataset_id}: the service counts {bearings.total} "
                 f"proposals, but lists only {count}. Somebody may be changing the dataset: try again."
             )

@@ -67,6 +67,7 @@ RULES: dict[str, str] = {
     "hard_example": "hard example",
     "audit_sample": "drawn for the audit",
     "no_sample_id": "came without an id",
+    "odd_sample": "not as the API documents it",
 }
 
 _TITLES: dict[Action, str] = {

@@ -10,7 +10,7 @@ from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.client.texts import storable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 PROGRESS_SECONDS = 3.0
 """So often it is told how far a run is (B23)."""
@@ -200,6 +200,20 @@ def check(result: ConfirmationResult, on_partial_failure: Literal["fail", "warn"
         text = f"Dataset {result.dataset_id}: {'; '.join(complaints)}. Run the task again"
         text += "." if result.preview else ": what is confirmed stays so."
         raise with_result(ConfirmationError(text), result)
+
+
+def listed_twice(dataset_id: str, sample_ids: Collection[str]) -> str:
+    """Return a line for the log about samples that the list shows more than once.
+
+    :param dataset_id: the dataset
+    :param sample_ids: those samples
+    """
+    shown = sorted(sample_ids)[:SAMPLES_SHOWN]
+    more = f" and {len(sample_ids) - len(shown)} more" if len(sample_ids) > len(shown) else ""
+    return (
+        f"The list of proposals of dataset {dataset_id} shows samples that are listed twice: {', '.join(shown)}{more}. "
+        "Each of them is decided about once."
+    )
 
 
 def with_result(error: Error, result: ConfirmationResult) -> Error:

@@ -16,6 +16,7 @@ from airflow_provider_modelarts.client.errors import (
     UnexpectedResponse,
 )
 from airflow_provider_modelarts.labeling.crew import Pace
+from airflow_provider_modelarts.labeling.labels import ODD, oddity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,12 +83,13 @@ class Service:
         with self._counting:
             self.requests += 1
 
-    def page(self, offset: int, limit: int, *, filtered: bool = True) -> Page[Sample]:
+    def page(self, offset: int, limit: int, *, filtered: bool = True, retry: bool = True) -> Page[Sample]:
         """Return a piece of the list of proposals, oldest first.
 
         :param offset: goes out as it is, whatever the service counts by it: the client takes it for a page's number
         :param limit: proposals at most
         :param filtered: False: of the whole list, whatever the filters
+        :param retry: False: one attempt, but that throttling is waited for
         """
         filters = self.filters if filtered else {}
         patience = self.clock.now() + THROTTLE_PATIENCE
@@ -103,7 +105,7 @@ class Service:
                 if isinstance(error, Throttled) and asked_at < patience:
                     self.pace.throttled(asked_at, error.retry_after)
                     continue
-                if error.permanent:
+                if error.permanent or not retry:
                     raise
                 break
             self.pace.went_well()
@@ -144,11 +146,15 @@ class Service:
     def _check_answer(self, sample: Sample, sample_id: str) -> None:
         """Refuse an answer to a single read that is no sample, or another one: it would pass for one without labels."""
         code, text = sample.raw.get("error_code"), sample.raw.get("error_msg")
-        if sample.sample_id == sample_id and not code and not sample.has_odd_labels:
+        fault = oddity(sample)
+        if sample.sample_id == sample_id and not code and fault is None:
             return
-        said = f"it is about sample {sample.sample_id!r}"
-        if code or sample.sample_id == sample_id:
-            said = f"the service said {text or code!r}" if code else "its labels are not a list of objects"
+        if code:
+            said = f"the service said {text or code!r}"
+        elif sample.sample_id != sample_id:
+            said = f"it is about sample {sample.sample_id!r}"
+        else:
+            code, said = ODD, f"{fault}"
         raise UnexpectedResponse(
             f"The answer about sample {sample_id} of dataset {self.dataset_id} cannot be used: {said}. Try again.",
             status=200,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_modelarts.client.batches import labeled_elements
 from airflow_provider_modelarts.client.checking import checked_email, strict_json
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest, ModelArtsError
+from airflow_provider_modelarts.client.reading import to_objects
 from airflow_provider_modelarts.labeling.batches import BATCH_BYTES, is_fault_of_samples, refused_locally
 from airflow_provider_modelarts.labeling.labels import carries
 from airflow_provider_modelarts.labeling.result import SAMPLES_SHOWN, Failure
@@ -218,7 +219,7 @@ class _Task:
         worker_id = element.get("worker_id")
         if worker_id or not self._email:
             return not worker_id or copy.worker_id == worker_id
-        return any(worker.get("email") == self._email for worker in copy.raw.get("labelers") or [])
+        return any(worker.get("email") == self._email for worker in to_objects(copy.raw.get("labelers")))
 
 
 def _split(elements: Iterable[Element], batch_size: int) -> Iterator[list[Element]]:

@@ -21,7 +21,7 @@ from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable
 from airflow_provider_modelarts.client.resources.samples import SIZE
-from airflow_provider_modelarts.labeling.labels import carries, names, raw_labels
+from airflow_provider_modelarts.labeling.labels import ODD, carries, names, oddity, raw_labels
 from airflow_provider_modelarts.labeling.ledger import LedgerBroken, read_ledger, settled
 from airflow_provider_modelarts.labeling.ledger_parts import UNKNOWN
 from airflow_provider_modelarts.labeling.result import SAMPLES_SHOWN, Failure
@@ -333,6 +333,10 @@ class _Run:
         )
 
     def _is_to_undo(self, trace: _Trace, sample: Sample) -> bool:
+        if (fault := oddity(sample)) is not None:
+            log.warning("Sample %s is left as it is: %s", trace.sample_id, fault)
+            self._fail(trace, ODD, fault)
+            return False
         if trace.is_on(sample):
             return True
         if trace.is_undone(sample):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.labeling import walk
 from airflow_provider_modelarts.labeling.books import short_key
-from airflow_provider_modelarts.labeling.labels import same_proposal
+from airflow_provider_modelarts.labeling.labels import same_proposal, with_other_labels
 from airflow_provider_modelarts.labeling.service import Candidate
 
 if TYPE_CHECKING:
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Page, Sample, SampleLabel
     from airflow_provider_modelarts.labeling.service import Service
 
-    ReadPage = Callable[[int, int], Page[Sample]]
-    ReadPages = Callable[[ReadPage], Iterable[Page[Sample]]]
+    ReadPages = Callable[[walk.Bearings], Iterable[Page[Sample]]]
 
 
 class Untrimmed:
@@ -41,7 +40,7 @@ class Untrimmed:
     def begin(self, read_pages: ReadPages) -> Page[Sample] | None:
         """Settle how to read, before a walk.
 
-        :param read_pages: reads every page of a list, given what reads one
+        :param read_pages: reads every page of a list, given where it ends
         :return: the first page of the list to walk, if it has been read
         """
         self._chosen = None
@@ -49,18 +48,18 @@ class Untrimmed:
             return None
         first = self._service.page(0, walk.PAGE_SIZE)
         self._look_for_proof(first)
-        if not self._unproven or not walk.count(first):
+        if not self._unproven or not (walk.count(first) or first.items):
             return first
         everything = self._service.page(0, 1, filtered=False)
         if walk.count(first) > walk.last_page(walk.count(everything)) + walk.last_page(walk.count(first)) + 2:
-            pages = read_pages(self._service.page)
+            pages = read_pages(walk.take_bearings(self._service.page, first))
             self._chosen = {short_key(sample.sample_id) for page in pages for sample in page.items}
             return None
         return first
 
-    def page(self, offset: int, limit: int) -> Page[Sample]:
+    def page(self, offset: int, limit: int, *, retry: bool = True) -> Page[Sample]:
         """Return a piece of the list to walk."""
-        return self._service.page(offset, limit, filtered=self._chosen is None)
+        return self._service.page(offset, limit, filtered=self._chosen is None, retry=retry)
 
     @property
     def walks_the_filtered_list(self) -> bool:
@@ -88,8 +87,9 @@ class Untrimmed:
         :param page: as it was listed
         :param wanted: those samples of it that matter
         """
+        contradicted = with_other_labels(page.items)
         for sample in wanted:
-            if self.lists_whole_samples:
+            if self.lists_whole_samples and sample.sample_id not in contradicted:
                 yield Candidate(sample, page.read_at)
             elif (whole := self._service.proposal(sample.sample_id)) is not None:
                 yield whole

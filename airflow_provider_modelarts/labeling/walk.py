@@ -7,14 +7,20 @@ well; whoever walks compares the service's count afterwards and walks again.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from airflow_provider_modelarts.client.errors import UnexpectedResponse
+from airflow_provider_modelarts.client.errors import ModelArtsError, UnexpectedResponse
+from airflow_provider_modelarts.client.paging import REFUSALS, key_of, may_be_cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from airflow_provider_modelarts.client import Page, Sample
+
+log = logging.getLogger(__name__)
 
 PAGE_SIZE = 100
 """The most that the service gives at once (contract 0.1)."""
@@ -22,69 +28,25 @@ PAGE_SIZE = 100
 PROBES = 5
 
 
-def last_page(total: int) -> int:
-    """Return the number of the last page of a list, -1 for an empty one."""
-    return -(-total // PAGE_SIZE) - 1
+class ReadPage(Protocol):
+    """Reads a piece of the list."""
+
+    def __call__(self, offset: int, limit: int, *, retry: bool = True) -> Page[Sample]:
+        """Read ``limit`` items at an offset; ``retry=False``: in one attempt."""
+
+
+def last_page(total: int, size: int | None = None) -> int:
+    """Return the number of the last page of a list, -1 for an empty one.
+
+    :param total: length of the list
+    :param size: items per page; None: :data:`PAGE_SIZE`
+    """
+    return -(-total // (size or PAGE_SIZE)) - 1
 
 
 def count(page: Page[Sample]) -> int:
-    """Return how long the list is that a page belongs to.
-
-    :raises UnexpectedResponse: if the service left its count out: without it no walk can be checked
-    """
-    if page.total is None:
-        raise UnexpectedResponse("The list of proposals came without its count (sample_count); nothing can be checked.")
-    return page.total
-
-
-def probe_offset(total: int) -> int:
-    """Return the offset at which the two meanings of ``offset`` must give different answers.
-
-    Half-way through the records there is something even if a third of the list goes away meanwhile; as a page number
-    it lies far behind the end even if the list grows tenfold.
-    """
-    return total // 2
-
-
-def offset_step(offset: int, page: Page[Sample]) -> int | None:
-    """Tell what ``offset`` counts by one answer, whatever others do to the list.
-
-    The count and the items of one answer belong together. Something at an offset behind the last page: records are
-    counted. Nothing at an offset within the list: pages are counted.
-
-    :param offset: as it was asked for
-    :param page: the answer, asked for with a limit of :data:`PAGE_SIZE`
-    :return: by how much the offset grows from page to page: 1 or :data:`PAGE_SIZE`; None if this answer proves
-        neither
-    """
-    if len(page.items) and offset > last_page(count(page)):
-        return PAGE_SIZE
-    if not len(page.items) and offset < count(page):
-        return 1
-    return None
-
-
-def find_step(total: int, read: Callable[[int], Page[Sample]]) -> int:
-    """Find out what ``offset`` counts, before the first write (B14; contract 0.1, quirk 17).
-
-    :param total: length of the list; up to a page it does not matter
-    :param read: asks for the page at an offset
-    :return: 1 for page numbers, :data:`PAGE_SIZE` for records
-    :raises UnexpectedResponse: if the answers prove neither
-    """
-    for _ in range(PROBES):
-        if total <= PAGE_SIZE:
-            return 1
-        offset = probe_offset(total)
-        page = read(offset)
-        step = offset_step(offset, page)
-        if step is not None:
-            return step
-        total = count(page)
-    raise UnexpectedResponse(
-        "The list of proposals does not let itself be paged: its count and its pages contradict each other. "
-        "Nothing was written."
-    )
+    """Return how long the service says the list is that a page belongs to; 0 if it does not say."""
+    return max(page.total or 0, 0)
 
 
 class Numbered(NamedTuple):
@@ -94,73 +56,216 @@ class Numbered(NamedTuple):
     page: Page[Sample]
 
 
-class Bearings(NamedTuple):
+@dataclass(frozen=True)
+class Pages:
+    """The list as pages of one size.
+
+    :param read: asks for a piece of it
+    :param step: by how much ``offset`` grows from page to page
+    :param size: items per page; less than :data:`PAGE_SIZE` where the service gives less at once
+    """
+
+    read: ReadPage
+    step: int
+    size: int
+
+    def page(self, number: int) -> Page[Sample]:
+        """Read a page; one behind the end is empty, whatever the service says of it.
+
+        :raises ModelArtsError: if the page cannot be read although the list reaches so far
+        """
+        if not number:
+            return self.read(0, self.size)
+        try:
+            return self.read(number * self.step, self.size, retry=False)
+        except REFUSALS:
+            now = self.read(0, 1)
+        except ModelArtsError as error:
+            if error.permanent:
+                raise
+            return self.read(number * self.step, self.size)
+        is_inside = number * self.size < count(now)
+        try:
+            return self.read(number * self.step, self.size, retry=is_inside)
+        except REFUSALS as error:
+            if is_inside and not error.permanent:
+                raise
+            return type(now)([], now.total, number, now.read_at)
+
+
+class _Kept:
+    """Pages that were read just now are not read again to find out where the list ends."""
+
+    def __init__(self, pages: Pages, first: Page[Sample]) -> None:
+        self._pages = pages
+        self._known = {0: first}
+
+    def __call__(self, number: int) -> Page[Sample]:
+        if number not in self._known:
+            self._known[number] = self._pages.page(number)
+        return self._known[number]
+
+
+def find_step(number: int, size: int, read: Callable[[int], Page[Sample]]) -> int:
+    """Find out what ``offset`` counts, before the first write (B14; contract 0.1, quirk 17).
+
+    The page that ought to be the last one is read. As a page number its offset gives the rest of the list, as a record
+    number a full page. A full page leaves it open; then the next offset tells: one record further on nearly everything
+    is the same, one page further on nothing is.
+
+    :param number: of the last page, as the service's count has it; 0 if the count says nothing
+    :param size: items per page
+    :param read: asks for the page at an offset
+    :return: 1 for page numbers, ``size`` for records
+    :raises UnexpectedResponse: if the answers prove neither
+    """
+    for _ in range(PROBES):
+        page = read(number)
+        items, total = len(page.items), count(page)
+        if items >= size:
+            return size if _overlaps(page, read(number + 1), behind=(number + 1) * size >= total > 0) else 1
+        if items:
+            return 1 if abs(number * size + items - total) <= abs(number + items - total) else size
+        if number < total or total <= size:
+            return 1  # where records are counted there would be something
+        number = last_page(total, size)
+    raise UnexpectedResponse(
+        "The list of proposals does not let itself be paged: its count and its pages contradict each other. "
+        "Nothing was written."
+    )
+
+
+def _overlaps(page: Page[Sample], following: Page[Sample], *, behind: bool) -> bool:
+    """Whether the answer at the next offset is the same but for a record.
+
+    :param behind: if offset counts pages, the following one is behind the end, as the service counts
+    """
+    keys, next_keys = _keys(page), _keys(following)
+    # The same once more: the service gives its last page for all that is behind it.
+    if keys == next_keys:
+        return False
+    known = len(set(keys).intersection(next_keys))
+    # The list may have moved between the two reads: pages hardly overlap then, records still nearly all.
+    return known > 0 if behind else 2 * known > len(next_keys)
+
+
+def _keys(page: Page[Sample]) -> list[str]:
+    return [key_of(sample.raw, ("sample_id",)) for sample in page.items]
+
+
+def find_last(number: int, size: int, read: Callable[[int], Page[Sample]]) -> Numbered:
+    """Return the last page that holds anything, whatever the service counts: the one behind it has been seen.
+
+    A page that is not full ends the list. Behind a full one there may be more: the count may be capped, or may be that
+    of the page alone, or the list may have grown.
+
+    :param number: of the last page, as the service's count has it
+    :param size: items per page
+    :param read: asks for the page of a number
+    """
+    last = Numbered(number, read(number))
+    behind = number
+    stride = 1
+    if not last.page.items:
+        last = Numbered(0, read(0))
+    else:
+        while len(last.page.items) >= size:
+            behind = max(last.number + stride, last_page(count(last.page), size))
+            page = read(behind)
+            if not _goes_on(last.page, page):
+                break
+            last = Numbered(behind, page)
+            stride *= 2
+    while behind - last.number > 1 and len(last.page.items) >= size:
+        middle = (last.number + behind) // 2
+        page = read(middle)
+        if _goes_on(last.page, page):
+            last = Numbered(middle, page)
+        else:
+            behind = middle
+    return last
+
+
+def _goes_on(page: Page[Sample], following: Page[Sample]) -> bool:
+    return bool(following.items) and _keys(page) != _keys(following)
+
+
+@dataclass(frozen=True)
+class Bearings:
     """Where a walk begins.
 
-    :param step: by how much ``offset`` grows from page to page
+    :param pages: reads pages
     :param last: the last page, as it was read before anything of this walk was written
     """
 
-    step: int
+    pages: Pages
     last: Numbered
 
+    @cached_property
+    def length(self) -> int:
+        """How many items the list holds, as its pages show."""
+        return self.last.number * self.pages.size + len(self.last.page.items)
 
-def read_last(total: int, read: Callable[[int], Page[Sample]]) -> Numbered:
-    """Read the last page; if the list grew at its end meanwhile, the one that is the last now.
+    @property
+    def total(self) -> int:
+        """How many items the list must show: as the service counts, or more if there are more."""
+        return max(self.length, count(self.last.page))
 
-    :param total: length of the list, as it was
-    :param read: asks for the page of a number
-    """
-    number = max(last_page(total), 0)
-    while True:
-        page = read(number)
-        if last_page(count(page)) <= number:
-            return Numbered(number, page)
-        number = last_page(count(page))
+    @property
+    def is_counted(self) -> bool:
+        """Whether the service's count may be right; false: it is missing, or below what the pages show."""
+        return self.last.page.total is not None and self.last.page.total >= self.length
 
 
-def take_bearings(read: Callable[[int, int], Page[Sample]], first: Page[Sample] | None = None) -> Bearings:
+def take_bearings(read: ReadPage, first: Page[Sample] | None = None) -> Bearings:
     """Find out what ``offset`` counts and where the list ends, before anything is written.
 
-    What ``offset`` counts is found out anew for each walk: a wrong finding would cost samples of that walk only.
+    What ``offset`` counts is found out for each walk: a wrong finding would cost samples of that walk only.
 
     :param read: asks for the page at an offset, with a limit
     :param first: the first page, if it was read just now
     """
-    first = first or read(0, PAGE_SIZE)
-    total = count(first)
-    if total <= PAGE_SIZE:
-        return Bearings(1, Numbered(0, first))
-    step = find_step(total, lambda offset: read(offset, PAGE_SIZE))
-    return Bearings(step, read_last(total, lambda number: read(number * step, PAGE_SIZE)))
+    if first is None:
+        first = read(0, PAGE_SIZE)
+    shown, total = len(first.items), count(first)
+    # What comes is what the service gives at once, if it is less than was asked for.
+    size = min(shown, PAGE_SIZE) or PAGE_SIZE
+    is_whole = first.total == shown and not may_be_cut(shown, PAGE_SIZE)
+    if is_whole or (not shown and total <= PAGE_SIZE):
+        return Bearings(Pages(read, 1, size), Numbered(0, first))
+    number = last_page(total, size) if total > shown else 0
+    numbered = _Kept(Pages(read, 1, size), first)
+    step = find_step(number, size, numbered)
+    pages = Pages(read, step, size)
+    last = find_last(number, size, numbered if step == 1 else _Kept(pages, first))
+    bearings = Bearings(pages, last)
+    if not bearings.is_counted:
+        log.warning(
+            "The service counts %s proposals, but its list shows %d. The list counts.", last.page.total, bearings.length
+        )
+    return bearings
 
 
-def descend(total: int, read: Callable[[int], Page[Sample]]) -> Iterator[Page[Sample]]:
+def length_of(read: ReadPage, now: Page[Sample], *, is_counted: bool) -> int:
+    """Return how long the list is now.
+
+    :param read: asks for the page at an offset, with a limit
+    :param now: the first proposal, read just now with the list's count
+    :param is_counted: whether the count has been seen to be right; else it is found out where the list ends
+    """
+    if is_counted and now.total is not None and now.total > len(now.items):
+        return now.total
+    return take_bearings(read).total if now.items else count(now)
+
+
+def descend(bearings: Bearings) -> Iterator[Page[Sample]]:
     """Walk from the last page to the first, reading a page only when it is asked for.
 
     An empty page does not end the walk: the list got shorter behind it.
-
-    :param total: length of the list when the walk begins
-    :param read: asks for the page of a number, counted from 0
     """
-    number, page = read_last(total, read)
-    yield page
-    for lower in range(number - 1, -1, -1):
-        yield read(lower)
-
-
-def walk(read: Callable[[int, int], Page[Sample]]) -> Iterator[Page[Sample]]:
-    """Read the list once, from its last page to its first; each page when it is asked for.
-
-    :param read: asks for the page at an offset, with a limit
-    """
-    first = read(0, PAGE_SIZE)
-    total = count(first)
-    if total <= PAGE_SIZE:
-        yield first
-        return
-    step = find_step(total, lambda offset: read(offset, PAGE_SIZE))
-    yield from descend(total, lambda number: read(number * step, PAGE_SIZE))
+    yield bearings.last.page
+    for lower in range(bearings.last.number - 1, -1, -1):
+        yield bearings.pages.page(lower)
 
 
 class PassEnd(NamedTuple):
@@ -171,12 +276,14 @@ class PassEnd(NamedTuple):
     :param news: samples about which the walk learnt or did something
     :param disturbed: the count changed during the walk by more than the walk itself changed: others are at work, and
         the list may have moved past the reader
+    :param repeated: rows of the list in which a sample of those remaining stood once more
     """
 
     total: int
     remaining: int
     news: int
     disturbed: bool
+    repeated: int = 0
 
     @property
     def unaccounted(self) -> int:
@@ -188,7 +295,8 @@ def verdict(end: PassEnd, previous: PassEnd | None, *, last: bool) -> int | None
     """Judge whether another walk is needed (B14).
 
     A count that fits means done, but not while others change the list: one proposal taken away and one missed add up
-    as well. A walk that finds nothing new proves that there is nothing more to find.
+    as well. A walk that finds nothing new proves that there is nothing more to find. A sample that is listed twice
+    counts twice; but a list that moves shows a sample twice as well, so that explains a count only after such a walk.
 
     :param end: this walk
     :param previous: the one before
@@ -199,4 +307,4 @@ def verdict(end: PassEnd, previous: PassEnd | None, *, last: bool) -> int | None
     if end.unaccounted <= 0 and (found_nothing or not end.disturbed or last):
         return 0
     stuck = found_nothing and previous is not None and end.total == previous.total
-    return end.unaccounted if last or stuck else None
+    return max(end.unaccounted - end.repeated, 0) if last or stuck else None

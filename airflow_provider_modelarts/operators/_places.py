@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     AnyPlace = str | PurePath | ObjectStoragePath | XComArg
 
 _PROBE = ".modelarts-write-test"
-_BUCKETS = ("s3", "s3a", "s3n", "gs", "gcs", "obs")
+_S3 = ("s3", "s3a", "s3n")
+_BUCKETS = (*_S3, "gs", "gcs", "obs")
 """Schemes whose URIs begin with the name of a bucket."""
 
 _ADVICE = {
@@ -101,6 +102,11 @@ def uri(name: str, value: object) -> str:
     if (not bucket and scheme in _BUCKETS) or (at and not connection):
         missing = "bucket" if not bucket else "connection before the @"
         raise ParameterError(f"{name} {_short(text)} names no {missing}: write it as s3://my_conn@bucket/labels.")
+    if ":" in connection:
+        raise ParameterError(
+            f"{name} {_short(text)} has a password in it. Before the @ stands the id of an Airflow connection: "
+            "put user and password into that."
+        )
     if {".", ".."} & set(key.split("/")):
         raise ParameterError(
             f"{name} {_short(text)} has . or .. in it, which object storage does not know: leave it out."
@@ -123,8 +129,10 @@ def storage_path(name: str, value: object) -> ObjectStoragePath:
     with readable_errors(name, text, "used"):
         path = ObjectStoragePath(text)
         if path.conn_id is not None:
-            # Airflow's path would go on without it, to the provider's own address and as nobody.
-            BaseHook.get_connection(path.conn_id)
+            # Otherwise Airflow goes on without it, to the provider's own address and as nobody: its path does if the
+            # file system cannot be made, its S3 hook if there is no such connection.
+            if path.protocol in _S3:
+                BaseHook.get_connection(path.conn_id)
             _ = path.fs
         return path
 

@@ -49,7 +49,8 @@ def test_threads_confirm_each_sample_once(
         sample["sample_id"] for r in emulator.journal if r.method == "PUT" for sample in json.loads(r.body)["samples"]
     ]
     assert len(sent) == len(set(sent)) == 1250
-    assert emulator.journal.count("GET", "/auto-annotations/samples") == 13 + 3
+    # Where records are counted the last page does not show it: one more look, and the last page itself.
+    assert emulator.journal.count("GET", "/auto-annotations/samples") == 13 + (2 if offset_mode == "page" else 4)
 
 
 def test_the_ledger_holds_what_was_written_and_the_plan_lies_beside_it(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ConfirmationError, UnexpectedResponse
+from airflow_provider_modelarts.labeling.apply import confirm
 from airflow_provider_modelarts.labeling.intent import CHANGED
 from airflow_provider_modelarts.labeling.labels import raw_labels
 from airflow_provider_modelarts.labeling.plan import (
@@ -265,8 +266,8 @@ def test_a_list_that_misses_what_it_counts_is_no_plan(client: ModelArtsClient, e
     path = Bucket() / "plan.jsonl"
     fetch = client.proposals.page
 
-    def doubled(read: Any) -> Iterator[Any]:
-        page = read(0, 100)
+    def doubled(bearings: Any) -> Iterator[Any]:
+        page = bearings.pages.page(0)
         yield page
         yield page
 
@@ -298,3 +299,105 @@ def test_asked_to_stop_it_stores_no_plan(client: ModelArtsClient, emulator: Emul
 def test_a_plan_notes_when_it_was_made(client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock) -> None:
     made = make_plan(client, emulator.load_proposals(5), Bucket() / "plan.jsonl")
     assert made.plan.header.created_at == moved_clock.now()
+
+
+# --- lists that are paged or counted otherwise than documented
+
+ODD_LISTS: list[dict[str, Any]] = [
+    *({"behind_the_end": answer} for answer in (400, 404, 500, "last")),
+    *({"behind_the_end": answer, "offset_mode": "record"} for answer in (400, 500)),
+    *({"max_page": 50, "behind_the_end": answer} for answer in ("empty", 404)),
+    {"max_page": 30, "offset_mode": "record"},
+    *({"total": total} for total in ("page", "capped", "zero", "negative", "null", "missing")),
+    *({"total": total, "offset_mode": "record", "behind_the_end": 400} for total in ("page", "capped", "null")),
+    {"total": "page", "max_page": 50},
+    {"total": "page", "behind_the_end": 500},
+]
+
+
+@pytest.mark.parametrize("variants", ODD_LISTS, ids=str)
+@pytest.mark.parametrize("proposals", [0, 1, 100, 450, 500])
+def test_nothing_is_left_out_however_the_service_pages_and_counts(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, variants: dict[str, Any], proposals: int
+) -> None:
+    dataset_id = emulator.load_proposals(proposals)
+    for name, value in variants.items():
+        setattr(emulator.variants, name, value)
+    made = make_plan(client, dataset_id, Bucket() / "plan.jsonl", policy={"min_score": 0.7})
+    assert made.result.seen == proposals
+    result = confirm(client, dataset_id, policy={"min_score": 0.7})
+    assert (result.seen, result.unaccounted) == (proposals, 0)
+    assert (result.confirmed, result.review, result.left) == (
+        made.result.confirmed,
+        made.result.review,
+        made.result.left,
+    )
+    assert emulator.dataset(dataset_id).unconfirmed == proposals - result.confirmed
+    again = confirm(client, dataset_id, plan=made.plan)
+    assert (again.confirmed, again.unaccounted) == (0, 0)
+
+
+def test_a_count_that_is_too_low_is_said(
+    client: ModelArtsClient, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    emulator.variants.total = "capped"
+    make_plan(client, emulator.load_proposals(450), Bucket() / "plan.jsonl")
+    assert "counts 100 proposals, but its list shows 450" in caplog.text
+    assert "changed while" not in caplog.text
+
+
+@pytest.mark.parametrize("behind_the_end", [400, 500])
+def test_a_list_that_others_shorten_is_finished_where_pages_behind_its_end_are_refused(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, behind_the_end: int
+) -> None:
+    dataset_id = emulator.load_proposals(800)
+    emulator.variants.behind_the_end = behind_the_end
+    emulator.variants.shrink_list = 30
+    result = confirm(client, dataset_id)
+    assert emulator.dataset(dataset_id).unconfirmed == result.unaccounted == 0
+
+
+@pytest.mark.parametrize("proposals", [6, 100, 250])
+@pytest.mark.parametrize("offset_mode", ["page", "record"])
+def test_a_sample_that_is_listed_twice_is_planned_and_confirmed_once(
+    client: ModelArtsClient,
+    emulator: Emulator,
+    caplog: pytest.LogCaptureFixture,
+    proposals: int,
+    offset_mode: str,
+) -> None:
+    dataset_id = emulator.load_proposals(proposals)
+    emulator.variants.repeat_rows = 1
+    emulator.variants.offset_mode = offset_mode
+    made = make_plan(client, dataset_id, Bucket() / "plan.jsonl", policy={"min_score": 0.7})
+    assert made.result.seen == proposals
+    twice = list(emulator.dataset(dataset_id).proposals)[-1]
+    assert f"listed twice: {twice}" in caplog.text
+    for policy in ({"min_score": 1}, {"min_score": 0.7}, None):
+        result = confirm(client, dataset_id, policy=policy)
+        assert result.unaccounted == 0
+    assert emulator.dataset(dataset_id).unconfirmed == 0
+    assert caplog.text.count("listed twice") >= 2
+
+
+def test_a_sample_listed_twice_with_different_labels_is_read_singly(
+    client: ModelArtsClient, emulator: Emulator
+) -> None:
+    dataset_id = emulator.load_proposals(3)
+    emulator.variants.repeat_rows = 1
+    sample_id = list(emulator.dataset(dataset_id).proposals)[-1]
+    fetch = client.proposals.page
+
+    def contradicted(*args: Any, **kwargs: Any) -> Any:
+        page = fetch(*args, **kwargs)
+        if len(page.items) > 1:
+            page.items[0].raw["labels"][0]["name"] = "wrong"
+        return page
+
+    labels = emulator.dataset(dataset_id).proposals[sample_id]["labels"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client.proposals, "page", contradicted)
+        made = make_plan(client, dataset_id, Bucket() / "plan.jsonl")
+        result = confirm(client, dataset_id, plan=made.plan)
+    assert result.confirmed == 3
+    assert emulator.dataset(dataset_id).names_of(sample_id) == [labels[0]["name"]]

@@ -95,9 +95,12 @@ class Proposals:
         :param order: as in the reads that follow
         """
         first = self.page(dataset_id, 0, limit=_PROBE, order=order)
-        second = self.page(dataset_id, 1, limit=_PROBE - 1, order=order)
         ids = [sample.sample_id for sample in first.items]
-        if len(ids) < _PROBE or not second.items:
+        if len(ids) < _PROBE:
+            return OffsetMode.PAGES
+        # There is a third one, so neither meaning of this offset lies behind the end, where it might be refused.
+        second = self.page(dataset_id, 1, limit=_PROBE - 1, order=order)
+        if not second.items:
             return OffsetMode.PAGES
         return OffsetMode.RECORDS if second.items[0].sample_id == ids[1] else OffsetMode.PAGES
 
