@@ -151,7 +151,7 @@ def seconds_or_none_at_all(name: str, value: object) -> float:
 
 
 def countable(read: Callable[[str, Any], float]) -> Callable[[str, Any], float]:
-    """Return a function that reads a duration of which Airflow makes a ``timedelta``; the longest one is rounded off."""
+    """Return a function that reads a duration of which Airflow makes a ``timedelta``; the longest is cut."""
 
     def read_countable(name: str, value: object) -> float:
         found = read(name, value)
