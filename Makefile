@@ -15,14 +15,21 @@ ARGS ?=
 # Parts of the long runs: files tests/soak/soak_PART.py; none given means all.
 SOAK ?=
 BENCH ?=
+# What `make check` runs: the walls, the documents, and the unit tests of the lower layers. Left out, by name, is what plays
+# long histories or starts processes.
+SLOW := $(patsubst %,tests/client/test_%.py,refusals_processes refusals_shared typing) \
+    $(patsubst %,tests/labeling/test_%.py,apply beside_others confirm kills machine simulation)
+QUICK = tests/test_walls.py tests/test_docs.py \
+    $(filter-out $(SLOW),$(sort $(wildcard tests/client/test_*.py tests/hooks/test_*.py tests/labeling/test_*.py)))
 SOAK_PARTS = $(if $(filter-out all,$(SOAK)),$(SOAK:%=tests/soak/soak_%.py),$(sort $(wildcard tests/soak/soak_*.py)))
 
-.PHONY: help demo test soak bench lint emulator clean
+.PHONY: help demo check test soak bench lint emulator clean
 
 help:
 	@echo 'make demo           run the documented workflow against the emulator and print what came of it'
 	@echo 'make demo SEED=7    the same with other images labeled'
 	@echo 'make demo UI=1      leave a real Airflow running with the example DAGs and the emulator'
+	@echo 'make check          ruff, mypy, the walls and the quick unit tests, in under a minute; before every commit'
 	@echo 'make test           run the tests; ARGS="-k confirm" hands arguments to pytest, JOBS=4 processes'
 	@echo 'make soak           tell the long stories: kills, users, triggerers ...; SOAK="kills users" tells parts of them'
 	@echo 'make bench          print the benchmarks; BENCH=polls prints one'
@@ -34,6 +41,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+check: lint
+	$(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(QUICK) $(ARGS)
 
 # Logs of the last run stay in .demo/soak.
 soak: $(READY)

@@ -1,4 +1,4 @@
-"""The walls of design section 3: who may import whom, read from our import statements and tried in fresh processes."""
+"""The walls of docs/architecture.md: who may import whom, read from import statements and tried in fresh processes."""
 
 from __future__ import annotations
 
