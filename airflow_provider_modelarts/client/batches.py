@@ -129,7 +129,8 @@ def outcomes(ids: Sequence[str], answer: object) -> tuple[SampleOutcome, ...]:
     if (success and is_silent) or (success and len(flags) == len(ids) and all(flags)):
         return tuple(SampleOutcome(sample_id, True) for sample_id in ids)
     agrees = success is False and len(flags) == len(ids) and None not in flags and not all(flags)
-    if success is False and len(ids) == 1 and not any(flags):  # whatever else is missing, it is about this one
+    is_refused = success is False or (success is None and False in flags)
+    if is_refused and len(ids) == 1 and not any(flags):  # whatever else is missing, it is about this one
         return (_outcome(ids[0], content if not parts or to_text(content.get("error_code")) else parts[0]),)
     if not agrees:
         code, text = to_text(content.get("error_code")), _said(content)

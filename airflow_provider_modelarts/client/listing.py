@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from airflow_provider_modelarts.client.checking import MAX_PAGE
 from airflow_provider_modelarts.client.errors import UnexpectedResponse
 from airflow_provider_modelarts.client.paging import Slice, key_of, walk
-from airflow_provider_modelarts.client.reading import Record, View, read_all, to_integer, to_objects
+from airflow_provider_modelarts.client.reading import Record, View, failure_of, read_all, to_integer, to_objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,13 +55,18 @@ class Listing(Generic[Model]):
         """
         query = {**self.query, "offset": str(offset), "limit": None if limit is None else str(limit)}
         answer = transport.get(self.what, *self.segments, query=query, retry=retry)
-        if not isinstance(answer, dict) or not (self.items in answer or self.total in answer):
+        if not isinstance(answer, dict) or (answer.get(self.items) is None and answer.get(self.total) is None):
             raise UnexpectedResponse(
                 f"Cannot {self.what}: the answer has neither {self.items} nor {self.total}. "
                 "Check that endpoint is a ModelArts v2 API."
             )
         given = answer.get(self.items)
-        rows = given if isinstance(given, list) else []
+        if given is not None and not isinstance(given, list):
+            raise UnexpectedResponse(f"Cannot {self.what}: {self.items} is no list in the answer. Try again.")
+        rows = given or []
+        # An empty list would pass for "there is nothing to do".
+        if not rows and (said := failure_of(answer)):
+            raise UnexpectedResponse(f"Cannot {self.what}: the answer lists nothing and says: {said}. Try again.")
         objects = to_objects(rows)
         if issubclass(self.model, View):
             # A sample that is no object is a sample nevertheless, if one without anything in it.

@@ -27,7 +27,7 @@ from airflow_provider_modelarts.client.errors import UnexpectedResponse
 from airflow_provider_modelarts.client.texts import is_number, without_queries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -195,6 +195,28 @@ def read(model: type[Model], data: object, what: str, **context: Any) -> Model:
     return cast("Model", _validated(model.model_validate, data, what, context))
 
 
+_REASONS = ("error_msg", "error_message", "errorMsg", "error", "errors")
+_CODES = ("error_code", "errorCode", "code")
+
+
+def failure_of(answer: Mapping[str, Any]) -> str | None:
+    """Return what an answer says of its own failure although it names no code of the service; None if it says nothing.
+
+    To be asked of an answer without any content: beside content such words may be notes.
+
+    :param answer: the body of a success
+    """
+    code = next((value for key in _CODES if (value := to_integer(answer.get(key)))), None)
+    reason = next((value for key in _REASONS if (value := answer.get(key))), None)
+    success = to_flag(answer.get("success"))
+    is_bad_code = code is not None and not 200 <= code < 300
+    if success is False or is_bad_code or (reason and success is None and code is None):
+        # "message" alone may be a friendly word.
+        said = reason or answer.get("message") or code or "it is no success"
+        return " ".join(without_queries(str(said)).split())[:300]
+    return None
+
+
 def checked_answer(answer: object, what: str, **names: str) -> object:
     """Return an answer about one thing if it is about the one that was asked for.
 
@@ -211,6 +233,11 @@ def checked_answer(answer: object, what: str, **names: str) -> object:
                 f"Cannot {what}: the answer {said}, so it is not what was asked for. "
                 "Try again; if it stays so, check endpoint and proxies."
             )
+    # A sample without labels, and nothing else, may look like such an answer.
+    if "sample_id" in names and isinstance(answer, dict) and not answer.get("labels"):
+        failure = failure_of(answer)
+        if failure is not None:
+            raise UnexpectedResponse(f"Cannot {what}: the answer has no labels and says: {failure}. Try again.")
     return answer
 
 

@@ -112,9 +112,9 @@ def carries(final: Sample, written: Sample, *, loosely: bool = False) -> bool:
 
     :param final: the sample as it is now, with its final labels
     :param written: the proposal that was confirmed
-    :param loosely: names that differ by blanks around them or by the form of their characters (Unicode's NFC) count as
-        equal: a service may change them when it keeps them. Never where it decides what is taken away from a sample:
-        a person may have corrected just that
+    :param loosely: names that differ by blanks, case or the form of their characters (NFKC) count as equal: a service
+        may change them when it keeps them. Never where it decides what is taken away from a sample: a person may have
+        corrected just that
     """
     kept, sent = raw_labels(final), raw_labels(written)
     if not all(isinstance(label, Mapping) for label in (*kept, *sent)):
@@ -144,7 +144,7 @@ def _identity(label: Any, *, typed: bool, loosely: bool) -> str:
         return json.dumps({"no label": label})
     name, value = label.get("name"), label.get("property")
     if loosely and isinstance(name, str):
-        name = unicodedata.normalize("NFC", name).strip()
+        name = "".join(unicodedata.normalize("NFKC", name).casefold().split())
     if isinstance(value, Mapping):
         value = {key: value[key] for key in value if not str(key).startswith(HARD)}
     return json.dumps([name, label.get("type") if typed else None, _plain(value)])

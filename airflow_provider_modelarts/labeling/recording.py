@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, ModelArtsError
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.service import Service
     from airflow_provider_modelarts.labeling.storage import StoragePath
 
-    Read = tuple[Candidate, Standing | ModelArtsError]
+    Read = tuple[Candidate, "Found | ModelArtsError"]
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ STORE_SECONDS = 10.0
 """What a crash leaves to be settled by reading is about so much."""
 READS = 25
 READS_AT_ONCE = 1000
+WITNESSES = 3
+"""Of so many samples that earlier tries have certainly written the author is looked at."""
 
 _BOOKED: dict[Fate, Category] = {
     "confirmed": Category.CONFIRMED,
@@ -50,6 +53,17 @@ _BOOKED: dict[Fate, Category] = {
     "unknown": Category.GONE,
 }
 _FATES: dict[str, Fate] = {"written": "confirmed", "gone": "gone", "failed": "failed", "unknown": "unknown"}
+
+
+class Found(NamedTuple):
+    """What was read of a planned sample that the list did not show.
+
+    :param standing: how it stands
+    :param author: who gave it its labels, says the service; empty if it does not say
+    """
+
+    standing: Standing
+    author: str = ""
 
 
 class LedgerPlace(NamedTuple):
@@ -104,6 +118,10 @@ class Recorder:
         """Samples that carry the planned labels, and this try did not write: judged when all have been read."""
         self._changed: set[str] = set()
         """Samples proposed otherwise than planned, which a try that did not end may have written before."""
+        self._witness: Sample | None = None
+        """A sample of which the service said that this try has written it."""
+        self._authors: frozenset[str] | None = None
+        """Whom the service names as the author of what this task has written; None: not asked for yet."""
 
     def begin(self) -> None:
         """Store that this try may write from now on; of a try that left no such word it is known that it did not.
@@ -149,6 +167,8 @@ class Recorder:
             # Another try may have written it and not have recorded that yet: it is judged at the end.
             self._found.add(decided.sample.sample_id)
             return
+        if outcome.fate == "written":
+            self._witness = decided.sample
         entry = _entry(decided, _FATES[outcome.fate], before=before)
         self._add(entry._replace(code=outcome.code, message=outcome.message) if outcome.code else entry)
 
@@ -183,29 +203,80 @@ class Recorder:
         for part in self.unlisted(books):
             reads: list[Read] = []
             run_jobs([Job(partial(_read, service, piece), partial(_take_in, reads)) for piece in part])
-            for candidate, standing in reads:
-                if isinstance(standing, ModelArtsError):  # it stays open in the ledger: the next try reads it again
-                    books.fail(candidate.sample, standing.code or UNKNOWN, standing.message)
-            self._settle(books, _known(reads))
+            for candidate, found in reads:
+                if isinstance(found, ModelArtsError):  # it stays open in the ledger: the next try reads it again
+                    books.fail(candidate.sample, found.code or UNKNOWN, found.message)
+            self._settle(books, _known(reads), service)
             run_jobs(self.due())
         run_jobs([self.store()])
         for one in self._abandoned:
             self._settle_abandoned(one, service, run_jobs)
 
-    def _settle(self, books: Books, found: list[tuple[Candidate, Standing]]) -> None:
-        fates = [_fate(candidate, standing, self._others) for candidate, standing in found]
+    def _settle(self, books: Books, reads: list[tuple[Candidate, Found]], service: Service) -> None:
+        fates = self._judged(reads, self._others, service)
         if any(
-            standing is Standing.WRITTEN and fate == "gone" for (_, standing), fate in zip(found, fates, strict=True)
+            found.standing is Standing.WRITTEN and fate in ("gone", "unknown")
+            for (_, found), fate in zip(reads, fates, strict=True)
         ):
             # Another try may have begun since, and have written before these were read.
             self._others = self._read_others()
-            fates = [_fate(candidate, standing, self._others) for candidate, standing in found]
-        for (candidate, _), fate in zip(found, fates, strict=True):
+            fates = self._judged(reads, self._others, service)
+        for (candidate, _), fate in zip(reads, fates, strict=True):
             if candidate.sample.sample_id in self._changed:  # it has its place: only the ledger is told
                 self.note(candidate, "confirmed" if fate == "confirmed" else "changed", read=True)
                 continue
             books.settle(candidate.sample, _BOOKED[fate], changed=fate == "changed")
             self.note(candidate, fate, read=True)
+
+    def _judged(self, reads: list[tuple[Candidate, Found]], others: Settled, service: Service) -> list[Fate]:
+        """Return what the ledger says of samples that were read.
+
+        That a try may have written a sample does not make its labels that try's: a person may have accepted the same
+        proposal since the try ended. Where the service names somebody else, nothing tells.
+        """
+        fates = [_fate(candidate, found.standing, others) for candidate, found in reads]
+        doubtful = {
+            candidate.sample.sample_id: found.author
+            for (candidate, found), fate in zip(reads, fates, strict=True)
+            if fate == "confirmed" and others.fate(candidate.sample.sample_id) != "confirmed"
+        }
+        strangers = self._by_others(doubtful, service)
+        return [
+            "unknown" if candidate.sample.sample_id in strangers else fate
+            for (candidate, _), fate in zip(reads, fates, strict=True)
+        ]
+
+    def _by_others(self, authors: dict[str, str], service: Service) -> set[str]:
+        """Return the samples that somebody has labeled who is not known to be an author of this task's."""
+        named = {sample_id: author for sample_id, author in authors.items() if author}
+        ours = self._own_authors(service) if named else frozenset()
+        if not ours and len(set(named.values())) < 2:
+            return set()
+        strangers = {sample_id for sample_id, author in named.items() if author not in ours}
+        if strangers:
+            log.warning(
+                "%d samples of dataset %s carry the planned labels, and the service names others than this task's user "
+                "as who gave them, for example of sample %s %r. A try before this one may have written them or not: "
+                "the ledger says unknown, and an undo will list and not touch them.",
+                len(strangers),
+                service.dataset_id,
+                min(strangers),
+                named[min(strangers)],
+            )
+        return strangers
+
+    def _own_authors(self, service: Service) -> frozenset[str]:
+        """Return whom the service names as the author of what this task has certainly written; empty if unknown.
+
+        Tries may have used different users, as a connection may be edited between them.
+        """
+        if self._authors is None:
+            known = [(self._plan, self._others), *((old.plan, old.state) for old in self._abandoned)]
+            witnesses = [sample for plan, state in known for sample in islice(_confirmed(plan, state), WITNESSES)]
+            witnesses += [self._witness] if self._witness is not None else []
+            found = [_found(service, witness) for witness in witnesses]
+            self._authors = frozenset(one.author for one in found if one is not None and one.author)
+        return self._authors
 
     def _read_others(self) -> Settled:
         """Return what all other tries of this task have recorded by now about the plan that is applied."""
@@ -231,7 +302,9 @@ class Recorder:
         )
 
         def record(reads: list[Read]) -> list[Job[Any]]:
-            entries = [_entry(one, _fate(one, standing, old.state), read=True) for one, standing in _known(reads)]
+            known = _known(reads)
+            fates = self._judged(known, old.state, service)
+            entries = [_entry(one, fate, read=True) for (one, _), fate in zip(known, fates, strict=True)]
             return [Job(partial(self._guarded, partial(ledger.record, *entries)), lambda _: [])]
 
         self._guarded(partial(ledger.record, *(_entry(one, "changed") for one in anew)))
@@ -346,21 +419,34 @@ def _read(service: Service, planned: Sequence[Candidate]) -> list[Read]:
     return found
 
 
-def _standing(service: Service, planned: Sample) -> Standing:
+def _confirmed(plan: Plan, state: Settled) -> Iterator[Sample]:
+    return (one.sample for one in plan.samples() if state.fate(one.sample.sample_id) == "confirmed")
+
+
+def _found(service: Service, witness: Sample) -> Found | None:
+    """Return how a sample stands that this task has certainly written; None if it carries something else by now."""
+    try:
+        found = _standing(service, witness)
+    except ModelArtsError:
+        return None  # it would only have helped to tell
+    return found if found.standing is Standing.WRITTEN else None
+
+
+def _standing(service: Service, planned: Sample) -> Found:
     """Return how a planned sample stands.
 
     A list without filters shows all that is proposed; one with filters not what is proposed otherwise by now.
     """
     final = service.final(planned.sample_id)
     if final is not None and carries(final, planned, loosely=True):
-        return Standing.WRITTEN
+        return Found(Standing.WRITTEN, final.annotated_by or "")
     if service.filters and service.proposal(planned.sample_id) is not None:
-        return Standing.CHANGED
-    return Standing.GONE
+        return Found(Standing.CHANGED)
+    return Found(Standing.GONE)
 
 
-def _known(reads: list[Read]) -> list[tuple[Candidate, Standing]]:
-    return [(candidate, standing) for candidate, standing in reads if isinstance(standing, Standing)]
+def _known(reads: list[Read]) -> list[tuple[Candidate, Found]]:
+    return [(candidate, found) for candidate, found in reads if isinstance(found, Found)]
 
 
 def _take_in(reads: list[Read], more: list[Read]) -> list[Job[Any]]:

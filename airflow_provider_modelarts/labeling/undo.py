@@ -158,9 +158,16 @@ class _Trace:
         """Every list of labels that the run wrote or may have written."""
         afters: list[list[dict[str, Any]]] = []
         for note in self.notes:
-            if note.fate != "unknown" and note.after not in afters:
+            if note.fate != "unknown" and note.after not in afters and not self._is_doubted(note):
                 afters.append(note.after)
         return afters
+
+    def _is_doubted(self, note: _Note) -> bool:
+        """Whether what may have been written was looked at later, and nothing told whose it was."""
+        return note.fate != "confirmed" and any(
+            one.fate == "unknown" and one.is_read and one.time >= note.time and one.after == note.after
+            for one in self.notes
+        )
 
     @cached_property
     def before(self) -> list[dict[str, Any]]:

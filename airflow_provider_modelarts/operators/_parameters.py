@@ -147,10 +147,19 @@ def seconds(name: str, value: object) -> float:
 
 def seconds_or_none_at_all(name: str, value: object) -> float:
     """Return a duration in seconds, given as number or ``timedelta``; 0 is one too."""
-    found = number(0)(name, value.total_seconds() if isinstance(value, timedelta) else value)
-    if found > _LONGEST:
-        raise _wrong(name, "a duration that Airflow can count, below a billion days", value)
-    return found
+    return number(0)(name, value.total_seconds() if isinstance(value, timedelta) else value)
+
+
+def countable(read: Callable[[str, Any], float]) -> Callable[[str, Any], float]:
+    """Return a function that reads a duration of which Airflow makes a ``timedelta``; the longest is cut."""
+
+    def read_countable(name: str, value: object) -> float:
+        found = read(name, value)
+        if found > _LONGEST and not isinstance(value, timedelta):
+            raise _wrong(name, "a duration that Airflow can count, below a billion days", value)
+        return min(found, _LONGEST)
+
+    return read_countable
 
 
 def flag(name: str, value: object) -> bool:

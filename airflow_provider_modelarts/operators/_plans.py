@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -172,6 +174,8 @@ def approver(name: str, value: object) -> str | None:
 
     :raises ParameterError: if the approval was refused, or nobody has chosen anything
     """
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        value = _read_approval(value)  # a template that is not rendered natively gives its text
     if not isinstance(value, dict):
         return None if value is None else parameters.identifier(name, value)
     chosen = value.get("chosen_options")
@@ -182,6 +186,17 @@ def approver(name: str, value: object) -> str | None:
     user = value.get("responded_by_user")
     found = user.get("name") or user.get("id") if isinstance(user, dict) else user
     return str(found) if found else None
+
+
+def _read_approval(text: str) -> object:
+    """Return what a text stands for that looks like the output of an approval; the text itself if it is none."""
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
 
 
 def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_id: str | None, log: Any) -> list[Plan]:

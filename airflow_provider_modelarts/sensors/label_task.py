@@ -39,7 +39,7 @@ _SHORTEST_RESCHEDULE = 5.0
 
 # Parameters of Airflow's sensors, how each is read. Of a wrong one Airflow says little, or takes any text for true.
 _OF_AIRFLOW = {
-    "timeout": parameters.optional(parameters.seconds_or_none_at_all),
+    "timeout": parameters.optional(parameters.countable(parameters.seconds_or_none_at_all)),
     "soft_fail": parameters.flag,
     "never_fail": parameters.flag,
     "mode": parameters.choice("poke", "reschedule"),
@@ -96,7 +96,8 @@ class ModelArtsLabelTaskSensor(TemplatedOperator, BaseSensorOperator):
         for name, read in _OF_AIRFLOW.items():
             if name in kwargs:
                 kwargs[name] = constant(name, kwargs[name], read)
-        super().__init__(poke_interval=constant("poke_interval", poke_interval, parameters.seconds), **kwargs)
+        interval = constant("poke_interval", poke_interval, parameters.countable(parameters.seconds))
+        super().__init__(poke_interval=interval, **kwargs)
         # They may also come from default_args, which reach Airflow's sensor alone; any text would be true.
         self.soft_fail: bool = constant("soft_fail", self.soft_fail, parameters.flag)
         self.never_fail: bool = constant("never_fail", self.never_fail, parameters.flag)

@@ -383,3 +383,71 @@ def test_a_code_means_in_a_success_what_it_means_at_its_own_status() -> None:
         if status is not None and rule_for(200, code).error is not CODES[status, code].error
     ]
     assert differing == []
+
+
+# --- failures without a code of the service
+
+NO_CODE: dict[str, dict[str, Any]] = {
+    "success false": {"success": False},
+    "success as text": {"success": "false", "error_msg": "backend timeout"},
+    "only a reason": {"error_msg": "backend timeout"},
+    "another word for it": {"success": False, "message": "backend timeout"},
+    "a number": {"error_code": 500},
+    "a number as text": {"error_code": "4352", "error_msg": ""},
+    "a text as error": {"error": "backend timeout"},
+    "errors": {"errors": [{"reason": "backend timeout"}]},
+    "the gateway's": {"code": 503, "message": "backend timeout"},
+}
+EMPTY_LISTS = {"nothing": {}, "no count": {"samples": []}, "null": {"samples": None, "sample_count": 0}}
+no_code = pytest.mark.parametrize("body", NO_CODE.values(), ids=NO_CODE)
+
+
+@no_code
+@pytest.mark.parametrize("beside", EMPTY_LISTS.values(), ids=EMPTY_LISTS)
+def test_an_empty_list_that_says_that_it_failed_is_no_empty_list(
+    client: ModelArtsClient, emulator: Emulator, body: dict[str, Any], beside: dict[str, Any]
+) -> None:
+    dataset_id = emulator.load_proposals(3)
+    answer(emulator, {**beside, **body}, part="/auto-annotations/samples")
+    with pytest.raises(UnexpectedResponse, match="list proposals of dataset") as raised:
+        client.proposals.page(dataset_id, 0)
+    one_line(str(raised.value))
+    assert not raised.value.permanent
+
+
+@no_code
+def test_a_sample_without_labels_that_says_that_it_failed_is_no_sample_without_labels(
+    client: ModelArtsClient, emulator: Emulator, body: dict[str, Any]
+) -> None:
+    answer(emulator, {"sample_id": "s1", **body}, part="/data-annotations/samples/")
+    with pytest.raises(UnexpectedResponse, match="read sample s1 of dataset") as raised:
+        client.samples.get("d1", "s1")
+    one_line(str(raised.value))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"success": True},
+        {"error_code": "0", "error_msg": ""},
+        {"code": 200, "message": "OK"},
+        {"error_msg": None},
+        {"message": "done"},
+    ],
+    ids=json.dumps,
+)
+def test_what_says_that_it_went_well_may_be_empty(
+    client: ModelArtsClient, emulator: Emulator, body: dict[str, Any]
+) -> None:
+    answer(emulator, {"samples": [], "sample_count": 0, **body}, part="/auto-annotations/samples")
+    assert list(client.proposals.page("d1", 0).items) == []
+    answer(emulator, {"sample_id": "s1", **body}, part="/data-annotations/samples/")
+    assert not client.samples.get("d1", "s1").labels
+
+
+@pytest.mark.parametrize("given", [{}, "none", 0, True], ids=repr)
+def test_a_list_that_is_none_is_refused(client: ModelArtsClient, emulator: Emulator, given: Any) -> None:
+    answer(emulator, {"samples": given, "sample_count": 0}, part="/auto-annotations/samples")
+    with pytest.raises(UnexpectedResponse, match="samples is no list"):
+        client.proposals.page("d1", 0)

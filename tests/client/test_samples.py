@@ -201,6 +201,12 @@ def test_success_is_believed_only_where_all_agrees(answer: object, expected: lis
     assert all(outcome.ok or outcome.error_msg for outcome in found)
 
 
+@pytest.mark.parametrize("answer", [{"results": [BAD]}, {"success": None, "results": [BAD]}], ids=str)
+def test_a_refusal_of_the_only_sample_is_one_although_the_whole_says_nothing(answer: object) -> None:
+    (outcome,) = outcomes(["a"], answer)
+    assert (outcome.ok, outcome.error_code) == (False, "ModelArts.4423")
+
+
 def test_a_text_that_names_a_sample_beats_its_position() -> None:
     named = {"success": False, "error_code": "ModelArts.4420", "error_msg": "Sample not found. [b]"}
     found = outcomes(["a", "b"], {"success": False, "results": [named, GOOD]})

@@ -24,7 +24,9 @@ def run(module: ModuleType, **conf: Any) -> DagOutcome:
     file = Path(str(module.__file__))
     bag = DagBag(file)
     assert bag.import_errors == {}
-    return run_dag(bag.dags[file.stem], conf=conf, mark_success="approve")
+    return run_dag(
+        bag.dags[file.stem], conf=conf, approved="approve" if "approve" in bag.dags[file.stem].task_dict else None
+    )
 
 
 def confirmed(emulator: Emulator, folder: Path) -> tuple[str, str]:

@@ -248,7 +248,8 @@ def test_what_a_killed_try_wrote_is_known_although_it_is_proposed_otherwise_sinc
     emulator.faults.clear()
     emulator.observers.clear()
     written = story.raw["labels"] if is_ours else ["by hand"]
-    story.dataset.edit(story.sample_id, written)
+    author = f"human/{emulator.domain}/{emulator.user}" if is_ours else "human/emulator/person"
+    story.dataset.edit(story.sample_id, written, author=author)
     otherwise = [{**label, "name": "otherwise"} for label in story.raw["labels"]]
     story.dataset.propose([{**story.raw, "labels": otherwise, "annotated_by": "human/emulator/person"}])
     result = story.confirm()

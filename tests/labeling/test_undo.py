@@ -667,6 +667,9 @@ def test_an_odd_read_after_a_lost_answer_is_not_taken_for_an_undone_sample(
 RESPELLINGS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "trims names": lambda label: {**label, "name": label["name"].strip()},
     "composes characters": lambda label: {**label, "name": unicodedata.normalize("NFC", label["name"])},
+    "writes capitals": lambda label: {**label, "name": label["name"].title()},
+    "takes blanks out": lambda label: {**label, "name": "".join(label["name"].split())},
+    "writes ligatures out": lambda label: {**label, "name": unicodedata.normalize("NFKC", label["name"])},
 }
 
 
@@ -675,7 +678,8 @@ class Respelled(Story):
 
     def __init__(self, client: ModelArtsClient, emulator: Emulator, how: str, patch: pytest.MonkeyPatch) -> None:
         super().__init__(client, emulator, 8)
-        name = " Bl\u0075\u0308te " if how == "composes characters" else " rose "
+        names = {"composes characters": " Bl\u0075\u0308te ", "writes ligatures out": " \ufb01eld "}
+        name = names.get(how, " red rose ")
         for sample_id, proposal in self.proposals.items():
             labels = [{**label, "name": name} for label in proposal.raw["labels"]]
             self.dataset.propose([{**proposal.raw, "labels": labels}])
@@ -751,7 +755,7 @@ def test_lost_answers_of_which_all_look_gone_are_spoken_of(
     story = Story(client, emulator, 6)
     kept = state.Dataset.stored
     monkeypatch.setattr(
-        state.Dataset, "stored", lambda dataset, label: {**kept(dataset, label), "name": label["name"].upper()}
+        state.Dataset, "stored", lambda dataset, label: {**kept(dataset, label), "name": label["name"][:3]}
     )
     emulator.faults.add("PUT", PATH, "reset_after")
     assert confirm(client, story.dataset_id, ledger=LedgerPlace(story.bucket, RUN)).gone == 6

@@ -401,6 +401,8 @@ APPROVAL = {
     ("given", "noted"),
     [
         (APPROVAL, "ada"),
+        (str(APPROVAL), "ada"),
+        ("{grace}", "{grace}"),
         ({**APPROVAL, "responded_by_user": {"id": "17", "name": ""}}, "17"),
         ({**APPROVAL, "responded_by_user": None}, None),
         ("grace", "grace"),
@@ -417,11 +419,12 @@ def test_the_ledger_says_who_approved(bureau: Bureau, given: Any, noted: str | N
     assert {header.approved_by for header in headers(bureau)} == {noted}
 
 
-def test_a_rejected_plan_is_not_applied(bureau: Bureau) -> None:
+@pytest.mark.parametrize("written", [dict, str, json.dumps], ids=["rendered natively", "as text", "as JSON"])
+def test_a_rejected_plan_is_not_applied(bureau: Bureau, written: Any) -> None:
     bureau.plan()
     bureau.emulator.journal.clear()
     operator = ModelArtsConfirmSamplesOperator(task_id="c", dataset_id=bureau.dataset_id, plan_uri=bureau.plan_uri)
-    operator.approved_by = {**APPROVAL, "chosen_options": ["Reject"]}  # type: ignore[assignment]
+    operator.approved_by = written({**APPROVAL, "chosen_options": ["Reject"]})  # type: ignore[assignment]
     assert "was rejected" in refusal(bureau, bureau.run(operator, 1, 0))
 
 

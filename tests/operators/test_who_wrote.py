@@ -55,6 +55,53 @@ def test_where_no_try_has_written_what_is_confirmed_is_a_persons(bureau: Bureau,
     assert bureau.dataset.labels_of(theirs) == labels
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+def test_what_a_person_accepted_between_a_crash_and_the_retry_stays_when_the_run_is_undone(
+    bureau: Bureau, monkeypatch: pytest.MonkeyPatch, recorded: bool
+) -> None:
+    bureau.plan()
+    given = {"plan_uri": bureau.plan_uri, "ledger_uri": bureau.ledger_uri, "concurrency": 1}
+    faults = bureau.emulator.faults
+    with monkeypatch.context() as patch:
+        patch.setattr(LedgerWriter, "close", LedgerWriter.flush)
+        if not recorded:
+            patch.setattr(LedgerWriter, "record", lambda *_: None)
+        faults.add("PUT", WRITE, "status", after=2, times=None, status=403, code="ModelArts.0108")
+        assert bureau.confirm(**given).error is not None
+    faults.clear()
+    written = bureau.dataset.annotated
+    theirs = {confirmed_by_a_person(bureau) for _ in range(20)}
+    labels = {sample_id: bureau.dataset.labels_of(sample_id) for sample_id in theirs}
+    second = bureau.confirm(try_number=2, **given).result
+    if recorded:
+        assert (second["confirmed"], second["gone"]) == (230, 20)
+    assert {fate for sample_id in theirs for fate in fates(bureau, sample_id)} == {"unknown"}
+    undone = bureau.revert().result
+    assert {sample_id: bureau.dataset.labels_of(sample_id) for sample_id in theirs} == labels
+    assert (undone["cleared"], undone["unknown"], bureau.dataset.annotated) == (230, 20, 20)
+    assert 0 < written < 230
+
+
+def test_a_retry_by_another_user_does_not_take_back_nor_hide_what_the_try_before_may_have_written(
+    bureau: Bureau, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bureau.plan()
+    given = {"plan_uri": bureau.plan_uri, "ledger_uri": bureau.ledger_uri, "concurrency": 1}
+    faults = bureau.emulator.faults
+    with monkeypatch.context() as patch:
+        patch.setattr(LedgerWriter, "record", lambda *_: None)
+        patch.setattr(LedgerWriter, "close", LedgerWriter.flush)
+        faults.add("PUT", WRITE, "status", after=2, times=None, status=403, code="ModelArts.0108")
+        bureau.confirm(**given)
+    faults.clear()
+    written = {sample_id for sample_id, labels in bureau.final.items() if labels}
+    for sample_id in written:  # as if the connection had named another user by then
+        bureau.dataset.edit(sample_id, bureau.dataset.labels_of(sample_id), author="human/emulator/robot before")
+    bureau.confirm(try_number=2, **given)
+    undone = bureau.revert().result
+    assert (undone["unknown"], undone["cleared"]) == (len(written), 250 - len(written))
+
+
 def test_what_was_sent_and_never_answered_is_in_the_ledger_and_a_retry_finds_out(bureau: Bureau) -> None:
     bureau.plan()
     given = {"plan_uri": bureau.plan_uri, "ledger_uri": bureau.ledger_uri}

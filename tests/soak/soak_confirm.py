@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SHARDS = (False, False, True) * 8
 """Whether the real pool carries the requests; each is drawn from a seed of its own."""
-HISTORIES = 220
+HISTORIES = 170
 """In each shard: what hypothesis draws within one resembles itself."""
 TRIALS = 3000
 KILLS = 50
