@@ -433,7 +433,7 @@ def test_what_was_said_is_written_without_a_name(kind: Any, name: dict[str, Any]
     ],
 )
 def test_a_label_of_speech_that_says_nothing_replaces_none(kind: Any, rest: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequest, match="Sample s has a label without a name: number 1.*content"):
+    with pytest.raises(InvalidRequest, match=r"Sample s has a label without a name: number 1.*content"):
         labeled_elements([{"sample_id": "s", "labels": [{"type": kind, **rest}]}])
 
 
