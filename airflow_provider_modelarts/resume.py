@@ -17,7 +17,7 @@ import json
 import re
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import (
@@ -35,9 +35,12 @@ from airflow_provider_modelarts.hooks.watching import unreadable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.client.resources.tasks import LabelTask
     from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
     from airflow_provider_modelarts.hooks.task_memory import Intent, Memory, Phase
+
+T = TypeVar("T")
 
 IfRunning = Literal["fail", "adopt", "wait"]
 
@@ -102,12 +105,12 @@ class Resumption:
 
     def _found(self, record: Record | None) -> Record | None:
         if record is None:
-            return None if self.is_first_try else self._marked(self._list(), also_succeeded=True)
+            return None if self.is_first_try else self._marked(self._list_for_sure(), also_succeeded=True)
         if record.phase == "awaited":
             return None
         record = replace(record, deadline=self.deadline)
         if record.phase == "starting":
-            return self._after_lost_start(record)
+            return self._after_lost_start(record, self._list_for_sure(record.dataset_id))
         if not record.ours and not self._is_current(record):
             return None
         return self._judge(self._look(record), record)
@@ -161,7 +164,7 @@ class Resumption:
         for pause in _PAUSES:
             _pause(pause)
             try:
-                found = self._after_lost_start(record)
+                found = self._after_lost_start(record, self._list())
             except CandidatesUnclear:
                 raise
             except ModelArtsError as error:
@@ -194,9 +197,8 @@ class Resumption:
         self.log.info("Labeling task %s of somebody else is active: %s. It is never stopped.", task.task_id, verb)
         return replace(other, phase="started", adopted=True) if adopts else other
 
-    def _after_lost_start(self, record: Record) -> Record | None:
+    def _after_lost_start(self, record: Record, tasks: Sequence[LabelTask]) -> Record | None:
         """Return what a start has begun of which only the intention is recorded."""
-        tasks = self._list_of(record)
         marked = [task for task in tasks if record.marker in _markers(task) and task.task_id not in record.known]
         if marked:
             self._tell_of_several(marked)
@@ -289,32 +291,48 @@ class Resumption:
 
     def _look(self, record: Record) -> LabelTask | None:
         """Return the labeling task; None if it is gone, which a single answer does not prove."""
+        what = f"Labeling task {record.label_task_id} of dataset {record.dataset_id}"
+        return self._patiently(
+            what, lambda client: client.tasks.get(record.dataset_id, record.label_task_id), may_be_gone=True
+        )
+
+    def _patiently(self, what: str, ask: Callable[[ModelArtsClient], T], *, may_be_gone: bool) -> T | None:
+        """Return the answer about what an earlier try has started, or may have: a few odd ones in a row are survived.
+
+        :param what: names it, for the error
+        :param ask: asks for it
+        :param may_be_gone: return None if it is "not found" until the end
+        """
         for pause in ODD_PAUSES:
             _pause(pause)
             try:
-                return self.hook.call(lambda client: client.tasks.get(record.dataset_id, record.label_task_id))
+                return self.hook.call(ask)
             except ModelArtsError as error:
                 if not error.permanent:
                     raise
                 refused = error
-        if isinstance(refused, NotFound):
+        if may_be_gone and isinstance(refused, NotFound):
             return None
-        raise unreadable(f"Labeling task {record.label_task_id} of dataset {record.dataset_id}", refused)
+        raise unreadable(what, refused)
 
     def _list(self, limit: int | None = None, **other: Any) -> list[LabelTask]:
         """Return the labeling tasks of the dataset and kind wanted, or of others, newest first."""
-        dataset_id = other.get("dataset_id", self.request["dataset_id"])
+        dataset_id = self.request["dataset_id"]
         kind = other.get("kind", self.request["task_type"])
         return self.hook.call(lambda client: list(islice(client.tasks.list(dataset_id, task_type=kind), limit)))
 
-    def _list_of(self, record: Record) -> list[LabelTask]:
-        """Return the labeling tasks among which a record's must be; none if its dataset is gone."""
-        if record.dataset_id == self.request["dataset_id"]:
-            return self._list()
-        try:
-            return self._list(dataset_id=record.dataset_id)
-        except NotFound:
-            return []
+    def _list_for_sure(self, dataset_id: str | None = None) -> list[LabelTask]:
+        """Return the labeling tasks among which that of an earlier try must be; none if another dataset is gone."""
+        wanted = self.request["dataset_id"]
+        dataset_id = dataset_id or wanted
+        what = f"What an earlier try may have started on dataset {dataset_id}"
+        kind = self.request["task_type"]
+        found = self._patiently(
+            what,
+            lambda client: list(client.tasks.list(dataset_id, task_type=kind)),
+            may_be_gone=dataset_id != wanted,
+        )
+        return found or []
 
     def _tell_of_several(self, tasks: Sequence[LabelTask]) -> None:
         if len(tasks) > 1:

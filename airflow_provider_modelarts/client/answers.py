@@ -119,7 +119,9 @@ def _is_refusal(content: dict[str, Any], own: Collection[str]) -> bool:
         return False
     code, _, _ = _code_and_text(content)
     if code is None:
-        return _nested_status(content) is not None
+        # A number is no code that the documents know, but says as well that something is wrong.
+        number = next((one for key in _CODE_KEYS[:2] if (one := to_integer(content.get(key)))), 0)
+        return _nested_status(content) is not None or not (number == 0 or 200 <= number < 300)
     # "code" alone may be a word of whoever passed the answer on
     is_word = code == content.get("code") and not _CODE.fullmatch(code)
     return not is_word and not is_progress(code)

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 FIELDS = ("sample_id", "labels", "metadata", "sample_type", "sample_usage", "source", "worker_id")
 # What decides which label it is; a misspelled one would be lost. Others that a service adds are sent as they are.
 LABEL_FIELDS = ("name", "type", "property")
-SPEECH = frozenset({201, 202})
-"""Types of labels that have no name: content and segments of speech (contract 6.1)."""
-
 CONTENT = "@modelarts:content"
+START_TIME = "@modelarts:start_time"
+SPEECH = {201: (CONTENT,), 202: (CONTENT, START_TIME), None: (CONTENT,)}
+"""By the type of labels that have no name, content and segments of speech (contract 6.1), what else says something."""
+
 OWN = ("success", "results")
 """Keys with which the answer to a write says itself what became of the samples, also where it names an error's code."""
 
@@ -242,14 +243,15 @@ def _check_label(sample_id: str, number: int, label: Mapping[str, Any]) -> None:
     found = f"name is {shown(label['name'])}" if "name" in label else f"fields are {', '.join(sorted(map(str, label)))}"
     raise InvalidRequest(
         f"Sample {sample_id} has a label without a name: number {number}, whose {found[:200]}. "
-        'Give its "name"; nothing was sent.'
+        f'Give its "name", or for speech "{CONTENT}" in its "property"; nothing was sent.'
     )
 
 
 def _needs_no_name(label: Mapping[str, Any]) -> bool:
-    """Whether a label is one of speech: what it says is in its properties (contract 3.3)."""
+    """Whether a label is one of speech that says something, in its properties (contract 3.3); an empty one erases."""
     value = label.get("property")
-    return to_integer(label.get("type")) in SPEECH or (isinstance(value, dict) and CONTENT in value)
+    keys = SPEECH.get(to_integer(label.get("type")), SPEECH[None])
+    return isinstance(value, dict) and any(isinstance(value.get(key), str) and value[key].strip() for key in keys)
 
 
 def _nearest(key: object, names: Sequence[str]) -> str | None:

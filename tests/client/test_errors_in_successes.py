@@ -344,6 +344,22 @@ def test_a_stop_that_was_refused_in_a_success_did_not_stop(
         client.tasks.stop("d1", "t1")
 
 
+@pytest.mark.parametrize("body", [{"error_code": 4612, "error_msg": "Unknown."}, {"errorCode": "500"}])
+def test_a_code_that_is_a_number_is_no_stop(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, body: dict[str, Any]
+) -> None:
+    answer(emulator, body, "POST")
+    answer(emulator, {"status": 1})
+    with pytest.raises(UnexpectedResponse):
+        client.tasks.stop("d1", "t1")
+
+
+@pytest.mark.parametrize("code", [0, "0", 200, None, ""])
+def test_a_code_that_says_that_all_is_well_is_no_error(client: ModelArtsClient, emulator: Emulator, code: Any) -> None:
+    answer(emulator, {"error_code": code}, "POST")
+    client.tasks.stop("d1", "t1")
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "sent"),
     [

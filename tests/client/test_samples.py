@@ -423,6 +423,32 @@ def test_what_was_said_is_written_without_a_name(kind: Any, name: dict[str, Any]
         assert element["labels"] == [label]
 
 
+@pytest.mark.parametrize("kind", [201, 202, "201", None])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        {},
+        {"property": None},
+        {"property": {}},
+        {"property": {"@modelarts:content": ""}},
+        {"property": {"@modelarts:content": " "}},
+        {"property": {"@modelarts:content": None}},
+        {"property": {"@modelarts:contnet": "Good morning."}},
+        {"property": "Good morning.", "name": ""},
+        {"property": {"@modelarts:source": "A"}, "name": None},
+    ],
+)
+def test_a_label_of_speech_that_says_nothing_replaces_none(kind: Any, rest: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest, match=r"Sample s has a label without a name: number 1.*content"):
+        labeled_elements([{"sample_id": "s", "labels": [{"type": kind, **rest}]}])
+
+
+def test_a_segment_of_speech_may_wait_for_its_text() -> None:
+    times = {"@modelarts:start_time": "00:00:01.000", "@modelarts:end_time": "00:00:02.000"}
+    (element,) = labeled_elements([{"sample_id": "s", "labels": [{"type": 202, "property": times}]}])
+    assert element["labels"] == [{"type": 202, "property": times}]
+
+
 def test_what_a_service_adds_to_a_label_goes_back_with_it() -> None:
     label = {"name": "5", "annotated_at": 3, "scores": [1], "x": None, "colour": "#fff"}
     (element,) = labeled_elements([{"sample_id": "s", "labels": [label]}])

@@ -327,6 +327,38 @@ def test_an_odd_answer_after_a_lost_reply_leaves_no_job_behind(begin: Any) -> No
     assert fault.fired == 2
 
 
+LISTS: dict[str, Any] = {"method": "GET", "path_part": "/tasks", "match": lambda call: call.path.endswith("/tasks")}
+
+
+@with_and_without_store
+@pytest.mark.parametrize("moment", ["before_the_reply", "before_it_is_stored"])
+@pytest.mark.parametrize("odd", [{"status": 404, "code": "APIGW.0101"}, {"status": 403, "code": "ModelArts.0108"}])
+def test_a_few_odd_answers_about_the_list_end_no_retry_whose_job_may_be_running(
+    begin: Any, has_store: bool, moment: str, odd: dict[str, Any]
+) -> None:
+    life = begin(has_store=has_store)
+    life.attempt(crash=MOMENTS[moment])
+    fault = life.emulator.faults.add(**LISTS, kind="status", times=ODD_ANSWERS - 1, **odd)
+    life.is_over_as_undisturbed(life.retry())
+    assert fault.fired == ODD_ANSWERS - 1
+    assert len(life.names) == 1
+
+
+@with_and_without_store
+def test_a_retry_that_is_refused_each_list_says_that_a_job_may_be_running_and_leaves_it_to_the_next(
+    begin: Any, has_store: bool
+) -> None:
+    life = begin(has_store=has_store)
+    life.attempt(crash=before_the_reply)
+    life.emulator.faults.add(**LISTS, kind="status", times=ODD_ANSWERS, status=403, code="ModelArts.0108")
+    ending = life.retry()
+    assert type(ending.error) is LabelTaskUnreadableError
+    assert life.dataset_id in str(ending.error)
+    assert "may still be running" in str(ending.error)
+    life.is_over_as_undisturbed(life.retry())
+    assert len(life.names) == 1
+
+
 @both_ways
 @with_and_without_store
 def test_a_job_that_finished_while_nobody_looked_gives_its_result_at_once(
