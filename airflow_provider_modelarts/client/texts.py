@@ -9,8 +9,9 @@ import re
 _QUERY = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*|\?[^\s\"'<>]*=[^\s\"'<>]*", re.IGNORECASE)
 
 
-# What float() and int() take beyond this ("1_0", "infinity", digits of other scripts) is no number of JSON.
-_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
+# What float() and int() take beyond this ("1_0", "infinity", digits of other scripts) is no number of JSON. Nor is
+# "0.", which "0.{{ percent }}" leaves of a threshold whose digits got lost.
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d+)?|\.\d+)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 
 
 def is_number(value: object) -> bool:

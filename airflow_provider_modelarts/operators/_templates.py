@@ -8,6 +8,7 @@ its parameters somebody else's value was to come, and refuses to run if nothing 
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import PurePath
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,7 +110,7 @@ class TemplatedOperator(BaseOperator):
     """
 
     _templates: Mapping[str, tuple[Place, ...]] = {}
-    """By parameter, where templates and outputs of other tasks were."""
+    """By parameter, where templates and outputs of other tasks were, and () if it was given at all."""
 
     def check_parameters(self, readers: Mapping[str, Callable[[str, Any], Any]]) -> None:
         """Check what is known already when the DAG is parsed, and remember what is not.
@@ -117,13 +118,29 @@ class TemplatedOperator(BaseOperator):
         :param readers: by template field the function that will read it when the task runs
         :raises ParameterError: for the first value that is wrong
         """
-        for name in readers:
-            refuse_template_keys(name, getattr(self, name))
-        check_constants({name: (getattr(self, name), read) for name, read in readers.items()})
+        with self.errors_of_making():
+            for name in readers:
+                refuse_template_keys(name, getattr(self, name))
+            check_constants({name: (getattr(self, name), read) for name, read in readers.items()})
         self._remember_templates(readers)
 
+    def errors_of_making(self) -> AbstractContextManager[None]:
+        """Return what errors of ``__init__`` pass through.
+
+        Airflow makes the operator of a mapped task when that runs: then they fail the task at once, as in ``execute``.
+        """
+        # Airflow's own name for it; without it such an error is retried, as any other.
+        if getattr(self, "_BaseOperator__from_mapped", False):
+            return permanent_errors_fail_at_once()
+        return nullcontext()
+
     def _remember_templates(self, names: Mapping[str, Any]) -> None:
-        here = {name: tuple(_template_places(getattr(self, name))) for name in names}
+        # Any value that is there must still be there: a DAG may choose other marks for its templates.
+        here = {
+            name: (*_template_places(value), *([()] if value is not None else []))
+            for name in names
+            for value in [getattr(self, name)]
+        }
         # Another mapping, not this one changed: copies share it.
         self._templates = {
             **self._templates,

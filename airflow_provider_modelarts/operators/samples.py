@@ -249,7 +249,8 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         self.on_partial_failure: OnPartialFailure = constant(
             "on_partial_failure", on_partial_failure, parameters.choice("fail", "warn")
         )
-        self._check_that_a_plan_is_alone()
+        with self.errors_of_making():
+            self._check_that_a_plan_is_alone()
         self.check_parameters(
             {
                 "plan_uri": parameters.optional(places.uri),

@@ -75,8 +75,9 @@ class ModelArtsUpdateTeamSamplesOperator(GatedOperator):
         self.worker_email = worker_email
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
-        if (samples is None) == (samples_uri is None):
-            raise ParameterError("Give either samples or samples_uri.")
+        with self.errors_of_making():
+            if (samples is None) == (samples_uri is None):
+                raise ParameterError("Give either samples or samples_uri.")
         self.check_parameters(
             {
                 "dataset_id": parameters.identifier,

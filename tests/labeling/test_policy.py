@@ -264,6 +264,8 @@ def test_only_guards_are_guards() -> None:
         ({"labels": [None]}, "a list of label names"),
         ({"min_score_by_label": {7: 0.9, "7": 0.1}}, "a score for each label"),
         ({"min_score": "1_0"}, "min_score: a number is wanted"),
+        ({"min_score": "0."}, "min_score: a number is wanted"),
+        ({"min_score_by_label": {"rose": "0. "}}, "min_score_by_label.rose: a number is wanted"),
         ({"min_score": "0_1"}, "min_score: a number is wanted"),
         ({"min_score": "\uff10.9"}, "min_score: a number is wanted"),
         ({"min_score": "infinity"}, "finite"),

@@ -130,6 +130,36 @@ def test_an_undefined_name_that_the_dag_lets_pass_is_nothing_too(
         run(made, moved_clock)
 
 
+@pytest.mark.parametrize(("name", "value"), [("low_score", "0.{{ x }}"), ("policy", {"min_score": "0.{{ x }}"})])
+def test_a_number_whose_digits_got_lost_is_no_number(
+    emulator: Emulator, moved_clock: MovedClock, name: str, value: Any
+) -> None:
+    with pytest.raises(AirflowFailException, match=r"number"):
+        run(make(ModelArtsConfirmSamplesOperator, **{name: value}), moved_clock, x="")
+    assert emulator.journal.count() == 0
+
+
+@pytest.mark.parametrize(("operator", "name"), EVERY_PARAMETER)
+def test_what_other_marks_than_the_usual_leave_as_none_is_refused_too(
+    emulator: Emulator, moved_clock: MovedClock, operator: type[Any], name: str
+) -> None:
+    """A DAG may choose its own, and nothing tells such a template from a name."""
+    needed = {**NEEDED[operator], **BESIDE.get(name, {})}
+    given = {key: value for key, value in needed.items() if value is not None and key != name}
+    template = "file:///[[ x ]]" if name.endswith("_uri") else "[[ x ]]"
+    marks = {"variable_start_string": "[[", "variable_end_string": "]]"}
+    try:
+        with DAG("d", schedule=None, render_template_as_native_obj=True, jinja_environment_kwargs=marks):
+            made = operator(task_id="task", **given, **{name: template})
+    except (ParameterError, InvalidRequest):
+        return  # no such text can be one
+    running = made.prepare_for_execution()
+    setattr(running, name, None)  # whatever rendered it
+    with pytest.raises(AirflowFailException, match=rf"^{name} is None: "):
+        as_task_runner(running, context_of(StandInTaskInstance(moment(moved_clock)), run_started=moment(moved_clock)))
+    assert emulator.journal.count() == 0
+
+
 @pytest.mark.parametrize(
     ("name", "value", "place"),
     [
@@ -348,6 +378,31 @@ def test_what_mapped_tasks_share_is_remembered_too(emulator: Emulator, moved_clo
     (done,) = (run for name, run in build_and_run(build).tasks.items() if name.startswith("confirm"))
     assert str(done.error).startswith("policy['min_score'] is 'None': ")
     assert emulator.dataset(dataset_id).annotated == 0
+
+
+@pytest.mark.usefixtures("airflow_db")
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"policy": {"min_score": None}}, "The policy has no value for min_score"),
+        ({"first_label": "None"}, "first_label must be the name of a label"),
+        ({"policy": {}, "plan_uri": "file:///nowhere/plan.jsonl"}, "Give plan_uri without policy"),
+    ],
+)
+def test_a_wrong_value_that_a_task_is_mapped_over_is_not_tried_again(
+    emulator: Emulator, moved_clock: MovedClock, given: dict[str, Any], said: str
+) -> None:
+    """Airflow makes such an operator when the task runs."""
+
+    def build() -> None:
+        confirm = ModelArtsConfirmSamplesOperator.partial(task_id="confirm", retries=2, retry_delay=timedelta(0))
+        confirm.expand_kwargs(these([{"dataset_id": "d", **given}]))
+
+    done = build_and_run(build).tasks["confirm_0"]
+    assert isinstance(done.error, AirflowFailException)
+    assert str(done.error).startswith(said)
+    assert done.try_number == 1
+    assert emulator.journal.count() == 0
 
 
 # --- keys of dicts, which Airflow never renders
