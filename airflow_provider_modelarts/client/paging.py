@@ -90,18 +90,6 @@ def mode_of(first: Sequence[str], second: Sequence[str]) -> OffsetMode:
     return OffsetMode.RECORDS if 2 * overlap > len(second) > 1 else OffsetMode.PAGES
 
 
-def may_be_cut(shown: int, limit: int) -> bool:
-    """Whether there may be more behind the first page although the service counts no more than the page holds.
-
-    Its count may be that of the page, or capped. The page may also be as long as the service's own limit: those are
-    round numbers, so that a list of seven costs no second look.
-
-    :param shown: items on the first page
-    :param limit: items that were asked for
-    """
-    return shown > 0 and (shown >= limit or shown % 5 == 0 or shown % 8 == 0)
-
-
 def walk(
     fetch: Callable[[int, int], Slice[Item]],
     key: Callable[[Item], str],
@@ -124,10 +112,11 @@ def walk(
     first = fetch(0, limit)
     yield from reading.take(first)
     reading.is_miscounted = _is_beyond(first, 0)
-    if not first.rows or (first.total == first.rows and not may_be_cut(first.rows, limit)):
+    if not first.rows:
         reading.check(what)
         return
-    # a service may serve smaller pages than asked for, and is asked for those then; or larger ones
+    # Also where the service counts no more than came: its count may be that of the page, which may be as long as the
+    # service itself permits. It may serve smaller pages than asked for, and is asked for those then; or larger ones.
     step, limit = first.rows, min(first.rows, limit)
     second = _page_or_end(fetch, 1, limit, reading, start=step)
     mode = mode_of([key(item) for item in first.items], [key(item) for item in second.items])
@@ -184,6 +173,8 @@ class _Reading(Generic[Item]):
         """How many rows more than one an answer has of an item: the service counts them all."""
         self._totals: set[int] = set()
         self._total: int | None = None
+        self._most: int | None = None
+        """How long a list that grows while it is read is read on for: twice what was counted at first."""
         self._odd = 0
         self._pages: list[list[str]] = []
         self.is_read_before = False
@@ -197,6 +188,7 @@ class _Reading(Generic[Item]):
         if part.total is not None:
             self._total = part.total
             self._totals.add(part.total)
+            self._most = 2 * part.total if self._most is None else self._most
         fresh, repeats = [], []
         keys = [self._key(item) for item in part.items]
         self.is_read_before = keys in self._pages
@@ -230,9 +222,9 @@ class _Reading(Generic[Item]):
 
     def page_limit(self, step: int) -> float:
         """Return the number of pages after which a list of this size must have ended."""
-        if self._total is None or self.is_miscounted:
+        if self._total is None or self._most is None or self.is_miscounted:
             return math.inf
-        return max(math.ceil(self._total / step), 1) + 2
+        return max(math.ceil(min(self._total, self._most) / step), 1) + 2
 
     def check(self, what: str) -> None:
         """Raise if items are missing, warn if the list moved while it was read."""

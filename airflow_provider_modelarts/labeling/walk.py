@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from airflow_provider_modelarts.client.errors import ModelArtsError, UnexpectedResponse
-from airflow_provider_modelarts.client.paging import REFUSALS, key_of, may_be_cut
+from airflow_provider_modelarts.client.paging import REFUSALS, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -230,14 +230,15 @@ def take_bearings(read: ReadPage, first: Page[Sample] | None = None) -> Bearings
     shown, total = len(first.items), count(first)
     # What comes is what the service gives at once, if it is less than was asked for.
     size = min(shown, PAGE_SIZE) or PAGE_SIZE
-    is_whole = first.total == shown and not may_be_cut(shown, PAGE_SIZE)
-    if is_whole or (not shown and total <= PAGE_SIZE):
+    # Where something is shown one more look is due, also if the service counts no more: its count may be the page's.
+    if not shown and total <= PAGE_SIZE:
         return Bearings(Pages(read, 1, size), Numbered(0, first))
     number = last_page(total, size) if total > shown else 0
     numbered = _Kept(Pages(read, 1, size), first)
     step = find_step(number, size, numbered)
     pages = Pages(read, step, size)
-    last = find_last(number, size, numbered if step == 1 else _Kept(pages, first))
+    # Where records are counted the looks have shown samples of the first page again, maybe with other labels by now.
+    last = find_last(number, size, numbered if step == 1 else pages.page)
     bearings = Bearings(pages, last)
     if not bearings.is_counted:
         log.warning(

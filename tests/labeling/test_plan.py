@@ -310,7 +310,7 @@ ODD_LISTS: list[dict[str, Any]] = [
     {"max_page": 30, "offset_mode": "record"},
     *({"total": total} for total in ("page", "capped", "zero", "negative", "null", "missing")),
     *({"total": total, "offset_mode": "record", "behind_the_end": 400} for total in ("page", "capped", "null")),
-    {"total": "page", "max_page": 50},
+    *({"total": "page", "max_page": most} for most in (50, 33, 12)),
     {"total": "page", "behind_the_end": 500},
 ]
 
