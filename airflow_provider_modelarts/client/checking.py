@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import math
 import re
+import sys
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -78,8 +78,8 @@ def checked_count(name: str, value: int) -> int:
 
 def checked_seconds(name: str, value: float) -> float:
     """Return a positive, finite number of seconds; raise InvalidRequest otherwise."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value > 0):
-        raise InvalidRequest(f"{name} must be a number of seconds above 0, not {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= sys.float_info.max:
+        raise InvalidRequest(f"{name} must be a number of seconds above 0, not {shown(value)}.")
     return value
 
 

@@ -229,7 +229,7 @@ def _fixed(name: str, value: object) -> str:
         )
     if value.strip().lower() in BLANK:
         raise InvalidRequest(f"{name} of a watch must be an id, not {value!r}: with it nothing can ever fire.")
-    return checked_id(name, value)
+    return checked_id(name, value.strip())
 
 
 def _states(states: object) -> list[str]:

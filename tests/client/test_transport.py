@@ -20,6 +20,7 @@ from airflow_provider_modelarts.client.errors import (
     TaskAlreadyRunning,
     Throttled,
 )
+from airflow_provider_modelarts.client.exchange import Exchange
 from tests.support.lines import one_line
 
 if TYPE_CHECKING:
@@ -231,3 +232,10 @@ def test_a_start_that_was_refused_is_not_unknown(
     assert caught.value.certainly_not_executed
     assert dataset_id in one_line(caught.value)
     assert rule.fired == 1
+
+
+@pytest.mark.parametrize("seconds", [10**400, -(10**400), float("inf"), float("nan"), 0, True, None, "5"])
+def test_a_time_out_that_nobody_can_wait_for_is_refused_in_one_line(seconds: Any) -> None:
+    with pytest.raises(InvalidRequest, match="timeout must be a number of seconds above 0") as caught:
+        Exchange(timeout=seconds)
+    assert len(str(caught.value)) < 300

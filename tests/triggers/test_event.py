@@ -244,3 +244,9 @@ def test_the_event_loop_runs_on_while_the_service_thinks(emulator: Emulator, sto
 
     asyncio.run(run())
     assert waited == [True]
+
+
+def test_blanks_around_an_id_are_none_of_it() -> None:
+    trigger = ModelArtsLabelTaskEventTrigger(" d1\n", modelarts_conn_id="flowers ", project_id="\tp1")
+    kwargs = trigger.serialize()[1]
+    assert (kwargs["dataset_id"], kwargs["modelarts_conn_id"], kwargs["project_id"]) == ("d1", "flowers", "p1")
