@@ -15,6 +15,7 @@ from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.publish import error_response
 from airflow_provider_modelarts.labeling.storage import SealedWriter, list_folder, local_path, name_of, shown
 from airflow_provider_modelarts.operators import _parameters as parameters
+from airflow_provider_modelarts.operators._templates import has_marks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,13 +79,7 @@ def uri(name: str, value: object) -> str:
     Several slashes become one, and none stays at the end: some storage writes such keys and never lists them. An
     ``ObjectStoragePath``, or a ``pathlib`` path from the root on, is as good as its URI.
     """
-    if isinstance(value, PurePath):
-        value = f"file://{value}" if value.is_absolute() else str(value)
-    elif not isinstance(value, (str, type(None))):
-        from airflow.sdk import ObjectStoragePath
-
-        value = str(value) if isinstance(value, ObjectStoragePath) else value
-    text = parameters.identifier(name, value)
+    text = parameters.identifier(name, _as_text(name, value))
     scheme, separator, rest = text.partition("://")
     if not separator or not scheme or not rest.strip("/"):
         raise ParameterError(
@@ -112,6 +107,22 @@ def uri(name: str, value: object) -> str:
             f"{name} {_short(text)} has . or .. in it, which object storage does not know: leave it out."
         )
     return f"{scheme}://{host}{_folded('/' + key)}"
+
+
+def _as_text(name: str, value: object) -> object:
+    """Return the URI of a path; what is no path as it is."""
+    if isinstance(value, PurePath):
+        if has_marks(str(value)):
+            raise ParameterError(
+                f"{name} {_short(str(value))} has a template in a pathlib path, which Airflow does not render: give it "
+                "as text, such as file:///data/{{ run_id }}.jsonl."
+            )
+        return f"file://{value}" if value.is_absolute() else str(value)
+    if value is None or isinstance(value, str):
+        return value
+    from airflow.sdk import ObjectStoragePath
+
+    return str(value) if isinstance(value, ObjectStoragePath) else value
 
 
 def storage_path(name: str, value: object) -> ObjectStoragePath:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import json
+import re
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.planning import PlanMade
     from airflow_provider_modelarts.labeling.result import ConfirmationResult, Progress
     from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
+
+_APPROVAL_PART = re.compile(r"""["'](chosen_options|responded_by_user)["']:\s*(\[[^]]*\]|\{[^}]*\}|\w+)""")
+_NULL = {"null": "None"}
 
 READERS = 8
 """Pages that are read at once for a plan: as many requests as a confirmation has under way by default."""
@@ -174,8 +177,7 @@ def approver(name: str, value: object) -> str | None:
 
     :raises ParameterError: if the approval was refused, or nobody has chosen anything
     """
-    if isinstance(value, str) and value.lstrip().startswith("{"):
-        value = _read_approval(value)  # a template that is not rendered natively gives its text
+    value = _from_text(name, value)
     if not isinstance(value, dict):
         return None if value is None else parameters.identifier(name, value)
     chosen = value.get("chosen_options")
@@ -188,15 +190,21 @@ def approver(name: str, value: object) -> str | None:
     return str(found) if found else None
 
 
-def _read_approval(text: str) -> object:
-    """Return what a text stands for that looks like the output of an approval; the text itself if it is none."""
+def _from_text(name: str, value: object) -> object:
+    """Return what counts of an approval's output that a template made a text of; all else as it is.
+
+    :raises ParameterError: if it cannot be read: it may say that the plan was rejected
+    """
+    if not isinstance(value, str) or "chosen_options" not in value:
+        return value
     try:
-        return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
+        # Not the whole: the time in it is no literal.
+        return {part[1]: ast.literal_eval(_NULL.get(part[2], part[2])) for part in _APPROVAL_PART.finditer(value)}
+    except (ValueError, SyntaxError):
+        raise ParameterError(
+            f"{name} is the text of an approval's output and cannot be read. Nothing was sent. Give the output itself "
+            "(approve.output), or a name."
+        ) from None
 
 
 def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_id: str | None, log: Any) -> list[Plan]:

@@ -24,9 +24,8 @@ def run(module: ModuleType, **conf: Any) -> DagOutcome:
     file = Path(str(module.__file__))
     bag = DagBag(file)
     assert bag.import_errors == {}
-    return run_dag(
-        bag.dags[file.stem], conf=conf, approved="approve" if "approve" in bag.dags[file.stem].task_dict else None
-    )
+    dag = bag.dags[file.stem]
+    return run_dag(dag, conf=conf, approved="approve" if "approve" in dag.task_ids else None)
 
 
 def confirmed(emulator: Emulator, folder: Path) -> tuple[str, str]:

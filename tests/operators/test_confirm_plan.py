@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -406,6 +406,9 @@ APPROVAL = {
         ({**APPROVAL, "responded_by_user": {"id": "17", "name": ""}}, "17"),
         ({**APPROVAL, "responded_by_user": None}, None),
         ("grace", "grace"),
+        ("{grace} {", "{grace} {"),
+        (str({**APPROVAL, "responded_at": datetime(2026, 11, 20, tzinfo=UTC)}), "ada"),
+        (json.dumps({**APPROVAL, "responded_by_user": None}), None),
         (None, None),
     ],
 )
@@ -424,8 +427,15 @@ def test_a_rejected_plan_is_not_applied(bureau: Bureau, written: Any) -> None:
     bureau.plan()
     bureau.emulator.journal.clear()
     operator = ModelArtsConfirmSamplesOperator(task_id="c", dataset_id=bureau.dataset_id, plan_uri=bureau.plan_uri)
-    operator.approved_by = written({**APPROVAL, "chosen_options": ["Reject"]})  # type: ignore[assignment]
-    assert "was rejected" in refusal(bureau, bureau.run(operator, 1, 0))
+    rejected = {**APPROVAL, "chosen_options": ["Reject"]}
+    timed = {**rejected, "responded_at": datetime(2026, 11, 20, tzinfo=UTC)}
+    for given in (written(rejected), f" {json.dumps(rejected)}\n", str(timed)):  # as templates render it
+        operator.approved_by = given  # type: ignore[assignment]
+        assert "was rejected" in refusal(bureau, bureau.run(operator, 1, 0))
+    operator.approved_by = "{'chosen_options': ['Reject"
+    assert "nobody has chosen" in refusal(bureau, bureau.run(operator, 1, 0))
+    operator.approved_by = "{'chosen_options': [?]}"
+    assert "cannot be read" in refusal(bureau, bureau.run(operator, 1, 0))
 
 
 @pytest.mark.parametrize("chosen", [[], None], ids=str)

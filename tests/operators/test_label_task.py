@@ -100,13 +100,13 @@ def test_wrong_constants_are_found_when_the_dag_is_parsed(parameters: dict[str, 
 @pytest.mark.parametrize(
     ("rendered", "complaint"),
     [
-        ({"dataset_id": ""}, "dataset_id is empty ('')"),
+        ({"dataset_id": ""}, "dataset_id is ''"),
         ({"algorithm_type": "None"}, "algorithm_type must be one of fast, accurate, not 'None'"),
         ({"config": "None"}, "config is empty ('None')"),
         ({"config": '{"algorithm_type": "slow"}'}, "must be one of fast, accurate, not 'slow'"),
         ({"label_task_type": "pre-label"}, "give its model_id"),
         ({"algorithm_type": "fast", "config": {"algorithm_type": "accurate"}}, "Give one of them."),
-        ({"modelarts_conn_id": ""}, "modelarts_conn_id is empty"),
+        ({"modelarts_conn_id": ""}, "modelarts_conn_id is ''"),
     ],
 )
 def test_what_a_template_got_wrong_is_said_before_anything_is_sent(

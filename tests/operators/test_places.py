@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -152,3 +153,12 @@ def test_what_a_plain_connection_sends_and_obs_refuses_comes_with_the_extra(code
         raise failed(code, message)
     assert code in str(caught.value), "also where s3fs leaves the code out of its text"
     assert "\n" not in str(caught.value)
+
+
+def test_a_template_in_a_pathlib_path_is_refused_as_airflow_renders_none() -> None:
+    """All runs would share the one file that is named so."""
+    with pytest.raises(
+        ParameterError, match=r"^plan_uri '/data/\{\{ run_id \}\}.jsonl' has a template in a pathlib path"
+    ):
+        places.uri("plan_uri", PurePosixPath("/data/{{ run_id }}.jsonl"))
+    assert places.uri("plan_uri", PurePosixPath("/data/x.jsonl")) == "file:///data/x.jsonl"

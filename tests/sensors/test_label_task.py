@@ -276,7 +276,7 @@ def test_an_id_that_renders_to_nothing_is_said_before_anything_is_sent(job: Job)
     sensor.label_task_id = "None"
     ending = drive(sensor, job.clock)
     assert type(ending.error) is AirflowFailException
-    assert "label_task_id is empty ('None')" in str(ending.error)
+    assert "label_task_id is 'None'" in str(ending.error)
     assert len(job.emulator.journal) == sent
 
 
