@@ -131,6 +131,8 @@ class History:
         self.bad: set[str] = set()
         self.refused: set[str] = set()
         """Samples whose write the service has refused by a code."""
+        self.doubted: set[str] = set()
+        """Written by us, and unknown to the ledger: nothing tells them from what a person has accepted."""
         self.rules: list[tuple[str, Rule]] = []
         self.digest: str | None = None
         self.planned: dict[str, tuple[str, Raw]] = {}
