@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -227,3 +228,29 @@ def test_the_quick_verdict_is_that_of_jsonschema(example: Any) -> None:
 def test_a_schema_that_cannot_be_judged_quickly_is_jsonschemas() -> None:
     with pytest.raises(UnknownKeywordError, match="multipleOf"):
         QuickSchemas(at).judge({"items": {"multipleOf": 2}})
+
+
+def test_a_schema_that_could_not_be_judged_stays_so() -> None:
+    document = {"list": {"items": {"$ref": "element"}}, "element": {"multipleOf": 2}}
+    quick = QuickSchemas(document.__getitem__)
+    for _ in range(2):
+        with pytest.raises(UnknownKeywordError, match="multipleOf"):
+            quick.judge({"$ref": "list"})
+
+
+def test_threads_that_ask_for_one_schema_at_once_get_a_finished_one() -> None:
+    verdicts: list[bool] = []
+    threads: list[threading.Thread] = []
+
+    def find(reference: str) -> Any:
+        if not threads:
+            threads.append(threading.Thread(target=lambda: verdicts.append(quick.judge({"$ref": "number"})(1))))
+            threads[0].start()
+            # Long enough for a thread that does not wait; one that does is not waited for.
+            threads[0].join(0.1)
+        return {"type": "integer"}
+
+    quick = QuickSchemas(find)
+    assert quick.judge({"$ref": "number"})(1)
+    threads[0].join()
+    assert verdicts == [True]

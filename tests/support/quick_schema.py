@@ -7,6 +7,7 @@ to then, and it has to explain what is wrong.
 from __future__ import annotations
 
 import re
+import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -101,12 +102,24 @@ class QuickSchemas:
     def __init__(self, find: Callable[[str], Any]) -> None:
         self._find = find
         self._of_reference: dict[str, Judge] = {}
+        self._lock = threading.Lock()
 
     def judge(self, schema: Any) -> Judge:
         """Return a function that tells whether a value is valid.
 
         :raises UnknownKeywordError: the schema cannot be judged here
         """
+        # Threads share the judges of references. None of them may take one that another is still building, or one
+        # that could not be finished.
+        with self._lock:
+            finished = dict(self._of_reference)
+            try:
+                return self._judge(schema)
+            except UnknownKeywordError:
+                self._of_reference = finished
+                raise
+
+    def _judge(self, schema: Any) -> Judge:
         if isinstance(schema, bool):
             return lambda _: schema
         judges = [*self._own(schema), *self._of_object(schema)]
@@ -120,9 +133,9 @@ class QuickSchemas:
             if keyword in SIMPLE:
                 judges.append(SIMPLE[keyword](meant))
             elif keyword in COUNTED:
-                judges.append(self._counted(COUNTED[keyword], [self.judge(part) for part in meant]))
+                judges.append(self._counted(COUNTED[keyword], [self._judge(part) for part in meant]))
             elif keyword in OF_ITEMS:
-                judges.append(self._items(OF_ITEMS[keyword], self.judge(meant)))
+                judges.append(self._items(OF_ITEMS[keyword], self._judge(meant)))
             elif keyword == "$ref":
                 judges.append(self._reference(meant))
             elif keyword not in SAYS_NOTHING and keyword not in ("properties", "additionalProperties"):
@@ -138,14 +151,14 @@ class QuickSchemas:
     def _reference(self, reference: str) -> Judge:
         if reference not in self._of_reference:
             self._of_reference[reference] = lambda value: built(value)  # noqa: PLW0108 - a schema may mean itself
-            built = self._of_reference[reference] = self.judge(self._find(reference))
+            built = self._of_reference[reference] = self._judge(self._find(reference))
         return self._of_reference[reference]
 
     def _of_object(self, schema: dict[str, Any]) -> list[Judge]:
         if "properties" not in schema and "additionalProperties" not in schema:
             return []
-        known = {name: self.judge(part) for name, part in schema.get("properties", {}).items()}
-        other = self.judge(schema.get("additionalProperties", True))
+        known = {name: self._judge(part) for name, part in schema.get("properties", {}).items()}
+        other = self._judge(schema.get("additionalProperties", True))
 
         def judge(value: Any) -> bool:
             return not isinstance(value, dict) or all(known.get(name, other)(part) for name, part in value.items())
