@@ -119,8 +119,8 @@ def _run_on(emulator: Emulator, airflow: subprocess.Popen[str], folder: Path, pr
 
 def _planned(plan_file: Path) -> list[str]:
     """Return what was decided before anything was written, a line for each reason, the most frequent first."""
-    from airflow_provider_modelarts.labeling.plan import read_plan
-    from airflow_provider_modelarts.labeling.report import RULES
+    from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
+    from airflow_provider_modelarts.labeling.plan.summary import RULES
 
     decisions = Counter(planned.decision for planned in read_plan(plan_file).samples())
     return [f"{count:,} {ACTIONS[action]}: {RULES[rule]}" for (action, rule), count in decisions.most_common()]
@@ -128,7 +128,7 @@ def _planned(plan_file: Path) -> list[str]:
 
 def _recorded(run_id: str) -> int:
     """Return how many confirmed samples the ledger holds, all of it checked."""
-    from airflow_provider_modelarts.labeling.ledger import read_ledger
+    from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
 
     ledger = read_ledger(LEDGER, run_id)
     problems = ledger.verify()

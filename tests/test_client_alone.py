@@ -134,7 +134,7 @@ def test_the_environment_has_the_package_and_no_airflow(python_without_airflow: 
 def test_the_wheel_brings_the_types_and_leaves_the_tests_at_home(folder: Path, tmp_path: Path) -> None:
     wheel = build(folder, tmp_path)
     names = run(sys.executable, "-m", "zipfile", "-l", wheel)
-    for part in ("py.typed", "client/client.py", "emulator/server.py", "LICENSE"):
+    for part in ("py.typed", "client/client.py", "emulator/http/server.py", "LICENSE"):
         assert part in names
     assert "tests/" not in names
     assert "demo/" not in names

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.emulator.journal import Record
+from airflow_provider_modelarts.emulator.http.journal import Record
 from tests.support.contract import ContractCheck, at, find_operation, is_valid, operations, validator
 from tests.support.quick_schema import QuickSchemas, UnknownKeywordError
 from tests.test_contract_examples import examples

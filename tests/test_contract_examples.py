@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from airflow_provider_modelarts.client import Dataset, DatasetStats, Label, LabelStats, LabelTask, Sample, SampleLabel
-from airflow_provider_modelarts.client.batches import outcomes
 from airflow_provider_modelarts.client.resources.tasks import TaskEvent
+from airflow_provider_modelarts.client.sample_updates import outcomes
 from tests.support.contract import METHODS, document, operations
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import demo.airflow_processes
 import demo.run
 import demo.ui
 from airflow_provider_modelarts.emulator import Emulator
-from airflow_provider_modelarts.labeling.plan import read_plan
+from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 from demo.__main__ import main
 from demo.airflow_api import AirflowApi
 from demo.environment import EXAMPLE_DAGS, REPOSITORY

@@ -98,7 +98,7 @@ def test_no_module_does_anything_when_it_is_imported() -> None:
     assert {
         "airflow_provider_modelarts.get_provider_info",
         "airflow_provider_modelarts.client.client",
-        "airflow_provider_modelarts.labeling.apply",
+        "airflow_provider_modelarts.labeling.apply.confirmation",
         "airflow_provider_modelarts.hooks.modelarts",
         "airflow_provider_modelarts.operators.samples",
         "airflow_provider_modelarts.emulator",

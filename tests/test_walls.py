@@ -14,8 +14,8 @@ import airflow_provider_modelarts
 PACKAGE = Path(airflow_provider_modelarts.__file__).parent
 NAME = PACKAGE.name
 
-THIN = ("operators", "sensors", "triggers", "links", "resume")
-"""The layer that a DAG file imports."""
+THIN = ("operators", "sensors", "triggers", "links", "utils")
+"""What a DAG file imports."""
 
 # What a module of each part may import of our own package. "" are the modules at the top of the package.
 MAY_IMPORT = {
@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "labeling": {"labeling", "client"},
     "hooks": {"hooks", "labeling", "client"},
     **{part: {*THIN, "hooks", "labeling", "client"} for part in THIN},
+    "utils": {"utils", "hooks", "labeling", "client"},
     "emulator": {"emulator"},
     "get_provider_info": set(),
     "example_dags": {*THIN, "hooks"},

@@ -12,14 +12,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_provider_modelarts.client.auth import AccessKeyCredentials, PasswordCredentials, TokenCredentials
-    from airflow_provider_modelarts.client.batches import SampleOutcome
+    from airflow_provider_modelarts.client.auth.credentials import (
+        AccessKeyCredentials,
+        PasswordCredentials,
+        TokenCredentials,
+    )
     from airflow_provider_modelarts.client.client import ModelArtsClient
     from airflow_provider_modelarts.client.paging import OffsetMode
     from airflow_provider_modelarts.client.resources.datasets import Dataset, DatasetStats
     from airflow_provider_modelarts.client.resources.labels import Label, LabelStats
     from airflow_provider_modelarts.client.resources.samples import Page, Sample, SampleLabel
     from airflow_provider_modelarts.client.resources.tasks import LabelTask, TaskEvent
+    from airflow_provider_modelarts.client.sample_updates import SampleOutcome
     from airflow_provider_modelarts.client.states import (
         DatasetStatus,
         DatasetType,
@@ -50,7 +54,7 @@ _HOMES = {
     "PasswordCredentials": "auth",
     "Sample": "resources.samples",
     "SampleLabel": "resources.samples",
-    "SampleOutcome": "batches",
+    "SampleOutcome": "sample_updates",
     "SampleState": "states",
     "SampleStatus": "states",
     "TaskEvent": "resources.tasks",

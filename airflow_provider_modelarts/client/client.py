@@ -5,20 +5,20 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from airflow_provider_modelarts.client.checking import Endpoint, checked_id
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest
-from airflow_provider_modelarts.client.exchange import Exchange
 from airflow_provider_modelarts.client.resources.datasets import Datasets
 from airflow_provider_modelarts.client.resources.labels import Labels
 from airflow_provider_modelarts.client.resources.proposals import Proposals
 from airflow_provider_modelarts.client.resources.samples import Samples
 from airflow_provider_modelarts.client.resources.tasks import Tasks
 from airflow_provider_modelarts.client.resources.team_samples import TeamSamples
-from airflow_provider_modelarts.client.transport import Transport
+from airflow_provider_modelarts.client.transport.session import Exchange
+from airflow_provider_modelarts.client.transport.transport import Transport
+from airflow_provider_modelarts.client.validation import Endpoint, checked_id
 
 if TYPE_CHECKING:
-    from airflow_provider_modelarts.client.auth import Credentials
+    from airflow_provider_modelarts.client.auth.credentials import Credentials
     from airflow_provider_modelarts.client.clock import Clock
 
 __all__ = ["ModelArtsClient"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, NamedTuple
 
-from airflow_provider_modelarts.client.texts import storable
+from airflow_provider_modelarts.client.redaction import storable
 
 # 408 is no refusal: whoever answers so has waited in vain for the service, which may well have got the request
 _GIVEN_UP = 408

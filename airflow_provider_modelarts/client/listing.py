@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow_provider_modelarts.client.checking import MAX_PAGE
 from airflow_provider_modelarts.client.errors import UnexpectedResponse
+from airflow_provider_modelarts.client.models import Record, View, failure_of, read_all, to_integer, to_objects
 from airflow_provider_modelarts.client.paging import Slice, key_of, walk
-from airflow_provider_modelarts.client.reading import Record, View, failure_of, read_all, to_integer, to_objects
+from airflow_provider_modelarts.client.validation import MAX_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from airflow_provider_modelarts.client.transport import Transport
+    from airflow_provider_modelarts.client.transport.transport import Transport
 
 Model = TypeVar("Model", bound=Record | View)
 Query = dict[str, str | None]

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from airflow_provider_modelarts.client.checking import MAX_PAGE
 from airflow_provider_modelarts.client.errors import (
     InvalidRequest,
     NotFound,
     ServiceUnavailable,
     UnexpectedResponse,
 )
+from airflow_provider_modelarts.client.validation import MAX_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

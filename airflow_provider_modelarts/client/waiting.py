@@ -17,8 +17,8 @@ from airflow_provider_modelarts.client.errors import (
     LabelTaskTimeout,
     ModelArtsError,
 )
+from airflow_provider_modelarts.client.redaction import storable, without_queries
 from airflow_provider_modelarts.client.states import TaskState
-from airflow_provider_modelarts.client.texts import storable, without_queries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

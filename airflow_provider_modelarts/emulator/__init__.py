@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.clock import EmulatorClock
     from airflow_provider_modelarts.emulator.emulator import Emulator
-    from airflow_provider_modelarts.emulator.faults import Faults, Rule
-    from airflow_provider_modelarts.emulator.journal import Journal, Record
+    from airflow_provider_modelarts.emulator.http.faults import Faults, Rule
+    from airflow_provider_modelarts.emulator.http.journal import Journal, Record
     from airflow_provider_modelarts.emulator.variants import Variants
 
 __all__ = ["Emulator", "EmulatorClock", "Faults", "Journal", "Record", "Rule", "Variants"]
@@ -20,10 +20,10 @@ __all__ = ["Emulator", "EmulatorClock", "Faults", "Journal", "Record", "Rule", "
 _HOMES = {
     "Emulator": "emulator",
     "EmulatorClock": "clock",
-    "Faults": "faults",
-    "Journal": "journal",
-    "Record": "journal",
-    "Rule": "faults",
+    "Faults": "http.faults",
+    "Journal": "http.journal",
+    "Record": "http.journal",
+    "Rule": "http.faults",
     "Variants": "variants",
 }
 

@@ -6,17 +6,18 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from airflow_provider_modelarts.emulator import ids, loading
+from airflow_provider_modelarts.emulator.api.console import PATH as CONSOLE
+from airflow_provider_modelarts.emulator.api.iam import Identity
 from airflow_provider_modelarts.emulator.clock import EmulatorClock
-from airflow_provider_modelarts.emulator.console import PATH as CONSOLE
-from airflow_provider_modelarts.emulator.faults import Faults
-from airflow_provider_modelarts.emulator.gateway import Gateway
-from airflow_provider_modelarts.emulator.iam import Identity
+from airflow_provider_modelarts.emulator.data import loading
+from airflow_provider_modelarts.emulator.http.faults import Faults
+from airflow_provider_modelarts.emulator.http.gateway import Gateway
+from airflow_provider_modelarts.emulator.http.journal import Journal, Record
+from airflow_provider_modelarts.emulator.http.server import HttpServer
 from airflow_provider_modelarts.emulator.inspection import InspectedDataset
-from airflow_provider_modelarts.emulator.journal import Journal, Record
-from airflow_provider_modelarts.emulator.render import Presigner
-from airflow_provider_modelarts.emulator.server import HttpServer
-from airflow_provider_modelarts.emulator.service import Service
+from airflow_provider_modelarts.emulator.state import ids
+from airflow_provider_modelarts.emulator.state.documents import Presigner
+from airflow_provider_modelarts.emulator.state.store import Service
 from airflow_provider_modelarts.emulator.variants import Variants
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Emulator:
     :param region: region, and name of the project that holds the datasets.
 
     Attributes: `clock`, `faults`, `variants`, `journal`, and `observers`, a list of functions that are called with
-    the :class:`~.journal.Record` of each exchange, in the server's thread.
+    the :class:`~.http.journal.Record` of each exchange, in the server's thread.
     """
 
     def __init__(

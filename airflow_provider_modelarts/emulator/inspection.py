@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.emulator import ids
-from airflow_provider_modelarts.emulator.state import Dataset, Sample
-from airflow_provider_modelarts.emulator.tasks import Failure
-from airflow_provider_modelarts.emulator.teams import Copy, TeamTask
+from airflow_provider_modelarts.emulator.api.teams import Copy, TeamTask
+from airflow_provider_modelarts.emulator.state import ids
+from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
+from airflow_provider_modelarts.emulator.state.task import Failure
 
 if TYPE_CHECKING:
-    from airflow_provider_modelarts.emulator.service import Service
+    from airflow_provider_modelarts.emulator.state.store import Service
 
 PERSON = "human/emulator/person"
 LabelsLike = str | Sequence[str | dict[str, Any]]
@@ -131,7 +131,7 @@ class InspectedDataset:
         :param documents: samples as they shall be served; their ids must be known or become new samples.
         :param keep: keep the proposals that are there.
         """
-        from airflow_provider_modelarts.emulator.web import dump_json
+        from airflow_provider_modelarts.emulator.http.messages import dump_json
 
         with self._service.lock:
             self._service.settle(self._dataset)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from airflow_provider_modelarts.client.checking import with_brackets
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.regions import address_of, region_of
+from airflow_provider_modelarts.client.validation import with_brackets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

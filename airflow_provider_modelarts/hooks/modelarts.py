@@ -25,7 +25,7 @@ from airflow_provider_modelarts.client.errors import (
 )
 from airflow_provider_modelarts.hooks.connection import ConnectionSettings, read_extra, read_settings
 from airflow_provider_modelarts.hooks.errors import ConnectionUnknownError
-from airflow_provider_modelarts.labeling.batches import SAMPLE_FAULTS
+from airflow_provider_modelarts.labeling.apply.batches import SAMPLE_FAULTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -180,7 +180,7 @@ def clear_clients() -> None:
 
 def forget_refusals(settings: ConnectionSettings | None = None) -> None:
     """Forget tokens and refused passwords of this process; with settings also what this machine knows of their user."""
-    from airflow_provider_modelarts.client.auth import PasswordCredentials, forget_tokens
+    from airflow_provider_modelarts.client.auth.credentials import PasswordCredentials, forget_tokens
 
     forget_tokens()
     if settings is not None:
@@ -231,7 +231,7 @@ def make_client(settings: ConnectionSettings) -> ModelArtsClient:
 
 def _credentials(settings: ConnectionSettings) -> PasswordCredentials | AccessKeyCredentials | TokenCredentials:
     from airflow_provider_modelarts.client import AccessKeyCredentials, PasswordCredentials, TokenCredentials
-    from airflow_provider_modelarts.client.refusals import SharedRefusals
+    from airflow_provider_modelarts.client.auth.refusals import SharedRefusals
 
     if settings.auth == "access_key":
         return AccessKeyCredentials(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_modelarts.labeling.books import short_key
-from airflow_provider_modelarts.labeling.labels import fingerprint
+from airflow_provider_modelarts.labeling.label_equality import fingerprint
 from airflow_provider_modelarts.labeling.policy import Decision
+from airflow_provider_modelarts.labeling.sample_table import short_key
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
-from airflow_provider_modelarts.client.texts import is_number
+from airflow_provider_modelarts.client.redaction import is_number
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample, SampleLabel

@@ -14,15 +14,15 @@ from airflow_provider_modelarts.client.errors import LabelTaskStopped, LabelTask
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
 from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.hooks.task_memory import Intent, Memory
-from airflow_provider_modelarts.hooks.task_state import TaskKey
-from airflow_provider_modelarts.hooks.watching import BACKSTOP, deadline_after, look, unreadable, wait_here
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
-from airflow_provider_modelarts.operators._kill import KillSwitch
+from airflow_provider_modelarts.operators._on_kill import KillSwitch
 from airflow_provider_modelarts.operators._templates import TemplatedOperator, constant, is_template
-from airflow_provider_modelarts.resume import Resumption
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
+from airflow_provider_modelarts.utils.label_task_recovery import Resumption
+from airflow_provider_modelarts.utils.polling import BACKSTOP, deadline_after, look, unreadable, wait_here
+from airflow_provider_modelarts.utils.task_record import Intent, Memory
+from airflow_provider_modelarts.utils.task_state import TaskKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
-    from airflow_provider_modelarts.hooks.task_memory import Record
-    from airflow_provider_modelarts.resume import IfRunning
+    from airflow_provider_modelarts.utils.label_task_recovery import IfRunning
+    from airflow_provider_modelarts.utils.task_record import Record
 
 
 LABEL_TASK_XCOM = "label_task_id"

@@ -10,13 +10,12 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.lasting import lasting_client
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.labeling.apart import apart
-from airflow_provider_modelarts.labeling.result import check, result_of
+from airflow_provider_modelarts.labeling.results import check, result_of
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
-from airflow_provider_modelarts.operators import _places as places
-from airflow_provider_modelarts.operators import _plans as plans
-from airflow_provider_modelarts.operators._proposals import (
+from airflow_provider_modelarts.operators import _plan_storage as plans
+from airflow_provider_modelarts.operators import _storage as places
+from airflow_provider_modelarts.operators._base import (
     DIGEST_XCOM,
     FILTERS,
     GatedOperator,
@@ -25,6 +24,7 @@ from airflow_provider_modelarts.operators._proposals import (
     nothing_to_confirm,
 )
 from airflow_provider_modelarts.operators._templates import constant
+from airflow_provider_modelarts.utils.worker_thread import apart
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_modelarts.client import ModelArtsClient
-    from airflow_provider_modelarts.labeling.result import ConfirmationResult
-    from airflow_provider_modelarts.labeling.undo_result import RevertResult
+    from airflow_provider_modelarts.labeling.results import ConfirmationResult
+    from airflow_provider_modelarts.labeling.undo.results import RevertResult
 
 OnPartialFailure = Literal["fail", "warn"]
 IfNothingToConfirm = Literal["continue", "skip"]
@@ -263,7 +263,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Confirm the proposals; see the class."""
-        from airflow_provider_modelarts.labeling.apply import confirm
+        from airflow_provider_modelarts.labeling.apply.confirmation import confirm
 
         with permanent_errors_fail_at_once():
             self.check_rendered(context)
@@ -386,8 +386,8 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Revert; see the class."""
-        from airflow_provider_modelarts.labeling.undo import revert
-        from airflow_provider_modelarts.labeling.undo_result import check_reverted, reverted_by
+        from airflow_provider_modelarts.labeling.undo.results import check_reverted, reverted_by
+        from airflow_provider_modelarts.labeling.undo.reverter import revert
 
         with permanent_errors_fail_at_once():
             self.check_rendered(context)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.lasting import lasting_client
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.labeling.apart import apart
-from airflow_provider_modelarts.labeling.team import TeamResult, parse_team_samples, update_team_samples
+from airflow_provider_modelarts.labeling.team_samples import TeamResult, parse_team_samples, update_team_samples
 from airflow_provider_modelarts.operators import _parameters as parameters
-from airflow_provider_modelarts.operators import _places as places
-from airflow_provider_modelarts.operators._proposals import GatedOperator
+from airflow_provider_modelarts.operators import _storage as places
+from airflow_provider_modelarts.operators._base import GatedOperator
+from airflow_provider_modelarts.utils.worker_thread import apart
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,11 +21,11 @@ from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
 from airflow_provider_modelarts.hooks.errors import permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.hooks.watching import BACKSTOP, deadline_after, look, wait_here
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._templates import TemplatedOperator, constant
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
+from airflow_provider_modelarts.utils.polling import BACKSTOP, deadline_after, look, wait_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

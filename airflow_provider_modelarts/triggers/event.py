@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
-from airflow_provider_modelarts.client.checking import checked_choice, checked_id, checked_seconds
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.states import TERMINAL_STATES, TaskState
+from airflow_provider_modelarts.client.validation import checked_choice, checked_id, checked_seconds
 from airflow_provider_modelarts.client.waiting import JITTER
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.triggers import ends, pool
+from airflow_provider_modelarts.triggers import ended_tasks as ends
+from airflow_provider_modelarts.utils import thread_pool as pool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.client.resources.tasks import LabelTask
-    from airflow_provider_modelarts.triggers.ends import Ends, Glance
+    from airflow_provider_modelarts.triggers.ended_tasks import Ends, Glance
 
 T = TypeVar("T")
 

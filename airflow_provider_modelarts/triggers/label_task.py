@@ -11,9 +11,9 @@ from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.hooks.task_state import ENDED_STATES, TaskKey
-from airflow_provider_modelarts.hooks.watching import look
-from airflow_provider_modelarts.triggers import pool
+from airflow_provider_modelarts.utils import thread_pool as pool
+from airflow_provider_modelarts.utils.polling import look
+from airflow_provider_modelarts.utils.task_state import ENDED_STATES, TaskKey
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

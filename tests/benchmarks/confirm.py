@@ -44,8 +44,8 @@ def prepare(kind: str) -> None:
         import requests  # noqa: F401
     elif kind == "package":
         from airflow_provider_modelarts.client import ModelArtsClient  # noqa: F401
-        from airflow_provider_modelarts.client.exchange import Exchange
-        from airflow_provider_modelarts.labeling import apply  # noqa: F401
+        from airflow_provider_modelarts.client.transport.session import Exchange
+        from airflow_provider_modelarts.labeling.apply import confirmation as apply  # noqa: F401
 
         Exchange().close()
 
@@ -71,10 +71,10 @@ def loop(port: int, number: int, limit: int) -> dict[str, float]:
 def package(port: int, number: int, threads: int, ledger: bool) -> dict[str, float]:
     """Confirm with this package; with the ledger on, a plan first."""
     from airflow_provider_modelarts.client import ModelArtsClient, TokenCredentials
-    from airflow_provider_modelarts.labeling.apply import LedgerPlace, confirm
-    from airflow_provider_modelarts.labeling.crew import Crew
-    from airflow_provider_modelarts.labeling.ledger import RunIdentity
-    from airflow_provider_modelarts.labeling.planning import make_plan
+    from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace, confirm
+    from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity
+    from airflow_provider_modelarts.labeling.plan.builder import make_plan
+    from airflow_provider_modelarts.labeling.proposals.worker_pool import Crew
 
     with ModelArtsClient(f"http://127.0.0.1:{port}", TokenCredentials(TOKEN, PROJECT)) as client:
         if not ledger:

@@ -72,7 +72,7 @@ def _planned_header() -> dict[str, str]:
 def _our_triggers(count: int, start: str, url: str) -> Iterator[Any]:
     """Yield waits of this package; a header with the planned moment is all that is added to them."""
     from airflow_provider_modelarts.client.clock import Clock
-    from airflow_provider_modelarts.client.exchange import Exchange
+    from airflow_provider_modelarts.client.transport.session import Exchange
     from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
 
     extra = {"auth": "token", "project_id": PROJECT, "iam_endpoint": url}

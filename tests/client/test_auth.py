@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from airflow_provider_modelarts.client import AccessKeyCredentials, PasswordCredentials, TokenCredentials, tokens
-from airflow_provider_modelarts.client.checking import Endpoint
+from airflow_provider_modelarts.client import AccessKeyCredentials, PasswordCredentials, TokenCredentials
+from airflow_provider_modelarts.client.auth import password as tokens
+from airflow_provider_modelarts.client.auth.password import PasswordToken
+from airflow_provider_modelarts.client.auth.refusals import REMEMBERED
 from airflow_provider_modelarts.client.clock import Clock
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
@@ -27,9 +29,8 @@ from airflow_provider_modelarts.client.errors import (
     ServiceUnavailable,
     UnexpectedResponse,
 )
-from airflow_provider_modelarts.client.exchange import Request
-from airflow_provider_modelarts.client.refusals import REMEMBERED
-from airflow_provider_modelarts.client.tokens import PasswordToken
+from airflow_provider_modelarts.client.transport.session import Request
+from airflow_provider_modelarts.client.validation import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.client import ModelArtsClient, TokenCredentials, connections
-from airflow_provider_modelarts.client.checking import Endpoint
-from airflow_provider_modelarts.client.connections import make_adapter
+from airflow_provider_modelarts.client import ModelArtsClient, TokenCredentials
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable, StartUnknown
-from airflow_provider_modelarts.client.exchange import Exchange, Request
+from airflow_provider_modelarts.client.transport import connections
+from airflow_provider_modelarts.client.transport.connections import make_adapter
+from airflow_provider_modelarts.client.transport.session import Exchange, Request
+from airflow_provider_modelarts.client.validation import Endpoint
 from tests.support.lines import one_line
 from tests.support.servers import canned, one_connection
 

@@ -10,8 +10,6 @@ import pytest
 import yaml
 
 from airflow_provider_modelarts.client import errors
-from airflow_provider_modelarts.client.batches import emptied_elements, labeled_elements
-from airflow_provider_modelarts.client.checking import Endpoint, checked_conditions, checked_id
 from airflow_provider_modelarts.client.errors import (
     CODES,
     ERRORS,
@@ -30,7 +28,9 @@ from airflow_provider_modelarts.client.errors import (
     is_token_error,
     rule_for,
 )
-from airflow_provider_modelarts.client.exchange import Exchange
+from airflow_provider_modelarts.client.sample_updates import emptied_elements, labeled_elements
+from airflow_provider_modelarts.client.transport.session import Exchange
+from airflow_provider_modelarts.client.validation import Endpoint, checked_conditions, checked_id
 from tests.support.lines import one_line
 
 if TYPE_CHECKING:

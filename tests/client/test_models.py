@@ -21,7 +21,7 @@ from airflow_provider_modelarts.client import (
     TaskState,
 )
 from airflow_provider_modelarts.client.errors import UnexpectedResponse
-from airflow_provider_modelarts.client.reading import read, to_flag, to_integer, to_number
+from airflow_provider_modelarts.client.models import read, to_flag, to_integer, to_number
 
 CONTRACT = Path(__file__).parents[2] / "docs" / "contract" / "modelarts-openapi.yaml"
 DATASET = "/v2/{project_id}/datasets/{dataset_id}"

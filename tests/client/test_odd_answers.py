@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.client import ModelArtsClient, TokenCredentials
-from airflow_provider_modelarts.client.answers import Answer, redact
-from airflow_provider_modelarts.client.auth import forget_tokens
+from airflow_provider_modelarts.client.auth.credentials import forget_tokens
 from airflow_provider_modelarts.client.errors import (
     ForeignAnswer,
     InvalidRequest,
@@ -22,7 +21,8 @@ from airflow_provider_modelarts.client.errors import (
     Throttled,
     UnexpectedResponse,
 )
-from airflow_provider_modelarts.client.exchange import Exchange, Request
+from airflow_provider_modelarts.client.transport.response import Answer, redact
+from airflow_provider_modelarts.client.transport.session import Exchange, Request
 from tests.support.lines import one_line
 from tests.support.servers import canned
 

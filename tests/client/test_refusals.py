@@ -13,8 +13,8 @@ from airflow_provider_modelarts.client import (
     Sample,
     TokenCredentials,
 )
-from airflow_provider_modelarts.client.checking import Endpoint, checked_conditions, checked_scores
 from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.client.validation import Endpoint, checked_conditions, checked_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_modelarts.client.auth.refusals import LONGEST_TURN, SharedRefusals
 from airflow_provider_modelarts.client.clock import Clock
-from airflow_provider_modelarts.client.refusals import LONGEST_TURN, SharedRefusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

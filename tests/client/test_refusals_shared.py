@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from airflow_provider_modelarts.client.auth import forget_tokens
+from airflow_provider_modelarts.client.auth.credentials import forget_tokens
+from airflow_provider_modelarts.client.auth.refusals import REMEMBERED, SharedRefusals
 from airflow_provider_modelarts.client.errors import AuthenticationError
-from airflow_provider_modelarts.client.refusals import REMEMBERED, SharedRefusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable

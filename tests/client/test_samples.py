@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.client import OffsetMode, Sample, SampleLabel
-from airflow_provider_modelarts.client.batches import labeled_elements, outcomes
 from airflow_provider_modelarts.client.errors import InvalidRequest, NotFound, Throttled, UnexpectedResponse
+from airflow_provider_modelarts.client.sample_updates import labeled_elements, outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from airflow_provider_modelarts.client.signing import canonical_request, signature
+from airflow_provider_modelarts.client.auth.signing import canonical_request, signature
 
 # The vector's keys are made up, and are printed in the contract.
 SECRET_KEY = "example-secret-key-for-tests-only-0001"

@@ -20,7 +20,7 @@ from airflow_provider_modelarts.client.errors import (
     TaskAlreadyRunning,
     Throttled,
 )
-from airflow_provider_modelarts.client.exchange import Exchange
+from airflow_provider_modelarts.client.transport.session import Exchange
 from tests.support.lines import one_line
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from airflow_provider_modelarts.emulator import Emulator, Record
-from airflow_provider_modelarts.emulator.signing import canonical_request, signature
+from airflow_provider_modelarts.emulator.http.signing import canonical_request, signature
 from tests.emulator.conftest import Caller
 
 STAMP = "%Y%m%dT%H%M%SZ"
@@ -520,7 +520,7 @@ def _fail(*_: object) -> bool:
 
 
 def _fail_the_classifier(digits: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_modelarts.emulator.service.guess_labels", lambda *_, **__: _fail())
+    monkeypatch.setattr("airflow_provider_modelarts.emulator.state.store.guess_labels", lambda *_, **__: _fail())
 
 
 def _fail_an_observer(digits: Caller, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from airflow_provider_modelarts.emulator import Emulator
-from airflow_provider_modelarts.emulator.schema import START_TASK
+from airflow_provider_modelarts.emulator.http.schema import START_TASK
 from tests.emulator.conftest import Caller
 from tests.support.contract import at
 

@@ -331,7 +331,7 @@ def test_the_fixture(modelarts_emulator: Emulator) -> None:
 def test_the_command_needs_no_pytest() -> None:
     code = "import sys; sys.modules['pytest'] = None; from {0} import main; sys.exit(main(['--port', '0']))"
     process = subprocess.Popen(
-        [sys.executable, "-c", code.format("airflow_provider_modelarts.emulator.command")],
+        [sys.executable, "-c", code.format("airflow_provider_modelarts.emulator.cli")],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -355,7 +355,7 @@ def test_the_command_needs_no_pytest() -> None:
 
 
 def test_the_command_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
-    from airflow_provider_modelarts.emulator.command import main
+    from airflow_provider_modelarts.emulator.cli import main
 
     assert main(["--port", "0", "--data", "/nonexistent"]) == 1
     assert "holds no image" in capsys.readouterr().err

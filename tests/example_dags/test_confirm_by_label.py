@@ -10,7 +10,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 from airflow_provider_modelarts.example_dags import confirm_by_label
-from airflow_provider_modelarts.labeling.ledger import read_ledger
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
 from tests.support.harness import DagOutcome, run_dag
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 from airflow_provider_modelarts.example_dags import confirm_with_approval
-from airflow_provider_modelarts.labeling.ledger import read_ledger
-from airflow_provider_modelarts.labeling.plan import read_plan
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
+from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 from tests.support.harness import APPROVER, DagOutcome, run_dag
 
 if TYPE_CHECKING:

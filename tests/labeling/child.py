@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from airflow_provider_modelarts.client import ModelArtsClient, PasswordCredentials
-from airflow_provider_modelarts.labeling.apply import LedgerPlace, confirm
-from airflow_provider_modelarts.labeling.ledger import RunIdentity
+from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity
 
 
 def main() -> None:

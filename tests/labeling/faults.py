@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_modelarts.emulator import Emulator
-    from airflow_provider_modelarts.emulator.faults import Rule
+    from airflow_provider_modelarts.emulator.http.faults import Rule
 
 _PATHS = {
     "page": ("GET", "auto-annotations"),

@@ -14,17 +14,21 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from airflow_provider_modelarts.client import Sample
-from airflow_provider_modelarts.client.auth import forget_tokens
+from airflow_provider_modelarts.client.auth.credentials import forget_tokens
 from airflow_provider_modelarts.emulator import Emulator
 from airflow_provider_modelarts.emulator.clock import EmulatorClock
-from airflow_provider_modelarts.labeling import apply, books, ledger, recording, walk
-from airflow_provider_modelarts.labeling.apply import LedgerPlace, confirm
-from airflow_provider_modelarts.labeling.crew import Crew
-from airflow_provider_modelarts.labeling.ledger import LedgerWriter, RunIdentity
-from airflow_provider_modelarts.labeling.plan import Plan, PlanRefused, PlanWriter, read_plan
-from airflow_provider_modelarts.labeling.planning import make_plan
+from airflow_provider_modelarts.labeling import sample_table as books
+from airflow_provider_modelarts.labeling.apply import confirmation as apply
+from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.ledger import reader as ledger
+from airflow_provider_modelarts.labeling.ledger import recorder as recording
+from airflow_provider_modelarts.labeling.ledger.reader import LedgerWriter, RunIdentity
+from airflow_provider_modelarts.labeling.plan.builder import make_plan
+from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanRefused, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import confirm_all, parse_policy
-from airflow_provider_modelarts.labeling.undo import revert
+from airflow_provider_modelarts.labeling.proposals import page_order as walk
+from airflow_provider_modelarts.labeling.proposals.worker_pool import Crew
+from airflow_provider_modelarts.labeling.undo.reverter import revert
 from tests.labeling.faults import FAULTS
 from tests.labeling.lives import Life, Store
 from tests.labeling.model import Violation, without_id
@@ -37,7 +41,7 @@ if TYPE_CHECKING:
 
     import requests
 
-    from airflow_provider_modelarts.emulator.faults import Rule
+    from airflow_provider_modelarts.emulator.http.faults import Rule
     from airflow_provider_modelarts.labeling.policy import Decision
     from tests.labeling.model import Raw
 

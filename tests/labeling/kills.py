@@ -11,9 +11,9 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.labeling.ledger import RunIdentity, read_ledger, settled
-from airflow_provider_modelarts.labeling.plan import read_plan
-from airflow_provider_modelarts.labeling.storage import StorageDamaged
+from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity, read_ledger, settled
+from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
+from airflow_provider_modelarts.labeling.storage.path import StorageDamaged
 from tests.labeling.model import Violation, stored
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.client.batches import SampleOutcome, labeled_elements, written
 from airflow_provider_modelarts.client.errors import (
     DatasetBusy,
     InvalidRequest,
@@ -21,6 +20,7 @@ from airflow_provider_modelarts.client.errors import (
     Throttled,
 )
 from airflow_provider_modelarts.client.resources.samples import Page, Sample
+from airflow_provider_modelarts.client.sample_updates import SampleOutcome, labeled_elements, written
 
 if TYPE_CHECKING:
     import random

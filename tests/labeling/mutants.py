@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.labeling import apply, confirming, walk, write
-from airflow_provider_modelarts.labeling.batches import Outcome
-from airflow_provider_modelarts.labeling.descent import Descent
+from airflow_provider_modelarts.labeling.apply import batch_writer as write
+from airflow_provider_modelarts.labeling.apply import confirmation as apply
+from airflow_provider_modelarts.labeling.apply import run as confirming
+from airflow_provider_modelarts.labeling.apply.batch_writer import Writer
+from airflow_provider_modelarts.labeling.apply.batches import Outcome
 from airflow_provider_modelarts.labeling.intent import PLANNED, Intent
-from airflow_provider_modelarts.labeling.ledger import Settled
-from airflow_provider_modelarts.labeling.plan import PlanWriter
-from airflow_provider_modelarts.labeling.recording import Recorder
-from airflow_provider_modelarts.labeling.service import Service
-from airflow_provider_modelarts.labeling.untrimmed import Untrimmed
-from airflow_provider_modelarts.labeling.write import Writer
+from airflow_provider_modelarts.labeling.ledger.reader import Settled
+from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
+from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter
+from airflow_provider_modelarts.labeling.proposals import page_order as walk
+from airflow_provider_modelarts.labeling.proposals.dataset import Service
+from airflow_provider_modelarts.labeling.proposals.filtered import Untrimmed
+from airflow_provider_modelarts.labeling.proposals.page_scheduler import Descent
 from tests.labeling.retries import with_another_try_that_plans, with_kills
 from tests.labeling.simulation import in_calm, in_storms, with_a_trimming_filter, with_newcomers_after_the_guard
 

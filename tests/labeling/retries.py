@@ -7,18 +7,18 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from airflow_provider_modelarts.labeling import recording
-from airflow_provider_modelarts.labeling.apply import LedgerPlace
-from airflow_provider_modelarts.labeling.ledger import Ledger, RunIdentity, read_ledger, settled
-from airflow_provider_modelarts.labeling.plan import Plan, read_plan
-from airflow_provider_modelarts.labeling.planning import make_plan
+from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace
+from airflow_provider_modelarts.labeling.ledger import recorder as recording
+from airflow_provider_modelarts.labeling.ledger.reader import Ledger, RunIdentity, read_ledger, settled
+from airflow_provider_modelarts.labeling.plan.builder import make_plan
+from airflow_provider_modelarts.labeling.plan.plan_file import Plan, read_plan
 from tests.labeling.model import DATASET, Killed, ModelClient, ModelService, Violation, stored
 from tests.labeling.object_store import Bucket
 from tests.labeling.simulation import POLICIES, confirm_in, draw_sample
 
 if TYPE_CHECKING:
-    from airflow_provider_modelarts.labeling.plan import PlannedSample
-    from airflow_provider_modelarts.labeling.result import ConfirmationResult
+    from airflow_provider_modelarts.labeling.plan.plan_file import PlannedSample
+    from airflow_provider_modelarts.labeling.results import ConfirmationResult
 
 TRIES = 5
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
-from airflow_provider_modelarts.labeling import apply, books, walk
+from airflow_provider_modelarts.labeling import sample_table as books
+from airflow_provider_modelarts.labeling.apply import confirmation as apply
 from airflow_provider_modelarts.labeling.policy import confirm_all, parse_policy
-from airflow_provider_modelarts.labeling.result import ConfirmationResult, result_of
+from airflow_provider_modelarts.labeling.proposals import page_order as walk
+from airflow_provider_modelarts.labeling.results import ConfirmationResult, result_of
 from tests.labeling.model import DATASET, ModelClient, ModelService, Violation, raw_label, raw_sample, stored
 from tests.labeling.turns import TurnCrew
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.client.errors import ServiceUnavailable
-from airflow_provider_modelarts.labeling import apart as module
-from airflow_provider_modelarts.labeling.apart import apart
+from airflow_provider_modelarts.utils import worker_thread as module
+from airflow_provider_modelarts.utils.worker_thread import apart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest, PermissionDenied
-from airflow_provider_modelarts.labeling.apply import LedgerPlace, confirm
-from airflow_provider_modelarts.labeling.crew import Pace
-from airflow_provider_modelarts.labeling.ledger import Entry, LedgerWriter, RunIdentity, read_ledger
-from airflow_provider_modelarts.labeling.plan import Plan, PlanRefused, read_plan
-from airflow_provider_modelarts.labeling.planning import make_plan
+from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.ledger.reader import Entry, LedgerWriter, RunIdentity, read_ledger
+from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
+from airflow_provider_modelarts.labeling.plan.builder import make_plan
+from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanRefused, read_plan
 from airflow_provider_modelarts.labeling.policy import GuardFailed
-from airflow_provider_modelarts.labeling.recording import Recorder
-from airflow_provider_modelarts.labeling.result import result_of
-from airflow_provider_modelarts.labeling.undo import revert
+from airflow_provider_modelarts.labeling.proposals.worker_pool import Pace
+from airflow_provider_modelarts.labeling.results import result_of
+from airflow_provider_modelarts.labeling.undo.reverter import revert
 from tests.labeling.model import ModelClock
 from tests.labeling.object_store import Bucket
 

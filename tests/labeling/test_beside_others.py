@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.labeling.apply import LedgerPlace, confirm
-from airflow_provider_modelarts.labeling.ledger import Entry, LedgerWriter, RunIdentity, read_ledger
-from airflow_provider_modelarts.labeling.planning import make_plan
-from airflow_provider_modelarts.labeling.service import Candidate, Service
-from airflow_provider_modelarts.labeling.undo import revert
-from airflow_provider_modelarts.labeling.write import FRESH_SECONDS, Writer
+from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS, Writer
+from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.ledger.reader import Entry, LedgerWriter, RunIdentity, read_ledger
+from airflow_provider_modelarts.labeling.plan.builder import make_plan
+from airflow_provider_modelarts.labeling.proposals.dataset import Candidate, Service
+from airflow_provider_modelarts.labeling.undo.reverter import revert
 from tests.labeling.model import DATASET, ModelClient, ModelService, raw_label, raw_sample
 from tests.labeling.object_store import Bucket
 

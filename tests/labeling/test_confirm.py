@@ -15,16 +15,16 @@ from airflow_provider_modelarts.client.errors import (
     PermissionDenied,
     ServiceUnavailable,
 )
-from airflow_provider_modelarts.labeling.apply import confirm
+from airflow_provider_modelarts.labeling.apply.batch_writer import GIVE_UP, UNKNOWN_PATIENCE
+from airflow_provider_modelarts.labeling.apply.confirmation import confirm
 from airflow_provider_modelarts.labeling.policy import GuardFailed, InvalidPolicy, parse_policy
-from airflow_provider_modelarts.labeling.result import check, result_of
-from airflow_provider_modelarts.labeling.write import GIVE_UP, UNKNOWN_PATIENCE
+from airflow_provider_modelarts.labeling.results import check, result_of
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.emulator import Emulator
-    from airflow_provider_modelarts.labeling.result import Progress
+    from airflow_provider_modelarts.labeling.results import Progress
     from tests.support.clock import MovedClock
 
 WRITE = ("PUT", "data-annotations/samples")

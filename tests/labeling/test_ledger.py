@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.clock import Clock
-from airflow_provider_modelarts.labeling.ledger import (
+from airflow_provider_modelarts.labeling.ledger.reader import (
     Entry,
     LedgerBroken,
     LedgerWriter,
@@ -22,16 +22,16 @@ from airflow_provider_modelarts.labeling.ledger import (
     read_ledger,
     settled,
 )
-from airflow_provider_modelarts.labeling.plan import PlanHeader, PlanWriter, read_plan
+from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import Decision
-from airflow_provider_modelarts.labeling.storage import seal_line
+from airflow_provider_modelarts.labeling.storage.path import seal_line
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from airflow_provider_modelarts.labeling.plan import Plan
+    from airflow_provider_modelarts.labeling.plan.plan_file import Plan
 
 RUN = RunIdentity("flowers", "manual__2026-11-20T00:00:00+00:00", "confirm", try_number=1, intent="af-1")
 ROSE = [{"name": "rose", "type": 0, "score": 1.0}]

@@ -9,13 +9,13 @@ import pytest
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ConfirmationError
-from airflow_provider_modelarts.labeling.apply import LedgerPlace, confirm
-from airflow_provider_modelarts.labeling.labels import carries, oddity, same_proposal
-from airflow_provider_modelarts.labeling.ledger import RunIdentity
-from airflow_provider_modelarts.labeling.plan import read_plan
-from airflow_provider_modelarts.labeling.planning import make_plan
-from airflow_provider_modelarts.labeling.result import check
-from airflow_provider_modelarts.labeling.undo import revert
+from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.label_equality import carries, oddity, same_proposal
+from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity
+from airflow_provider_modelarts.labeling.plan.builder import make_plan
+from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
+from airflow_provider_modelarts.labeling.results import check
+from airflow_provider_modelarts.labeling.undo.reverter import revert
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from airflow_provider_modelarts.client import Sample, SampleOutcome
 from airflow_provider_modelarts.client.errors import ConfirmationError, ModelArtsError
-from airflow_provider_modelarts.labeling.batches import Batch, isolated, split
-from airflow_provider_modelarts.labeling.books import Books, Category, short_key
+from airflow_provider_modelarts.labeling.apply.batches import Batch, isolated, split
 from airflow_provider_modelarts.labeling.intent import CHANGED, PLANNED, Intent
-from airflow_provider_modelarts.labeling.labels import carries, fingerprint, same_proposal
-from airflow_provider_modelarts.labeling.result import ConfirmationResult, Failure, Progress, check, result_of
-from airflow_provider_modelarts.labeling.service import Candidate
+from airflow_provider_modelarts.labeling.label_equality import carries, fingerprint, same_proposal
+from airflow_provider_modelarts.labeling.proposals.dataset import Candidate
+from airflow_provider_modelarts.labeling.results import ConfirmationResult, Failure, Progress, check, result_of
+from airflow_provider_modelarts.labeling.sample_table import Books, Category, short_key
 from tests.labeling.model import raw_label, raw_sample, stored
 
 BOX = {"@modelarts:shape": "bndbox", "@modelarts:feature": [[1, 2], [30.0, 40.5]]}

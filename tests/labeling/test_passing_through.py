@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.emulator.variants import CHOICES, Variants
-from airflow_provider_modelarts.labeling import walk
-from airflow_provider_modelarts.labeling.apply import LedgerPlace, confirm
-from airflow_provider_modelarts.labeling.ledger import RunIdentity, read_ledger
-from airflow_provider_modelarts.labeling.plan import read_plan
+from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity, read_ledger
+from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
+from airflow_provider_modelarts.labeling.proposals import page_order as walk
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:

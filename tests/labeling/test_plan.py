@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ConfirmationError, UnexpectedResponse
-from airflow_provider_modelarts.labeling.apply import confirm
+from airflow_provider_modelarts.labeling.apply.confirmation import confirm
 from airflow_provider_modelarts.labeling.intent import CHANGED
-from airflow_provider_modelarts.labeling.labels import raw_labels
-from airflow_provider_modelarts.labeling.plan import (
+from airflow_provider_modelarts.labeling.label_equality import raw_labels
+from airflow_provider_modelarts.labeling.plan.builder import make_plan
+from airflow_provider_modelarts.labeling.plan.plan_file import (
     NOT_PLANNED,
     PlanHeader,
     PlanRefused,
@@ -24,7 +25,6 @@ from airflow_provider_modelarts.labeling.plan import (
     read_plan,
 )
 from airflow_provider_modelarts.labeling.plan_index import PlanIndex
-from airflow_provider_modelarts.labeling.planning import make_plan
 from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, Decision, GuardFailed
 from tests.labeling.object_store import Bucket
 

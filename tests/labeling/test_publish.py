@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from airflow_provider_modelarts.labeling import publish
-from airflow_provider_modelarts.labeling.plan import PlanHeader, PlanWriter, read_plan
-from airflow_provider_modelarts.labeling.storage import NotStoredError, SealedWriter, encode_line
+from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
+from airflow_provider_modelarts.labeling.storage import atomic as publish
+from airflow_provider_modelarts.labeling.storage.path import NotStoredError, SealedWriter, encode_line
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from airflow_provider_modelarts.labeling.plan import Plan
-    from airflow_provider_modelarts.labeling.storage import StoragePath
+    from airflow_provider_modelarts.labeling.plan.plan_file import Plan
+    from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
 LINE = encode_line({"number": 1})
 

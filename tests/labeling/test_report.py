@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from airflow_provider_modelarts.client import Sample
+from airflow_provider_modelarts.labeling.plan.summary import (
+    ASKED,
+    MAX_BYTES,
+    REASONS,
+    Summary,
+    code,
+    escape,
+    sample_score,
+)
+from airflow_provider_modelarts.labeling.plan.summary import RULES as RULES_IN_WORDS
 from airflow_provider_modelarts.labeling.policy import PASSED, RULES, ConfirmPolicy, Decision
-from airflow_provider_modelarts.labeling.report import ASKED, MAX_BYTES, REASONS, Summary, code, escape, sample_score
-from airflow_provider_modelarts.labeling.report import RULES as RULES_IN_WORDS
 
 CONFIRM = Decision("confirm", "passed")
 REVIEW = Decision("review", "hard_example")
@@ -244,7 +252,7 @@ def test_memory_does_not_grow_with_the_samples() -> None:
     tracemalloc.start()
     for number in range(5000):
         summary.add(proposal(number, score=number / 5000), REVIEW)
-    ours = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/labeling/report.py")])
+    ours = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/labeling/plan/summary.py")])
     tracemalloc.stop()
     assert sum(statistic.size for statistic in ours.statistics("filename")) < 50_000
 

@@ -7,13 +7,7 @@ import json
 import pytest
 
 from airflow_provider_modelarts.client.errors import ConfirmationError
-from airflow_provider_modelarts.labeling.result import (
-    LABELS_SHOWN,
-    OTHER_LABELS,
-    ConfirmationResult,
-    Failure,
-    check,
-)
+from airflow_provider_modelarts.labeling.results import LABELS_SHOWN, OTHER_LABELS, ConfirmationResult, Failure, check
 
 
 def xcom_labels(by_label: dict[str, int]) -> dict[str, int]:

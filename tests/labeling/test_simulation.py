@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_modelarts.client.errors import PermissionDenied
-from airflow_provider_modelarts.labeling.plan import PlanRefused
-from airflow_provider_modelarts.labeling.result import result_of
+from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused
+from airflow_provider_modelarts.labeling.results import result_of
 from tests.labeling.model import ModelService, Violation, raw_label, raw_sample
 from tests.labeling.mutants import MUTANTS
 from tests.labeling.retries import with_another_try_that_plans, with_kills, with_kills_among_people

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.client.auth import forget_tokens
-from airflow_provider_modelarts.labeling.apply import confirm
-from airflow_provider_modelarts.labeling.service import Candidate, Service
-from airflow_provider_modelarts.labeling.write import REREADS, Writer
+from airflow_provider_modelarts.client.auth.credentials import forget_tokens
+from airflow_provider_modelarts.labeling.apply.batch_writer import REREADS, Writer
+from airflow_provider_modelarts.labeling.apply.confirmation import confirm
+from airflow_provider_modelarts.labeling.proposals.dataset import Candidate, Service
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.emulator import Emulator
-    from airflow_provider_modelarts.labeling.batches import Outcome
+    from airflow_provider_modelarts.labeling.apply.batches import Outcome
     from tests.support.clock import MovedClock
 
 WRITE = ("PUT", "data-annotations/samples")

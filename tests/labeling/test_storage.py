@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_modelarts.labeling.storage import (
+from airflow_provider_modelarts.labeling.storage.path import (
     SealedReader,
     SealedWriter,
     StorageDamaged,
@@ -27,7 +27,7 @@ from tests.labeling.object_store import Bucket
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from airflow_provider_modelarts.labeling.storage import StoragePath
+    from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
 LINES = [encode_line({"number": number, "text": "a\u2028\n b"}) for number in range(3)]
 

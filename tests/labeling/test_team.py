@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest, NotFound
-from airflow_provider_modelarts.labeling.team import update_team_samples
+from airflow_provider_modelarts.labeling.team_samples import update_team_samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.clock import Clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, PermissionDenied, ServiceUnavailable
-from airflow_provider_modelarts.emulator import state
-from airflow_provider_modelarts.labeling.apply import LedgerPlace, confirm
-from airflow_provider_modelarts.labeling.labels import raw_labels
-from airflow_provider_modelarts.labeling.ledger import Entry, LedgerBroken, LedgerWriter, RunIdentity
-from airflow_provider_modelarts.labeling.plan import PlanHeader, PlanWriter, read_plan
+from airflow_provider_modelarts.emulator.state import dataset as state
+from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.label_equality import raw_labels
+from airflow_provider_modelarts.labeling.ledger.reader import Entry, LedgerBroken, LedgerWriter, RunIdentity
+from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
+from airflow_provider_modelarts.labeling.plan.summary import MAX_BYTES
 from airflow_provider_modelarts.labeling.policy import Decision
-from airflow_provider_modelarts.labeling.report import MAX_BYTES
-from airflow_provider_modelarts.labeling.result import Failure
-from airflow_provider_modelarts.labeling.undo import revert
-from airflow_provider_modelarts.labeling.undo_result import FATES, NO_PROPOSALS, RevertResult, reverted_by
+from airflow_provider_modelarts.labeling.results import Failure
+from airflow_provider_modelarts.labeling.undo.results import FATES, NO_PROPOSALS, RevertResult, reverted_by
+from airflow_provider_modelarts.labeling.undo.reverter import revert
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_modelarts.client import Page, Sample
 from airflow_provider_modelarts.client.errors import InvalidRequest, ServiceUnavailable, UnexpectedResponse
-from airflow_provider_modelarts.labeling.walk import (
+from airflow_provider_modelarts.labeling.proposals.page_order import (
     PAGE_SIZE,
     PassEnd,
     descend,

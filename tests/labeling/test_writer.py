@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.client.errors import PermissionDenied
-from airflow_provider_modelarts.labeling.apply import LedgerPlace, confirm
-from airflow_provider_modelarts.labeling.books import Books
-from airflow_provider_modelarts.labeling.ledger import RunIdentity
-from airflow_provider_modelarts.labeling.service import Candidate, Service
-from airflow_provider_modelarts.labeling.settle import Standing, find_out
-from airflow_provider_modelarts.labeling.undo import revert
-from airflow_provider_modelarts.labeling.write import FRESH_SECONDS, Writer
-from airflow_provider_modelarts.labeling.writing import Writing
+from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS, Writer
+from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.apply.writing import Writing
+from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity
+from airflow_provider_modelarts.labeling.proposals.dataset import Candidate, Service
+from airflow_provider_modelarts.labeling.proposals.sample_status import Standing, find_out
+from airflow_provider_modelarts.labeling.sample_table import Books
+from airflow_provider_modelarts.labeling.undo.reverter import revert
 from tests.labeling.model import DATASET, ModelClient, ModelService, raw_label, raw_sample, stored
 from tests.labeling.object_store import Bucket
 from tests.labeling.simulation import confirm_in

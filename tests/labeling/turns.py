@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import random
 
-    from airflow_provider_modelarts.labeling.crew import Job
+    from airflow_provider_modelarts.labeling.proposals.worker_pool import Job
     from tests.labeling.model import ModelService
 
 

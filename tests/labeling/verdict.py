@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ModelArtsError
-from airflow_provider_modelarts.emulator.listings import _varied
-from airflow_provider_modelarts.labeling.ledger import read_ledger, settled
+from airflow_provider_modelarts.emulator.api.samples import _varied
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, settled
 from airflow_provider_modelarts.labeling.policy import parse_policy
-from airflow_provider_modelarts.labeling.result import CATEGORIES, ConfirmationResult, result_of
+from airflow_provider_modelarts.labeling.results import CATEGORIES, ConfirmationResult, result_of
 from tests.labeling.model import Killed, Violation, without_id
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import ProtocolError
 
 from airflow_provider_modelarts.client import ModelArtsClient, PasswordCredentials
-from airflow_provider_modelarts.emulator.gateway import Gateway
+from airflow_provider_modelarts.emulator.http.gateway import Gateway
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator

@@ -14,7 +14,7 @@ from datetime import datetime  # noqa: E402
 import s3fs  # noqa: E402, F401  # so that it is loaded before the work comes
 from airflow.providers.amazon.aws.fs import s3  # noqa: E402, F401
 
-from airflow_provider_modelarts.labeling import apply  # noqa: E402, F401
+from airflow_provider_modelarts.labeling.apply import confirmation as apply  # noqa: E402, F401
 from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator  # noqa: E402
 from tests.support.drive import StandInTaskInstance, as_task_runner, context_of  # noqa: E402
 

@@ -13,8 +13,8 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.hooks.errors import ParameterError
-from airflow_provider_modelarts.labeling.ledger import read_ledger
-from airflow_provider_modelarts.labeling.plan import read_plan
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
+from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 from airflow_provider_modelarts.links import ModelArtsDatasetLink
 from airflow_provider_modelarts.operators.samples import (
     ModelArtsConfirmSamplesOperator,

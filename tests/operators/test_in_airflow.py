@@ -13,9 +13,9 @@ from airflow.sdk.execution_time.xcom import XCom
 
 from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.hooks.task_memory import Memory, Record
 from airflow_provider_modelarts.links import DATASET_XCOM, ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
+from airflow_provider_modelarts.utils.task_record import Memory, Record
 from tests.support.drive import StandInTaskInstance
 from tests.support.harness import DagOutcome, run_dag, run_operator
 

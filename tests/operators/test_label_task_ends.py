@@ -18,7 +18,7 @@ from airflow_provider_modelarts.client.errors import (
 from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.client.waiting import ODD_ANSWERS
 from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError
-from airflow_provider_modelarts.hooks.task_memory import MEMORY_KEY
+from airflow_provider_modelarts.utils.task_record import MEMORY_KEY
 from tests.support.drive import (
     Ending,
     StandInStore,

@@ -13,9 +13,9 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_modelarts.hooks.errors import ParameterError
-from airflow_provider_modelarts.labeling.plan import PlanWriter, read_plan
+from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import InvalidPolicy
-from airflow_provider_modelarts.operators import _plans
+from airflow_provider_modelarts.operators import _plan_storage as _plans
 from airflow_provider_modelarts.operators.samples import ModelArtsPlanConfirmationOperator
 from tests.operators.bureau import RUN_ID, Bureau, check_sums
 from tests.support.harness import run_operator

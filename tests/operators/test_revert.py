@@ -13,8 +13,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.hooks.errors import ParameterError
-from airflow_provider_modelarts.labeling.ledger import Entry, LedgerWriter, RunIdentity
-from airflow_provider_modelarts.labeling.plan import PlanHeader, PlanWriter, read_plan
+from airflow_provider_modelarts.labeling.ledger.reader import Entry, LedgerWriter, RunIdentity
+from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import Decision
 from airflow_provider_modelarts.operators.samples import ModelArtsRevertConfirmationOperator
 from tests.operators.bureau import RUN_ID, WRITE, Bureau

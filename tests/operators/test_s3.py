@@ -16,12 +16,12 @@ from airflow.sdk.exceptions import AirflowFailException
 from botocore.exceptions import ClientError, NoCredentialsError
 from s3fs import S3FileSystem
 
-from airflow_provider_modelarts.labeling import recording
-from airflow_provider_modelarts.labeling.ledger import read_ledger, settled
-from airflow_provider_modelarts.labeling.plan import PlanHeader, PlanWriter, read_plan
-from airflow_provider_modelarts.labeling.storage import NotStoredError, list_folder, name_of, shown
-from airflow_provider_modelarts.operators import _places as places
-from airflow_provider_modelarts.operators._places import PlaceUnavailableError
+from airflow_provider_modelarts.labeling.ledger import recorder as recording
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, settled
+from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
+from airflow_provider_modelarts.labeling.storage.path import NotStoredError, list_folder, name_of, shown
+from airflow_provider_modelarts.operators import _storage as places
+from airflow_provider_modelarts.operators._storage import PlaceUnavailableError
 from tests.operators.bureau import RUN_ID, WRITE, Bureau
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 
@@ -288,7 +288,7 @@ def test_a_plan_that_cannot_be_read_does_not_end_the_undo(
     def fails(path: Any) -> None:
         raise error
 
-    monkeypatch.setattr("airflow_provider_modelarts.labeling.plan.read_plan", fails)
+    monkeypatch.setattr("airflow_provider_modelarts.labeling.plan.plan_file.read_plan", fails)
     ending = bureau.revert()
     assert ending.error is None
     assert ending.result["cleared"] == planned.result["confirmed"]

@@ -16,10 +16,10 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, ServiceUnavailable
 from airflow_provider_modelarts.hooks.errors import ParameterError
-from airflow_provider_modelarts.hooks.task_state import TaskKey
 from airflow_provider_modelarts.labeling.policy import InvalidPolicy
-from airflow_provider_modelarts.operators._kill import WriteGate
+from airflow_provider_modelarts.operators._on_kill import WriteGate
 from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
+from airflow_provider_modelarts.utils.task_state import TaskKey
 from tests.operators.bureau import WRITE, Bureau, check_sums
 from tests.support.alarm import Alarm
 from tests.support.drive import Ending, drive

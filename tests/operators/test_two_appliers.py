@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.labeling import apply
-from airflow_provider_modelarts.labeling.ledger import read_ledger, settled
-from airflow_provider_modelarts.labeling.plan import PlanWriter, read_plan
+from airflow_provider_modelarts.labeling.apply import confirmation as apply
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, settled
+from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter, read_plan
 from tests.operators.bureau import RUN_ID, Bureau, check_sums
 
 if TYPE_CHECKING:

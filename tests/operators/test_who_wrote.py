@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.labeling.ledger import LedgerWriter
+from airflow_provider_modelarts.labeling.ledger.reader import LedgerWriter
 from tests.operators.bureau import WRITE
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ import pytest
 from airflow_provider_modelarts.client.resources.tasks import Tasks
 from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.hooks.task_memory import Memory
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
+from airflow_provider_modelarts.utils.task_record import Memory
 from tests.support.drive import Ending, StandInStore, StandInTaskInstance, context_of, drive_try, moment
 
 if TYPE_CHECKING:

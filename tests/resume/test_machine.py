@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from airflow_provider_modelarts.client.states import TaskState
-from airflow_provider_modelarts.hooks.task_memory import Memory
+from airflow_provider_modelarts.utils.task_record import Memory
 from tests.resume.life import ACTIVE, MOMENTS, Life, while_it_stops_what_was_cleared
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.client.waiting import ODD_ANSWERS
 from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.hooks.task_memory import MEMORY_KEY, Intent, Memory, Record
-from airflow_provider_modelarts.operators._kill import KillSwitch
+from airflow_provider_modelarts.operators._on_kill import KillSwitch
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
+from airflow_provider_modelarts.utils.task_record import MEMORY_KEY, Intent, Memory, Record
 from tests.resume.life import (
     ACTIVE,
     MOMENTS,

@@ -14,9 +14,9 @@ from airflow_provider_modelarts.client.errors import (
     TaskAlreadyRunning,
 )
 from airflow_provider_modelarts.client.states import TaskState
-from airflow_provider_modelarts.hooks.task_state import TaskKey
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
+from airflow_provider_modelarts.utils.task_state import TaskKey
 from tests.resume.life import (
     ACTIVE,
     MOMENTS,

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts import resume
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.hooks.task_memory import Intent, Memory, Record
-from airflow_provider_modelarts.operators import _kill
+from airflow_provider_modelarts.operators import _on_kill as _kill
 from airflow_provider_modelarts.operators import label_task as label_task_operator
-from airflow_provider_modelarts.resume import Resumption
 from airflow_provider_modelarts.triggers import label_task as label_task_trigger
+from airflow_provider_modelarts.utils import label_task_recovery as resume
+from airflow_provider_modelarts.utils.label_task_recovery import Resumption
+from airflow_provider_modelarts.utils.task_record import Intent, Memory, Record
 from tests.operators import test_label_task_ends as kills
 from tests.operators.scene import Scene
 from tests.resume import test_resume as tests

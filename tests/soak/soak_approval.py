@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.labeling.ledger import read_ledger
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
 from demo.airflow_processes import AirflowProcesses
 from tests.support.contract import ContractCheck
 from tests.support.leaks import leaks_in_folder

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_modelarts.client.errors import NotFound
 from airflow_provider_modelarts.client.resources.tasks import LabelTask
-from airflow_provider_modelarts.triggers import ends
-from airflow_provider_modelarts.triggers.ends import Ends
+from airflow_provider_modelarts.triggers import ended_tasks as ends
+from airflow_provider_modelarts.triggers.ended_tasks import Ends
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

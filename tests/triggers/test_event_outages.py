@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.client.refusals import REMEMBERED
+from airflow_provider_modelarts.client.auth.refusals import REMEMBERED
 from airflow_provider_modelarts.client.waiting import JITTER
 from airflow_provider_modelarts.hooks.modelarts import clear_clients
 from airflow_provider_modelarts.triggers.event import STORED_AFTER

@@ -13,8 +13,8 @@ from airflow.sdk import BaseHook
 
 from airflow_provider_modelarts.client.clock import Clock
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook, clear_clients
-from airflow_provider_modelarts.triggers import pool
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
+from airflow_provider_modelarts.utils import thread_pool as pool
 from tests.support.task_states import TaskStates
 
 if TYPE_CHECKING:

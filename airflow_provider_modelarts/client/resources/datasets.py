@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator
 
-from airflow_provider_modelarts.client.checking import checked_id
 from airflow_provider_modelarts.client.errors import UnexpectedResponse
 from airflow_provider_modelarts.client.listing import Listing
-from airflow_provider_modelarts.client.reading import (
+from airflow_provider_modelarts.client.models import (
     Flag,
     GivenText,
     Integer,
@@ -24,12 +23,13 @@ from airflow_provider_modelarts.client.reading import (
 )
 from airflow_provider_modelarts.client.resources.labels import LabelStats
 from airflow_provider_modelarts.client.states import DatasetStatus, DatasetType
+from airflow_provider_modelarts.client.validation import checked_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_modelarts.client.states import SampleState
-    from airflow_provider_modelarts.client.transport import Transport
+    from airflow_provider_modelarts.client.transport.transport import Transport
 
 NORMAL = DatasetStatus.NORMAL
 """Status of a dataset that can be worked with."""

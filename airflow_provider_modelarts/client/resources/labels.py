@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator
 
-from airflow_provider_modelarts.client.checking import checked_id
 from airflow_provider_modelarts.client.listing import Listing
-from airflow_provider_modelarts.client.reading import GivenText, Integer, Record
+from airflow_provider_modelarts.client.models import GivenText, Integer, Record
 from airflow_provider_modelarts.client.states import LabelType
+from airflow_provider_modelarts.client.validation import checked_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_modelarts.client.transport import Transport
+    from airflow_provider_modelarts.client.transport.transport import Transport
 
 
 LabelTypeField = Annotated[LabelType | int | None, BeforeValidator(LabelType.read)]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.client.checking import MAX_PAGE, checked_count, checked_id, checked_limit
+from airflow_provider_modelarts.client.models import checked_answer, read
 from airflow_provider_modelarts.client.paging import OffsetMode
-from airflow_provider_modelarts.client.reading import checked_answer, read
 from airflow_provider_modelarts.client.resources.samples import Page, Sample, filters, sample_listing
+from airflow_provider_modelarts.client.validation import MAX_PAGE, checked_count, checked_id, checked_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_modelarts.client.listing import Listing
     from airflow_provider_modelarts.client.states import Order
-    from airflow_provider_modelarts.client.transport import Transport
+    from airflow_provider_modelarts.client.transport.transport import Transport
 
 _PROBE = 3
 

@@ -6,16 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow_provider_modelarts.client.batches import OWN, SampleOutcome, emptied_elements, labeled_elements, written
-from airflow_provider_modelarts.client.checking import (
-    checked_choice,
-    checked_conditions,
-    checked_count,
-    checked_id,
-    checked_scores,
-)
 from airflow_provider_modelarts.client.listing import Listing
-from airflow_provider_modelarts.client.reading import (
+from airflow_provider_modelarts.client.models import (
     View,
     checked_answer,
     read,
@@ -27,12 +19,26 @@ from airflow_provider_modelarts.client.reading import (
     to_text,
     without_query,
 )
+from airflow_provider_modelarts.client.sample_updates import (
+    OWN,
+    SampleOutcome,
+    emptied_elements,
+    labeled_elements,
+    written,
+)
 from airflow_provider_modelarts.client.states import LabelType, Order, SampleState, SampleStatus
+from airflow_provider_modelarts.client.validation import (
+    checked_choice,
+    checked_conditions,
+    checked_count,
+    checked_id,
+    checked_scores,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from airflow_provider_modelarts.client.transport import Transport
+    from airflow_provider_modelarts.client.transport.transport import Transport
 
 __all__ = ["Page", "Sample", "SampleLabel", "SampleOutcome", "Samples", "filters", "sample_listing"]
 

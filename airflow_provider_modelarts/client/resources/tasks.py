@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator
 
-from airflow_provider_modelarts.client.checking import checked_choice, checked_id, checked_seconds, shown
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
     InvalidRequest,
@@ -18,7 +17,7 @@ from airflow_provider_modelarts.client.errors import (
     rule_for,
 )
 from airflow_provider_modelarts.client.listing import Listing
-from airflow_provider_modelarts.client.reading import (
+from airflow_provider_modelarts.client.models import (
     GivenText,
     Integer,
     Number,
@@ -29,14 +28,15 @@ from airflow_provider_modelarts.client.reading import (
     to_objects,
     to_text,
 )
+from airflow_provider_modelarts.client.redaction import without_queries
 from airflow_provider_modelarts.client.states import EventStatus, TaskState, TaskType, is_terminal
-from airflow_provider_modelarts.client.texts import without_queries
+from airflow_provider_modelarts.client.validation import checked_choice, checked_id, checked_seconds, shown
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from airflow_provider_modelarts.client.transport import Transport
+    from airflow_provider_modelarts.client.transport.transport import Transport
 
 log = logging.getLogger(__name__)
 

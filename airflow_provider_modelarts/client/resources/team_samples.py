@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.client.batches import OWN, labeled_elements, written
-from airflow_provider_modelarts.client.checking import checked_email, checked_id
 from airflow_provider_modelarts.client.resources.samples import Sample, filters, sample_listing
+from airflow_provider_modelarts.client.sample_updates import OWN, labeled_elements, written
+from airflow_provider_modelarts.client.validation import checked_email, checked_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from airflow_provider_modelarts.client.batches import SampleOutcome
+    from airflow_provider_modelarts.client.sample_updates import SampleOutcome
     from airflow_provider_modelarts.client.states import SampleState
-    from airflow_provider_modelarts.client.transport import Transport
+    from airflow_provider_modelarts.client.transport.transport import Transport
 
 
 class TeamSamples:

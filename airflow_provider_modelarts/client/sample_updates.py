@@ -1,0 +1,273 @@
+"""Writing labels: what is refused here, what goes out, and what the answer says about each sample."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
+from airflow_provider_modelarts.client.models import to_flag, to_integer, to_objects, to_text
+from airflow_provider_modelarts.client.redaction import without_queries
+from airflow_provider_modelarts.client.validation import checked_id, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+# What a sample to write may hold; contract 4.1.
+FIELDS = ("sample_id", "labels", "metadata", "sample_type", "sample_usage", "source", "worker_id")
+# What decides which label it is; a misspelled one would be lost. Others that a service adds are sent as they are.
+LABEL_FIELDS = ("name", "type", "property")
+CONTENT = "@modelarts:content"
+START_TIME = "@modelarts:start_time"
+SPEECH = {201: (CONTENT,), 202: (CONTENT, START_TIME), None: (CONTENT,)}
+"""By the type of labels that have no name, content and segments of speech (contract 6.1), what else says something."""
+
+OWN = ("success", "results")
+"""Keys with which the answer to a write says itself what became of the samples, also where it names an error's code."""
+
+# What may be wrong with one sample: a value, the JSON, its label, size or being there. Contract 7.3.
+_OF_ONE_SAMPLE = frozenset(
+    ("0104", "4105", "4410", "4417", "4419", "4420", "4421", "4422", "4423", "4424", "4651", "4656")
+)
+_IN_BRACKETS = re.compile(r"\[([^\[\]]+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class SampleOutcome:
+    """What became of one sample of a write.
+
+    :param sample_id: the sample
+    :param ok: True: the service says it was written; False: it says it was not; None: not known, read the sample
+    :param error_code: the service's code
+    :param error_msg: one line for people
+    """
+
+    sample_id: str
+    ok: bool | None
+    error_code: str | None = None
+    error_msg: str | None = None
+
+
+class Listed(Protocol):
+    """A sample as it was listed, which knows how it goes back."""
+
+    def element(self) -> dict[str, Any]:
+        """Return what is sent to confirm it."""
+
+
+def labeled_elements(samples: Iterable[Listed | Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return samples as they go out: with labels, each sample once.
+
+    :param samples: models or dicts
+    :raises InvalidRequest: if one has no labels, a label without the name that its type needs, no id or an unknown
+        field, or comes twice
+    """
+    if isinstance(samples, (str, bytes, dict)):
+        raise InvalidRequest(f"samples must be a list of samples, not {shown(samples)}.")
+    elements = [_element(sample) for sample in samples]
+    _refuse_twins(elements)
+    return elements
+
+
+def emptied_elements(sample_ids: Iterable[str]) -> list[dict[str, Any]]:
+    """Return samples that are to lose their labels.
+
+    :param sample_ids: the samples
+    :raises InvalidRequest: if an id is missing or comes twice
+    """
+    if isinstance(sample_ids, (str, bytes)):
+        raise InvalidRequest(f"sample_ids must be a list of ids, not {shown(sample_ids)}.")
+    elements = [{"sample_id": checked_id("sample_id", sample_id), "labels": []} for sample_id in sample_ids]
+    _refuse_twins(elements)
+    return elements
+
+
+def written(elements: Sequence[Mapping[str, Any]], write: Callable[[], Any]) -> Sequence[SampleOutcome]:
+    """Write, and return one outcome per sample in the same order.
+
+    :param elements: what is written
+    :param write: sends the request and returns the parsed answer
+    :raises ModelArtsError: if the service certainly did not carry the request out
+    """
+    ids = [str(element["sample_id"]) for element in elements]
+    if not ids:
+        return ()
+    try:
+        answer = write()
+    except ModelArtsError as error:
+        if error.certainly_not_executed and not _may_be_partial(error):
+            raise
+        return tuple(SampleOutcome(sample_id, None, error.code, str(error)) for sample_id in ids)
+    return outcomes(ids, answer)
+
+
+def _may_be_partial(error: ModelArtsError) -> bool:
+    """Whether a code that came as a success names the fault of one sample: then others may have been written."""
+    is_success = error.status is not None and 200 <= error.status < 300
+    return is_success and (error.code or "").removeprefix("ModelArts.") in _OF_ONE_SAMPLE
+
+
+def outcomes(ids: Sequence[str], answer: object) -> tuple[SampleOutcome, ...]:
+    """Return what a batch answer (contract 4.1, HTTP 200 also for failures) says about each sample.
+
+    A sample counts as written only where ``success`` and ``results`` agree; where they do not,
+    one that the text of a refusal names has its code and text. Of a batch with a failure positions are all
+    there is, unless the text names a sample: a caller who must be certain reads the samples of such a batch.
+
+    :param ids: the samples in the order in which they were sent
+    :param answer: the parsed body
+    """
+    content = answer if isinstance(answer, dict) else {}
+    success = to_flag(content.get("success"))
+    results = content.get("results")
+    parts = to_objects(results)
+    flags = [to_flag(part.get("success")) for part in parts]
+    is_silent = not results and not to_text(content.get("error_code"))
+    if (success and is_silent) or (success and len(flags) == len(ids) and all(flags)):
+        return tuple(SampleOutcome(sample_id, True) for sample_id in ids)
+    agrees = success is False and len(flags) == len(ids) and None not in flags and not all(flags)
+    is_refused = success is False or (success is None and False in flags)
+    if is_refused and len(ids) == 1 and not any(flags):  # whatever else is missing, it is about this one
+        return (_outcome(ids[0], content if not parts or to_text(content.get("error_code")) else parts[0]),)
+    if not agrees:
+        code, text = to_text(content.get("error_code")), _said(content)
+        unclear = {sample_id: SampleOutcome(sample_id, None, code, text or _UNCLEAR) for sample_id in ids}
+        refused = _named(ids, [part for part, flag in zip(parts, flags, strict=True) if flag is False])
+        for sample_id, part in refused.items():
+            unclear[sample_id] = SampleOutcome(sample_id, None, to_text(part.get("error_code")), _said(part))
+        return tuple(unclear.values())
+    failures = _failures(ids, parts, flags)
+    return tuple(_outcome(sample_id, failures.get(sample_id)) for sample_id in ids)
+
+
+_UNCLEAR = "The service's answer does not say what became of this sample; read it."
+
+
+def _failures(
+    ids: Sequence[str], parts: Sequence[Mapping[str, Any]], flags: Sequence[bool | None]
+) -> dict[str, Mapping[str, Any]]:
+    """Return the failed samples: those that the texts name, if every text names one, else those at the positions."""
+    failed = [(ids[place], parts[place]) for place, flag in enumerate(flags) if not flag]
+    named = _named(ids, [part for _, part in failed])
+    return named if len(named) == len(failed) else dict(failed)
+
+
+def _named(ids: Sequence[str], refusals: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return the samples that the texts of refusals name."""
+    known = set(ids)
+    named: dict[str, Mapping[str, Any]] = {}
+    for part in refusals:
+        found = known.intersection(_IN_BRACKETS.findall(to_text(part.get("error_msg")) or ""))
+        named |= dict.fromkeys(found, part)
+    return named
+
+
+def _outcome(sample_id: str, failure: Mapping[str, Any] | None) -> SampleOutcome:
+    if failure is None:
+        return SampleOutcome(sample_id, True)
+    return SampleOutcome(sample_id, False, to_text(failure.get("error_code")), _said(failure))
+
+
+def _said(part: Mapping[str, Any]) -> str | None:
+    """Return the service's text as one line that can be shown."""
+    text = to_text(part.get("error_msg"))
+    return None if text is None else without_queries(" ".join(text.split()))
+
+
+def _element(sample: Listed | Mapping[str, Any]) -> dict[str, Any]:
+    as_listed = getattr(sample, "element", None)
+    if as_listed is not None:
+        element = as_listed()
+        checked_id("sample_id", element.get("sample_id"))
+        return element if _is_plain(element.get("labels")) else _checked(element)
+    if isinstance(sample, Mapping):
+        return _checked({name: value for name, value in sample.items() if value is not None})
+    raise InvalidRequest(f"A sample must be a Sample or an object, not {shown(sample)}.")
+
+
+def _is_plain(labels: object) -> bool:
+    """Whether labels are as they arrived, and nothing is to be refused: the usual case, and told at little cost."""
+    return type(labels) is list and bool(labels) and all(type(label) is dict and _is_named(label) for label in labels)
+
+
+def _is_named(label: Mapping[str, Any]) -> bool:
+    name = label.get("name")
+    return bool(name.strip()) if type(name) is str else to_text(name) is not None
+
+
+def _checked(element: dict[str, Any]) -> dict[str, Any]:
+    sample_id = checked_id("sample_id", element.get("sample_id"))
+    unknown = sorted(map(str, set(element) - set(FIELDS)))
+    if unknown:
+        raise InvalidRequest(
+            f"Sample {sample_id} has fields that cannot be written: {', '.join(map(_with_right_name, unknown))}. "
+            f"Give sample_id and labels; also allowed are {', '.join(FIELDS[2:])}."
+        )
+    element["labels"] = _labels(sample_id, element.get("labels"))
+    return element
+
+
+def _labels(sample_id: str, labels: object) -> list[Any]:
+    """Return labels to write; an empty or missing list would erase what is there."""
+    if not isinstance(labels, (list, tuple)) or not labels:
+        raise InvalidRequest(
+            f"Sample {sample_id} has no labels to write, which would erase its labels: leave it out, "
+            "or call clear_labels if that is meant."
+        )
+    plain: list[Any] = [getattr(label, "raw", label) for label in labels]
+    if not all(isinstance(label, dict) and label for label in plain):
+        odd = next(label for label in plain if not isinstance(label, dict) or not label)
+        raise InvalidRequest(
+            f'Labels of sample {sample_id} must be objects such as {{"name": "cat"}}, not {shown(odd)}.'
+        )
+    for number, label in enumerate(plain, start=1):
+        _check_label(sample_id, number, label)
+    return plain
+
+
+def _check_label(sample_id: str, number: int, label: Mapping[str, Any]) -> None:
+    """Refuse a label that says less than was meant: it would take the place of what the sample has."""
+    for key in label:
+        right = _nearest(key, LABEL_FIELDS)
+        if right and right not in label:
+            raise InvalidRequest(
+                f"Label {number} of sample {sample_id} has {str(key)[:100]!r}, but no {right!r}: is that meant? "
+                "Nothing was sent."
+            )
+    if _is_named(label) or _needs_no_name(label):
+        return
+    found = f"name is {shown(label['name'])}" if "name" in label else f"fields are {', '.join(sorted(map(str, label)))}"
+    raise InvalidRequest(
+        f"Sample {sample_id} has a label without a name: number {number}, whose {found[:200]}. "
+        f'Give its "name", or for speech "{CONTENT}" in its "property"; nothing was sent.'
+    )
+
+
+def _needs_no_name(label: Mapping[str, Any]) -> bool:
+    """Whether a label is one of speech that says something, in its properties (contract 3.3); an empty one erases."""
+    value = label.get("property")
+    keys = SPEECH.get(to_integer(label.get("type")), SPEECH[None])
+    return isinstance(value, dict) and any(isinstance(value.get(key), str) and value[key].strip() for key in keys)
+
+
+def _nearest(key: object, names: Sequence[str]) -> str | None:
+    """Return the name that a misspelled key stands for; None for one that is right, and for one that resembles none."""
+    if not isinstance(key, str) or key in names:
+        return None
+    return next(iter(get_close_matches(key.strip().lower(), names, 1, 0.75)), None)
+
+
+def _with_right_name(key: str) -> str:
+    right = _nearest(key, FIELDS)
+    return f"{key} (is {right} meant?)" if right else key
+
+
+def _refuse_twins(elements: Sequence[Mapping[str, Any]]) -> None:
+    keys = [(element["sample_id"], element.get("worker_id") or None) for element in elements]
+    if len(set(keys)) < len(keys):
+        twin = next(key for key, number in Counter(keys).items() if number > 1)
+        raise InvalidRequest(f"Sample {twin[0]} comes twice: only one of its label lists could remain.")

@@ -1,0 +1,1 @@
+"""How a request reaches the service: one HTTP exchange, retries, and what an answer means."""

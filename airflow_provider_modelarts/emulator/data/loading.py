@@ -1,0 +1,195 @@
+"""Filling datasets: digits, folders of images, and large synthetic sets of proposals."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_modelarts.emulator.data.images import Digits, Folder
+from airflow_provider_modelarts.emulator.state import ids
+from airflow_provider_modelarts.emulator.state.dataset import DETECTION, Dataset, Sample
+from airflow_provider_modelarts.emulator.state.documents import proposal_fragment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from airflow_provider_modelarts.emulator.state.store import Service
+
+SOMEONE = "human/emulator/owner"
+KINDS = ("classification", "multi_label", "detection")
+DEFAULT_LABELS = ("daisy", "rose", "sunflower", "tulip")
+SIDE = 640  # pixels of a synthetic image
+# Texts and numbers in the mixed forms of quirks 3 and 5: a client has to give them back as they are.
+COEFFICIENTS = ("0.0", "0", "0.25", "1.0", "1")
+
+
+def load_digits(service: Service, labeled: int) -> Dataset:
+    """Make a dataset of the 1,797 digits, so many of them labeled.
+
+    The draw comes from the seed and spreads evenly over the labels, as far as the number goes.
+
+    :raises ValueError: more labeled than there are.
+    """
+    digits = Digits()
+    if not 0 <= labeled <= len(digits):
+        raise ValueError(f"labeled must lie within 0..{len(digits)}, not {labeled}")
+    dataset = service.new_dataset("digits", 0)
+    dataset.images = digits
+    now = service.clock.now()
+    for index, target in enumerate(digits.targets):
+        key = f"digits/input/digit_{index:04d}.png"
+        _add(service, dataset, index, key, size=Digits.size, image=index, truth=target)
+    for name in sorted(set(digits.targets)):
+        dataset.add_label(name)
+    samples = list(dataset.samples.values())
+    for index in _draw(service.seed, dataset, digits.targets, labeled):
+        dataset.set_labels(samples[index], [{"name": digits.targets[index]}], SOMEONE, now)
+    return dataset
+
+
+def _draw(seed: int, dataset: Dataset, targets: list[str], count: int) -> list[int]:
+    """Return `count` indices: the same number of each label, the rest from anywhere."""
+    order = list(range(len(targets)))
+    random.Random(f"{seed}/labeled/{dataset.dataset_id}").shuffle(order)  # noqa: S311 - a draw, not a secret
+    each = count // len(set(targets))
+    taken: dict[str, int] = {}
+    drawn = []
+    for index in order:
+        if taken.setdefault(targets[index], 0) < each:
+            taken[targets[index]] += 1
+            drawn.append(index)
+    chosen = set(drawn)
+    rest = [index for index in order if index not in chosen]
+    return drawn + rest[: count - len(drawn)]
+
+
+def load_folder(service: Service, path: Path) -> Dataset:
+    """Make a dataset of a folder: sub-folders are labels, `unlabeled/` and the folder itself are unlabeled.
+
+    :raises ValueError: no image in it.
+    """
+    folder = Folder(path)
+    dataset = service.new_dataset(path.resolve().name, 0)
+    dataset.images = folder
+    now = service.clock.now()
+    for index, file in enumerate(folder.files):
+        key = f"{dataset.name}/input/{file.path.relative_to(path).as_posix()}"
+        size = (file.width, file.height, file.depth)
+        sample = _add(service, dataset, index, key, size=size, image=index, truth=file.label)
+        if file.label is not None:
+            dataset.add_label(file.label)
+            dataset.set_labels(sample, [{"name": file.label}], SOMEONE, now)
+    return dataset
+
+
+def load_proposals(
+    service: Service, count: int, *, labels: Sequence[str], kind: str, hard_share: float, seed: int
+) -> Dataset:
+    """Make a dataset whose samples all await confirmation; there are no images behind them.
+
+    :raises ValueError: unknown kind, share or no labels.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind is one of {KINDS}, not {kind!r}")
+    if not labels or not 0.0 <= hard_share <= 1.0:
+        raise ValueError("labels must not be empty, and hard_share must lie within 0..1")
+    dataset = service.new_dataset(f"synthetic-{kind}", DETECTION if kind == "detection" else 0)
+    for name in labels:
+        dataset.add_label(name)
+    draw = random.Random(f"{service.seed}/{seed}/proposals/{dataset.dataset_id}")  # noqa: S311 - data, not a secret
+    now = service.clock.now()
+    fragments = []
+    for index in range(count):
+        key = f"{dataset.name}/input/image_{index:07d}.jpg"
+        sample = _add(service, dataset, index, key, size=(SIDE, SIDE, 3))
+        proposed = _LABELERS[kind](draw, labels)
+        sample.truth = [label["name"] for label in proposed] if kind != "classification" else proposed[0]["name"]
+        fragments.append(
+            (
+                sample.sample_id,
+                proposal_fragment(
+                    dataset, sample, service.presigner, now, proposed, _hard(draw, is_hard=draw.random() < hard_share)
+                ),
+            )
+        )
+    dataset.book.replace(fragments)
+    return dataset
+
+
+def _add(
+    service: Service,
+    dataset: Dataset,
+    index: int,
+    key: str,
+    *,
+    size: tuple[int, int, int],
+    image: int | None = None,
+    truth: Any = None,
+) -> Sample:
+    sample = Sample(
+        ids.hex_id(service.seed, dataset.dataset_id, "sample", index),
+        key,
+        time=int(dataset.created * 1000) - 1000 + index % 1000,
+        size=size,
+        image=image,
+        truth=truth,
+    )
+    dataset.samples[sample.sample_id] = sample
+    return sample
+
+
+def _score(draw: random.Random) -> float:
+    """Return a score: mostly sure, sometimes exactly one, as `1` or as `1.0` (quirk 5)."""
+    value = draw.random()
+    if value < 0.05:
+        return 1 if value < 0.025 else 1.0
+    return round(1.0 - 0.7 * value**3, 4)
+
+
+def _hard(draw: random.Random, *, is_hard: bool) -> dict[str, Any]:
+    if not is_hard:
+        coefficient = 0 if draw.random() < 0.5 else 0.0
+        return {
+            "@modelarts:hard_coefficient": coefficient,
+            "@modelarts:hard": False,
+            "@modelarts:hard_reasons": [],
+        }
+    return {
+        "@modelarts:hard_coefficient": 1 if draw.random() < 0.5 else 1.0,
+        "@modelarts:hard": True,
+        "@modelarts:hard_reasons": sorted(draw.sample(range(31), 3), reverse=True),
+    }
+
+
+def _label(draw: random.Random, name: str, number: int, kind: int, extra: dict[str, Any]) -> dict[str, Any]:
+    properties = {"@modelarts:hard_coefficient": draw.choice(COEFFICIENTS), "@modelarts:hard": "false", **extra}
+    return {"name": name, "type": kind, "id": str(number), "property": properties, "score": _score(draw)}
+
+
+def _one(draw: random.Random, labels: Sequence[str]) -> list[dict[str, Any]]:
+    return [_label(draw, draw.choice(labels), 1, 0, {})]
+
+
+def _several(draw: random.Random, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """One to three different labels with attributes of their own (contract 3.3, "any other key")."""
+    names = draw.sample(list(labels), draw.randint(1, min(3, len(labels))))
+    return [
+        _label(draw, name, number, 0, {"ripeness": draw.choice(["1", "1.0", "low"]), "weight": draw.choice([1, 1.0])})
+        for number, name in enumerate(names, 1)
+    ]
+
+
+def _boxes(draw: random.Random, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """One to four boxes, upper-left corner first (contract 3.3, `@modelarts:feature`)."""
+    boxes = []
+    for number in range(1, draw.randint(1, 4) + 1):
+        left, top = draw.randrange(SIDE // 2), draw.randrange(SIDE // 2)
+        right, bottom = left + draw.randint(1, SIDE // 2 - 1), top + draw.randint(1, SIDE // 2 - 1)
+        corner: list[float] = [right, bottom] if draw.random() < 0.5 else [float(right), bottom]
+        feature = {"@modelarts:shape": "bndbox", "@modelarts:feature": [[left, top], corner]}
+        boxes.append(_label(draw, draw.choice(labels), number, DETECTION, feature))
+    return boxes
+
+
+_LABELERS = {"classification": _one, "multi_label": _several, "detection": _boxes}

@@ -1,0 +1,1 @@
+"""The emulator's web server: routes, messages, checks of requests, injected faults."""

@@ -1,0 +1,239 @@
+"""What goes out in one request, what became of it, and how a batch is taken apart when it was refused. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from airflow_provider_modelarts.client import Sample, SampleOutcome
+    from airflow_provider_modelarts.labeling.proposals.dataset import Candidate
+
+BATCH_BYTES = 1_000_000
+
+# Codes that a sample causes: the others of its batch may be well (B15). 413 is the status of a body too large.
+SAMPLE_FAULTS = frozenset({"4105", "0104", "4420", "4423"})
+TOO_LARGE = 413
+BUSY_CODES = frozenset({"4381", "4343", "4349", "4355", "4356"})
+_TELLING = SAMPLE_FAULTS | BUSY_CODES
+
+Fate = Literal["written", "gone", "changed", "failed", "unknown", "unsent"]
+
+
+class Outcome(NamedTuple):
+    """What became of one sample.
+
+    :param sample: as it was decided upon
+    :param fate: "written"; "gone": no longer proposed, not by us; "changed": proposed otherwise than decided;
+        "failed": the service refused, or its answer could not be had; "unknown": it carries the labels that were sent,
+        and nothing tells whether the service wrote them or a person did; "unsent": the run was asked to stop
+    :param code: the service's code, or "unknown"; of failed and unknown samples
+    :param message: the service's text; of failed and unknown samples
+    :param now: the proposal as it is now; of changed samples
+    :param carries_labels: it carries the labels decided upon nevertheless; of gone samples
+    """
+
+    sample: Sample
+    fate: Fate
+    code: str = ""
+    message: str = ""
+    now: Candidate | None = None
+    carries_labels: bool = False
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples that go out in one request.
+
+    :param candidates: the decided proposals
+    :param lost_since: when the first answer about them was lost; None if none was
+    :param losses: how many answers were lost
+    :param rereads: how often in a row its samples grew old while they were read again
+    :param number: tells it from others of the same writer; its parts have the same
+    """
+
+    candidates: Sequence[Candidate]
+    lost_since: float | None = None
+    losses: int = 0
+    rereads: int = 0
+    number: int = 0
+
+    def of(self, candidates: Sequence[Candidate]) -> Batch:
+        """Return a batch with the same past and other samples."""
+        return replace(self, candidates=candidates)
+
+    def halves(self) -> list[Batch]:
+        """Return the two halves."""
+        middle = len(self.candidates) // 2
+        return [self.of(self.candidates[:middle]), self.of(self.candidates[middle:])]
+
+
+Step = tuple[list[Outcome], list[Batch]]
+"""What is settled, and what is to be sent (again), in this order."""
+Replies = dict[str, "SampleOutcome"]
+
+
+def split(
+    candidates: Iterable[Candidate], batch_size: int, batch_bytes: int = BATCH_BYTES
+) -> Iterator[list[Candidate]]:
+    """Split proposals into batches, in order.
+
+    :param candidates: to be split
+    :param batch_size: samples per batch at most
+    :param batch_bytes: JSON bytes per batch, about; a sample that is larger goes alone
+    """
+    batch: list[Candidate] = []
+    size = 0
+    for candidate in candidates:
+        # Python's own notation is about as long as JSON, and quicker to have.
+        length = len(ascii(candidate.sample.raw.get("labels")))
+        if batch and (len(batch) >= batch_size or size + length > batch_bytes):
+            yield batch
+            batch, size = [], 0
+        batch.append(candidate)
+        size += length
+    if batch:
+        yield batch
+
+
+def isolated(batch: Batch, proposed: Sequence[Candidate], replies: Replies) -> Step:
+    """Take apart what a batch left unwritten: each sample fails by itself, or goes out again in smaller company.
+
+    A sample that was refused alone has failed. One refused for a reason that is not its own to mend has failed as
+    well. All others go out again, suspects apart from the rest; every part is smaller than the batch, so this ends.
+    """
+    if len(batch.candidates) == 1:
+        return [_failed(candidate.sample, replies) for candidate in proposed], []
+    suspects, others, failed = [], [], []
+    for candidate in proposed:
+        code = number_of(replies[candidate.sample.sample_id].error_code) if _is_suspect(candidate, replies) else ""
+        if not code:
+            others.append(candidate)
+        elif code in SAMPLE_FAULTS:
+            suspects.append(candidate)
+        else:
+            failed.append(_failed(candidate.sample, replies))
+    parts = [batch.of(part) for part in (others, suspects) if part]
+    whole = len(batch.candidates)
+    return failed, [piece for part in parts for piece in (part.halves() if len(part.candidates) == whole else [part])]
+
+
+class Refusals(NamedTuple):
+    """What an answer that is not "all written" says about how many samples of a batch were refused.
+
+    :param ids: samples that were certainly refused
+    :param least: so many were refused at least
+    :param most: so many may have been refused, or not have been carried out at all
+    """
+
+    ids: frozenset[str]
+    least: int
+    most: int
+
+
+def refusals(replies: Replies) -> Refusals:
+    """Return what an answer says about refusals.
+
+    Positions prove nothing. A text that holds the sample's id does, and so does a number: if all were refused, each
+    was.
+
+    :param replies: one for each sample of the batch
+    """
+    whole = len(replies)
+    told = {sample_id for sample_id, reply in replies.items() if number_of(reply.error_code) in _TELLING}
+    refused = {sample_id for sample_id, reply in replies.items() if reply.ok is False}
+    named = {name for name in refused | told if f"[{name}]" in (replies[name].error_msg or "")}
+    refused |= named
+    is_exact = all(reply.ok is not None for reply in replies.values())
+    if len(refused) == whole or (whole == 1 and told):
+        return Refusals(frozenset(replies), whole, whole)
+    least = len(refused) or int(bool(told))
+    return Refusals(frozenset(named), least, len(refused) if is_exact else whole)
+
+
+class Owners(NamedTuple):
+    """Who has given samples the labels that were sent.
+
+    :param ours: samples that the service wrote for this run
+    :param others: samples that somebody else labeled so
+    :param unknown: samples of which nothing tells
+    """
+
+    ours: frozenset[str]
+    others: frozenset[str]
+    unknown: frozenset[str]
+
+
+def owners(authors: Mapping[str, str], least: int, most: int, ours: str | None) -> Owners:
+    """Tell whose the labels are that samples carry after a write that was not answered with "all written".
+
+    A write leaves its author in ``annotated_by``. All samples that this run wrote name the same one.
+
+    :param authors: who labeled each of the samples, says the service; empty if it does not say
+    :param least: at least so many of them were not written by this run
+    :param most: so many of them at most
+    :param ours: the author of this run's writes, if that is known
+    """
+    everybody = frozenset(authors)
+    if most <= 0 or not everybody:
+        return Owners(everybody, frozenset(), frozenset())
+    if ours is None:
+        numbers = Counter(authors.values())
+        # Enough samples are ours that only one author can be the one of all of them.
+        possible = [author for author, number in numbers.items() if author and number >= max(len(authors) - most, 1)]
+        if len(numbers) > 1 and (len(possible) != 1 or most >= len(authors)):
+            return Owners(frozenset(), frozenset(), everybody)
+        ours = possible[0] if possible else ""
+    others = frozenset(name for name, author in authors.items() if author and author != ours)
+    rest = everybody - others
+    if least > len(others):
+        return Owners(frozenset(), others, rest)
+    return Owners(rest, others, frozenset())
+
+
+def says_nothing(replies: Replies) -> bool:
+    """Whether an answer was lost, or leaves open what became of every sample and why."""
+    return all(reply.ok is None and number_of(reply.error_code) not in _TELLING for reply in replies.values())
+
+
+def regrouped(batch: Batch, proposed: Sequence[Candidate]) -> list[Batch]:
+    """Return what goes out again after an answer that says nothing: the same batch once, then its halves.
+
+    If one of the samples is to blame, only smaller company shows which.
+    """
+    again = batch.of(proposed)
+    return again.halves() if batch.losses > 1 and len(proposed) > 1 else [again]
+
+
+def _is_suspect(candidate: Candidate, replies: Replies) -> bool:
+    reply = replies.get(candidate.sample.sample_id)
+    return bool(reply and reply.error_code)
+
+
+def number_of(code: str | None) -> str:
+    """Return a code without its prefix, which differs between installations (contract 7.1)."""
+    return (code or "").rpartition(".")[2]
+
+
+def refused_locally(error: ModelArtsError) -> bool:
+    """Whether the client itself refused to send it."""
+    return isinstance(error, InvalidRequest) and error.status is None and error.method is None
+
+
+def is_fault_of_samples(error: ModelArtsError) -> bool:
+    """Whether a request that was not carried out may be, without one of its samples."""
+    return refused_locally(error) or error.status == TOO_LARGE or number_of(error.code) in SAMPLE_FAULTS
+
+
+def _failed(sample: Sample, replies: Replies) -> Outcome:
+    """Return the failure of a sample: its own code, else the first one in the answer."""
+    own = [reply for reply in replies.values() if reply.sample_id == sample.sample_id]
+    reply = next((reply for reply in (*own, *replies.values()) if reply.error_code), None)
+    if reply is None:
+        return Outcome(sample, "failed", "refused", "The service did not write it and gave no reason.")
+    return Outcome(sample, "failed", reply.error_code or "", reply.error_msg or "")

@@ -1,0 +1,209 @@
+"""One part of a ledger: who wrote it, what it says, where it lies, and whether it is what was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+from airflow_provider_modelarts.client.redaction import without_queries
+from airflow_provider_modelarts.labeling.storage.path import (
+    SealedReader,
+    StorageDamaged,
+    StoragePath,
+    decode_object,
+    file_name,
+    name_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT = "modelarts-confirmation-ledger"
+VERSION = 1
+Fate = Literal["intended", "confirmed", "failed", "gone", "changed", "unknown"]
+FATES: tuple[Fate, ...] = get_args(Fate)
+UNKNOWN = "unknown"
+"""Code of a sample that was sent, and of which nothing has told what became."""
+
+
+class LedgerBroken(StorageDamaged):
+    """A part of the ledger is missing, altered or out of order; the text names it."""
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Which Airflow task writes; the parameters that retries share name the same work.
+
+    :param dag_id: the DAG
+    :param run_id: the DAG run
+    :param task_id: the task
+    :param map_index: of a mapped task, else -1
+    :param try_number: which try this is; retries differ in it alone
+    :param intent: what a retry keeps and a clear changes, if the caller knows such a thing
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+    try_number: int = 1
+    intent: str = ""
+
+    def plan_path(self, root: StoragePath) -> StoragePath:
+        """Return where the plan of this work lies beside its ledger when the user names no other place."""
+        return run_folder(root, self.run_id) / f"{self._task()}.{file_name(self.intent, 60)}.plan.jsonl"
+
+    def chain_name(self, writer: str) -> str:
+        """Return what the names of a writer's parts begin with; they sort by task, try, writer, sequence."""
+        return f"{self._task()}.try{self.try_number:03d}.{writer}"
+
+    def _task(self) -> str:
+        # Names may be alike once they are cut and cleaned; the hash is not.
+        mark = sha256(f"{self.dag_id}\n{self.task_id}".encode()).hexdigest()[:8]
+        index = "" if self.map_index < 0 else f".{self.map_index:05d}"
+        return f"{file_name(self.task_id, 60)}-{mark}{index}"
+
+
+@dataclass(frozen=True)
+class PartHeader:
+    """The first line of a part.
+
+    :param dag_id: and the four after it: see :class:`RunIdentity`
+    :param dataset_id: the dataset that was written to
+    :param writer: random id of the process's ledger
+    :param sequence: number of the part in its chain, from 0
+    :param previous: digest of the part before it; None in the first
+    :param closing: this is the chain's last part
+    :param plan_uri: the plan that was applied, with the id of the connection that leads there, if it has one; older
+        ledgers hold none
+    :param plan_digest: its digest
+    :param approved_by: who approved the plan, if anybody was asked
+    :param created_at: epoch seconds
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    intent: str
+    dataset_id: str
+    writer: str
+    sequence: int
+    previous: str | None
+    closing: bool
+    plan_uri: str | None
+    plan_digest: str | None
+    approved_by: str | None
+    created_at: float
+
+
+class Entry(NamedTuple):
+    """What became of one sample.
+
+    :param sample_id: the sample
+    :param fate: "confirmed": the labels are final; "failed": the service refused them, or its answer could not be
+        had; "gone": no longer proposed; "changed": proposed otherwise than decided; "intended": about to be written,
+        noted before a write that replaces a person's labels; "unknown": it carries the labels, and nothing tells
+        whether this run or a person gave them
+    :param rule: the rule that decided
+    :param after: the labels written, or to be written
+    :param before: the labels a person had given it; None or empty if it had none
+    :param origin: where the sample lies, without signature
+    :param code: the service's code; of failed and unknown samples
+    :param message: the service's text; of failed and unknown samples
+    :param read: found out by reading, not by the service's answer
+    """
+
+    sample_id: str
+    fate: Fate
+    rule: str
+    after: list[dict[str, Any]]
+    before: list[dict[str, Any]] | None = None
+    origin: str | None = None
+    code: str = ""
+    message: str = ""
+    read: bool = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it is known what became of the sample."""
+        return self.fate != "intended" and not (self.fate == "failed" and self.code == UNKNOWN)
+
+
+def run_folder(root: StoragePath, run_id: str) -> StoragePath:
+    """Return the folder of a run's parts under the ledger's place."""
+    return root / f"{file_name(run_id, 80)}-{sha256(run_id.encode()).hexdigest()[:12]}"
+
+
+def entry_line(entry: Entry) -> dict[str, Any]:
+    """Return an entry as a part holds it: without what it does not say, and without signatures (B20)."""
+    line: dict[str, Any] = {
+        "sample_id": entry.sample_id,
+        "fate": entry.fate,
+        "rule": entry.rule,
+        "after": entry.after,
+    }
+    if entry.before is not None:
+        line["before"] = entry.before
+    if entry.origin:
+        line["origin"] = without_queries(entry.origin)
+    if entry.code:
+        line["code"] = entry.code
+    if entry.message:
+        line["message"] = without_queries(entry.message)
+    if entry.read:
+        line["read"] = True
+    return line
+
+
+def _entry(raw: Mapping[str, Any] | None) -> Entry | None:
+    try:
+        entry = Entry(**(raw or {}))
+    except TypeError:
+        return None
+    return entry if entry.fate in FATES else None
+
+
+def part_facts(entries: int, total: int) -> dict[str, Any]:
+    """Return what the last line of a part says: its entries, and those of the chain up to its end."""
+    return {"entries": entries, "total": total}
+
+
+def read_part(path: StoragePath, before: int) -> tuple[PartHeader, list[Entry], str]:
+    """Read and check a part; return its header, its entries and its digest.
+
+    :param path: the part
+    :param before: entries in the parts before it
+    :raises LedgerBroken: if it is not what was written, or not the one that belongs there
+    """
+    file = SealedReader(path)
+    try:
+        lines = list(file.lines())
+        count = max(len(lines) - 1, 0)
+        digest = file.check(part_facts(count, before + count))
+    except StorageDamaged as error:
+        raise LedgerBroken(error.message) from None
+    raw = decode_object(lines[0]) if lines else None
+    if raw is None or (raw.pop("format", None), raw.pop("version", None)) != (FORMAT, VERSION):
+        raise broken(path, f"it is no part of a ledger of version {VERSION}")
+    entries = [_entry(decode_object(line)) for line in lines[1:]]
+    try:
+        header = PartHeader(**raw)
+    except TypeError:
+        raise broken(path, "its first line is not as it must be") from None
+    whole = [entry for entry in entries if entry is not None]
+    if len(whole) != len(entries):
+        raise broken(path, "a line in it is no entry")
+    return header, whole, digest
+
+
+def identity_of(header: PartHeader) -> RunIdentity:
+    """Return who wrote a part."""
+    return RunIdentity(header.dag_id, header.run_id, header.task_id, header.map_index, header.try_number, header.intent)
+
+
+def broken(path: StoragePath, reason: str) -> LedgerBroken:
+    """Return the error that names a part and says what is wrong with it."""
+    return LedgerBroken(f"The ledger's part {name_of(path)} cannot be trusted: {reason}.")

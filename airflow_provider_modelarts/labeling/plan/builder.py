@@ -1,0 +1,293 @@
+"""Makes a plan: one reading of all proposals, a decision about each, nothing written to the dataset."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_modelarts.client.clock import system_clock
+from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest, UnexpectedResponse
+from airflow_provider_modelarts.labeling.label_equality import ODD, oddity
+from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanHeader, PlanWriter
+from airflow_provider_modelarts.labeling.plan.summary import Summary
+from airflow_provider_modelarts.labeling.policy import Decision, decide_by, parse_policy
+from airflow_provider_modelarts.labeling.proposals import page_order as walk
+from airflow_provider_modelarts.labeling.proposals.dataset import Service
+from airflow_provider_modelarts.labeling.proposals.filtered import Untrimmed
+from airflow_provider_modelarts.labeling.proposals.page_scheduler import pages_ahead
+from airflow_provider_modelarts.labeling.results import PROGRESS_SECONDS, SAMPLES_SHOWN, Failure, Progress, listed_twice
+from airflow_provider_modelarts.labeling.sample_table import short_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from airflow_provider_modelarts.client import ModelArtsClient, Page, Sample
+    from airflow_provider_modelarts.client.clock import Clock
+    from airflow_provider_modelarts.labeling.plan_index import PlanIndex
+    from airflow_provider_modelarts.labeling.proposals.filtered import ReadPages
+    from airflow_provider_modelarts.labeling.proposals.worker_pool import Crew
+    from airflow_provider_modelarts.labeling.results import ConfirmationResult
+    from airflow_provider_modelarts.labeling.storage.path import StoragePath
+
+log = logging.getLogger(__name__)
+
+NO_ID = Decision("leave", "no_sample_id")
+ODD_SAMPLE = Decision("leave", ODD)
+
+
+class PlanMade(NamedTuple):
+    """What :func:`make_plan` returns.
+
+    :param plan: the stored plan
+    :param summary: for people
+    :param result: the counts in the form of a confirmation's result, ready for XCom
+    """
+
+    plan: Plan
+    summary: Summary
+    result: ConfirmationResult
+
+
+def make_plan(
+    client: ModelArtsClient,
+    dataset_id: str,
+    path: StoragePath,
+    *,
+    policy: object = None,
+    filters: Mapping[str, Any] | None = None,
+    label_task_id: str | None = None,
+    made_by: Mapping[str, Any] | None = None,
+    first_label: str | None = None,
+    keep: Callable[[Plan], bool] | None = None,
+    crew: Crew | None = None,
+    read_pages: ReadPages | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    clock: Clock = system_clock,
+) -> PlanMade:
+    """Read all proposals once, decide about each, and store the decisions; writes nothing to the dataset.
+
+    Guards are not held here, so that the plan of a guard that fails can still be read: call ``plan.check_guards()``.
+
+    :param client: speaks to the service
+    :param dataset_id: whose proposals
+    :param path: where the plan is stored
+    :param policy: as ``parse_policy`` takes it; None: confirm every proposal that has labels
+    :param filters: ``label_name``, ``low_score``, ``high_score`` of the list, checked, each only if it is to be sent
+    :param label_task_id: the labeling task that made the proposals; noted in the plan
+    :param made_by: noted in the plan: dag, run, task ...
+    :param first_label: only proposals whose first label has this name; ``filters`` then hold it as ``label_name``
+    :param keep: None: what is at the path is replaced. Else asked about a complete plan that is there when this one is
+        to be stored; true: that one counts and is returned, this one is thrown away
+    :param crew: reads pages ahead; None: they are read one after the other
+    :param read_pages: another way to read every page, given where the list ends
+    :param on_progress: called every few seconds
+    :param should_stop: asked before each page; true ends the reading without a plan
+    :param clock: the client's
+    :raises InvalidPolicy: before anything is read
+    :raises InvalidRequest: for a label without a name, before anything is read
+    :raises UnexpectedResponse: if the service lists fewer proposals than it counts (B11)
+    :raises ConfirmationError: if it was asked to stop; no plan was stored
+    """
+    rules = parse_policy(policy)
+    filters = {} if filters is None else dict(filters)
+    checked_label("label_name", filters.get("label_name"))
+    checked_label("first_label", first_label)
+    service = Service(client, dataset_id, clock, filters, concurrency=1 if crew is None else crew.size)
+    if read_pages is None:
+        read_pages = walk.descend if crew is None else partial(pages_ahead, crew, service.pace)
+    begun = clock.now()
+    header = PlanHeader(
+        dataset_id=dataset_id,
+        policy=None if rules is None else rules.model_dump(mode="json", exclude_defaults=True),
+        label_task_id=label_task_id,
+        filters=filters,
+        first_label=first_label,
+        made_by={} if made_by is None else made_by,
+        created_at=begun,
+    )
+    summary = Summary()
+    decide = decide_by(rules, filters)
+    with PlanWriter(path, header, keep=keep) as writer:
+        listing = _Listing(service, first_label, writer.index, should_stop or (lambda: False))
+        odd = _OddSamples()
+        progress = _Teller(on_progress, listing, clock)
+        for sample in listing.samples(read_pages):
+            fault = oddity(sample)
+            decision = decide(sample) if fault is None else ODD_SAMPLE if sample.sample_id else NO_ID
+            if fault is not None:
+                odd.add(sample, fault)
+            writer.add(sample, decision)
+            summary.add(sample, decision)
+            progress.look(writer.counts)
+    plan = writer.plan()
+    odd.tell(dataset_id)
+    if plan.index is not writer.index:
+        log.info("Another try has stored a plan at %s meanwhile; that one counts, not the one just made.", plan.uri)
+        summary = plan.summarize()
+        odd = _OddSamples()
+    result = replace(plan.result(service.requests, clock.now() - begun), failures=odd.failures)
+    return PlanMade(plan, summary, result)
+
+
+class _OddSamples:
+    """Proposals that are not as the API documents them: they fail, as when they are confirmed."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._shown: list[str] = []
+        self._fault = ""
+
+    def add(self, sample: Sample, fault: str) -> None:
+        """Note one, and what is odd about it."""
+        self._count += 1
+        self._fault = self._fault or fault
+        if len(self._shown) < SAMPLES_SHOWN:
+            self._shown.append(sample.sample_id or "(no id)")
+
+    @property
+    def failures(self) -> dict[str, Failure]:
+        """What a result says of them."""
+        return {ODD: Failure(ODD, self._fault, self._count, tuple(self._shown))} if self._count else {}
+
+    def tell(self, dataset_id: str) -> None:
+        """Name them in the log."""
+        for failure in self.failures.values():
+            log.warning("Samples of dataset %s that are left out of the plan's writes: %s", dataset_id, failure)
+
+
+def checked_label(name: str, value: str | None) -> str | None:
+    """Return the label to choose by, None for all; one that rendered to nothing must not turn into "all"."""
+    if value is not None and (not isinstance(value, str) or value.strip() in ("", "None")):
+        raise InvalidRequest(f"{name} must be a label's name, not {value!r}. Leave it out to take all labels.")
+    if value is not None and not _is_utf8(value):
+        raise InvalidRequest(f"{name} {value!r} cannot be sent: half a surrogate pair has no UTF-8.")
+    return value
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+class _Teller:
+    """Tells how far the reading is, every few seconds (B23)."""
+
+    def __init__(self, on_progress: Callable[[Progress], None] | None, listing: _Listing, clock: Clock) -> None:
+        self._on_progress = on_progress
+        self._listing = listing
+        self._clock = clock
+        self._begun = self._told = clock.now()
+
+    def look(self, counts: Mapping[str, int]) -> None:
+        """Tell, if it is time for that.
+
+        :param counts: of the decisions so far
+        """
+        now = self._clock.now()
+        if self._on_progress is None or now - self._told < PROGRESS_SECONDS:
+            return
+        self._told = now
+        self._on_progress(Progress(self._listing.total, sum(counts.values()), dict(counts), now - self._begun))
+
+
+class _Listing:
+    """One reading of all proposals: each once, its labels whole, none missing that the service counts (B11).
+
+    :param service: where to read
+    :param first_label: only samples whose first label has this name
+    :param planned: what is planned already
+    :param should_stop: asked before each page
+    """
+
+    def __init__(
+        self, service: Service, first_label: str | None, planned: PlanIndex, should_stop: Callable[[], bool]
+    ) -> None:
+        self._service = service
+        self._untrimmed = Untrimmed(service, first_label)
+        self._planned = planned
+        self._should_stop = should_stop
+        self._totals: set[int] = set()
+        self._passed_over: set[str | bytes] = set()
+        """Listed, but not to be planned: not chosen, or gone between two reads."""
+        self._count = self._repeats = 0
+        self._twice: set[str] = set()
+
+    @property
+    def total(self) -> int:
+        """How many proposals the service counts."""
+        return max(self._totals, default=0)
+
+    def samples(self, read_pages: ReadPages) -> Iterator[Sample]:
+        self._untrimmed.begin(read_pages)
+        bearings = walk.take_bearings(self._page)
+        for page in read_pages(bearings):
+            fresh = self._fresh(page)
+            self._count += len(fresh)
+            chosen = [sample for sample in fresh if self._untrimmed.chooses(sample)]
+            over = {sample.sample_id for sample in fresh}
+            for candidate in self._untrimmed.candidates(page, chosen):
+                if self._untrimmed.belongs(candidate.sample):
+                    over.discard(candidate.sample.sample_id)
+                    yield candidate.sample
+            self._passed_over.update(map(short_key, over))
+        self._check(bearings)
+
+    def _fresh(self, page: Page[Sample]) -> list[Sample]:
+        """Return the samples of a page that no earlier page had; the list may move while it is read."""
+        here: dict[str, Sample] = {}
+        for sample in page.items:
+            here.setdefault(sample.sample_id, sample)
+        nameless = [sample for sample in page.items if not sample.sample_id] if here.pop("", None) else []
+        known, over = self._planned, self._passed_over
+        fresh = [
+            sample
+            for sample_id, sample in here.items()
+            if sample_id not in known and (not over or short_key(sample_id) not in over)
+        ] + nameless
+        if fresh and len(fresh) < len(page.items):
+            self._note_repeats(page, fresh)
+        return fresh
+
+    def _note_repeats(self, page: Page[Sample], fresh: list[Sample]) -> None:
+        """Count the rows of a page that show a sample once more; a page without anything new was read before."""
+        self._repeats += len(page.items) - len(fresh)
+        if len(self._twice) < SAMPLES_SHOWN:
+            rows = Counter(sample.sample_id for sample in page.items)
+            rows.subtract(sample.sample_id for sample in fresh)
+            self._twice.update(sample_id for sample_id, number in rows.items() if number)
+
+    def _page(self, offset: int, limit: int, *, retry: bool = True) -> Page[Sample]:
+        if self._should_stop():
+            raise ConfirmationError(
+                f"Asked to stop while the proposals of dataset {self._service.dataset_id} were read; no plan was "
+                "stored. Run the task again."
+            )
+        page = self._untrimmed.page(offset, limit, retry=retry)
+        self._totals.add(walk.count(page))
+        return page
+
+    def _check(self, bearings: walk.Bearings) -> None:
+        count = self._count
+        # Not more than there are samples: a service that serves the same all the time lists nothing twice.
+        rows = count + self._repeats if self._repeats <= count else count
+        is_moving = len(self._totals) > 1 if bearings.is_counted else rows < bearings.total
+        if self._twice and not is_moving:
+            log.warning("%s", listed_twice(self._service.dataset_id, self._twice))
+        if is_moving:
+            log.warning(
+                "The proposals of dataset %s changed while they were read; the plan may not hold all of them. What it "
+                "does not hold is not touched.",
+                self._service.dataset_id,
+            )
+        elif rows < bearings.total:
+            raise UnexpectedResponse(
+                f"Cannot plan for dataset {self._service.dataset_id}: the service counts {bearings.total} "
+                f"proposals, but lists only {count}. Somebody may be changing the dataset: try again."
+            )

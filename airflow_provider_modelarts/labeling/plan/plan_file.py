@@ -1,0 +1,398 @@
+"""Plans: every decision of one policy over one reading of the proposals, stored before anything is written.
+
+A plan is JSON Lines. The first line says what was asked; then one line for each proposal, in the service's own words
+with the decision added; the last line counts them and holds the digest of all bytes before it. A plan without its last
+line, or with another one than its lines ask for, is refused.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from airflow_provider_modelarts.client import Sample
+from airflow_provider_modelarts.client.redaction import without_queries
+from airflow_provider_modelarts.client.resources.samples import HARD, HARD_REASONS, SIZE
+from airflow_provider_modelarts.labeling.intent import CHANGED, NOT_PLANNED
+from airflow_provider_modelarts.labeling.label_equality import ODD, fingerprint, raw_labels
+from airflow_provider_modelarts.labeling.plan.summary import Summary
+from airflow_provider_modelarts.labeling.plan_index import PlanIndex
+from airflow_provider_modelarts.labeling.policy import Decision, label_names, parse_policy
+from airflow_provider_modelarts.labeling.results import ConfirmationResult
+from airflow_provider_modelarts.labeling.storage.path import (
+    SealedReader,
+    SealedWriter,
+    StorageDamaged,
+    StoragePath,
+    decode_object,
+    encode_line,
+    shown,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+FORMAT = "modelarts-confirmation-plan"
+VERSION = 1
+ACTIONS = ("confirm", "review", "leave")
+ORIGIN = "@modelarts:origin_source"
+
+
+class PlanRefused(StorageDamaged):
+    """What lies at the plan's place is no plan, only a part of one, or was altered; nothing was written."""
+
+
+@dataclass(frozen=True)
+class PlanHeader:
+    """What a plan was asked for.
+
+    :param dataset_id: the dataset
+    :param policy: the policy as a dict; None: confirm every proposal that has labels
+    :param label_task_id: the labeling task that made the proposals, if the caller knows it
+    :param filters: ``label_name``, ``low_score``, ``high_score`` of the list, each only if it was given
+    :param first_label: only proposals whose first label has this name; None: all
+    :param made_by: who made it, as the caller says: dag, run, task ...; JSON primitives
+    :param created_at: epoch seconds
+    """
+
+    dataset_id: str
+    policy: Mapping[str, Any] | None = None
+    label_task_id: str | None = None
+    filters: Mapping[str, Any] = field(default_factory=dict)
+    first_label: str | None = None
+    made_by: Mapping[str, Any] = field(default_factory=dict)
+    created_at: float = 0.0
+
+
+class PlannedSample(NamedTuple):
+    """One line of a plan.
+
+    :param sample: the proposal as it was decided upon, as far as anybody needs it: its labels exactly as they came,
+        scores, origin, size, hard-example marks
+    :param decision: what to do, and the rule that said so
+    """
+
+    sample: Sample
+    decision: Decision
+
+
+class Tally:
+    """Counts of a plan's lines; writer and reader come to the same, or the plan was altered."""
+
+    def __init__(self) -> None:
+        self.actions = dict.fromkeys(ACTIONS, 0)
+        self.rules: Counter[str] = Counter()
+        self.by_label: Counter[str] = Counter()
+        """For each label name, how many samples to be confirmed carry it."""
+
+    def add(self, sample: Sample, decision: Decision) -> None:
+        """Count a proposal."""
+        self.actions[decision.action] += 1
+        self.rules[decision.rule] += 1
+        if decision.action == "confirm":
+            for name in label_names(sample):
+                self.by_label[name] += 1
+
+    @property
+    def total(self) -> int:
+        """How many proposals were counted."""
+        return sum(self.actions.values())
+
+    def facts(self) -> dict[str, Any]:
+        """Return the counts as the last line has them."""
+        return {"proposals": self.total, **self.actions, "rules": dict(self.rules), "by_label": dict(self.by_label)}
+
+
+class Plan:
+    """A stored plan, complete and unaltered: :func:`read_plan` and :class:`PlanWriter` give it out.
+
+    :param path: where it is
+    :param header: what was asked
+    :param tally: the counts of its lines
+    :param index: its decisions by sample id
+    :param digest: of all bytes but the last line
+    """
+
+    def __init__(self, path: StoragePath, header: PlanHeader, tally: Tally, index: PlanIndex, digest: str) -> None:
+        self.path = path
+        self.header = header
+        self._tally = tally
+        self.index = index
+        self.digest = digest
+        self.policy = None if header.policy is None else parse_policy(dict(header.policy))
+
+    @property
+    def uri(self) -> str:
+        """Where the plan is, for results, headers and people."""
+        return shown(self.path)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many proposals are to be confirmed, to be reviewed, and to be left."""
+        return self._tally.actions
+
+    @property
+    def by_label(self) -> Mapping[str, int]:
+        """For each label name, how many samples to be confirmed carry it."""
+        return self._tally.by_label
+
+    def __len__(self) -> int:
+        """Return how many proposals the plan holds."""
+        return len(self.index)
+
+    def __bool__(self) -> bool:
+        """Return true: a plan without lines says that nothing is to be confirmed, and is not "no plan"."""
+        return True
+
+    def confirms(self, sample_id: str) -> bool:
+        """Whether a sample is to be confirmed."""
+        found = self.index.find(sample_id)
+        return found is not None and found[0].action == "confirm"
+
+    def samples(self) -> Iterator[PlannedSample]:
+        """Yield the proposals in the plan's order, read from storage once more; memory stays flat.
+
+        :raises PlanRefused: at the end, if the plan is not the one that was checked before
+        """
+        tally, reading = Tally(), _Reading(self.path)
+        for planned in reading.samples():
+            tally.add(*planned)
+            yield planned
+        if reading.check(tally) != self.digest:
+            raise PlanRefused(f"The plan {self.uri} was exchanged while it was used. Make a new plan.")
+
+    def decide(self, sample: Sample) -> Decision:
+        """Return what the plan says about a proposal as it is now; stands in for ``ConfirmPolicy.decide``.
+
+        :param sample: as it was read just now, its labels untrimmed
+        :return: the planned decision; :data:`CHANGED` if it was to be confirmed with other labels (all keys but
+            ``id`` count); :data:`NOT_PLANNED` if the plan does not know it
+        """
+        found = self.index.find(sample.sample_id)
+        if found is None:
+            return NOT_PLANNED
+        decision, mark, _ = found
+        return CHANGED if decision.action == "confirm" and fingerprint(sample) != mark else decision
+
+    def differs_in(self, **asked: object) -> list[str]:
+        """Return the names of those arguments that the plan was made for otherwise.
+
+        :param asked: ``dataset_id``, ``policy`` (parsed), ``filters``, ``first_label``, ``label_task_id``; those given
+            are compared
+        """
+        header = self.header
+        made_for: dict[str, object] = {
+            "dataset_id": header.dataset_id,
+            "policy": self.policy,
+            "filters": dict(header.filters),
+            "first_label": header.first_label,
+            "label_task_id": header.label_task_id,
+        }
+        return [name for name, wanted in asked.items() if made_for[name] != wanted]
+
+    def check_made_for(self, **asked: object) -> None:
+        """Refuse the plan if it was made for something else.
+
+        :param asked: as in :meth:`differs_in`
+        :raises PlanRefused: naming what differs
+        """
+        differing = self.differs_in(**asked)
+        if differing:
+            raise PlanRefused(
+                f"The plan {self.uri} was made for another {' and '.join(differing)} than asked for now; nothing was "
+                "written. Give the plan of this dataset and policy, or another place to store a new one; if an earlier "
+                "try of an Airflow task has stored it, clear the task to plan anew."
+            )
+
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """What was decided by, for people: the policy's rules by name and the filters; without a policy no rule."""
+        rules = {} if self.policy is None else self.policy.model_dump(mode="json", exclude_defaults=True)
+        if self.policy is not None:
+            rules["hard_examples"] = self.policy.hard_examples  # it holds also if nothing was said about it
+        filters = dict(self.header.filters)
+        if self.header.first_label is not None:
+            # The list is filtered by that label, which says less.
+            filters = {**filters, "first_label": self.header.first_label}
+            filters.pop("label_name", None)
+        return {**rules, **filters}
+
+    def check_guards(self) -> None:
+        """Hold the policy's guards against the whole plan.
+
+        :raises GuardFailed: naming the first that does not hold; the plan stays readable
+        """
+        if self.policy is not None:
+            self.policy.check_guards(self.counts["confirm"], self.by_label)
+
+    def result(self, requests: int = 0, seconds: float = 0.0) -> ConfirmationResult:
+        """Return what the plan would do in the form of a confirmation's result."""
+        odd = self._tally.rules["no_sample_id"] + self._tally.rules[ODD]
+        return ConfirmationResult(
+            seen=len(self),
+            confirmed=self.counts["confirm"],
+            review=self.counts["review"],
+            left=self.counts["leave"] - odd,
+            failed=odd,
+            requests=requests,
+            seconds=seconds,
+            plan_uri=self.uri,
+            by_label=dict(self.by_label),
+            dataset_id=self.header.dataset_id,
+            preview=True,
+        )
+
+    def summarize(self) -> Summary:
+        """Read the plan once more and return its summary for people."""
+        summary = Summary()
+        for sample, decision in self.samples():
+            summary.add(sample, decision)
+        return summary
+
+
+def read_plan(path: StoragePath) -> Plan:
+    """Read a stored plan and check it from its first byte to its last.
+
+    :param path: where it is
+    :raises PlanRefused: if it is not there, not complete, altered, or of another format
+    """
+    tally, index, reading = Tally(), PlanIndex(), _Reading(path)
+    for sample, decision in reading.samples():
+        tally.add(sample, decision)
+        index.add(sample.sample_id, decision, _mark(sample, decision))
+    return Plan(path, reading.header, tally, index, reading.check(tally))
+
+
+class PlanWriter:
+    """Writes a plan as a stream; to be used as a context manager.
+
+    :param path: where to; appears there when it is complete
+    :param header: what was asked
+    :param keep: None: what is there is replaced. Else asked about a complete plan that somebody has stored there
+        meanwhile: true: that one counts, and this one is thrown away
+    """
+
+    def __init__(self, path: StoragePath, header: PlanHeader, *, keep: Callable[[Plan], bool] | None = None) -> None:
+        self._path = path
+        self._keep = keep
+        self._first: Plan | None = None
+        self._file = SealedWriter(path, keeps=None if keep is None else self._keeps)
+        self._header = header
+        self._tally = Tally()
+        self._digest = ""
+        self.index = PlanIndex()
+
+    def __enter__(self) -> Self:
+        self._file.__enter__()
+        self._file.write(encode_line({"format": FORMAT, "version": VERSION, **asdict(self._header)}))
+        return self
+
+    def add(self, sample: Sample, decision: Decision) -> None:
+        """Add a proposal and its decision."""
+        self._tally.add(sample, decision)
+        self._file.write(encode_line(_line(sample, decision)))
+        self.index.add(sample.sample_id, decision, _mark(sample, decision))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if kind is None:
+            self._digest = self._file.seal(self._tally.facts())
+        self._file.__exit__(kind, error, trace)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many proposals are to be confirmed, to be reviewed, and to be left, so far."""
+        return self._tally.actions
+
+    def plan(self) -> Plan:
+        """Return the plan that counts, once it is stored: what was just written need not be read."""
+        if self._first is not None:
+            return self._first
+        return Plan(self._path, self._header, self._tally, self.index, self._digest)
+
+    def _keeps(self) -> bool:
+        """Whether what is at the path counts, and not what was written here."""
+        try:
+            there = read_plan(self._path)
+        except PlanRefused:
+            return False
+        if self._keep is None or not self._keep(there):
+            return False
+        self._first = there
+        return True
+
+
+class _Reading:
+    """One reading of a stored plan."""
+
+    def __init__(self, path: StoragePath) -> None:
+        self._file = SealedReader(path)
+        self._path = path
+        self.header = PlanHeader("")
+
+    def samples(self) -> Iterator[PlannedSample]:
+        decisions: dict[tuple[str, str], Decision] = {}
+        try:
+            lines = self._file.lines()
+            self.header = self._header(next(lines, b""))
+            for line in lines:
+                raw = decode_object(line)
+                said = (raw or {}).get("decision"), (raw or {}).get("rule")
+                if raw is None or said[0] not in ACTIONS or not isinstance(said[1], str):
+                    raise self.refused("a line in it is no decision")
+                decision = decisions.setdefault(said, Decision(*said))  # type: ignore[arg-type]  # just checked
+                yield PlannedSample(Sample(raw), decision)
+        except StorageDamaged as error:
+            raise PlanRefused(error.message) from None
+
+    def check(self, tally: Tally) -> str:
+        try:
+            return self._file.check(tally.facts())
+        except StorageDamaged:
+            raise self.refused("it is not complete or was altered") from None
+
+    def refused(self, reason: str) -> PlanRefused:
+        return PlanRefused(
+            f"The plan {shown(self._path)} is refused: {reason}. Nothing was written. Remove it and make a new plan."
+        )
+
+    def _header(self, line: bytes) -> PlanHeader:
+        raw = decode_object(line) or {}
+        if raw.pop("format", None) != FORMAT:
+            raise self.refused("this is no plan, or only a part of one")
+        if raw.pop("version", None) != VERSION:
+            raise self.refused(f"it has another format than version {VERSION}")
+        try:
+            return PlanHeader(**raw)
+        except TypeError:
+            raise self.refused("its first line was altered") from None
+
+
+def _mark(sample: Sample, decision: Decision) -> int:
+    """Return what tells whether a proposal is still the one decided upon; nobody asks unless it is to be confirmed."""
+    return fingerprint(sample) if decision.action == "confirm" else 0
+
+
+def _line(sample: Sample, decision: Decision) -> dict[str, Any]:
+    """Return a proposal in the service's own words, without its addresses: those carry signatures (B20)."""
+    line: dict[str, Any] = {
+        "sample_id": sample.sample_id,
+        "decision": decision.action,
+        "rule": decision.rule,
+        "labels": raw_labels(sample),
+    }
+    raw = sample.raw
+    if raw.get("score") is not None:
+        line["score"] = raw["score"]
+    metadata = sample.metadata
+    kept = {name: metadata[name] for name in (SIZE, HARD, HARD_REASONS) if name in metadata}
+    origin = sample.origin
+    if origin is not None:
+        place = without_queries(origin)
+        if "://" in place and place.split("://", 1)[0] in ("s3", "obs"):
+            kept[ORIGIN] = place
+        else:
+            line["source"] = place
+    if kept:
+        line["metadata"] = kept
+    return line

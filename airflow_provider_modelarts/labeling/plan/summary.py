@@ -1,0 +1,402 @@
+"""A summary for people of what a policy decided: Markdown of at most 8 KB, whatever the labels are called (B19).
+
+Names of labels and places of samples are arbitrary text of others, so none of it may act as Markdown or HTML.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import insort
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_modelarts.client.redaction import without_queries
+from airflow_provider_modelarts.labeling.policy import has_odd_score, label_names, label_score, score_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from airflow_provider_modelarts.client import Sample
+    from airflow_provider_modelarts.labeling.policy import Action, Decision
+
+MAX_BYTES = 8192
+
+# Contract 7.5.
+REASONS: dict[int, str] = {
+    0: "nothing recognized",
+    1: "low confidence",
+    2: "clustering disagrees",
+    3: "far from the training data of its class",
+    4: "similar neighbors were predicted differently",
+    5: "unusual resolution",
+    6: "unusual aspect ratio",
+    7: "unusual brightness",
+    8: "unusual saturation",
+    9: "unusual richness of color",
+    10: "unusual sharpness",
+    11: "unusual number of boxes",
+    12: "unusual spread of box areas",
+    13: "unusual aspect ratio of a box",
+    14: "unusual share of the area in boxes",
+    15: "boxes at the edge",
+    16: "unusual brightness in boxes",
+    17: "unusual sharpness in boxes",
+    18: "boxes overlap",
+    19: "changes after blurring",
+    20: "changes after a left-right flip",
+    21: "changes after cropping",
+    22: "changes after an up-down flip",
+    23: "changes after scaling",
+    24: "changes after a shift",
+    25: "changes after shearing",
+    26: "changes with superpixels",
+    27: "changes after sharpening",
+    28: "changes after adding brightness",
+    29: "changes after inverting",
+    30: "predicted to be abnormal",
+}
+
+RULES: dict[str, str] = {
+    "passed": "every rule passed",
+    "no_policy": "no policy given",
+    "no_labels": "no labels",
+    "label_not_allowed": "a label that is not allowed",
+    "score_unknown": "score unknown",
+    "score_too_low": "score too low",
+    "hard_example": "hard example",
+    "audit_sample": "drawn for the audit",
+    "no_sample_id": "came without an id",
+    "odd_sample": "not as the API documents it",
+}
+
+_TITLES: dict[Action, str] = {
+    "confirm": "would be confirmed",
+    "review": "left to people (review)",
+    "leave": "left alone",
+}
+_BINS = 10
+_BAR = 30
+_SHOWN_RULES = 8
+_SHOWN_REASONS = 8
+_EXAMPLES_PER_RULE = 2
+_EXAMPLES = 4
+_EXAMPLES_PER_LABEL = 3
+_LABELS_WITH_EXAMPLES = 200
+_EXAMPLE_LABELS = 3
+_ASKED_BYTES = 1400
+_LABELS_TRACKED = 10_000
+_NAME_BYTES = 120
+_PLACE_BYTES = 240
+_ORDER = {action: number for number, action in enumerate(_TITLES)}
+
+# What an approver wants to know first; the others of a policy come after these.
+ASKED: dict[str, str] = {
+    "min_score": "lowest score",
+    "min_score_by_label": "lowest score of single labels",
+    "labels": "only these labels",
+    "hard_examples": "hard examples",
+    "audit_share": "share drawn for people instead",
+    "max_samples": "at most so many samples",
+    "min_samples": "at least so many samples",
+    "max_share_per_label": "highest share of one label",
+    "seed": "the draw depends on",
+    "label_name": "only proposals with the label",
+    "first_label": "only proposals whose first label is",
+    "low_score": "only proposals that score at least",
+    "high_score": "only proposals that score at most",
+}
+
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+# The last three keep addresses from becoming links.
+_ESCAPED = frozenset("\\`*_{}[]()#!|~$:@.")
+_UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+")
+
+
+class Example(NamedTuple):
+    """A sample to show: where it lies or its id, its label names and its score."""
+
+    place: str
+    names: tuple[str, ...]
+    score: float | None
+
+
+class Summary:
+    """Collects what the summary of a plan says; memory does not grow with the number of samples."""
+
+    def __init__(self) -> None:
+        self._actions: Counter[Action] = Counter()
+        self._rules: Counter[tuple[Action, str]] = Counter()
+        self._labels: dict[str, list[int]] = {}
+        self._untracked = 0
+        self._scores = [0] * _BINS
+        self._unscored = 0
+        self._odd_scores = 0
+        self._hard = 0
+        self._reasons: Counter[int] = Counter()
+        self._examples: dict[tuple[Action, str], list[Example]] = {}
+        self._lowest: dict[str, list[tuple[float, int, str, Example]]] = {}
+        """For a label, of the samples to be confirmed those of the lowest scores: score, order, rule, sample."""
+
+    def add(self, sample: Sample, decision: Decision) -> None:
+        """Count a proposal and the decision about it."""
+        action, rule = decision
+        self._actions[action] += 1
+        self._rules[action, rule] += 1
+        names = label_names(sample)
+        for name in names:
+            self._count_label(name, action)
+        score = sample_score(sample)
+        if score is None:
+            self._unscored += 1
+            self._odd_scores += has_odd_score(sample)
+        else:
+            self._scores[min(int(score * _BINS), _BINS - 1)] += 1
+        if sample.is_hard:
+            self._hard += 1
+            self._reasons.update(reason if reason in REASONS else -1 for reason in sample.hard_reasons)
+        if action == "confirm":
+            self._keep_lowest(sample, names, score, rule)
+        elif self._rules[action, rule] <= _EXAMPLES_PER_RULE:
+            self._examples.setdefault((action, rule), []).append(_example_of(sample, names, score))
+
+    def markdown(
+        self,
+        title: str = "Proposals and decisions",
+        notes: Iterable[str] = (),
+        asked: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Return the summary as Markdown of at most :data:`MAX_BYTES` bytes; it fits an approval task's body.
+
+        :param title: the heading, plain text
+        :param notes: lines of plain text below the counts, for example why a guard does not hold
+        :param asked: what was decided by, as ``Plan.asked`` gives it; None: it is not shown. Without a rule
+            in it the summary says that there is no policy
+        """
+        head = [f"### {escape(title)}", "", *self._counts(), *_asked_lines(asked), *map(_note, list(notes)[:3])]
+        facts = [*self._histogram(), *self._hard_examples()]
+        left = MAX_BYTES - _size(head) - _size(facts) - 1
+        # What no label's row needs is for examples, and of what remains at least half.
+        table = self._label_table(left)
+        examples = self._shown_examples(max(left // 2, left - _size(table)))
+        if _size(table) + _size(examples) > left:
+            table = self._label_table(left - _size(examples))
+        return "\n".join([*head, *table, *facts, *examples]) + "\n"
+
+    def _keep_lowest(self, sample: Sample, names: Sequence[str], score: float | None, rule: str) -> None:
+        # A score that is not known is the least sure of all.
+        order, number = -1.0 if score is None else score, self._actions["confirm"]
+        for name in names:
+            kept = self._lowest.get(name)
+            if kept is None:
+                if len(self._lowest) >= _LABELS_WITH_EXAMPLES:
+                    continue
+                kept = self._lowest[name] = []
+            if len(kept) < _EXAMPLES_PER_LABEL or order < kept[-1][0]:
+                insort(kept, (order, number, rule, _example_of(sample, names, score)))
+                del kept[_EXAMPLES_PER_LABEL:]
+
+    def _count_label(self, name: str, action: Action) -> None:
+        counts = self._labels.get(name)
+        if counts is None:
+            if len(self._labels) >= _LABELS_TRACKED:
+                self._untracked += 1
+                return
+            counts = self._labels[name] = [0, 0, 0]
+        counts[_ORDER[action]] += 1
+
+    def _counts(self) -> list[str]:
+        lines = [f"**{sum(self._actions.values())} proposals**", ""]
+        for action, title in _TITLES.items():
+            rules = [(count, rule) for (of, rule), count in self._rules.items() if of == action]
+            rules = sorted(rules, reverse=True)[:_SHOWN_RULES]
+            why = ", ".join(f"{RULES.get(rule, escape(rule))} ({count})" for count, rule in rules)
+            lines.append(f"- **{self._actions[action]}** {title}{f': {why}' if why else ''}")
+        if self._odd_scores:
+            lines.append(f"- **{self._odd_scores}** with a score that is no number from 0 to 1; it counts as unknown")
+        return [*lines, ""]
+
+    def _label_table(self, budget: int) -> list[str]:
+        rows = sorted(self._labels.items(), key=lambda item: (-sum(item[1]), item[0]))
+        if not rows:
+            return []
+        lines = ["| Label | Confirm | Review | Leave |", "| --- | ---: | ---: | ---: |"]
+        # Room for the line that says how many rows are missing.
+        budget -= _size(lines) + 60
+        shown = 0
+        for name, counts in rows:
+            row = f"| {escape(name)} | {' | '.join(map(str, counts))} |"
+            budget -= _size([row])
+            if budget < 0:
+                break
+            lines.append(row)
+            shown += 1
+        missing = len(rows) - shown
+        if missing or self._untracked:
+            more = "more than " if self._untracked else ""
+            lines.append(f"| ... {more}{missing} other labels | | | |")
+        return [*lines, ""]
+
+    def _histogram(self) -> list[str]:
+        if not any(self._scores):
+            return []
+        highest = max(self._scores)
+        lines = ["Lowest score of a sample:", "", "```text"]
+        for number in reversed(range(_BINS)):
+            count = self._scores[number]
+            # Something must be seen of a bar that stands for anything.
+            bar = "#" * max(round(_BAR * count / highest), bool(count))
+            lines.append(f"{number / _BINS:.1f} - {(number + 1) / _BINS:.1f} {bar:<{_BAR}} {count}")
+        if self._unscored:
+            lines.append(f"unknown   {'':<{_BAR}} {self._unscored}")
+        return [*lines, "```", ""]
+
+    def _hard_examples(self) -> list[str]:
+        if not self._hard:
+            return []
+        lines = [f"{self._hard} hard examples; most frequent reasons:", ""]
+        for reason, count in sorted(self._reasons.items(), key=lambda item: (-item[1], item[0]))[:_SHOWN_REASONS]:
+            lines.append(f"- {count} x {REASONS.get(reason, 'a reason unknown to this version')}")
+        return [*(lines if self._reasons else [f"{self._hard} hard examples, without reasons."]), ""]
+
+    def _shown_examples(self, budget: int) -> list[str]:
+        """Return examples: of review and leave some for each rule; of confirm the lowest scores of each label."""
+        groups: list[tuple[str, list[str]]] = []
+        for action, title in _EXAMPLE_TITLES.items():
+            of_action = [(rule, shown) for (of, rule), shown in self._examples.items() if of == action]
+            groups.append((title, [_example(rule, example) for rule, example in _mixed(of_action)[:_EXAMPLES]]))
+        others = [line for title, lines in groups if lines for line in (title, "", *lines, "")]
+        confirmed = self._lowest_scores(budget - _size(others))
+        if _size(others) + _size(confirmed) > budget:
+            others = []
+        return [*confirmed, *others]
+
+    def _lowest_scores(self, budget: int) -> list[str]:
+        lines = ["Examples that would be confirmed, of each label those of the lowest scores:", ""]
+        budget -= _size([*lines, ""])
+        found: list[str] = []
+        shown: set[int] = set()
+        for name in sorted(self._lowest, key=lambda name: (-self._confirmed(name), name)):
+            for _, number, rule, example in self._lowest[name]:
+                line = _example(rule, example)
+                budget -= 0 if number in shown else _size([line])
+                if budget < 0:
+                    break
+                if number not in shown:
+                    found.append(line)
+                shown.add(number)
+        return [*lines, *found, ""] if found else []
+
+    def _confirmed(self, name: str) -> int:
+        counts = self._labels.get(name)
+        return 0 if counts is None else counts[_ORDER["confirm"]]
+
+
+_EXAMPLE_TITLES: dict[Action, str] = {
+    "review": "Examples that are for review:",
+    "leave": "Examples that are left:",
+}
+
+
+def _asked_lines(asked: Mapping[str, Any] | None) -> list[str]:
+    """Return what was asked for, one line for each rule and filter, in no more bytes than it may take."""
+    if asked is None:
+        return []
+    filters = {"label_name", "first_label", "low_score", "high_score"}
+    lines = ["Decided by this policy:" if asked.keys() - filters else "Decided without a policy:", ""]
+    if not asked.keys() - filters:
+        lines.append("- every proposal that has labels is confirmed, hard examples too")
+    for name in [*(name for name in ASKED if name in asked), *(name for name in asked if name not in ASKED)]:
+        line = f"- {ASKED.get(name, 'also')} ({escape(name)}): {escape(_in_words(asked[name]))}"
+        if _size([*lines, line]) > _ASKED_BYTES:
+            lines.append("- ... and more, see the plan")
+            break
+        lines.append(line)
+    return [*lines, ""]
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_in_words(one)}" for name, one in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_in_words, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _example_of(sample: Sample, names: Sequence[str], score: float | None) -> Example:
+    place = without_queries(sample.origin or "") or sample.sample_id
+    return Example(place, tuple(names[:_EXAMPLE_LABELS]), score)
+
+
+def sample_score(sample: Sample) -> float | None:
+    """Return a sample's score: its lowest label score, its own standing in for those that are missing; else None.
+
+    A score that is none, outside 0 to 1, leaves it unknown: the others say nothing of that label.
+    """
+    if has_odd_score(sample):
+        return None
+    scores = [label_score(sample, label) for label in sample.labels] or [score_of(sample)]
+    return min((score for score in scores if score is not None), default=None)
+
+
+def escape(text: str, limit: int = _NAME_BYTES) -> str:
+    """Return arbitrary text as Markdown that shows it and does nothing else, also inside a table.
+
+    :param text: the text; white space and what cannot be printed becomes a space
+    :param limit: bytes of the result at most; what is cut off is marked
+    """
+    return _cut((_escaped(char) for char in _flat(text)), limit)
+
+
+def code(text: str, limit: int = _PLACE_BYTES) -> str:
+    """Return arbitrary text as inline code, cut at its start if it is long: the end of a path says more.
+
+    :param text: the text; backticks become ``%60``
+    :param limit: bytes of the result at most
+    """
+    flat = _flat(text).replace("`", "%60")
+    room = limit - 2 - len("...")
+    data = flat.encode()
+    if len(data) > room:
+        flat = "..." + data[-room:].decode(errors="ignore")
+    return f"`{flat}`"
+
+
+def _flat(text: str) -> str:
+    return _UNPRINTABLE.sub(" ", text).strip() or "(empty)"
+
+
+def _escaped(char: str) -> str:
+    return _ENTITIES.get(char) or (f"\\{char}" if char in _ESCAPED else char)
+
+
+def _cut(pieces: Iterable[str], limit: int) -> str:
+    taken: list[str] = []
+    used = 0
+    for piece in pieces:
+        used += len(piece.encode())
+        if used > limit - 3:
+            return "".join(taken) + "..."
+        taken.append(piece)
+    return "".join(taken)
+
+
+def _note(note: str) -> str:
+    return f"{escape(note, 600)}\n"
+
+
+def _size(lines: Sequence[str]) -> int:
+    return sum(len(line.encode()) + 1 for line in lines)
+
+
+def _mixed(groups: Sequence[tuple[str, Sequence[Example]]]) -> list[tuple[str, Example]]:
+    """Return one example of each rule before the second of any."""
+    return [
+        (rule, shown[number]) for number in range(_EXAMPLES_PER_RULE) for rule, shown in groups if number < len(shown)
+    ]
+
+
+def _example(rule: str, example: Example) -> str:
+    names = ", ".join(escape(name, 40) for name in example.names) or "no label"
+    score = "" if example.score is None else f" {example.score:.3f}"
+    return f"- {code(example.place)}: {names}{score}; {RULES.get(rule, escape(rule))}"

@@ -1,0 +1,1 @@
+"""Reading a dataset's proposals while they change."""

@@ -1,0 +1,207 @@
+"""The few questions that confirming asks the service, each counted; nothing else here talks to the client."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_modelarts.client.errors import (
+    AuthenticationError,
+    ForeignAnswer,
+    InvalidRequest,
+    ModelArtsError,
+    NotFound,
+    PermissionDenied,
+    Throttled,
+    UnexpectedResponse,
+)
+from airflow_provider_modelarts.labeling.label_equality import ODD, oddity
+from airflow_provider_modelarts.labeling.proposals.worker_pool import Pace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from airflow_provider_modelarts.client import ModelArtsClient, Page, Sample, SampleOutcome
+    from airflow_provider_modelarts.client.clock import Clock
+
+UNKNOWN_DATASET = ("4352", "4338")
+# Contract 6.1, dataset status: synchronizing, publishing, switching version, importing.
+BUSY_STATUSES = frozenset({5, 6, 7, 8})
+
+
+THROTTLE_PATIENCE = 600.0
+"""Seconds for which a read is asked for again although the service throttles."""
+
+
+class HeldBack(Exception):  # noqa: N818 - nothing went wrong
+    """A write was not sent: what it rests on is too old by now, or nothing may be written any more."""
+
+
+class Candidate(NamedTuple):
+    """A proposal that is to be confirmed.
+
+    :param sample: as it was read
+    :param read_at: the time before it was read: so old it is at least (B14)
+    :param rule: the rule that decided
+    """
+
+    sample: Sample
+    read_at: float
+    rule: str = ""
+
+
+class Service:
+    """One dataset's proposals and samples; threads may share it.
+
+    :param client: speaks to the service
+    :param dataset_id: whose proposals
+    :param clock: tells the age of what was read; the client's
+    :param filters: ``label_name``, ``low_score``, ``high_score`` of the list, each only if it is to be sent
+    :param concurrency: requests under way at once, at most
+    """
+
+    def __init__(
+        self,
+        client: ModelArtsClient,
+        dataset_id: str,
+        clock: Clock,
+        filters: dict[str, Any] | None = None,
+        *,
+        concurrency: int = 1,
+    ) -> None:
+        self._client = client
+        self.dataset_id = dataset_id
+        self.clock = clock
+        self.filters = filters or {}
+        self.pace = Pace(concurrency, clock)
+        self.may_go_on: Callable[[], bool] | None = None
+        """Asked while the service wants to be left alone; false ends the wait."""
+        self.requests = 0
+        self._counting = threading.Lock()
+
+    def _count(self) -> None:
+        with self._counting:
+            self.requests += 1
+
+    def page(self, offset: int, limit: int, *, filtered: bool = True, retry: bool = True) -> Page[Sample]:
+        """Return a piece of the list of proposals, oldest first.
+
+        :param offset: goes out as it is, whatever the service counts by it: the client takes it for a page's number
+        :param limit: proposals at most
+        :param filtered: False: of the whole list, whatever the filters
+        :param retry: False: one attempt, but that throttling is waited for
+        """
+        filters = self.filters if filtered else {}
+        patience = self.clock.now() + THROTTLE_PATIENCE
+        while True:
+            self.pace.wait(self.may_go_on)
+            self._count()
+            asked_at = self.clock.now()
+            try:
+                page = self._client.proposals.page(
+                    self.dataset_id, offset, limit=limit, order="asc", retry=False, **filters
+                )
+            except ModelArtsError as error:
+                if isinstance(error, Throttled) and asked_at < patience:
+                    self.pace.throttled(asked_at, error.retry_after)
+                    continue
+                if error.permanent or not retry:
+                    raise
+                break
+            self.pace.went_well()
+            return page
+        # It failed for another reason than haste: the client knows how long to try.
+        self._count()
+        return self._client.proposals.page(self.dataset_id, offset, limit=limit, order="asc", **filters)
+
+    def proposal(self, sample_id: str) -> Candidate | None:
+        """Return one proposal, read without a filter, so that nothing is trimmed (B13); None if there is none.
+
+        :raises UnexpectedResponse: for an answer that is not about this sample
+        """
+        self._count()
+        read_at = self.clock.now()
+        try:
+            sample = self._client.proposals.get(self.dataset_id, sample_id)
+        except NotFound as error:
+            _check_dataset(error)
+            return None
+        self._check_answer(sample, sample_id)
+        return Candidate(sample, read_at) if sample.labels else None
+
+    def final(self, sample_id: str) -> Sample | None:
+        """Return a sample with its final labels; None if there is no such sample (any more).
+
+        :raises UnexpectedResponse: for an answer that is not about this sample
+        """
+        self._count()
+        try:
+            sample = self._client.samples.get(self.dataset_id, sample_id)
+        except NotFound as error:
+            _check_dataset(error)
+            return None
+        self._check_answer(sample, sample_id)
+        return sample
+
+    def _check_answer(self, sample: Sample, sample_id: str) -> None:
+        """Refuse an answer to a single read that is no sample, or another one: it would pass for one without labels."""
+        code, text = sample.raw.get("error_code"), sample.raw.get("error_msg")
+        fault = oddity(sample)
+        if sample.sample_id == sample_id and not code and fault is None:
+            return
+        if code:
+            said = f"the service said {text or code!r}"
+        elif sample.sample_id != sample_id:
+            said = f"it is about sample {sample.sample_id!r}"
+        else:
+            code, said = ODD, f"{fault}"
+        raise UnexpectedResponse(
+            f"The answer about sample {sample_id} of dataset {self.dataset_id} cannot be used: {said}. Try again.",
+            status=200,
+            code=code if isinstance(code, str) else None,
+        )
+
+    def write(
+        self, samples: Sequence[Sample], before_sending: Callable[[], None] | None = None
+    ) -> Sequence[SampleOutcome]:
+        """Make the proposed labels of some samples final, in one request that is sent once: retries would age it.
+
+        :param before_sending: called when it is about to go out, also after a stale token was replaced; raises
+            :class:`HeldBack` if it may not any more
+        """
+        update = self._client.samples.update
+        return self._paced(lambda: update(self.dataset_id, samples, retry=False, before_sending=before_sending))
+
+    def _paced(self, write: Callable[[], Sequence[SampleOutcome]]) -> Sequence[SampleOutcome]:
+        """Count a write, and learn from what the service says about haste."""
+        self._count()
+        asked_at = self.clock.now()
+        try:
+            replies = write()
+        except Throttled as error:
+            self.pace.throttled(asked_at, error.retry_after)
+            raise
+        self.pace.went_well()
+        return replies
+
+    def is_busy(self) -> bool:
+        """Whether the dataset is being published, imported or the like; false if it does not say."""
+        self._count()
+        try:
+            return self._client.datasets.get(self.dataset_id).status in BUSY_STATUSES
+        except ModelArtsError:
+            # Only a hint how long to wait: the next write shows what is the matter.
+            return False
+
+
+def is_odd_read(error: ModelArtsError) -> bool:
+    """Whether a single read has failed in a way that says something about its sample alone: others may go on."""
+    if isinstance(error, (AuthenticationError, PermissionDenied, ForeignAnswer)):
+        return False
+    return isinstance(error, (UnexpectedResponse, InvalidRequest)) or error.status == 200
+
+
+def _check_dataset(error: NotFound) -> None:
+    """Accept that a sample is unknown; an unknown dataset is another matter (both may be 400 or 404, quirk 23)."""
+    if (error.code or "").endswith(UNKNOWN_DATASET):
+        raise error

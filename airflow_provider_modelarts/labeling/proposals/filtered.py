@@ -1,0 +1,128 @@
+"""Labels to write must be whole: a list filtered by label or score may show only the labels that match (B13)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_modelarts.labeling.label_equality import same_proposal, with_other_labels
+from airflow_provider_modelarts.labeling.proposals import page_order as walk
+from airflow_provider_modelarts.labeling.proposals.dataset import Candidate
+from airflow_provider_modelarts.labeling.sample_table import short_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+    from airflow_provider_modelarts.client import Page, Sample, SampleLabel
+    from airflow_provider_modelarts.labeling.proposals.dataset import Service
+
+    ReadPages = Callable[[walk.Bearings], Iterable[Page[Sample]]]
+
+
+class Untrimmed:
+    """Which proposals the filters choose, and how those are read with all their labels.
+
+    Without a filter the list is whole. With one, a sample listed with a label that does not match the filter, and with
+    no others when it is read singly, proves that this service does not trim; each kind of filter (name, score) needs
+    its own such witness. Without proof the cheaper of two ways is taken: few samples are read singly; of many the
+    filtered list only tells which they are, and the whole list shows their labels.
+
+    :param service: where to read
+    :param first_label: only samples whose first label has this name: a sample of several labels belongs to one of them
+    """
+
+    def __init__(self, service: Service, first_label: str | None = None) -> None:
+        self._service = service
+        self._first_label = first_label
+        self._unproven = _outsiders(service)
+        self._trims = False
+        self._chosen: Collection[str | bytes] | None = None
+
+    def begin(self, read_pages: ReadPages) -> Page[Sample] | None:
+        """Settle how to read, before a walk.
+
+        :param read_pages: reads every page of a list, given where it ends
+        :return: the first page of the list to walk, if it has been read
+        """
+        self._chosen = None
+        if not self._unproven:
+            return None
+        first = self._service.page(0, walk.PAGE_SIZE)
+        self._look_for_proof(first)
+        if not self._unproven or not (walk.count(first) or first.items):
+            return first
+        everything = self._service.page(0, 1, filtered=False)
+        if walk.count(first) > walk.last_page(walk.count(everything)) + walk.last_page(walk.count(first)) + 2:
+            pages = read_pages(walk.take_bearings(self._service.page, first))
+            self._chosen = {short_key(sample.sample_id) for page in pages for sample in page.items}
+            return None
+        return first
+
+    def page(self, offset: int, limit: int, *, retry: bool = True) -> Page[Sample]:
+        """Return a piece of the list to walk."""
+        return self._service.page(offset, limit, filtered=self._chosen is None, retry=retry)
+
+    @property
+    def walks_the_filtered_list(self) -> bool:
+        """Whether the list to walk is the filtered one; else it holds samples that the filters do not choose."""
+        return self._chosen is None
+
+    @property
+    def lists_whole_samples(self) -> bool:
+        """Whether the list to walk shows every label of its samples; else each is to be read singly."""
+        return not self._unproven or self._chosen is not None
+
+    def chooses(self, sample: Sample) -> bool:
+        """Whether the filters choose a sample of the list to walk."""
+        return self._chosen is None or short_key(sample.sample_id) in self._chosen
+
+    def belongs(self, sample: Sample) -> bool:
+        """Whether a sample, whole, belongs to the first label asked for."""
+        if self._first_label is None:
+            return True
+        return sample.label_names[:1] == [self._first_label]
+
+    def candidates(self, page: Page[Sample], wanted: Sequence[Sample]) -> Iterator[Candidate]:
+        """Return the proposals of some samples, whole; a sample that is no longer proposed is left out.
+
+        :param page: as it was listed
+        :param wanted: those samples of it that matter
+        """
+        contradicted = with_other_labels(page.items)
+        for sample in wanted:
+            if self.lists_whole_samples and sample.sample_id not in contradicted:
+                yield Candidate(sample, page.read_at)
+            elif (whole := self._service.proposal(sample.sample_id)) is not None:
+                yield whole
+
+    def _look_for_proof(self, page: Page[Sample]) -> None:
+        for name in [] if self._trims else list(self._unproven):
+            is_outside = self._unproven[name]
+            witness = next((sample for sample in page.items if any(map(is_outside, sample.labels))), None)
+            whole = witness and self._service.proposal(witness.sample_id)
+            if not witness or not whole:
+                continue
+            if same_proposal(whole.sample, witness):
+                del self._unproven[name]
+            else:
+                self._trims = True
+                return
+
+
+def _outsiders(service: Service) -> dict[str, Callable[[SampleLabel], bool]]:
+    """Return for each filter in use what shows that a label does not match it."""
+    filters = service.filters
+    low, high = filters.get("low_score"), filters.get("high_score")
+
+    def has_other_name(label: SampleLabel) -> bool:
+        return bool(label.name != filters["label_name"])
+
+    def has_outer_score(label: SampleLabel) -> bool:
+        score = label.score
+        return score is not None and ((low is not None and score < low) or (high is not None and score > high))
+
+    found: dict[str, Callable[[SampleLabel], bool]] = {}
+    if "label_name" in filters:
+        found["label_name"] = has_other_name
+    if low is not None or high is not None:
+        found["score"] = has_outer_score
+    return found

@@ -1,0 +1,170 @@
+"""One walk down the list of proposals: pages are read ahead, and dealt with from the last to the first (B14).
+
+A page is dealt with when every page above it has been answered; what follows from it (writes above all) then goes out
+while lower pages are read. What is confirmed leaves the list behind the reader, so lower pages do not move.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_modelarts.labeling.proposals.page_order import Numbered
+from airflow_provider_modelarts.labeling.proposals.worker_pool import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from airflow_provider_modelarts.client import Page, Sample
+    from airflow_provider_modelarts.labeling.proposals.page_order import Bearings
+    from airflow_provider_modelarts.labeling.proposals.worker_pool import Crew, Pace
+
+AHEAD = 2
+"""Pages in hand per thread: enough that none is idle, few enough that no page grows old."""
+
+
+class Descent:
+    """Keeps a crew busy: what follows from pages goes first, the other threads read ahead.
+
+    :param crew: carries the requests
+    :param pace: how many may be under way
+    :param read: asks for the page of a number
+    :param deal_with: called for each page in turn; returns the jobs that follow from it
+    :param may_go_on: false: nothing further is read or dealt with; what is ready is still handed out, because it is
+        for the jobs to account for what they do not send
+    :param on_error: told of the first error at once, so that it lets no further write out
+    """
+
+    def __init__(
+        self,
+        crew: Crew,
+        pace: Pace,
+        read: Callable[[int], Page[Sample]],
+        deal_with: Callable[[Numbered], Iterable[Job[Any]]],
+        *,
+        may_go_on: Callable[[], bool] = lambda: True,
+        on_error: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._crew = crew
+        self._pace = pace
+        self._read = read
+        self._deal_with = deal_with
+        self._may_go_on = may_go_on
+        self._on_error = on_error
+        self._ready: deque[Job[Any]] = deque()
+        self._answered: dict[int, Page[Sample]] = {}
+        self._unread = self._due = -1
+        self._error: Exception | None = None
+
+    def run(self, last: Numbered | None = None, jobs: Iterable[Job[Any]] = ()) -> None:
+        """Walk down from a page that has been read, until all that follows has been done.
+
+        :param last: the last page
+        :param jobs: to be done first
+        :raises Exception: the first error, after everything under way has been accounted for
+        """
+        for _ in self.steps(last, jobs):
+            pass
+
+    def steps(self, last: Numbered | None = None, jobs: Iterable[Job[Any]] = ()) -> Iterator[None]:
+        """Do the same, and give way after each answer."""
+        self._ready.extend(jobs)
+        if last is not None:
+            self._unread, self._due = last.number - 1, last.number
+            self._answer(last.number, last.page)
+            yield
+        while True:
+            self._hand_out()
+            if not self._crew.busy:
+                break
+            job = self._crew.finished()
+            try:
+                self._follow(job.conclude())
+            except Exception as error:  # noqa: BLE001 - raised again when nothing is under way any more
+                self._fail(error)
+            yield
+        if self._error is not None:
+            raise self._error
+
+    def _hand_out(self) -> None:
+        while self._crew.busy < self._pace.allowed:
+            job = self._next()
+            if job is None:
+                return
+            self._crew.start(job)
+
+    def _next(self) -> Job[Any] | None:
+        if self._ready:
+            return self._ready.popleft()
+        in_hand = len(self._answered) + self._crew.busy
+        if self._unread < 0 or in_hand >= AHEAD * self._pace.allowed or not self._goes_on():
+            return None
+        number = self._unread
+        self._unread -= 1
+        return Job(partial(self._read, number), partial(self._answer, number))
+
+    def _answer(self, number: int, page: Page[Sample]) -> Iterable[Job[Any]]:
+        self._answered[number] = page
+        while self._due in self._answered and self._goes_on():
+            self._follow(self._deal_with(Numbered(self._due, self._answered.pop(self._due))), last=True)
+            self._due -= 1
+        return ()
+
+    def _follow(self, jobs: Iterable[Job[Any]], *, last: bool = False) -> None:
+        """Put jobs in line: behind the others if they come from a page, before them if they continue a job."""
+        if last:
+            self._ready.extend(jobs)
+        else:
+            self._ready.extendleft(reversed(list(jobs)))
+
+    def _goes_on(self) -> bool:
+        return self._error is None and self._may_go_on()
+
+    def _fail(self, error: Exception) -> None:
+        self._error = self._error or error
+        self._on_error()
+
+
+def pages_ahead(crew: Crew, pace: Pace, bearings: Bearings) -> Iterator[Page[Sample]]:
+    """Read the list once as :func:`.page_order.descend` does, with pages read ahead; for reading alone.
+
+    :param crew: carries the requests; nobody else may use it meanwhile
+    :param pace: how many may be under way
+    :param bearings: of the list
+    :raises ModelArtsError: if a page cannot be read
+    """
+    waiting: deque[Page[Sample]] = deque()
+
+    def take(numbered: Numbered) -> Iterable[Job[Any]]:
+        waiting.append(numbered.page)
+        return ()
+
+    descent = Descent(crew, pace, bearings.pages.page, take)
+    for _ in descent.steps(bearings.last):
+        while waiting:
+            yield waiting.popleft()
+
+
+class Count:
+    """Whether the list's count is what this run's own writes make it, or others are at work.
+
+    While writes are under way the count may be either; so between two bounds nothing is known.
+
+    :param total: the count before the first write of this walk
+    """
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self.written = 0
+        self.under_way = 0
+        self.disturbed = False
+
+    def look(self, page: Page[Sample], written_before: int) -> None:
+        """Compare the count of an answer.
+
+        :param page: the answer, just taken in
+        :param written_before: samples known to be written when it was asked for
+        """
+        most, least = self._total - written_before, self._total - self.written - self.under_way
+        self.disturbed = self.disturbed or page.total is None or not least <= page.total <= most

@@ -1,0 +1,56 @@
+"""How a sample stands, found out by reading it: after a write whose answer was lost, bad, or not "all written" (B15).
+
+Two reads can tell: the proposal, which a written sample no longer has, and the final labels, which by then are what
+was written. Positions in an answer and the count of the list only point to suspects.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from airflow_provider_modelarts.labeling.label_equality import carries, same_proposal
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.client import Sample
+    from airflow_provider_modelarts.labeling.proposals.dataset import Candidate, Service
+
+
+class Standing(Enum):
+    """How a sample stands that was decided upon."""
+
+    PROPOSED = "still proposed with the labels decided upon"
+    CHANGED = "proposed with other labels"
+    WRITTEN = "labeled with the labels decided upon"
+    GONE = "no longer proposed, and labeled otherwise or not at all"
+
+
+class Finding(NamedTuple):
+    """What was read.
+
+    :param standing: how the sample stands
+    :param now: the proposal, if there is one
+    :param final: the sample with its final labels, if they were read
+    """
+
+    standing: Standing
+    now: Candidate | None = None
+    final: Sample | None = None
+
+
+def find_out(service: Service, decided: Sample) -> Finding:
+    """Read how a sample stands.
+
+    :param service: where to read
+    :param decided: the proposal as it was decided upon
+    :raises ModelArtsError: if it cannot be read
+    """
+    now = service.proposal(decided.sample_id)
+    if now is not None and same_proposal(now.sample, decided):
+        return Finding(Standing.PROPOSED, now)
+    final = service.final(decided.sample_id)
+    if now is not None and not (final is not None and carries(final, now.sample, loosely=True)):
+        return Finding(Standing.CHANGED, now, final)
+    # What a single read calls a proposal may be the final labels: then it is what the sample carries that counts.
+    is_written = final is not None and carries(final, decided, loosely=True)
+    return Finding(Standing.WRITTEN if is_written else Standing.GONE, final=final)

@@ -1,0 +1,231 @@
+"""What a confirmation came to: the counts that go into XCom, the failures that go into the log, and the verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from airflow_provider_modelarts.client.errors import ConfirmationError
+from airflow_provider_modelarts.client.redaction import storable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+PROGRESS_SECONDS = 3.0
+"""So often it is told how far a run is (B23)."""
+
+SAMPLES_SHOWN = 10
+"""So many samples of a failure are named; the rest is counted."""
+
+LABELS_SHOWN = 50
+"""So many labels have a count of their own in XCom."""
+
+OTHER_LABELS = "(other labels)"
+"""Key in XCom of the counts of all other labels, added up: a sample with several of them counts several times."""
+
+_LABEL_LENGTH = 256
+_GONE = "confirmed already by an earlier run, or no longer proposed"
+
+Error = TypeVar("Error", bound=Exception)
+
+CATEGORIES = ("confirmed", "review", "left", "failed", "gone")
+"""What becomes of a sample; each sample seen ends in exactly one (B16)."""
+
+_LOG_ONLY: dict[str, Any] = {"log_only": True}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Samples that failed with one and the same code.
+
+    :param code: the service's code, or "unknown" if nothing could be learnt within the time allowed
+    :param message: the service's text of the first of them
+    :param count: how many samples
+    :param samples: ids of the first :data:`SAMPLES_SHOWN`
+    """
+
+    code: str
+    message: str
+    count: int
+    samples: tuple[str, ...]
+
+    def __str__(self) -> str:
+        samples = ", ".join(map(storable, self.samples))
+        more = f" and {self.count - len(self.samples)} more" if self.count > len(self.samples) else ""
+        text = f" {storable(' '.join(self.message.split()))}" if self.message else ""
+        noun = "sample" if self.count == 1 else "samples"
+        return f"{self.code}:{text} ({self.count} {noun}: {samples}{more})"
+
+
+@dataclass(frozen=True)
+class ConfirmationResult:
+    """Counts of one confirmation; ``seen = confirmed + review + left + failed + gone`` (B16).
+
+    :param seen: different samples that were read as proposals
+    :param confirmed: labels are final now; in a plan or a preview: would be confirmed
+    :param review: left to people by the policy
+    :param left: not touched: without labels, outside the allow-list, or changed since they were decided
+    :param failed: were to be confirmed, and the service refused or its answer could not be had
+    :param gone: were to be confirmed, but are no longer proposed, and it was not this run that confirmed them
+    :param changed_since_plan: the part of ``left`` that is there because the proposal is not the one decided upon
+    :param passes: how often the list was walked for writing; 1 unless somebody else changed it meanwhile
+    :param requests: calls made to the service
+    :param seconds: duration by the clock
+    :param plan_uri: the plan that was applied, if one was stored
+    :param ledger_uri: where the record of the writes is, if one was kept
+    :param by_label: for each label name, how many confirmed samples carry it; bounded in XCom, see :meth:`to_xcom`
+    :param dataset_id: the dataset; not in XCom
+    :param failures: the failed samples by code; not in XCom
+    :param unaccounted: proposals that the service counts but never listed (B14); not in XCom
+    :param stopped: the run was asked to stop before its end; what it had not reached is in ``left``; not in XCom
+    :param preview: a plan or a preview: nothing was written, and ``confirmed`` is what would be; not in XCom
+    """
+
+    seen: int = 0
+    confirmed: int = 0
+    review: int = 0
+    left: int = 0
+    failed: int = 0
+    gone: int = 0
+    changed_since_plan: int = 0
+    passes: int = 0
+    requests: int = 0
+    seconds: float = 0.0
+    plan_uri: str | None = None
+    ledger_uri: str | None = None
+    by_label: Mapping[str, int] = field(default_factory=dict)
+    dataset_id: str = field(default="", metadata=_LOG_ONLY)
+    failures: Mapping[str, Failure] = field(default_factory=dict, metadata=_LOG_ONLY)
+    unaccounted: int = field(default=0, metadata=_LOG_ONLY)
+    stopped: bool = field(default=False, metadata=_LOG_ONLY)
+    preview: bool = field(default=False, metadata=_LOG_ONLY)
+
+    def __post_init__(self) -> None:
+        accounted = sum(getattr(self, category) for category in CATEGORIES)
+        if accounted != self.seen or self.changed_since_plan > self.left:
+            raise ValueError(f"the books do not add up: {self.to_xcom()}")
+
+    def to_xcom(self) -> dict[str, Any]:
+        """Return the counts as JSON primitives of at most some kilobytes (B19).
+
+        Neither samples nor labels of single samples are in it. Of ``by_label`` it has the :data:`LABELS_SHOWN` most
+        frequent; the counts of all others are added up under :data:`OTHER_LABELS`.
+        """
+        values = {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata.get("log_only")}
+        return {**values, "seconds": round(self.seconds, 3), "by_label": _bounded(self.by_label)}
+
+    def __str__(self) -> str:
+        words = {"confirmed": "would be confirmed"} if self.preview else {}
+        if self.gone:
+            words["gone"] = f"gone ({_GONE})"
+        counts = ", ".join(f"{getattr(self, name)} {words.get(name, name)}" for name in CATEGORIES)
+        # A plan is not written, so its list was not walked for that.
+        walks = f"the list was read {_times(self.passes)}, " if self.passes else ""
+        return f"{self.seen} proposals seen: {counts}; {walks}{self.requests} requests"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a confirmation or the making of a plan is; ``str()`` is a line for the log.
+
+    :param total: proposals that the service counted when the walk began
+    :param seen: different samples read so far
+    :param counts: so far, for each of :data:`CATEGORIES`; of a plan: for each decision
+    :param seconds: since the start
+    """
+
+    total: int
+    seen: int
+    counts: Mapping[str, int]
+    seconds: float
+
+    @property
+    def percent(self) -> float:
+        """Return the share of the proposals that have been dealt with, 0 to 100."""
+        return min(100.0, 100 * self.seen / self.total) if self.total else 100.0
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count} {category}" for category, count in self.counts.items() if count)
+        rate = f", {self.seen / self.seconds:.0f} samples/s" if self.seconds > 0 else ""
+        return f"{self.percent:.0f} %: {self.seen} of {self.total} proposals{': ' if counts else ''}{counts}{rate}"
+
+
+def _bounded(by_label: Mapping[str, int]) -> dict[str, int]:
+    """Return counts by label for XCom: few, with names that any database takes."""
+    frequent = sorted(by_label, key=lambda name: (-by_label[name], name))[:LABELS_SHOWN]
+    kept = set(frequent)
+    found: Counter[str] = Counter()
+    for name, count in by_label.items():
+        if name in kept:
+            found[_short(storable(name))] += count
+    others = sum(by_label.values()) - found.total()
+    if others:
+        found[OTHER_LABELS] += others
+    return dict(found)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LABEL_LENGTH else f"{name[: _LABEL_LENGTH - 3]}..."
+
+
+def check(result: ConfirmationResult, on_partial_failure: Literal["fail", "warn"] = "fail") -> None:
+    """Raise unless a confirmation did all that it should; call it after the result was stored.
+
+    :param result: what :func:`airflow_provider_modelarts.labeling.apply.confirmation.confirm` returned
+    :param on_partial_failure: "fail" (default) raises for samples that failed; "warn" does not: the caller logs
+        ``result.failures``. A walk that was stopped or that could not account for all proposals raises either way
+    :raises ConfirmationError: in one line, with ``result`` attached (:func:`result_of`)
+    """
+    complaints = []
+    if result.failed and on_partial_failure == "fail":
+        complaints.append(
+            f"{result.failed} of {result.seen} samples could not be confirmed: "
+            + "; ".join(str(failure) for failure in result.failures.values())
+        )
+    if result.unaccounted:
+        complaints.append(
+            f"{result.unaccounted} proposals that the service counts were not listed, although the list was read "
+            f"{_times(result.passes)}"
+        )
+    if result.stopped:
+        verb = "decided upon, and nothing was written" if result.preview else "confirmed"
+        done = result.seen if result.preview else f"{result.confirmed} of {result.seen}"
+        complaints.append(f"stopped after {done} samples were {verb}")
+    if complaints:
+        text = f"Dataset {result.dataset_id}: {'; '.join(complaints)}. Run the task again"
+        text += "." if result.preview else ": what is confirmed stays so."
+        raise with_result(ConfirmationError(text), result)
+
+
+def listed_twice(dataset_id: str, sample_ids: Collection[str]) -> str:
+    """Return a line for the log about samples that the list shows more than once.
+
+    :param dataset_id: the dataset
+    :param sample_ids: those samples
+    """
+    shown = sorted(sample_ids)[:SAMPLES_SHOWN]
+    more = f" and {len(sample_ids) - len(shown)} more" if len(sample_ids) > len(shown) else ""
+    return (
+        f"The list of proposals of dataset {dataset_id} shows samples that are listed twice: {', '.join(shown)}{more}. "
+        "Each of them is decided about once."
+    )
+
+
+def with_result(error: Error, result: ConfirmationResult) -> Error:
+    """Attach to an error what had been done when it struck."""
+    error.result = result  # type: ignore[attr-defined]  # the client knows nothing of confirmations
+    return error
+
+
+def result_of(error: BaseException) -> ConfirmationResult | None:
+    """Return what a confirmation had done when this error ended it, or None if it had not begun.
+
+    An operator stores it (XCom) before it lets the error pass.
+    """
+    result = getattr(error, "result", None)
+    return result if isinstance(result, ConfirmationResult) else None

@@ -1,0 +1,1 @@
+"""Files in folders and object storage: written whole, sealed with a digest, read back with a check."""

@@ -1,0 +1,220 @@
+"""What the operators that plan, confirm, revert and write team labels have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_modelarts.client.errors import (
+    InvalidRequest,
+    ModelArtsError,
+    NotFound,
+    PermissionDenied,
+    PreconditionFailed,
+    UnexpectedResponse,
+)
+from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
+from airflow_provider_modelarts.labeling.policy import nearest, parse_policy
+from airflow_provider_modelarts.operators import _parameters as parameters
+from airflow_provider_modelarts.operators._on_kill import WriteGate
+from airflow_provider_modelarts.operators._templates import TemplatedOperator
+from airflow_provider_modelarts.utils.task_record import Intent
+from airflow_provider_modelarts.utils.task_state import TaskKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from airflow.sdk import Context
+
+    from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.labeling.results import ConfirmationResult, Progress
+
+SUMMARY_XCOM = "summary"
+"""XCom that holds a text for people: Markdown of at most 8 KB, which fits the body of an approval (B19)."""
+
+DIGEST_XCOM = "plan_digest"
+"""XCom that holds the digest of a plan, 64 hex digits: who applies it can insist on that very plan."""
+
+FILTERS = ("label_name", "first_label", "low_score", "high_score")
+
+
+class GatedOperator(TemplatedOperator):
+    """An operator that can be stopped: once a user ended or cleared its Airflow task it lets no further write out."""
+
+    _gate: WriteGate | None = None
+
+    def on_kill(self) -> None:
+        """Let no further write out if a user ended or cleared the Airflow task."""
+        if self._gate is not None:
+            self._gate.close_if_ended()
+
+    def open_gate(self, context: Context) -> Callable[[], bool]:
+        """Begin to listen to ``on_kill``; return what is to be asked before every write."""
+        self._gate = WriteGate(TaskKey.of(context["ti"]), self.log)
+        return self._gate.is_closed
+
+    def keep(self, context: Context, result: Mapping[str, Any] | None, summary: str | None = None) -> None:
+        """Store counts, and a text for people, whatever comes after: a failed Airflow task keeps them."""
+        if not self.do_xcom_push:
+            return
+        if result is not None:
+            context["ti"].xcom_push(key="return_value", value=result)
+        if summary is not None:
+            context["ti"].xcom_push(key=SUMMARY_XCOM, value=summary)
+
+    def keep_despite(
+        self, error: BaseException, context: Context, result: Mapping[str, Any] | None, summary: str | None = None
+    ) -> None:
+        """Store the same of a run that an error ends; if that fails too, say so: the error matters more."""
+        try:
+            self.keep(context, result, summary)
+        except Exception as trouble:  # noqa: BLE001 - Airflow raises many kinds when its supervisor is gone
+            self.log.warning("The counts are not stored (%s) of a run that was ended by: %s", trouble, error)
+
+
+# What says that a list of labels is not to be had here. Other errors may pass, or are about more than the list.
+_UNREADABLE = (PermissionDenied, NotFound, InvalidRequest, PreconditionFailed, UnexpectedResponse)
+
+# Which parameters there are, and how each is read; those of an operator that has them.
+_READ: dict[str, Callable[[str, Any], Any]] = {
+    "dataset_id": parameters.identifier,
+    "policy": lambda _, value: parse_policy(value),
+    "label_name": parameters.optional(parameters.label),
+    "first_label": parameters.optional(parameters.label),
+    "low_score": parameters.optional(parameters.score),
+    "high_score": parameters.optional(parameters.score),
+}
+
+
+class ProposalsOperator(GatedOperator):
+    """An operator about the proposals of a dataset that a policy and filters choose; see its subclasses."""
+
+    def __init__(
+        self,
+        *,
+        dataset_id: str,
+        policy: dict[str, Any] | str | None,
+        label_name: str | None,
+        first_label: str | None,
+        low_score: float | str | None,
+        high_score: float | str | None,
+        modelarts_conn_id: str,
+        project_id: str | None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.dataset_id = dataset_id
+        self.policy = policy
+        self.label_name = label_name
+        self.first_label = first_label
+        self.low_score = low_score
+        self.high_score = high_score
+        self.modelarts_conn_id = modelarts_conn_id
+        self.project_id = project_id
+        self.check_parameters({**_READ, **parameters.CONNECTION})
+
+    def warn_of_nothing(
+        self, client: ModelArtsClient, result: ConfirmationResult, planned: Mapping[str, Any] | None = None
+    ) -> None:
+        """Say so if there was not one proposal, or none to confirm: a label's misspelled name would go unnoticed.
+
+        :param client: reads the labels, if one of them was chosen by
+        :param planned: the filters of a plan that was applied; None: those of the operator hold
+        """
+        if result.stopped:
+            return
+        if not result.seen:
+            self._warn_of_unknown_label(client, result.dataset_id)
+            given = {name: getattr(self, name) for name in FILTERS} if planned is None else planned
+            filters = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
+            self.log.warning(
+                "Dataset %s has no proposals%s. Has a labeling task succeeded, and are all of them confirmed already?",
+                result.dataset_id,
+                f" with {filters}" if filters else "",
+            )
+        elif not result.confirmed and not result.failed:
+            self.log.warning("%s", nothing_to_confirm(result))
+
+    def _warn_of_unknown_label(self, client: ModelArtsClient, dataset_id: str) -> None:
+        """Name the nearest label if the one to choose by is not in the dataset; a filter so misspelled chooses none."""
+        chosen = [name for name in (self.label_name, self.first_label) if name is not None]
+        if not chosen:
+            return
+        try:
+            known = _labels_of(client, dataset_id)
+        except ModelArtsError:  # it would only be a hint
+            return
+        for name in map(str, chosen):
+            if name not in known:
+                self.log.warning("Dataset %s has no label %r%s.", dataset_id, name, nearest(name, known))
+
+    def check_labels(self, client: ModelArtsClient, request: Mapping[str, Any]) -> None:
+        """Refuse a policy that names a label which the dataset does not have; where that cannot be known, warn.
+
+        :param client: reads the labels, if the policy names any
+        :param request: the rendered parameters
+        :raises InvalidPolicy: naming the label, and the nearest that there is
+        """
+        dataset_id, policy = request["dataset_id"], request["policy"]
+        if policy is None or not policy.named_labels:
+            return
+        try:
+            known = _labels_of(client, dataset_id)
+        except _UNREADABLE as error:
+            self.log.warning(
+                "The labels of dataset %s cannot be read, so that a misspelled name in the policy (%s) would not be "
+                "noticed. %s",
+                dataset_id,
+                ", ".join(policy.named_labels),
+                error,
+            )
+            return
+        if known:
+            policy.check_labels(known, dataset_id)
+        else:
+            self.log.warning(
+                "Dataset %s lists no labels; those that the policy names (%s) are not checked.",
+                dataset_id,
+                ", ".join(policy.named_labels),
+            )
+
+    def report(self, progress: Progress) -> None:
+        """Tell the task's log how far it is."""
+        self.log.info("%s", progress)
+
+    def request(self) -> dict[str, Any]:
+        """Return the rendered parameters as arguments of the calls that plan and confirm."""
+        request = {name: read(name, getattr(self, name)) for name, read in _READ.items()}
+        low, high = request["low_score"], request["high_score"]
+        if low is not None and high is not None and low > high:
+            raise ParameterError(f"low_score {low:g} is above high_score {high:g}: no proposal can score so.")
+        if None not in (request["label_name"], request["first_label"]):
+            raise ParameterError("Give label_name or first_label, not both: either chooses by one label.")
+        return request
+
+
+def nothing_to_confirm(result: ConfirmationResult) -> str:
+    """Return why nothing of what was proposed is confirmed, in one line."""
+    reasons = (
+        (result.review, "for review"),
+        (result.left - result.changed_since_plan, "left alone"),
+        (result.changed_since_plan, "not as they were planned"),
+        (result.gone, "confirmed already by an earlier run or no longer proposed"),
+    )
+    why = ", ".join(f"{count} {text}" for count, text in reasons if count)
+    verb = "would be" if result.preview else "was"
+    return (
+        f"Nothing {verb} confirmed of the {result.seen} proposals of dataset {result.dataset_id}"
+        f"{f': {why}' if why else ''}."
+    )
+
+
+def _labels_of(client: ModelArtsClient, dataset_id: str) -> set[str]:
+    return {label.name for label in client.labels.list(dataset_id) if label.name}
+
+
+def identity_of(context: Context) -> RunIdentity:
+    """Return which Airflow task this is; its retries share the intent, a clear changes it (B1)."""
+    ti = context["ti"]
+    map_index = -1 if ti.map_index is None else ti.map_index
+    return RunIdentity(ti.dag_id, ti.run_id, ti.task_id, map_index, ti.try_number, Intent.of(context).marker)

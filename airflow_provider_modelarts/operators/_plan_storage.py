@@ -1,0 +1,342 @@
+"""Which plan an Airflow task makes, applies or looks into, and where its ledger is."""
+
+from __future__ import annotations
+
+import ast
+import re
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from airflow.sdk import conf
+
+from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.labeling.storage.path import shown
+from airflow_provider_modelarts.operators import _parameters as parameters
+from airflow_provider_modelarts.operators import _storage as places
+from airflow_provider_modelarts.operators._base import identity_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow.sdk import Context, ObjectStoragePath
+
+    from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace
+    from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
+    from airflow_provider_modelarts.labeling.plan.builder import PlanMade
+    from airflow_provider_modelarts.labeling.plan.plan_file import Plan
+    from airflow_provider_modelarts.labeling.results import ConfirmationResult, Progress
+    from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
+
+_APPROVAL_PART = re.compile(r"""["'](chosen_options|responded_by_user)["']:\s*(\[[^]]*\]|\{[^}]*\}|\w+)""")
+_NULL = {"null": "None"}
+
+READERS = 8
+"""Pages that are read at once for a plan: as many requests as a confirmation has under way by default."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a confirmation reads and writes beside the dataset.
+
+    :param plan: the plan to apply, or where it is to be made; None: it is decided page by page
+    :param ledger: where to record; None: nowhere
+    :param uris: plan and ledger as the user names them, with the connections that lead there
+    :param filters: those of the plan that the user named, for messages; None: the task's own hold
+    """
+
+    plan: Plan | ObjectStoragePath | None
+    ledger: LedgerPlace | None
+    uris: dict[str, Any]
+    filters: dict[str, Any] | None = None
+
+    def named(self, result: ConfirmationResult) -> ConfirmationResult:
+        """Return a result with these URIs in the place of those that labeling shows, which hold no connection."""
+        return replace(result, **self.uris)
+
+
+def stored_for(
+    operator: ModelArtsConfirmSamplesOperator, request: dict[str, Any], context: Context, *, preview: bool
+) -> Stored:
+    """Return the plan and the ledger of a confirming task; all that can be wrong with them is found here.
+
+    :param operator: rendered
+    :param request: its parameters, read
+    :param context: Airflow's
+    :param preview: nothing is to be stored
+    :raises ParameterError: for a place that cannot be used
+    :raises PlanRefused: if the plan that is to be applied is not there, or damaged, or if the one that an earlier try
+        has stored is for something else
+    """
+    from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace
+
+    approved_by = approver("approved_by", operator.approved_by)
+    root = None if operator.ledger_uri is None else places.storage_path("ledger_uri", operator.ledger_uri)
+    ledger = None
+    uris: dict[str, Any] = {}
+    if root is not None and not preview:
+        places.prove_writable("ledger_uri", root)
+        ledger = LedgerPlace(root, identity_of(context), approved_by)
+        uris["ledger_uri"] = str(root)
+    if operator.plan_uri is not None:
+        path = places.storage_path("plan_uri", operator.plan_uri)
+        digest = parameters.optional(parameters.identifier)("plan_digest", operator.plan_digest)
+        plan = _to_apply(path, request["dataset_id"], digest)
+        filters = {**plan.header.filters, "first_label": plan.header.first_label}
+        return Stored(plan, ledger, {**uris, "plan_uri": str(path)}, filters)
+    own = None if preview else _own_place(root, request, context, operator.log)
+    if own is None:
+        return Stored(None, ledger, uris)
+    return Stored(_own(own, request, operator.log), ledger, {**uris, "plan_uri": str(own)})
+
+
+def find_or_make(
+    client: ModelArtsClient,
+    path: ObjectStoragePath,
+    request: dict[str, Any],
+    *,
+    label_task_id: str | None,
+    identity: RunIdentity,
+    on_progress: Callable[[Progress], None],
+    should_stop: Callable[[], bool],
+    log: Any,
+) -> PlanMade:
+    """Return the plan that an earlier try of this task has stored, or make it.
+
+    :param path: where it is stored; another task's plan there is replaced, and so is one of this task before a clear or
+        for something else, as the DAG may have changed between two tries
+    :param request: dataset, policy and filters, as :meth:`ProposalsOperator.request` gives them
+    :raises PlanRefused: if another mapped task of this task has stored its plan there
+    """
+    from airflow_provider_modelarts.labeling.plan.builder import PlanMade, make_plan
+    from airflow_provider_modelarts.labeling.proposals.worker_pool import Crew
+
+    asked = {**_asked(request), "label_task_id": label_task_id}
+
+    def is_ours(plan: Plan) -> bool:
+        _check_not_of_another_index(plan, identity)
+        return plan.header.made_by.get("intent") == identity.intent and not plan.differs_in(**asked)
+
+    found = _found(path, log)
+    if found is not None and is_ours(found):
+        log.info("Going on with the plan that an earlier try has stored at %s.", found.uri)
+        return PlanMade(found, found.summarize(), found.result())
+    with closing(Crew(READERS)) as crew:
+        return make_plan(
+            client,
+            path=path,
+            **asked,
+            # Not the one of a try beside this one: somebody may be looking at it already.
+            keep=is_ours,
+            made_by=asdict(identity),
+            crew=crew,
+            on_progress=on_progress,
+            should_stop=should_stop,
+        )
+
+
+def _check_not_of_another_index(plan: Plan, identity: RunIdentity) -> None:
+    """Refuse to replace the plan of a task mapped beside this one: only the last of them would be applied."""
+    from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused
+
+    by = plan.header.made_by
+    is_same_task = all(by.get(name) == getattr(identity, name) for name in ("dag_id", "run_id", "task_id"))
+    if is_same_task and by.get("map_index") != identity.map_index:
+        raise PlanRefused(
+            f"The plan {plan.uri} was made by map index {by.get('map_index')} of this task, and this is map index "
+            f"{identity.map_index}: one would replace the other. Nothing was stored. Give each mapped task a plan_uri "
+            "of its own, with {{ ti.map_index }} in it."
+        )
+
+
+def _asked(request: dict[str, Any]) -> dict[str, Any]:
+    """Return what a plan is made for, as :func:`make_plan` takes it and :meth:`Plan.differs_in` compares it."""
+    filters = {
+        "label_name": request["first_label"] if request["label_name"] is None else request["label_name"],
+        "low_score": request["low_score"],
+        "high_score": request["high_score"],
+    }
+    return {
+        "dataset_id": request["dataset_id"],
+        "policy": request["policy"],
+        "filters": {name: value for name, value in filters.items() if value is not None},
+        "first_label": request["first_label"],
+    }
+
+
+def title(plan: Plan) -> str:
+    """Return the headline of a plan's summary."""
+    return f"Plan {plan.digest[:12]} to confirm labels of dataset {plan.header.dataset_id}"
+
+
+def approver(name: str, value: object) -> str | None:
+    """Return who approved, from a name or from what an ``ApprovalOperator`` returns; None if nobody is known.
+
+    :raises ParameterError: if the approval was refused, or nobody has chosen anything
+    """
+    value = _from_text(name, value)
+    if not isinstance(value, dict):
+        return None if value is None else parameters.identifier(name, value)
+    chosen = value.get("chosen_options")
+    if not chosen:
+        raise ParameterError(f"{name} says that nobody has chosen an option. Nothing was sent.")
+    if "Reject" in chosen:
+        raise ParameterError(f"{name} says that the plan was rejected. Nothing was sent.")
+    user = value.get("responded_by_user")
+    found = user.get("name") or user.get("id") if isinstance(user, dict) else user
+    return str(found) if found else None
+
+
+def _from_text(name: str, value: object) -> object:
+    """Return what counts of an approval's output that a template made a text of; all else as it is.
+
+    :raises ParameterError: if it cannot be read: it may say that the plan was rejected
+    """
+    if not isinstance(value, str) or "chosen_options" not in value:
+        return value
+    try:
+        # Not the whole: the time in it is no literal.
+        return {part[1]: ast.literal_eval(_NULL.get(part[2], part[2])) for part in _APPROVAL_PART.finditer(value)}
+    except (ValueError, SyntaxError):
+        raise ParameterError(
+            f"{name} is the text of an approval's output and cannot be read. Nothing was sent. Give the output itself "
+            "(approve.output), or a name."
+        ) from None
+
+
+def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_id: str | None, log: Any) -> list[Plan]:
+    """Return the plans that the writers of a run applied, as far as they can be read; warn of the others.
+
+    :param dag_id: only by this DAG; None: by all
+    :param dataset_id: only of this dataset; None: of all
+    """
+    from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
+
+    headers = [chain.first() for chain in read_ledger(root, run_id).chains]
+    applied = {
+        header.plan_digest: header.plan_uri
+        for header in headers
+        if dag_id in (None, header.dag_id) and dataset_id in (None, header.dataset_id)
+    }
+    found = [
+        _applied(root, run_id, plan_uri, digest, log) for digest, plan_uri in applied.items() if plan_uri is not None
+    ]
+    return [plan for plan in found if plan is not None]
+
+
+def _applied(root: ObjectStoragePath, run_id: str, plan_uri: str, digest: str | None, log: Any) -> Plan | None:
+    from airflow_provider_modelarts.labeling.ledger.reader import run_folder
+    from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
+
+    try:
+        # A plan of the task's own lies in the ledger's folder.
+        beside = run_folder(root, run_id) / plan_uri.rpartition("/")[2]
+        plan = read_plan(beside if beside.exists() else _place_of_plan(root, plan_uri))
+        if plan.digest == digest:
+            return plan
+        reason = f"The plan {plan.uri} was replaced since: it is not the one that the run applied."
+    except Exception as error:  # noqa: BLE001 - what a storage's library raises need be no OSError
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+    log.warning(
+        "Samples that a crash left unsettled are not counted, all else is undone: their plan cannot be read. %s", reason
+    )
+    return None
+
+
+def _place_of_plan(root: ObjectStoragePath, plan_uri: str) -> ObjectStoragePath:
+    """Return where the plan is that a ledger names, reached by the connection that was used for it.
+
+    Older ledgers name no connection: then it is the ledger's own, if the plan lies in the same bucket.
+
+    :param root: the ledger's place
+    :raises ParameterError: if nobody can know by which connection to ask; then nothing is asked
+    """
+    scheme, _, rest = plan_uri.partition("://")
+    bucket = rest.partition("/")[0]
+    if scheme == "file" or "@" in bucket:
+        return places.storage_path("plan_uri", plan_uri)
+    is_same_bucket = bucket == str(root).partition("://")[2].partition("/")[0].rpartition("@")[2]
+    if scheme != root.protocol or (root.conn_id is not None and not is_same_bucket):
+        raise ParameterError(
+            f"The ledger does not say by which connection its plan {plan_uri} is reached, so nothing was asked there."
+        )
+    at = f"{root.conn_id}@" if root.conn_id is not None else ""
+    return places.storage_path("plan_uri", f"{scheme}://{at}{rest}")
+
+
+def _own_place(
+    root: ObjectStoragePath | None, request: dict[str, Any], context: Context, log: Any
+) -> ObjectStoragePath | None:
+    """Return where the plan of this task and all its tries is; None if it needs none."""
+    policy = request["policy"]
+    if root is not None:
+        return cast("ObjectStoragePath", identity_of(context).plan_path(root))
+    if policy is None or not policy.has_guards:
+        return None
+    # Airflow's own log files too lie under the folder that the process works in if this one is relative.
+    logs = Path(conf.get("logging", "base_log_folder")).expanduser().absolute()
+    name = "ledger_uri is not given, and base_log_folder"
+    base = places.storage_path(name, logs) / "modelarts"
+    places.prove_writable(name, base)
+    path = cast("ObjectStoragePath", identity_of(context).plan_path(base))
+    if context["ti"].try_number > 1 and not path.exists():
+        log.warning(
+            "No plan of an earlier try is on this machine, so the guards judge what there is now. Give ledger_uri, a "
+            "place that all workers reach, to keep the plan for every try."
+        )
+    return path
+
+
+def _own(path: ObjectStoragePath, request: dict[str, Any], log: Any) -> Plan | ObjectStoragePath:
+    """Return the plan that an earlier try has stored, or the place where to store it, free of parts of one.
+
+    :raises PlanRefused: if it is for something else than is asked for now: by it something may have been written
+    """
+    found = _found(path, log, removes_parts=True)
+    if found is not None:
+        found.check_made_for(**_asked(request))
+    return path if found is None else found
+
+
+def _to_apply(path: ObjectStoragePath, dataset_id: str, digest: str | None) -> Plan:
+    from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
+
+    with places.readable_errors("plan_uri", str(path), "read"):
+        if not path.exists():
+            raise PlanRefused(
+                f"There is no plan at {shown(path)}. Nothing was written; run the task that makes it, or correct "
+                "plan_uri."
+            )
+        plan = read_plan(path)
+    if plan.header.dataset_id != dataset_id:
+        raise InvalidRequest(
+            f"The plan {plan.uri} is of dataset {plan.header.dataset_id}, not of {dataset_id}. Nothing was written; "
+            "give the plan of this dataset."
+        )
+    if digest not in (None, plan.digest):
+        raise PlanRefused(
+            f"The plan {plan.uri} has the digest {plan.digest}, not {digest}: it is another one than was made, shown "
+            "or approved. Nothing was written. Give each run a plan_uri of its own, with {{ run_id }} in it, and plan "
+            "again."
+        )
+    return plan
+
+
+def _found(path: ObjectStoragePath, log: Any, *, removes_parts: bool = False) -> Plan | None:
+    """Return the plan at a path; None if there is none, or only a part of one: by that nothing was written."""
+    from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
+
+    with places.readable_errors("the plan", str(path), "read"):
+        if not path.exists():
+            return None
+        try:
+            return read_plan(path)
+        except PlanRefused as error:
+            log.warning("Planning anew. %s", error)
+    if removes_parts:
+        with places.readable_errors("the plan", str(path), "replaced"):
+            places.remove(path)
+    return None
