@@ -191,7 +191,7 @@ def test_what_is_missing_is_found() -> None:
         "tests/test_docs.py::test_nothing",
         "tests/nowhere.py::test_it",
     }
-    assert missing_objects("`labeling.apply.confirm` `labeling.apply.Confirm` `client.nowhere`") == {
-        "labeling.apply.Confirm",
+    assert missing_objects("`labeling.policy.parse_policy` `labeling.policy.ParsePolicy` `client.nowhere`") == {
+        "labeling.policy.ParsePolicy",
         "client.nowhere",
     }

@@ -13,9 +13,9 @@ from airflow_provider_modelarts.client.resources.proposals import Proposals
 from airflow_provider_modelarts.client.resources.samples import Samples
 from airflow_provider_modelarts.client.resources.tasks import Tasks
 from airflow_provider_modelarts.client.resources.team_samples import TeamSamples
-from airflow_provider_modelarts.client.transport.session import Exchange
+from airflow_provider_modelarts.client.transport.session import HttpSession
 from airflow_provider_modelarts.client.transport.transport import Transport
-from airflow_provider_modelarts.client.validation import Endpoint, checked_id
+from airflow_provider_modelarts.client.validation import Endpoint, validate_id
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client.auth.credentials import Credentials
@@ -55,7 +55,7 @@ class ModelArtsClient:
         clock: Clock = system_clock,
     ) -> None:
         if project_id is not None:
-            checked_id("project_id", project_id)
+            validate_id("project_id", project_id)
         if not hasattr(credentials, "authorizer"):
             raise InvalidRequest(
                 "credentials must be PasswordCredentials, AccessKeyCredentials or TokenCredentials, "
@@ -71,7 +71,7 @@ class ModelArtsClient:
             "pool_size": pool_size,
             "clock": clock,
         }
-        self._exchange = Exchange(timeout, verify, pool_size)
+        self._exchange = HttpSession(timeout, verify, pool_size)
         self._transport = Transport(
             self._endpoint,
             credentials,

@@ -196,7 +196,7 @@ _REFUSALS = (
 )
 
 
-class Rule(NamedTuple):
+class ErrorRule(NamedTuple):
     """A row of the code table: which exception, and what the user can do."""
 
     error: type[ModelArtsError]
@@ -212,118 +212,120 @@ _REGION_PROJECT = "Check that project_id and region are those of the credential.
 _RUNNING = "Wait for the running labeling task, adopt it, or stop it."
 
 # (HTTP status or None for any, code without its variable prefix) -> what it means; contract 7.2, 7.3.
-CODES: dict[tuple[int | None, str], Rule] = {
+CODES: dict[tuple[int | None, str], ErrorRule] = {
     # unknown objects, reported as 400
-    (400, "ModelArts.0102"): Rule(NotFound, "Check the workspace."),
-    (400, "ModelArts.4301"): Rule(NotFound, _CHECK_TASK),
-    (400, "ModelArts.4338"): Rule(NotFound, _CHECK_DATASET),
-    (400, "ModelArts.4352"): Rule(NotFound, _CHECK_DATASET),
-    (400, "ModelArts.4353"): Rule(NotFound, "Check the version."),
-    (400, "ModelArts.4359"): Rule(NotFound, "Check the export task's id."),
-    (400, "ModelArts.4410"): Rule(NotFound, "Add the label to the dataset first, or correct its name."),
-    (400, "ModelArts.4420"): Rule(NotFound, "The sample may have been deleted: list the samples again."),
-    (400, "ModelArts.4601"): Rule(NotFound, "Check the team."),
-    (400, "ModelArts.4604"): Rule(NotFound, "Check the team member's e-mail address and worker_id."),
-    (400, "ModelArts.4612"): Rule(NotFound, _CHECK_TASK),
-    (400, "ModelArts.4619"): Rule(NotFound, "Check workforce_task_id."),
-    (400, "ModelArts.4631"): Rule(NotFound, "Check workforce_task_id."),
-    (400, "ModelArts.4636"): Rule(NotFound, "Check workforce_task_id."),
-    (400, "ModelArts.4700"): Rule(NotFound, _CHECK_TASK),
-    (400, "ModelArts.4801"): Rule(NotFound, _CHECK_TASK),
-    (400, "ModelArts.7005"): Rule(NotFound, "Check the workspace."),
+    (400, "ModelArts.0102"): ErrorRule(NotFound, "Check the workspace."),
+    (400, "ModelArts.4301"): ErrorRule(NotFound, _CHECK_TASK),
+    (400, "ModelArts.4338"): ErrorRule(NotFound, _CHECK_DATASET),
+    (400, "ModelArts.4352"): ErrorRule(NotFound, _CHECK_DATASET),
+    (400, "ModelArts.4353"): ErrorRule(NotFound, "Check the version."),
+    (400, "ModelArts.4359"): ErrorRule(NotFound, "Check the export task's id."),
+    (400, "ModelArts.4410"): ErrorRule(NotFound, "Add the label to the dataset first, or correct its name."),
+    (400, "ModelArts.4420"): ErrorRule(NotFound, "The sample may have been deleted: list the samples again."),
+    (400, "ModelArts.4601"): ErrorRule(NotFound, "Check the team."),
+    (400, "ModelArts.4604"): ErrorRule(NotFound, "Check the team member's e-mail address and worker_id."),
+    (400, "ModelArts.4612"): ErrorRule(NotFound, _CHECK_TASK),
+    (400, "ModelArts.4619"): ErrorRule(NotFound, "Check workforce_task_id."),
+    (400, "ModelArts.4631"): ErrorRule(NotFound, "Check workforce_task_id."),
+    (400, "ModelArts.4636"): ErrorRule(NotFound, "Check workforce_task_id."),
+    (400, "ModelArts.4700"): ErrorRule(NotFound, _CHECK_TASK),
+    (400, "ModelArts.4801"): ErrorRule(NotFound, _CHECK_TASK),
+    (400, "ModelArts.7005"): ErrorRule(NotFound, "Check the workspace."),
     # a labeling task is there already; 501 here means "conflict"
-    (501, "ModelArts.4385"): Rule(TaskAlreadyRunning, _RUNNING),
-    (501, "ModelArts.4386"): Rule(TaskAlreadyRunning, _RUNNING),
-    (501, "ModelArts.4387"): Rule(TaskAlreadyRunning, _RUNNING),
-    (400, "ModelArts.4409"): Rule(TaskAlreadyRunning, _RUNNING),
-    (None, "ModelArts.4964"): Rule(TaskAlreadyRunning, _RUNNING),
+    (501, "ModelArts.4385"): ErrorRule(TaskAlreadyRunning, _RUNNING),
+    (501, "ModelArts.4386"): ErrorRule(TaskAlreadyRunning, _RUNNING),
+    (501, "ModelArts.4387"): ErrorRule(TaskAlreadyRunning, _RUNNING),
+    (400, "ModelArts.4409"): ErrorRule(TaskAlreadyRunning, _RUNNING),
+    (None, "ModelArts.4964"): ErrorRule(TaskAlreadyRunning, _RUNNING),
     # the dataset does not meet the conditions of contract 8.1
-    (501, "ModelArts.4383"): Rule(PreconditionFailed, "Use an image classification or object detection dataset."),
-    (400, "ModelArts.4399"): Rule(PreconditionFailed, "Choose a model that fits the dataset's type."),
-    (400, "ModelArts.4405"): Rule(PreconditionFailed, "Label images first: at least two labels, five images each."),
-    (400, "ModelArts.4406"): Rule(PreconditionFailed, "Label at least five images for each label."),
-    (400, "ModelArts.4407"): Rule(PreconditionFailed, "Add unlabeled images: there is nothing left to label."),
-    (400, "ModelArts.4408"): Rule(PreconditionFailed, "Use rectangles (bndbox) only."),
-    (400, "ModelArts.4365"): Rule(PreconditionFailed, "Add labels to the dataset first."),
-    (400, "ModelArts.4344"): Rule(PreconditionFailed, "The dataset is being deleted."),
-    (400, "ModelArts.4622"): Rule(PreconditionFailed, "Choose n_clusters below the number of samples."),
-    (400, "ModelArts.4820"): Rule(PreconditionFailed),
-    (401, "ModelArts.4826"): Rule(PreconditionFailed, "Move the data to a bucket without KMS encryption."),
-    (500, "ModelArts.4614"): Rule(PreconditionFailed, "The labeling task failed and has no result."),
+    (501, "ModelArts.4383"): ErrorRule(PreconditionFailed, "Use an image classification or object detection dataset."),
+    (400, "ModelArts.4399"): ErrorRule(PreconditionFailed, "Choose a model that fits the dataset's type."),
+    (400, "ModelArts.4405"): ErrorRule(
+        PreconditionFailed, "Label images first: at least two labels, five images each."
+    ),
+    (400, "ModelArts.4406"): ErrorRule(PreconditionFailed, "Label at least five images for each label."),
+    (400, "ModelArts.4407"): ErrorRule(PreconditionFailed, "Add unlabeled images: there is nothing left to label."),
+    (400, "ModelArts.4408"): ErrorRule(PreconditionFailed, "Use rectangles (bndbox) only."),
+    (400, "ModelArts.4365"): ErrorRule(PreconditionFailed, "Add labels to the dataset first."),
+    (400, "ModelArts.4344"): ErrorRule(PreconditionFailed, "The dataset is being deleted."),
+    (400, "ModelArts.4622"): ErrorRule(PreconditionFailed, "Choose n_clusters below the number of samples."),
+    (400, "ModelArts.4820"): ErrorRule(PreconditionFailed),
+    (401, "ModelArts.4826"): ErrorRule(PreconditionFailed, "Move the data to a bucket without KMS encryption."),
+    (500, "ModelArts.4614"): ErrorRule(PreconditionFailed, "The labeling task failed and has no result."),
     # quota: a retry does not help
-    (None, "ModelArts.0116"): Rule(PreconditionFailed, _QUOTA),
-    (None, "ModelArts.0118"): Rule(PreconditionFailed, _QUOTA),
-    (None, "ModelArts.4354"): Rule(PreconditionFailed, _QUOTA),
-    (None, "ModelArts.4714"): Rule(PreconditionFailed, _QUOTA),
+    (None, "ModelArts.0116"): ErrorRule(PreconditionFailed, _QUOTA),
+    (None, "ModelArts.0118"): ErrorRule(PreconditionFailed, _QUOTA),
+    (None, "ModelArts.4354"): ErrorRule(PreconditionFailed, _QUOTA),
+    (None, "ModelArts.4714"): ErrorRule(PreconditionFailed, _QUOTA),
     # busy: the same call will do later
-    (400, "ModelArts.4343"): Rule(DatasetBusy, _BUSY),
-    (400, "ModelArts.4349"): Rule(DatasetBusy, _BUSY),
-    (400, "ModelArts.4355"): Rule(DatasetBusy, _BUSY),
-    (400, "ModelArts.4356"): Rule(DatasetBusy, _BUSY),
-    (400, "ModelArts.4370"): Rule(DatasetBusy, "One version a minute: try again in a minute."),
-    (400, "ModelArts.4381"): Rule(DatasetBusy, _BUSY),
-    (501, "ModelArts.4394"): Rule(DatasetBusy, _BUSY),
-    (403, "ModelArts.4613"): Rule(DatasetBusy, "Wait until the labeling task has finished."),
-    (400, "ModelArts.4615"): Rule(DatasetBusy, _BUSY),
-    (400, "ModelArts.4616"): Rule(DatasetBusy, _BUSY),
-    (400, "ModelArts.4623"): Rule(DatasetBusy, "Wait until the running acceptance has finished."),
-    (400, "ModelArts.4712"): Rule(DatasetBusy, _BUSY),
-    (403, "ModelArts.4821"): Rule(DatasetBusy, _BUSY),
-    (500, "ModelArts.7008"): Rule(DatasetBusy, "The workspace is read-only for now: try again later."),
+    (400, "ModelArts.4343"): ErrorRule(DatasetBusy, _BUSY),
+    (400, "ModelArts.4349"): ErrorRule(DatasetBusy, _BUSY),
+    (400, "ModelArts.4355"): ErrorRule(DatasetBusy, _BUSY),
+    (400, "ModelArts.4356"): ErrorRule(DatasetBusy, _BUSY),
+    (400, "ModelArts.4370"): ErrorRule(DatasetBusy, "One version a minute: try again in a minute."),
+    (400, "ModelArts.4381"): ErrorRule(DatasetBusy, _BUSY),
+    (501, "ModelArts.4394"): ErrorRule(DatasetBusy, _BUSY),
+    (403, "ModelArts.4613"): ErrorRule(DatasetBusy, "Wait until the labeling task has finished."),
+    (400, "ModelArts.4615"): ErrorRule(DatasetBusy, _BUSY),
+    (400, "ModelArts.4616"): ErrorRule(DatasetBusy, _BUSY),
+    (400, "ModelArts.4623"): ErrorRule(DatasetBusy, "Wait until the running acceptance has finished."),
+    (400, "ModelArts.4712"): ErrorRule(DatasetBusy, _BUSY),
+    (403, "ModelArts.4821"): ErrorRule(DatasetBusy, _BUSY),
+    (500, "ModelArts.7008"): ErrorRule(DatasetBusy, "The workspace is read-only for now: try again later."),
     # storage behind the service
-    (400, "ModelArts.1002"): Rule(ServiceUnavailable, "OBS did not answer ModelArts: try again later."),
-    (400, "ModelArts.4314"): Rule(ServiceUnavailable, "OBS did not answer ModelArts: try again later."),
-    (400, "ModelArts.1003"): Rule(PermissionDenied, _AGENCY),
-    (403, "ModelArts.4310"): Rule(PermissionDenied, _AGENCY),
-    (403, "ModelArts.4335"): Rule(PermissionDenied, _AGENCY),
+    (400, "ModelArts.1002"): ErrorRule(ServiceUnavailable, "OBS did not answer ModelArts: try again later."),
+    (400, "ModelArts.4314"): ErrorRule(ServiceUnavailable, "OBS did not answer ModelArts: try again later."),
+    (400, "ModelArts.1003"): ErrorRule(PermissionDenied, _AGENCY),
+    (403, "ModelArts.4310"): ErrorRule(PermissionDenied, _AGENCY),
+    (403, "ModelArts.4335"): ErrorRule(PermissionDenied, _AGENCY),
     # who one is, and what one may
-    (400, "ModelArts.0204"): Rule(AuthenticationError, "Use a token scoped to the project."),
-    (401, "ModelArts.0212"): Rule(AuthenticationError, "Use a token scoped to the project."),
-    (400, "ModelArts.0210"): Rule(PermissionDenied, _REGION_PROJECT),
-    (403, "ModelArts.0210"): Rule(PermissionDenied, _REGION_PROJECT),
-    (None, "ModelArts.0112"): Rule(PermissionDenied, "Ask for a policy that allows the call."),
-    (400, "ModelArts.4106"): Rule(PermissionDenied, "The account is restricted."),
-    (403, "ModelArts.4116"): Rule(PermissionDenied, "The account is in arrears: pay its bill."),
-    (403, "ModelArts.4118"): Rule(PermissionDenied, "The account is suspended."),
-    (403, "ModelArts.4600"): Rule(PermissionDenied, "The team member's role does not allow this."),
-    (401, "ModelArts.4901"): Rule(PermissionDenied, _AGENCY),
-    (401, "ModelArts.4961"): Rule(PermissionDenied, _AGENCY),
-    (401, "ModelArts.4626"): Rule(PermissionDenied),
-    (401, "ModelArts.4629"): Rule(PermissionDenied),
-    (401, "ModelArts.4630"): Rule(PermissionDenied),
-    (401, "ModelArts.4632"): Rule(PermissionDenied),
-    (401, "ModelArts.4804"): Rule(PermissionDenied),
-    (401, "IAM.0061"): Rule(AuthenticationError, "The user is locked: wait or ask the account's administrator."),
-    (403, "IAM.0082"): Rule(PermissionDenied, "The user is disabled."),
-    (403, "IAM.0081"): Rule(PermissionDenied, "Allow programmatic access for the user."),
+    (400, "ModelArts.0204"): ErrorRule(AuthenticationError, "Use a token scoped to the project."),
+    (401, "ModelArts.0212"): ErrorRule(AuthenticationError, "Use a token scoped to the project."),
+    (400, "ModelArts.0210"): ErrorRule(PermissionDenied, _REGION_PROJECT),
+    (403, "ModelArts.0210"): ErrorRule(PermissionDenied, _REGION_PROJECT),
+    (None, "ModelArts.0112"): ErrorRule(PermissionDenied, "Ask for a policy that allows the call."),
+    (400, "ModelArts.4106"): ErrorRule(PermissionDenied, "The account is restricted."),
+    (403, "ModelArts.4116"): ErrorRule(PermissionDenied, "The account is in arrears: pay its bill."),
+    (403, "ModelArts.4118"): ErrorRule(PermissionDenied, "The account is suspended."),
+    (403, "ModelArts.4600"): ErrorRule(PermissionDenied, "The team member's role does not allow this."),
+    (401, "ModelArts.4901"): ErrorRule(PermissionDenied, _AGENCY),
+    (401, "ModelArts.4961"): ErrorRule(PermissionDenied, _AGENCY),
+    (401, "ModelArts.4626"): ErrorRule(PermissionDenied),
+    (401, "ModelArts.4629"): ErrorRule(PermissionDenied),
+    (401, "ModelArts.4630"): ErrorRule(PermissionDenied),
+    (401, "ModelArts.4632"): ErrorRule(PermissionDenied),
+    (401, "ModelArts.4804"): ErrorRule(PermissionDenied),
+    (401, "IAM.0061"): ErrorRule(AuthenticationError, "The user is locked: wait or ask the account's administrator."),
+    (403, "IAM.0082"): ErrorRule(PermissionDenied, "The user is disabled."),
+    (403, "IAM.0081"): ErrorRule(PermissionDenied, "Allow programmatic access for the user."),
     # the gateway; its prefix is APIGW or APIG
-    (404, "APIGW.0101"): Rule(InvalidRequest, "Check endpoint and region: no such API there."),
-    (None, "APIGW.0103"): Rule(InvalidRequest, "Check endpoint and region: no such API there."),
-    (401, "APIGW.0307"): Rule(AuthenticationError, "Check that the region of the endpoint is the project's."),
-    (401, "APIGW.0301"): Rule(
+    (404, "APIGW.0101"): ErrorRule(InvalidRequest, "Check endpoint and region: no such API there."),
+    (None, "APIGW.0103"): ErrorRule(InvalidRequest, "Check endpoint and region: no such API there."),
+    (401, "APIGW.0307"): ErrorRule(AuthenticationError, "Check that the region of the endpoint is the project's."),
+    (401, "APIGW.0301"): ErrorRule(
         AuthenticationError, "Check the credential, and that this machine's clock is right to 15 minutes."
     ),
-    (403, "APIGW.0310"): Rule(PermissionDenied, _REGION_PROJECT),
-    (405, "APIGW.0501"): Rule(PermissionDenied, _QUOTA),
-    (405, "APIGW.0502"): Rule(PermissionDenied),
-    (None, "APIGW.0308"): Rule(Throttled),
-    (None, "ModelArts.4206"): Rule(Throttled),
-    (None, "ModelArts.4395"): Rule(Throttled),
-    (400, "ModelArts.4627"): Rule(Throttled, "Mails were requested too often."),
+    (403, "APIGW.0310"): ErrorRule(PermissionDenied, _REGION_PROJECT),
+    (405, "APIGW.0501"): ErrorRule(PermissionDenied, _QUOTA),
+    (405, "APIGW.0502"): ErrorRule(PermissionDenied),
+    (None, "APIGW.0308"): ErrorRule(Throttled),
+    (None, "ModelArts.4206"): ErrorRule(Throttled),
+    (None, "ModelArts.4395"): ErrorRule(Throttled),
+    (400, "ModelArts.4627"): ErrorRule(Throttled, "Mails were requested too often."),
 }
 
 # What a status means when its code is in no row.
-STATUSES: dict[int, Rule] = {
-    400: Rule(InvalidRequest),
-    401: Rule(AuthenticationError, "Check the credential: user, password and account, or key, or token."),
-    403: Rule(PermissionDenied, "Check the permissions of the user and its project."),
-    404: Rule(NotFound, "Check the ids, and that endpoint and region are right."),
-    407: Rule(InvalidRequest, "The proxy wants credentials: put them into the proxy's address."),
-    408: Rule(ServiceUnavailable),
-    413: Rule(InvalidRequest, "Send less at once: a body may have 12 MB."),
-    414: Rule(InvalidRequest, "Shorten the search conditions: an address may have 32 KB."),
-    429: Rule(Throttled, "Send fewer requests at once."),
-    501: Rule(PreconditionFailed),
+STATUSES: dict[int, ErrorRule] = {
+    400: ErrorRule(InvalidRequest),
+    401: ErrorRule(AuthenticationError, "Check the credential: user, password and account, or key, or token."),
+    403: ErrorRule(PermissionDenied, "Check the permissions of the user and its project."),
+    404: ErrorRule(NotFound, "Check the ids, and that endpoint and region are right."),
+    407: ErrorRule(InvalidRequest, "The proxy wants credentials: put them into the proxy's address."),
+    408: ErrorRule(ServiceUnavailable),
+    413: ErrorRule(InvalidRequest, "Send less at once: a body may have 12 MB."),
+    414: ErrorRule(InvalidRequest, "Shorten the search conditions: an address may have 32 KB."),
+    429: ErrorRule(Throttled, "Send fewer requests at once."),
+    501: ErrorRule(PreconditionFailed),
 }
 
 # Codes after which a new token may help, once; contract 7.3 "token". IAM's own two are those of 1.1.
@@ -378,7 +380,7 @@ def normalized_code(code: str | None) -> str | None:
     return code
 
 
-def rule_for(status: int, code: str | None) -> Rule:
+def rule_for(status: int, code: str | None) -> ErrorRule:
     """Return the row for an answer.
 
     :param status: HTTP status; for a success the one at which the documents list the code stands in
@@ -393,7 +395,7 @@ def rule_for(status: int, code: str | None) -> Rule:
             return CODES[key]
     if status in STATUSES:
         return STATUSES[status]
-    return Rule(ServiceUnavailable if status >= 500 else InvalidRequest if status >= 400 else UnexpectedResponse)
+    return ErrorRule(ServiceUnavailable if status >= 500 else InvalidRequest if status >= 400 else UnexpectedResponse)
 
 
 def is_progress(code: str | None) -> bool:

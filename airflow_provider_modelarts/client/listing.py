@@ -20,7 +20,7 @@ Query = dict[str, str | None]
 
 
 @dataclass(frozen=True)
-class Listing(Generic[Model]):
+class ListEndpoint(Generic[Model]):
     """One list of the service.
 
     :param what: what reading it is called in errors

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.models import to_flag, to_integer, to_objects, to_text
 from airflow_provider_modelarts.client.redaction import without_queries
-from airflow_provider_modelarts.client.validation import checked_id, shown
+from airflow_provider_modelarts.client.validation import shown, validate_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -81,12 +81,12 @@ def emptied_elements(sample_ids: Iterable[str]) -> list[dict[str, Any]]:
     """
     if isinstance(sample_ids, (str, bytes)):
         raise InvalidRequest(f"sample_ids must be a list of ids, not {shown(sample_ids)}.")
-    elements = [{"sample_id": checked_id("sample_id", sample_id), "labels": []} for sample_id in sample_ids]
+    elements = [{"sample_id": validate_id("sample_id", sample_id), "labels": []} for sample_id in sample_ids]
     _refuse_twins(elements)
     return elements
 
 
-def written(elements: Sequence[Mapping[str, Any]], write: Callable[[], Any]) -> Sequence[SampleOutcome]:
+def send_updates(elements: Sequence[Mapping[str, Any]], write: Callable[[], Any]) -> Sequence[SampleOutcome]:
     """Write, and return one outcome per sample in the same order.
 
     :param elements: what is written
@@ -182,7 +182,7 @@ def _element(sample: Listed | Mapping[str, Any]) -> dict[str, Any]:
     as_listed = getattr(sample, "element", None)
     if as_listed is not None:
         element = as_listed()
-        checked_id("sample_id", element.get("sample_id"))
+        validate_id("sample_id", element.get("sample_id"))
         return element if _is_plain(element.get("labels")) else _checked(element)
     if isinstance(sample, Mapping):
         return _checked({name: value for name, value in sample.items() if value is not None})
@@ -200,7 +200,7 @@ def _is_named(label: Mapping[str, Any]) -> bool:
 
 
 def _checked(element: dict[str, Any]) -> dict[str, Any]:
-    sample_id = checked_id("sample_id", element.get("sample_id"))
+    sample_id = validate_id("sample_id", element.get("sample_id"))
     unknown = sorted(map(str, set(element) - set(FIELDS)))
     if unknown:
         raise InvalidRequest(

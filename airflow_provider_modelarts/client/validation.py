@@ -34,7 +34,7 @@ def shown(value: object) -> str:
     return text if isinstance(value, str) or value is None else f"{text} ({type(value).__name__})"
 
 
-def checked_id(name: str, value: object) -> str:
+def validate_id(name: str, value: object) -> str:
     """Return an id that can stand in a path.
 
     :param name: what to call it in the error

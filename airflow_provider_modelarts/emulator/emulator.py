@@ -17,7 +17,7 @@ from airflow_provider_modelarts.emulator.http.server import HttpServer
 from airflow_provider_modelarts.emulator.inspection import InspectedDataset
 from airflow_provider_modelarts.emulator.state import ids
 from airflow_provider_modelarts.emulator.state.documents import Presigner
-from airflow_provider_modelarts.emulator.state.store import Service
+from airflow_provider_modelarts.emulator.state.store import Store
 from airflow_provider_modelarts.emulator.variants import Variants
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Emulator:
         self._server = HttpServer(host, port)
         self._service = self._new_service()
 
-    def _new_service(self) -> Service:
+    def _new_service(self) -> Store:
         identity = Identity(
             self.seed,
             self.clock,
@@ -97,7 +97,7 @@ class Emulator:
             secret_key=self.secret_key,
         )
         presigner = Presigner(self.seed, self.access_key, self._signature)
-        return Service(self.seed, self.clock, self.variants, identity, presigner, self._task_seconds)
+        return Store(self.seed, self.clock, self.variants, identity, presigner, self._task_seconds)
 
     def __repr__(self) -> str:
         return f"<Emulator {self.url} seed={self.seed}>"

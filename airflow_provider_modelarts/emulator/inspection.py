@@ -11,7 +11,7 @@ from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
 from airflow_provider_modelarts.emulator.state.task import Failure
 
 if TYPE_CHECKING:
-    from airflow_provider_modelarts.emulator.state.store import Service
+    from airflow_provider_modelarts.emulator.state.store import Store
 
 PERSON = "human/emulator/person"
 LabelsLike = str | Sequence[str | dict[str, Any]]
@@ -23,7 +23,7 @@ class InspectedDataset:
     Every look first lets time do its work, so that a finished task's proposals are there.
     """
 
-    def __init__(self, service: Service, dataset: Dataset) -> None:
+    def __init__(self, service: Store, dataset: Dataset) -> None:
         self._service = service
         self._dataset = dataset
 

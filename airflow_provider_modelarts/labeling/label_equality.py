@@ -104,7 +104,7 @@ def fingerprint(sample: Sample) -> int:
     return int.from_bytes(blake2b(text, digest_size=8).digest())
 
 
-def carries(final: Sample, written: Sample, *, loosely: bool = False) -> bool:
+def has_labels_of(final: Sample, written: Sample, *, loosely: bool = False) -> bool:
     """Whether a labeled sample carries what was written to it.
 
     The service keeps name, type and property of a label and nothing else (contract 4.1, effects), so only those

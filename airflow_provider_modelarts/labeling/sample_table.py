@@ -46,7 +46,7 @@ def short_key(sample_id: str) -> str | bytes:
     return key if key.hex() == sample_id else sample_id
 
 
-class Books:
+class SampleTable:
     """What became of each sample of a run."""
 
     def __init__(self) -> None:
@@ -101,14 +101,14 @@ class Books:
         """How many samples stand where, by name."""
         return {category.name.lower(): self._counts[category] for category in Category}
 
-    def see(self, sample: Sample) -> None:
+    def mark_listed(self, sample: Sample) -> None:
         """Note that a sample known before is listed again; where it stands does not change."""
         key = short_key(sample.sample_id)
         category = self._at(key)
         if category is not None:
             self._put(key, category)
 
-    def excuse(self) -> None:
+    def count_stale(self) -> None:
         """Note that a sample is listed that a single read shows to be no proposal any more: the list is behind."""
         self.remaining += 1
 

@@ -12,7 +12,7 @@ from airflow_provider_modelarts.client.models import to_objects
 from airflow_provider_modelarts.client.sample_updates import labeled_elements
 from airflow_provider_modelarts.client.validation import checked_email, strict_json
 from airflow_provider_modelarts.labeling.apply.batches import BATCH_BYTES, is_fault_of_samples, refused_locally
-from airflow_provider_modelarts.labeling.label_equality import carries
+from airflow_provider_modelarts.labeling.label_equality import has_labels_of
 from airflow_provider_modelarts.labeling.results import SAMPLES_SHOWN, Failure
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class _Task:
         found = []
         for element, said in zip(batch, outcomes, strict=True):
             copy = self._copy(element, copies)
-            if copy is not None and carries(copy, Sample.model_validate(element)):
+            if copy is not None and has_labels_of(copy, Sample.model_validate(element)):
                 found.append(SampleOutcome(said.sample_id, True))
             elif said.ok is None:
                 found.append(SampleOutcome(said.sample_id, None, said.error_code, said.error_msg))

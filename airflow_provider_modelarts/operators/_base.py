@@ -16,9 +16,9 @@ from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
 from airflow_provider_modelarts.labeling.policy import nearest, parse_policy
 from airflow_provider_modelarts.operators import _parameters as parameters
-from airflow_provider_modelarts.operators._on_kill import WriteGate
+from airflow_provider_modelarts.operators._on_kill import WriteStop
 from airflow_provider_modelarts.operators._templates import TemplatedOperator
-from airflow_provider_modelarts.utils.task_record import Intent
+from airflow_provider_modelarts.utils.task_record import TaskIntent
 from airflow_provider_modelarts.utils.task_state import TaskKey
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ DIGEST_XCOM = "plan_digest"
 FILTERS = ("label_name", "first_label", "low_score", "high_score")
 
 
-class GatedOperator(TemplatedOperator):
+class StoppableOperator(TemplatedOperator):
     """An operator that can be stopped: once a user ended or cleared its Airflow task it lets no further write out."""
 
-    _gate: WriteGate | None = None
+    _gate: WriteStop | None = None
 
     def on_kill(self) -> None:
         """Let no further write out if a user ended or cleared the Airflow task."""
@@ -50,7 +50,7 @@ class GatedOperator(TemplatedOperator):
 
     def open_gate(self, context: Context) -> Callable[[], bool]:
         """Begin to listen to ``on_kill``; return what is to be asked before every write."""
-        self._gate = WriteGate(TaskKey.of(context["ti"]), self.log)
+        self._gate = WriteStop(TaskKey.of(context["ti"]), self.log)
         return self._gate.is_closed
 
     def keep(self, context: Context, result: Mapping[str, Any] | None, summary: str | None = None) -> None:
@@ -62,7 +62,7 @@ class GatedOperator(TemplatedOperator):
         if summary is not None:
             context["ti"].xcom_push(key=SUMMARY_XCOM, value=summary)
 
-    def keep_despite(
+    def push_result_after_error(
         self, error: BaseException, context: Context, result: Mapping[str, Any] | None, summary: str | None = None
     ) -> None:
         """Store the same of a run that an error ends; if that fails too, say so: the error matters more."""
@@ -86,7 +86,7 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
 }
 
 
-class ProposalsOperator(GatedOperator):
+class ProposalsOperator(StoppableOperator):
     """An operator about the proposals of a dataset that a policy and filters choose; see its subclasses."""
 
     def __init__(
@@ -113,7 +113,7 @@ class ProposalsOperator(GatedOperator):
         self.project_id = project_id
         self.check_parameters({**_READ, **parameters.CONNECTION})
 
-    def warn_of_nothing(
+    def warn_if_empty(
         self, client: ModelArtsClient, result: ConfirmationResult, planned: Mapping[str, Any] | None = None
     ) -> None:
         """Say so if there was not one proposal, or none to confirm: a label's misspelled name would go unnoticed.
@@ -217,4 +217,4 @@ def identity_of(context: Context) -> RunIdentity:
     """Return which Airflow task this is; its retries share the intent, a clear changes it (B1)."""
     ti = context["ti"]
     map_index = -1 if ti.map_index is None else ti.map_index
-    return RunIdentity(ti.dag_id, ti.run_id, ti.task_id, map_index, ti.try_number, Intent.of(context).marker)
+    return RunIdentity(ti.dag_id, ti.run_id, ti.task_id, map_index, ti.try_number, TaskIntent.of(context).marker)

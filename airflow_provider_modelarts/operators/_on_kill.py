@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _PATIENCE = 3.0
 
 
-class KillSwitch:
+class LabelTaskStopper:
     """What a signal handler needs to stop a labeling task; filled while the operator runs.
 
     Airflow calls ``on_kill`` in a signal handler, also when a pod is evicted and the task goes on. So Airflow is asked
@@ -67,7 +67,7 @@ class KillSwitch:
         self._hook.look_afresh().call(stop)
 
 
-class WriteGate:
+class WriteStop:
     """Lets writes out until a user ends the Airflow task.
 
     While Airflow is asked, threads that want to write wait: no write leaves after the user's word has arrived. Plain

@@ -13,7 +13,7 @@ from airflow.sdk import conf
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.hooks.errors import ParameterError
-from airflow_provider_modelarts.labeling.storage.path import shown
+from airflow_provider_modelarts.labeling.storage.path import display_uri
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _storage as places
 from airflow_provider_modelarts.operators._base import identity_of
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
     from airflow_provider_modelarts.client import ModelArtsClient
-    from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace
+    from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget
     from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
-    from airflow_provider_modelarts.labeling.plan.builder import PlanMade
+    from airflow_provider_modelarts.labeling.plan.builder import PlanResult
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
     from airflow_provider_modelarts.labeling.results import ConfirmationResult, Progress
     from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
@@ -39,7 +39,7 @@ READERS = 8
 
 
 @dataclass(frozen=True)
-class Stored:
+class PlanAndLedger:
     """What a confirmation reads and writes beside the dataset.
 
     :param plan: the plan to apply, or where it is to be made; None: it is decided page by page
@@ -49,7 +49,7 @@ class Stored:
     """
 
     plan: Plan | ObjectStoragePath | None
-    ledger: LedgerPlace | None
+    ledger: LedgerTarget | None
     uris: dict[str, Any]
     filters: dict[str, Any] | None = None
 
@@ -58,9 +58,9 @@ class Stored:
         return replace(result, **self.uris)
 
 
-def stored_for(
+def resolve_plan_and_ledger(
     operator: ModelArtsConfirmSamplesOperator, request: dict[str, Any], context: Context, *, preview: bool
-) -> Stored:
+) -> PlanAndLedger:
     """Return the plan and the ledger of a confirming task; all that can be wrong with them is found here.
 
     :param operator: rendered
@@ -71,26 +71,26 @@ def stored_for(
     :raises PlanRefused: if the plan that is to be applied is not there, or damaged, or if the one that an earlier try
         has stored is for something else
     """
-    from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace
+    from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget
 
     approved_by = approver("approved_by", operator.approved_by)
     root = None if operator.ledger_uri is None else places.storage_path("ledger_uri", operator.ledger_uri)
     ledger = None
     uris: dict[str, Any] = {}
     if root is not None and not preview:
-        places.prove_writable("ledger_uri", root)
-        ledger = LedgerPlace(root, identity_of(context), approved_by)
+        places.check_writable("ledger_uri", root)
+        ledger = LedgerTarget(root, identity_of(context), approved_by)
         uris["ledger_uri"] = str(root)
     if operator.plan_uri is not None:
         path = places.storage_path("plan_uri", operator.plan_uri)
         digest = parameters.optional(parameters.identifier)("plan_digest", operator.plan_digest)
         plan = _to_apply(path, request["dataset_id"], digest)
         filters = {**plan.header.filters, "first_label": plan.header.first_label}
-        return Stored(plan, ledger, {**uris, "plan_uri": str(path)}, filters)
+        return PlanAndLedger(plan, ledger, {**uris, "plan_uri": str(path)}, filters)
     own = None if preview else _own_place(root, request, context, operator.log)
     if own is None:
-        return Stored(None, ledger, uris)
-    return Stored(_own(own, request, operator.log), ledger, {**uris, "plan_uri": str(own)})
+        return PlanAndLedger(None, ledger, uris)
+    return PlanAndLedger(_own(own, request, operator.log), ledger, {**uris, "plan_uri": str(own)})
 
 
 def find_or_make(
@@ -103,7 +103,7 @@ def find_or_make(
     on_progress: Callable[[Progress], None],
     should_stop: Callable[[], bool],
     log: Any,
-) -> PlanMade:
+) -> PlanResult:
     """Return the plan that an earlier try of this task has stored, or make it.
 
     :param path: where it is stored; another task's plan there is replaced, and so is one of this task before a clear or
@@ -111,8 +111,8 @@ def find_or_make(
     :param request: dataset, policy and filters, as :meth:`ProposalsOperator.request` gives them
     :raises PlanRefused: if another mapped task of this task has stored its plan there
     """
-    from airflow_provider_modelarts.labeling.plan.builder import PlanMade, make_plan
-    from airflow_provider_modelarts.labeling.proposals.worker_pool import Crew
+    from airflow_provider_modelarts.labeling.plan.builder import PlanResult, make_plan
+    from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 
     asked = {**_asked(request), "label_task_id": label_task_id}
 
@@ -123,8 +123,8 @@ def find_or_make(
     found = _found(path, log)
     if found is not None and is_ours(found):
         log.info("Going on with the plan that an earlier try has stored at %s.", found.uri)
-        return PlanMade(found, found.summarize(), found.result())
-    with closing(Crew(READERS)) as crew:
+        return PlanResult(found, found.summarize(), found.result())
+    with closing(WorkerPool(READERS)) as crew:
         return make_plan(
             client,
             path=path,
@@ -280,7 +280,7 @@ def _own_place(
     logs = Path(conf.get("logging", "base_log_folder")).expanduser().absolute()
     name = "ledger_uri is not given, and base_log_folder"
     base = places.storage_path(name, logs) / "modelarts"
-    places.prove_writable(name, base)
+    places.check_writable(name, base)
     path = cast("ObjectStoragePath", identity_of(context).plan_path(base))
     if context["ti"].try_number > 1 and not path.exists():
         log.warning(
@@ -304,10 +304,10 @@ def _own(path: ObjectStoragePath, request: dict[str, Any], log: Any) -> Plan | O
 def _to_apply(path: ObjectStoragePath, dataset_id: str, digest: str | None) -> Plan:
     from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
 
-    with places.readable_errors("plan_uri", str(path), "read"):
+    with places.storage_errors("plan_uri", str(path), "read"):
         if not path.exists():
             raise PlanRefused(
-                f"There is no plan at {shown(path)}. Nothing was written; run the task that makes it, or correct "
+                f"There is no plan at {display_uri(path)}. Nothing was written; run the task that makes it, or correct "
                 "plan_uri."
             )
         plan = read_plan(path)
@@ -329,7 +329,7 @@ def _found(path: ObjectStoragePath, log: Any, *, removes_parts: bool = False) ->
     """Return the plan at a path; None if there is none, or only a part of one: by that nothing was written."""
     from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
 
-    with places.readable_errors("the plan", str(path), "read"):
+    with places.storage_errors("the plan", str(path), "read"):
         if not path.exists():
             return None
         try:
@@ -337,6 +337,6 @@ def _found(path: ObjectStoragePath, log: Any, *, removes_parts: bool = False) ->
         except PlanRefused as error:
             log.warning("Planning anew. %s", error)
     if removes_parts:
-        with places.readable_errors("the plan", str(path), "replaced"):
+        with places.storage_errors("the plan", str(path), "replaced"):
             places.remove(path)
     return None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.storage.atomic import error_response
-from airflow_provider_modelarts.labeling.storage.path import SealedWriter, list_folder, local_path, name_of, shown
+from airflow_provider_modelarts.labeling.storage.path import SealedWriter, display_uri, list_folder, local_path, name_of
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._templates import has_marks
 
@@ -137,7 +137,7 @@ def storage_path(name: str, value: object) -> ObjectStoragePath:
     from airflow.sdk import BaseHook, ObjectStoragePath
 
     text = uri(name, value)
-    with readable_errors(name, text, "used"):
+    with storage_errors(name, text, "used"):
         path = ObjectStoragePath(text)
         if path.conn_id is not None:
             # Otherwise Airflow goes on without it, to the provider's own address and as nobody: its path does if the
@@ -154,16 +154,16 @@ def file_to_write(name: str, value: object) -> ObjectStoragePath:
     :raises ParameterError: also if it is a folder
     """
     path = storage_path(name, value)
-    with readable_errors(name, str(path), "written to"):
+    with storage_errors(name, str(path), "written to"):
         has_name = "/" in uri(name, value).partition("://")[2] and not str(value).rstrip().endswith("/")
         is_folder = not has_name or path.is_dir()
     if is_folder:
         raise ParameterError(f"{name} {_shown(str(path))} names a folder. Nothing was sent; give the URI of a file.")
-    prove_writable(name, path.parent)
+    check_writable(name, path.parent)
     return path
 
 
-def prove_writable(name: str, folder: ObjectStoragePath) -> None:
+def check_writable(name: str, folder: ObjectStoragePath) -> None:
     """Write something below a folder, list it and take it away, so that a wrong place shows before anything is sent.
 
     :param name: the parameter, for errors
@@ -173,7 +173,7 @@ def prove_writable(name: str, folder: ObjectStoragePath) -> None:
     # In a folder of its own, as many may try at once, and the place itself may hold more than anybody wants to list.
     place = folder / f"{_PROBE}-{secrets.token_hex(4)}"
     probe = place / "test.jsonl"
-    with readable_errors(name, str(folder), "written to"):
+    with storage_errors(name, str(folder), "written to"):
         with SealedWriter(probe) as file:
             file.seal({})
         is_listed = name_of(probe) in map(name_of, list_folder(place))
@@ -210,7 +210,7 @@ def _remove_probe(probe: ObjectStoragePath) -> None:
 
 
 @contextmanager
-def readable_errors(name: str, text: str, doing: str) -> Iterator[None]:
+def storage_errors(name: str, text: str, doing: str) -> Iterator[None]:
     """Turn what a storage says about a wrong place into one line.
 
     :param name: the parameter
@@ -253,7 +253,7 @@ def _folded(path: str) -> str:
 
 
 def _shown(text: str) -> str:
-    return shown(text)  # type: ignore[arg-type]  # it asks for no more than the text of a path
+    return display_uri(text)  # type: ignore[arg-type]  # it asks for no more than the text of a path
 
 
 def _short(text: str) -> str:

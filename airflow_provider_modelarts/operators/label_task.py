@@ -16,12 +16,18 @@ from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError, pe
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
-from airflow_provider_modelarts.operators._on_kill import KillSwitch
+from airflow_provider_modelarts.operators._on_kill import LabelTaskStopper
 from airflow_provider_modelarts.operators._templates import TemplatedOperator, constant, is_template
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
-from airflow_provider_modelarts.utils.label_task_recovery import Resumption
-from airflow_provider_modelarts.utils.polling import BACKSTOP, deadline_after, look, unreadable, wait_here
-from airflow_provider_modelarts.utils.task_record import Intent, Memory
+from airflow_provider_modelarts.utils.label_task_recovery import LabelTaskRecovery
+from airflow_provider_modelarts.utils.polling import (
+    DEFERRAL_MARGIN,
+    deadline_after,
+    poll_once,
+    poll_until_done,
+    unreadable,
+)
+from airflow_provider_modelarts.utils.task_record import RecordStore, TaskIntent
 from airflow_provider_modelarts.utils.task_state import TaskKey
 
 if TYPE_CHECKING:
@@ -31,7 +37,7 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_modelarts.utils.label_task_recovery import IfRunning
-    from airflow_provider_modelarts.utils.task_record import Record
+    from airflow_provider_modelarts.utils.task_record import LabelTaskRecord
 
 
 LABEL_TASK_XCOM = "label_task_id"
@@ -131,7 +137,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
         self.cancel_on_timeout: bool = constant("cancel_on_timeout", cancel_on_timeout, parameters.flag)
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
-        self._kill_switch: KillSwitch | None = None
+        self._kill_switch: LabelTaskStopper | None = None
         self.check_parameters(
             {
                 "dataset_id": parameters.identifier,
@@ -164,7 +170,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
         """
         with permanent_errors_fail_at_once():
             outcome = Outcome.from_event(event)
-            memory = Memory(context)
+            memory = RecordStore(context)
             record = memory.read()
             if record is not None and record.label_task_id != outcome.label_task_id:
                 record = None
@@ -178,7 +184,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except (TaskDeferralTimeout, TaskDeferralError) as error:
-            memory = Memory(context)
+            memory = RecordStore(context)
             record = memory.read()
             self._stop_given_up(record, memory)
             if not isinstance(error, TaskDeferralTimeout):
@@ -207,16 +213,16 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             "model_id": optional(parameters.identifier)("model_id", self.model_id),
         }
 
-    def _resumption(self, context: Context, deadline: float) -> Resumption:
+    def _resumption(self, context: Context, deadline: float) -> LabelTaskRecovery:
         self.check_rendered(context)
         request = self._request()
         hook = parameters.hook(self).look_afresh()
-        switch = KillSwitch(TaskKey.of(context["ti"]), hook, request["dataset_id"], self.log)
+        switch = LabelTaskStopper(TaskKey.of(context["ti"]), hook, request["dataset_id"], self.log)
         self._kill_switch = switch
-        return Resumption(
+        return LabelTaskRecovery(
             hook,
-            Memory(context),
-            Intent.of(context),
+            RecordStore(context),
+            TaskIntent.of(context),
             request,
             deadline,
             is_first_try=context["ti"].try_number == 1,
@@ -226,14 +232,14 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             log=self.log,
         )
 
-    def _proceed(self, resumption: Resumption) -> str:
+    def _proceed(self, resumption: LabelTaskRecovery) -> str:
         """Go on until the labeling task is over, or waited for elsewhere; Airflow's own alarm is one more deadline."""
         try:
             return self._follow(resumption)
         except AirflowTaskTimeout:
             raise self._gave_up(resumption) from None
 
-    def _gave_up(self, resumption: Resumption) -> LabelTaskTimeout:
+    def _gave_up(self, resumption: LabelTaskRecovery) -> LabelTaskTimeout:
         """Stop what this try has started, wherever the alarm has struck: also between a start and its reply."""
         record = None
         try:
@@ -247,7 +253,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             f"{record.label_task_id if record else 'none'}. Allow more time."
         )
 
-    def _follow(self, resumption: Resumption) -> str:
+    def _follow(self, resumption: LabelTaskRecovery) -> str:
         """Find or start the labeling task, waiting for what is in the way; then wait for it, if wanted."""
         while True:
             found = self._find(resumption)
@@ -266,7 +272,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
                 return self._conclude(outcome, record, resumption.memory)
             _over(outcome, record)
 
-    def _find(self, resumption: Resumption) -> Record | None:
+    def _find(self, resumption: LabelTaskRecovery) -> LabelTaskRecord | None:
         """Find the labeling task of an earlier try; if the service refuses to tell about it, this try gives it up."""
         try:
             return resumption.find()
@@ -274,7 +280,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             self._stop_given_up(resumption.memory.read(), resumption.memory)
             raise
 
-    def _wait(self, record: Record, *, is_there: bool) -> Outcome:
+    def _wait(self, record: LabelTaskRecord, *, is_there: bool) -> Outcome:
         """Wait for a labeling task, deferred if that is wanted.
 
         :param is_there: it was there already and may be over: then nothing is deferred. A trigger that fires within a
@@ -289,16 +295,16 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             is_patient=record.is_known_to_exist,
         )
         if not self.deferrable:
-            return wait_here(hook, wait, self.log, first_look=0.0 if is_there else wait.first_look(now))
+            return poll_until_done(hook, wait, self.log, first_look=0.0 if is_there else wait.first_look(now))
         not_before = None
         if is_there:
-            step = look(hook, wait, self.log)
+            step = poll_once(hook, wait, self.log)
             if isinstance(step, Outcome):
                 return step
             not_before = system_clock.now() + step
         return self._defer(record, not_before)
 
-    def _take(self, record: Record) -> None:
+    def _take(self, record: LabelTaskRecord) -> None:
         """Make a labeling task of ours known to ``on_kill``; if a user ended the Airflow task meanwhile, stop it."""
         switch = self._kill_switch
         if switch is None or not record.may_be_stopped:
@@ -332,7 +338,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             project_id=hook.project_id,
         )
 
-    def _defer(self, record: Record, not_before: float | None) -> NoReturn:
+    def _defer(self, record: LabelTaskRecord, not_before: float | None) -> NoReturn:
         self.defer(
             trigger=self._trigger(
                 record.dataset_id,
@@ -343,10 +349,10 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
                 not_before=not_before,
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=max(record.deadline - system_clock.now(), 0) + BACKSTOP),
+            timeout=timedelta(seconds=max(record.deadline - system_clock.now(), 0) + DEFERRAL_MARGIN),
         )
 
-    def _conclude(self, outcome: Outcome, record: Record | None, memory: Memory) -> str:
+    def _conclude(self, outcome: Outcome, record: LabelTaskRecord | None, memory: RecordStore) -> str:
         """Return the id, or raise what the outcome stands for."""
         error = outcome.exception()
         if outcome.status == "error" and error is not None and record is not None and record.is_known_to_exist:
@@ -358,7 +364,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
         self.log.info("%s", outcome.message)
         return outcome.label_task_id
 
-    def _stop_given_up(self, record: Record | None, memory: Memory) -> None:
+    def _stop_given_up(self, record: LabelTaskRecord | None, memory: RecordStore) -> None:
         """Stop the labeling task that was waited for in vain, if it is ours and Airflow still listens to this try."""
         if record is None or not record.may_be_stopped or not self.cancel_on_timeout:
             return
@@ -373,7 +379,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             return
         self._stop(record)
 
-    def _stop(self, record: Record) -> None:
+    def _stop(self, record: LabelTaskRecord) -> None:
         """Stop the labeling task; if that fails say so and go on: the reason for stopping matters more."""
         label_task_id = record.label_task_id
         try:
@@ -385,7 +391,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             self.log.info("Stopped labeling task %s.", label_task_id)
 
 
-def _over(outcome: Outcome, record: Record) -> None:
+def _over(outcome: Outcome, record: LabelTaskRecord) -> None:
     """Raise unless what was in the way is over in time: however it ended, or because it is gone."""
     error = outcome.exception()
     if outcome.status == "timeout" or (outcome.status == "error" and not isinstance(error, NotFound)):

@@ -18,13 +18,13 @@ from airflow_provider_modelarts.operators import _storage as places
 from airflow_provider_modelarts.operators._base import (
     DIGEST_XCOM,
     FILTERS,
-    GatedOperator,
     ProposalsOperator,
+    StoppableOperator,
     identity_of,
     nothing_to_confirm,
 )
 from airflow_provider_modelarts.operators._templates import constant
-from airflow_provider_modelarts.utils.worker_thread import apart
+from airflow_provider_modelarts.utils.worker_thread import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -146,7 +146,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             if self.do_xcom_push:
                 context["ti"].xcom_push(key=DIGEST_XCOM, value=made.plan.digest)
             self.log.info("The plan is stored at %s: %s", made.plan.uri, made.result)
-            self.warn_of_nothing(client, made.result)
+            self.warn_if_empty(client, made.result)
             made.plan.check_guards()
             if self.if_nothing_to_confirm == "skip" and not made.result.confirmed:
                 raise AirflowSkipException(f"{nothing_to_confirm(made.result)} Skipped: there is nothing to approve.")
@@ -271,14 +271,14 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
             self._check_that_a_plan_is_alone()
             request = self.request()
             preview = parameters.flag("preview", self.preview)
-            stored = plans.stored_for(self, request, context, preview=preview)
+            stored = plans.resolve_plan_and_ledger(self, request, context, preview=preview)
             hook = parameters.hook(self)
             link_dataset(context, hook, request["dataset_id"])
             client = lasting_client(hook)
             self.check_labels(client, request)
             try:
                 result = stored.named(
-                    apart(
+                    run_in_thread(
                         lambda stops: confirm(
                             client,
                             **request,
@@ -298,7 +298,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
             except BaseException as error:
                 # Airflow's alarm is no Exception (B16).
                 done = result_of(error)
-                self.keep_despite(error, context, None if done is None else stored.named(done).to_xcom())
+                self.push_result_after_error(error, context, None if done is None else stored.named(done).to_xcom())
                 raise
             return result.to_xcom()
 
@@ -315,10 +315,10 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         self.log.info("%s%s", "Preview, nothing was written: " if result.preview else "", result)
         for failure in result.failures.values():
             self.log.warning("Not confirmed: %s", failure)
-        self.warn_of_nothing(client, result, planned_filters)
+        self.warn_if_empty(client, result, planned_filters)
 
 
-class ModelArtsRevertConfirmationOperator(GatedOperator):
+class ModelArtsRevertConfirmationOperator(StoppableOperator):
     """Take back what a run confirmed, as its ledger tells: put back the labels that were there before.
 
     Only samples that still carry what the run wrote (by name, type and property of the labels) are written; all others
@@ -395,12 +395,12 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
             run_id = parameters.identifier("ledger_run_id", self.ledger_run_id)
             dag_id = parameters.optional(parameters.identifier)("ledger_dag_id", self.ledger_dag_id)
             dataset_id = parameters.optional(parameters.identifier)("dataset_id", self.dataset_id)
-            with places.readable_errors("ledger_uri", str(root), "read"):
+            with places.storage_errors("ledger_uri", str(root), "read"):
                 known = plans.of_ledger(root, run_id, dag_id, dataset_id, self.log)
             preview = parameters.flag("preview", self.preview)
             client = lasting_client(parameters.hook(self))
             try:
-                result = apart(
+                result = run_in_thread(
                     lambda stops: revert(
                         client,
                         root,
@@ -418,7 +418,7 @@ class ModelArtsRevertConfirmationOperator(GatedOperator):
                 # Airflow's alarm is no Exception.
                 done = reverted_by(error)
                 if done is not None:
-                    self.keep_despite(error, context, done.to_xcom(), done.markdown())
+                    self.push_result_after_error(error, context, done.to_xcom(), done.markdown())
                     self._tell(done)
                 raise
             self.keep(context, result.to_xcom(), result.markdown())

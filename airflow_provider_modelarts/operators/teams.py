@@ -11,8 +11,8 @@ from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.labeling.team_samples import TeamResult, parse_team_samples, update_team_samples
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _storage as places
-from airflow_provider_modelarts.operators._base import GatedOperator
-from airflow_provider_modelarts.utils.worker_thread import apart
+from airflow_provider_modelarts.operators._base import StoppableOperator
+from airflow_provider_modelarts.utils.worker_thread import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import XComArg
 
 
-class ModelArtsUpdateTeamSamplesOperator(GatedOperator):
+class ModelArtsUpdateTeamSamplesOperator(StoppableOperator):
     """Write labels into samples of a team labeling task (contract 5.2). The labels must exist in the dataset.
 
     A write replaces all labels of a sample, whatever it carries by then: a retry, or a clear, writes all samples again,
@@ -99,7 +99,7 @@ class ModelArtsUpdateTeamSamplesOperator(GatedOperator):
             email = parameters.optional(parameters.email)("worker_email", self.worker_email)
             samples = self._samples()
             try:
-                result = apart(
+                result = run_in_thread(
                     lambda stops: update_team_samples(
                         client, dataset_id, workforce_task_id, samples, worker_email=email, should_stop=stops
                     ),
@@ -108,7 +108,7 @@ class ModelArtsUpdateTeamSamplesOperator(GatedOperator):
             except BaseException as error:
                 # Airflow's alarm is no Exception.
                 done = getattr(error, "result", None)
-                self.keep_despite(error, context, done.to_xcom() if isinstance(done, TeamResult) else None)
+                self.push_result_after_error(error, context, done.to_xcom() if isinstance(done, TeamResult) else None)
                 raise
             self.log.info("Team labeling task %s: %s", self.workforce_task_id, result.to_xcom())
             if result.failures:
@@ -125,7 +125,7 @@ class ModelArtsUpdateTeamSamplesOperator(GatedOperator):
 def _read(uri: str) -> list[Any]:
     """Return what a file holds: a JSON list, or one JSON value in each line."""
     path = places.storage_path("samples_uri", uri)
-    with places.readable_errors("samples_uri", uri, "read"):
+    with places.storage_errors("samples_uri", uri, "read"):
         data = path.read_bytes()
     try:
         text = data.decode("utf-8")

@@ -25,7 +25,7 @@ from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._templates import TemplatedOperator, constant
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
-from airflow_provider_modelarts.utils.polling import BACKSTOP, deadline_after, look, wait_here
+from airflow_provider_modelarts.utils.polling import DEFERRAL_MARGIN, deadline_after, poll_once, poll_until_done
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -122,14 +122,14 @@ class ModelArtsLabelTaskSensor(TemplatedOperator, BaseSensorOperator):
                 self._trigger(wait).prove_serializable()
             hook = parameters.hook(self).look_afresh()
             link_dataset(context, hook, wait.dataset_id)
-            step = look(hook, wait, self.log)
+            step = poll_once(hook, wait, self.log)
             if isinstance(step, Outcome):
                 return self._conclude(step)
             if self.deferrable:
                 self._defer(wait, not_before=system_clock.now() + step)
             if self.reschedule and step >= _SHORTEST_RESCHEDULE:
                 raise _reschedule(step)
-            return self._conclude(wait_here(hook, wait, self.log, first_look=step))
+            return self._conclude(poll_until_done(hook, wait, self.log, first_look=step))
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once.
@@ -137,7 +137,7 @@ class ModelArtsLabelTaskSensor(TemplatedOperator, BaseSensorOperator):
         :return: whether the labeling task is over, with the summary that :meth:`execute` returns
         """
         with permanent_errors_fail_at_once():
-            step = look(parameters.hook(self).look_afresh(), self._wait(context), self.log)
+            step = poll_once(parameters.hook(self).look_afresh(), self._wait(context), self.log)
             if isinstance(step, Outcome):
                 return PokeReturnValue(is_done=True, xcom_value=self._conclude(step))
             return PokeReturnValue(is_done=False)
@@ -191,7 +191,7 @@ class ModelArtsLabelTaskSensor(TemplatedOperator, BaseSensorOperator):
         self.defer(
             trigger=self._trigger(wait, not_before=not_before),
             method_name="execute_complete",
-            timeout=timedelta(seconds=max(wait.deadline - system_clock.now(), 0) + BACKSTOP),
+            timeout=timedelta(seconds=max(wait.deadline - system_clock.now(), 0) + DEFERRAL_MARGIN),
         )
 
     def _conclude(self, outcome: Outcome) -> dict[str, Any]:

@@ -26,7 +26,7 @@ RECENT = 20
 
 
 @dataclass(frozen=True)
-class Glance:
+class TaskListSnapshot:
     """The top of a dataset's list of labeling tasks at one moment.
 
     :param tasks: newest first
@@ -37,7 +37,7 @@ class Glance:
     whole: bool
 
 
-def newest(client: ModelArtsClient, dataset_id: str, label_task_type: str | None) -> Glance:
+def newest(client: ModelArtsClient, dataset_id: str, label_task_type: str | None) -> TaskListSnapshot:
     """Read the newest labeling tasks: one page, one request.
 
     A list that turns out to be sorted the other way round, which no document rules out, is read to its end.
@@ -49,11 +49,13 @@ def newest(client: ModelArtsClient, dataset_id: str, label_task_type: str | None
     listed = client.tasks.list(dataset_id, task_type=label_task_type, retry=False)
     page = list(islice(listed, MAX_PAGE))
     if _rises(page):
-        return Glance([*page, *listed][::-1], whole=True)
-    return Glance(page, whole=len(page) < MAX_PAGE)
+        return TaskListSnapshot([*page, *listed][::-1], whole=True)
+    return TaskListSnapshot(page, whole=len(page) < MAX_PAGE)
 
 
-def since(client: ModelArtsClient, dataset_id: str, label_task_type: str | None, known: Collection[str]) -> Glance:
+def since(
+    client: ModelArtsClient, dataset_id: str, label_task_type: str | None, known: Collection[str]
+) -> TaskListSnapshot:
     """Read the newest labeling tasks down to the first known one, over as many pages as that takes.
 
     :param client: asks the service
@@ -65,8 +67,8 @@ def since(client: ModelArtsClient, dataset_id: str, label_task_type: str | None,
     for task in client.tasks.list(dataset_id, task_type=label_task_type, retry=False):
         tasks.append(task)
         if task.task_id in known:
-            return Glance(tasks, whole=False)
-    return Glance(tasks, whole=True)
+            return TaskListSnapshot(tasks, whole=False)
+    return TaskListSnapshot(tasks, whole=True)
 
 
 def still_there(client: ModelArtsClient, dataset_id: str, label_task_ids: Iterable[str]) -> list[LabelTask]:
@@ -89,7 +91,7 @@ def _rises(tasks: Sequence[LabelTask]) -> bool:
     return len(times) > 1 and times[0] < times[-1]
 
 
-class Ends:
+class EndedTaskTracker:
     """Remembers what was seen of a list, and tells from the next look at it what has ended since.
 
     :param active: ids of labeling tasks that were not over
@@ -101,7 +103,7 @@ class Ends:
         self.recent = list(recent)
 
     @classmethod
-    def begin(cls, glance: Glance) -> Ends:
+    def begin(cls, glance: TaskListSnapshot) -> EndedTaskTracker:
         """Return the memory of somebody who starts to watch: what is over by now is of no interest."""
         ends = cls()
         ends._remember(glance)
@@ -112,7 +114,7 @@ class Ends:
         return {"active": sorted(self.active), "recent": self.recent}
 
     @classmethod
-    def from_json(cls, value: Any) -> Ends | None:
+    def from_json(cls, value: Any) -> EndedTaskTracker | None:
         """Return a stored memory; None if there is none, or nothing that can be made sense of."""
         if not isinstance(value, dict):
             return None
@@ -121,16 +123,16 @@ class Ends:
             return None
         return cls(value["active"], value["recent"])
 
-    def has_lost_its_place(self, glance: Glance) -> bool:
+    def has_lost_its_place(self, glance: TaskListSnapshot) -> bool:
         """Whether more labeling tasks have been started since the last look than a glance shows."""
         return not glance.whole and self._first_known(glance) is None
 
-    def not_in(self, glance: Glance) -> list[str]:
+    def not_in(self, glance: TaskListSnapshot) -> list[str]:
         """Return the ids of labeling tasks that were active and are too old to be in a glance."""
         shown = {task.task_id for task in glance.tasks if task.task_id}
         return sorted(self.active - shown)
 
-    def take(self, glance: Glance, older: Sequence[LabelTask] = ()) -> list[LabelTask]:
+    def take(self, glance: TaskListSnapshot, older: Sequence[LabelTask] = ()) -> list[LabelTask]:
         """Return what has ended since the last look, each labeling task once, oldest first; and remember this look.
 
         :param glance: the list as it is now
@@ -145,11 +147,11 @@ class Ends:
         self._remember(glance, older)
         return [task for task in (*older, *shown) if task.is_terminal]
 
-    def _first_known(self, glance: Glance) -> int | None:
+    def _first_known(self, glance: TaskListSnapshot) -> int | None:
         """Return the place in a glance of the newest labeling task that was there at the last look."""
         known = set(self.recent)
         return next((place for place, task in enumerate(glance.tasks) if task.task_id in known), None)
 
-    def _remember(self, glance: Glance, older: Sequence[LabelTask] = ()) -> None:
+    def _remember(self, glance: TaskListSnapshot, older: Sequence[LabelTask] = ()) -> None:
         self.recent = [task.task_id for task in glance.tasks[:RECENT] if task.task_id]
         self.active = {task.task_id for task in (*older, *glance.tasks) if task.task_id and not task.is_terminal}

@@ -15,7 +15,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.states import TERMINAL_STATES, TaskState
-from airflow_provider_modelarts.client.validation import checked_choice, checked_id, checked_seconds
+from airflow_provider_modelarts.client.validation import checked_choice, checked_seconds, validate_id
 from airflow_provider_modelarts.client.waiting import JITTER
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.triggers import ended_tasks as ends
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.client.resources.tasks import LabelTask
-    from airflow_provider_modelarts.triggers.ended_tasks import Ends, Glance
+    from airflow_provider_modelarts.triggers.ended_tasks import EndedTaskTracker, TaskListSnapshot
 
 T = TypeVar("T")
 
@@ -129,7 +129,7 @@ class ModelArtsLabelTaskEventTrigger(BaseEventTrigger):
         )
 
     @classmethod
-    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Glance]:
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[TaskListSnapshot]:
         """Look at the dataset's list for ever, and yield what each look brought.
 
         :param kwargs: parameters of one of the watchers that share this poll
@@ -151,16 +151,16 @@ class ModelArtsLabelTaskEventTrigger(BaseEventTrigger):
             scattered = pause * random.uniform(1, 1 + JITTER)  # noqa: S311 - scatters looks, protects nothing
             await system_clock.sleep_async(scattered)
 
-    async def filter_shared_stream(self, shared_stream: AsyncIterator[Glance]) -> AsyncIterator[TriggerEvent]:
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[TaskListSnapshot]) -> AsyncIterator[TriggerEvent]:
         """Compare each look with the one before and fire for what has ended between them.
 
         :param shared_stream: what :meth:`open_shared_stream` yields
         """
         memory = _Memory(getattr(self, "asset_state_store", None), self._memory_key())
-        seen: Ends | None = None
+        seen: EndedTaskTracker | None = None
         async for glance in shared_stream:
             try:
-                seen = seen or await memory.read() or ends.Ends.begin(glance)
+                seen = seen or await memory.read() or ends.EndedTaskTracker.begin(glance)
                 over = seen.take(*await self._all_of(seen, glance))
             except _PASSING as error:
                 self.log.warning("Cannot tell yet what has ended in dataset %s: %s", self.dataset_id, error)
@@ -172,7 +172,9 @@ class ModelArtsLabelTaskEventTrigger(BaseEventTrigger):
                 await system_clock.sleep_async(STORED_AFTER)
             await memory.write(seen)
 
-    async def _all_of(self, seen: Ends, glance: Glance) -> tuple[Glance, list[LabelTask]]:
+    async def _all_of(
+        self, seen: EndedTaskTracker, glance: TaskListSnapshot
+    ) -> tuple[TaskListSnapshot, list[LabelTask]]:
         """Read on where a glance, which is a page long, does not show all that has changed since the last look."""
         if seen.has_lost_its_place(glance):
             glance = await self._ask(
@@ -182,7 +184,7 @@ class ModelArtsLabelTaskEventTrigger(BaseEventTrigger):
         older = await self._ask(lambda client: ends.still_there(client, self.dataset_id, hidden)) if hidden else []
         return glance, older
 
-    def _newest(self, client: ModelArtsClient) -> Glance:
+    def _newest(self, client: ModelArtsClient) -> TaskListSnapshot:
         return ends.newest(client, self.dataset_id, self.label_task_type)
 
     async def _ask(self, function: Callable[[ModelArtsClient], T]) -> T:
@@ -230,7 +232,7 @@ def _fixed(name: str, value: object) -> str:
         )
     if value.strip().lower() in BLANK:
         raise InvalidRequest(f"{name} of a watch must be an id, not {value!r}: with it nothing can ever fire.")
-    return checked_id(name, value.strip())
+    return validate_id(name, value.strip())
 
 
 def _states(states: object) -> list[str]:
@@ -259,7 +261,7 @@ class _Memory:
         self._key = key
         self._stored: Any = None
 
-    async def read(self) -> Ends | None:
+    async def read(self) -> EndedTaskTracker | None:
         if self._store is None:
             return None
         try:
@@ -267,9 +269,9 @@ class _Memory:
         except ValueError:
             log.warning("One trigger serves several assets: it has no single place to remember what it saw.")
             self._store = None
-        return ends.Ends.from_json(self._stored)
+        return ends.EndedTaskTracker.from_json(self._stored)
 
-    async def write(self, seen: Ends) -> None:
+    async def write(self, seen: EndedTaskTracker) -> None:
         value = seen.to_json()
         if self._store is None or value == self._stored:
             return

@@ -12,7 +12,7 @@ from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.utils import thread_pool as pool
-from airflow_provider_modelarts.utils.polling import look
+from airflow_provider_modelarts.utils.polling import poll_once
 from airflow_provider_modelarts.utils.task_state import ENDED_STATES, TaskKey
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
         step: Outcome | float = wait.first_look(system_clock.now(), self.not_before)
         while not isinstance(step, Outcome):
             await system_clock.sleep_async(step)
-            step = await pool.run(hook, lambda: look(hook, wait, self.log))
+            step = await pool.run(hook, lambda: poll_once(hook, wait, self.log))
         yield TriggerEvent(step.to_event())  # type: ignore[no-untyped-call]  # Airflow does not annotate it
         # Nothing may follow: a trigger that lives on after its event gets an on_kill.
 

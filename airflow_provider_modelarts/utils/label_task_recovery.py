@@ -30,7 +30,7 @@ from airflow_provider_modelarts.client.errors import (
 from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.client.waiting import ODD_PAUSES
 from airflow_provider_modelarts.utils.polling import unreadable
-from airflow_provider_modelarts.utils.task_record import Record
+from airflow_provider_modelarts.utils.task_record import LabelTaskRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.client.resources.tasks import LabelTask
     from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-    from airflow_provider_modelarts.utils.task_record import Intent, Memory, Phase
+    from airflow_provider_modelarts.utils.task_record import Phase, RecordStore, TaskIntent
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class CandidatesUnclear(StartUnknown):
 
 
 @dataclass(frozen=True)
-class Resumption:
+class LabelTaskRecovery:
     """One try of a start operator: finds its labeling task, or starts it.
 
     :param request: arguments of the client's start, without the marker
@@ -76,8 +76,8 @@ class Resumption:
     """
 
     hook: ModelArtsHook
-    memory: Memory
-    intent: Intent
+    memory: RecordStore
+    intent: TaskIntent
     request: dict[str, Any]
     deadline: float
     is_first_try: bool
@@ -86,14 +86,14 @@ class Resumption:
     is_ended: Callable[[], bool]
     log: Any
 
-    def find(self) -> Record | None:
+    def find(self) -> LabelTaskRecord | None:
         """Return the labeling task to wait for that is there already, or None if one has to be started.
 
         :raises CandidatesUnclear: if it is there, but cannot be told from others
         """
         return self._found(self.memory.read())
 
-    def find_after_alarm(self) -> Record | None:
+    def find_after_alarm(self) -> LabelTaskRecord | None:
         """Return what this try may leave behind; as :meth:`find`, but without asking Airflow if that can be avoided.
 
         Airflow's alarm may strike between a question to the supervisor and its answer. Each later question then gets
@@ -103,7 +103,7 @@ class Resumption:
         """
         return self._found(self.memory.last or self.memory.read())
 
-    def _found(self, record: Record | None) -> Record | None:
+    def _found(self, record: LabelTaskRecord | None) -> LabelTaskRecord | None:
         if record is None:
             return None if self.is_first_try else self._marked(self._list_for_sure(), also_succeeded=True)
         if record.phase == "awaited":
@@ -115,7 +115,7 @@ class Resumption:
             return None
         return self._judge(self._look(record), record)
 
-    def start(self) -> Record:
+    def start(self) -> LabelTaskRecord:
         """Start a labeling task; nothing is started if one with the marker turns up, or if this process is a zombie.
 
         :return: the labeling task to wait for: the new one, or what bars the way
@@ -143,7 +143,7 @@ class Resumption:
                 break
         raise refused
 
-    def _post(self, record: Record) -> Record:
+    def _post(self, record: LabelTaskRecord) -> LabelTaskRecord:
         given = self.request["config"] or {}
         config = {**given, "name": "-".join(part for part in (given.get("name"), record.marker) if part)}
         try:
@@ -159,7 +159,7 @@ class Resumption:
         )
         return replace(record, phase="started", label_task_id=label_task_id, known=())
 
-    def _found_after(self, lost: StartUnknown, record: Record) -> Record:
+    def _found_after(self, lost: StartUnknown, record: LabelTaskRecord) -> LabelTaskRecord:
         """Return the labeling task that a start has begun whose reply was lost."""
         for pause in _PAUSES:
             _pause(pause)
@@ -174,7 +174,7 @@ class Resumption:
                 return found
         raise lost
 
-    def _in_the_way(self, refused: TaskAlreadyRunning) -> Record | None:
+    def _in_the_way(self, refused: TaskAlreadyRunning) -> LabelTaskRecord | None:
         """Return what is to be waited for, given that the service refused a start; None if nothing active is listed."""
         tasks = self._list()
         found = self._marked(tasks)
@@ -197,7 +197,7 @@ class Resumption:
         self.log.info("Labeling task %s of somebody else is active: %s. It is never stopped.", task.task_id, verb)
         return replace(other, phase="started", adopted=True) if adopts else other
 
-    def _after_lost_start(self, record: Record, tasks: Sequence[LabelTask]) -> Record | None:
+    def _after_lost_start(self, record: LabelTaskRecord, tasks: Sequence[LabelTask]) -> LabelTaskRecord | None:
         """Return what a start has begun of which only the intention is recorded."""
         marked = [task for task in tasks if record.marker in _markers(task) and task.task_id not in record.known]
         if marked:
@@ -221,7 +221,7 @@ class Resumption:
         )
         return self._judge(fresh[0], replace(record, ours=False))
 
-    def _marked(self, tasks: Sequence[LabelTask], *, also_succeeded: bool = False) -> Record | None:
+    def _marked(self, tasks: Sequence[LabelTask], *, also_succeeded: bool = False) -> LabelTaskRecord | None:
         """Return the listed labeling task that bears this task's marker and is still of use."""
         current = [task for task in tasks if self.intent.marker in _markers(task)]
         self._tell_of_several([task for task in current if not task.is_terminal])
@@ -233,7 +233,7 @@ class Resumption:
                 return self._judge(task, replace(self._record("started", task), marker=marker))
         return None
 
-    def _judge(self, task: LabelTask | None, record: Record) -> Record | None:
+    def _judge(self, task: LabelTask | None, record: LabelTaskRecord) -> LabelTaskRecord | None:
         """Say what becomes of a labeling task of ours: see the table at the top of this module."""
         if task is None:
             self.log.info("Labeling task %s is gone.", record.label_task_id)
@@ -252,7 +252,7 @@ class Resumption:
             return None
         return self._leave_behind(record)
 
-    def _leave_behind(self, record: Record) -> Record | None:
+    def _leave_behind(self, record: LabelTaskRecord) -> LabelTaskRecord | None:
         """Stop an active labeling task of ours that a clear or other inputs have made useless; or adopt it."""
         if self.cancels:
             record = replace(record, phase="ending")
@@ -269,8 +269,8 @@ class Resumption:
         # Its inputs are not those wanted now, and none can be started beside it.
         return replace(record, phase="ending") if record.dataset_id == self.request["dataset_id"] else None
 
-    def _record(self, phase: Phase, task: LabelTask | None = None, *, ours: bool = True) -> Record:
-        return Record(
+    def _record(self, phase: Phase, task: LabelTask | None = None, *, ours: bool = True) -> LabelTaskRecord:
+        return LabelTaskRecord(
             phase,
             self.request["dataset_id"],
             self.intent.marker,
@@ -280,7 +280,7 @@ class Resumption:
             ours=ours,
         )
 
-    def _is_current(self, record: Record) -> bool:
+    def _is_current(self, record: LabelTaskRecord) -> bool:
         """Return whether a record is of this intent and these inputs: no clear in between, no reordered mapping."""
         return (record.marker, record.fingerprint) == (self.intent.marker, self._fingerprint)
 
@@ -289,7 +289,7 @@ class Resumption:
         text = json.dumps(self.request, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def _look(self, record: Record) -> LabelTask | None:
+    def _look(self, record: LabelTaskRecord) -> LabelTask | None:
         """Return the labeling task; None if it is gone, which a single answer does not prove."""
         what = f"Labeling task {record.label_task_id} of dataset {record.dataset_id}"
         return self._patiently(

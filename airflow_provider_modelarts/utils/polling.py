@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.waiting import Wait
     from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 
-BACKSTOP = 300.0
+DEFERRAL_MARGIN = 300.0
 """Seconds by which Airflow's own limit of a deferral comes after the trigger's: it is for triggerers that are gone."""
 
 
@@ -55,7 +55,7 @@ def unreadable(what: str, error: ModelArtsError) -> ModelArtsError:
     )
 
 
-def look(hook: ModelArtsHook, wait: Wait, log: Any) -> Outcome | float:
+def poll_once(hook: ModelArtsHook, wait: Wait, log: Any) -> Outcome | float:
     """Ask once for the labeling task and tell the log what is new.
 
     One attempt, without retries: the wait itself is the retry (B6).
@@ -78,7 +78,7 @@ def look(hook: ModelArtsHook, wait: Wait, log: Any) -> Outcome | float:
     return wait.looked(task, system_clock.now())
 
 
-def wait_here(hook: ModelArtsHook, wait: Wait, log: Any, *, first_look: float) -> Outcome:
+def poll_until_done(hook: ModelArtsHook, wait: Wait, log: Any, *, first_look: float) -> Outcome:
     """Wait in this thread until the labeling task is over or the deadline has come.
 
     Airflow's ``execution_timeout`` is one more way to say that the deadline has come: it ends the wait in the same way,
@@ -94,7 +94,7 @@ def wait_here(hook: ModelArtsHook, wait: Wait, log: Any, *, first_look: float) -
     while not isinstance(step, Outcome):
         try:
             system_clock.sleep(step)
-            step = look(hook, wait, log)
+            step = poll_once(hook, wait, log)
         except AirflowTaskTimeout:
             wait.deadline = min(wait.deadline, system_clock.now())
             step = 0.0

@@ -20,7 +20,7 @@ MEMORY_KEY = "modelarts_label_task"
 _NEEDED = frozenset({"phase", "dataset_id", "marker", "fingerprint", "deadline"})
 
 
-class Intent(NamedTuple):
+class TaskIntent(NamedTuple):
     """What one Airflow task is there for in one run; retries keep it.
 
     A clear changes ``max_tries``; that of a finished run changes the run's start too. The start tells runs of one name
@@ -38,7 +38,7 @@ class Intent(NamedTuple):
     is_cleared: bool
 
     @classmethod
-    def of(cls, context: Context) -> Intent:
+    def of(cls, context: Context) -> TaskIntent:
         """Return the intent of the task that a context belongs to."""
         ti = context["ti"]
         dag_run = context["dag_run"]
@@ -64,7 +64,7 @@ def _digest(parts: list[Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Record:
+class LabelTaskRecord:
     """What is known of the labeling task of an Airflow task; JSON primitives only.
 
     :param phase: ``starting``: a start is about to be sent; ``started``: its end is the task's end; ``ending``: it is
@@ -88,7 +88,7 @@ class Record:
     adopted: bool = False
 
     @classmethod
-    def read(cls, value: object) -> Record | None:
+    def read(cls, value: object) -> LabelTaskRecord | None:
         """Return the record that was stored as JSON; None for anything else."""
         if not isinstance(value, dict) or not _NEEDED.issubset(value):
             return None
@@ -107,29 +107,29 @@ class Record:
         return self.ours and self.phase == "started"
 
 
-class Memory:
+class RecordStore:
     """Where an Airflow task keeps its record: in its state store, which outlives tries, or else as XCom.
 
     Both are written through the task's supervisor: a process whose supervisor is gone, and beside which the next try
     may be running, cannot write, and so does not go on to start or stop anything.
     """
 
-    last: Record | None = None
+    last: LabelTaskRecord | None = None
     """What this process has written last, or was about to write; known without asking Airflow."""
 
     def __init__(self, context: Context) -> None:
         self._ti: Any = context["ti"]
         self._store: Any = context.get("task_state_store")
 
-    def read(self) -> Record | None:
+    def read(self) -> LabelTaskRecord | None:
         """Return what was written last; with XCom only what this try has written."""
         if self._store is not None:
-            return Record.read(self._store.get(MEMORY_KEY))
+            return LabelTaskRecord.read(self._store.get(MEMORY_KEY))
         map_index = -1 if self._ti.map_index is None else self._ti.map_index
         found = self._ti.xcom_pull(task_ids=self._ti.task_id, key=MEMORY_KEY, map_indexes=map_index)
-        return Record.read(found)
+        return LabelTaskRecord.read(found)
 
-    def write(self, record: Record) -> None:
+    def write(self, record: LabelTaskRecord) -> None:
         """Keep a record in place of the one before."""
         self.last = record
         value = {**asdict(record), "known": list(record.known)}

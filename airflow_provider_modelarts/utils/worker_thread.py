@@ -21,7 +21,7 @@ PATIENCE = 60.0
 """Seconds: work that was asked to stop ends with the answers to what is under way, which have a time-out each."""
 
 
-def apart(work: Callable[[Callable[[], bool]], T], should_stop: Callable[[], bool] = lambda: False) -> T:
+def run_in_thread(work: Callable[[Callable[[], bool]], T], should_stop: Callable[[], bool] = lambda: False) -> T:
     """Carry out some work in a thread, and wait for it.
 
     :param work: gets a function that says whether it has to stop; once true it must come to an end by itself

@@ -44,10 +44,10 @@ def prepare(kind: str) -> None:
         import requests  # noqa: F401
     elif kind == "package":
         from airflow_provider_modelarts.client import ModelArtsClient  # noqa: F401
-        from airflow_provider_modelarts.client.transport.session import Exchange
+        from airflow_provider_modelarts.client.transport.session import HttpSession
         from airflow_provider_modelarts.labeling.apply import confirmation as apply  # noqa: F401
 
-        Exchange().close()
+        HttpSession().close()
 
 
 def loop(port: int, number: int, limit: int) -> dict[str, float]:
@@ -71,10 +71,10 @@ def loop(port: int, number: int, limit: int) -> dict[str, float]:
 def package(port: int, number: int, threads: int, ledger: bool) -> dict[str, float]:
     """Confirm with this package; with the ledger on, a plan first."""
     from airflow_provider_modelarts.client import ModelArtsClient, TokenCredentials
-    from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace, confirm
+    from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
     from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity
     from airflow_provider_modelarts.labeling.plan.builder import make_plan
-    from airflow_provider_modelarts.labeling.proposals.worker_pool import Crew
+    from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 
     with ModelArtsClient(f"http://127.0.0.1:{port}", TokenCredentials(TOKEN, PROJECT)) as client:
         if not ledger:
@@ -83,11 +83,11 @@ def package(port: int, number: int, threads: int, ledger: bool) -> dict[str, flo
             return {}
         with tempfile.TemporaryDirectory() as folder:
             begun, used = time.perf_counter(), time.process_time()
-            crew = Crew(threads)
+            crew = WorkerPool(threads)
             plan = make_plan(client, DATASET, Path(folder) / "plan.jsonl", crew=crew).plan
             crew.close()
             middle, middle_used = time.perf_counter(), time.process_time()
-            place = LedgerPlace(Path(folder), RunIdentity("dag", "run", "task"))
+            place = LedgerTarget(Path(folder), RunIdentity("dag", "run", "task"))
             result = confirm(client, DATASET, plan=plan, ledger=place, concurrency=threads)
             assert (result.confirmed, result.unaccounted) == (number, 0), result
             end, end_used = time.perf_counter(), time.process_time()

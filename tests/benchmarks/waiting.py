@@ -72,14 +72,14 @@ def _planned_header() -> dict[str, str]:
 def _our_triggers(count: int, start: str, url: str) -> Iterator[Any]:
     """Yield waits of this package; a header with the planned moment is all that is added to them."""
     from airflow_provider_modelarts.client.clock import Clock
-    from airflow_provider_modelarts.client.transport.session import Exchange
+    from airflow_provider_modelarts.client.transport.session import HttpSession
     from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
 
     extra = {"auth": "token", "project_id": PROJECT, "iam_endpoint": url}
     connection = {"conn_type": "modelarts", "host": url, "password": "token", "extra": extra}
     os.environ["AIRFLOW_CONN_MODELARTS_DEFAULT"] = json.dumps(connection)
-    send, sleep = Exchange.send, Clock.sleep_async
-    Exchange.send = lambda self, request, what: send(self, request.with_headers(_planned_header()), what)  # type: ignore[method-assign]
+    send, sleep = HttpSession.send, Clock.sleep_async
+    HttpSession.send = lambda self, request, what: send(self, request.with_headers(_planned_header()), what)  # type: ignore[method-assign]
     Clock.sleep_async = _noted_sleep(sleep)  # type: ignore[method-assign,assignment]
     now = time.time()
     for number in range(count):

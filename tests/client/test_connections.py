@@ -19,7 +19,7 @@ from airflow_provider_modelarts.client import ModelArtsClient, TokenCredentials
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable, StartUnknown
 from airflow_provider_modelarts.client.transport import connections
 from airflow_provider_modelarts.client.transport.connections import make_adapter
-from airflow_provider_modelarts.client.transport.session import Exchange, Request
+from airflow_provider_modelarts.client.transport.session import HttpSession, Request
 from airflow_provider_modelarts.client.validation import Endpoint
 from tests.support.lines import one_line
 from tests.support.servers import canned, one_connection
@@ -371,7 +371,7 @@ def test_more_places_than_connections_are_kept_for_are_all_reached() -> None:
     with ExitStack() as stack:
         servers = [stack.enter_context(canned(body=DATASET)) for _ in range(6)]
         endpoints = [Endpoint(f"http://127.0.0.1:{server.server_port}") for server in servers]
-        exchange = stack.enter_context(Exchange())
+        exchange = stack.enter_context(HttpSession())
         for endpoint in endpoints * 3:
             assert exchange.send(Request("GET", endpoint, ("v2",)), "read").body == DATASET.encode()
         assert [len(server.asked) for server in servers] == [3] * 6

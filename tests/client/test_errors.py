@@ -29,8 +29,8 @@ from airflow_provider_modelarts.client.errors import (
     rule_for,
 )
 from airflow_provider_modelarts.client.sample_updates import emptied_elements, labeled_elements
-from airflow_provider_modelarts.client.transport.session import Exchange
-from airflow_provider_modelarts.client.validation import Endpoint, checked_conditions, checked_id
+from airflow_provider_modelarts.client.transport.session import HttpSession
+from airflow_provider_modelarts.client.validation import Endpoint, checked_conditions, validate_id
 from tests.support.lines import one_line
 
 if TYPE_CHECKING:
@@ -150,16 +150,16 @@ def test_rows_name_codes_of_the_contract_or_of_iam(listed: list[tuple[int, str, 
         (lambda: Endpoint("my host"), "is no http(s) address, 'my host'"),
         (lambda: Endpoint("ftp://host"), "is no http(s) address, 'ftp://host'"),
         (lambda: Endpoint("https://host:99999"), "is no address, 'https://host:99999'"),
-        (lambda: checked_id("dataset_id", 7), "must be text, not 7 (int)"),
-        (lambda: checked_id("dataset_id", None), "must be text, not None"),
+        (lambda: validate_id("dataset_id", 7), "must be text, not 7 (int)"),
+        (lambda: validate_id("dataset_id", None), "must be text, not None"),
         (lambda: checked_conditions("{no"), "is no JSON: '{no'"),
         (lambda: checked_conditions(3), "not 3 (int)"),
-        (lambda: Exchange((1, 2, 3)), "not (1, 2, 3) (tuple)"),  # type: ignore[arg-type]
+        (lambda: HttpSession((1, 2, 3)), "not (1, 2, 3) (tuple)"),  # type: ignore[arg-type]
         (lambda: emptied_elements("s1"), "must be a list of ids, not 's1'"),
         (lambda: labeled_elements("s1"), "must be a list of samples, not 's1'"),
         (lambda: labeled_elements([3]), "not 3 (int)"),
         (lambda: labeled_elements([{"sample_id": "s", "labels": ["daisy"]}]), "not 'daisy'"),
-        (lambda: checked_id("dataset_id", ["x" * 1000]), "..."),
+        (lambda: validate_id("dataset_id", ["x" * 1000]), "..."),
     ],
 )
 def test_a_refusal_quotes_the_wrong_value(call: Callable[[], object], said: str) -> None:

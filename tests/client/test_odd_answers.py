@@ -21,8 +21,8 @@ from airflow_provider_modelarts.client.errors import (
     Throttled,
     UnexpectedResponse,
 )
-from airflow_provider_modelarts.client.transport.response import Answer, redact
-from airflow_provider_modelarts.client.transport.session import Exchange, Request
+from airflow_provider_modelarts.client.transport.response import Response, redact
+from airflow_provider_modelarts.client.transport.session import HttpSession, Request
 from tests.support.lines import one_line
 from tests.support.servers import canned
 
@@ -290,16 +290,16 @@ def test_a_secret_within_another_does_not_save_the_rest_of_it() -> None:
 def test_a_token_that_was_replaced_meanwhile_is_hidden_as_well(
     make_client: Callable[..., ModelArtsClient], emulator: Emulator, dataset_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    send = Exchange.send
+    send = HttpSession.send
 
-    def echo(self: Exchange, request: Request, what: str) -> Answer:
+    def echo(self: HttpSession, request: Request, what: str) -> Response:
         answer = send(self, request, what)
         if "X-Auth-Token" not in request.headers:
             return answer
         forget_tokens()
         return replace(answer, status=502, body=f"I got {request.headers['X-Auth-Token']}".encode())
 
-    monkeypatch.setattr(Exchange, "send", echo)
+    monkeypatch.setattr(HttpSession, "send", echo)
     with pytest.raises(ServiceUnavailable, match=r"I got \*\*\*") as caught:
         make_client(retries=False).datasets.get(dataset_id)
     assert not any(token in one_line(caught.value) for token in emulator.tokens)

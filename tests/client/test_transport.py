@@ -20,7 +20,7 @@ from airflow_provider_modelarts.client.errors import (
     TaskAlreadyRunning,
     Throttled,
 )
-from airflow_provider_modelarts.client.transport.session import Exchange
+from airflow_provider_modelarts.client.transport.session import HttpSession
 from tests.support.lines import one_line
 
 if TYPE_CHECKING:
@@ -237,5 +237,5 @@ def test_a_start_that_was_refused_is_not_unknown(
 @pytest.mark.parametrize("seconds", [10**400, -(10**400), float("inf"), float("nan"), 0, True, None, "5"])
 def test_a_time_out_that_nobody_can_wait_for_is_refused_in_one_line(seconds: Any) -> None:
     with pytest.raises(InvalidRequest, match="timeout must be a number of seconds above 0") as caught:
-        Exchange(timeout=seconds)
+        HttpSession(timeout=seconds)
     assert len(str(caught.value)) < 300

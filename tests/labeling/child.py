@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from airflow_provider_modelarts.client import ModelArtsClient, PasswordCredentials
-from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
 from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity
 
 
@@ -21,7 +21,7 @@ def main() -> None:
             given["dataset_id"],
             policy=given["policy"],
             concurrency=given["concurrency"],
-            ledger=LedgerPlace(Path(given["ledger"]), identity),
+            ledger=LedgerTarget(Path(given["ledger"]), identity),
         )
     print(json.dumps(result.to_xcom()))
 

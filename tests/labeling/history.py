@@ -19,7 +19,7 @@ from airflow_provider_modelarts.emulator import Emulator
 from airflow_provider_modelarts.emulator.clock import EmulatorClock
 from airflow_provider_modelarts.labeling import sample_table as books
 from airflow_provider_modelarts.labeling.apply import confirmation as apply
-from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
 from airflow_provider_modelarts.labeling.ledger import reader as ledger
 from airflow_provider_modelarts.labeling.ledger import recorder as recording
 from airflow_provider_modelarts.labeling.ledger.reader import LedgerWriter, RunIdentity
@@ -27,7 +27,7 @@ from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanRefused, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import confirm_all, parse_policy
 from airflow_provider_modelarts.labeling.proposals import page_order as walk
-from airflow_provider_modelarts.labeling.proposals.worker_pool import Crew
+from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 from airflow_provider_modelarts.labeling.undo.reverter import revert
 from tests.labeling.faults import FAULTS
 from tests.labeling.lives import Life, Store
@@ -380,7 +380,7 @@ class History:
             self._remove_part_of_plan()
             self._note_empty_plan()
             says_all = not is_alone or self.plan is None
-            place = LedgerPlace(self.place(life), identity, "ada") if setup.has_ledger else None
+            place = LedgerTarget(self.place(life), identity, "ada") if setup.has_ledger else None
             return confirm(
                 life.client,
                 self.dataset_id,
@@ -503,7 +503,7 @@ class History:
 
 def _crew(size: int) -> Any:
     life: Any = Life.here()
-    return Crew(size) if life.history.setup.threads else TurnCrew(size, life, life.history.rng)
+    return WorkerPool(size) if life.history.setup.threads else TurnCrew(size, life, life.history.rng)
 
 
 def _token_hex(size: int) -> str:
@@ -530,7 +530,7 @@ def small_world() -> Iterator[None]:
             (books, "SAMPLES_SHOWN", 1000),
             (recording, "STORE_ENTRIES", 3),
             (recording, "LedgerWriter", partial(LedgerWriter, window=3)),
-            (apply, "Crew", _crew),
+            (apply, "WorkerPool", _crew),
             (PlanWriter, "_keeps", _keeps_noted),
             (ledger, "secrets", SimpleNamespace(token_hex=_token_hex)),
         ):

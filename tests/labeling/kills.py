@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity, read_ledger, settled
+from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity, read_ledger, replay
 from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 from airflow_provider_modelarts.labeling.storage.path import StorageDamaged
 from tests.labeling.model import Violation, stored
@@ -150,7 +150,7 @@ class Kill:
             fates = Counter(entry.fate for _, entry in ledger.entries())
         except StorageDamaged as error:
             raise Violation(f"the ledger is broken: {error}") from None
-        state = settled(plan, ledger)
+        state = replay(plan, ledger)
         if list(state.unsettled()) or any(state.fate(sample_id) != "confirmed" for sample_id in wanted):
             raise Violation(f"the ledger does not know all: {fates}")
         problems = [chain.verify() for chain in ledger.chains]

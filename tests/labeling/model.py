@@ -20,7 +20,7 @@ from airflow_provider_modelarts.client.errors import (
     Throttled,
 )
 from airflow_provider_modelarts.client.resources.samples import Page, Sample
-from airflow_provider_modelarts.client.sample_updates import SampleOutcome, labeled_elements, written
+from airflow_provider_modelarts.client.sample_updates import SampleOutcome, labeled_elements, send_updates
 
 if TYPE_CHECKING:
     import random
@@ -216,7 +216,7 @@ class ModelService:
         # How long a request is on its way is not the sender's to know.
         sent_at = self.clock.now()
         self.begin("update")
-        outcomes = written(forms, lambda: self._answer(forms, sent_at))
+        outcomes = send_updates(forms, lambda: self._answer(forms, sent_at))
         self.give_way()
         return outcomes
 

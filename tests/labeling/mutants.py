@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_modelarts.labeling.apply import batch_writer as write
 from airflow_provider_modelarts.labeling.apply import confirmation as apply
 from airflow_provider_modelarts.labeling.apply import run as confirming
-from airflow_provider_modelarts.labeling.apply.batch_writer import Writer
-from airflow_provider_modelarts.labeling.apply.batches import Outcome
+from airflow_provider_modelarts.labeling.apply.batch_writer import BatchWriter
+from airflow_provider_modelarts.labeling.apply.batches import WriteOutcome
 from airflow_provider_modelarts.labeling.intent import PLANNED, Intent
-from airflow_provider_modelarts.labeling.ledger.reader import Settled
+from airflow_provider_modelarts.labeling.ledger.reader import LedgerState
 from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter
 from airflow_provider_modelarts.labeling.proposals import page_order as walk
-from airflow_provider_modelarts.labeling.proposals.dataset import Service
-from airflow_provider_modelarts.labeling.proposals.filtered import Untrimmed
-from airflow_provider_modelarts.labeling.proposals.page_scheduler import Descent
+from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
+from airflow_provider_modelarts.labeling.proposals.filtered import FilteredProposals
+from airflow_provider_modelarts.labeling.proposals.page_scheduler import PageScheduler
 from tests.labeling.retries import with_another_try_that_plans, with_kills
 from tests.labeling.simulation import in_calm, in_storms, with_a_trimming_filter, with_newcomers_after_the_guard
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 def ascending_walk(patch: pytest.MonkeyPatch) -> None:
     """Pages are written from the first to the last, so that each write moves the next page under the reader."""
 
-    steps = Descent.steps
+    steps = PageScheduler.steps
 
-    def ascend(descent: Descent, last: Any = None, jobs: Any = ()) -> Iterator[None]:
+    def ascend(descent: PageScheduler, last: Any = None, jobs: Any = ()) -> Iterator[None]:
         if last is not None:
             top = last.number
             read, deal_with = descent._read, descent._deal_with
@@ -41,12 +41,12 @@ def ascending_walk(patch: pytest.MonkeyPatch) -> None:
             last = walk.Numbered(top, read(0))
         return steps(descent, last, jobs)
 
-    patch.setattr(Descent, "steps", ascend)
+    patch.setattr(PageScheduler, "steps", ascend)
 
 
 def offset_counts_pages(patch: pytest.MonkeyPatch) -> None:
     """What ``offset`` counts is assumed, not found out."""
-    patch.setattr(walk, "find_step", lambda *_: 1)
+    patch.setattr(walk, "detect_offset_step", lambda *_: 1)
 
 
 def one_walk_is_enough(patch: pytest.MonkeyPatch) -> None:
@@ -56,42 +56,42 @@ def one_walk_is_enough(patch: pytest.MonkeyPatch) -> None:
 def positions_trusted(patch: pytest.MonkeyPatch) -> None:
     """After ``success: false`` the results are believed to stand in the order of the request."""
 
-    def doubtful(writer: Writer, batch: Any, replies: dict[str, Any]) -> Any:
+    def doubtful(writer: BatchWriter, batch: Any, replies: dict[str, Any]) -> Any:
         return [
-            Outcome(one.sample, "written")
+            WriteOutcome(one.sample, "written")
             if replies[one.sample.sample_id].ok
-            else Outcome(one.sample, "failed", replies[one.sample.sample_id].error_code or "unknown")
+            else WriteOutcome(one.sample, "failed", replies[one.sample.sample_id].error_code or "unknown")
             for one in batch.candidates
         ], []
 
-    patch.setattr(Writer, "_doubtful", doubtful)
+    patch.setattr(BatchWriter, "_resolve_partial", doubtful)
 
 
 def put_resent_blindly(patch: pytest.MonkeyPatch) -> None:
     """A write whose answer was lost is sent again without a look at its samples."""
 
-    def lost(writer: Writer, batch: Any, replies: dict[str, Any]) -> Any:
+    def lost(writer: BatchWriter, batch: Any, replies: dict[str, Any]) -> Any:
         return [], [batch]
 
-    patch.setattr(Writer, "_lost", lost)
+    patch.setattr(BatchWriter, "_lost", lost)
 
 
 def labels_dropped(patch: pytest.MonkeyPatch) -> None:
     """Only the first label of a sample goes back: the others are erased."""
-    send = Service.write
+    send = DatasetProposals.write
 
-    def write_first(service: Service, samples: Any, *more: Any) -> Any:
+    def write_first(service: DatasetProposals, samples: Any, *more: Any) -> Any:
         elements = [sample.element() for sample in samples]
         return send(service, [{**element, "labels": element["labels"][:1]} for element in elements], *more)
 
-    patch.setattr(Service, "write", write_first)
+    patch.setattr(DatasetProposals, "write", write_first)
 
 
 def label_keys_dropped(patch: pytest.MonkeyPatch) -> None:
     """Labels go back by name alone, without what else came with them."""
-    send = Service.write
+    send = DatasetProposals.write
 
-    def write_names(service: Service, samples: Any, *more: Any) -> Any:
+    def write_names(service: DatasetProposals, samples: Any, *more: Any) -> Any:
         return send(
             service,
             [
@@ -101,7 +101,7 @@ def label_keys_dropped(patch: pytest.MonkeyPatch) -> None:
             *more,
         )
 
-    patch.setattr(Service, "write", write_names)
+    patch.setattr(DatasetProposals, "write", write_names)
 
 
 def old_reads_written(patch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ def old_reads_written(patch: pytest.MonkeyPatch) -> None:
 
 def no_look_after_a_token_was_fetched(patch: pytest.MonkeyPatch) -> None:
     """What was fresh before the request was authorized counts as fresh when it goes out."""
-    patch.setattr(Writer, "_check_again", lambda writer, batch: None)
+    patch.setattr(BatchWriter, "_check_again", lambda writer, batch: None)
 
 
 def guard_forgotten_at_the_write(patch: pytest.MonkeyPatch) -> None:
@@ -121,18 +121,18 @@ def guard_forgotten_at_the_write(patch: pytest.MonkeyPatch) -> None:
 
 def filtered_list_trusted(patch: pytest.MonkeyPatch) -> None:
     """Labels of a filtered list are written as they are, trimmed or not."""
-    patch.setattr(Untrimmed, "begin", lambda untrimmed, read_pages: None)
-    patch.setattr(Untrimmed, "lists_whole_samples", True)
+    patch.setattr(FilteredProposals, "begin", lambda untrimmed, read_pages: None)
+    patch.setattr(FilteredProposals, "lists_whole_samples", True)
 
 
 def written_before_the_pages_above_are_answered(patch: pytest.MonkeyPatch) -> None:
     """Each page is dealt with as soon as it arrives."""
 
-    def answer(descent: Descent, number: int, page: Any) -> Any:
+    def answer(descent: PageScheduler, number: int, page: Any) -> Any:
         descent._follow(descent._deal_with(walk.Numbered(number, page)), last=True)
         return ()
 
-    patch.setattr(Descent, "_answer", answer)
+    patch.setattr(PageScheduler, "_answer", answer)
 
 
 def window_lost(patch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def own_plan_applied_by_a_slower_try(patch: pytest.MonkeyPatch) -> None:
 
 def unsettled_window_taken_for_others_work(patch: pytest.MonkeyPatch) -> None:
     """What a killed try wrote and did not record counts as somebody else's."""
-    patch.setattr(Settled, "may_be_written", lambda *_: False)
+    patch.setattr(LedgerState, "may_be_written", lambda *_: False)
 
 
 def unlisted_samples_not_settled(patch: pytest.MonkeyPatch) -> None:

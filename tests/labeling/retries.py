@@ -7,9 +7,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace
+from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget
 from airflow_provider_modelarts.labeling.ledger import recorder as recording
-from airflow_provider_modelarts.labeling.ledger.reader import Ledger, RunIdentity, read_ledger, settled
+from airflow_provider_modelarts.labeling.ledger.reader import Ledger, RunIdentity, read_ledger, replay
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, read_plan
 from tests.labeling.model import DATASET, Killed, ModelClient, ModelService, Violation, stored
@@ -97,7 +97,7 @@ class Retried:
                 self.service.edit(raw["sample_id"], [{"name": "corrected", "type": 0}])
 
         self.service.before_request = meanwhile
-        place = LedgerPlace(self.bucket, self.identity(try_number))
+        place = LedgerTarget(self.bucket, self.identity(try_number))
         try:
             with patch.object(recording, "STORE_ENTRIES", 3):
                 self.result = confirm_in(
@@ -138,7 +138,7 @@ def judge(story: Retried) -> None:
     problems = [problem for problem in ledger.verify() if "is not the last part" not in problem]
     if problems:
         raise Violation(f"the ledger is broken: {problems}")
-    state = settled(plan, ledger)
+    state = replay(plan, ledger)
     if left := [planned.sample.sample_id for planned in state.unsettled()]:
         raise Violation(f"the ledger does not say what became of {left}")
     for planned in plan.samples():
@@ -191,7 +191,7 @@ def with_another_try_that_plans() -> None:
         theirs.append(make_plan(client, DATASET, path, clock=service.clock).plan)  # type: ignore[arg-type]
 
     service.before_request = meanwhile
-    confirm_in(service, ledger=LedgerPlace(bucket, RunIdentity("dag", "run", "task", try_number=2)))
+    confirm_in(service, ledger=LedgerTarget(bucket, RunIdentity("dag", "run", "task", try_number=2)))
     named = {chain.first().plan_digest for chain in read_ledger(bucket, "run").chains}
     if not named == {theirs[0].digest} == {read_plan(path).digest}:
         raise Violation("two tries apply two plans")

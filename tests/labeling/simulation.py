@@ -249,5 +249,5 @@ def confirm_in(service: ModelService, **parameters: Any) -> ConfirmationResult:
     """Confirm in the model."""
     client: Any = ModelClient(service)
     clock: Any = service.clock
-    with patch.object(apply, "Crew", lambda size: TurnCrew(size, service, service.rng)):
+    with patch.object(apply, "WorkerPool", lambda size: TurnCrew(size, service, service.rng)):
         return apply.confirm(client, DATASET, clock=clock, **parameters)

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_modelarts.client.errors import ServiceUnavailable
 from airflow_provider_modelarts.utils import worker_thread as module
-from airflow_provider_modelarts.utils.worker_thread import apart
+from airflow_provider_modelarts.utils.worker_thread import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def until(should_stop: Callable[[], bool]) -> None:
 
 def test_what_the_work_returns_is_returned_and_it_sees_this_threads_context() -> None:
     VARIABLE.set("of the task")
-    assert apart(lambda _: (VARIABLE.get(), threading.current_thread() is threading.main_thread())) == (
+    assert run_in_thread(lambda _: (VARIABLE.get(), threading.current_thread() is threading.main_thread())) == (
         "of the task",
         False,
     )
@@ -56,7 +56,7 @@ def test_what_the_work_raises_is_raised_here(error: BaseException) -> None:
         raise error
 
     with pytest.raises(type(error)) as raised:
-        apart(work)
+        run_in_thread(work)
     assert raised.value is error
 
 
@@ -68,7 +68,7 @@ def test_a_stop_from_outside_reaches_the_work() -> None:
         asked.set()
         return before or not should_stop()
 
-    assert apart(work, asked.is_set) is False
+    assert run_in_thread(work, asked.is_set) is False
 
 
 def test_an_alarm_stops_the_work_and_carries_what_it_came_to(strike: Callable[[], None]) -> None:
@@ -78,7 +78,7 @@ def test_an_alarm_stops_the_work_and_carries_what_it_came_to(strike: Callable[[]
         return "counts"
 
     with pytest.raises(Alarm) as raised:
-        apart(work)
+        run_in_thread(work)
     assert raised.value.result == "counts"  # type: ignore[attr-defined]
 
 
@@ -93,7 +93,7 @@ def test_an_alarm_carries_what_an_error_of_the_work_carries(strike: Callable[[],
         raise error
 
     with pytest.raises(Alarm) as raised:
-        apart(work)
+        run_in_thread(work)
     assert raised.value.result == carried  # type: ignore[attr-defined]
 
 
@@ -108,6 +108,6 @@ def test_work_that_does_not_end_is_not_waited_for_for_ever(
         may_end.wait(10)
 
     with pytest.raises(Alarm) as raised:
-        apart(work)
+        run_in_thread(work)
     assert not hasattr(raised.value, "result")
     may_end.set()

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest, PermissionDenied
-from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
 from airflow_provider_modelarts.labeling.ledger.reader import Entry, LedgerWriter, RunIdentity, read_ledger
 from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanRefused, read_plan
 from airflow_provider_modelarts.labeling.policy import GuardFailed
-from airflow_provider_modelarts.labeling.proposals.worker_pool import Pace
+from airflow_provider_modelarts.labeling.proposals.worker_pool import ConcurrencyLimiter
 from airflow_provider_modelarts.labeling.results import result_of
 from airflow_provider_modelarts.labeling.undo.reverter import revert
 from tests.labeling.model import ModelClock
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 WRITE = ("PUT", "data-annotations/samples")
 
 
-def place(bucket: Bucket, try_number: int = 1) -> LedgerPlace:
-    return LedgerPlace(bucket, RunIdentity("dag", "run", "task", try_number=try_number), "somebody")
+def place(bucket: Bucket, try_number: int = 1) -> LedgerTarget:
+    return LedgerTarget(bucket, RunIdentity("dag", "run", "task", try_number=try_number), "somebody")
 
 
 def entries(bucket: Bucket) -> list[Entry]:
@@ -316,7 +316,7 @@ def test_a_plan_that_was_replaced_between_two_tries_is_refused(
         RunIdentity("dag", "run", "task", try_number=3, intent="cleared"),
         RunIdentity("dag", "run", "other", try_number=1),
     ):
-        assert confirm(client, dataset_id, plan=path, ledger=LedgerPlace(bucket, identity)).failed == 0
+        assert confirm(client, dataset_id, plan=path, ledger=LedgerTarget(bucket, identity)).failed == 0
 
 
 def test_a_plan_by_which_nothing_was_written_may_be_replaced(client: ModelArtsClient, emulator: Emulator) -> None:
@@ -621,7 +621,7 @@ def test_throttled_threads_become_fewer_and_more_again(client: ModelArtsClient, 
 
 def test_the_pace_is_halved_once_for_what_was_under_way_together_and_grows_by_one_a_round() -> None:
     clock: Any = ModelClock()
-    pace = Pace(16, clock)
+    pace = ConcurrencyLimiter(16, clock)
     asked_at = clock.now()
     clock.sleep(1)
     for _ in range(5):

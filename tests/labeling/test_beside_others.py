@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS, Writer
-from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS, BatchWriter
+from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
 from airflow_provider_modelarts.labeling.ledger.reader import Entry, LedgerWriter, RunIdentity, read_ledger
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
-from airflow_provider_modelarts.labeling.proposals.dataset import Candidate, Service
+from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
 from airflow_provider_modelarts.labeling.undo.reverter import revert
 from tests.labeling.model import DATASET, ModelClient, ModelService, raw_label, raw_sample
 from tests.labeling.object_store import Bucket
@@ -70,11 +70,11 @@ def test_a_stop_while_samples_are_read_once_more_lets_no_write_out() -> None:
     service = ModelService([raw_sample(number, [raw_label()]) for number in range(1, 4)])
     client: Any = ModelClient(service)
     clock: Any = service.clock
-    listed = Service(client, DATASET, clock).page(0, 100)
-    candidates = [Candidate(sample, listed.read_at) for sample in listed.items]
+    listed = DatasetProposals(client, DATASET, clock).page(0, 100)
+    candidates = [ProposalRead(sample, listed.read_at) for sample in listed.items]
     clock.sleep(FRESH_SECONDS + 1)
-    writer = Writer(
-        Service(client, DATASET, clock), batch_size=100, may_write=lambda: "proposal" not in service.journal
+    writer = BatchWriter(
+        DatasetProposals(client, DATASET, clock), batch_size=100, may_write=lambda: "proposal" not in service.journal
     )
     outcomes = list(writer.write(candidates))
     assert "proposal" in service.journal
@@ -109,7 +109,7 @@ def test_what_a_person_confirmed_is_not_ours_because_others_wrote_in_the_run(
     dataset.edit(sample_id, dataset.proposals[sample_id]["labels"])  # as the console does for a person who accepts it
     by_hand = dataset.labels_of(sample_id)
 
-    result = confirm(client, dataset_id, plan=plan, ledger=LedgerPlace(bucket, RunIdentity("dag", "run", "task")))
+    result = confirm(client, dataset_id, plan=plan, ledger=LedgerTarget(bucket, RunIdentity("dag", "run", "task")))
     assert (result.confirmed, result.gone) == (4, 1)
     fates = {entry.sample_id: entry.fate for _, entry in read_ledger(bucket, "run").entries()}
     assert fates == {"x": "failed", sample_id: "gone", **dict.fromkeys(others, "confirmed")}
@@ -129,7 +129,7 @@ def test_what_a_person_confirmed_is_not_ours_because_another_plan_was_tried(
         ledger.record(Entry("x", "failed", "passed", [], code="ModelArts.4420"))
     sample_id = next(iter(dataset.proposals))
     dataset.edit(sample_id, dataset.proposals[sample_id]["labels"])
-    result = confirm(client, dataset_id, plan=plan, ledger=LedgerPlace(bucket, identity))
+    result = confirm(client, dataset_id, plan=plan, ledger=LedgerTarget(bucket, identity))
     assert (result.confirmed, result.gone) == (4, 1)
 
 
@@ -142,7 +142,7 @@ def test_the_chains_of_others_are_not_read(client: ModelArtsClient, emulator: Em
     theirs = set(bucket.objects)
     for name in theirs:
         bucket.objects[name] = b"of no use to this task"
-    result = confirm(client, dataset_id, ledger=LedgerPlace(bucket, RunIdentity("dag", "run", "task")))
+    result = confirm(client, dataset_id, ledger=LedgerTarget(bucket, RunIdentity("dag", "run", "task")))
     assert result.confirmed == 5
 
 
@@ -187,7 +187,7 @@ class HeldUp:
         self.dataset.edit(self.sample_id, labels, author=author)
 
     def confirm(self, try_number: int = 2, **more: Any) -> Any:
-        ledger = LedgerPlace(self.bucket, RunIdentity("dag", "run", "task", try_number=try_number))
+        ledger = LedgerTarget(self.bucket, RunIdentity("dag", "run", "task", try_number=try_number))
         return confirm(self.client, self.dataset_id, plan=self.plan, ledger=ledger, **more)
 
     def fate(self) -> str:

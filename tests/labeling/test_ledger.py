@@ -20,7 +20,7 @@ from airflow_provider_modelarts.labeling.ledger.reader import (
     LedgerWriter,
     RunIdentity,
     read_ledger,
-    settled,
+    replay,
 )
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import Decision
@@ -390,7 +390,7 @@ def test_what_nobody_did_is_unsettled() -> None:
     ]
     with LedgerWriter(bucket, RUN, "dataset", plan_digest=plan.digest) as ledger:
         ledger.record(*unsettling)
-    state = settled(plan, read_ledger(bucket, RUN.run_id))
+    state = replay(plan, read_ledger(bucket, RUN.run_id))
     assert [planned.sample.sample_id for planned in state.unsettled()] == [f"{n:032x}" for n in (3, 4, 6, 7)]
     assert state.fate(f"{1:032x}") == "confirmed"
     assert state.fate(f"{2:032x}") == "failed"
@@ -405,7 +405,7 @@ def test_what_was_confirmed_stays_so_whatever_a_later_try_found() -> None:
             ledger.record(entry(0, fate=fate))
     with LedgerWriter(bucket, replace(RUN, try_number=3), "dataset", plan_digest="another") as ledger:
         ledger.record(entry(1))
-    state = settled(plan, read_ledger(bucket, RUN.run_id))
+    state = replay(plan, read_ledger(bucket, RUN.run_id))
     assert state.fate(f"{0:032x}") == "confirmed"
     assert [planned.sample.sample_id for planned in state.unsettled()] == [f"{1:032x}"]
 

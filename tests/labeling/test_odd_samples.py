@@ -9,8 +9,8 @@ import pytest
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ConfirmationError
-from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace, confirm
-from airflow_provider_modelarts.labeling.label_equality import carries, oddity, same_proposal
+from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
+from airflow_provider_modelarts.labeling.label_equality import has_labels_of, oddity, same_proposal
 from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
@@ -80,7 +80,7 @@ def test_an_odd_sample_is_a_failed_sample_everywhere(
         preview = confirm(client, dataset_id, preview=True, **parameters)
         assert (preview.seen, preview.confirmed, preview.failed) == (4 + copies, 4, copies)
         assert preview.unaccounted == 0
-    place = LedgerPlace(bucket, IDENTITY)
+    place = LedgerTarget(bucket, IDENTITY)
     result = confirm(client, dataset_id, policy=policy, ledger=place)
     assert (result.seen, result.confirmed, result.failed, result.unaccounted) == (4 + copies, 4, copies, 0)
     with pytest.raises(ConfirmationError, match=f"odd_sample: .*{reason}"):
@@ -111,7 +111,7 @@ def test_a_planned_sample_that_has_become_odd_fails(client: ModelArtsClient, emu
     plan = make_plan(client, dataset_id, bucket / "plan.jsonl").plan
     assert plan.counts["confirm"] == 5
     emulator.dataset(dataset_id).propose([{"sample_id": "odd 0", **raw}])
-    result = confirm(client, dataset_id, plan=plan, ledger=LedgerPlace(bucket, IDENTITY))
+    result = confirm(client, dataset_id, plan=plan, ledger=LedgerTarget(bucket, IDENTITY))
     assert (result.seen, result.confirmed, result.failed, result.unaccounted) == (5, 4, 1, 0)
     assert revert(client, bucket, "run").cleared == 4
 
@@ -122,7 +122,7 @@ def test_an_undo_leaves_an_odd_sample_and_takes_the_others_back(
 ) -> None:
     dataset_id = propose(emulator, {"labels": [ROSE]})
     bucket = Bucket()
-    confirm(client, dataset_id, ledger=LedgerPlace(bucket, IDENTITY))
+    confirm(client, dataset_id, ledger=LedgerTarget(bucket, IDENTITY))
     read = client.samples.get
 
     def odd(dataset_id: str, sample_id: str, **more: Any) -> Sample:
@@ -144,7 +144,7 @@ def test_odd_labels_are_never_taken_for_others() -> None:
         odd = Sample({"sample_id": "s", "labels": labels})
         assert oddity(odd)
         assert not same_proposal(whole, odd)
-        assert not carries(odd, whole)
-        assert not carries(whole, odd)
+        assert not has_labels_of(odd, whole)
+        assert not has_labels_of(whole, odd)
     for raw in ({"labels": [ROSE]}, {}, {"labels": None}, {"labels": []}, {"labels": [{"type": 201, "score": "0.5"}]}):
         assert oddity(Sample({"sample_id": "s", **raw})) is None

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from airflow_provider_modelarts.client import Sample, SampleOutcome
 from airflow_provider_modelarts.client.errors import ConfirmationError, ModelArtsError
-from airflow_provider_modelarts.labeling.apply.batches import Batch, isolated, split
+from airflow_provider_modelarts.labeling.apply.batches import Batch, split, split_suspects
 from airflow_provider_modelarts.labeling.intent import CHANGED, PLANNED, Intent
-from airflow_provider_modelarts.labeling.label_equality import carries, fingerprint, same_proposal
-from airflow_provider_modelarts.labeling.proposals.dataset import Candidate
+from airflow_provider_modelarts.labeling.label_equality import fingerprint, has_labels_of, same_proposal
+from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead
 from airflow_provider_modelarts.labeling.results import ConfirmationResult, Failure, Progress, check, result_of
-from airflow_provider_modelarts.labeling.sample_table import Books, Category, short_key
+from airflow_provider_modelarts.labeling.sample_table import Category, SampleTable, short_key
 from tests.labeling.model import raw_label, raw_sample, stored
 
 BOX = {"@modelarts:shape": "bndbox", "@modelarts:feature": [[1, 2], [30.0, 40.5]]}
@@ -76,13 +76,13 @@ def test_labels_that_are_written_differently_have_different_fingerprints() -> No
     ],
 )
 def test_a_written_label_is_known_by_name_type_and_property(final: list[Any], sent: list[Any], does: bool) -> None:
-    assert carries(proposal(*final), proposal(*sent)) is does
+    assert has_labels_of(proposal(*final), proposal(*sent)) is does
 
 
 @given(st.lists(st.integers(0, 50_000), max_size=40), st.integers(1, 10))
 def test_batches_hold_everything_in_order_and_stay_small(lengths: list[int], batch_size: int) -> None:
     candidates = [
-        Candidate(proposal(raw_label("x" * length), number=number), 0.0) for number, length in enumerate(lengths)
+        ProposalRead(proposal(raw_label("x" * length), number=number), 0.0) for number, length in enumerate(lengths)
     ]
     batches = list(split(candidates, batch_size, batch_bytes=60_000))
     assert [candidate for batch in batches for candidate in batch] == candidates
@@ -96,13 +96,13 @@ CODES = st.sampled_from([None, "ModelArts.4420", "ModelArts.4423", "ModelArts.99
 
 @given(st.lists(st.tuples(st.booleans(), CODES), min_size=1, max_size=9))
 def test_a_refused_batch_is_taken_apart_until_each_sample_has_its_answer(told: list[tuple[bool, str | None]]) -> None:
-    candidates = [Candidate(proposal(raw_label(), number=number), 0.0) for number in range(len(told))]
+    candidates = [ProposalRead(proposal(raw_label(), number=number), 0.0) for number in range(len(told))]
     replies = {
         candidate.sample.sample_id: SampleOutcome(candidate.sample.sample_id, False if code else None, code)
         for candidate, (_, code) in zip(candidates, told, strict=True)
     }
     proposed = [candidate for candidate, (still, _) in zip(candidates, told, strict=True) if still]
-    failed, rest = isolated(Batch(candidates), proposed, replies)
+    failed, rest = split_suspects(Batch(candidates), proposed, replies)
     accounted = [outcome.sample.sample_id for outcome in failed]
     accounted += [candidate.sample.sample_id for batch in rest for candidate in batch.candidates]
     assert sorted(accounted) == sorted(candidate.sample.sample_id for candidate in proposed)
@@ -118,7 +118,7 @@ def test_the_books_and_the_intent_cost_less_than_300_bytes_per_sample() -> None:
     number_of_samples = 10_000
     sample = proposal(raw_label())
     tracemalloc.start()
-    books, intent = Books(), Intent()
+    books, intent = SampleTable(), Intent()
     books.begin_pass()
     for number in range(number_of_samples):
         raw = {"sample_id": f"{number:032x}", "labels": sample.raw["labels"]}
@@ -132,7 +132,7 @@ def test_the_books_and_the_intent_cost_less_than_300_bytes_per_sample() -> None:
 
 
 def test_a_sample_is_counted_once_wherever_it_goes() -> None:
-    books = Books()
+    books = SampleTable()
     books.begin_pass()
     sample = proposal(raw_label("rose"), raw_label("rose"), raw_label("tulip"))
     books.settle(sample, Category.PLANNED)
@@ -140,10 +140,10 @@ def test_a_sample_is_counted_once_wherever_it_goes() -> None:
     assert (len(books), books.remaining, books.count(Category.CONFIRMED)) == (1, 0, 1)
     assert books.by_label[Category.CONFIRMED] == {"rose": 1, "tulip": 1}
     books.begin_pass()
-    books.see(sample)
+    books.mark_listed(sample)
     assert (books.news, books.remaining) == (0, 0)
     books.fail(sample, "X", "why")
-    books.see(sample)
+    books.mark_listed(sample)
     assert (len(books), books.remaining, books.count(Category.CONFIRMED), books.news) == (1, 1, 0, 1)
     assert +books.by_label[Category.CONFIRMED] == {}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.emulator.variants import CHOICES, Variants
-from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
 from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity, read_ledger
 from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 from airflow_provider_modelarts.labeling.proposals import page_order as walk
@@ -155,7 +155,7 @@ def test_labels_go_back_as_they_came(
         setattr(emulator.variants, name, value)
     bad = emulator.faults.add("PUT", WRITE, "fail_sample", position=1, code="ModelArts.4420")
     bucket = Bucket()
-    place = LedgerPlace(bucket, RunIdentity("dag", "run", "task"))
+    place = LedgerTarget(bucket, RunIdentity("dag", "run", "task"))
     result = confirm(client, dataset_id, concurrency=2, ledger=place)
     assert bad.fired
     taken = sum(sample.annotated_by == "human/emulator/reviewer" for sample in dataset.samples.values())

@@ -16,7 +16,7 @@ from airflow_provider_modelarts.labeling.plan.summary import (
     ASKED,
     MAX_BYTES,
     REASONS,
-    Summary,
+    PlanSummary,
     code,
     escape,
     sample_score,
@@ -39,8 +39,8 @@ def proposal(number: int = 0, name: str = "rose", score: Any = 0.9, **metadata: 
     return Sample({"sample_id": f"{number}", "labels": [label], "metadata": {**origin, **metadata}})
 
 
-def summary_of(*pairs: tuple[Sample, Decision]) -> Summary:
-    summary = Summary()
+def summary_of(*pairs: tuple[Sample, Decision]) -> PlanSummary:
+    summary = PlanSummary()
     for sample, decision in pairs:
         summary.add(sample, decision)
     return summary
@@ -116,7 +116,7 @@ def test_the_score_of_a_sample_is_its_lowest_label_score() -> None:
 @settings(deadline=None, derandomize=True, max_examples=200)
 @given(names=st.lists(nasty_text, max_size=60), title=nasty_text, note=nasty_text, place=nasty_text)
 def test_it_is_bounded_and_nothing_in_it_acts(names: list[str], title: str, note: str, place: str) -> None:
-    summary = Summary()
+    summary = PlanSummary()
     for number, name in enumerate(names):
         raw = {
             "sample_id": place,
@@ -143,7 +143,7 @@ def test_a_label_is_shown_by_its_name(name: str) -> None:
 @pytest.mark.parametrize("name", ["x" * 5000, "|" * 5000, "\U0001f600" * 5000, "<" * 5000, "a b " * 2000])
 @pytest.mark.parametrize("count", [1, 30, 3000])
 def test_long_names_and_many_labels_fit(name: str, count: int) -> None:
-    summary = Summary()
+    summary = PlanSummary()
     for number in range(count):
         hard = {"@modelarts:hard": True, "@modelarts:hard_reasons": list(range(31))}
         sample = proposal(number, f"{number} {name}", number / count, **hard)
@@ -208,7 +208,7 @@ def test_it_says_by_what_was_decided() -> None:
         "max_share_per_label": 0.9,
         "low_score": 0.5,
     }
-    text = Summary().markdown(asked=asked)
+    text = PlanSummary().markdown(asked=asked)
     for line in (
         "Decided by this policy:",
         r"- lowest score (min\_score): 0\.9",
@@ -223,17 +223,17 @@ def test_it_says_by_what_was_decided() -> None:
 
 
 def test_without_a_policy_it_says_so() -> None:
-    text = Summary().markdown(asked={"label_name": "rose"})
+    text = PlanSummary().markdown(asked={"label_name": "rose"})
     assert "Decided without a policy:" in text
     assert "- every proposal that has labels is confirmed, hard examples too" in text
     assert r"- only proposals with the label (label\_name): rose" in text
-    assert "Decided" not in Summary().markdown()
+    assert "Decided" not in PlanSummary().markdown()
 
 
 def test_a_long_policy_fits() -> None:
     names = {f"{'x' * 50} {number}": 0.5 for number in range(1000)}
     asked = dict.fromkeys((*ConfirmPolicy.model_fields, "label_name", "another"), names)
-    summary = Summary()
+    summary = PlanSummary()
     for number in range(500):
         summary.add(proposal(number, f"{number} {'|' * 500}"), Decision("confirm", f"{'|' * 500}{number % 20}"))
     text = summary.markdown("|" * 500, ["|" * 900] * 3, asked)
@@ -246,7 +246,7 @@ def test_every_key_of_a_policy_has_words() -> None:
 
 
 def test_memory_does_not_grow_with_the_samples() -> None:
-    summary = Summary()
+    summary = PlanSummary()
     for number in range(100):
         summary.add(proposal(number), CONFIRM)
     tracemalloc.start()
@@ -258,7 +258,7 @@ def test_memory_does_not_grow_with_the_samples() -> None:
 
 
 def test_more_labels_than_are_tracked_are_counted() -> None:
-    summary = Summary()
+    summary = PlanSummary()
     for number in range(10_500):
         summary.add(proposal(name=f"{number}"), CONFIRM)
     assert "other labels" in summary.markdown()
@@ -284,7 +284,7 @@ def test_an_origin_is_shown_without_its_signature(origin: str, shown: str) -> No
 
 
 def test_nothing_to_say() -> None:
-    text = Summary().markdown()
+    text = PlanSummary().markdown()
     assert "**0 proposals**" in text
     assert "|" not in text
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.client.auth.credentials import forget_tokens
-from airflow_provider_modelarts.labeling.apply.batch_writer import REREADS, Writer
+from airflow_provider_modelarts.labeling.apply.batch_writer import REREADS, BatchWriter
 from airflow_provider_modelarts.labeling.apply.confirmation import confirm
-from airflow_provider_modelarts.labeling.proposals.dataset import Candidate, Service
+from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.emulator import Emulator
-    from airflow_provider_modelarts.labeling.apply.batches import Outcome
+    from airflow_provider_modelarts.labeling.apply.batches import WriteOutcome
     from tests.support.clock import MovedClock
 
 WRITE = ("PUT", "data-annotations/samples")
@@ -31,12 +31,12 @@ class World:
         self.corrected = sorted(self.dataset.proposals)[3]
         self.is_stopped = False
         self.stops = False
-        service = Service(client, self.dataset_id, clock)  # type: ignore[arg-type]  # a clock by what it does
+        service = DatasetProposals(client, self.dataset_id, clock)  # type: ignore[arg-type]  # a clock by what it does
         page = service.page(0, 100)
-        self.candidates = [Candidate(sample, page.read_at) for sample in page.items]
-        self.writer = Writer(service, batch_size=100, may_write=lambda: not self.is_stopped)
+        self.candidates = [ProposalRead(sample, page.read_at) for sample in page.items]
+        self.writer = BatchWriter(service, batch_size=100, may_write=lambda: not self.is_stopped)
 
-    def write(self) -> list[Outcome]:
+    def write(self) -> list[WriteOutcome]:
         self.emulator.faults.add("POST", "auth/tokens", "delay", times=None, seconds=0, match=self._take_long)
         return list(self.writer.write(self.candidates))
 

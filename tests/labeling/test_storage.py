@@ -15,11 +15,11 @@ from airflow_provider_modelarts.labeling.storage.path import (
     SealedWriter,
     StorageDamaged,
     decode_object,
+    display_uri,
     encode_line,
     file_name,
     list_folder,
     name_of,
-    shown,
     stored_uri,
 )
 from tests.labeling.object_store import Bucket
@@ -189,7 +189,7 @@ def test_places_are_shown_without_secrets(text: str, expected: str) -> None:
         def __str__(self) -> str:
             return text
 
-    assert shown(Named()) == expected
+    assert display_uri(Named()) == expected
 
 
 @pytest.mark.parametrize(

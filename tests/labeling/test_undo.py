@@ -16,7 +16,7 @@ from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.clock import Clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, PermissionDenied, ServiceUnavailable
 from airflow_provider_modelarts.emulator.state import dataset as state
-from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
 from airflow_provider_modelarts.labeling.label_equality import raw_labels
 from airflow_provider_modelarts.labeling.ledger.reader import Entry, LedgerBroken, LedgerWriter, RunIdentity
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
@@ -297,12 +297,12 @@ def confirm_again(story: Story, names: Mapping[str, str], identity: RunIdentity,
         proposal = story.proposals[sample_id].raw
         labels = [{**label, "name": name} for label in proposal["labels"]]
         story.dataset.propose([{**proposal, "labels": labels, "annotated_by": PERSON}])
-    result = confirm(story.client, story.dataset_id, ledger=LedgerPlace(story.bucket, identity))
+    result = confirm(story.client, story.dataset_id, ledger=LedgerTarget(story.bucket, identity))
     assert result.confirmed == len(names)
 
 
 def begin(story: Story, identity: RunIdentity) -> None:
-    confirm(story.client, story.dataset_id, ledger=LedgerPlace(story.bucket, identity))
+    confirm(story.client, story.dataset_id, ledger=LedgerTarget(story.bucket, identity))
 
 
 CLEARED = replace(RUN, try_number=2, intent="cleared")
@@ -715,7 +715,7 @@ def test_a_lost_answer_is_recognised_although_the_service_respells_names(
 ) -> None:
     story = Respelled(client, emulator, how, monkeypatch)
     emulator.faults.add("PUT", PATH, "reset_after")
-    result = confirm(client, story.dataset_id, ledger=LedgerPlace(story.bucket, RUN))
+    result = confirm(client, story.dataset_id, ledger=LedgerTarget(story.bucket, RUN))
     assert (result.confirmed, result.gone, result.failed) == (8, 0, 0)
 
 
@@ -744,7 +744,7 @@ def test_how_hard_an_example_is_does_not_keep_a_label_from_being_undone(
 
     monkeypatch.setattr(state.Dataset, "stored", stored)
     emulator.faults.add("PUT", PATH, "reset_after")
-    result = confirm(client, story.dataset_id, ledger=LedgerPlace(story.bucket, RUN))
+    result = confirm(client, story.dataset_id, ledger=LedgerTarget(story.bucket, RUN))
     assert (result.confirmed, result.gone) == (6, 0)
     assert counts(story.revert()) == {"restored": 2, "cleared": 4}
 
@@ -758,7 +758,7 @@ def test_lost_answers_of_which_all_look_gone_are_spoken_of(
         state.Dataset, "stored", lambda dataset, label: {**kept(dataset, label), "name": label["name"][:3]}
     )
     emulator.faults.add("PUT", PATH, "reset_after")
-    assert confirm(client, story.dataset_id, ledger=LedgerPlace(story.bucket, RUN)).gone == 6
+    assert confirm(client, story.dataset_id, ledger=LedgerTarget(story.bucket, RUN)).gone == 6
     (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert "All 6 samples of a write" in warning
     assert "changes labels when it keeps them" in warning

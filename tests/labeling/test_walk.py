@@ -16,9 +16,9 @@ from airflow_provider_modelarts.labeling.proposals.page_order import (
     PAGE_SIZE,
     PassEnd,
     descend,
-    find_step,
+    detect_offset_step,
     last_page,
-    take_bearings,
+    locate_last_page,
     verdict,
 )
 
@@ -65,20 +65,20 @@ class List:
 def test_what_offset_counts_is_found_out_however_the_list_changes(size: int, step: int, seed: int) -> None:
     service = List(int(size * random.Random(seed).uniform(0.67, 10)), step)
     if service.size > PAGE_SIZE:
-        assert find_step(last_page(size), PAGE_SIZE, service.read) == step
+        assert detect_offset_step(last_page(size), PAGE_SIZE, service.read) == step
         assert len(service.offsets) <= 3
 
 
 def test_a_list_that_contradicts_itself_is_refused() -> None:
     with pytest.raises(UnexpectedResponse, match="contradict"):
-        find_step(10**14, PAGE_SIZE, lambda offset: page(0, 0, offset))
+        detect_offset_step(10**14, PAGE_SIZE, lambda offset: page(0, 0, offset))
 
 
 @pytest.mark.parametrize("step", [1, PAGE_SIZE])
 @pytest.mark.parametrize("size", [0, 1, 100, 101, 199, 200, 1000, 1001])
 def test_each_record_is_read_once_from_the_last_page_to_the_first(size: int, step: int) -> None:
     service = List(size, step)
-    pages = list(descend(take_bearings(service.read)))
+    pages = list(descend(locate_last_page(service.read)))
     ids = [[int(sample.sample_id) for sample in one.items] for one in pages]
     assert sorted(number for one in ids for number in one) == list(range(size))
     assert [one for one in ids if one] == sorted((one for one in ids if one), reverse=True)
@@ -87,7 +87,7 @@ def test_each_record_is_read_once_from_the_last_page_to_the_first(size: int, ste
 def test_an_empty_page_does_not_end_the_walk() -> None:
     service = List(500, 1)
     walked = []
-    for one in descend(take_bearings(service.read)):
+    for one in descend(locate_last_page(service.read)):
         walked.append(len(one.items))
         if len(walked) == 1:
             service.size = 250  # somebody takes the newer half away
@@ -98,7 +98,7 @@ def test_what_is_added_at_the_end_before_the_first_write_is_walked_too() -> None
     service = List(500, 1)
     first = service.read(0)
     service.size = 730
-    numbers = [int(one.items[0].sample_id) for one in descend(take_bearings(service.read, first))]
+    numbers = [int(one.items[0].sample_id) for one in descend(locate_last_page(service.read, first))]
     assert numbers == [700, 600, 500, 400, 300, 200, 100, 0]
 
 
@@ -127,7 +127,7 @@ def test_every_record_is_walked_whatever_the_service_counts_and_says_behind_the_
     # Where the last page is given for all behind it, a count that is wrong as well leaves nothing to go by.
     hypothesis.assume(behind != "last" or total == "true")
     service = List(size, step, most=most, behind=behind, total=TOTALS[total])
-    bearings = take_bearings(service.read)
+    bearings = locate_last_page(service.read)
     found = [sample.sample_id for one in descend(bearings) for sample in one.items]
     assert sorted(found, key=int) == [str(number) for number in range(size)]
     assert bearings.total == size
@@ -143,7 +143,7 @@ def test_a_refused_page_that_the_list_reaches_is_an_error() -> None:
         return service.read(offset, limit, retry=retry)
 
     with pytest.raises(ServiceUnavailable):
-        list(descend(take_bearings(read)))
+        list(descend(locate_last_page(read)))
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.client.errors import PermissionDenied
-from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS, Writer
-from airflow_provider_modelarts.labeling.apply.confirmation import LedgerPlace, confirm
+from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS, BatchWriter
+from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
 from airflow_provider_modelarts.labeling.apply.writing import Writing
 from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity
-from airflow_provider_modelarts.labeling.proposals.dataset import Candidate, Service
-from airflow_provider_modelarts.labeling.proposals.sample_status import Standing, find_out
-from airflow_provider_modelarts.labeling.sample_table import Books
+from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
+from airflow_provider_modelarts.labeling.proposals.sample_status import Standing, check_status
+from airflow_provider_modelarts.labeling.sample_table import SampleTable
 from airflow_provider_modelarts.labeling.undo.reverter import revert
 from tests.labeling.model import DATASET, ModelClient, ModelService, raw_label, raw_sample, stored
 from tests.labeling.object_store import Bucket
@@ -35,14 +35,14 @@ class Desk:
         self.model = ModelService([raw_sample(number, [raw_label()]) for number in range(1, count + 1)])
         client: Any = ModelClient(self.model)
         self.clock: Any = self.model.clock
-        self.service = Service(client, DATASET, self.clock)
+        self.service = DatasetProposals(client, DATASET, self.clock)
         self.page: Page[Sample] = self.service.page(0, 100)
-        self.candidates = [Candidate(sample, self.page.read_at) for sample in self.page.items]
+        self.candidates = [ProposalRead(sample, self.page.read_at) for sample in self.page.items]
         self.ids = [sample.sample_id for sample in self.page.items]
 
     def write(self, **more: Any) -> dict[str, str]:
         """Return what became of each sample."""
-        writer = Writer(self.service, batch_size=100, may_write=lambda: True, **more)
+        writer = BatchWriter(self.service, batch_size=100, may_write=lambda: True, **more)
         return {outcome.sample.sample_id: outcome.fate for outcome in writer.write(self.candidates)}
 
 
@@ -94,7 +94,7 @@ def test_what_grows_old_while_others_are_read_waits_for_a_read_of_its_own() -> N
             desk.clock.sleep(takes.pop(desk.model.journal.count("proposal"), 0.0))
 
     desk.model.before_request = be_slow
-    writer = Writer(desk.service, batch_size=100, may_write=lambda: True)
+    writer = BatchWriter(desk.service, batch_size=100, may_write=lambda: True)
     outcomes = [(outcome.sample.sample_id, outcome.fate) for outcome in writer.write(desk.candidates)]
     first, second = desk.ids
     assert outcomes == [(second, "written"), (first, "written")]
@@ -127,7 +127,7 @@ def test_how_a_sample_stands_is_what_two_reads_show_together(
     desk.model.listed = [] if proposed is None else [{**decided.raw, "labels": proposed}]
     if final is not None:
         desk.model.final[decided.sample_id] = stored(final)
-    found = find_out(desk.service, decided)
+    found = check_status(desk.service, decided)
     assert found.standing is standing
     if standing in (Standing.PROPOSED, Standing.CHANGED):
         assert found.now is not None
@@ -151,10 +151,10 @@ def test_an_error_holds_all_others_back_before_anybody_has_noted_it(
     client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock
 ) -> None:
     dataset_id = emulator.load_proposals(5)
-    service = Service(client, dataset_id, moved_clock)  # type: ignore[arg-type]  # a clock by what it does
+    service = DatasetProposals(client, dataset_id, moved_clock)  # type: ignore[arg-type]  # a clock by what it does
     writing = Writing(
         service,
-        Books(),
+        SampleTable(),
         set(),
         batch_size=1,
         should_stop=lambda: False,
@@ -163,7 +163,7 @@ def test_an_error_holds_all_others_back_before_anybody_has_noted_it(
         decide_anew=lambda candidates: candidates,
     )
     page = service.page(0, 100)
-    one, two, *_ = writing.jobs([Candidate(sample, page.read_at) for sample in page.items], None)
+    one, two, *_ = writing.jobs([ProposalRead(sample, page.read_at) for sample in page.items], None)
     emulator.faults.add(*WRITE, "status", status=403, code="ModelArts.0108")
     one.run()
     two.run()
@@ -189,8 +189,8 @@ def test_what_an_earlier_try_confirmed_is_not_written_again_because_a_list_is_be
     model = BehindList([raw_sample(number, [raw_label()]) for number in range(1, 4)])
     proposed, bucket = list(model.listed), Bucket()
 
-    def place(try_number: int) -> LedgerPlace:
-        return LedgerPlace(bucket, RunIdentity("dag", "run", "task", try_number=try_number))
+    def place(try_number: int) -> LedgerTarget:
+        return LedgerTarget(bucket, RunIdentity("dag", "run", "task", try_number=try_number))
 
     assert confirm_in(model, ledger=place(1)).confirmed == 3
     corrected = proposed[0]["sample_id"]
@@ -289,7 +289,9 @@ class Refused:
         return {"success": False, "results": results}
 
     def run(self) -> Any:
-        return confirm(self.client, self.dataset_id, ledger=LedgerPlace(self.bucket, RunIdentity("dag", "run", "task")))
+        return confirm(
+            self.client, self.dataset_id, ledger=LedgerTarget(self.bucket, RunIdentity("dag", "run", "task"))
+        )
 
     def check_undo(self) -> Any:
         """Return what an undo comes to that leaves what people have given, and takes all else back."""
@@ -334,7 +336,7 @@ def test_the_author_of_an_earlier_write_tells_what_numbers_do_not(
         story.dataset_id,
         batch_size=2,
         concurrency=1,
-        ledger=LedgerPlace(story.bucket, RunIdentity("dag", "run", "task")),
+        ledger=LedgerTarget(story.bucket, RunIdentity("dag", "run", "task")),
     )
     assert result.confirmed + result.gone + result.failed == 8
     assert story.check_undo().cleared == result.confirmed <= 3
@@ -361,7 +363,7 @@ def test_what_nothing_tells_is_unknown_and_the_undo_lists_it_and_leaves_it(
     assert len(undone.examples["unknown"]) == min(count, 5)
     assert "nothing tells" in undone.markdown()
     again = confirm(
-        client, story.dataset_id, ledger=LedgerPlace(story.bucket, RunIdentity("dag", "run", "task", try_number=2))
+        client, story.dataset_id, ledger=LedgerTarget(story.bucket, RunIdentity("dag", "run", "task", try_number=2))
     )
     assert (again.failed, again.gone) == (0, count)
     assert story.check_undo().unknown == count
@@ -396,7 +398,7 @@ def test_what_a_person_accepts_after_a_request_was_lost_is_not_ours(
 
     emulator.observers.append(accept)
     rule = emulator.faults.add(*WRITE, **fault)
-    result = confirm(client, dataset_id, ledger=LedgerPlace(bucket, RunIdentity("dag", "run", "task")))
+    result = confirm(client, dataset_id, ledger=LedgerTarget(bucket, RunIdentity("dag", "run", "task")))
     assert rule.fired == 1
     assert (result.confirmed, result.gone, result.failed) == (count - 1, 1, 0)
     by_hand = dataset.labels_of(accepted)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import random
 
-    from airflow_provider_modelarts.labeling.proposals.worker_pool import Job
+    from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkItem
     from tests.labeling.model import ModelService
 
 
 class _Worker:
-    def __init__(self, job: Job[Any]) -> None:
+    def __init__(self, job: WorkItem[Any]) -> None:
         self.job = job
         self.is_begun = self.is_over = False
         self.sleeps_until = 0.0
@@ -56,12 +56,12 @@ class TurnCrew:
         service.give_way = self._give_way
         service.clock.suspend = self._suspend
 
-    def start(self, job: Job[Any]) -> None:
+    def start(self, job: WorkItem[Any]) -> None:
         self.busy += 1
         self._workers.append(_Worker(job))
         assert self.busy <= self.size
 
-    def finished(self) -> Job[Any]:
+    def finished(self) -> WorkItem[Any]:
         while True:
             worker = self._next()
             self._let_go_on(worker)

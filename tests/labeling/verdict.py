@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.emulator.api.samples import _varied
-from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, settled
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
 from airflow_provider_modelarts.labeling.policy import parse_policy
 from airflow_provider_modelarts.labeling.results import CATEGORIES, ConfirmationResult, result_of
 from tests.labeling.model import Killed, Violation, without_id
@@ -115,7 +115,7 @@ def _judge_ledger(history: History, result: ConfirmationResult) -> None:
         raise Violation(f"the last try left no whole chain: {last.verify()}")
     if len({chain.first().plan_digest for chain in ledger.chains}) != 1:
         raise Violation("the tries name different plans")
-    state = settled(plan, ledger)
+    state = replay(plan, ledger)
     unknown = [one.sample.sample_id for one in state.unsettled() if one.sample.sample_id not in history.bad]
     if unknown:
         raise Violation(f"the ledger does not say what became of {unknown}")

@@ -15,7 +15,7 @@ from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.links import DATASET_XCOM, ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
-from airflow_provider_modelarts.utils.task_record import Memory, Record
+from airflow_provider_modelarts.utils.task_record import LabelTaskRecord, RecordStore
 from tests.support.drive import StandInTaskInstance
 from tests.support.harness import DagOutcome, run_dag, run_operator
 
@@ -42,10 +42,10 @@ def run_start(**parameters: Any) -> DagOutcome:
 
 def crash_once(monkeypatch: pytest.MonkeyPatch, phase: str, *, written: bool) -> list[str]:
     """Let the first process that reaches a phase die there."""
-    write = Memory.write
+    write = RecordStore.write
     crashed: list[str] = []
 
-    def write_or_crash(memory: Memory, record: Record) -> None:
+    def write_or_crash(memory: RecordStore, record: LabelTaskRecord) -> None:
         if record.phase != phase or crashed:
             return write(memory, record)
         crashed.append(record.marker)
@@ -53,7 +53,7 @@ def crash_once(monkeypatch: pytest.MonkeyPatch, phase: str, *, written: bool) ->
             write(memory, record)
         raise OSError("the process died here")
 
-    monkeypatch.setattr(Memory, "write", write_or_crash)
+    monkeypatch.setattr(RecordStore, "write", write_or_crash)
     return crashed
 
 

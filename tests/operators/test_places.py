@@ -113,7 +113,7 @@ def test_nothing_is_left_of_the_trial_of_a_disk(bureau: Bureau, tmp_path: Path) 
 def test_what_no_retry_can_mend_fails_at_once(number: int) -> None:
     with (
         pytest.raises(ParameterError, match="ledger_uri file:///data cannot be written to"),
-        places.readable_errors("ledger_uri", "file:///data", "written to"),
+        places.storage_errors("ledger_uri", "file:///data", "written to"),
     ):
         raise OSError(number, os.strerror(number))
 
@@ -122,7 +122,7 @@ def test_what_no_retry_can_mend_fails_at_once(number: int) -> None:
 def test_what_may_pass_is_tried_again(number: int) -> None:
     with (
         pytest.raises(places.PlaceUnavailableError),
-        places.readable_errors("ledger_uri", "file:///data", "written to"),
+        places.storage_errors("ledger_uri", "file:///data", "written to"),
     ):
         raise OSError(number, os.strerror(number))
 
@@ -148,7 +148,7 @@ def failed(code: str, message: str) -> Any:
 def test_what_a_plain_connection_sends_and_obs_refuses_comes_with_the_extra(code: str, message: str) -> None:
     with (
         pytest.raises(ParameterError, match="addressing_style") as caught,
-        places.readable_errors("plan_uri", "s3://bucket/x", "written to"),
+        places.storage_errors("plan_uri", "s3://bucket/x", "written to"),
     ):
         raise failed(code, message)
     assert code in str(caught.value), "also where s3fs leaves the code out of its text"

@@ -17,9 +17,9 @@ from botocore.exceptions import ClientError, NoCredentialsError
 from s3fs import S3FileSystem
 
 from airflow_provider_modelarts.labeling.ledger import recorder as recording
-from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, settled
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
-from airflow_provider_modelarts.labeling.storage.path import NotStoredError, list_folder, name_of, shown
+from airflow_provider_modelarts.labeling.storage.path import NotStoredError, display_uri, list_folder, name_of
 from airflow_provider_modelarts.operators import _storage as places
 from airflow_provider_modelarts.operators._storage import PlaceUnavailableError
 from tests.operators.bureau import RUN_ID, WRITE, Bureau
@@ -160,7 +160,7 @@ def test_plan_approve_apply_kill_retry_undo(
     samples = wanted(bureau.plan_uri)
     assert {sample_id for sample_id, labels in bureau.final.items() if labels} == samples
     ledger = read_ledger(ObjectStoragePath(bureau.ledger_uri), RUN_ID)
-    state = settled(read_plan(ObjectStoragePath(bureau.plan_uri)), ledger)
+    state = replay(read_plan(ObjectStoragePath(bureau.plan_uri)), ledger)
     assert {state.fate(sample_id) for sample_id in samples} == {"confirmed"}
     header = ledger.chains[0].first()
     assert (header.plan_uri, header.approved_by) == (bureau.plan_uri, "ada"), "with the connection that leads there"
@@ -234,7 +234,7 @@ def test_a_plan_that_is_not_stored_is_not_applied(bureau: Bureau, store: S3Serve
 def leave_unsettled(bureau: Bureau, monkeypatch: pytest.MonkeyPatch, *, is_old: bool = False, **given: Any) -> int:
     """Confirm, and take away the last parts as a crash would have; return how many are not settled."""
     if is_old:
-        monkeypatch.setattr(recording, "stored_uri", shown)
+        monkeypatch.setattr(recording, "stored_uri", display_uri)
     planned = bureau.plan(policy=POLICY, **given)
     ending = bureau.confirm(plan_uri=planned.result["plan_uri"], ledger_uri=bureau.ledger_uri)
     assert ending.error is None

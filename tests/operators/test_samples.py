@@ -17,7 +17,7 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow_provider_modelarts.client.errors import ConfirmationError, ServiceUnavailable
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.policy import InvalidPolicy
-from airflow_provider_modelarts.operators._on_kill import WriteGate
+from airflow_provider_modelarts.operators._on_kill import WriteStop
 from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
 from airflow_provider_modelarts.utils.task_state import TaskKey
 from tests.operators.bureau import WRITE, Bureau, check_sums
@@ -442,7 +442,7 @@ def test_writers_wait_while_airflow_is_asked(monkeypatch: pytest.MonkeyPatch) ->
         return {"run": {"confirm": "failed"}}
 
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(answer))
-    gate = WriteGate(TaskKey("dag", "run", "confirm"), logging.getLogger(__name__))
+    gate = WriteStop(TaskKey("dag", "run", "confirm"), logging.getLogger(__name__))
     assert not gate.is_closed()
     found: list[bool] = []
     killer = threading.Thread(target=gate.close_if_ended)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.labeling.apply import confirmation as apply
-from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, settled
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter, read_plan
 from tests.operators.bureau import RUN_ID, Bureau, check_sums
 
@@ -57,7 +57,7 @@ def test_a_retry_beside_its_zombie_ends_in_the_same_state(
     ledger = read_ledger(Path(bureau.ledger_uri.removeprefix("file://")), RUN_ID)
     assert len(ledger.chains) == 2
     assert ledger.verify() == []
-    state = settled(plan, ledger)
+    state = replay(plan, ledger)
     assert {state.fate(sample_id) for sample_id in wanted} == {"confirmed"}
 
 
@@ -107,4 +107,4 @@ def test_two_tries_that_find_no_plan_apply_one(
     for ending in endings.values():
         check_sums(ending.result)
         assert ending.result["confirmed"] + ending.result["gone"] == plan.counts["confirm"] > 0
-    assert not list(settled(plan, ledger).unsettled())
+    assert not list(replay(plan, ledger).unsettled())

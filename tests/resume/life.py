@@ -13,7 +13,7 @@ from airflow_provider_modelarts.client.resources.tasks import Tasks
 from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
-from airflow_provider_modelarts.utils.task_record import Memory
+from airflow_provider_modelarts.utils.task_record import RecordStore
 from tests.support.drive import Ending, StandInStore, StandInTaskInstance, context_of, drive_try, moment
 
 if TYPE_CHECKING:
@@ -34,16 +34,16 @@ class Crash(BaseException):
 
 
 def _around_writes(patch: pytest.MonkeyPatch, phase: str, *, written: bool) -> None:
-    write = Memory.write
+    write = RecordStore.write
 
-    def write_or_crash(memory: Memory, record: Any) -> None:
+    def write_or_crash(memory: RecordStore, record: Any) -> None:
         if record.phase != phase:
             return write(memory, record)
         if written:
             write(memory, record)
         raise Crash
 
-    patch.setattr(Memory, "write", write_or_crash)
+    patch.setattr(RecordStore, "write", write_or_crash)
 
 
 def before_the_record(patch: pytest.MonkeyPatch) -> None:

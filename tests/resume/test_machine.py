@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from airflow_provider_modelarts.client.states import TaskState
-from airflow_provider_modelarts.utils.task_record import Memory
+from airflow_provider_modelarts.utils.task_record import RecordStore
 from tests.resume.life import ACTIVE, MOMENTS, Life, while_it_stops_what_was_cleared
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Disturbed(RuleBasedStateMachine):
         self.most_starts = max(self.most_starts, len(self.life.ours) - before)
         self.is_over = ending is not None and ending.error is None
         if self.is_over:
-            record = Memory(self.life.context()).read()
+            record = RecordStore(self.life.context()).read()
             assert record is not None
             assert record.label_task_id == ending.result
             assert ending.result in (self.life.ours if record.ours else self.life.states)

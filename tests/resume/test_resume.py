@@ -20,9 +20,9 @@ from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.client.waiting import ODD_ANSWERS
 from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.operators._on_kill import KillSwitch
+from airflow_provider_modelarts.operators._on_kill import LabelTaskStopper
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
-from airflow_provider_modelarts.utils.task_record import MEMORY_KEY, Intent, Memory, Record
+from airflow_provider_modelarts.utils.task_record import MEMORY_KEY, LabelTaskRecord, RecordStore, TaskIntent
 from tests.resume.life import (
     ACTIVE,
     MOMENTS,
@@ -41,44 +41,44 @@ with_and_without_store = pytest.mark.parametrize("has_store", [True, False], ids
 
 def test_the_marker_is_of_the_run_and_its_clear_not_of_the_try(begin: Any) -> None:
     life = begin()
-    first = Intent.of(life.context()).marker
+    first = TaskIntent.of(life.context()).marker
     life.ti.try_number = 2
-    assert Intent.of(life.context()).marker == first
+    assert TaskIntent.of(life.context()).marker == first
     assert first.startswith("af-")
     assert first.endswith("-3")
     life.ti.max_tries = 5
-    assert Intent.of(life.context()).marker == first[:-1] + "5"
+    assert TaskIntent.of(life.context()).marker == first[:-1] + "5"
 
 
 @pytest.mark.parametrize("other", [{"run_id": "other"}, {"map_index": 3}])
 def test_other_runs_and_mapped_tasks_have_other_markers(begin: Any, other: dict[str, Any]) -> None:
-    one, another = Intent.of(begin().context()), Intent.of(begin(**other).context())
+    one, another = TaskIntent.of(begin().context()), TaskIntent.of(begin(**other).context())
     assert one.marker != another.marker
     assert not one.is_before_a_clear(another.marker)
 
 
 def test_a_run_that_was_deleted_and_made_again_is_another(begin: Any) -> None:
     life = begin()
-    before = Intent.of(life.context())
+    before = TaskIntent.of(life.context())
     life.run_started += timedelta(microseconds=1)
-    after = Intent.of(life.context())
+    after = TaskIntent.of(life.context())
     assert after.marker != before.marker
     assert not after.is_before_a_clear(before.marker)
     life.clear_number = 1
-    cleared = Intent.of(life.context())
+    cleared = TaskIntent.of(life.context())
     assert cleared.is_before_a_clear(before.marker)
     assert not cleared.is_before_a_clear(cleared.marker)
 
 
 @pytest.mark.parametrize("value", [None, "text", {}, {"phase": "started"}, ["list"]])
 def test_what_is_no_record_is_read_as_none(value: object) -> None:
-    assert Record.read(value) is None
+    assert LabelTaskRecord.read(value) is None
 
 
 @with_and_without_store
 def test_a_record_comes_back_as_it_was_written(begin: Any, has_store: bool) -> None:
-    memory = Memory(begin(has_store=has_store).context())
-    record = Record("starting", "d", "af-x-1", "f", 12.5, known=("a", "b"))
+    memory = RecordStore(begin(has_store=has_store).context())
+    record = LabelTaskRecord("starting", "d", "af-x-1", "f", 12.5, known=("a", "b"))
     assert memory.read() is None
     memory.write(record)
     assert memory.read() == record
@@ -163,14 +163,14 @@ def test_a_zombie_starts_nothing(begin: Any, monkeypatch: pytest.MonkeyPatch) ->
 @both_ways
 def test_a_zombie_stops_nothing_at_its_deadline(begin: Any, monkeypatch: pytest.MonkeyPatch, deferrable: bool) -> None:
     life = begin(deferrable=deferrable)
-    write = Memory.write
+    write = RecordStore.write
 
-    def broken(memory: Memory, record: Record) -> None:
+    def broken(memory: RecordStore, record: LabelTaskRecord) -> None:
         if record.phase == "ending":
             raise BrokenPipeError
         write(memory, record)
 
-    monkeypatch.setattr(Memory, "write", broken)
+    monkeypatch.setattr(RecordStore, "write", broken)
     assert type(life.attempt(timeout=60).error) is LabelTaskTimeout
     assert life.stopped == []
 
@@ -548,13 +548,13 @@ def test_without_waiting_it_returns_what_it_started_or_adopted(begin: Any, defer
 
 def test_a_user_who_ends_the_task_before_the_start_gets_none(begin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     life = begin()
-    init = KillSwitch.__init__
+    init = LabelTaskStopper.__init__
 
-    def pulled(switch: KillSwitch, *arguments: Any) -> None:
+    def pulled(switch: LabelTaskStopper, *arguments: Any) -> None:
         init(switch, *arguments)
         switch.pulled = True
 
-    monkeypatch.setattr(KillSwitch, "__init__", pulled)
+    monkeypatch.setattr(LabelTaskStopper, "__init__", pulled)
     assert type(life.attempt().error) is LabelTaskStopped
     assert life.names == []
 

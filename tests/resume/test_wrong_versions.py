@@ -18,8 +18,8 @@ from airflow_provider_modelarts.operators import _on_kill as _kill
 from airflow_provider_modelarts.operators import label_task as label_task_operator
 from airflow_provider_modelarts.triggers import label_task as label_task_trigger
 from airflow_provider_modelarts.utils import label_task_recovery as resume
-from airflow_provider_modelarts.utils.label_task_recovery import Resumption
-from airflow_provider_modelarts.utils.task_record import Intent, Memory, Record
+from airflow_provider_modelarts.utils.label_task_recovery import LabelTaskRecovery
+from airflow_provider_modelarts.utils.task_record import LabelTaskRecord, RecordStore, TaskIntent
 from tests.operators import test_label_task_ends as kills
 from tests.operators.scene import Scene
 from tests.resume import test_resume as tests
@@ -47,16 +47,16 @@ def marker_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def store_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Memory, "read", lambda _: None)
+    patch.setattr(RecordStore, "read", lambda _: None)
 
 
 def clear_treated_as_retry(patch: pytest.MonkeyPatch) -> None:
-    of = Intent.of
-    patch.setattr(Intent, "of", classmethod(lambda _, context: of(context)._replace(max_tries=0)))
+    of = TaskIntent.of
+    patch.setattr(TaskIntent, "of", classmethod(lambda _, context: of(context)._replace(max_tries=0)))
 
 
 def foreign_stopped(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Record, "may_be_stopped", property(lambda record: record.phase == "started"))
+    patch.setattr(LabelTaskRecord, "may_be_stopped", property(lambda record: record.phase == "started"))
 
 
 def found_by_elimination_stopped(patch: pytest.MonkeyPatch) -> None:
@@ -68,19 +68,19 @@ def what_is_being_stopped_is_taken_for_the_own(patch: pytest.MonkeyPatch) -> Non
 
 
 def inputs_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Resumption, "_fingerprint", property(lambda _: ""))
+    patch.setattr(LabelTaskRecovery, "_fingerprint", property(lambda _: ""))
 
 
 def zombies_not_fenced_off(patch: pytest.MonkeyPatch) -> None:
-    write = Memory.write
+    write = RecordStore.write
 
-    def write_or_not(memory: Memory, record: Record) -> None:
+    def write_or_not(memory: RecordStore, record: LabelTaskRecord) -> None:
         try:
             write(memory, record)
         except OSError:
             return
 
-    patch.setattr(Memory, "write", write_or_not)
+    patch.setattr(RecordStore, "write", write_or_not)
 
 
 def names_of_others_ignored(patch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def what_was_there_before_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_lost_start_is_sent_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Resumption, "_after_lost_start", lambda *_: None)
+    patch.setattr(LabelTaskRecovery, "_after_lost_start", lambda *_: None)
 
 
 def deadline_counted_anew(patch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from airflow_provider_modelarts.client.errors import NotFound
 from airflow_provider_modelarts.client.resources.tasks import LabelTask
 from airflow_provider_modelarts.triggers import ended_tasks as ends
-from airflow_provider_modelarts.triggers.ended_tasks import Ends
+from airflow_provider_modelarts.triggers.ended_tasks import EndedTaskTracker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,12 +54,12 @@ class Watch:
 
     def __init__(self, service: Any) -> None:
         self.service = service
-        self.seen: Ends | None = None
+        self.seen: EndedTaskTracker | None = None
         self.fired: list[str] = []
 
     def look(self) -> None:
         glance = ends.newest(self.service, "dataset", None)
-        self.seen = self.seen or Ends.begin(glance)
+        self.seen = self.seen or EndedTaskTracker.begin(glance)
         if self.seen.has_lost_its_place(glance):
             glance = ends.since(self.service, "dataset", None, self.seen.recent)
         older = ends.still_there(self.service, "dataset", self.seen.not_in(glance))
@@ -67,7 +67,7 @@ class Watch:
 
     def restart(self) -> None:
         assert self.seen is not None
-        self.seen = Ends.from_json(json.loads(json.dumps(self.seen.to_json())))
+        self.seen = EndedTaskTracker.from_json(json.loads(json.dumps(self.seen.to_json())))
 
 
 STEPS = st.lists(
@@ -118,7 +118,7 @@ def _end_or_delete(service: Service, watch: Watch, step: str, number: int, expec
             expected.discard(task["task_id"])
 
 
-def _is_last_known(task_id: str, service: Service, seen: Ends) -> bool:
+def _is_last_known(task_id: str, service: Service, seen: EndedTaskTracker) -> bool:
     """Whether the watch would not find its place without this one: then it begins anew, as the next test shows."""
     there = {task["task_id"] for task in service.newest_first} & set(seen.recent)
     return there == {task_id}
@@ -154,4 +154,4 @@ def test_a_look_reads_one_page_of_thousands() -> None:
 
 @pytest.mark.parametrize("stored", [None, 7, [], {}, {"active": [], "recent": None}, {"active": [1], "recent": []}])
 def test_a_memory_that_makes_no_sense_is_none(stored: Any) -> None:
-    assert Ends.from_json(stored) is None
+    assert EndedTaskTracker.from_json(stored) is None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from airflow_provider_modelarts.client.auth.password import PasswordToken, forget_tokens
 from airflow_provider_modelarts.client.auth.signing import signed_headers
 from airflow_provider_modelarts.client.errors import InvalidRequest
-from airflow_provider_modelarts.client.validation import Endpoint, checked_id
+from airflow_provider_modelarts.client.validation import Endpoint, validate_id
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client.auth.password import SendToken
@@ -80,7 +80,7 @@ class TokenCredentials:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "token", _checked_header("token", self.token))
-        checked_id("project_id", self.project_id)
+        validate_id("project_id", self.project_id)
 
     def authorizer(self, send: SendToken, clock: Clock, *, project_id: str | None, allow_http: bool) -> Authorizer:
         """Return the working side of this credential."""
@@ -108,7 +108,7 @@ class AccessKeyCredentials:
         object.__setattr__(self, "secret_key", _checked_header("secret_key", self.secret_key))
         if self.security_token is not None:
             object.__setattr__(self, "security_token", _checked_header("security_token", self.security_token))
-        checked_id("project_id", self.project_id)
+        validate_id("project_id", self.project_id)
 
     def authorizer(self, send: SendToken, clock: Clock, *, project_id: str | None, allow_http: bool) -> Authorizer:
         """Return the working side of this credential."""

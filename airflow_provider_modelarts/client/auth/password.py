@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client.auth.credentials import PasswordCredentials
     from airflow_provider_modelarts.client.clock import Clock
-    from airflow_provider_modelarts.client.transport.response import Answer
+    from airflow_provider_modelarts.client.transport.response import Response
     from airflow_provider_modelarts.client.transport.session import Request
     from airflow_provider_modelarts.client.validation import Endpoint
 
     # the body is made by a function: values in frames end up in tools that show them
-    SendToken = Callable[[Endpoint, Callable[[], dict[str, Any]], str], tuple[Answer, Any]]
+    SendToken = Callable[[Endpoint, Callable[[], dict[str, Any]], str], tuple[Response, Any]]
 
 Found = TypeVar("Found")
 
@@ -347,7 +347,7 @@ class PasswordToken:
             }
         }
 
-    def _read(self, answer: Answer, content: Any) -> _Token:
+    def _read(self, answer: Response, content: Any) -> _Token:
         value = answer.headers.get("X-Subject-Token", "").strip()
         token = content.get("token") if isinstance(content, dict) else None
         token = token if isinstance(token, dict) else {}

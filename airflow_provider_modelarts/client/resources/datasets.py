@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator
 
 from airflow_provider_modelarts.client.errors import UnexpectedResponse
-from airflow_provider_modelarts.client.listing import Listing
+from airflow_provider_modelarts.client.listing import ListEndpoint
 from airflow_provider_modelarts.client.models import (
     Flag,
     GivenText,
@@ -23,7 +23,7 @@ from airflow_provider_modelarts.client.models import (
 )
 from airflow_provider_modelarts.client.resources.labels import LabelStats
 from airflow_provider_modelarts.client.states import DatasetStatus, DatasetType
-from airflow_provider_modelarts.client.validation import checked_id
+from airflow_provider_modelarts.client.validation import validate_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,7 +118,7 @@ class Datasets:
         :param running_task_type: also ask which tasks of this kind run; 0 auto-label, 1 pre-label, 7 auto-grouping
         :raises NotFound: if the service does not know it
         """
-        what = f"read dataset {checked_id('dataset_id', dataset_id)}"
+        what = f"read dataset {validate_id('dataset_id', dataset_id)}"
         asked = running_task_type is not None
         query = {
             "check_running_task": "true" if asked else None,
@@ -134,7 +134,9 @@ class Datasets:
         :param dataset_type: only those of this type
         """
         query = {"search_content": search, "dataset_type": None if dataset_type is None else str(dataset_type)}
-        listing = Listing("list datasets", ("datasets",), Dataset, "datasets", "total_number", ("dataset_id",), query)
+        listing = ListEndpoint(
+            "list datasets", ("datasets",), Dataset, "datasets", "total_number", ("dataset_id",), query
+        )
         return listing.walk(self._transport)
 
     def stats(self, dataset_id: str, *, sample_state: SampleState | str | None = None) -> DatasetStats:
@@ -143,7 +145,7 @@ class Datasets:
         :param dataset_id: the dataset
         :param sample_state: count only samples in this state (contract 6.4)
         """
-        what = f"read statistics of dataset {checked_id('dataset_id', dataset_id)}"
+        what = f"read statistics of dataset {validate_id('dataset_id', dataset_id)}"
         query = {"sample_state": sample_state}
         answer: Any = self._transport.get(what, "datasets", dataset_id, "data-annotations", "stats", query=query)
         if not isinstance(answer, dict) or _STATISTICS.isdisjoint(answer):

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator
 
-from airflow_provider_modelarts.client.listing import Listing
+from airflow_provider_modelarts.client.listing import ListEndpoint
 from airflow_provider_modelarts.client.models import GivenText, Integer, Record
 from airflow_provider_modelarts.client.states import LabelType
-from airflow_provider_modelarts.client.validation import checked_id
+from airflow_provider_modelarts.client.validation import validate_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,8 +52,8 @@ class Labels:
         :param dataset_id: the dataset
         :param version_id: labels of this version instead of the current state
         """
-        what = f"list labels of dataset {checked_id('dataset_id', dataset_id)}"
+        what = f"list labels of dataset {validate_id('dataset_id', dataset_id)}"
         path = ("datasets", dataset_id, "data-annotations", "labels")
         query = {"version_id": version_id}
         # no limit is sent: the old edition has no paging here, the new one serves 100,000 at once
-        return Listing(what, path, Label, "labels", "total_number", (), query).walk(self._transport, limit=None)
+        return ListEndpoint(what, path, Label, "labels", "total_number", (), query).walk(self._transport, limit=None)

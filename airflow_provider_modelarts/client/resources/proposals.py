@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_modelarts.client.models import checked_answer, read
 from airflow_provider_modelarts.client.paging import OffsetMode
 from airflow_provider_modelarts.client.resources.samples import Page, Sample, filters, sample_listing
-from airflow_provider_modelarts.client.validation import MAX_PAGE, checked_count, checked_id, checked_limit
+from airflow_provider_modelarts.client.validation import MAX_PAGE, checked_count, checked_limit, validate_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_modelarts.client.listing import Listing
+    from airflow_provider_modelarts.client.listing import ListEndpoint
     from airflow_provider_modelarts.client.states import Order
     from airflow_provider_modelarts.client.transport.transport import Transport
 
@@ -114,14 +114,14 @@ class Proposals:
         :raises UnexpectedResponse: if the answer is about something else
         """
         what = (
-            f"read the proposal for sample {checked_id('sample_id', sample_id)} "
-            f"of dataset {checked_id('dataset_id', dataset_id)}"
+            f"read the proposal for sample {validate_id('sample_id', sample_id)} "
+            f"of dataset {validate_id('dataset_id', dataset_id)}"
         )
         path = ("datasets", dataset_id, "auto-annotations", "samples", sample_id)
         answer = self._transport.get(what, *path, retry=retry)
         return read(Sample, checked_answer(answer, what, sample_id=sample_id), what)
 
 
-def _listing(dataset_id: str, query: dict[str, str | None]) -> Listing[Sample]:
-    what = f"list proposals of dataset {checked_id('dataset_id', dataset_id)}"
+def _listing(dataset_id: str, query: dict[str, str | None]) -> ListEndpoint[Sample]:
+    what = f"list proposals of dataset {validate_id('dataset_id', dataset_id)}"
     return sample_listing(what, ("datasets", dataset_id, "auto-annotations", "samples"), query)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow_provider_modelarts.client.listing import Listing
+from airflow_provider_modelarts.client.listing import ListEndpoint
 from airflow_provider_modelarts.client.models import (
     View,
     checked_answer,
@@ -24,15 +24,15 @@ from airflow_provider_modelarts.client.sample_updates import (
     SampleOutcome,
     emptied_elements,
     labeled_elements,
-    written,
+    send_updates,
 )
 from airflow_provider_modelarts.client.states import LabelType, Order, SampleState, SampleStatus
 from airflow_provider_modelarts.client.validation import (
     checked_choice,
     checked_conditions,
     checked_count,
-    checked_id,
     checked_scores,
+    validate_id,
 )
 
 if TYPE_CHECKING:
@@ -260,12 +260,12 @@ def filters(
 
 def sample_listing(
     what: str, path: tuple[str, ...], query: Mapping[str, str | None], keys: tuple[str, ...] = ("sample_id",)
-) -> Listing[Sample]:
+) -> ListEndpoint[Sample]:
     """Return a list of samples; all of them look alike (contract 3.3).
 
     :param keys: what tells the samples of this list apart
     """
-    return Listing(what, path, Sample, "samples", "sample_count", keys, query)
+    return ListEndpoint(what, path, Sample, "samples", "sample_count", keys, query)
 
 
 class Samples:
@@ -299,7 +299,7 @@ class Samples:
         :param search_conditions: conditions of contract 3.1, one or a list, all of which must hold
         :param process_parameter: image processing for the addresses in the answer
         """
-        what = f"list samples of dataset {checked_id('dataset_id', dataset_id)}"
+        what = f"list samples of dataset {validate_id('dataset_id', dataset_id)}"
         query = filters(label_name, label_type, low_score, high_score, order, search_conditions, process_parameter)
         query["sample_state"] = sample_state
         path = ("datasets", dataset_id, "data-annotations", "samples")
@@ -313,7 +313,7 @@ class Samples:
         :param retry: False: one attempt
         :raises NotFound: if the service does not know it
         """
-        what = f"read sample {checked_id('sample_id', sample_id)} of dataset {checked_id('dataset_id', dataset_id)}"
+        what = f"read sample {validate_id('sample_id', sample_id)} of dataset {validate_id('dataset_id', dataset_id)}"
         path = ("datasets", dataset_id, "data-annotations", "samples", sample_id)
         answer = self._transport.get(what, *path, retry=retry)
         return read(Sample, checked_answer(answer, what, sample_id=sample_id), what)
@@ -376,10 +376,10 @@ class Samples:
         retry: bool,
         before_sending: Callable[[], None] | None,
     ) -> Sequence[SampleOutcome]:
-        what = f"{verb} {len(elements)} samples of dataset {checked_id('dataset_id', dataset_id)}"
+        what = f"{verb} {len(elements)} samples of dataset {validate_id('dataset_id', dataset_id)}"
         path = ("datasets", dataset_id, "data-annotations", "samples")
         body = {"samples": elements}
-        return written(
+        return send_updates(
             elements,
             lambda: self._transport.write(
                 "PUT", what, *path, body=body, retry=retry, before_sending=before_sending, own=OWN

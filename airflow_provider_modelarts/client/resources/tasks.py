@@ -16,7 +16,7 @@ from airflow_provider_modelarts.client.errors import (
     UnexpectedResponse,
     rule_for,
 )
-from airflow_provider_modelarts.client.listing import Listing
+from airflow_provider_modelarts.client.listing import ListEndpoint
 from airflow_provider_modelarts.client.models import (
     GivenText,
     Integer,
@@ -30,7 +30,7 @@ from airflow_provider_modelarts.client.models import (
 )
 from airflow_provider_modelarts.client.redaction import without_queries
 from airflow_provider_modelarts.client.states import EventStatus, TaskState, TaskType, is_terminal
-from airflow_provider_modelarts.client.validation import checked_choice, checked_id, checked_seconds, shown
+from airflow_provider_modelarts.client.validation import checked_choice, checked_seconds, shown, validate_id
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class Tasks:
         """
         body = _start_body(task_type, config, collect_key_sample, model_id)
         what = f"start an {task_type} task" if task_type[0] == "a" else f"start a {task_type} task"
-        what = f"{what} on dataset {checked_id('dataset_id', dataset_id)}"
+        what = f"{what} on dataset {validate_id('dataset_id', dataset_id)}"
         try:
             answer = self._transport.write("POST", what, "datasets", dataset_id, "tasks", body=body, own=("task_id",))
         except ModelArtsError as error:
@@ -179,7 +179,9 @@ class Tasks:
         :param retry: False: one attempt, for polls
         :raises NotFound: if the service does not know one of them
         """
-        what = f"read labeling task {checked_id('task_id', task_id)} of dataset {checked_id('dataset_id', dataset_id)}"
+        what = (
+            f"read labeling task {validate_id('task_id', task_id)} of dataset {validate_id('dataset_id', dataset_id)}"
+        )
         path = ("datasets", dataset_id, "tasks", task_id)
         answer = self._transport.get(what, *path, retry=retry, own=("status",))
         # what an answer may leave out need not be named, but nothing else may be named in its place
@@ -214,10 +216,10 @@ class Tasks:
         """
         if task_type is not None:
             checked_choice("task_type", task_type, TASK_TYPES)
-        what = f"list labeling tasks of dataset {checked_id('dataset_id', dataset_id)}"
+        what = f"list labeling tasks of dataset {validate_id('dataset_id', dataset_id)}"
         query = {"type": task_type, "task_name": task_name}
         path, context = ("datasets", dataset_id, "tasks"), {"dataset_id": dataset_id}
-        listing = Listing(what, path, LabelTask, "tasks", "total_count", ("task_id",), query, context)
+        listing = ListEndpoint(what, path, LabelTask, "tasks", "total_count", ("task_id",), query, context)
         return listing.walk(self._transport, retry=retry)
 
     def stop(self, dataset_id: str, task_id: str) -> None:
@@ -227,7 +229,9 @@ class Tasks:
         :param task_id: the labeling task
         :raises NotFound: if the service does not know it
         """
-        what = f"stop labeling task {checked_id('task_id', task_id)} of dataset {checked_id('dataset_id', dataset_id)}"
+        what = (
+            f"stop labeling task {validate_id('task_id', task_id)} of dataset {validate_id('dataset_id', dataset_id)}"
+        )
         try:
             self._transport.harmless("POST", what, "datasets", dataset_id, "tasks", task_id, "stop")
         except ModelArtsError as error:
@@ -270,8 +274,8 @@ class Tasks:
         clock = self._transport.clock
         deadline = clock.now() + checked_seconds("timeout", timeout)
         wait = Wait(
-            checked_id("dataset_id", dataset_id),
-            checked_id("task_id", task_id),
+            validate_id("dataset_id", dataset_id),
+            validate_id("task_id", task_id),
             deadline=deadline,
             poll_interval=checked_seconds("poll_interval", poll_interval),
         )
@@ -317,7 +321,7 @@ def _start_body(
             raise InvalidRequest(f"collect_key_sample must be true or false, not {collect_key_sample!r}.")
         body["collect_key_sample"] = collect_key_sample
     if model_id is not None:
-        body["model_id"] = checked_id("model_id", model_id)
+        body["model_id"] = validate_id("model_id", model_id)
     elif task_type == "pre-label":
         raise InvalidRequest("pre-label runs a model: give its model_id.")
     if config is not None:

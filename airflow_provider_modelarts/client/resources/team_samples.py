@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.resources.samples import Sample, filters, sample_listing
-from airflow_provider_modelarts.client.sample_updates import OWN, labeled_elements, written
-from airflow_provider_modelarts.client.validation import checked_email, checked_id
+from airflow_provider_modelarts.client.sample_updates import OWN, labeled_elements, send_updates
+from airflow_provider_modelarts.client.validation import checked_email, validate_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -75,12 +75,12 @@ class TeamSamples:
             body["email"] = checked_email("email", email)
         what = f"write labels of {len(elements)} samples of {_team_task(dataset_id, workforce_task_id)}"
         path = _path(dataset_id, workforce_task_id)
-        return written(elements, lambda: self._transport.write("PUT", what, *path, body=body, own=OWN))
+        return send_updates(elements, lambda: self._transport.write("PUT", what, *path, body=body, own=OWN))
 
 
 def _team_task(dataset_id: str, workforce_task_id: str) -> str:
-    task_id = checked_id("workforce_task_id", workforce_task_id)
-    return f"team task {task_id} of dataset {checked_id('dataset_id', dataset_id)}"
+    task_id = validate_id("workforce_task_id", workforce_task_id)
+    return f"team task {task_id} of dataset {validate_id('dataset_id', dataset_id)}"
 
 
 def _path(dataset_id: str, workforce_task_id: str) -> tuple[str, ...]:

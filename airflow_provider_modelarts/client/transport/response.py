@@ -45,7 +45,7 @@ _CODE = re.compile(r"[A-Za-z]+\.\w+")
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """An HTTP answer, read to its end.
 
     :param status: HTTP status
@@ -87,7 +87,7 @@ def _spellings(secret: str) -> set[str]:
     return written | {html.escape(one, quote=quotes) for one in written for quotes in (True, False)}
 
 
-def json_of(answer: Answer, what: str, hide: Hide, now: float, own: Collection[str] = ()) -> Any:
+def parse_response(answer: Response, what: str, hide: Hide, now: float, own: Collection[str] = ()) -> Any:
     """Return the JSON of a successful answer, None if it has no body.
 
     An error's code in a success is that error: the service and the gateway before it both do so.
@@ -101,7 +101,7 @@ def json_of(answer: Answer, what: str, hide: Hide, now: float, own: Collection[s
     :raises ModelArtsError: for every status but 2xx, for a body that is not JSON, and for a code of an error
     """
     if not 200 <= answer.status < 300:
-        raise error_of(answer, what, hide, now)
+        raise parse_error(answer, what, hide, now)
     if answer.status == 204 or not answer.body.strip():
         return None
     try:
@@ -109,7 +109,7 @@ def json_of(answer: Answer, what: str, hide: Hide, now: float, own: Collection[s
     except (ValueError, RecursionError):
         raise _no_json(answer, what, hide) from None
     if isinstance(content, dict) and _is_refusal(content, own):
-        raise error_of(answer, what, hide, now)
+        raise parse_error(answer, what, hide, now)
     return content
 
 
@@ -131,7 +131,7 @@ def _says_something(value: object) -> bool:
     return value is not None and value is not False and value not in ("", [], {})
 
 
-def _no_json(answer: Answer, what: str, hide: Hide) -> UnexpectedResponse:
+def _no_json(answer: Response, what: str, hide: Hide) -> UnexpectedResponse:
     facts = _facts(answer, None)
     if _is_page(answer):
         return ForeignAnswer(
@@ -146,7 +146,7 @@ def _no_json(answer: Answer, what: str, hide: Hide) -> UnexpectedResponse:
     )
 
 
-def error_of(answer: Answer, what: str, hide: Hide, now: float) -> ModelArtsError:
+def parse_error(answer: Response, what: str, hide: Hide, now: float) -> ModelArtsError:
     """Return the error that an answer stands for.
 
     :param answer: an answer that is not a success, or whose body is that of an error
@@ -188,7 +188,7 @@ def _host_of(url: str) -> str | None:
         return None
 
 
-def _page_error(answer: Answer, what: str, hide: Hide, facts: dict[str, Any]) -> ModelArtsError:
+def _page_error(answer: Response, what: str, hide: Hide, facts: dict[str, Any]) -> ModelArtsError:
     excerpt = _excerpt(answer, hide)
     said = f"Cannot {what}: {answer.host} answered with a page for people ({excerpt})"
     # not 401: that would count as the service's word on the credential, which is then never sent again
@@ -214,7 +214,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return None if seconds is None else max(0.0, float(seconds))
 
 
-def _facts(answer: Answer, request_id: str | None) -> dict[str, Any]:
+def _facts(answer: Response, request_id: str | None) -> dict[str, Any]:
     return {
         "status": answer.status,
         "request_id": request_id or answer.headers.get("X-Request-Id"),
@@ -223,7 +223,7 @@ def _facts(answer: Answer, request_id: str | None) -> dict[str, Any]:
     }
 
 
-def _content(answer: Answer) -> dict[str, Any] | None:
+def _content(answer: Response) -> dict[str, Any] | None:
     try:
         content = parse_json(answer.body)
     except (ValueError, RecursionError):
@@ -258,15 +258,15 @@ def _as_text(value: object) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
 
 
-def _is_page(answer: Answer) -> bool:
+def _is_page(answer: Response) -> bool:
     return "html" in answer.headers.get("Content-Type", "").lower() or bool(_MARKUP.match(answer.body))
 
 
-def _plain_text(answer: Answer, hide: Hide) -> str:
+def _plain_text(answer: Response, hide: Hide) -> str:
     text = hide(answer.body.decode("utf-8", "replace"))
     return " ".join(_TAGS.sub(" ", text).split()) if "<" in text else text
 
 
-def _excerpt(answer: Answer, hide: Hide) -> str:
+def _excerpt(answer: Response, hide: Hide) -> str:
     text = hide(_plain_text(answer, hide))  # once more: tags may have stood within an address
     return text if len(text) <= 120 else text[:117] + "..."

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from airflow_provider_modelarts import __version__
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable
 from airflow_provider_modelarts.client.transport.connections import OverdueError, make_adapter
-from airflow_provider_modelarts.client.transport.response import Answer
+from airflow_provider_modelarts.client.transport.response import Response
 from airflow_provider_modelarts.client.validation import checked_seconds, shown
 
 # requests is imported where it is used: urllib3 opens a socket when it is imported, to see whether IPv6 works.
@@ -77,7 +77,7 @@ class Request:
         return Request(self.method, self.endpoint, self.segments, self.query, {**self.headers, **headers}, self.body)
 
 
-class Exchange:
+class HttpSession:
     """Sends requests over kept connections; safe to share between threads.
 
     :param timeout: seconds for the connection and for each wait on the answer; one number serves for both. The whole
@@ -112,7 +112,7 @@ class Exchange:
         self._ways.clear()
         self._adapter.close()
 
-    def send(self, request: Request, what: str) -> Answer:
+    def send(self, request: Request, what: str) -> Response:
         """Send once and read the answer to its end.
 
         :param request: what to send
@@ -152,7 +152,7 @@ class Exchange:
             # urllib3 wraps what happens on the way; should it forget one, the request may have arrived all the same
             lost = ProtocolError(error) if isinstance(error, OSError) else error
             raise self._error(lost, request, what) from _root(error)
-        return Answer(
+        return Response(
             response.status,
             response.headers,
             response.data,

@@ -19,16 +19,16 @@ from airflow_provider_modelarts.client.errors import (
     UnexpectedResponse,
     is_token_error,
 )
-from airflow_provider_modelarts.client.transport.response import json_of, redact
-from airflow_provider_modelarts.client.transport.session import JSON, Exchange, Request
-from airflow_provider_modelarts.client.validation import checked_id, strict_json
+from airflow_provider_modelarts.client.transport.response import parse_response, redact
+from airflow_provider_modelarts.client.transport.session import JSON, HttpSession, Request
+from airflow_provider_modelarts.client.validation import strict_json, validate_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
     from airflow_provider_modelarts.client.auth.credentials import Credentials
     from airflow_provider_modelarts.client.clock import Clock
-    from airflow_provider_modelarts.client.transport.response import Answer
+    from airflow_provider_modelarts.client.transport.response import Response
     from airflow_provider_modelarts.client.validation import Endpoint
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Transport:
         self,
         endpoint: Endpoint,
         credentials: Credentials,
-        exchange: Exchange,
+        exchange: HttpSession,
         clock: Clock,
         *,
         project_id: str | None = None,
@@ -188,7 +188,7 @@ class Transport:
         :raises ModelArtsError: of the kind that the code table names
         """
         for segment in segments:
-            checked_id("an id", segment)
+            validate_id("an id", segment)
         pairs = tuple((name, value) for name, value in (query or {}).items() if value is not None)
         headers = {} if body is None else {"Content-Type": JSON}
         return self._repeated(
@@ -227,9 +227,9 @@ class Transport:
                 self._authorizer.renewal_failed(renewed)
             raise
 
-    def _attempt(self, request: Request, what: str, own: Collection[str]) -> tuple[Answer, Any]:
+    def _attempt(self, request: Request, what: str, own: Collection[str]) -> tuple[Response, Any]:
         answer = self._exchange.send(request, what)
-        return answer, json_of(answer, what, partial(self._hide, request), self.clock.now(), own)
+        return answer, parse_response(answer, what, partial(self._hide, request), self.clock.now(), own)
 
     def _hide(self, request: Request, text: str) -> str:
         carried = request.headers.get("X-Auth-Token", "")  # another thread may have replaced it meanwhile
@@ -255,7 +255,9 @@ class Transport:
                 error.add(f"It was tried {attempts} times in {self.clock.now() - began:.0f} s.")
             raise
 
-    def _send_token(self, endpoint: Endpoint, make_body: Callable[[], dict[str, Any]], what: str) -> tuple[Answer, Any]:
+    def _send_token(
+        self, endpoint: Endpoint, make_body: Callable[[], dict[str, Any]], what: str
+    ) -> tuple[Response, Any]:
         request = Request(
             "POST",
             endpoint,

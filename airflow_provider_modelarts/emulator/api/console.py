@@ -6,7 +6,7 @@ from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.emulator.http.messages import Answer
+from airflow_provider_modelarts.emulator.http.messages import Reply
 from airflow_provider_modelarts.emulator.state.dataset import names_of
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.emulator.http.messages import Call
     from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
-    from airflow_provider_modelarts.emulator.state.store import Service
+    from airflow_provider_modelarts.emulator.state.store import Store
     from airflow_provider_modelarts.emulator.state.task import Task
 
 PATH = "/console/datasets/"
@@ -39,7 +39,7 @@ ul.samples small { color: #666; overflow-wrap: anywhere }
 """
 
 
-def show_dataset(service: Service, call: Call) -> Answer:
+def show_dataset(service: Store, call: Call) -> Reply:
     """`GET /console/datasets/{dataset_id}`: counts, labels, labeling tasks and some samples; 404 for an unknown one.
 
     It asks for no credentials, as it is for the person who runs the emulator.
@@ -66,14 +66,14 @@ def show_dataset(service: Service, call: Call) -> Answer:
     return _page(200, dataset.name, "\n".join(parts))
 
 
-def _page(status: int, title: str, content: str) -> Answer:
+def _page(status: int, title: str, content: str) -> Reply:
     text = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f"<style>{STYLE}</style></head><body>\n<h1>{escape(title)}</h1>\n{content}\n"
         "<p><small>A page of the ModelArts emulator. Load it again to see what has changed.</small></p>\n"
         "</body></html>\n"
     )
-    return Answer(status, text.encode("utf-8", "replace"), HEADERS)
+    return Reply(status, text.encode("utf-8", "replace"), HEADERS)
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str | int]]) -> str:
@@ -138,7 +138,7 @@ def _proposed(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [label for label in document["labels"] or () if isinstance(label, dict)]
 
 
-def _samples(service: Service, dataset: Dataset, samples: list[tuple[Sample, str, str]]) -> str:
+def _samples(service: Store, dataset: Dataset, samples: list[tuple[Sample, str, str]]) -> str:
     """Return pictures of samples with a text, and in small letters the file's name and who labeled it."""
     items = []
     for sample, text, author in samples:

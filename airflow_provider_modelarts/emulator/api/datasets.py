@@ -9,7 +9,7 @@ from airflow_provider_modelarts.emulator.api.label_updates import WRITTEN, Outco
 from airflow_provider_modelarts.emulator.api.samples import select_samples
 from airflow_provider_modelarts.emulator.api.tasks import active_task_ids
 from airflow_provider_modelarts.emulator.http.errors import refuse
-from airflow_provider_modelarts.emulator.http.messages import Answer, Call, json_answer
+from airflow_provider_modelarts.emulator.http.messages import Call, Reply, json_answer
 from airflow_provider_modelarts.emulator.http.paging import boolean, choice, integer, locale, version, window
 from airflow_provider_modelarts.emulator.http.schema import LABELS, check
 from airflow_provider_modelarts.emulator.state.dataset import names_of
@@ -17,7 +17,7 @@ from airflow_provider_modelarts.emulator.state.dataset import names_of
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.state.dataset import Dataset
     from airflow_provider_modelarts.emulator.state.proposals import OrderedProposals
-    from airflow_provider_modelarts.emulator.state.store import Service
+    from airflow_provider_modelarts.emulator.state.store import Store
 
 # `running_task_type` numbers are not those of tasks (contract 6.1). Other numbers: nothing of that kind runs here.
 RUNNING_KINDS = {0: "auto-label", 1: "pre-label", 7: "auto-grouping"}
@@ -28,13 +28,13 @@ PREVIEW = 4
 DEPLOY = 10  # CN21's default of running_task_type
 
 
-def get_dataset(service: Service, call: Call) -> Answer:
+def get_dataset(service: Store, call: Call) -> Reply:
     """`GET D` (contract 6.1)."""
     dataset = service.dataset(call.params["dataset_id"])
     return json_answer(_describe(service, dataset, call, with_labels=True))
 
 
-def list_datasets(service: Service, call: Call) -> Answer:
+def list_datasets(service: Store, call: Call) -> Reply:
     """`GET P/datasets` (contract 6.1)."""
     part = window(call, service.variants)
     by_name = choice(call, "sort_by", ("create_time", "dataset_name"), "create_time") == "dataset_name"
@@ -70,7 +70,7 @@ def _check_version_parameters(call: Call) -> None:
         raise refuse("0104", f"version_format={call.query['version_format']}")
 
 
-def _preview(service: Service, dataset: Dataset) -> list[dict[str, Any]]:
+def _preview(service: Store, dataset: Dataset) -> list[dict[str, Any]]:
     """Return up to four files (contract 6.1, `file_preview`)."""
     now = service.clock.now()
     return [
@@ -86,7 +86,7 @@ def _preview(service: Service, dataset: Dataset) -> list[dict[str, Any]]:
     ]
 
 
-def _describe(service: Service, dataset: Dataset, call: Call, *, with_labels: bool) -> dict[str, Any]:
+def _describe(service: Store, dataset: Dataset, call: Call, *, with_labels: bool) -> dict[str, Any]:
     work_path = f"/{dataset.bucket}/{dataset.name}/output/"
     inner = f"{work_path}{dataset.name}-{dataset.dataset_id}/"
     body: dict[str, Any] = {
@@ -138,7 +138,7 @@ def _describe(service: Service, dataset: Dataset, call: Call, *, with_labels: bo
     return body
 
 
-def get_stats(service: Service, call: Call) -> Answer:
+def get_stats(service: Store, call: Call) -> Reply:
     """`GET D/data-annotations/stats` (contract 6.5), of the samples that `sample_state` and `email` ask for.
 
     total = all = lefted = un_annotation + manual_annotation + auto_annotation, as in the examples: a sample that
@@ -183,7 +183,7 @@ def _hard(dataset: Dataset) -> OrderedProposals:
     return dataset.book.select("hard", lambda document: bool(document["metadata"].get("@modelarts:hard")))
 
 
-def list_labels(service: Service, call: Call) -> Answer:
+def list_labels(service: Store, call: Call) -> Reply:
     """`GET D/data-annotations/labels` (contract 6.2, paging of 0.1: up to 100000)."""
     dataset = service.dataset(call.params["dataset_id"])
     version(call)
@@ -193,7 +193,7 @@ def list_labels(service: Service, call: Call) -> Answer:
     return json_answer({"labels": page, **part.total("total_number", len(labels), len(page))})
 
 
-def create_labels(service: Service, call: Call) -> Answer:
+def create_labels(service: Store, call: Call) -> Reply:
     """`POST D/data-annotations/labels` (contract 6.2): a name that is taken fails with 4411."""
     body = call.json()
     dataset = service.dataset(call.params["dataset_id"])
@@ -210,7 +210,7 @@ def create_labels(service: Service, call: Call) -> Answer:
     return answer_batch(service, call, named, create)
 
 
-def get_search_options(service: Service, call: Call) -> Answer:
+def get_search_options(service: Store, call: Call) -> Reply:
     """`GET D/data-annotations/search-condition` (contract 6.5)."""
     dataset = service.dataset(call.params["dataset_id"])
     labelers = sorted({sample.annotated_by for sample in dataset.samples.values() if sample.annotated_by})

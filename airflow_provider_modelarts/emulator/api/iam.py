@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.http.errors import refuse, refuse_at_gateway
-from airflow_provider_modelarts.emulator.http.messages import Answer, Call, Refusal, json_answer
+from airflow_provider_modelarts.emulator.http.messages import Call, Refusal, Reply, json_answer
 from airflow_provider_modelarts.emulator.http.signing import ALGORITHM, canonical_request, signature
 from airflow_provider_modelarts.emulator.state import ids
 
@@ -89,7 +89,7 @@ class Identity:
 
     # --- tokens
 
-    def create_token(self, call: Call) -> Answer:
+    def create_token(self, call: Call) -> Reply:
         """`POST /v3/auth/tokens` (contract 1.1)."""
         try:
             body = call.json()
@@ -169,7 +169,7 @@ class Identity:
             body["project"] = {"id": token.project_id, "name": name, "domain": domain}
         return body
 
-    def validate_token(self, call: Call) -> Answer:
+    def validate_token(self, call: Call) -> Reply:
         """`GET /v3/auth/tokens` (contract 1.2, last row)."""
         self._require_iam_token(call)
         value = call.headers.get("x-subject-token", "")
@@ -181,7 +181,7 @@ class Identity:
             headers=(("X-Subject-Token", value),),
         )
 
-    def list_projects(self, call: Call) -> Answer:
+    def list_projects(self, call: Call) -> Reply:
         """`GET /v3/projects` and `GET /v3/auth/projects` (contract 1.3); only the first one has filters."""
         self._require_iam_token(call)
         base = _base(call)
@@ -209,7 +209,7 @@ class Identity:
         links = {"next": None, "previous": None, "self": f"{base}/v3/projects"}
         return json_answer({"projects": projects, "links": links})
 
-    def create_temporary_key(self, call: Call) -> Answer:
+    def create_temporary_key(self, call: Call) -> Reply:
         """`POST /v3.0/OS-CREDENTIAL/securitytokens` (contract 1.4, "Temporary keys")."""
         self._require_iam_token(call)
         seconds = _at(call.json(), "auth", "identity", "token", "duration_seconds")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.http.errors import SERVICE, refuse
-from airflow_provider_modelarts.emulator.http.messages import Answer, Call, Spoiled, json_answer
+from airflow_provider_modelarts.emulator.http.messages import Call, Reply, Spoiled, json_answer
 from airflow_provider_modelarts.emulator.http.schema import NAMELESS, UPDATE_SAMPLES, check
 from airflow_provider_modelarts.emulator.state.dataset import DETECTION, PUBLISHING, Dataset, Sample
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_modelarts.emulator.api.teams import Copy
-    from airflow_provider_modelarts.emulator.state.store import Service
+    from airflow_provider_modelarts.emulator.state.store import Store
 
 SIZE = "@modelarts:size"
 
@@ -41,7 +41,7 @@ def failed(suffix: str, detail: str) -> Outcome:
     return Outcome(f"ModelArts.{suffix}", f"{SERVICE[suffix][1]} [{detail}]")
 
 
-def update_samples(service: Service, call: Call) -> Answer:
+def update_samples(service: Store, call: Call) -> Reply:
     """`PUT D/data-annotations/samples` (contract 4.1)."""
     body = call.json()
     dataset = service.dataset(call.params["dataset_id"])
@@ -51,7 +51,7 @@ def update_samples(service: Service, call: Call) -> Answer:
     return answer_batch(service, call, body["samples"], lambda written: _write(service, dataset, written, author, now))
 
 
-def check_update(service: Service, dataset: Dataset, body: Any) -> None:
+def check_update(service: Store, dataset: Dataset, body: Any) -> None:
     """Refuse a write as a whole: its shape, labels without a name, or a dataset that is being published.
 
     :raises Refusal: 400 ModelArts.0104 or 4381.
@@ -66,8 +66,8 @@ def check_update(service: Service, dataset: Dataset, body: Any) -> None:
 
 
 def answer_batch(
-    service: Service, call: Call, samples: list[dict[str, Any]], write: Callable[[dict[str, Any]], Outcome]
-) -> Answer:
+    service: Store, call: Call, samples: list[dict[str, Any]], write: Callable[[dict[str, Any]], Outcome]
+) -> Reply:
     """Write each sample, or fail it as an injected fault asks, and return BatchResult.
 
     HTTP 200 also when some failed; the others are written (contract 4.1 and 10, row "Confirm").
@@ -102,7 +102,7 @@ def _batch_result(outcomes: list[Outcome], form: str, *, on_success: bool) -> di
     return {"success": False, "results": results}
 
 
-def _write(service: Service, dataset: Dataset, written: dict[str, Any], author: str, now: float) -> Outcome:
+def _write(service: Store, dataset: Dataset, written: dict[str, Any], author: str, now: float) -> Outcome:
     sample = dataset.samples.get(written["sample_id"])
     if sample is None:
         return failed("4420", written["sample_id"])
@@ -119,7 +119,7 @@ def _write(service: Service, dataset: Dataset, written: dict[str, Any], author: 
     return WRITTEN
 
 
-def labels_to_write(service: Service, written: dict[str, Any]) -> list[dict[str, Any]] | None:
+def labels_to_write(service: Store, written: dict[str, Any]) -> list[dict[str, Any]] | None:
     """Return the new label list; a missing field removes all (EN25), or with the variant nothing (quirk 21)."""
     if "labels" not in written and service.variants.missing_labels == "keep":
         return None
@@ -142,7 +142,7 @@ def find_problem(
     return None
 
 
-def keep_beside_labels(service: Service, sample: Sample | Copy, written: dict[str, Any]) -> None:
+def keep_beside_labels(service: Store, sample: Sample | Copy, written: dict[str, Any]) -> None:
     """Keep written usage and metadata: merged into the old, or in its place with the variant (contract 4.1)."""
     sample.usage = written.get("sample_usage", sample.usage)
     metadata = written.get("metadata")

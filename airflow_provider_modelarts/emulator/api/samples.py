@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.http.errors import refuse
 from airflow_provider_modelarts.emulator.http.filters import Filter, read_filter, read_state
-from airflow_provider_modelarts.emulator.http.messages import JSON_HEADERS, Answer, Call, dump_json, json_answer
+from airflow_provider_modelarts.emulator.http.messages import JSON_HEADERS, Call, Reply, dump_json, json_answer
 from airflow_provider_modelarts.emulator.http.paging import (
     IMAGE,
     SAMPLE_TYPES,
@@ -22,7 +22,7 @@ from airflow_provider_modelarts.emulator.state.documents import processed, sampl
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
     from airflow_provider_modelarts.emulator.state.proposals import Proposal
-    from airflow_provider_modelarts.emulator.state.store import Service
+    from airflow_provider_modelarts.emulator.state.store import Store
 
 # What hard-example reasons mean, for single-sample calls (contract 3.3 `hard_details`, 7.5).
 REASONS = {
@@ -34,7 +34,7 @@ REASONS = {
 ABSENT_FIELDS = ("sample_usage", "deletion_reasons", "sub_sample_url", "hard_details", "score")
 
 
-def list_proposals(service: Service, call: Call) -> Answer:
+def list_proposals(service: Store, call: Call) -> Reply:
     """`GET D/auto-annotations/samples` (contract 3.1).
 
     The total is independent of paging and the order is stable (contract 10, row "Auto list").
@@ -52,10 +52,10 @@ def list_proposals(service: Service, call: Call) -> Answer:
     head = total[:-1] + (b"," if len(total) > len(b"{}") else b"")
     body = b'%s"samples":[%s]}' % (head, b",".join(_fragments(service, call, wanted, page)))
     _shrink(service, dataset)
-    return Answer(200, body, JSON_HEADERS)
+    return Reply(200, body, JSON_HEADERS)
 
 
-def get_proposal(service: Service, call: Call) -> Answer:
+def get_proposal(service: Store, call: Call) -> Reply:
     """`GET D/auto-annotations/samples/{sample_id}` (contract 3.2): 400 4420 for an unknown id."""
     dataset = service.dataset(call.params["dataset_id"])
     proposal = dataset.book.get(call.params["sample_id"])
@@ -73,7 +73,7 @@ def get_proposal(service: Service, call: Call) -> Answer:
     return json_answer(document)
 
 
-def _fragments(service: Service, call: Call, wanted: Filter, page: list[Proposal]) -> list[bytes]:
+def _fragments(service: Store, call: Call, wanted: Filter, page: list[Proposal]) -> list[bytes]:
     variants = service.variants
     process = call.query.get("process_parameter")
     is_trimmed = variants.trim_labels_to_filter and wanted.matches is not None
@@ -87,7 +87,7 @@ def _fragments(service: Service, call: Call, wanted: Filter, page: list[Proposal
     return [dump_json(document) for document in processed(documents, call)]
 
 
-def _varied(service: Service, document: dict[str, Any]) -> dict[str, Any]:
+def _varied(service: Store, document: dict[str, Any]) -> dict[str, Any]:
     """Return a sample with the switched-on quirks of contract 10, row "Variants"."""
     variants = service.variants
     metadata = document["metadata"]
@@ -108,7 +108,7 @@ def _varied(service: Service, document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _shrink(service: Service, dataset: Dataset) -> None:
+def _shrink(service: Store, dataset: Dataset) -> None:
     """Let a person confirm the newest proposals (contract 10: "shrinking list while paging")."""
     count = service.variants.shrink_list
     if count:
@@ -118,7 +118,7 @@ def _shrink(service: Service, dataset: Dataset) -> None:
             dataset.set_labels(sample, proposal.data()["labels"], "human/emulator/reviewer", service.clock.now())
 
 
-def list_samples(service: Service, call: Call) -> Answer:
+def list_samples(service: Store, call: Call) -> Reply:
     """`GET D/data-annotations/samples` (contract 6.4)."""
     dataset = service.dataset(call.params["dataset_id"])
     part = window(call, service.variants)
@@ -165,7 +165,7 @@ def _is_in_state(dataset: Dataset, sample: Sample, state: str) -> bool:
     return state == "__auto_annotation__" and sample.sample_id in dataset.book
 
 
-def get_sample(service: Service, call: Call) -> Answer:
+def get_sample(service: Store, call: Call) -> Reply:
     """`GET D/data-annotations/samples/{sample_id}` (contract 6.4): 400 4420 for an unknown id."""
     dataset = service.dataset(call.params["dataset_id"])
     locale(call)
@@ -176,7 +176,7 @@ def get_sample(service: Service, call: Call) -> Answer:
     return json_answer(sample_document(dataset, sample, service.presigner, service.clock.now()))
 
 
-def get_image(service: Service, call: Call) -> Answer:
+def get_image(service: Store, call: Call) -> Reply:
     """`GET /obs/{bucket}/{key}`: the image behind a presigned URL (quirk 51)."""
     bucket, key = call.params["bucket"], call.params["key"]
     if call.query.get("Signature") != service.presigner.signature(bucket, key):
@@ -184,5 +184,5 @@ def get_image(service: Service, call: Call) -> Answer:
     for dataset in service.datasets.values():
         for sample in dataset.samples.values():
             if dataset.bucket == bucket and sample.key == key and sample.image is not None and dataset.images:
-                return Answer(200, dataset.images.png(sample.image), (("Content-Type", "image/png"),))
+                return Reply(200, dataset.images.png(sample.image), (("Content-Type", "image/png"),))
     raise refuse("4420", key, status=404)

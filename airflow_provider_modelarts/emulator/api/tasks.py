@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_modelarts.emulator.http.errors import refuse
-from airflow_provider_modelarts.emulator.http.messages import Answer, Call, json_answer
+from airflow_provider_modelarts.emulator.http.messages import Call, Reply, json_answer
 from airflow_provider_modelarts.emulator.http.paging import choice, window
 from airflow_provider_modelarts.emulator.http.schema import START_TASK, check
 from airflow_provider_modelarts.emulator.state import ids
 from airflow_provider_modelarts.emulator.state.dataset import DETECTION, PUBLISHING, Dataset, names_of
-from airflow_provider_modelarts.emulator.state.store import Service
+from airflow_provider_modelarts.emulator.state.store import Store
 from airflow_provider_modelarts.emulator.state.task import ACTIVE, TYPES, Failure, Task
 
 LABELED_PER_NAME = 5  # contract 8.1: each label on at least 5 images
@@ -31,7 +31,7 @@ CONFIG_DEFAULTS = {
 }
 
 
-def start_task(service: Service, call: Call) -> Answer:
+def start_task(service: Store, call: Call) -> Reply:
     """`POST D/tasks` (contract 2.1)."""
     body = call.json()
     dataset = service.dataset(call.params["dataset_id"])
@@ -47,7 +47,7 @@ def start_task(service: Service, call: Call) -> Answer:
     return json_answer({"task_id": task.task_id})
 
 
-def _new_task(service: Service, dataset: Dataset, body: dict[str, Any], failure: Failure | None) -> Task:
+def _new_task(service: Store, dataset: Dataset, body: dict[str, Any], failure: Failure | None) -> Task:
     dataset.started_tasks += 1
     number = dataset.started_tasks
     task_id = ids.short_id(service.seed, "task", dataset.dataset_id, number)
@@ -102,14 +102,14 @@ def _foreseeable_failure(dataset: Dataset) -> Failure | None:
 # --- preconditions, in the order of contract 10, row "Preconditions"
 
 
-def _type_fits(_: Service, dataset: Dataset, body: dict[str, Any]) -> None:
+def _type_fits(_: Store, dataset: Dataset, body: dict[str, Any]) -> None:
     """Contract 8.1: image classification or object detection; grouping also segmentation."""
     allowed = GROUPABLE if body["task_type"] == "auto-grouping" else {0, DETECTION}
     if dataset.dataset_type not in allowed:
         raise refuse("4383")
 
 
-def _none_active(service: Service, dataset: Dataset, body: dict[str, Any]) -> None:
+def _none_active(service: Store, dataset: Dataset, body: dict[str, Any]) -> None:
     """Contract 8.1: one active task of a kind; auto-label and pre-label may overlap (contract 12)."""
     active = _active(service, dataset, body["task_type"])
     if active:
@@ -119,38 +119,38 @@ def _none_active(service: Service, dataset: Dataset, body: dict[str, Any]) -> No
         raise refuse("4409")
 
 
-def _not_publishing(_: Service, dataset: Dataset, __: dict[str, Any]) -> None:
+def _not_publishing(_: Store, dataset: Dataset, __: dict[str, Any]) -> None:
     """Contract 8.1: not while the dataset is being published."""
     if dataset.status == PUBLISHING:
         raise refuse("4821")
 
 
-def _not_encrypted(_: Service, dataset: Dataset, __: dict[str, Any]) -> None:
+def _not_encrypted(_: Store, dataset: Dataset, __: dict[str, Any]) -> None:
     """Contract 8.1: not from a KMS-encrypted bucket."""
     if dataset.encrypted:
         raise refuse("4826")
 
 
-def _labels_exist(_: Service, dataset: Dataset, __: dict[str, Any]) -> None:
+def _labels_exist(_: Store, dataset: Dataset, __: dict[str, Any]) -> None:
     """Contract 8.1: labeled samples exist, of at least two labels (contract 12: one label is 4405, too)."""
     if len(_labeled_per_name(dataset)) < 2:
         raise refuse("4405")
 
 
-def _five_of_each(_: Service, dataset: Dataset, __: dict[str, Any]) -> None:
+def _five_of_each(_: Store, dataset: Dataset, __: dict[str, Any]) -> None:
     """Contract 8.1: each label that is used is on at least five images."""
     for name, count in sorted(_labeled_per_name(dataset).items()):
         if count < LABELED_PER_NAME:
             raise refuse("4406", f"{name}: {count}")
 
 
-def _something_unlabeled(_: Service, dataset: Dataset, __: dict[str, Any]) -> None:
+def _something_unlabeled(_: Store, dataset: Dataset, __: dict[str, Any]) -> None:
     """Contract 8.1: at least one unlabeled image."""
     if dataset.annotated == len(dataset.samples):
         raise refuse("4407")
 
 
-def _only_boxes(_: Service, dataset: Dataset, __: dict[str, Any]) -> None:
+def _only_boxes(_: Store, dataset: Dataset, __: dict[str, Any]) -> None:
     """Contract 8.1: detection labels are rectangles (quirk 25: 4408 means that one is not)."""
     if dataset.dataset_type != DETECTION:
         return
@@ -161,13 +161,13 @@ def _only_boxes(_: Service, dataset: Dataset, __: dict[str, Any]) -> None:
                 raise refuse("4408", shape)
 
 
-def _model_given(_: Service, __: Dataset, body: dict[str, Any]) -> None:
+def _model_given(_: Store, __: Dataset, body: dict[str, Any]) -> None:
     """Contract 8.1: the model fits the dataset type; without one nothing fits."""
     if not body.get("model_id"):
         raise refuse("4399")
 
 
-def _clusters_fit(_: Service, dataset: Dataset, body: dict[str, Any]) -> None:
+def _clusters_fit(_: Store, dataset: Dataset, body: dict[str, Any]) -> None:
     """Contract 2.1: `n_clusters` is below the sample count; text or number (quirk 15)."""
     text = str((body.get("config") or {}).get("n_clusters", 2))
     if not text.isdigit():
@@ -176,7 +176,7 @@ def _clusters_fit(_: Service, dataset: Dataset, body: dict[str, Any]) -> None:
         raise refuse("4622", text)
 
 
-Precondition = Callable[[Service, Dataset, dict[str, Any]], None]
+Precondition = Callable[[Store, Dataset, dict[str, Any]], None]
 PRECONDITIONS: dict[str, tuple[Precondition, ...]] = {
     "auto-label": (
         _type_fits,
@@ -205,12 +205,12 @@ def _labeled_per_name(dataset: Dataset) -> Counter[str]:
     return Counter(name for sample in dataset.samples.values() for name in names_of(sample))
 
 
-def _active(service: Service, dataset: Dataset, kind: str | None) -> list[Task]:
+def _active(service: Store, dataset: Dataset, kind: str | None) -> list[Task]:
     now = service.clock.now()
     return [task for task in dataset.tasks.values() if kind in (None, task.kind) and task.status(now) in ACTIVE]
 
 
-def active_task_ids(service: Service, dataset: Dataset, kind: str) -> list[str]:
+def active_task_ids(service: Store, dataset: Dataset, kind: str) -> list[str]:
     """Return the ids of the active tasks of one kind (contract 6.1, `running_tasks_id`)."""
     return [task.task_id for task in _active(service, dataset, kind)]
 
@@ -218,12 +218,12 @@ def active_task_ids(service: Service, dataset: Dataset, kind: str) -> list[str]:
 # --- reading
 
 
-def _progress_shape(service: Service) -> Callable[[float], float]:
+def _progress_shape(service: Store) -> Callable[[float], float]:
     shapes: dict[str, Callable[[float], float]] = {"mixed": lambda value: value, "int": int, "float": float}
     return shapes[service.variants.progress]
 
 
-def list_tasks(service: Service, call: Call) -> Answer:
+def list_tasks(service: Store, call: Call) -> Reply:
     """`GET D/tasks` (contract 2.2)."""
     dataset = service.dataset(call.params["dataset_id"])
     part = window(call, service.variants)
@@ -239,7 +239,7 @@ def list_tasks(service: Service, call: Call) -> Answer:
     return json_answer({"tasks": tasks, **total, "exist_running_deploy_task": False})
 
 
-def _list_item(service: Service, task: Task, now: float, shape: Callable[[float], float]) -> dict[str, Any]:
+def _list_item(service: Store, task: Task, now: float, shape: Callable[[float], float]) -> dict[str, Any]:
     item = {
         "dataset_id": task.dataset_id,
         "task_id": task.task_id,
@@ -254,7 +254,7 @@ def _list_item(service: Service, task: Task, now: float, shape: Callable[[float]
     return _with_extra(service, item)
 
 
-def get_task(service: Service, call: Call) -> Answer:
+def get_task(service: Store, call: Call) -> Reply:
     """`GET D/tasks/{task_id}` (contract 2.3)."""
     dataset, task = _find(service, call)
     now = service.clock.now()
@@ -268,13 +268,13 @@ def get_task(service: Service, call: Call) -> Answer:
     return json_answer(_with_extra(service, body))
 
 
-def _with_extra(service: Service, body: dict[str, Any]) -> dict[str, Any]:
+def _with_extra(service: Store, body: dict[str, Any]) -> dict[str, Any]:
     if service.variants.extra_fields:
         body["emulator_extra"] = {"unknown": [1, 1.0, None]}
     return body
 
 
-def stop_task(service: Service, call: Call) -> Answer:
+def stop_task(service: Store, call: Call) -> Reply:
     """`POST D/tasks/{task_id}/stop` (contract 2.4): 204, then status 4 and 5; a finished one is 400 4301."""
     _, task = _find(service, call)
     if task.status(service.clock.now()) not in ACTIVE:
@@ -282,10 +282,10 @@ def stop_task(service: Service, call: Call) -> Answer:
     if task.stop_requested is None:
         task.stop_requested = service.clock.now()
     body = b'{"success":true}' if service.variants.body_with_204 else b""  # quirk 28
-    return Answer(204, body)
+    return Reply(204, body)
 
 
-def _find(service: Service, call: Call) -> tuple[Dataset, Task]:
+def _find(service: Store, call: Call) -> tuple[Dataset, Task]:
     dataset = service.dataset(call.params["dataset_id"])
     task = dataset.tasks.get(call.params["task_id"])
     if task is None:

@@ -17,13 +17,13 @@ from airflow_provider_modelarts.emulator.api.label_updates import (
     labels_to_write,
 )
 from airflow_provider_modelarts.emulator.http.filters import read_filter, read_state
-from airflow_provider_modelarts.emulator.http.messages import Answer, Call, json_answer
+from airflow_provider_modelarts.emulator.http.messages import Call, Reply, json_answer
 from airflow_provider_modelarts.emulator.http.paging import boolean, locale, window
 from airflow_provider_modelarts.emulator.state.documents import processed, sample_document
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.state.dataset import Dataset
-    from airflow_provider_modelarts.emulator.state.store import Service
+    from airflow_provider_modelarts.emulator.state.store import Store
 
 RUNNING = 1  # contract 5.1, task status
 
@@ -61,7 +61,7 @@ class TeamTask:
     status: int = RUNNING
 
 
-def _find(service: Service, call: Call) -> tuple[Dataset, TeamTask]:
+def _find(service: Store, call: Call) -> tuple[Dataset, TeamTask]:
     dataset = service.dataset(call.params["dataset_id"])
     task = dataset.team_tasks.get(call.params["workforce_task_id"])
     if task is None:
@@ -73,7 +73,7 @@ def _worker(task: TeamTask, worker_id: str) -> dict[str, Any]:
     return {"email": task.workers[worker_id], "worker_id": worker_id, "role": 0}
 
 
-def list_team_tasks(service: Service, call: Call) -> Answer:
+def list_team_tasks(service: Store, call: Call) -> Reply:
     """`GET D/workforce-tasks` (contract 5.2)."""
     dataset = service.dataset(call.params["dataset_id"])
     part = window(call, service.variants, maximum=1000, default=1000)
@@ -84,7 +84,7 @@ def list_team_tasks(service: Service, call: Call) -> Answer:
     return json_answer({**part.total("count", len(dataset.team_tasks), len(tasks)), "tasks": tasks})
 
 
-def get_team_task(service: Service, call: Call) -> Answer:
+def get_team_task(service: Store, call: Call) -> Reply:
     """`GET W` (contract 5.2)."""
     dataset, task = _find(service, call)
     body = _describe(dataset, task)
@@ -141,7 +141,7 @@ def _describe(dataset: Dataset, task: TeamTask) -> dict[str, Any]:
     }
 
 
-def _document(service: Service, dataset: Dataset, task: TeamTask, copy: Copy) -> dict[str, Any]:
+def _document(service: Store, dataset: Dataset, task: TeamTask, copy: Copy) -> dict[str, Any]:
     sample = dataset.samples[copy.sample_id]
     document = sample_document(dataset, sample, service.presigner, service.clock.now())
     document["metadata"] |= copy.metadata or {}
@@ -156,7 +156,7 @@ def _document(service: Service, dataset: Dataset, task: TeamTask, copy: Copy) ->
     }
 
 
-def list_team_samples(service: Service, call: Call) -> Answer:
+def list_team_samples(service: Store, call: Call) -> Reply:
     """`GET W/data-annotations/samples` (contract 5.2): each member's copy with its worker id."""
     dataset, task = _find(service, call)
     locale(call)
@@ -184,7 +184,7 @@ def _is_in_state(copy: Copy, state: str) -> bool:
     return states.get(state, False)
 
 
-def get_team_sample(service: Service, call: Call) -> Answer:
+def get_team_sample(service: Store, call: Call) -> Reply:
     """`GET W/data-annotations/samples/{sample_id}` (contract 5.2), of one member or of the first who has it."""
     dataset, task = _find(service, call)
     locale(call)
@@ -196,7 +196,7 @@ def get_team_sample(service: Service, call: Call) -> Answer:
     raise service.unknown("4420", sample_id)
 
 
-def update_team_samples(service: Service, call: Call) -> Answer:
+def update_team_samples(service: Store, call: Call) -> Reply:
     """`PUT W/data-annotations/samples` (contract 5.2): as the owner's write, but only with existing labels."""
     body = call.json()
     dataset, task = _find(service, call)
@@ -212,7 +212,7 @@ def update_team_samples(service: Service, call: Call) -> Answer:
     return answer_batch(service, call, body["samples"], write)
 
 
-def _write(service: Service, dataset: Dataset, task: TeamTask, written: dict[str, Any], member: str | None) -> Outcome:
+def _write(service: Store, dataset: Dataset, task: TeamTask, written: dict[str, Any], member: str | None) -> Outcome:
     """Write one copy.
 
     :param member: worker id of the member on whose behalf; None: the dataset's owner writes.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from airflow_provider_modelarts.emulator.state.store import Service
+    from airflow_provider_modelarts.emulator.state.store import Store
 
 SOMEONE = "human/emulator/owner"
 KINDS = ("classification", "multi_label", "detection")
@@ -24,7 +24,7 @@ SIDE = 640  # pixels of a synthetic image
 COEFFICIENTS = ("0.0", "0", "0.25", "1.0", "1")
 
 
-def load_digits(service: Service, labeled: int) -> Dataset:
+def load_digits(service: Store, labeled: int) -> Dataset:
     """Make a dataset of the 1,797 digits, so many of them labeled.
 
     The draw comes from the seed and spreads evenly over the labels, as far as the number goes.
@@ -64,7 +64,7 @@ def _draw(seed: int, dataset: Dataset, targets: list[str], count: int) -> list[i
     return drawn + rest[: count - len(drawn)]
 
 
-def load_folder(service: Service, path: Path) -> Dataset:
+def load_folder(service: Store, path: Path) -> Dataset:
     """Make a dataset of a folder: sub-folders are labels, `unlabeled/` and the folder itself are unlabeled.
 
     :raises ValueError: no image in it.
@@ -84,7 +84,7 @@ def load_folder(service: Service, path: Path) -> Dataset:
 
 
 def load_proposals(
-    service: Service, count: int, *, labels: Sequence[str], kind: str, hard_share: float, seed: int
+    service: Store, count: int, *, labels: Sequence[str], kind: str, hard_share: float, seed: int
 ) -> Dataset:
     """Make a dataset whose samples all await confirmation; there are no images behind them.
 
@@ -118,7 +118,7 @@ def load_proposals(
 
 
 def _add(
-    service: Service,
+    service: Store,
     dataset: Dataset,
     index: int,
     key: str,

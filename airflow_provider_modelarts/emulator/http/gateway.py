@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl
 from airflow_provider_modelarts.emulator.api.console import PATH as CONSOLE
 from airflow_provider_modelarts.emulator.http.errors import refuse, refuse_at_gateway
 from airflow_provider_modelarts.emulator.http.journal import Journal, Record
-from airflow_provider_modelarts.emulator.http.messages import Answer, Call, Refusal, Spoiled, dump_json
+from airflow_provider_modelarts.emulator.http.messages import Call, Refusal, Reply, Spoiled, dump_json
 from airflow_provider_modelarts.emulator.http.routes import Routes
 from airflow_provider_modelarts.emulator.state import ids
 from airflow_provider_modelarts.emulator.state.documents import PLACE
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from airflow_provider_modelarts.emulator.http.faults import Faults, Rule
-    from airflow_provider_modelarts.emulator.state.store import Service
+    from airflow_provider_modelarts.emulator.state.store import Store
 
 LOG = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Gateway:
 
     def __init__(
         self,
-        service: Callable[[], Service],
+        service: Callable[[], Store],
         faults: Faults,
         journal: Journal,
         observers: list[Callable[[Record], None]],
@@ -75,7 +75,7 @@ class Gateway:
         self._window: tuple[int, int] = (0, 0)
 
     @property
-    def _service(self) -> Service:
+    def _service(self) -> Store:
         return self._current_service()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,7 +97,7 @@ class Gateway:
         if is_cut:
             await self._reset(scope, receive)
 
-    async def _answer(self, scope: Scope, call: Call, rule: Rule | None, *, is_too_large: bool) -> Answer | None:
+    async def _answer(self, scope: Scope, call: Call, rule: Rule | None, *, is_too_large: bool) -> Reply | None:
         """Return what is sent back, with the exchange noted; None: the connection is reset."""
         if rule is not None and rule.kind == "delay" and not rule.args.get("applied"):
             await asyncio.sleep(rule.args.get("seconds", 0.1))
@@ -139,13 +139,13 @@ class Gateway:
         )
         return call, size > BODY_LIMIT
 
-    def _replacement(self, call: Call, rule: Rule | None) -> Answer | None:
+    def _replacement(self, call: Call, rule: Rule | None) -> Reply | None:
         """Return what a fault answers instead of the service, which then does not execute the request."""
         if rule is None:
             return None
         if rule.kind == "html":
             status = rule.args.get("status", 502)
-            return Answer(status, HTML % (status, status), (("Content-Type", "text/html"),))
+            return Reply(status, HTML % (status, status), (("Content-Type", "text/html"),))
         if rule.kind != "status":
             return None
         status = rule.args.get("status", 503)
@@ -162,9 +162,9 @@ class Gateway:
         elif isinstance(body, str):
             body = body.encode()
         headers = {"Content-Type": "application/json; charset=UTF-8"} | dict(rule.args.get("headers") or {})
-        return Answer(status, body, tuple((name, str(value)) for name, value in headers.items()))
+        return Reply(status, body, tuple((name, str(value)) for name, value in headers.items()))
 
-    def _execute(self, scope: Scope, call: Call, rule: Rule | None, *, is_too_large: bool) -> Answer:
+    def _execute(self, scope: Scope, call: Call, rule: Rule | None, *, is_too_large: bool) -> Reply:
         with self._service.lock:
             if rule is not None:
                 self._prepare(call, rule)
@@ -175,7 +175,7 @@ class Gateway:
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller must see that it is not the service's
                 return self._own_failure(call, error)
 
-    def _own_failure(self, call: Call, error: Exception) -> Answer:
+    def _own_failure(self, call: Call, error: Exception) -> Reply:
         """Log an error of the emulator itself, and return an answer that says whose error it is."""
         LOG.error("the emulator failed at %s %s", call.method, call.path, exc_info=error)
         prefix = self._service.variants.code_prefix
@@ -208,7 +208,7 @@ class Gateway:
                 args.get("detail", "Injected fault."),
             )
 
-    def _serve(self, scope: Scope, call: Call, *, is_too_large: bool) -> Answer:
+    def _serve(self, scope: Scope, call: Call, *, is_too_large: bool) -> Reply:
         prefix = self._service.variants.code_prefix
         if is_too_large:
             raise refuse("4104")
@@ -249,7 +249,7 @@ class Gateway:
             headers = () if variants.retry_after is None else (("Retry-After", str(variants.retry_after)),)
             raise refuse_at_gateway("0308", headers=headers, prefix=variants.code_prefix)
 
-    def _note(self, call: Call, answer: Answer | None, rule: Rule | None, *, is_reset: bool) -> None:
+    def _note(self, call: Call, answer: Reply | None, rule: Rule | None, *, is_reset: bool) -> None:
         keep = self._journal.keep_bodies
         record = Record(
             method=call.method,
@@ -273,7 +273,7 @@ class Gateway:
     def _placed(self, body: bytes) -> bytes:
         return body.replace(PLACE.encode(), self._place().encode())
 
-    async def _send(self, send: Send, call: Call, answer: Answer, *, is_cut: bool) -> None:
+    async def _send(self, send: Send, call: Call, answer: Reply, *, is_cut: bool) -> None:
         body = answer.body if call.path.startswith(IMAGES) else self._placed(answer.body)
         headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers]
         headers.append((b"X-Request-Id", call.request_id.encode()))
@@ -289,6 +289,6 @@ class Gateway:
         await send({"type": "http.response.body", "body": body})
 
 
-def _lowered(answer: Answer | None, request_id: str) -> dict[str, str]:
+def _lowered(answer: Reply | None, request_id: str) -> dict[str, str]:
     sent = dict(answer.headers) if answer is not None else {}
     return {name.lower(): value for name, value in {**sent, "X-Request-Id": request_id}.items()}

@@ -62,7 +62,7 @@ class Spoiled:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """What goes back.
 
     :param headers: name and value pairs besides Content-Length and X-Request-Id.
@@ -98,7 +98,7 @@ class Refusal(Exception):  # noqa: N818 - it is an answer of the service, not an
         self.shape = shape
         self.headers = headers
 
-    def answer(self, request_id: str) -> Answer:
+    def answer(self, request_id: str) -> Reply:
         """Return the refusal in the body shape of where it comes from (contract 7.1)."""
         body: dict[str, Any]
         if self.shape == "keystone":
@@ -119,9 +119,9 @@ def dump_json(value: Any) -> bytes:
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
-def json_answer(value: Any, *, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Answer:
+def json_answer(value: Any, *, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
     """Return an answer with a JSON body (contract 0, row "Encoding")."""
-    return Answer(status, dump_json(value), JSON_HEADERS + headers)
+    return Reply(status, dump_json(value), JSON_HEADERS + headers)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -12,13 +12,13 @@ from airflow_provider_modelarts.emulator.api import console, datasets, teams
 from airflow_provider_modelarts.emulator.api import label_updates as confirm
 from airflow_provider_modelarts.emulator.api import samples as listings
 from airflow_provider_modelarts.emulator.api import tasks as labeling_tasks
-from airflow_provider_modelarts.emulator.http.messages import Answer, Call
-from airflow_provider_modelarts.emulator.state.store import Service
+from airflow_provider_modelarts.emulator.http.messages import Call, Reply
+from airflow_provider_modelarts.emulator.state.store import Store
 
 if TYPE_CHECKING:
     from starlette.types import Scope
 
-Handler = Callable[[Service, Call], Answer]
+Handler = Callable[[Store, Call], Reply]
 
 P = "/v2/{project_id}"
 D = P + "/datasets/{dataset_id}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.variants import Variants
 
 
-class Service:
+class Store:
     """Everything that handlers work on. `lock` guards it: requests and test threads share it.
 
     :param task_seconds: how long the next labeling task takes, in seconds of the clock.

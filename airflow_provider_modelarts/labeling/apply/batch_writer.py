@@ -14,31 +14,31 @@ from airflow_provider_modelarts.client.sample_updates import SampleOutcome
 from airflow_provider_modelarts.labeling.apply.batches import (
     BUSY_CODES,
     Batch,
-    Fate,
-    Outcome,
     Refusals,
     Replies,
     Step,
+    WriteFate,
+    WriteOutcome,
     is_fault_of_samples,
-    isolated,
+    is_inconclusive,
     number_of,
     owners,
     refusals,
-    regrouped,
-    says_nothing,
+    retry_batches,
     split,
+    split_suspects,
 )
-from airflow_provider_modelarts.labeling.label_equality import carries, names, raw_labels, same_proposal
+from airflow_provider_modelarts.labeling.label_equality import has_labels_of, names, raw_labels, same_proposal
 from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN
 from airflow_provider_modelarts.labeling.proposals.dataset import HeldBack, is_odd_read
-from airflow_provider_modelarts.labeling.proposals.sample_status import Finding, Standing, find_out
+from airflow_provider_modelarts.labeling.proposals.sample_status import Finding, Standing, check_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from airflow_provider_modelarts.client import Page, Sample
     from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
-    from airflow_provider_modelarts.labeling.proposals.dataset import Candidate, Service
+    from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +60,14 @@ GIVE_UP = 20
 """... and after so many the run ends: they are not to blame."""
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 BUSY_PAUSES = (5.0, 10.0, 20.0, 30.0)
-_FATES: dict[Standing, Fate] = {Standing.GONE: "gone", Standing.CHANGED: "changed"}
+_FATES: dict[Standing, WriteFate] = {Standing.GONE: "gone", Standing.CHANGED: "changed"}
 _UNCLEAR = (
     "The service refused some samples of its batch and did not say which. It carries the labels that were sent, and "
     "whether this run or a person gave them is not known: look at it in the console."
 )
 
 
-class Hope:
+class CircuitBreaker:
     """How much patience writing deserves, and whether it is worth going on with: shared by all writers of a run."""
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class Hope:
         """Remember a sample that the service said it has written: its author is the one of all of this run's writes."""
         self._witness = sample
 
-    def author(self, service: Service) -> str | None:
+    def author(self, service: DatasetProposals) -> str | None:
         """Return who wrote, as the service names this run's user; None if that cannot be known."""
         witness = self._witness
         if self._author is None and witness is not None:
@@ -90,7 +90,7 @@ class Hope:
                 final = service.final(witness.sample_id)
             except ModelArtsError:
                 return None  # it would only have helped to tell
-            if final is not None and carries(final, witness, loosely=True):
+            if final is not None and has_labels_of(final, witness, loosely=True):
                 self._author = final.annotated_by or None
         return self._author
 
@@ -120,7 +120,7 @@ class Hope:
                 self._lost_in_a_row += 1
 
 
-class Writer:
+class BatchWriter:
     """Writes labels; every sample handed in comes back with exactly one outcome. For one thread.
 
     :param service: where to write and to read
@@ -133,16 +133,16 @@ class Writer:
 
     def __init__(
         self,
-        service: Service,
+        service: DatasetProposals,
         *,
         batch_size: int,
         may_write: Callable[[], bool],
-        hope: Hope | None = None,
+        hope: CircuitBreaker | None = None,
         list_again: Callable[[], Page[Sample]] | None = None,
         recorder: Recorder | None = None,
     ) -> None:
         self._service = service
-        self._hope = hope or Hope()
+        self._hope = hope or CircuitBreaker()
         self._list_again = list_again
         self._recorder = recorder
         self._clock = service.clock
@@ -152,7 +152,7 @@ class Writer:
         self._holdups = 0
         self._sent: set[str] = set()
         """Samples that the service may have written for this writer."""
-        self._undecided: list[tuple[Sequence[tuple[Candidate, Finding]], Refusals]] = []
+        self._undecided: list[tuple[Sequence[tuple[ProposalRead, Finding]], Refusals]] = []
         """Samples that carry the labels sent, while it is not known who this run's author is."""
         self._counted = 0
         """Number of the last batch that was counted as lost: its parts are not counted again."""
@@ -161,7 +161,7 @@ class Writer:
         self.before: dict[str, list[dict[str, Any]]] = {}
         """Labels that people had given samples, as they were found just before these were last sent."""
 
-    def write(self, candidates: Iterable[Candidate]) -> Iterator[Outcome]:
+    def write(self, candidates: Iterable[ProposalRead]) -> Iterator[WriteOutcome]:
         """Write proposals with the labels they were read with.
 
         :param candidates: proposals, their labels untrimmed; read again first if that was too long ago
@@ -214,11 +214,11 @@ class Writer:
         now = self._clock.now()
         return all(now - candidate.read_at <= FRESH_SECONDS for candidate in batch.candidates)
 
-    def _read_again(self, batch: Batch) -> tuple[list[Outcome], list[Candidate], list[Candidate]]:
+    def _read_again(self, batch: Batch) -> tuple[list[WriteOutcome], list[ProposalRead], list[ProposalRead]]:
         """Read again what was read too long ago; return what is settled, what was read, and what was not reached."""
         begun = self._clock.now()
-        outcomes: list[Outcome] = []
-        fresh: list[Candidate] = []
+        outcomes: list[WriteOutcome] = []
+        fresh: list[ProposalRead] = []
         listed = self._listed_anew(batch)
         for number, candidate in enumerate(batch.candidates):
             if candidate.sample.sample_id in listed:
@@ -237,7 +237,9 @@ class Writer:
                 outcomes += self._outcomes([(candidate, finding)], Refusals(frozenset(), 0, 1))
         return outcomes, fresh, []
 
-    def _note_before(self, read: Sequence[Candidate]) -> tuple[list[Outcome], Sequence[Candidate], list[Candidate]]:
+    def _note_before(
+        self, read: Sequence[ProposalRead]
+    ) -> tuple[list[WriteOutcome], Sequence[ProposalRead], list[ProposalRead]]:
         """Look at the labels that people have given samples about to be sent, and store those before they are replaced.
 
         It is done before every write, for a person may have labeled a sample since it was last read, and a labeling
@@ -247,9 +249,9 @@ class Writer:
         """
         if self._recorder is None:
             return [], read, []
-        outcomes: list[Outcome] = []
-        later: list[Candidate] = []
-        found: list[tuple[Candidate, list[dict[str, Any]]]] = []
+        outcomes: list[WriteOutcome] = []
+        later: list[ProposalRead] = []
+        found: list[tuple[ProposalRead, list[dict[str, Any]]]] = []
         ready = [one for one in read if not one.sample.annotated_by and one.sample.sample_id not in self.before]
         is_ready = {one.sample.sample_id for one in ready}
         for candidate in read:
@@ -268,17 +270,19 @@ class Writer:
                 continue
             ready.append(candidate)
             labels, known = raw_labels(final) if final is not None else [], self.before.get(sample_id)
-            is_sent = final is not None and sample_id in self._sent and carries(final, candidate.sample, loosely=True)
+            is_sent = (
+                final is not None and sample_id in self._sent and has_labels_of(final, candidate.sample, loosely=True)
+            )
             if known is not None and is_sent:
                 continue  # what was sent before, and its answer lost: what was there before that counts
             if labels != (known or []):
                 found.append((candidate, labels))
                 self.before[sample_id] = labels
         if found:
-            self._recorder.note_before(found)
+            self._recorder.record_previous_labels(found)
         return outcomes, ready, later
 
-    def _listed_anew(self, batch: Batch) -> dict[str, Candidate]:
+    def _listed_anew(self, batch: Batch) -> dict[str, ProposalRead]:
         """Return those of a batch that one more look at their page shows as they were decided upon.
 
         The page stands where it stood: only pages above it were written. Of a sample that was sent before, a list
@@ -309,14 +313,14 @@ class Writer:
             self._hope.learnt(self._clock.now())
             self._held_up_since = None
             self._hope.saw_written(samples[0])
-            return [Outcome(sample, "written") for sample in samples], []
+            return [WriteOutcome(sample, "written") for sample in samples], []
         by_id = {sample_id: SampleOutcome(sample_id, None) for sample_id in ids}
         by_id |= {reply.sample_id: reply for reply in replies if reply.sample_id in by_id}
         # What was refused was not written.
         sent = by_id.keys() - refusals(by_id).ids
         self._sent |= sent
         self.uncertain |= sent
-        return self._lost(batch, by_id) if says_nothing(by_id) else self._doubtful(batch, by_id)
+        return self._lost(batch, by_id) if is_inconclusive(by_id) else self._resolve_partial(batch, by_id)
 
     def _check_again(self, batch: Batch) -> None:
         """Look once more when a request is about to go out: getting a token for it may have taken long.
@@ -336,7 +340,7 @@ class Writer:
     def _refused(self, batch: Batch, error: ModelArtsError) -> Step:
         """Deal with a request that was not carried out at all."""
         if isinstance(error, (DatasetBusy, Throttled, ServiceUnavailable)):
-            self._hold_up(error)
+            self._wait_until_writable(error)
             return [], [batch]
         self._held_up_since = None
         if not is_fault_of_samples(error):
@@ -344,7 +348,7 @@ class Writer:
         if len(batch.candidates) > 1:
             return [], batch.halves()
         sample = batch.candidates[0].sample
-        return [Outcome(sample, "failed", error.code or "invalid", error.message)], []
+        return [WriteOutcome(sample, "failed", error.code or "invalid", error.message)], []
 
     def _lost(self, batch: Batch, replies: Replies) -> Step:
         """Deal with an answer that was lost or says nothing: only what is still proposed as decided goes out again."""
@@ -365,7 +369,7 @@ class Writer:
             self._hope.learnt(self._clock.now())
         elif not proposed:
             self._count_lost(batch, since, reason)
-        return outcomes, regrouped(batch, proposed)
+        return outcomes, retry_batches(batch, proposed)
 
     def _count_lost(self, batch: Batch, since: float, reason: str) -> None:
         """Note that nothing could be learnt about (a part of) a batch.
@@ -381,7 +385,7 @@ class Writer:
                 f"usable answer, the last one: {reason}"
             )
 
-    def _doubtful(self, batch: Batch, replies: Replies) -> Step:
+    def _resolve_partial(self, batch: Batch, replies: Replies) -> Step:
         """Deal with an answer that is not "all written": read all of the batch, positions only name suspects (B15)."""
         outcomes, proposed = self._read_all(batch, replies, self._clock.now() + UNKNOWN_PATIENCE)
         self._hope.learnt(self._clock.now())
@@ -391,17 +395,21 @@ class Writer:
         self.uncertain -= left
         busy = next((reply for reply in replies.values() if number_of(reply.error_code) in BUSY_CODES), None)
         if proposed and busy:
-            self._hold_up(DatasetBusy(f"The dataset {self._service.dataset_id} is busy.", code=busy.error_code))
+            self._wait_until_writable(
+                DatasetBusy(f"The dataset {self._service.dataset_id} is busy.", code=busy.error_code)
+            )
             return outcomes, [batch.of(proposed)]
         self._held_up_since = None
-        failed, rest = isolated(batch, proposed, replies)
+        failed, rest = split_suspects(batch, proposed, replies)
         return outcomes + failed, rest
 
-    def _read_all(self, batch: Batch, replies: Replies, patience: float) -> tuple[list[Outcome], list[Candidate]]:
+    def _read_all(
+        self, batch: Batch, replies: Replies, patience: float
+    ) -> tuple[list[WriteOutcome], list[ProposalRead]]:
         """Read how each sample of a batch stands; return what is settled, and what is still proposed as decided."""
-        outcomes: list[Outcome] = []
-        proposed: list[Candidate] = []
-        found: list[tuple[Candidate, Finding]] = []
+        outcomes: list[WriteOutcome] = []
+        proposed: list[ProposalRead] = []
+        found: list[tuple[ProposalRead, Finding]] = []
         unreadable: ModelArtsError | None = None
         in_a_row = 0
         for candidate in batch.candidates:
@@ -421,7 +429,7 @@ class Writer:
         self._warn_of_other_labels(batch, found)
         return outcomes + self._outcomes(found, _unexplained(replies, proposed, found)), proposed
 
-    def _warn_of_other_labels(self, batch: Batch, found: Sequence[tuple[Candidate, Finding]]) -> None:
+    def _warn_of_other_labels(self, batch: Batch, found: Sequence[tuple[ProposalRead, Finding]]) -> None:
         """Say so if all of a batch are labeled otherwise than was sent: then it is hardly people who did that."""
         if len(found) < max(len(batch.candidates), 2):
             return
@@ -442,7 +450,7 @@ class Writer:
         tries = 0
         while True:
             try:
-                return find_out(self._service, sample)
+                return check_status(self._service, sample)
             except ModelArtsError as error:
                 is_odd = is_odd_read(error)
                 if error.permanent and not is_odd:
@@ -452,7 +460,7 @@ class Writer:
                     return error
                 self._pause(max(error.retry_after or 0, PAUSES[min(tries, len(PAUSES)) - 1]))
 
-    def _outcomes(self, found: Sequence[tuple[Candidate, Finding]], refused: Refusals) -> list[Outcome]:
+    def _outcomes(self, found: Sequence[tuple[ProposalRead, Finding]], refused: Refusals) -> list[WriteOutcome]:
         """Return what became of samples that are no longer proposed as decided, as far as that can be told now.
 
         :param found: the samples as they were decided upon, and how they stand
@@ -460,7 +468,7 @@ class Writer:
         """
         carrying = [(candidate, finding) for candidate, finding in found if finding.standing is Standing.WRITTEN]
         outcomes = [
-            Outcome(candidate.sample, _FATES[finding.standing], now=finding.now)
+            WriteOutcome(candidate.sample, _FATES[finding.standing], now=finding.now)
             for candidate, finding in found
             if finding.standing is not Standing.WRITTEN
         ]
@@ -471,9 +479,9 @@ class Writer:
             return outcomes
         return outcomes + self._judged(carrying, refused)
 
-    def _judged(self, carrying: Sequence[tuple[Candidate, Finding]], refused: Refusals) -> list[Outcome]:
+    def _judged(self, carrying: Sequence[tuple[ProposalRead, Finding]], refused: Refusals) -> list[WriteOutcome]:
         """Return what became of samples that carry the labels: who gave them is known by now, or never."""
-        outcomes: list[Outcome] = []
+        outcomes: list[WriteOutcome] = []
         authors = {
             candidate.sample.sample_id: (finding.final.annotated_by if finding.final else None) or ""
             for candidate, finding in carrying
@@ -487,20 +495,20 @@ class Writer:
             # The service may keep the author of the first labels.
             is_kept = sample.sample_id in known.others and author == sample.annotated_by
             if sample.sample_id in known.unknown or is_kept:
-                outcomes.append(Outcome(sample, "unknown", UNKNOWN, _UNCLEAR))
+                outcomes.append(WriteOutcome(sample, "unknown", UNKNOWN, _UNCLEAR))
             elif sample.sample_id in known.ours:
-                outcomes.append(Outcome(sample, "written"))
+                outcomes.append(WriteOutcome(sample, "written"))
             else:  # somebody else confirmed it with the same labels
-                outcomes.append(Outcome(sample, "gone", carries_labels=True))
+                outcomes.append(WriteOutcome(sample, "gone", carries_labels=True))
         return outcomes
 
-    def _given_up(self, sample: Sample, reason: str, code: str | None = None) -> Outcome:
+    def _given_up(self, sample: Sample, reason: str, code: str | None = None) -> WriteOutcome:
         """Return the failure of a sample of which nothing more can be learnt; of one never sent it is known."""
         if sample.sample_id in self._sent:
             return _unknown(sample, reason)
-        return Outcome(sample, "failed", code or "not_sent", f"{reason} It was not written.")
+        return WriteOutcome(sample, "failed", code or "not_sent", f"{reason} It was not written.")
 
-    def _hold_up(self, error: ModelArtsError) -> None:
+    def _wait_until_writable(self, error: ModelArtsError) -> None:
         """Wait until a request that was turned away may be sent again.
 
         :raises ModelArtsError: the error, once the patience is over
@@ -525,12 +533,12 @@ class Writer:
             self._clock.sleep(min(left, 1.0))
 
 
-def _unsent(candidates: Iterable[Candidate]) -> list[Outcome]:
-    return [Outcome(candidate.sample, "unsent") for candidate in candidates]
+def _unsent(candidates: Iterable[ProposalRead]) -> list[WriteOutcome]:
+    return [WriteOutcome(candidate.sample, "unsent") for candidate in candidates]
 
 
 def _unexplained(
-    replies: Replies, proposed: Sequence[Candidate], found: Sequence[tuple[Candidate, Finding]]
+    replies: Replies, proposed: Sequence[ProposalRead], found: Sequence[tuple[ProposalRead, Finding]]
 ) -> Refusals:
     """Return how many of the samples that carry the labels may be refused ones: others explain the rest of them."""
     refused = refusals(replies)
@@ -543,5 +551,5 @@ def _unexplained(
     return Refusals(refused.ids, max(refused.least - named - len(moved) - unread, 0), max(refused.most - named, 0))
 
 
-def _unknown(sample: Sample, reason: str) -> Outcome:
-    return Outcome(sample, "failed", UNKNOWN, f"{reason} It may have been written or not.".strip())
+def _unknown(sample: Sample, reason: str) -> WriteOutcome:
+    return WriteOutcome(sample, "failed", UNKNOWN, f"{reason} It may have been written or not.".strip())

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from airflow_provider_modelarts.client import Sample, SampleOutcome
-    from airflow_provider_modelarts.labeling.proposals.dataset import Candidate
+    from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead
 
 BATCH_BYTES = 1_000_000
 
@@ -22,10 +22,10 @@ TOO_LARGE = 413
 BUSY_CODES = frozenset({"4381", "4343", "4349", "4355", "4356"})
 _TELLING = SAMPLE_FAULTS | BUSY_CODES
 
-Fate = Literal["written", "gone", "changed", "failed", "unknown", "unsent"]
+WriteFate = Literal["written", "gone", "changed", "failed", "unknown", "unsent"]
 
 
-class Outcome(NamedTuple):
+class WriteOutcome(NamedTuple):
     """What became of one sample.
 
     :param sample: as it was decided upon
@@ -39,10 +39,10 @@ class Outcome(NamedTuple):
     """
 
     sample: Sample
-    fate: Fate
+    fate: WriteFate
     code: str = ""
     message: str = ""
-    now: Candidate | None = None
+    now: ProposalRead | None = None
     carries_labels: bool = False
 
 
@@ -57,13 +57,13 @@ class Batch:
     :param number: tells it from others of the same writer; its parts have the same
     """
 
-    candidates: Sequence[Candidate]
+    candidates: Sequence[ProposalRead]
     lost_since: float | None = None
     losses: int = 0
     rereads: int = 0
     number: int = 0
 
-    def of(self, candidates: Sequence[Candidate]) -> Batch:
+    def of(self, candidates: Sequence[ProposalRead]) -> Batch:
         """Return a batch with the same past and other samples."""
         return replace(self, candidates=candidates)
 
@@ -73,21 +73,21 @@ class Batch:
         return [self.of(self.candidates[:middle]), self.of(self.candidates[middle:])]
 
 
-Step = tuple[list[Outcome], list[Batch]]
+Step = tuple[list[WriteOutcome], list[Batch]]
 """What is settled, and what is to be sent (again), in this order."""
 Replies = dict[str, "SampleOutcome"]
 
 
 def split(
-    candidates: Iterable[Candidate], batch_size: int, batch_bytes: int = BATCH_BYTES
-) -> Iterator[list[Candidate]]:
+    candidates: Iterable[ProposalRead], batch_size: int, batch_bytes: int = BATCH_BYTES
+) -> Iterator[list[ProposalRead]]:
     """Split proposals into batches, in order.
 
     :param candidates: to be split
     :param batch_size: samples per batch at most
     :param batch_bytes: JSON bytes per batch, about; a sample that is larger goes alone
     """
-    batch: list[Candidate] = []
+    batch: list[ProposalRead] = []
     size = 0
     for candidate in candidates:
         # Python's own notation is about as long as JSON, and quicker to have.
@@ -101,7 +101,7 @@ def split(
         yield batch
 
 
-def isolated(batch: Batch, proposed: Sequence[Candidate], replies: Replies) -> Step:
+def split_suspects(batch: Batch, proposed: Sequence[ProposalRead], replies: Replies) -> Step:
     """Take apart what a batch left unwritten: each sample fails by itself, or goes out again in smaller company.
 
     A sample that was refused alone has failed. One refused for a reason that is not its own to mend has failed as
@@ -196,12 +196,12 @@ def owners(authors: Mapping[str, str], least: int, most: int, ours: str | None) 
     return Owners(rest, others, frozenset())
 
 
-def says_nothing(replies: Replies) -> bool:
+def is_inconclusive(replies: Replies) -> bool:
     """Whether an answer was lost, or leaves open what became of every sample and why."""
     return all(reply.ok is None and number_of(reply.error_code) not in _TELLING for reply in replies.values())
 
 
-def regrouped(batch: Batch, proposed: Sequence[Candidate]) -> list[Batch]:
+def retry_batches(batch: Batch, proposed: Sequence[ProposalRead]) -> list[Batch]:
     """Return what goes out again after an answer that says nothing: the same batch once, then its halves.
 
     If one of the samples is to blame, only smaller company shows which.
@@ -210,7 +210,7 @@ def regrouped(batch: Batch, proposed: Sequence[Candidate]) -> list[Batch]:
     return again.halves() if batch.losses > 1 and len(proposed) > 1 else [again]
 
 
-def _is_suspect(candidate: Candidate, replies: Replies) -> bool:
+def _is_suspect(candidate: ProposalRead, replies: Replies) -> bool:
     reply = replies.get(candidate.sample.sample_id)
     return bool(reply and reply.error_code)
 
@@ -230,10 +230,10 @@ def is_fault_of_samples(error: ModelArtsError) -> bool:
     return refused_locally(error) or error.status == TOO_LARGE or number_of(error.code) in SAMPLE_FAULTS
 
 
-def _failed(sample: Sample, replies: Replies) -> Outcome:
+def _failed(sample: Sample, replies: Replies) -> WriteOutcome:
     """Return the failure of a sample: its own code, else the first one in the answer."""
     own = [reply for reply in replies.values() if reply.sample_id == sample.sample_id]
     reply = next((reply for reply in (*own, *replies.values()) if reply.error_code), None)
     if reply is None:
-        return Outcome(sample, "failed", "refused", "The service did not write it and gave no reason.")
-    return Outcome(sample, "failed", reply.error_code or "", reply.error_msg or "")
+        return WriteOutcome(sample, "failed", "refused", "The service did not write it and gave no reason.")
+    return WriteOutcome(sample, "failed", reply.error_code or "", reply.error_msg or "")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.validation import checked_scores
-from airflow_provider_modelarts.labeling.apply.run import Confirming
-from airflow_provider_modelarts.labeling.ledger.recorder import LedgerPlace, Recorder
+from airflow_provider_modelarts.labeling.apply.run import ConfirmationRun
+from airflow_provider_modelarts.labeling.ledger.recorder import LedgerTarget, Recorder
 from airflow_provider_modelarts.labeling.plan.builder import checked_label, make_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, read_plan
 from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, decide_by, parse_policy
-from airflow_provider_modelarts.labeling.proposals.dataset import Service
-from airflow_provider_modelarts.labeling.proposals.worker_pool import Crew
+from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
+from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 from airflow_provider_modelarts.labeling.results import ConfirmationResult, with_result
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.results import Progress
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
-__all__ = ["LedgerPlace", "confirm"]
+__all__ = ["LedgerTarget", "confirm"]
 
 MAX_CONCURRENCY = 64
 
@@ -44,7 +44,7 @@ def confirm(
     concurrency: int | str = 8,
     preview: bool = False,
     plan: Plan | StoragePath | None = None,
-    ledger: LedgerPlace | None = None,
+    ledger: LedgerTarget | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     clock: Clock = system_clock,
@@ -100,7 +100,7 @@ def confirm(
     )
     if None not in (label_name, first_label) and label_name != first_label:
         raise InvalidRequest("Give label_name or first_label, not both: they name different labels.")
-    with closing(Crew(asked.concurrency)) as crew:
+    with closing(WorkerPool(asked.concurrency)) as crew:
         is_own = plan is None and ledger is not None
         place = ledger.identity.plan_path(ledger.root) if plan is None and ledger is not None else plan
         if preview:
@@ -129,15 +129,17 @@ class _Asked:
     should_stop: Callable[[], bool] | None
     clock: Clock
 
-    def confirming(self, crew: Crew, plan: Plan | None = None, recorder: Recorder | None = None) -> Confirming:
+    def confirming(
+        self, crew: WorkerPool, plan: Plan | None = None, recorder: Recorder | None = None
+    ) -> ConfirmationRun:
         """Return a confirmation that decides by the plan, or else by the policy."""
         decide = decide_by(self.policy, self.filters)
         filters, first_label = self.filters, self.first_label
         if plan is not None:
             # It holds the labels that were decided upon whatever the filters; where it is for a part, so is the walk.
             decide, filters, first_label = plan.decide, dict(plan.header.filters), plan.header.first_label
-        return Confirming(
-            Service(self.client, self.dataset_id, self.clock, filters, concurrency=self.concurrency),
+        return ConfirmationRun(
+            DatasetProposals(self.client, self.dataset_id, self.clock, filters, concurrency=self.concurrency),
             decide,
             crew,
             batch_size=self.batch_size,
@@ -148,7 +150,7 @@ class _Asked:
         )
 
 
-def _preview(asked: _Asked, plan: Plan | None, crew: Crew) -> ConfirmationResult:
+def _preview(asked: _Asked, plan: Plan | None, crew: WorkerPool) -> ConfirmationResult:
     run = asked.confirming(crew, plan)
     try:
         run.preview()
@@ -162,21 +164,21 @@ def _preview(asked: _Asked, plan: Plan | None, crew: Crew) -> ConfirmationResult
     return run.result(preview=True, plan_uri=None if plan is None else plan.uri)
 
 
-def _decide_and_write(asked: _Asked, crew: Crew) -> ConfirmationResult:
+def _decide_and_write(asked: _Asked, crew: WorkerPool) -> ConfirmationResult:
     run = asked.confirming(crew)
     try:
         if asked.policy is not None and asked.policy.has_guards:
-            run.hold_guards(asked.policy)
+            run.check_guards_first(asked.policy)
         run.apply()
     except ModelArtsError as error:
         with_result(error, run.result())
         raise
     finally:
-        run.let_nothing_out()
+        run.stop_writes()
     return run.result()
 
 
-def _apply(asked: _Asked, plan: Plan, ledger: LedgerPlace | None, crew: Crew) -> ConfirmationResult:
+def _apply(asked: _Asked, plan: Plan, ledger: LedgerTarget | None, crew: WorkerPool) -> ConfirmationResult:
     try:
         plan.check_guards()
     except ModelArtsError as error:
@@ -198,7 +200,7 @@ def _apply(asked: _Asked, plan: Plan, ledger: LedgerPlace | None, crew: Crew) ->
             raise
         finally:
             # Whatever ended it: no thread may write any more when its chain is closed.
-            run.let_nothing_out()
+            run.stop_writes()
             crew.close()
             if recorder is not None:
                 recorder.close(is_complete=is_complete)
@@ -208,7 +210,7 @@ def _apply(asked: _Asked, plan: Plan, ledger: LedgerPlace | None, crew: Crew) ->
     return run.result(**uris)
 
 
-def _plan(asked: _Asked, plan: Plan | StoragePath | None, crew: Crew, *, is_own: bool) -> Plan | None:
+def _plan(asked: _Asked, plan: Plan | StoragePath | None, crew: WorkerPool, *, is_own: bool) -> Plan | None:
     """Return the plan to apply: the one that is there, else a new one.
 
     Where two tries make one at once, the first that is stored counts for both.

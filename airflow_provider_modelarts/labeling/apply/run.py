@@ -27,13 +27,19 @@ from airflow_provider_modelarts.labeling.label_equality import (
 )
 from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN
 from airflow_provider_modelarts.labeling.proposals import page_order as walk
-from airflow_provider_modelarts.labeling.proposals.dataset import Candidate, is_odd_read
-from airflow_provider_modelarts.labeling.proposals.filtered import Untrimmed
-from airflow_provider_modelarts.labeling.proposals.page_order import Pages, PassEnd, length_of, take_bearings, verdict
-from airflow_provider_modelarts.labeling.proposals.page_scheduler import Count, Descent, pages_ahead
-from airflow_provider_modelarts.labeling.proposals.worker_pool import Crew, Job
+from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead, is_odd_read
+from airflow_provider_modelarts.labeling.proposals.filtered import FilteredProposals
+from airflow_provider_modelarts.labeling.proposals.page_order import (
+    Pages,
+    PassEnd,
+    length_of,
+    locate_last_page,
+    verdict,
+)
+from airflow_provider_modelarts.labeling.proposals.page_scheduler import ListCountMonitor, PageScheduler, pages_ahead
+from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool, WorkItem
 from airflow_provider_modelarts.labeling.results import PROGRESS_SECONDS, ConfirmationResult, Progress, listed_twice
-from airflow_provider_modelarts.labeling.sample_table import Books, Category
+from airflow_provider_modelarts.labeling.sample_table import Category, SampleTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -41,11 +47,11 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Page
     from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
     from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, Decision
-    from airflow_provider_modelarts.labeling.proposals.dataset import Service
+    from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
     from airflow_provider_modelarts.labeling.proposals.page_order import Numbered
 
-    Jobs = list[Job[Any]]
-    Looked = tuple[Sample, Candidate | ModelArtsError | None]
+    Jobs = list[WorkItem[Any]]
+    Looked = tuple[Sample, ProposalRead | ModelArtsError | None]
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +64,7 @@ _KNOWN = frozenset({Category.REVIEW, Category.LEFT, Category.FAILED})
 _LEFT_THE_LIST = frozenset({Category.CONFIRMED, Category.GONE})
 
 
-class Confirming:
+class ConfirmationRun:
     """A confirmation: what it knows and where it is.
 
     :param service: where to read and write, with the filters of the list
@@ -73,9 +79,9 @@ class Confirming:
 
     def __init__(
         self,
-        service: Service,
+        service: DatasetProposals,
         decide: Callable[[Sample], Decision],
-        crew: Crew,
+        crew: WorkerPool,
         *,
         batch_size: int = 100,
         first_label: str | None = None,
@@ -90,7 +96,7 @@ class Confirming:
         self._should_stop = should_stop or (lambda: False)
         self._recorder = recorder
         self._begun = self._reported = service.clock.now()
-        self._untrimmed = Untrimmed(service, first_label)
+        self._untrimmed = FilteredProposals(service, first_label)
         self._in_hand: set[str] = set()
         self._said_twice: set[str] = set()
         self._nameless: Counter[str] = Counter()
@@ -98,7 +104,7 @@ class Confirming:
         self._pages = Pages(self._untrimmed.page, 1, walk.PAGE_SIZE)
         self._passes = self._total = self._unaccounted = 0
         self._stopped = self._complete = self._only_plans = False
-        self.books = Books()
+        self.books = SampleTable()
         self._writing = Writing(
             service,
             self.books,
@@ -117,7 +123,7 @@ class Confirming:
         self._walk_until_accounted(self._note_planned)
         self._report(last=True)
 
-    def hold_guards(self, policy: ConfirmPolicy) -> None:
+    def check_guards_first(self, policy: ConfirmPolicy) -> None:
         """Decide about everything first: a guard judges the whole. From then on only what was judged is written.
 
         :raises GuardFailed: naming the guard that does not hold
@@ -143,13 +149,13 @@ class Confirming:
         if self._goes_on:
             self._walk_until_accounted(self._writing.jobs)
         if self._goes_on and self._recorder is not None:
-            self._recorder.settle_unlisted(self.books, self._service, self._run_jobs)
+            self._recorder.reconcile_unlisted(self.books, self._service, self._run_jobs)
         self._complete = self._goes_on
         self._report(last=True)
 
-    def let_nothing_out(self) -> None:
+    def stop_writes(self) -> None:
         """Let no further write out, whatever happens."""
-        self._writing.let_nothing_out()
+        self._writing.stop_writes()
 
     def result(self, *, preview: bool = False, **more: Any) -> ConfirmationResult:
         """Return the counts as they are now."""
@@ -192,7 +198,7 @@ class Confirming:
 
     # Walking
 
-    def _walk_until_accounted(self, take: Callable[[list[Candidate], int | None], Jobs]) -> None:
+    def _walk_until_accounted(self, take: Callable[[list[ProposalRead], int | None], Jobs]) -> None:
         """Walk the list until all that the service counts has been dealt with (B14).
 
         :param take: takes over what is to be confirmed, with the number of its page; returns the jobs that follow
@@ -209,14 +215,14 @@ class Confirming:
                 return
             previous = end
 
-    def _pass(self, take: Callable[[list[Candidate], int | None], Jobs]) -> PassEnd:
+    def _pass(self, take: Callable[[list[ProposalRead], int | None], Jobs]) -> PassEnd:
         self.books.begin_pass()
         self._nameless.clear()
         read_pages = partial(pages_ahead, self._crew, self._service.pace)
         first = self._untrimmed.begin(read_pages)
-        bearings = take_bearings(self._untrimmed.page, first)
+        bearings = locate_last_page(self._untrimmed.page, first)
         self._pages = bearings.pages
-        self._writing.count = Count(bearings.total)
+        self._writing.count = ListCountMonitor(bearings.total)
         self._total = max(self._total, bearings.total)
         self._run_jobs(last=bearings.last, take=take)
         if not self._may_read():
@@ -240,17 +246,17 @@ class Confirming:
 
     def _run_jobs(
         self,
-        jobs: Iterable[Job[Any]] = (),
+        jobs: Iterable[WorkItem[Any]] = (),
         last: Numbered | None = None,
-        take: Callable[[list[Candidate], int | None], Jobs] = lambda *_: [],
+        take: Callable[[list[ProposalRead], int | None], Jobs] = lambda *_: [],
     ) -> None:
-        descent = Descent(
+        descent = PageScheduler(
             self._crew,
             self._service.pace,
             self._read,
             partial(self._deal_with, take),
             may_go_on=self._may_read,
-            on_error=self.let_nothing_out,
+            on_error=self.stop_writes,
         )
         for _ in descent.steps(last, jobs):
             self._report()
@@ -259,14 +265,14 @@ class Confirming:
         self._written_before[number] = self._writing.count.written
         return self._pages.page(number)
 
-    def _deal_with(self, take: Callable[[list[Candidate], int | None], Jobs], numbered: Numbered) -> Jobs:
+    def _deal_with(self, take: Callable[[list[ProposalRead], int | None], Jobs], numbered: Numbered) -> Jobs:
         number, page = numbered
         self._writing.count.look(page, self._written_before.pop(number, self._writing.count.written))
         wanted, again = self._sorted(page)
         if not self._untrimmed.lists_whole_samples:
-            return self._looks(wanted + again, take)
-        candidates = [Candidate(sample, page.read_at) for sample in wanted]
-        return take(self._to_confirm(candidates), number) + self._looks(again, take)
+            return self._recheck_jobs(wanted + again, take)
+        candidates = [ProposalRead(sample, page.read_at) for sample in wanted]
+        return take(self._to_confirm(candidates), number) + self._recheck_jobs(again, take)
 
     def _sorted(self, page: Page[Sample]) -> tuple[list[Sample], list[Sample]]:
         """Return the samples of a page that need a decision, and those to be read singly first; each once.
@@ -275,7 +281,7 @@ class Confirming:
         """
         wanted: list[Sample] = []
         again: list[Sample] = []
-        chooses = None if self._untrimmed.walks_the_filtered_list else self._untrimmed.chooses
+        chooses = None if self._untrimmed.walks_the_filtered_list else self._untrimmed.matches_filter
         contradicted = with_other_labels(page.items)
         repeats: list[str] = []
         fresh = 0
@@ -292,7 +298,7 @@ class Confirming:
             fresh += 1
             category = self.books.category(sample_id)
             if category in _KNOWN or (category is Category.PLANNED and self._only_plans):
-                self.books.see(sample)
+                self.books.mark_listed(sample)
                 continue
             self._in_hand.add(sample_id)
             looks = sample_id in contradicted or self._had_left(sample_id, category)
@@ -303,8 +309,8 @@ class Confirming:
 
     def _fail_nameless(self, sample: Sample) -> None:
         """Account for a row of the list without an id: it is told apart by what it holds."""
-        if not self._untrimmed.belongs(sample):
-            self.books.excuse()
+        if not self._untrimmed.has_first_label(sample):
+            self.books.count_stale()
             return
         content = sha256(json.dumps(sample.raw, sort_keys=True).encode()).hexdigest()[:8]
         self._nameless[content] += 1
@@ -312,7 +318,7 @@ class Confirming:
         if self.books.category(named.sample_id) is None:
             self.books.fail(named, ODD, oddity(sample) or "")
         else:
-            self.books.see(named)
+            self.books.mark_listed(named)
 
     def _had_left(self, sample_id: str, category: Category | None) -> bool:
         """Whether a sample is known to have been no proposal any more: that it is listed proves nothing then."""
@@ -322,12 +328,12 @@ class Confirming:
 
     # Deciding
 
-    def _looks(self, samples: Sequence[Sample], take: Callable[[list[Candidate], int | None], Jobs]) -> Jobs:
+    def _recheck_jobs(self, samples: Sequence[Sample], take: Callable[[list[ProposalRead], int | None], Jobs]) -> Jobs:
         """Return the jobs that read samples singly: their list does not show all, or they had left it."""
         pieces = [samples[place : place + LOOKS] for place in range(0, len(samples), LOOKS)]
-        return [Job(partial(self._look, piece), partial(self._looked, take)) for piece in pieces]
+        return [WorkItem(partial(self._read_single, piece), partial(self._on_read, take)) for piece in pieces]
 
-    def _look(self, samples: Sequence[Sample]) -> tuple[list[Looked], Sequence[Sample]]:
+    def _read_single(self, samples: Sequence[Sample]) -> tuple[list[Looked], Sequence[Sample]]:
         begun = self._service.clock.now()
         found: list[Looked] = []
         for number, sample in enumerate(samples):
@@ -342,9 +348,9 @@ class Confirming:
                 found.append((sample, error))
         return found, ()
 
-    def _looked(
+    def _on_read(
         self,
-        take: Callable[[list[Candidate], int | None], Jobs],
+        take: Callable[[list[ProposalRead], int | None], Jobs],
         looked: tuple[list[Looked], Sequence[Sample]],
     ) -> Jobs:
         found, rest = looked
@@ -360,21 +366,21 @@ class Confirming:
                 continue
             self._in_hand.discard(listed.sample_id)
             if whole is None and had_left:
-                self.books.excuse()
-        return take(self._to_confirm(candidates), None) + self._looks(rest, take)
+                self.books.count_stale()
+        return take(self._to_confirm(candidates), None) + self._recheck_jobs(rest, take)
 
     def _is_listed_so(self, listed: Sample, whole: Sample) -> bool:
         """Whether the list shows a proposal as it is, or the part of its labels that the filters leave."""
         return (same_proposal if self._untrimmed.lists_whole_samples else shows_part_of)(listed, whole)
 
-    def _to_confirm(self, candidates: Iterable[Candidate]) -> list[Candidate]:
+    def _to_confirm(self, candidates: Iterable[ProposalRead]) -> list[ProposalRead]:
         """Decide; return what is to be confirmed, and note the rest."""
         chosen = []
         for candidate in candidates:
             sample = candidate.sample
-            if not self._untrimmed.belongs(sample):
+            if not self._untrimmed.has_first_label(sample):
                 self._in_hand.discard(sample.sample_id)
-                self.books.excuse()
+                self.books.count_stale()
                 continue
             if (fault := oddity(sample)) is not None:
                 self._in_hand.discard(sample.sample_id)
@@ -384,7 +390,7 @@ class Confirming:
                 continue
             decision = self._decide(sample)
             if decision.action == "confirm":
-                chosen.append(Candidate(sample, candidate.read_at, decision.rule))
+                chosen.append(ProposalRead(sample, candidate.read_at, decision.rule))
                 continue
             self._in_hand.discard(sample.sample_id)
             self.books.settle(sample, _DECIDED[decision.action], changed=decision in (CHANGED, NOT_PLANNED))
@@ -392,7 +398,7 @@ class Confirming:
                 self._recorder.note(candidate, "changed")
         return chosen
 
-    def _note_planned(self, candidates: list[Candidate], number: int | None, intent: Intent | None = None) -> Jobs:
+    def _note_planned(self, candidates: list[ProposalRead], number: int | None, intent: Intent | None = None) -> Jobs:
         del number
         for candidate in candidates:
             self._in_hand.discard(candidate.sample.sample_id)

@@ -10,22 +10,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
-from airflow_provider_modelarts.labeling.apply.batch_writer import Hope, Writer
+from airflow_provider_modelarts.labeling.apply.batch_writer import BatchWriter, CircuitBreaker
 from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN
-from airflow_provider_modelarts.labeling.proposals.page_scheduler import Count
-from airflow_provider_modelarts.labeling.proposals.worker_pool import Job
+from airflow_provider_modelarts.labeling.proposals.page_scheduler import ListCountMonitor
+from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkItem
 from airflow_provider_modelarts.labeling.sample_table import Category
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_modelarts.client import Page, Sample
-    from airflow_provider_modelarts.labeling.apply.batches import Outcome
+    from airflow_provider_modelarts.labeling.apply.batches import WriteOutcome
     from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
-    from airflow_provider_modelarts.labeling.proposals.dataset import Candidate, Service
-    from airflow_provider_modelarts.labeling.sample_table import Books
+    from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
+    from airflow_provider_modelarts.labeling.sample_table import SampleTable
 
-    Jobs = list[Job[Any]]
+    Jobs = list[WorkItem[Any]]
 
 DECISION_ROUNDS = 5
 """A proposal may change between decision and write; so often it is decided anew, then it is left."""
@@ -42,7 +42,7 @@ class _Written(NamedTuple):
     :param uncertain: samples without an outcome that may have been written
     """
 
-    outcomes: list[Outcome]
+    outcomes: list[WriteOutcome]
     before: dict[str, list[dict[str, Any]]]
     error: ModelArtsError | None = None
     uncertain: frozenset[str] = frozenset()
@@ -63,15 +63,15 @@ class Writing:
 
     def __init__(
         self,
-        service: Service,
-        books: Books,
+        service: DatasetProposals,
+        books: SampleTable,
         in_hand: set[str],
         *,
         batch_size: int,
         should_stop: Callable[[], bool],
         recorder: Recorder | None,
         list_again: Callable[[int], Page[Sample]],
-        decide_anew: Callable[[list[Candidate]], list[Candidate]],
+        decide_anew: Callable[[list[ProposalRead]], list[ProposalRead]],
     ) -> None:
         self._service = service
         self._books = books
@@ -81,9 +81,9 @@ class Writing:
         self._recorder = recorder
         self._list_again = list_again
         self._decide_anew = decide_anew
-        self._hope = Hope()
+        self._hope = CircuitBreaker()
         self._brake = threading.Event()
-        self.count = Count(0)
+        self.count = ListCountMonitor(0)
         """Of the walk under way."""
         self.is_stopped = False
         """Whether something was not sent because a stop was asked for."""
@@ -92,11 +92,11 @@ class Writing:
         """Whether a write may go out now."""
         return not self._brake.is_set() and not self._should_stop()
 
-    def let_nothing_out(self) -> None:
+    def stop_writes(self) -> None:
         """Let no further write out, whatever happens."""
         self._brake.set()
 
-    def jobs(self, candidates: list[Candidate], number: int | None, rounds: int = 1) -> Jobs:
+    def jobs(self, candidates: list[ProposalRead], number: int | None, rounds: int = 1) -> Jobs:
         """Return the jobs that write what was decided.
 
         :param candidates: decided, and listed on one page or read singly
@@ -106,11 +106,11 @@ class Writing:
         size = self._batch_size
         parts = [candidates[place : place + size] for place in range(0, len(candidates), size)]
         self.count.under_way += len(candidates)
-        return [Job(partial(self._write, part, number), partial(self._note, part, rounds)) for part in parts]
+        return [WorkItem(partial(self._write, part, number), partial(self._note, part, rounds)) for part in parts]
 
-    def _write(self, candidates: list[Candidate], number: int | None) -> _Written:
+    def _write(self, candidates: list[ProposalRead], number: int | None) -> _Written:
         """Write; the crew's job."""
-        writer = Writer(
+        writer = BatchWriter(
             self._service,
             batch_size=self._batch_size,
             may_write=self.may_write,
@@ -118,19 +118,19 @@ class Writing:
             list_again=None if number is None else partial(self._list_again, number),
             recorder=self._recorder,
         )
-        outcomes: list[Outcome] = []
+        outcomes: list[WriteOutcome] = []
         try:
             outcomes.extend(writer.write(candidates))
         except ModelArtsError as error:
-            self.let_nothing_out()
+            self.stop_writes()
             return _Written(outcomes, writer.before, error, frozenset(writer.uncertain))
         return _Written(outcomes, writer.before)
 
-    def _note(self, candidates: list[Candidate], rounds: int, written: _Written) -> Jobs:
+    def _note(self, candidates: list[ProposalRead], rounds: int, written: _Written) -> Jobs:
         """Note what became of samples, and have decided anew about those that have changed."""
         self.count.under_way -= len(candidates)
         outstanding = {candidate.sample.sample_id: candidate for candidate in candidates}
-        changed: list[Candidate] = []
+        changed: list[ProposalRead] = []
         for outcome in written.outcomes:
             decided = outstanding.pop(outcome.sample.sample_id)
             if outcome.now is not None:
@@ -150,7 +150,7 @@ class Writing:
         stores = self._recorder.due() if self._recorder is not None else []
         return stores + self.jobs(again, None, rounds + 1)
 
-    def _settle(self, decided: Candidate, outcome: Outcome, written: _Written) -> None:
+    def _settle(self, decided: ProposalRead, outcome: WriteOutcome, written: _Written) -> None:
         sample = outcome.sample
         self._in_hand.discard(sample.sample_id)
         if outcome.fate in ("failed", "unknown"):
@@ -161,9 +161,9 @@ class Writing:
             self.count.written += outcome.fate == "written"
             self._books.settle(sample, _BOOKED[outcome.fate])
         if self._recorder is not None and outcome.fate != "unsent":
-            self._recorder.note_outcome(decided, outcome, written.before.get(sample.sample_id))
+            self._recorder.record_outcome(decided, outcome, written.before.get(sample.sample_id))
 
-    def _give_up(self, candidate: Candidate, written: _Written, *, is_uncertain: bool) -> None:
+    def _give_up(self, candidate: ProposalRead, written: _Written, *, is_uncertain: bool) -> None:
         """Note a sample whose writing an error ended."""
         sample, error = candidate.sample, written.error
         self._in_hand.discard(sample.sample_id)

@@ -1,19 +1,33 @@
 """Ledgers: what a confirmation wrote, and what stood there before."""
 
-from airflow_provider_modelarts.labeling.ledger.entries import FATES, Entry, Fate, LedgerBroken, PartHeader, RunIdentity
-from airflow_provider_modelarts.labeling.ledger.reader import Chain, Ledger, LedgerWriter, Settled, read_ledger, settled
+from airflow_provider_modelarts.labeling.ledger.entries import (
+    FATES,
+    Entry,
+    LedgerBroken,
+    LedgerFate,
+    PartHeader,
+    RunIdentity,
+)
+from airflow_provider_modelarts.labeling.ledger.reader import (
+    Ledger,
+    LedgerChain,
+    LedgerState,
+    LedgerWriter,
+    read_ledger,
+    replay,
+)
 
 __all__ = [
     "FATES",
-    "Chain",
     "Entry",
-    "Fate",
     "Ledger",
     "LedgerBroken",
+    "LedgerChain",
+    "LedgerFate",
+    "LedgerState",
     "LedgerWriter",
     "PartHeader",
     "RunIdentity",
-    "Settled",
     "read_ledger",
-    "settled",
+    "replay",
 ]

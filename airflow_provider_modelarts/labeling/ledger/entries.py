@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 FORMAT = "modelarts-confirmation-ledger"
 VERSION = 1
-Fate = Literal["intended", "confirmed", "failed", "gone", "changed", "unknown"]
-FATES: tuple[Fate, ...] = get_args(Fate)
+LedgerFate = Literal["intended", "confirmed", "failed", "gone", "changed", "unknown"]
+FATES: tuple[LedgerFate, ...] = get_args(LedgerFate)
 UNKNOWN = "unknown"
 """Code of a sample that was sent, and of which nothing has told what became."""
 
@@ -117,7 +117,7 @@ class Entry(NamedTuple):
     """
 
     sample_id: str
-    fate: Fate
+    fate: LedgerFate
     rule: str
     after: list[dict[str, Any]]
     before: list[dict[str, Any]] | None = None

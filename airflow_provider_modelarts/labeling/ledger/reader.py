@@ -23,8 +23,8 @@ from airflow_provider_modelarts.labeling.ledger.entries import (
     FORMAT,
     VERSION,
     Entry,
-    Fate,
     LedgerBroken,
+    LedgerFate,
     PartHeader,
     RunIdentity,
     broken,
@@ -37,10 +37,10 @@ from airflow_provider_modelarts.labeling.ledger.entries import (
 from airflow_provider_modelarts.labeling.storage.path import (
     SealedWriter,
     StoragePath,
+    display_uri,
     encode_line,
     list_folder,
     name_of,
-    shown,
 )
 
 if TYPE_CHECKING:
@@ -49,17 +49,17 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlannedSample
 
 __all__ = [
-    "Chain",
     "Entry",
     "Ledger",
     "LedgerBroken",
+    "LedgerChain",
+    "LedgerState",
     "LedgerWriter",
     "PartHeader",
     "RunIdentity",
-    "Settled",
     "read_ledger",
+    "replay",
     "run_folder",
-    "settled",
 ]
 
 WINDOW = 2000
@@ -131,7 +131,7 @@ class LedgerWriter:
     @property
     def uri(self) -> str:
         """Where the parts of this run are."""
-        return shown(self._folder)
+        return display_uri(self._folder)
 
     def record(self, *entries: Entry) -> None:
         """Add entries; stores a part when the window is full or old.
@@ -201,7 +201,7 @@ class _Part(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Chain:
+class LedgerChain:
     """The parts of one writer, in order.
 
     :param name: what the names of its parts begin with
@@ -265,7 +265,7 @@ class Ledger:
     :param uri: where they are
     """
 
-    chains: tuple[Chain, ...]
+    chains: tuple[LedgerChain, ...]
     uri: str
 
     def entries(self) -> Iterator[tuple[PartHeader, Entry]]:
@@ -307,10 +307,10 @@ def read_ledger(root: StoragePath, run_id: str) -> Ledger:
         match = _PART.fullmatch(name_of(path))
         if match:
             chains.setdefault(match["chain"], []).append((int(match["sequence"]), path))
-    return Ledger(tuple(Chain(name, tuple(parts)) for name, parts in sorted(chains.items())), shown(folder))
+    return Ledger(tuple(LedgerChain(name, tuple(parts)) for name, parts in sorted(chains.items())), display_uri(folder))
 
 
-class Settled:
+class LedgerState:
     """Which samples of a plan have a settled outcome; a byte for each."""
 
     def __init__(self, plan: Plan) -> None:
@@ -326,7 +326,7 @@ class Settled:
             return
         self._fates[found[2]] = 1 + FATES.index(entry.fate) if entry.is_settled else _OPEN
 
-    def fate(self, sample_id: str) -> Fate | None:
+    def fate(self, sample_id: str) -> LedgerFate | None:
         """Return what became of a sample; None if that is not known."""
         state = self._state(sample_id)
         return FATES[state - 1] if 0 < state < _OPEN else None
@@ -353,14 +353,14 @@ class Settled:
         return 0 if found is None else self._fates[found[2]]
 
 
-def settled(plan: Plan, ledger: Ledger) -> Settled:
+def replay(plan: Plan, ledger: Ledger) -> LedgerState:
     """Hold a ledger against the plan it is about.
 
     :param plan: the plan
     :param ledger: the run's ledger; parts about other plans are passed over
     :raises LedgerBroken: if a part cannot be trusted
     """
-    state = Settled(plan)
+    state = LedgerState(plan)
     for chain in ledger.chains:
         is_closed = True
         for header, entries in chain.read():

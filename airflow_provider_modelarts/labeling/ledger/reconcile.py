@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from airflow_provider_modelarts.labeling.ledger.reader import run_folder, settled
+from airflow_provider_modelarts.labeling.ledger.reader import replay, run_folder
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
 
 if TYPE_CHECKING:
-    from airflow_provider_modelarts.labeling.ledger.reader import Ledger, PartHeader, Settled
+    from airflow_provider_modelarts.labeling.ledger.reader import Ledger, LedgerState, PartHeader
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
 
-class Abandoned(NamedTuple):
+class SupersededPlan(NamedTuple):
     """A plan that an earlier try of the same task has applied, and what is known of it.
 
     :param plan: that plan
@@ -27,17 +27,17 @@ class Abandoned(NamedTuple):
 
     plan: Plan
     applied: PartHeader
-    state: Settled
+    state: LedgerState
 
 
-def abandoned(root: StoragePath, ledger: Ledger, plan: Plan) -> list[Abandoned]:
+def superseded_plans(root: StoragePath, ledger: Ledger, plan: Plan) -> list[SupersededPlan]:
     """Return the other plans that a task has applied to the same dataset and that lie beside its ledger.
 
     :param root: the ledger's place
     :param ledger: chains of all tries of the task, also before a clear
     :param plan: what is applied now
     """
-    found: dict[str, Abandoned] = {}
+    found: dict[str, SupersededPlan] = {}
     for chain in ledger.chains:
         applied = chain.first()
         digest, uri = applied.plan_digest, applied.plan_uri
@@ -49,5 +49,5 @@ def abandoned(root: StoragePath, ledger: Ledger, plan: Plan) -> list[Abandoned]:
         except PlanRefused:
             continue  # it lay elsewhere, or was replaced: what it wanted is not known any more
         if old.digest == digest:
-            found[digest] = Abandoned(old, applied, settled(old, ledger))
+            found[digest] = SupersededPlan(old, applied, replay(old, ledger))
     return list(found.values())

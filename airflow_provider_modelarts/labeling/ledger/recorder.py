@@ -9,14 +9,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, ModelArtsError
-from airflow_provider_modelarts.labeling.label_equality import carries, raw_labels
+from airflow_provider_modelarts.labeling.label_equality import has_labels_of, raw_labels
 from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN
-from airflow_provider_modelarts.labeling.ledger.reader import Entry, Ledger, LedgerWriter, read_ledger, settled
-from airflow_provider_modelarts.labeling.ledger.reconcile import abandoned
+from airflow_provider_modelarts.labeling.ledger.reader import Entry, Ledger, LedgerWriter, read_ledger, replay
+from airflow_provider_modelarts.labeling.ledger.reconcile import superseded_plans
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused
-from airflow_provider_modelarts.labeling.proposals.dataset import Candidate, is_odd_read
+from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead, is_odd_read
 from airflow_provider_modelarts.labeling.proposals.sample_status import Standing
-from airflow_provider_modelarts.labeling.proposals.worker_pool import Job
+from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkItem
 from airflow_provider_modelarts.labeling.sample_table import Category
 from airflow_provider_modelarts.labeling.storage.path import stored_uri
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client import Sample
     from airflow_provider_modelarts.client.clock import Clock
-    from airflow_provider_modelarts.labeling.apply.batches import Outcome
-    from airflow_provider_modelarts.labeling.ledger.entries import Fate
-    from airflow_provider_modelarts.labeling.ledger.reader import Chain, RunIdentity, Settled
-    from airflow_provider_modelarts.labeling.ledger.reconcile import Abandoned
+    from airflow_provider_modelarts.labeling.apply.batches import WriteOutcome
+    from airflow_provider_modelarts.labeling.ledger.entries import LedgerFate
+    from airflow_provider_modelarts.labeling.ledger.reader import LedgerChain, LedgerState, RunIdentity
+    from airflow_provider_modelarts.labeling.ledger.reconcile import SupersededPlan
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
-    from airflow_provider_modelarts.labeling.proposals.dataset import Service
-    from airflow_provider_modelarts.labeling.sample_table import Books
+    from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
+    from airflow_provider_modelarts.labeling.sample_table import SampleTable
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
-    Read = tuple[Candidate, "Found | ModelArtsError"]
+    Read = tuple[ProposalRead, "Found | ModelArtsError"]
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +46,13 @@ READS_AT_ONCE = 1000
 WITNESSES = 3
 """Of so many samples that earlier tries have certainly written the author is looked at."""
 
-_BOOKED: dict[Fate, Category] = {
+_BOOKED: dict[LedgerFate, Category] = {
     "confirmed": Category.CONFIRMED,
     "gone": Category.GONE,
     "changed": Category.LEFT,
     "unknown": Category.GONE,
 }
-_FATES: dict[str, Fate] = {"written": "confirmed", "gone": "gone", "failed": "failed", "unknown": "unknown"}
+_FATES: dict[str, LedgerFate] = {"written": "confirmed", "gone": "gone", "failed": "failed", "unknown": "unknown"}
 
 
 class Found(NamedTuple):
@@ -66,7 +66,7 @@ class Found(NamedTuple):
     author: str = ""
 
 
-class LedgerPlace(NamedTuple):
+class LedgerTarget(NamedTuple):
     """Where the record of a confirmation goes, and who confirms.
 
     :param root: the ledger's place, the same for all runs
@@ -89,14 +89,14 @@ class Recorder:
     :raises PlanRefused: if another try of the same work has applied another plan
     """
 
-    def __init__(self, place: LedgerPlace, plan: Plan, clock: Clock) -> None:
+    def __init__(self, place: LedgerTarget, plan: Plan, clock: Clock) -> None:
         # Others write in the same run's folder; what they did is not of this task, and not asked for.
         ledger = read_ledger(place.root, place.identity.run_id).of(place.identity)
         _check_same_plan(plan, ledger, place.identity)
         self._plan = plan
         self._clock = clock
-        self._others = settled(plan, ledger)
-        self._abandoned = abandoned(place.root, ledger, plan)
+        self._others = replay(plan, ledger)
+        self._abandoned = superseded_plans(place.root, ledger, plan)
         self._place = place
         self._writer = LedgerWriter(
             place.root,
@@ -143,7 +143,7 @@ class Recorder:
         """Whether an earlier try is known to have confirmed a sample."""
         return self._others.fate(sample_id) == "confirmed"
 
-    def note_before(self, found: Sequence[tuple[Candidate, list[dict[str, Any]]]]) -> None:
+    def record_previous_labels(self, found: Sequence[tuple[ProposalRead, list[dict[str, Any]]]]) -> None:
         """Store the labels that people had given samples about to be written; of use in the crew's threads.
 
         They must be known even if this process dies right after the write: nothing else remembers them.
@@ -161,7 +161,7 @@ class Recorder:
             self._guarded(partial(self._writer.record, *earlier, *intended))
         self._guarded(self._writer.flush)
 
-    def note_outcome(self, decided: Candidate, outcome: Outcome, before: list[dict[str, Any]] | None) -> None:
+    def record_outcome(self, decided: ProposalRead, outcome: WriteOutcome, before: list[dict[str, Any]] | None) -> None:
         """Note what became of a sample that was to be written."""
         if outcome.carries_labels:
             # Another try may have written it and not have recorded that yet: it is judged at the end.
@@ -172,28 +172,30 @@ class Recorder:
         entry = _entry(decided, _FATES[outcome.fate], before=before)
         self._add(entry._replace(code=outcome.code, message=outcome.message) if outcome.code else entry)
 
-    def note_unknown(self, candidate: Candidate, message: str, before: list[dict[str, Any]] | None) -> None:
+    def note_unknown(self, candidate: ProposalRead, message: str, before: list[dict[str, Any]] | None) -> None:
         """Note a sample that was sent, and of which no answer and no read has told what became."""
         self._add(_entry(candidate, "failed", before=before)._replace(code=UNKNOWN, message=message))
 
-    def note(self, candidate: Candidate, fate: Fate, *, read: bool = False) -> None:
+    def note(self, candidate: ProposalRead, fate: LedgerFate, *, read: bool = False) -> None:
         """Note what was found out about a planned sample."""
         if fate == "changed" and not read and self._others.may_be_written(candidate.sample.sample_id):
             self._changed.add(candidate.sample.sample_id)
             return
         self._add(_entry(candidate, fate, read=read))
 
-    def due(self) -> list[Job[Any]]:
+    def due(self) -> list[WorkItem[Any]]:
         """Return the job that stores what was noted, if it is time for that."""
         is_due = len(self._entries) >= STORE_ENTRIES or self._clock.now() - self._since >= STORE_SECONDS
         return [self.store()] if self._entries and is_due and not self._is_storing else []
 
-    def store(self) -> Job[Any]:
+    def store(self) -> WorkItem[Any]:
         """Return the job that stores what was noted; one at a time."""
         self._is_storing = True
-        return Job(self._keep, self._stored)
+        return WorkItem(self._keep, self._stored)
 
-    def settle_unlisted(self, books: Books, service: Service, run_jobs: Callable[[list[Job[Any]]], None]) -> None:
+    def reconcile_unlisted(
+        self, books: SampleTable, service: DatasetProposals, run_jobs: Callable[[list[WorkItem[Any]]], None]
+    ) -> None:
         """Account for what was planned and is not listed: by the ledger, else by reading; then store what was noted.
 
         :param books: of a complete walk
@@ -202,7 +204,7 @@ class Recorder:
         """
         for part in self.unlisted(books):
             reads: list[Read] = []
-            run_jobs([Job(partial(_read, service, piece), partial(_take_in, reads)) for piece in part])
+            run_jobs([WorkItem(partial(_read, service, piece), partial(_take_in, reads)) for piece in part])
             for candidate, found in reads:
                 if isinstance(found, ModelArtsError):  # it stays open in the ledger: the next try reads it again
                     books.fail(candidate.sample, found.code or UNKNOWN, found.message)
@@ -212,7 +214,7 @@ class Recorder:
         for one in self._abandoned:
             self._settle_abandoned(one, service, run_jobs)
 
-    def _settle(self, books: Books, reads: list[tuple[Candidate, Found]], service: Service) -> None:
+    def _settle(self, books: SampleTable, reads: list[tuple[ProposalRead, Found]], service: DatasetProposals) -> None:
         fates = self._judged(reads, self._others, service)
         if any(
             found.standing is Standing.WRITTEN and fate in ("gone", "unknown")
@@ -228,7 +230,9 @@ class Recorder:
             books.settle(candidate.sample, _BOOKED[fate], changed=fate == "changed")
             self.note(candidate, fate, read=True)
 
-    def _judged(self, reads: list[tuple[Candidate, Found]], others: Settled, service: Service) -> list[Fate]:
+    def _judged(
+        self, reads: list[tuple[ProposalRead, Found]], others: LedgerState, service: DatasetProposals
+    ) -> list[LedgerFate]:
         """Return what the ledger says of samples that were read.
 
         That a try may have written a sample does not make its labels that try's: a person may have accepted the same
@@ -246,7 +250,7 @@ class Recorder:
             for (candidate, _), fate in zip(reads, fates, strict=True)
         ]
 
-    def _by_others(self, authors: dict[str, str], service: Service) -> set[str]:
+    def _by_others(self, authors: dict[str, str], service: DatasetProposals) -> set[str]:
         """Return the samples that somebody has labeled who is not known to be an author of this task's."""
         named = {sample_id: author for sample_id, author in authors.items() if author}
         ours = self._own_authors(service) if named else frozenset()
@@ -265,7 +269,7 @@ class Recorder:
             )
         return strangers
 
-    def _own_authors(self, service: Service) -> frozenset[str]:
+    def _own_authors(self, service: DatasetProposals) -> frozenset[str]:
         """Return whom the service names as the author of what this task has certainly written; empty if unknown.
 
         Tries may have used different users, as a connection may be edited between them.
@@ -278,15 +282,17 @@ class Recorder:
             self._authors = frozenset(one.author for one in found if one is not None and one.author)
         return self._authors
 
-    def _read_others(self) -> Settled:
+    def _read_others(self) -> LedgerState:
         """Return what all other tries of this task have recorded by now about the plan that is applied."""
         ledger = read_ledger(self._place.root, self._place.identity.run_id).of(self._place.identity)
         own = self._place.identity.chain_name(self._writer.writer)
-        return settled(self._plan, Ledger(tuple(chain for chain in ledger.chains if chain.name != own), ledger.uri))
+        return replay(self._plan, Ledger(tuple(chain for chain in ledger.chains if chain.name != own), ledger.uri))
 
-    def _settle_abandoned(self, old: Abandoned, service: Service, run_jobs: Callable[[list[Job[Any]]], None]) -> None:
+    def _settle_abandoned(
+        self, old: SupersededPlan, service: DatasetProposals, run_jobs: Callable[[list[WorkItem[Any]]], None]
+    ) -> None:
         """Record, for a plan that is not applied any more, what became of the samples that its try left open."""
-        open_samples = [Candidate(one.sample, 0.0, one.decision.rule) for one in old.state.open_samples()]
+        open_samples = [ProposalRead(one.sample, 0.0, one.decision.rule) for one in old.state.open_samples()]
         if not open_samples:
             return
         # What the plan of now confirms was still proposed, and is recorded for that one.
@@ -301,19 +307,19 @@ class Recorder:
             clock=self._clock,
         )
 
-        def record(reads: list[Read]) -> list[Job[Any]]:
+        def record(reads: list[Read]) -> list[WorkItem[Any]]:
             known = _known(reads)
             fates = self._judged(known, old.state, service)
             entries = [_entry(one, fate, read=True) for (one, _), fate in zip(known, fates, strict=True)]
-            return [Job(partial(self._guarded, partial(ledger.record, *entries)), lambda _: [])]
+            return [WorkItem(partial(self._guarded, partial(ledger.record, *entries)), lambda _: [])]
 
         self._guarded(partial(ledger.record, *(_entry(one, "changed") for one in anew)))
         unlisted = [one for one in open_samples if not self._plan.confirms(one.sample.sample_id)]
-        run_jobs([Job(partial(_read, service, piece), record) for piece in _pieces(unlisted)])
+        run_jobs([WorkItem(partial(_read, service, piece), record) for piece in _pieces(unlisted)])
         self._guarded(ledger.close)
         log.info("%d samples that a try before the clear had left open were looked up.", len(unlisted))
 
-    def unlisted(self, books: Books) -> Iterator[list[list[Candidate]]]:
+    def unlisted(self, books: SampleTable) -> Iterator[list[list[ProposalRead]]]:
         """Yield the planned samples of which it is not known who confirmed them, to be read, in pieces for a job each.
 
         Those are the ones that the list did not show, those found to carry the planned labels already, and those
@@ -326,7 +332,7 @@ class Recorder:
         met = sum(map(books.count, (Category.CONFIRMED, Category.FAILED, Category.GONE)))
         if met - len(self._found) >= self._plan.counts["confirm"]:
             return
-        unknown: list[Candidate] = []
+        unknown: list[ProposalRead] = []
         unjudged = self._found | self._changed
         for planned in self._plan.samples():
             sample = planned.sample
@@ -336,7 +342,7 @@ class Recorder:
             if self.is_confirmed(sample.sample_id):
                 books.settle(sample, Category.CONFIRMED)
                 continue
-            unknown.append(Candidate(sample, 0.0, planned.decision.rule))
+            unknown.append(ProposalRead(sample, 0.0, planned.decision.rule))
             if len(unknown) >= READS_AT_ONCE:
                 yield _pieces(unknown)
                 unknown = []
@@ -356,7 +362,7 @@ class Recorder:
                 entries, self._entries = self._entries, []
             self._guarded(partial(self._writer.record, *entries))
 
-    def _stored(self, nothing: None) -> list[Job[Any]]:
+    def _stored(self, nothing: None) -> list[WorkItem[Any]]:
         del nothing
         self._is_storing = False
         return []
@@ -388,7 +394,7 @@ def _check_same_plan(plan: Plan, ledger: Ledger, identity: RunIdentity) -> None:
             )
 
 
-def _may_have_written(chain: Chain) -> bool:
+def _may_have_written(chain: LedgerChain) -> bool:
     is_closed = False
     for header, entries in chain.read():
         is_closed = header.closing
@@ -398,7 +404,7 @@ def _may_have_written(chain: Chain) -> bool:
 
 
 def _entry(
-    candidate: Candidate, fate: Fate, *, before: list[dict[str, Any]] | None = None, read: bool = False
+    candidate: ProposalRead, fate: LedgerFate, *, before: list[dict[str, Any]] | None = None, read: bool = False
 ) -> Entry:
     sample = candidate.sample
     return Entry(
@@ -406,7 +412,7 @@ def _entry(
     )
 
 
-def _read(service: Service, planned: Sequence[Candidate]) -> list[Read]:
+def _read(service: DatasetProposals, planned: Sequence[ProposalRead]) -> list[Read]:
     """Return how planned samples stand that the list did not show; an odd answer about one keeps no other back."""
     found: list[Read] = []
     for candidate in planned:
@@ -419,11 +425,11 @@ def _read(service: Service, planned: Sequence[Candidate]) -> list[Read]:
     return found
 
 
-def _confirmed(plan: Plan, state: Settled) -> Iterator[Sample]:
+def _confirmed(plan: Plan, state: LedgerState) -> Iterator[Sample]:
     return (one.sample for one in plan.samples() if state.fate(one.sample.sample_id) == "confirmed")
 
 
-def _found(service: Service, witness: Sample) -> Found | None:
+def _found(service: DatasetProposals, witness: Sample) -> Found | None:
     """Return how a sample stands that this task has certainly written; None if it carries something else by now."""
     try:
         found = _standing(service, witness)
@@ -432,29 +438,29 @@ def _found(service: Service, witness: Sample) -> Found | None:
     return found if found.standing is Standing.WRITTEN else None
 
 
-def _standing(service: Service, planned: Sample) -> Found:
+def _standing(service: DatasetProposals, planned: Sample) -> Found:
     """Return how a planned sample stands.
 
     A list without filters shows all that is proposed; one with filters not what is proposed otherwise by now.
     """
     final = service.final(planned.sample_id)
-    if final is not None and carries(final, planned, loosely=True):
+    if final is not None and has_labels_of(final, planned, loosely=True):
         return Found(Standing.WRITTEN, final.annotated_by or "")
     if service.filters and service.proposal(planned.sample_id) is not None:
         return Found(Standing.CHANGED)
     return Found(Standing.GONE)
 
 
-def _known(reads: list[Read]) -> list[tuple[Candidate, Found]]:
+def _known(reads: list[Read]) -> list[tuple[ProposalRead, Found]]:
     return [(candidate, found) for candidate, found in reads if isinstance(found, Found)]
 
 
-def _take_in(reads: list[Read], more: list[Read]) -> list[Job[Any]]:
+def _take_in(reads: list[Read], more: list[Read]) -> list[WorkItem[Any]]:
     reads += more
     return []
 
 
-def _fate(candidate: Candidate, standing: Standing, others: Settled) -> Fate:
+def _fate(candidate: ProposalRead, standing: Standing, others: LedgerState) -> LedgerFate:
     """Return what the ledger says of a sample that was read: ours only if another try may have written it."""
     sample_id = candidate.sample.sample_id
     is_known = others.fate(sample_id) == "confirmed"
@@ -465,5 +471,5 @@ def _fate(candidate: Candidate, standing: Standing, others: Settled) -> Fate:
     return "changed" if standing is Standing.CHANGED else "gone"
 
 
-def _pieces(candidates: list[Candidate]) -> list[list[Candidate]]:
+def _pieces(candidates: list[ProposalRead]) -> list[list[ProposalRead]]:
     return [candidates[place : place + READS] for place in range(0, len(candidates), READS)]

@@ -12,11 +12,11 @@ from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest, UnexpectedResponse
 from airflow_provider_modelarts.labeling.label_equality import ODD, oddity
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanHeader, PlanWriter
-from airflow_provider_modelarts.labeling.plan.summary import Summary
+from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
 from airflow_provider_modelarts.labeling.policy import Decision, decide_by, parse_policy
 from airflow_provider_modelarts.labeling.proposals import page_order as walk
-from airflow_provider_modelarts.labeling.proposals.dataset import Service
-from airflow_provider_modelarts.labeling.proposals.filtered import Untrimmed
+from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
+from airflow_provider_modelarts.labeling.proposals.filtered import FilteredProposals
 from airflow_provider_modelarts.labeling.proposals.page_scheduler import pages_ahead
 from airflow_provider_modelarts.labeling.results import PROGRESS_SECONDS, SAMPLES_SHOWN, Failure, Progress, listed_twice
 from airflow_provider_modelarts.labeling.sample_table import short_key
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.labeling.plan_index import PlanIndex
     from airflow_provider_modelarts.labeling.proposals.filtered import ReadPages
-    from airflow_provider_modelarts.labeling.proposals.worker_pool import Crew
+    from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
     from airflow_provider_modelarts.labeling.results import ConfirmationResult
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
@@ -38,7 +38,7 @@ NO_ID = Decision("leave", "no_sample_id")
 ODD_SAMPLE = Decision("leave", ODD)
 
 
-class PlanMade(NamedTuple):
+class PlanResult(NamedTuple):
     """What :func:`make_plan` returns.
 
     :param plan: the stored plan
@@ -47,7 +47,7 @@ class PlanMade(NamedTuple):
     """
 
     plan: Plan
-    summary: Summary
+    summary: PlanSummary
     result: ConfirmationResult
 
 
@@ -62,12 +62,12 @@ def make_plan(
     made_by: Mapping[str, Any] | None = None,
     first_label: str | None = None,
     keep: Callable[[Plan], bool] | None = None,
-    crew: Crew | None = None,
+    crew: WorkerPool | None = None,
     read_pages: ReadPages | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     clock: Clock = system_clock,
-) -> PlanMade:
+) -> PlanResult:
     """Read all proposals once, decide about each, and store the decisions; writes nothing to the dataset.
 
     Guards are not held here, so that the plan of a guard that fails can still be read: call ``plan.check_guards()``.
@@ -96,7 +96,7 @@ def make_plan(
     filters = {} if filters is None else dict(filters)
     checked_label("label_name", filters.get("label_name"))
     checked_label("first_label", first_label)
-    service = Service(client, dataset_id, clock, filters, concurrency=1 if crew is None else crew.size)
+    service = DatasetProposals(client, dataset_id, clock, filters, concurrency=1 if crew is None else crew.size)
     if read_pages is None:
         read_pages = walk.descend if crew is None else partial(pages_ahead, crew, service.pace)
     begun = clock.now()
@@ -109,12 +109,12 @@ def make_plan(
         made_by={} if made_by is None else made_by,
         created_at=begun,
     )
-    summary = Summary()
+    summary = PlanSummary()
     decide = decide_by(rules, filters)
     with PlanWriter(path, header, keep=keep) as writer:
         listing = _Listing(service, first_label, writer.index, should_stop or (lambda: False))
         odd = _OddSamples()
-        progress = _Teller(on_progress, listing, clock)
+        progress = ProgressReporter(on_progress, listing, clock)
         for sample in listing.samples(read_pages):
             fault = oddity(sample)
             decision = decide(sample) if fault is None else ODD_SAMPLE if sample.sample_id else NO_ID
@@ -130,7 +130,7 @@ def make_plan(
         summary = plan.summarize()
         odd = _OddSamples()
     result = replace(plan.result(service.requests, clock.now() - begun), failures=odd.failures)
-    return PlanMade(plan, summary, result)
+    return PlanResult(plan, summary, result)
 
 
 class _OddSamples:
@@ -176,7 +176,7 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-class _Teller:
+class ProgressReporter:
     """Tells how far the reading is, every few seconds (B23)."""
 
     def __init__(self, on_progress: Callable[[Progress], None] | None, listing: _Listing, clock: Clock) -> None:
@@ -207,10 +207,10 @@ class _Listing:
     """
 
     def __init__(
-        self, service: Service, first_label: str | None, planned: PlanIndex, should_stop: Callable[[], bool]
+        self, service: DatasetProposals, first_label: str | None, planned: PlanIndex, should_stop: Callable[[], bool]
     ) -> None:
         self._service = service
-        self._untrimmed = Untrimmed(service, first_label)
+        self._untrimmed = FilteredProposals(service, first_label)
         self._planned = planned
         self._should_stop = should_stop
         self._totals: set[int] = set()
@@ -226,14 +226,14 @@ class _Listing:
 
     def samples(self, read_pages: ReadPages) -> Iterator[Sample]:
         self._untrimmed.begin(read_pages)
-        bearings = walk.take_bearings(self._page)
+        bearings = walk.locate_last_page(self._page)
         for page in read_pages(bearings):
             fresh = self._fresh(page)
             self._count += len(fresh)
-            chosen = [sample for sample in fresh if self._untrimmed.chooses(sample)]
+            chosen = [sample for sample in fresh if self._untrimmed.matches_filter(sample)]
             over = {sample.sample_id for sample in fresh}
             for candidate in self._untrimmed.candidates(page, chosen):
-                if self._untrimmed.belongs(candidate.sample):
+                if self._untrimmed.has_first_label(candidate.sample):
                     over.discard(candidate.sample.sample_id)
                     yield candidate.sample
             self._passed_over.update(map(short_key, over))
@@ -273,7 +273,7 @@ class _Listing:
         self._totals.add(walk.count(page))
         return page
 
-    def _check(self, bearings: walk.Bearings) -> None:
+    def _check(self, bearings: walk.ListBounds) -> None:
         count = self._count
         # Not more than there are samples: a service that serves the same all the time lists nothing twice.
         rows = count + self._repeats if self._repeats <= count else count

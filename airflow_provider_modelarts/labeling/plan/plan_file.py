@@ -16,7 +16,7 @@ from airflow_provider_modelarts.client.redaction import without_queries
 from airflow_provider_modelarts.client.resources.samples import HARD, HARD_REASONS, SIZE
 from airflow_provider_modelarts.labeling.intent import CHANGED, NOT_PLANNED
 from airflow_provider_modelarts.labeling.label_equality import ODD, fingerprint, raw_labels
-from airflow_provider_modelarts.labeling.plan.summary import Summary
+from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
 from airflow_provider_modelarts.labeling.plan_index import PlanIndex
 from airflow_provider_modelarts.labeling.policy import Decision, label_names, parse_policy
 from airflow_provider_modelarts.labeling.results import ConfirmationResult
@@ -26,8 +26,8 @@ from airflow_provider_modelarts.labeling.storage.path import (
     StorageDamaged,
     StoragePath,
     decode_object,
+    display_uri,
     encode_line,
-    shown,
 )
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Plan:
     @property
     def uri(self) -> str:
         """Where the plan is, for results, headers and people."""
-        return shown(self.path)
+        return display_uri(self.path)
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -243,9 +243,9 @@ class Plan:
             preview=True,
         )
 
-    def summarize(self) -> Summary:
+    def summarize(self) -> PlanSummary:
         """Read the plan once more and return its summary for people."""
-        summary = Summary()
+        summary = PlanSummary()
         for sample, decision in self.samples():
             summary.add(sample, decision)
         return summary
@@ -353,7 +353,8 @@ class _Reading:
 
     def refused(self, reason: str) -> PlanRefused:
         return PlanRefused(
-            f"The plan {shown(self._path)} is refused: {reason}. Nothing was written. Remove it and make a new plan."
+            f"The plan {display_uri(self._path)} is refused: {reason}. "
+            "Nothing was written. Remove it and make a new plan."
         )
 
     def _header(self, line: bytes) -> PlanHeader:

@@ -121,7 +121,7 @@ class Example(NamedTuple):
     score: float | None
 
 
-class Summary:
+class PlanSummary:
     """Collects what the summary of a plan says; memory does not grow with the number of samples."""
 
     def __init__(self) -> None:

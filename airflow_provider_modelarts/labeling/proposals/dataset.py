@@ -16,7 +16,7 @@ from airflow_provider_modelarts.client.errors import (
     UnexpectedResponse,
 )
 from airflow_provider_modelarts.labeling.label_equality import ODD, oddity
-from airflow_provider_modelarts.labeling.proposals.worker_pool import Pace
+from airflow_provider_modelarts.labeling.proposals.worker_pool import ConcurrencyLimiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ class HeldBack(Exception):  # noqa: N818 - nothing went wrong
     """A write was not sent: what it rests on is too old by now, or nothing may be written any more."""
 
 
-class Candidate(NamedTuple):
+class ProposalRead(NamedTuple):
     """A proposal that is to be confirmed.
 
     :param sample: as it was read
@@ -50,7 +50,7 @@ class Candidate(NamedTuple):
     rule: str = ""
 
 
-class Service:
+class DatasetProposals:
     """One dataset's proposals and samples; threads may share it.
 
     :param client: speaks to the service
@@ -73,7 +73,7 @@ class Service:
         self.dataset_id = dataset_id
         self.clock = clock
         self.filters = filters or {}
-        self.pace = Pace(concurrency, clock)
+        self.pace = ConcurrencyLimiter(concurrency, clock)
         self.may_go_on: Callable[[], bool] | None = None
         """Asked while the service wants to be left alone; false ends the wait."""
         self.requests = 0
@@ -114,7 +114,7 @@ class Service:
         self._count()
         return self._client.proposals.page(self.dataset_id, offset, limit=limit, order="asc", **filters)
 
-    def proposal(self, sample_id: str) -> Candidate | None:
+    def proposal(self, sample_id: str) -> ProposalRead | None:
         """Return one proposal, read without a filter, so that nothing is trimmed (B13); None if there is none.
 
         :raises UnexpectedResponse: for an answer that is not about this sample
@@ -127,7 +127,7 @@ class Service:
             _check_dataset(error)
             return None
         self._check_answer(sample, sample_id)
-        return Candidate(sample, read_at) if sample.labels else None
+        return ProposalRead(sample, read_at) if sample.labels else None
 
     def final(self, sample_id: str) -> Sample | None:
         """Return a sample with its final labels; None if there is no such sample (any more).

@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.labeling.label_equality import same_proposal, with_other_labels
 from airflow_provider_modelarts.labeling.proposals import page_order as walk
-from airflow_provider_modelarts.labeling.proposals.dataset import Candidate
+from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead
 from airflow_provider_modelarts.labeling.sample_table import short_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from airflow_provider_modelarts.client import Page, Sample, SampleLabel
-    from airflow_provider_modelarts.labeling.proposals.dataset import Service
+    from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
 
-    ReadPages = Callable[[walk.Bearings], Iterable[Page[Sample]]]
+    ReadPages = Callable[[walk.ListBounds], Iterable[Page[Sample]]]
 
 
-class Untrimmed:
+class FilteredProposals:
     """Which proposals the filters choose, and how those are read with all their labels.
 
     Without a filter the list is whole. With one, a sample listed with a label that does not match the filter, and with
@@ -30,7 +30,7 @@ class Untrimmed:
     :param first_label: only samples whose first label has this name: a sample of several labels belongs to one of them
     """
 
-    def __init__(self, service: Service, first_label: str | None = None) -> None:
+    def __init__(self, service: DatasetProposals, first_label: str | None = None) -> None:
         self._service = service
         self._first_label = first_label
         self._unproven = _outsiders(service)
@@ -52,7 +52,7 @@ class Untrimmed:
             return first
         everything = self._service.page(0, 1, filtered=False)
         if walk.count(first) > walk.last_page(walk.count(everything)) + walk.last_page(walk.count(first)) + 2:
-            pages = read_pages(walk.take_bearings(self._service.page, first))
+            pages = read_pages(walk.locate_last_page(self._service.page, first))
             self._chosen = {short_key(sample.sample_id) for page in pages for sample in page.items}
             return None
         return first
@@ -71,17 +71,17 @@ class Untrimmed:
         """Whether the list to walk shows every label of its samples; else each is to be read singly."""
         return not self._unproven or self._chosen is not None
 
-    def chooses(self, sample: Sample) -> bool:
+    def matches_filter(self, sample: Sample) -> bool:
         """Whether the filters choose a sample of the list to walk."""
         return self._chosen is None or short_key(sample.sample_id) in self._chosen
 
-    def belongs(self, sample: Sample) -> bool:
+    def has_first_label(self, sample: Sample) -> bool:
         """Whether a sample, whole, belongs to the first label asked for."""
         if self._first_label is None:
             return True
         return sample.label_names[:1] == [self._first_label]
 
-    def candidates(self, page: Page[Sample], wanted: Sequence[Sample]) -> Iterator[Candidate]:
+    def candidates(self, page: Page[Sample], wanted: Sequence[Sample]) -> Iterator[ProposalRead]:
         """Return the proposals of some samples, whole; a sample that is no longer proposed is left out.
 
         :param page: as it was listed
@@ -90,7 +90,7 @@ class Untrimmed:
         contradicted = with_other_labels(page.items)
         for sample in wanted:
             if self.lists_whole_samples and sample.sample_id not in contradicted:
-                yield Candidate(sample, page.read_at)
+                yield ProposalRead(sample, page.read_at)
             elif (whole := self._service.proposal(sample.sample_id)) is not None:
                 yield whole
 
@@ -108,7 +108,7 @@ class Untrimmed:
                 return
 
 
-def _outsiders(service: Service) -> dict[str, Callable[[SampleLabel], bool]]:
+def _outsiders(service: DatasetProposals) -> dict[str, Callable[[SampleLabel], bool]]:
     """Return for each filter in use what shows that a label does not match it."""
     filters = service.filters
     low, high = filters.get("low_score"), filters.get("high_score")

@@ -106,7 +106,7 @@ class _Kept:
         return self._known[number]
 
 
-def find_step(number: int, size: int, read: Callable[[int], Page[Sample]]) -> int:
+def detect_offset_step(number: int, size: int, read: Callable[[int], Page[Sample]]) -> int:
     """Find out what ``offset`` counts, before the first write (B14; contract 0.1, quirk 17).
 
     The page that ought to be the last one is read. As a page number its offset gives the rest of the list, as a record
@@ -191,7 +191,7 @@ def _goes_on(page: Page[Sample], following: Page[Sample]) -> bool:
 
 
 @dataclass(frozen=True)
-class Bearings:
+class ListBounds:
     """Where a walk begins.
 
     :param pages: reads pages
@@ -217,7 +217,7 @@ class Bearings:
         return self.last.page.total is not None and self.last.page.total >= self.length
 
 
-def take_bearings(read: ReadPage, first: Page[Sample] | None = None) -> Bearings:
+def locate_last_page(read: ReadPage, first: Page[Sample] | None = None) -> ListBounds:
     """Find out what ``offset`` counts and where the list ends, before anything is written.
 
     What ``offset`` counts is found out for each walk: a wrong finding would cost samples of that walk only.
@@ -232,14 +232,14 @@ def take_bearings(read: ReadPage, first: Page[Sample] | None = None) -> Bearings
     size = min(shown, PAGE_SIZE) or PAGE_SIZE
     # Where something is shown one more look is due, also if the service counts no more: its count may be the page's.
     if not shown and total <= PAGE_SIZE:
-        return Bearings(Pages(read, 1, size), Numbered(0, first))
+        return ListBounds(Pages(read, 1, size), Numbered(0, first))
     number = last_page(total, size) if total > shown else 0
     numbered = _Kept(Pages(read, 1, size), first)
-    step = find_step(number, size, numbered)
+    step = detect_offset_step(number, size, numbered)
     pages = Pages(read, step, size)
     # Where records are counted the looks have shown samples of the first page again, maybe with other labels by now.
     last = find_last(number, size, numbered if step == 1 else pages.page)
-    bearings = Bearings(pages, last)
+    bearings = ListBounds(pages, last)
     if not bearings.is_counted:
         log.warning(
             "The service counts %s proposals, but its list shows %d. The list counts.", last.page.total, bearings.length
@@ -256,10 +256,10 @@ def length_of(read: ReadPage, now: Page[Sample], *, is_counted: bool) -> int:
     """
     if is_counted and now.total is not None and now.total > len(now.items):
         return now.total
-    return take_bearings(read).total if now.items else count(now)
+    return locate_last_page(read).total if now.items else count(now)
 
 
-def descend(bearings: Bearings) -> Iterator[Page[Sample]]:
+def descend(bearings: ListBounds) -> Iterator[Page[Sample]]:
     """Walk from the last page to the first, reading a page only when it is asked for.
 
     An empty page does not end the walk: the list got shorter behind it.

@@ -11,20 +11,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.labeling.proposals.page_order import Numbered
-from airflow_provider_modelarts.labeling.proposals.worker_pool import Job
+from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from airflow_provider_modelarts.client import Page, Sample
-    from airflow_provider_modelarts.labeling.proposals.page_order import Bearings
-    from airflow_provider_modelarts.labeling.proposals.worker_pool import Crew, Pace
+    from airflow_provider_modelarts.labeling.proposals.page_order import ListBounds
+    from airflow_provider_modelarts.labeling.proposals.worker_pool import ConcurrencyLimiter, WorkerPool
 
 AHEAD = 2
 """Pages in hand per thread: enough that none is idle, few enough that no page grows old."""
 
 
-class Descent:
+class PageScheduler:
     """Keeps a crew busy: what follows from pages goes first, the other threads read ahead.
 
     :param crew: carries the requests
@@ -38,10 +38,10 @@ class Descent:
 
     def __init__(
         self,
-        crew: Crew,
-        pace: Pace,
+        crew: WorkerPool,
+        pace: ConcurrencyLimiter,
         read: Callable[[int], Page[Sample]],
-        deal_with: Callable[[Numbered], Iterable[Job[Any]]],
+        deal_with: Callable[[Numbered], Iterable[WorkItem[Any]]],
         *,
         may_go_on: Callable[[], bool] = lambda: True,
         on_error: Callable[[], None] = lambda: None,
@@ -52,12 +52,12 @@ class Descent:
         self._deal_with = deal_with
         self._may_go_on = may_go_on
         self._on_error = on_error
-        self._ready: deque[Job[Any]] = deque()
+        self._ready: deque[WorkItem[Any]] = deque()
         self._answered: dict[int, Page[Sample]] = {}
         self._unread = self._due = -1
         self._error: Exception | None = None
 
-    def run(self, last: Numbered | None = None, jobs: Iterable[Job[Any]] = ()) -> None:
+    def run(self, last: Numbered | None = None, jobs: Iterable[WorkItem[Any]] = ()) -> None:
         """Walk down from a page that has been read, until all that follows has been done.
 
         :param last: the last page
@@ -67,7 +67,7 @@ class Descent:
         for _ in self.steps(last, jobs):
             pass
 
-    def steps(self, last: Numbered | None = None, jobs: Iterable[Job[Any]] = ()) -> Iterator[None]:
+    def steps(self, last: Numbered | None = None, jobs: Iterable[WorkItem[Any]] = ()) -> Iterator[None]:
         """Do the same, and give way after each answer."""
         self._ready.extend(jobs)
         if last is not None:
@@ -94,7 +94,7 @@ class Descent:
                 return
             self._crew.start(job)
 
-    def _next(self) -> Job[Any] | None:
+    def _next(self) -> WorkItem[Any] | None:
         if self._ready:
             return self._ready.popleft()
         in_hand = len(self._answered) + self._crew.busy
@@ -102,16 +102,16 @@ class Descent:
             return None
         number = self._unread
         self._unread -= 1
-        return Job(partial(self._read, number), partial(self._answer, number))
+        return WorkItem(partial(self._read, number), partial(self._answer, number))
 
-    def _answer(self, number: int, page: Page[Sample]) -> Iterable[Job[Any]]:
+    def _answer(self, number: int, page: Page[Sample]) -> Iterable[WorkItem[Any]]:
         self._answered[number] = page
         while self._due in self._answered and self._goes_on():
             self._follow(self._deal_with(Numbered(self._due, self._answered.pop(self._due))), last=True)
             self._due -= 1
         return ()
 
-    def _follow(self, jobs: Iterable[Job[Any]], *, last: bool = False) -> None:
+    def _follow(self, jobs: Iterable[WorkItem[Any]], *, last: bool = False) -> None:
         """Put jobs in line: behind the others if they come from a page, before them if they continue a job."""
         if last:
             self._ready.extend(jobs)
@@ -126,7 +126,7 @@ class Descent:
         self._on_error()
 
 
-def pages_ahead(crew: Crew, pace: Pace, bearings: Bearings) -> Iterator[Page[Sample]]:
+def pages_ahead(crew: WorkerPool, pace: ConcurrencyLimiter, bearings: ListBounds) -> Iterator[Page[Sample]]:
     """Read the list once as :func:`.page_order.descend` does, with pages read ahead; for reading alone.
 
     :param crew: carries the requests; nobody else may use it meanwhile
@@ -136,17 +136,17 @@ def pages_ahead(crew: Crew, pace: Pace, bearings: Bearings) -> Iterator[Page[Sam
     """
     waiting: deque[Page[Sample]] = deque()
 
-    def take(numbered: Numbered) -> Iterable[Job[Any]]:
+    def take(numbered: Numbered) -> Iterable[WorkItem[Any]]:
         waiting.append(numbered.page)
         return ()
 
-    descent = Descent(crew, pace, bearings.pages.page, take)
+    descent = PageScheduler(crew, pace, bearings.pages.page, take)
     for _ in descent.steps(bearings.last):
         while waiting:
             yield waiting.popleft()
 
 
-class Count:
+class ListCountMonitor:
     """Whether the list's count is what this run's own writes make it, or others are at work.
 
     While writes are under way the count may be either; so between two bounds nothing is known.

@@ -9,11 +9,11 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from airflow_provider_modelarts.labeling.label_equality import carries, same_proposal
+from airflow_provider_modelarts.labeling.label_equality import has_labels_of, same_proposal
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample
-    from airflow_provider_modelarts.labeling.proposals.dataset import Candidate, Service
+    from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
 
 
 class Standing(Enum):
@@ -34,11 +34,11 @@ class Finding(NamedTuple):
     """
 
     standing: Standing
-    now: Candidate | None = None
+    now: ProposalRead | None = None
     final: Sample | None = None
 
 
-def find_out(service: Service, decided: Sample) -> Finding:
+def check_status(service: DatasetProposals, decided: Sample) -> Finding:
     """Read how a sample stands.
 
     :param service: where to read
@@ -49,8 +49,8 @@ def find_out(service: Service, decided: Sample) -> Finding:
     if now is not None and same_proposal(now.sample, decided):
         return Finding(Standing.PROPOSED, now)
     final = service.final(decided.sample_id)
-    if now is not None and not (final is not None and carries(final, now.sample, loosely=True)):
+    if now is not None and not (final is not None and has_labels_of(final, now.sample, loosely=True)):
         return Finding(Standing.CHANGED, now, final)
     # What a single read calls a proposal may be the final labels: then it is what the sample carries that counts.
-    is_written = final is not None and carries(final, decided, loosely=True)
+    is_written = final is not None and has_labels_of(final, decided, loosely=True)
     return Finding(Standing.WRITTEN if is_written else Standing.GONE, final=final)

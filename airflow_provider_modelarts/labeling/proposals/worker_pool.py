@@ -27,14 +27,14 @@ PIECE = 1.0
 """Seconds: who asks for a stop shall not wait for the end of a long pause."""
 
 
-class Job(Generic[Result]):
+class WorkItem(Generic[Result]):
     """Something to ask in a thread of the crew, and what to do with the answer in the thread that decides.
 
     :param work: asks
     :param then: deals with the answer, and returns the jobs that follow from it
     """
 
-    def __init__(self, work: Callable[[], Result], then: Callable[[Result], Iterable[Job[Any]]]) -> None:
+    def __init__(self, work: Callable[[], Result], then: Callable[[Result], Iterable[WorkItem[Any]]]) -> None:
         self._work = work
         self._then = then
         self._results: list[Result] = []
@@ -47,7 +47,7 @@ class Job(Generic[Result]):
         except Exception as error:  # noqa: BLE001 - raised again by conclude
             self._error = error
 
-    def conclude(self) -> Iterable[Job[Any]]:
+    def conclude(self) -> Iterable[WorkItem[Any]]:
         """Deal with the answer.
 
         :raises Exception: what asking raised
@@ -57,7 +57,7 @@ class Job(Generic[Result]):
         return self._then(self._results.pop())
 
 
-class Crew:
+class WorkerPool:
     """A few threads. One thread hands jobs in and takes them out again, in the order in which they end.
 
     :param size: threads
@@ -65,17 +65,17 @@ class Crew:
 
     def __init__(self, size: int) -> None:
         self._pool = ThreadPoolExecutor(size, thread_name_prefix="modelarts-confirm")
-        self._ended: SimpleQueue[tuple[Job[Any], BaseException | None]] = SimpleQueue()
+        self._ended: SimpleQueue[tuple[WorkItem[Any], BaseException | None]] = SimpleQueue()
         self.size = size
         self.busy = 0
         """Jobs handed in and not taken out."""
 
-    def start(self, job: Job[Any]) -> None:
+    def start(self, job: WorkItem[Any]) -> None:
         """Hand in a job; its log lines belong where those of this thread do."""
         self._pool.submit(copy_context().run, self._carry_out, job)
         self.busy += 1
 
-    def _carry_out(self, job: Job[Any]) -> None:
+    def _carry_out(self, job: WorkItem[Any]) -> None:
         error: BaseException | None = None
         try:
             job.run()
@@ -83,7 +83,7 @@ class Crew:
             error = unexpected
         self._ended.put((job, error))
 
-    def finished(self) -> Job[Any]:
+    def finished(self) -> WorkItem[Any]:
         """Wait until a job ends, and return it."""
         job, error = self._ended.get()
         self.busy -= 1
@@ -96,7 +96,7 @@ class Crew:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-class Pace:
+class ConcurrencyLimiter:
     """How many requests may be under way: halved when the service throttles, grown back by one per round without.
 
     :param most: the number of threads

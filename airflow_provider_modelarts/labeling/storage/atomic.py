@@ -32,7 +32,7 @@ _NO_CONDITION_STATUS = frozenset({405, 409, 501})
 _CONFLICT = 409
 
 
-def publish_file(temporary: Path, path: Path, seal: bytes, keeps: Keeps | None) -> bool:
+def place_file(temporary: Path, path: Path, seal: bytes, keeps: Keeps | None) -> bool:
     """Give a complete file its name, on a local disk.
 
     :param temporary: the file, in the same folder; may be gone afterwards
@@ -61,8 +61,8 @@ def publish_file(temporary: Path, path: Path, seal: bytes, keeps: Keeps | None) 
     return _ends_with(path, seal) or keeps()
 
 
-def publish_object(content: IO[bytes], path: StoragePath, keeps: Keeps | None) -> bool:
-    """Upload a complete object; parameters and result as of :func:`publish_file`.
+def place_object(content: IO[bytes], path: StoragePath, keeps: Keeps | None) -> bool:
+    """Upload a complete object; parameters and result as of :func:`place_file`.
 
     :param content: what it holds
     """

@@ -21,7 +21,7 @@ from pydantic_core import to_json
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
 from airflow_provider_modelarts.client.models import parse_json
-from airflow_provider_modelarts.labeling.storage.atomic import forget_listings, publish_file, publish_object
+from airflow_provider_modelarts.labeling.storage.atomic import forget_listings, place_file, place_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -157,14 +157,15 @@ class SealedWriter:
 
     def _publish(self, file: IO[bytes]) -> None:
         if self._temporary is None or self._local is None:
-            is_stored = publish_object(file, self._path, self._keeps)
+            is_stored = place_object(file, self._path, self._keeps)
         else:
             file.flush()
             os.fsync(file.fileno())
-            is_stored = publish_file(self._temporary, self._local, self._seal, self._keeps)
+            is_stored = place_file(self._temporary, self._local, self._seal, self._keeps)
         if not is_stored:
             raise NotStoredError(
-                f"{shown(self._path)} was written, but something else or nothing lies there now: another task may use "
+                f"{display_uri(self._path)} was written, but something else or nothing lies there now: another "
+                "task may use "
                 "the same place, or the storage did not keep it. Nothing was written to the dataset. Run the task "
                 "again; if this comes back, choose another place."
             )
@@ -220,7 +221,7 @@ class SealedReader:
 
     def damaged(self, reason: str) -> StorageDamaged:
         """Return the error to raise for this object."""
-        return StorageDamaged(f"{shown(self._path)} cannot be used: {reason}.")
+        return StorageDamaged(f"{display_uri(self._path)} cannot be used: {reason}.")
 
     def _split(self) -> Iterator[bytes]:
         rest = b""
@@ -258,7 +259,7 @@ def decode_object(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def shown(path: StoragePath) -> str:
+def display_uri(path: StoragePath) -> str:
     """Return a path for people: without user, password and query, should somebody have written them into it."""
     text = str(path)
     if "://" not in text:
@@ -270,7 +271,7 @@ def shown(path: StoragePath) -> str:
 
 
 def stored_uri(path: StoragePath) -> str:
-    """Return a path for a record: as :func:`shown`, but with the id of the connection that leads there.
+    """Return a path for a record: as :func:`display_uri`, but with the id of the connection that leads there.
 
     What holds a colon may be a user and a password, and is left out.
     """
@@ -278,8 +279,8 @@ def stored_uri(path: StoragePath) -> str:
     scheme, separator, rest = text.partition("://")
     user, at, _ = rest.partition("/")[0].rpartition("@")
     if not separator or not at or ":" in user:
-        return shown(path)
-    return f"{scheme}://{user}@{shown(path).partition('://')[2]}"
+        return display_uri(path)
+    return f"{scheme}://{user}@{display_uri(path).partition('://')[2]}"
 
 
 def local_path(path: StoragePath) -> Path | None:

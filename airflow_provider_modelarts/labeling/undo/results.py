@@ -11,8 +11,8 @@ from airflow_provider_modelarts.labeling.plan.summary import code, escape
 if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.results import Failure
 
-Fate = Literal["restored", "cleared", "already", "changed", "gone", "failed", "unknown"]
-FATES: dict[Fate, str] = {
+RevertFate = Literal["restored", "cleared", "already", "changed", "gone", "failed", "unknown"]
+FATES: dict[RevertFate, str] = {
     "restored": "carry the labels again that they had before",
     "cleared": "have no label again",
     "already": "were as before already",
@@ -21,12 +21,12 @@ FATES: dict[Fate, str] = {
     "failed": "could not be read or written",
     "unknown": "carry what the run sent, but nothing tells whether the run or a person gave it; they were not touched",
 }
-_IN_A_PREVIEW: dict[Fate, str] = {
+_IN_A_PREVIEW: dict[RevertFate, str] = {
     "restored": "would carry the labels again that they had before",
     "cleared": "would have no label again",
 }
 SHOWN = 5
-LISTED: tuple[Fate, ...] = ("changed", "failed", "gone", "unknown")
+LISTED: tuple[RevertFate, ...] = ("changed", "failed", "gone", "unknown")
 NO_PROPOSALS = (
     "The machine's proposals do not come back: start a new labeling task to have the unlabeled samples proposed again."
 )
@@ -69,7 +69,7 @@ class RevertResult:
     seconds: float = 0.0
     preview: bool = False
     stopped: bool = False
-    examples: dict[Fate, tuple[str, ...]] = field(default_factory=dict)
+    examples: dict[RevertFate, tuple[str, ...]] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
 

@@ -21,21 +21,21 @@ from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable
 from airflow_provider_modelarts.client.resources.samples import SIZE
-from airflow_provider_modelarts.labeling.apply.batch_writer import ODD_TRIES, Writer
-from airflow_provider_modelarts.labeling.label_equality import ODD, carries, names, oddity, raw_labels
+from airflow_provider_modelarts.labeling.apply.batch_writer import ODD_TRIES, BatchWriter
+from airflow_provider_modelarts.labeling.label_equality import ODD, has_labels_of, names, oddity, raw_labels
 from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN
-from airflow_provider_modelarts.labeling.ledger.reader import LedgerBroken, read_ledger, settled
-from airflow_provider_modelarts.labeling.proposals.dataset import Candidate, Service, is_odd_read
+from airflow_provider_modelarts.labeling.ledger.reader import LedgerBroken, read_ledger, replay
+from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead, is_odd_read
 from airflow_provider_modelarts.labeling.results import SAMPLES_SHOWN, Failure
-from airflow_provider_modelarts.labeling.undo.results import FATES, LISTED, SHOWN, Fate, RevertResult
+from airflow_provider_modelarts.labeling.undo.results import FATES, LISTED, SHOWN, RevertFate, RevertResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from airflow_provider_modelarts.client import ModelArtsClient, SampleOutcome
     from airflow_provider_modelarts.client.clock import Clock
-    from airflow_provider_modelarts.labeling.apply.batches import Outcome
-    from airflow_provider_modelarts.labeling.ledger.reader import Chain, Entry, Ledger
+    from airflow_provider_modelarts.labeling.apply.batches import WriteOutcome
+    from airflow_provider_modelarts.labeling.ledger.reader import Entry, Ledger, LedgerChain
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
@@ -92,7 +92,7 @@ def revert(
     run.problems = tuple(
         problem for of_dataset in chains.values() for chain in of_dataset for problem in chain.verify()
     )
-    run.unsettled = sum(1 for plan in plans for _ in settled(plan, ledger).open_samples())
+    run.unsettled = sum(1 for plan in plans for _ in replay(plan, ledger).open_samples())
     try:
         with ThreadPoolExecutor(max_workers=concurrency, thread_name_prefix="modelarts-undo") as pool:
             for name, history in histories.items():
@@ -124,7 +124,7 @@ class _Note(NamedTuple):
 
 
 @dataclass
-class _Trace:
+class SampleHistory:
     """What a run did to one sample.
 
     :param notes: what the entries say, in any order; complete when the first question is asked
@@ -135,7 +135,8 @@ class _Trace:
     notes: list[_Note]
 
     @classmethod
-    def of(cls, chain: int, time: float, entry: Entry) -> _Trace:
+    def of(cls, chain: int, time: float, entry: Entry) -> SampleHistory:
+        """Return the history that begins with an entry."""
         # Parts hold origins without signatures.
         trace = cls(entry.sample_id, entry.origin or entry.sample_id, [])
         trace.add(chain, time, entry)
@@ -186,20 +187,20 @@ class _Trace:
         return [] if [] in befores or not befores else befores[0]
 
     def _is_of_the_run(self, labels: list[dict[str, Any]]) -> bool:
-        return any(carries(_with_labels(labels), _with_labels(after)) for after in self.afters)
+        return any(has_labels_of(_with_labels(labels), _with_labels(after)) for after in self.afters)
 
     def is_undone(self, sample: Sample) -> bool:
         """Whether a sample stands as it did before the run."""
-        return carries(sample, _with_labels(self.before)) if self.before else not raw_labels(sample)
+        return has_labels_of(sample, _with_labels(self.before)) if self.before else not raw_labels(sample)
 
     def is_on(self, sample: Sample) -> bool:
         """Whether a sample carries what the run wrote, and that is not what was there before."""
-        return not self.is_undone(sample) and any(carries(sample, _with_labels(after)) for after in self.afters)
+        return not self.is_undone(sample) and any(has_labels_of(sample, _with_labels(after)) for after in self.afters)
 
     def is_unknown(self, sample: Sample) -> bool:
         """Whether a sample carries labels of which the ledger does not know whether the run or a person gave them."""
         doubtful = (note.after for note in self.notes if note.fate == "unknown")
-        return any(carries(sample, _with_labels(after)) for after in doubtful)
+        return any(has_labels_of(sample, _with_labels(after)) for after in doubtful)
 
     def target(self, sample: Sample) -> Sample:
         """Return what goes to the writer: the labels to restore, or to recognise where all are taken away."""
@@ -212,7 +213,7 @@ class _Trace:
 class _History:
     """What a run did to the samples of one dataset, read from its ledger in two passes so that memory stays small."""
 
-    def __init__(self, dataset_id: str, chains: Sequence[Chain]) -> None:
+    def __init__(self, dataset_id: str, chains: Sequence[LedgerChain]) -> None:
         self._chains = chains
         self._repeated: set[bytes] = set()
         seen: set[bytes] = set()
@@ -221,18 +222,18 @@ class _History:
             (self._repeated if key in seen else seen).add(key)
         self.dataset_id = dataset_id
 
-    def traces(self) -> Iterator[_Trace]:
+    def traces(self) -> Iterator[SampleHistory]:
         """Yield each sample once; first those with one entry."""
-        merged: dict[str, _Trace] = {}
+        merged: dict[str, SampleHistory] = {}
         for chain, time, entry in self._entries():
             if _key(entry.sample_id) not in self._repeated:
-                trace = _Trace.of(chain, time, entry)
+                trace = SampleHistory.of(chain, time, entry)
                 if trace.notes:
                     yield trace
             elif entry.sample_id in merged:
                 merged[entry.sample_id].add(chain, time, entry)
             else:
-                merged[entry.sample_id] = _Trace.of(chain, time, entry)
+                merged[entry.sample_id] = SampleHistory.of(chain, time, entry)
         yield from (trace for trace in merged.values() if trace.notes)
 
     def _entries(self) -> Iterator[tuple[int, float, Entry]]:
@@ -244,7 +245,7 @@ class _History:
                 yield from ((number, time, entry) for entry in entries if entry.after)
 
 
-class _Undoing(Service):
+class RevertTarget(DatasetProposals):
     """The dataset as the writer sees it while a confirmation is taken back.
 
     "Still proposed" means: carries what the run wrote. "Written" means: is as it was before.
@@ -255,13 +256,13 @@ class _Undoing(Service):
     def __init__(self, client: ModelArtsClient, dataset_id: str, clock: Clock, *, clears: bool) -> None:
         super().__init__(client, dataset_id, clock)
         self._clears = clears
-        self.traces: dict[str, _Trace] = {}
+        self.traces: dict[str, SampleHistory] = {}
 
-    def proposal(self, sample_id: str) -> Candidate | None:
+    def proposal(self, sample_id: str) -> ProposalRead | None:
         """Return what is to be written if the sample still carries what the run wrote."""
         read_at = self.clock.now()
         sample, trace = super().final(sample_id), self.traces[sample_id]
-        return Candidate(trace.target(sample), read_at) if sample is not None and trace.is_on(sample) else None
+        return ProposalRead(trace.target(sample), read_at) if sample is not None and trace.is_on(sample) else None
 
     def final(self, sample_id: str) -> Sample | None:
         """Return what was to be written if the sample is as before."""
@@ -290,9 +291,9 @@ class _Run:
         self._should_stop = should_stop
         self._preview = preview
         self._begun = clock.now()
-        self._services: list[Service] = []
-        self._counts: Counter[Fate] = Counter()
-        self._examples: dict[Fate, list[str]] = {}
+        self._services: list[DatasetProposals] = []
+        self._counts: Counter[RevertFate] = Counter()
+        self._examples: dict[RevertFate, list[str]] = {}
         self._failures: dict[str, Failure] = {}
         self._stopped = False
         self._lock = threading.Lock()
@@ -305,9 +306,9 @@ class _Run:
 
     def undo(self, dataset_id: str, history: _History, batch_size: int, pool: ThreadPoolExecutor) -> None:
         """Take back what was written to one dataset."""
-        reader = Service(self._client, dataset_id, self._clock)
-        restoring = _Undoing(self._client, dataset_id, self._clock, clears=False)
-        clearing = _Undoing(self._client, dataset_id, self._clock, clears=True)
+        reader = DatasetProposals(self._client, dataset_id, self._clock)
+        restoring = RevertTarget(self._client, dataset_id, self._clock, clears=False)
+        clearing = RevertTarget(self._client, dataset_id, self._clock, clears=True)
         self._services += [reader, restoring, clearing]
         traces = history.traces()
         while batch := list(islice(traces, batch_size)):
@@ -317,7 +318,7 @@ class _Run:
             read_at = self._clock.now()
             found = list(pool.map(partial(self._read, reader), [trace.sample_id for trace in batch]))
             pending = [
-                (trace, Candidate(trace.target(sample), read_at))
+                (trace, ProposalRead(trace.target(sample), read_at))
                 for trace, answer in zip(batch, found, strict=True)
                 if (sample := self._known(trace, answer)) is not None and self._is_to_undo(trace, sample)
             ]
@@ -339,7 +340,7 @@ class _Run:
             problems=self.problems,
         )
 
-    def _is_to_undo(self, trace: _Trace, sample: Sample) -> bool:
+    def _is_to_undo(self, trace: SampleHistory, sample: Sample) -> bool:
         if (fault := oddity(sample)) is not None:
             log.warning("Sample %s is left as it is: %s", trace.sample_id, fault)
             self._fail(trace, ODD, fault)
@@ -355,9 +356,9 @@ class _Run:
             self._remember_changed(trace, sample)
         return False
 
-    def _remember_changed(self, trace: _Trace, sample: Sample) -> None:
+    def _remember_changed(self, trace: SampleHistory, sample: Sample) -> None:
         """Remember what a sample carries instead of what was written; one whose names are but respelled comes first."""
-        respelled = [after for after in trace.afters if carries(sample, _with_labels(after), loosely=True)]
+        respelled = [after for after in trace.afters if has_labels_of(sample, _with_labels(after), loosely=True)]
         if trace.afters and (not self._changed_example or (respelled and not self._respelled)):
             written = _with_labels((respelled or trace.afters)[0])
             # Characters that look alike are told apart by their numbers.
@@ -380,7 +381,7 @@ class _Run:
         log.warning("%s", problem)
         self.problems = (*self.problems, problem)
 
-    def _read(self, reader: Service, sample_id: str) -> Sample | ModelArtsError | None:
+    def _read(self, reader: DatasetProposals, sample_id: str) -> Sample | ModelArtsError | None:
         """Read a sample; a failure that is its own is returned, so that the others go on. In the pool's threads.
 
         :raises ModelArtsError: for what concerns all of them
@@ -402,7 +403,7 @@ class _Run:
             return sample
         return failed
 
-    def _known(self, trace: _Trace, found: Sample | ModelArtsError | None) -> Sample | None:
+    def _known(self, trace: SampleHistory, found: Sample | ModelArtsError | None) -> Sample | None:
         """Return a sample as it was read; note it if it could not be read, or is no more."""
         if isinstance(found, ModelArtsError):
             self._fail(trace, found.code or UNKNOWN, found.message)
@@ -411,13 +412,15 @@ class _Run:
             self._note(trace, "gone")
         return found
 
-    def _write(self, service: _Undoing, done: Fate, pending: Sequence[tuple[_Trace, Candidate]]) -> None:
+    def _write(
+        self, service: RevertTarget, done: RevertFate, pending: Sequence[tuple[SampleHistory, ProposalRead]]
+    ) -> None:
         if self._preview:
             self._counts[done] += len(pending)
             return
         service.traces = {trace.sample_id: trace for trace, _ in pending}
         open_traces = dict(service.traces)
-        writer = Writer(service, batch_size=max(len(pending), 1), may_write=lambda: not self._should_stop())
+        writer = BatchWriter(service, batch_size=max(len(pending), 1), may_write=lambda: not self._should_stop())
         try:
             for outcome in writer.write([candidate for _, candidate in pending]):
                 self._take(open_traces.pop(outcome.sample.sample_id), outcome, done)
@@ -426,7 +429,7 @@ class _Run:
                 self._fail(open_traces[sample_id], "unknown", error.message)
             raise
 
-    def _take(self, trace: _Trace, outcome: Outcome, done: Fate) -> None:
+    def _take(self, trace: SampleHistory, outcome: WriteOutcome, done: RevertFate) -> None:
         if outcome.fate == "unsent":
             self._stopped = True
         elif outcome.fate == "failed":
@@ -437,25 +440,25 @@ class _Run:
             # Where nothing tells who has put it back it is as it was all the same.
             self._note(trace, done if outcome.fate in ("written", "unknown") else "changed")
 
-    def _fail(self, trace: _Trace, error_code: str, message: str) -> None:
+    def _fail(self, trace: SampleHistory, error_code: str, message: str) -> None:
         self._note(trace, "failed")
         known = self._failures.get(error_code, Failure(error_code, message, 0, ()))
         shown = (*known.samples, trace.sample_id)[:SAMPLES_SHOWN]
         self._failures[error_code] = Failure(error_code, known.message, known.count + 1, shown)
 
-    def _note(self, trace: _Trace, fate: Fate) -> None:
+    def _note(self, trace: SampleHistory, fate: RevertFate) -> None:
         self._counts[fate] += 1
         places = self._examples.setdefault(fate, []) if fate in LISTED else None
         if places is not None and len(places) < SHOWN:
             places.append(trace.place)
 
 
-def _chains_by_dataset(ledger: Ledger, dag_id: str | None, dataset_id: str | None) -> dict[str, list[Chain]]:
+def _chains_by_dataset(ledger: Ledger, dag_id: str | None, dataset_id: str | None) -> dict[str, list[LedgerChain]]:
     """Return the chains for each dataset.
 
     :raises LedgerBroken: if DAGs of different names have a run of this id here: which one is meant cannot be known
     """
-    found: dict[str, list[Chain]] = {}
+    found: dict[str, list[LedgerChain]] = {}
     dags: set[str] = set()
     for chain in ledger.chains:
         header = chain.first()
