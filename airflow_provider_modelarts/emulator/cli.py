@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_modelarts.emulator.extra import require_extra
+from airflow_provider_modelarts.emulator import require_extra
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

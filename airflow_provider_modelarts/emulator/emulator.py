@@ -1,4 +1,4 @@
-"""The emulator as its users hold it in their hands."""
+"""The emulator: the class that users start, fill and look at."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_modelarts.emulator.api.console import PATH as CONSOLE
-from airflow_provider_modelarts.emulator.api.iam import Identity
 from airflow_provider_modelarts.emulator.clock import EmulatorClock
 from airflow_provider_modelarts.emulator.data import loading
 from airflow_provider_modelarts.emulator.http.faults import Faults
@@ -17,6 +16,7 @@ from airflow_provider_modelarts.emulator.http.server import HttpServer
 from airflow_provider_modelarts.emulator.inspection import InspectedDataset
 from airflow_provider_modelarts.emulator.state import ids
 from airflow_provider_modelarts.emulator.state.documents import Presigner
+from airflow_provider_modelarts.emulator.state.identity import AccessKey, Identity
 from airflow_provider_modelarts.emulator.state.store import Store
 from airflow_provider_modelarts.emulator.variants import Variants
 
@@ -82,19 +82,12 @@ class Emulator:
         self.journal = Journal()
         self.observers: list[Callable[[Record], None]] = []
         self._server = HttpServer(host, port)
-        self._service = self._new_service()
+        self._store = self._new_store()
 
-    def _new_service(self) -> Store:
+    def _new_store(self) -> Store:
+        keys = {self.access_key: AccessKey(self.secret_key)}
         identity = Identity(
-            self.seed,
-            self.clock,
-            self.variants,
-            region=self.region,
-            user=self.user,
-            password=self._first_password,
-            domain=self.domain,
-            access_key=self.access_key,
-            secret_key=self.secret_key,
+            self.seed, self.clock, self.region, self.user, self._first_password, self.domain, access_keys=keys
         )
         presigner = Presigner(self.seed, self.access_key, self._signature)
         return Store(self.seed, self.clock, self.variants, identity, presigner, self._task_seconds)
@@ -111,7 +104,7 @@ class Emulator:
         :raises OSError: the port is taken.
         """
         gateway = Gateway(
-            lambda: self._service,
+            lambda: self._store,
             self.faults,
             self.journal,
             self.observers,
@@ -135,11 +128,11 @@ class Emulator:
 
     def reset(self) -> None:
         """Forget datasets, tokens, faults, variants, journal and changes of the password; clock and port stay."""
-        with self._service.lock:
+        with self._store.lock:
             self.faults.clear()
             self.variants.reset()
             self.journal.clear()
-            self._service = self._new_service()
+            self._store = self._new_store()
 
     # --- where and who
 
@@ -151,12 +144,12 @@ class Emulator:
     @property
     def password(self) -> str:
         """Password of the user, as it is now."""
-        return self._service.identity.password
+        return self._store.identity.password
 
     @property
     def project_id(self) -> str:
         """Id of the project that holds the datasets."""
-        return self._service.identity.project_id
+        return self._store.identity.project_id
 
     @property
     def project_name(self) -> str:
@@ -166,12 +159,12 @@ class Emulator:
     @property
     def other_project_name(self) -> str:
         """Name of a second project of the user, without datasets."""
-        return next(name for name in self._service.identity.projects if name != self.region)
+        return next(name for name in self._store.identity.projects if name != self.region)
 
     @property
     def tokens(self) -> tuple[str, ...]:
         """Every token that was issued."""
-        return tuple(self._service.identity.issued)
+        return tuple(self._store.identity.issued)
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -225,8 +218,8 @@ class Emulator:
         :param labeled: how many are labeled; the seed draws which.
         :returns: its id.
         """
-        with self._service.lock:
-            return loading.load_digits(self._service, labeled).dataset_id
+        with self._store.lock:
+            return loading.load_digits(self._store, labeled).dataset_id
 
     def load_folder(self, path: str | Path) -> str:
         """Make a dataset of a folder of images.
@@ -235,8 +228,8 @@ class Emulator:
         :returns: its id.
         :raises ValueError: there is no image in it.
         """
-        with self._service.lock:
-            return loading.load_folder(self._service, Path(path)).dataset_id
+        with self._store.lock:
+            return loading.load_folder(self._store, Path(path)).dataset_id
 
     def load_proposals(
         self,
@@ -256,9 +249,9 @@ class Emulator:
         :param seed: draws other data with the same emulator.
         :returns: its id.
         """
-        with self._service.lock:
+        with self._store.lock:
             return loading.load_proposals(
-                self._service, n, labels=labels, kind=kind, hard_share=hard_share, seed=seed
+                self._store, n, labels=labels, kind=kind, hard_share=hard_share, seed=seed
             ).dataset_id
 
     def dataset(self, dataset_id: str) -> InspectedDataset:
@@ -266,16 +259,16 @@ class Emulator:
 
         :raises KeyError: unknown id.
         """
-        return InspectedDataset(self._service, self._service.datasets[dataset_id])
+        return InspectedDataset(self._store, self._store.datasets[dataset_id])
 
     @property
     def datasets(self) -> tuple[str, ...]:
         """Ids of all datasets, oldest first."""
-        return tuple(self._service.datasets)
+        return tuple(self._store.datasets)
 
     def truth(self, dataset_id: str) -> dict[str, Any]:
         """Return what each sample really shows, where that is known: sample id -> label (or list of labels)."""
-        samples = self._service.datasets[dataset_id].samples.values()
+        samples = self._store.datasets[dataset_id].samples.values()
         return {sample.sample_id: sample.truth for sample in samples if sample.truth is not None}
 
     def create_team_task(
@@ -294,23 +287,23 @@ class Emulator:
     @property
     def task_seconds(self) -> float:
         """How long the next labeling tasks take; may be set."""
-        return self._service.task_seconds
+        return self._store.task_seconds
 
     @task_seconds.setter
     def task_seconds(self, seconds: float) -> None:
-        self._service.task_seconds = seconds
+        self._store.task_seconds = seconds
 
     def issue_token(self) -> str:
         """Return a new project token, as if it had been asked for over HTTP."""
-        with self._service.lock:
-            return self._service.identity.issue_for(self.project_id)
+        with self._store.lock:
+            return self._store.identity.issue(self.project_id)
 
     def revoke_tokens(self) -> None:
         """Make all tokens stale: 401 APIGW.0307."""
-        with self._service.lock:
-            self._service.identity.revoke()
+        with self._store.lock:
+            self._store.identity.revoke()
 
     def set_password(self, new: str) -> None:
         """Change the user's password; tokens die with the old one."""
-        with self._service.lock:
-            self._service.identity.set_password(new)
+        with self._store.lock:
+            self._store.identity.set_password(new)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.emulator.api.teams import Copy, TeamTask
 from airflow_provider_modelarts.emulator.state import ids
 from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
+from airflow_provider_modelarts.emulator.state.documents import dump_json
 from airflow_provider_modelarts.emulator.state.task import Failure
+from airflow_provider_modelarts.emulator.state.team import Copy, TeamTask
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.state.store import Store
@@ -23,8 +24,8 @@ class InspectedDataset:
     Every look first lets time do its work, so that a finished task's proposals are there.
     """
 
-    def __init__(self, service: Store, dataset: Dataset) -> None:
-        self._service = service
+    def __init__(self, store: Store, dataset: Dataset) -> None:
+        self._store = store
         self._dataset = dataset
 
     @property
@@ -40,16 +41,16 @@ class InspectedDataset:
     @property
     def proposals(self) -> dict[str, dict[str, Any]]:
         """Samples awaiting confirmation by id, newest first, as they are served."""
-        with self._service.lock:
-            self._service.settle(self._dataset)
-            return {proposal.sample_id: proposal.data() for proposal in reversed(list(self._dataset.book))}
+        with self._store.lock:
+            self._store.settle(self._dataset)
+            return {proposal.sample_id: proposal.data() for proposal in self._dataset.proposals.newest_first()}
 
     @property
     def unconfirmed(self) -> int:
         """How many samples await confirmation."""
-        with self._service.lock:
-            self._service.settle(self._dataset)
-            return self._dataset.unconfirmed
+        with self._store.lock:
+            self._store.settle(self._dataset)
+            return len(self._dataset.proposals)
 
     @property
     def annotated(self) -> int:
@@ -64,8 +65,8 @@ class InspectedDataset:
     @property
     def tasks(self) -> dict[str, int]:
         """Status number of each labeling task by id, oldest first."""
-        now = self._service.clock.now()
-        with self._service.lock:  # a start that arrives meanwhile adds to them
+        now = self._store.clock.now()
+        with self._store.lock:  # a start that arrives at the same time adds to them
             return {task_id: task.status(now) for task_id, task in self._dataset.tasks.items()}
 
     @property
@@ -75,7 +76,7 @@ class InspectedDataset:
 
     @status.setter
     def status(self, number: int) -> None:
-        with self._service.lock:
+        with self._store.lock:
             self._dataset.status = number
 
     @property
@@ -85,7 +86,7 @@ class InspectedDataset:
 
     @dataset_type.setter
     def dataset_type(self, number: int) -> None:
-        with self._service.lock:
+        with self._store.lock:
             self._dataset.dataset_type = number
 
     @property
@@ -102,7 +103,7 @@ class InspectedDataset:
 
         :raises KeyError: unknown sample.
         """
-        with self._service.lock:
+        with self._store.lock:
             return [dict(label) for label in self._dataset.samples[sample_id].labels]
 
     def names_of(self, sample_id: str) -> list[str]:
@@ -118,12 +119,12 @@ class InspectedDataset:
         """
         given = [labels] if isinstance(labels, str) else labels
         whole = [{"name": label} if isinstance(label, str) else label for label in given]
-        with self._service.lock:
-            self._service.settle(self._dataset)
+        with self._store.lock:
+            self._store.settle(self._dataset)
             for label in whole:
                 self._dataset.add_label(label["name"])
             sample = self._dataset.samples[sample_id]
-            self._dataset.set_labels(sample, whole, author, self._service.clock.now())
+            self._dataset.set_labels(sample, whole, author, self._store.clock.now())
 
     def propose(self, documents: Sequence[dict[str, Any]], *, keep: bool = True) -> None:
         """Put samples into the auto list, in the given form and order (oldest first).
@@ -131,40 +132,35 @@ class InspectedDataset:
         :param documents: samples as they shall be served; their ids must be known or become new samples.
         :param keep: keep the proposals that are there.
         """
-        from airflow_provider_modelarts.emulator.http.messages import dump_json
-
-        with self._service.lock:
-            self._service.settle(self._dataset)
+        with self._store.lock:
+            self._store.settle(self._dataset)
             fragments = []
             for document in documents:
                 sample_id = document["sample_id"]
                 if sample_id not in self._dataset.samples:
                     key = f"{self._dataset.name}/input/{sample_id}.jpg"
-                    time = int(self._service.clock.now() * 1000)
+                    time = int(self._store.clock.now() * 1000)
                     self._dataset.samples[sample_id] = Sample(sample_id, key, time=time)
-                self._dataset.book.discard(sample_id)
+                self._dataset.proposals.discard(sample_id)
                 fragments.append((sample_id, dump_json({"labels": [], "metadata": {}} | document)))
-            self._dataset.book.replace(fragments, keep=keep)
+            self._dataset.proposals.replace(fragments, keep=keep)
 
     def forget_task(self, task_id: str) -> None:
         """Remove a labeling task, as when someone deletes it: asking for it is 400 ModelArts.4612 then."""
-        with self._service.lock:
+        with self._store.lock:
             self._dataset.tasks.pop(task_id)
 
     def fail_next_task(
-        self,
-        code: str = "ModelArts.4917",
-        message: str = "The auto labeling job failed.",
-        detail: str = "Injected failure.",
+        self, code: str = Failure.code, message: str = Failure.message, detail: str = Failure.detail
     ) -> None:
         """Let the next labeling task that starts on this dataset fail."""
-        with self._service.lock:
+        with self._store.lock:
             self._dataset.failures.append(Failure(code, message, detail))
 
     def create_team_task(self, emails: tuple[str, ...], sample_ids: tuple[str, ...] = ()) -> str:
         """Make a team task; see :meth:`Emulator.create_team_task`."""
-        dataset, seed = self._dataset, self._service.seed
-        with self._service.lock:
+        dataset, seed = self._dataset, self._store.seed
+        with self._store.lock:
             number = len(dataset.team_tasks) + 1
             task_id = ids.short_id(seed, "team", dataset.dataset_id, number)
             workers = {ids.hex_id(seed, "worker", email): email for email in emails}
@@ -176,7 +172,7 @@ class InspectedDataset:
             dataset.team_tasks[task_id] = TeamTask(
                 task_id=task_id,
                 name=f"task-{number}",
-                created=self._service.clock.now(),
+                created=self._store.clock.now(),
                 workforce_id=ids.short_id(seed, "workforce"),
                 workers=workers,
                 copies=copies,
@@ -189,16 +185,15 @@ class InspectedDataset:
 
     def team_labels_of(self, workforce_task_id: str, sample_id: str, worker_id: str) -> list[dict[str, Any]]:
         """Return the labels of one member's copy."""
-        return [
-            dict(label) for label in self._dataset.team_tasks[workforce_task_id].copies[sample_id, worker_id].labels
-        ]
+        copy = self._dataset.team_tasks[workforce_task_id].copies[sample_id, worker_id]
+        return [dict(label) for label in copy.labels]
 
     def accept(self, workforce_task_id: str, sample_id: str, worker_id: str) -> None:
         """Accept one member's copy as the owner: its labels reach the dataset (contract 5.1)."""
-        with self._service.lock:
+        with self._store.lock:
             copy = self._dataset.team_tasks[workforce_task_id].copies[sample_id, worker_id]
             copy.accepted = True
             sample = self._dataset.samples[sample_id]
             sample.metadata = (sample.metadata or {}) | (copy.metadata or {}) or None
             sample.usage = copy.usage if copy.usage is not None else sample.usage
-            self._dataset.set_labels(sample, copy.labels, copy.author, self._service.clock.now())
+            self._dataset.set_labels(sample, copy.labels, copy.author, self._store.clock.now())

@@ -32,7 +32,7 @@ def modelarts_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
 
 
 def _forget_clients() -> None:
-    """Let the hook, if it is loaded, read its connection anew: it keeps one client for a whole process."""
+    """Make the hook, if it is loaded, read its connection again: it keeps one client for a whole process."""
     hook_module = sys.modules.get("airflow_provider_modelarts.hooks.modelarts")
     if hook_module is not None:
         hook_module.clear_clients()

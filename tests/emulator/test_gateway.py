@@ -520,7 +520,7 @@ def _fail(*_: object) -> bool:
 
 
 def _fail_the_classifier(digits: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_modelarts.emulator.state.store.guess_labels", lambda *_, **__: _fail())
+    monkeypatch.setattr("airflow_provider_modelarts.emulator.data.classifier.guess_labels", lambda *_, **__: _fail())
 
 
 def _fail_an_observer(digits: Caller, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,7 +49,7 @@ def propose(emulator: Emulator, odd: Any, copies: int = 1) -> str:
     dataset_id = emulator.load_proposals(0)
     good = [{"sample_id": f"good {number}", "labels": [ROSE]} for number in range(4)]
     emulator.dataset(dataset_id).propose(good)
-    book = emulator.dataset(dataset_id)._dataset.book
+    book = emulator.dataset(dataset_id)._dataset.proposals
     rows = [(proposal.sample_id, proposal.fragment) for proposal in book]
     odd_rows = []
     for number in range(copies):

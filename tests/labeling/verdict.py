@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ModelArtsError
-from airflow_provider_modelarts.emulator.api.samples import _varied
+from airflow_provider_modelarts.emulator.api.samples import varied
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
 from airflow_provider_modelarts.labeling.policy import parse_policy
 from airflow_provider_modelarts.labeling.results import CATEGORIES, ConfirmationResult, result_of
@@ -97,7 +97,7 @@ def _judge_sample(history: History, sample_id: str, listed: Raw | None) -> None:
 def _is_wanted(history: History, sample_id: str, listed: Raw) -> bool:
     """Whether a proposal, as it is listed now, is to be confirmed."""
     setup = history.setup
-    served = _varied(history.emulator._service, deepcopy(listed))
+    served = varied(history.emulator.variants, deepcopy(listed))
     if not setup.has_plan:
         is_chosen = setup.label_name is None or any(one["name"] == setup.label_name for one in served["labels"])
         return is_chosen and history.decide(Sample(served)).action == "confirm"

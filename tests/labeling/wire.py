@@ -48,7 +48,7 @@ class _Wire:
         self._carry = carry
         self._dropped = False
         self._gateway = Gateway(
-            lambda: emulator._service,
+            lambda: emulator._store,
             emulator.faults,
             emulator.journal,
             emulator.observers,

@@ -521,9 +521,9 @@ def test_of_two_jobs_with_our_name_the_active_one_counts_and_both_are_named(
     life = begin(has_store=False)
     life.attempt(crash=before_it_is_stored)
     (first,) = life.ours
-    life.emulator._service.datasets[life.dataset_id].tasks[first].kind = "pre-label"
+    life.emulator._store.datasets[life.dataset_id].tasks[first].kind = "pre-label"
     second = ModelArtsHook().client.tasks.start(life.dataset_id, config={"name": life.names[0]})
-    life.emulator._service.datasets[life.dataset_id].tasks[first].kind = "auto-label"
+    life.emulator._store.datasets[life.dataset_id].tasks[first].kind = "auto-label"
     capsys.readouterr()
     ending = life.retry()
     assert ending.result == second

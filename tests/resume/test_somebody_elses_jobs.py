@@ -245,7 +245,7 @@ def test_a_job_that_vanishes_while_it_is_in_the_way(begin: Any, deferrable: bool
 
         def sleep_and_forget(seconds: float) -> None:
             sleep(seconds)
-            life.emulator._service.datasets[life.dataset_id].tasks.pop(running, None)
+            life.emulator._store.datasets[life.dataset_id].tasks.pop(running, None)
 
         patch.setattr(life.clock, "sleep", sleep_and_forget)
         ending = life.attempt()

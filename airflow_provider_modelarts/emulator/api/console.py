@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.http.messages import Call
     from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
     from airflow_provider_modelarts.emulator.state.store import Store
-    from airflow_provider_modelarts.emulator.state.task import Task
 
 PATH = "/console/datasets/"
 SHOWN = 24
@@ -39,31 +38,32 @@ ul.samples small { color: #666; overflow-wrap: anywhere }
 """
 
 
-def show_dataset(service: Store, call: Call) -> Reply:
+def show_dataset(store: Store, call: Call) -> Reply:
     """`GET /console/datasets/{dataset_id}`: counts, labels, labeling tasks and some samples; 404 for an unknown one.
 
     It asks for no credentials, as it is for the person who runs the emulator.
     """
-    dataset = service.datasets.get(call.params["dataset_id"])
+    dataset = store.datasets.get(call.params["dataset_id"])
     if dataset is None:
         text = f"<p>There is no dataset <code>{escape(call.params['dataset_id'])}</code> in this emulator.</p>"
         return _page(404, "Unknown dataset", text)
-    service.settle(dataset)
-    proposed = [proposal.data() for proposal in reversed(list(dataset.book))]
+    store.settle(dataset)
+    proposed = [proposal.data() for proposal in dataset.proposals.newest_first()]
+    proposals = [(dataset.samples[document["sample_id"]], _proposal(document), "") for document in proposed]
     labeled = sorted((one for one in dataset.samples.values() if one.labels), key=lambda one: one.time, reverse=True)
-    parts = (
+    content = (
         f"<p>Dataset <code>{escape(dataset.dataset_id)}</code></p>",
-        _counts(dataset),
+        _counts(dataset, [sample for sample, _, _ in proposals]),
         "<h2>Labels</h2>",
         _labels(dataset, proposed),
         "<h2>Labeling tasks</h2>",
-        _tasks(list(dataset.tasks.values())[::-1], service.clock.now()),
+        _tasks(dataset, store.clock.now()),
         f"<h2>Awaiting confirmation: {len(proposed):,}</h2>",
-        _samples(service, dataset, [(_sample(dataset, one), _proposal(one), "") for one in proposed[:SHOWN]]),
+        _samples(store, dataset, proposals[:SHOWN]),
         f"<h2>Labeled: {len(labeled):,}</h2>",
-        _samples(service, dataset, [(one, ", ".join(names_of(one)), one.annotated_by) for one in labeled[:SHOWN]]),
+        _samples(store, dataset, [(one, ", ".join(names_of(one)), one.annotated_by) for one in labeled[:SHOWN]]),
     )
-    return _page(200, dataset.name, "\n".join(parts))
+    return _page(200, dataset.name, "\n".join(content))
 
 
 def _page(status: int, title: str, content: str) -> Reply:
@@ -87,45 +87,29 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str | int]]) -> str:
     return "".join([*lines, "</table>"])
 
 
-def _counts(dataset: Dataset) -> str:
-    waiting = sum(not _sample(dataset, one.data()).labels for one in dataset.book)
-    return _table(
-        ("samples", "labeled", "awaiting confirmation", "neither"),
-        [
-            (
-                len(dataset.samples),
-                dataset.annotated,
-                dataset.unconfirmed,
-                len(dataset.samples) - dataset.annotated - waiting,
-            )
-        ],
-    )
+def _counts(dataset: Dataset, proposed: list[Sample]) -> str:
+    total, labeled = len(dataset.samples), dataset.annotated
+    neither = total - labeled - sum(not sample.labels for sample in proposed)
+    head = ("samples", "labeled", "awaiting confirmation", "neither")
+    return _table(head, [(total, labeled, len(proposed), neither)])
 
 
 def _labels(dataset: Dataset, proposed: list[dict[str, Any]]) -> str:
     final = Counter(name for sample in dataset.samples.values() for name in names_of(sample))
     machine = Counter(str(label.get("name")) for document in proposed for label in _proposed(document))
-    names = list(dict.fromkeys([*dataset.labels, *machine]))
+    names = dict.fromkeys([*dataset.labels, *machine])
     return _table(("label", "labeled", "proposed"), [(name, final[name], machine[name]) for name in names])
 
 
-def _tasks(tasks: list[Task], now: float) -> str:
+def _tasks(dataset: Dataset, now: float) -> str:
+    tasks = list(dataset.tasks.values())[: -TASKS_SHOWN - 1 : -1]
     if not tasks:
         return "<p>None was started yet.</p>"
     rows = [
-        (
-            task.task_id,
-            task.kind,
-            STATES[task.status(now)],
-            f"{task.describe(now, float)['progress']:.0f} %",
-        )
-        for task in tasks[:TASKS_SHOWN]
+        (task.task_id, task.kind, STATES[task.status(now)], f"{task.describe(now, float)['progress']:.0f} %")
+        for task in tasks
     ]
     return _table(("id", "kind", "state", "progress"), rows)
-
-
-def _sample(dataset: Dataset, document: dict[str, Any]) -> Sample:
-    return dataset.samples[document["sample_id"]]
 
 
 def _proposal(document: dict[str, Any]) -> str:
@@ -138,13 +122,13 @@ def _proposed(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [label for label in document["labels"] or () if isinstance(label, dict)]
 
 
-def _samples(service: Store, dataset: Dataset, samples: list[tuple[Sample, str, str]]) -> str:
+def _samples(store: Store, dataset: Dataset, samples: list[tuple[Sample, str, str]]) -> str:
     """Return pictures of samples with a text, and in small letters the file's name and who labeled it."""
     items = []
     for sample, text, author in samples:
         picture = ""
         if sample.image is not None and dataset.images is not None:
-            url = service.presigner.url(dataset.bucket, sample.key, service.clock.now())
+            url = store.presigner.url(dataset.bucket, sample.key, store.clock.now())
             picture = f'<img src="{escape(url)}" alt="" loading="lazy">'
         small = "<br>".join(escape(line) for line in (sample.key.rpartition("/")[2], author) if line)
         items.append(f"<li>{picture}{escape(text)}<br><small>{small}</small></li>")

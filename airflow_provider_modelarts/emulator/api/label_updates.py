@@ -2,153 +2,127 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.emulator.http.errors import SERVICE, refuse
-from airflow_provider_modelarts.emulator.http.messages import Call, Reply, Spoiled, json_answer
+from airflow_provider_modelarts.emulator.http.errors import refuse
+from airflow_provider_modelarts.emulator.http.messages import Call, Refusal, Reply, json_reply
 from airflow_provider_modelarts.emulator.http.schema import NAMELESS, UPDATE_SAMPLES, check
 from airflow_provider_modelarts.emulator.state.dataset import DETECTION, PUBLISHING, Dataset, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_modelarts.emulator.api.teams import Copy
     from airflow_provider_modelarts.emulator.state.store import Store
+    from airflow_provider_modelarts.emulator.state.team import Copy
 
 SIZE = "@modelarts:size"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one sample of a write; no code means written."""
-
-    code: str | None = None
-    message: str | None = None
-
-    def result(self) -> dict[str, Any]:
-        """Return the element of `results`; it carries no sample id (contract 4.1, "Some failed")."""
-        if self.code is None:
-            return {"success": True}
-        return {"success": False, "error_code": self.code, "error_msg": self.message}
-
-
-WRITTEN = Outcome()
-
-
-def failed(suffix: str, detail: str) -> Outcome:
-    """Return the outcome of a sample that was not written."""
-    return Outcome(f"ModelArts.{suffix}", f"{SERVICE[suffix][1]} [{detail}]")
-
-
-def update_samples(service: Store, call: Call) -> Reply:
+def update_samples(store: Store, call: Call) -> Reply:
     """`PUT D/data-annotations/samples` (contract 4.1)."""
     body = call.json()
-    dataset = service.dataset(call.params["dataset_id"])
-    check_update(service, dataset, body)
-    now = service.clock.now()
-    author = f"human/{body['email']}" if body.get("email") else service.person
-    return answer_batch(service, call, body["samples"], lambda written: _write(service, dataset, written, author, now))
+    dataset = store.dataset(call.params["dataset_id"])
+    check_update(store, dataset, body)
+    now = store.clock.now()
+    author = f"human/{body.get('email') or f'{store.identity.domain}/{store.identity.user}'}"
+    only_known = store.variants.new_labels == "refuse"
+
+    def write(written: dict[str, Any]) -> None:
+        sample = dataset.samples.get(written["sample_id"])
+        if sample is None:
+            raise refuse("ModelArts.4420", written["sample_id"])
+        labels = labels_to_write(store, dataset, written, only_known=only_known)
+        keep_beside_labels(store, sample, written)
+        if labels is not None:
+            for label in labels:
+                if label.get("name"):
+                    dataset.add_label(label["name"])  # contract 4.1, "New label names"
+            dataset.set_labels(sample, labels, author, now)
+
+    return reply_to_batch(store, call, body["samples"], write)
 
 
-def check_update(service: Store, dataset: Dataset, body: Any) -> None:
+def check_update(store: Store, dataset: Dataset, body: Any) -> None:
     """Refuse a write as a whole: its shape, labels without a name, or a dataset that is being published.
 
     :raises Refusal: 400 ModelArts.0104 or 4381.
     """
-    check(body, UPDATE_SAMPLES[service.variants.score], strict=service.variants.strict_requests)
+    check(body, UPDATE_SAMPLES[store.variants.score], strict=store.variants.strict_requests)
     for written in body["samples"]:
         for label in written.get("labels") or ():
             if not label.get("name") and label.get("type", dataset.dataset_type) not in NAMELESS:
-                raise refuse("0104", f"a label of sample {written['sample_id']} has no name")
+                raise refuse("ModelArts.0104", f"a label of sample {written['sample_id']} has no name")
     if dataset.status == PUBLISHING:
-        raise refuse("4381")  # contract 4.1, "Dataset publishing"
+        raise refuse("ModelArts.4381")  # contract 4.1, "Dataset publishing"
 
 
-def answer_batch(
-    service: Store, call: Call, samples: list[dict[str, Any]], write: Callable[[dict[str, Any]], Outcome]
-) -> Reply:
-    """Write each sample, or fail it as an injected fault asks, and return BatchResult.
+def labels_to_write(
+    store: Store, dataset: Dataset, written: dict[str, Any], *, only_known: bool
+) -> list[dict[str, Any]] | None:
+    """Return the new label list; None: the labels stay (a variant, quirk 21).
 
-    HTTP 200 also when some failed; the others are written (contract 4.1 and 10, row "Confirm").
+    :param only_known: whether names that the dataset does not have are refused.
+    :raises Refusal: the sample cannot be written.
     """
-    spoiled = call.spoiled or Spoiled()
-    outcomes = [
-        Outcome(spoiled.code, f"{spoiled.message} [{written['sample_id']}]")
-        if _is_spoiled(spoiled, position, written)
-        else write(written)
-        for position, written in enumerate(samples)
-    ]
-    form = spoiled.results or service.variants.results
-    return json_answer(_batch_result(outcomes, form, on_success=service.variants.results_on_success))
-
-
-def _is_spoiled(spoiled: Spoiled, position: int, written: dict[str, Any]) -> bool:
-    return position == spoiled.position or (spoiled.sample_id is not None and written["sample_id"] == spoiled.sample_id)
-
-
-def _batch_result(outcomes: list[Outcome], form: str, *, on_success: bool) -> dict[str, Any]:
-    results = [outcome.result() for outcome in outcomes]
-    if all(outcome.code is None for outcome in outcomes):
-        return {"success": True, "results": results} if on_success else {"success": True}
-    # Variants of contract 10: positions that cannot be trusted.
-    if form == "missing":
-        return {"success": False}
-    if form == "short":
-        results = [result for result in results if not result["success"]]
-        results = results[:-1] if len(results) == len(outcomes) else results
-    elif form == "shuffled":
-        results = results[1:] + results[:1]
-    return {"success": False, "results": results}
-
-
-def _write(service: Store, dataset: Dataset, written: dict[str, Any], author: str, now: float) -> Outcome:
-    sample = dataset.samples.get(written["sample_id"])
-    if sample is None:
-        return failed("4420", written["sample_id"])
-    labels = labels_to_write(service, written)
-    problem = find_problem(dataset, sample, labels or [], written, only_known=service.variants.new_labels == "refuse")
-    if problem is not None:
-        return problem
-    keep_beside_labels(service, sample, written)
-    if labels is not None:
-        for label in labels:
-            if label.get("name"):
-                dataset.add_label(label["name"])  # contract 4.1, "New label names"
-        dataset.set_labels(sample, labels, author, now)
-    return WRITTEN
-
-
-def labels_to_write(service: Store, written: dict[str, Any]) -> list[dict[str, Any]] | None:
-    """Return the new label list; a missing field removes all (EN25), or with the variant nothing (quirk 21)."""
-    if "labels" not in written and service.variants.missing_labels == "keep":
+    if "labels" not in written and store.variants.missing_labels == "keep":
         return None
     labels: list[dict[str, Any]] = written.get("labels") or []
+    # Contract 3.3: the size is mandatory when a detection label is written.
+    if dataset.dataset_type == DETECTION and labels and SIZE not in (written.get("metadata") or {}):
+        raise refuse("ModelArts.4423", written["sample_id"])
+    for label in labels if only_known else ():
+        if label.get("name") and label["name"] not in dataset.labels:
+            raise refuse("ModelArts.4410", label["name"])
     return labels
 
 
-def find_problem(
-    dataset: Dataset, sample: Sample, labels: list[dict[str, Any]], written: dict[str, Any], *, only_known: bool
-) -> Outcome | None:
-    """Return why a sample cannot be written, or None."""
-    # Contract 3.3: the size is mandatory when a detection label is written.
-    if dataset.dataset_type == DETECTION and labels and SIZE not in (written.get("metadata") or {}):
-        return failed("4423", sample.sample_id)
-    if only_known:
-        names = [label["name"] for label in labels if label.get("name")]
-        unknown = next((name for name in names if name not in dataset.labels), None)
-        if unknown is not None:
-            return failed("4410", unknown)
-    return None
-
-
-def keep_beside_labels(service: Store, sample: Sample | Copy, written: dict[str, Any]) -> None:
+def keep_beside_labels(store: Store, sample: Sample | Copy, written: dict[str, Any]) -> None:
     """Keep written usage and metadata: merged into the old, or in its place with the variant (contract 4.1)."""
     sample.usage = written.get("sample_usage", sample.usage)
     metadata = written.get("metadata")
     if metadata is None:
         return
     known = {name: value for name, value in metadata.items() if name != SIZE}
-    if service.variants.metadata == "merge" and sample.metadata:
+    if store.variants.metadata == "merge" and sample.metadata:
         known = sample.metadata | known
     sample.metadata = known or None
+
+
+def reply_to_batch(
+    store: Store, call: Call, samples: list[dict[str, Any]], write: Callable[[dict[str, Any]], None]
+) -> Reply:
+    """Write each sample, or fail it as an injected fault asks, and return BatchResult.
+
+    HTTP 200 also when some failed; the others are written (contract 4.1 and 10, row "Confirm").
+
+    :param write: writes one sample, or raises the refusal of that sample.
+    """
+    results: list[dict[str, Any]] = []
+    for position, written in enumerate(samples):
+        try:
+            if call.fault == "fail_sample":
+                _fail_sample(call, position, written["sample_id"])
+            write(written)
+            results.append({"success": True})
+        except Refusal as refusal:  # a result carries no sample id (contract 4.1, "Some failed")
+            results.append({"success": False, "error_code": refusal.code, "error_msg": refusal.message})
+    failed = [result for result in results if not result["success"]]
+    if not failed:
+        return json_reply({"success": True, **({"results": results} if store.variants.results_on_success else {})})
+    # Variants of contract 10: positions that cannot be trusted.
+    form = call.fault_args.get("form", "short") if call.fault == "results" else store.variants.results
+    if form == "missing":
+        return json_reply({"success": False})
+    if form == "short":
+        results = failed[:-1] if len(failed) == len(results) else failed
+    elif form == "shuffled":
+        results = results[1:] + results[:1]
+    return json_reply({"success": False, "results": results})
+
+
+def _fail_sample(call: Call, position: int, sample_id: str) -> None:
+    """Raise the injected refusal of one sample, by its id or position; without either it is the first."""
+    args = call.fault_args
+    if sample_id == args.get("sample_id") or position == args.get("position", None if "sample_id" in args else 0):
+        message = args.get("message", "Sample update failed.")
+        raise Refusal(400, args.get("code", "ModelArts.4421"), f"{message} [{sample_id}]")

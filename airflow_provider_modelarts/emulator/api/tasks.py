@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.http.errors import refuse
-from airflow_provider_modelarts.emulator.http.messages import Call, Reply, json_answer
-from airflow_provider_modelarts.emulator.http.paging import choice, window
+from airflow_provider_modelarts.emulator.http.messages import EXTRA, Call, Reply, json_reply
+from airflow_provider_modelarts.emulator.http.paging import read_page
+from airflow_provider_modelarts.emulator.http.query import choice
 from airflow_provider_modelarts.emulator.http.schema import START_TASK, check
 from airflow_provider_modelarts.emulator.state import ids
 from airflow_provider_modelarts.emulator.state.dataset import DETECTION, PUBLISHING, Dataset, names_of
-from airflow_provider_modelarts.emulator.state.store import Store
+from airflow_provider_modelarts.emulator.state.store import Store, UnknownObjectError
 from airflow_provider_modelarts.emulator.state.task import ACTIVE, TYPES, Failure, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LABELED_PER_NAME = 5  # contract 8.1: each label on at least 5 images
 RGBA_DEPTH = 4
-GROUPABLE = frozenset({0, 1, 3})  # contract 8.2, "Auto-grouping"
-RUNNING_CODES = {"auto-label": "4386", "pre-label": "4387"}  # contract 8.1: one active task of a kind
 
 # Defaults that answers fill in (contract 2.1: "responses fill defaults, marked =").
 CONFIG_DEFAULTS = {
@@ -29,46 +31,58 @@ CONFIG_DEFAULTS = {
     "image_brightness": False,
     "image_colorfulness": False,
 }
+# The variants of `progress`.
+PROGRESS_FORMS: dict[str, Callable[[float], float]] = {"mixed": lambda value: value, "int": int, "float": float}
 
 
-def start_task(service: Store, call: Call) -> Reply:
+@dataclass(frozen=True)
+class Start:
+    """A labeling task that somebody wants to start."""
+
+    store: Store
+    dataset: Dataset
+    kind: str
+    body: dict[str, Any]
+
+
+def start_task(store: Store, call: Call) -> Reply:
     """`POST D/tasks` (contract 2.1)."""
     body = call.json()
-    dataset = service.dataset(call.params["dataset_id"])
-    check(body, START_TASK, strict=service.variants.strict_requests)
-    kind = body["task_type"]
-    for precondition in PRECONDITIONS[kind]:
-        precondition(service, dataset, body)
-    if kind == "auto-grouping" and _active(service, dataset, kind):
+    dataset = store.dataset(call.params["dataset_id"])
+    check(body, START_TASK, strict=store.variants.strict_requests)
+    start = Start(store, dataset, body["task_type"], body)
+    for code, kinds, obstacle in PRECONDITIONS:
+        found = obstacle(start) if start.kind in kinds else None
+        if found:
+            raise refuse(code, None if found is True else found)
+    if start.kind == "auto-grouping" and active_task_ids(store, dataset, start.kind):
         # Contract 7.3 lists 4964 with HTTP 200.
-        return json_answer({"error_code": "ModelArts.4964", "error_msg": "Auto grouping is already running."})
-    task = _new_task(service, dataset, body, call.doom or _foreseeable_failure(dataset))
+        return json_reply({"error_code": "ModelArts.4964", "error_msg": "Auto grouping is already running."})
+    is_doomed = call.fault == "fail_task"
+    task = _new_task(start, Failure(**call.fault_args) if is_doomed else _foreseeable_failure(dataset))
     dataset.tasks[task.task_id] = task
-    return json_answer({"task_id": task.task_id})
+    return json_reply({"task_id": task.task_id})
 
 
-def _new_task(service: Store, dataset: Dataset, body: dict[str, Any], failure: Failure | None) -> Task:
+def _new_task(start: Start, failure: Failure | None) -> Task:
+    store, dataset, body = start.store, start.dataset, start.body
     dataset.started_tasks += 1
     number = dataset.started_tasks
-    task_id = ids.short_id(service.seed, "task", dataset.dataset_id, number)
-    kind = body["task_type"]
+    task_id = ids.short_id(store.seed, "task", dataset.dataset_id, number)
+    algorithm = "supervisory" if start.kind == "pre-label" else "fast"  # quirk 13
     given = {name: value for name, value in (body.get("config") or {}).items() if value is not None}
-    config = CONFIG_DEFAULTS | given
-    config.setdefault("algorithm_type", "supervisory" if kind == "pre-label" else "fast")  # quirk 13
-    invented = ids.short_id(service.seed, "name", task_id)
-    mode = service.variants.config_name
-    name = config.pop("name", invented) if mode == "echo" else invented
-    if mode != "absent":
+    config = CONFIG_DEFAULTS | {"algorithm_type": algorithm} | given
+    name = config.pop("name", None)
+    if name is None or store.variants.config_name != "echo":
+        name = ids.short_id(store.seed, "name", task_id)
+    if store.variants.config_name != "absent":
         config["name"] = name
-    else:
-        config.pop("name", None)
     return Task(
         task_id=task_id,
         dataset_id=dataset.dataset_id,
-        kind=kind,
-        number=number,
-        started=service.clock.now(),
-        duration=service.task_seconds,
+        kind=start.kind,
+        started=store.clock.now(),
+        duration=store.task_seconds,
         config=config,
         name=name,
         collect_hard=bool(body.get("collect_key_sample")),
@@ -78,7 +92,7 @@ def _new_task(service: Store, dataset: Dataset, body: dict[str, Any], failure: F
         annotated=dataset.annotated,
         failure=failure,
         job={
-            "export_id": ids.short_id(service.seed, "export", task_id),
+            "export_id": ids.short_id(store.seed, "export", task_id),
             # Contract 2.3: pattern of the tutorial.
             "train_job_name": f"AUTO_TRAINING_cls_{dataset.dataset_id}_{task_id[:10]}",
             "train_job_id": str(900000 + number),
@@ -88,206 +102,151 @@ def _new_task(service: Store, dataset: Dataset, body: dict[str, Any], failure: F
 
 
 def _foreseeable_failure(dataset: Dataset) -> Failure | None:
+    """Return why a task will fail although it starts (contract 8.1, "No RGBA")."""
     if dataset.failures:
         return dataset.failures.pop(0)
-    # Contract 8.1, "No RGBA": the start succeeds, the task fails.
     rgba = sum(sample.size[2] == RGBA_DEPTH for sample in dataset.samples.values())
     if rgba:
-        return Failure("ModelArts.4917", "The auto labeling job failed.", f"{rgba} images have four channels (RGBA).")
-    if dataset.images is None:
-        return Failure("ModelArts.4917", "The auto labeling job failed.", "The images of the dataset cannot be read.")
-    return None
+        return Failure(detail=f"{rgba} images have four channels (RGBA).")
+    return Failure(detail="The images of the dataset cannot be read.") if dataset.images is None else None
 
 
-# --- preconditions, in the order of contract 10, row "Preconditions"
+# --- what keeps a task from starting: nothing, True, or what stands in the way, which the refusal then names
 
 
-def _type_fits(_: Store, dataset: Dataset, body: dict[str, Any]) -> None:
-    """Contract 8.1: image classification or object detection; grouping also segmentation."""
-    allowed = GROUPABLE if body["task_type"] == "auto-grouping" else {0, DETECTION}
-    if dataset.dataset_type not in allowed:
-        raise refuse("4383")
+def _type_unfit(start: Start) -> bool:
+    """Contract 8.1: image classification or object detection; grouping (8.2) also segmentation."""
+    return start.dataset.dataset_type not in ({0, 1, 3} if start.kind == "auto-grouping" else {0, DETECTION})
 
 
-def _none_active(service: Store, dataset: Dataset, body: dict[str, Any]) -> None:
+def _already_running(start: Start) -> str | None:
     """Contract 8.1: one active task of a kind; auto-label and pre-label may overlap (contract 12)."""
-    active = _active(service, dataset, body["task_type"])
-    if active:
-        raise refuse(RUNNING_CODES[body["task_type"]], active[0].task_id)
-    limit = service.variants.max_running_tasks
-    if limit is not None and len(_active(service, dataset, None)) >= limit:
-        raise refuse("4409")
+    return next(iter(active_task_ids(start.store, start.dataset, start.kind)), None)
 
 
-def _not_publishing(_: Store, dataset: Dataset, __: dict[str, Any]) -> None:
-    """Contract 8.1: not while the dataset is being published."""
-    if dataset.status == PUBLISHING:
-        raise refuse("4821")
+def _too_many_running(start: Start) -> bool:
+    limit = start.store.variants.max_running_tasks
+    return limit is not None and len(active_task_ids(start.store, start.dataset, None)) >= limit
 
 
-def _not_encrypted(_: Store, dataset: Dataset, __: dict[str, Any]) -> None:
-    """Contract 8.1: not from a KMS-encrypted bucket."""
-    if dataset.encrypted:
-        raise refuse("4826")
+def _labeled_per_name(start: Start) -> Counter[str]:
+    return Counter(name for sample in start.dataset.samples.values() for name in names_of(sample))
 
 
-def _labels_exist(_: Store, dataset: Dataset, __: dict[str, Any]) -> None:
-    """Contract 8.1: labeled samples exist, of at least two labels (contract 12: one label is 4405, too)."""
-    if len(_labeled_per_name(dataset)) < 2:
-        raise refuse("4405")
+def _rare_label(start: Start) -> str | None:
+    counts = sorted(_labeled_per_name(start).items())
+    return next((f"{name}: {count}" for name, count in counts if count < LABELED_PER_NAME), None)
 
 
-def _five_of_each(_: Store, dataset: Dataset, __: dict[str, Any]) -> None:
-    """Contract 8.1: each label that is used is on at least five images."""
-    for name, count in sorted(_labeled_per_name(dataset).items()):
-        if count < LABELED_PER_NAME:
-            raise refuse("4406", f"{name}: {count}")
-
-
-def _something_unlabeled(_: Store, dataset: Dataset, __: dict[str, Any]) -> None:
-    """Contract 8.1: at least one unlabeled image."""
-    if dataset.annotated == len(dataset.samples):
-        raise refuse("4407")
-
-
-def _only_boxes(_: Store, dataset: Dataset, __: dict[str, Any]) -> None:
+def _other_shape(start: Start) -> str | None:
     """Contract 8.1: detection labels are rectangles (quirk 25: 4408 means that one is not)."""
-    if dataset.dataset_type != DETECTION:
-        return
-    for sample in dataset.samples.values():
-        for label in sample.labels:
-            shape = label["property"].get("@modelarts:shape", "bndbox")
-            if shape != "bndbox":
-                raise refuse("4408", shape)
+    samples = start.dataset.samples.values() if start.dataset.dataset_type == DETECTION else ()
+    shapes = (label["property"].get("@modelarts:shape", "bndbox") for sample in samples for label in sample.labels)
+    return next((shape for shape in shapes if shape != "bndbox"), None)
 
 
-def _model_given(_: Store, __: Dataset, body: dict[str, Any]) -> None:
-    """Contract 8.1: the model fits the dataset type; without one nothing fits."""
-    if not body.get("model_id"):
-        raise refuse("4399")
+def _clusters(start: Start) -> str:
+    """Contract 2.1: `n_clusters` is text or a number (quirk 15)."""
+    return str((start.body.get("config") or {}).get("n_clusters", 2))
 
 
-def _clusters_fit(_: Store, dataset: Dataset, body: dict[str, Any]) -> None:
-    """Contract 2.1: `n_clusters` is below the sample count; text or number (quirk 15)."""
-    text = str((body.get("config") or {}).get("n_clusters", 2))
-    if not text.isdigit():
-        raise refuse("0104", f"n_clusters={text}")
-    if int(text) >= len(dataset.samples):
-        raise refuse("4622", text)
-
-
-Precondition = Callable[[Store, Dataset, dict[str, Any]], None]
-PRECONDITIONS: dict[str, tuple[Precondition, ...]] = {
-    "auto-label": (
-        _type_fits,
-        _none_active,
-        _not_publishing,
-        _not_encrypted,
-        _labels_exist,
-        _five_of_each,
-        _something_unlabeled,
-        _only_boxes,
+LABELING = frozenset({"auto-label", "pre-label"})
+# Contract 10, row "Preconditions", in this order. Pre-label uses the classifier in place of a model, hence the same
+# needs for labeled samples.
+PRECONDITIONS: tuple[tuple[str, frozenset[str], Callable[[Start], bool | str | None]], ...] = (
+    ("ModelArts.4383", frozenset(TYPES), _type_unfit),
+    ("ModelArts.4386", frozenset({"auto-label"}), _already_running),
+    ("ModelArts.4387", frozenset({"pre-label"}), _already_running),
+    ("ModelArts.4409", LABELING, _too_many_running),
+    ("ModelArts.4821", frozenset(TYPES), lambda start: start.dataset.status == PUBLISHING),
+    ("ModelArts.4399", frozenset({"pre-label"}), lambda start: not start.body.get("model_id")),
+    ("ModelArts.4826", frozenset({"auto-label", "auto-grouping"}), lambda start: start.dataset.encrypted),
+    # Contract 12: one label is 4405, too.
+    ("ModelArts.4405", LABELING, lambda start: len(_labeled_per_name(start)) < 2),
+    ("ModelArts.4406", frozenset({"auto-label"}), _rare_label),
+    ("ModelArts.4407", LABELING, lambda start: start.dataset.annotated == len(start.dataset.samples)),
+    ("ModelArts.4408", frozenset({"auto-label"}), _other_shape),
+    (
+        "ModelArts.0104",
+        frozenset({"auto-grouping"}),
+        lambda start: not _clusters(start).isdigit() and f"n_clusters={_clusters(start)}",
     ),
-    # Reuses the classifier in place of a model, hence the same needs for labeled samples.
-    "pre-label": (
-        _type_fits,
-        _none_active,
-        _not_publishing,
-        _model_given,
-        _labels_exist,
-        _something_unlabeled,
+    (
+        "ModelArts.4622",
+        frozenset({"auto-grouping"}),
+        lambda start: int(_clusters(start)) >= len(start.dataset.samples) and _clusters(start),
     ),
-    "auto-grouping": (_type_fits, _not_publishing, _not_encrypted, _clusters_fit),
-}
+)
 
 
-def _labeled_per_name(dataset: Dataset) -> Counter[str]:
-    return Counter(name for sample in dataset.samples.values() for name in names_of(sample))
+def active_task_ids(store: Store, dataset: Dataset, kind: str | None) -> list[str]:
+    """Return the ids of the active tasks of one kind, or of all (contract 6.1, `running_tasks_id`)."""
+    now = store.clock.now()
+    tasks = dataset.tasks.values()
+    return [task.task_id for task in tasks if kind in (None, task.kind) and task.status(now) in ACTIVE]
 
 
-def _active(service: Store, dataset: Dataset, kind: str | None) -> list[Task]:
-    now = service.clock.now()
-    return [task for task in dataset.tasks.values() if kind in (None, task.kind) and task.status(now) in ACTIVE]
+# --- reading and stopping
 
 
-def active_task_ids(service: Store, dataset: Dataset, kind: str) -> list[str]:
-    """Return the ids of the active tasks of one kind (contract 6.1, `running_tasks_id`)."""
-    return [task.task_id for task in _active(service, dataset, kind)]
-
-
-# --- reading
-
-
-def _progress_shape(service: Store) -> Callable[[float], float]:
-    shapes: dict[str, Callable[[float], float]] = {"mixed": lambda value: value, "int": int, "float": float}
-    return shapes[service.variants.progress]
-
-
-def list_tasks(service: Store, call: Call) -> Reply:
+def list_tasks(store: Store, call: Call) -> Reply:
     """`GET D/tasks` (contract 2.2)."""
-    dataset = service.dataset(call.params["dataset_id"])
-    part = window(call, service.variants)
+    dataset = store.dataset(call.params["dataset_id"])
+    page = read_page(call, store.variants)
     wanted = choice(call, "type", ("", *TYPES, "auto-deploy"), "")
     # Without a type: auto-label and pre-label (contract 2.2).
-    kinds = (wanted,) if wanted else ("auto-label", "pre-label")
+    kinds = (wanted,) if wanted else LABELING
     name = call.query.get("task_name")
     found = [task for task in dataset.tasks.values() if task.kind in kinds and name in (None, "", task.name)]
-    now = service.clock.now()
-    shape = _progress_shape(service)
-    tasks = [_list_item(service, task, now, shape) for task in part.cut(found)]
-    total = part.total("total_count", len(found), len(tasks))
-    return json_answer({"tasks": tasks, **total, "exist_running_deploy_task": False})
+    tasks = [_list_item(store, task) for task in page.cut(found)]
+    total = page.total("total_count", len(found), len(tasks))
+    return json_reply({"tasks": tasks, **total, "exist_running_deploy_task": False})
 
 
-def _list_item(service: Store, task: Task, now: float, shape: Callable[[float], float]) -> dict[str, Any]:
-    item = {
+def _list_item(store: Store, task: Task) -> dict[str, Any]:
+    now = store.clock.now()
+    return {
         "dataset_id": task.dataset_id,
         "task_id": task.task_id,
         "type": TYPES[task.kind],
-        **task.describe(now, shape),
+        **task.describe(now, PROGRESS_FORMS[store.variants.progress]),
         **task.counters(now),
-        # Quirk 10: list and detail differ; the list's result names the job only.
-        "result": {name: task.job[name] for name in ("train_job_name", "train_job_id", "version_id")},
+        "result": task.job_names(),  # quirk 10: list and detail differ; the list's result names the job only
+        "model_name": "Supervisory",
+        "model_version": "0.0.1",
+        **(EXTRA if store.variants.extra_fields else {}),
     }
-    item.setdefault("model_name", "Supervisory")
-    item.setdefault("model_version", "0.0.1")
-    return _with_extra(service, item)
 
 
-def get_task(service: Store, call: Call) -> Reply:
+def get_task(store: Store, call: Call) -> Reply:
     """`GET D/tasks/{task_id}` (contract 2.3)."""
-    dataset, task = _find(service, call)
-    now = service.clock.now()
-    body: dict[str, Any] = {"resource_id": dataset.dataset_id}  # quirk 9: not dataset_id
-    if service.variants.task_id_in_detail:
-        body["task_id"] = task.task_id
-    body |= task.describe(now, _progress_shape(service))
-    body["result"] = task.result(now)
-    if not service.variants.task_id_in_detail:
-        body.pop("task_name")
-    return json_answer(_with_extra(service, body))
+    task = _find(store, call)
+    now = store.clock.now()
+    body = {
+        "resource_id": task.dataset_id,  # quirk 9: not dataset_id
+        "task_id": task.task_id,
+        **task.describe(now, PROGRESS_FORMS[store.variants.progress]),
+        "result": task.result(now),
+        **(EXTRA if store.variants.extra_fields else {}),
+    }
+    if not store.variants.task_id_in_detail:
+        del body["task_id"], body["task_name"]
+    return json_reply(body)
 
 
-def _with_extra(service: Store, body: dict[str, Any]) -> dict[str, Any]:
-    if service.variants.extra_fields:
-        body["emulator_extra"] = {"unknown": [1, 1.0, None]}
-    return body
-
-
-def stop_task(service: Store, call: Call) -> Reply:
+def stop_task(store: Store, call: Call) -> Reply:
     """`POST D/tasks/{task_id}/stop` (contract 2.4): 204, then status 4 and 5; a finished one is 400 4301."""
-    _, task = _find(service, call)
-    if task.status(service.clock.now()) not in ACTIVE:
-        raise refuse("4301", task.task_id)
+    task = _find(store, call)
+    now = store.clock.now()
+    if task.status(now) not in ACTIVE:
+        raise refuse("ModelArts.4301", task.task_id)
     if task.stop_requested is None:
-        task.stop_requested = service.clock.now()
-    body = b'{"success":true}' if service.variants.body_with_204 else b""  # quirk 28
-    return Reply(204, body)
+        task.stop_requested = now
+    return Reply(204, b'{"success":true}' if store.variants.body_with_204 else b"")  # quirk 28
 
 
-def _find(service: Store, call: Call) -> tuple[Dataset, Task]:
-    dataset = service.dataset(call.params["dataset_id"])
-    task = dataset.tasks.get(call.params["task_id"])
+def _find(store: Store, call: Call) -> Task:
+    task = store.dataset(call.params["dataset_id"]).tasks.get(call.params["task_id"])
     if task is None:
-        raise service.unknown("4612", call.params["task_id"])
-    return dataset, task
+        raise UnknownObjectError("ModelArts.4612", call.params["task_id"])
+    return task

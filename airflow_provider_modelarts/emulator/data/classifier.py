@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.emulator.data.libraries import LogisticRegression, np, threadpool_limits
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 # Hard-example reasons that are really computed here (contract 7.5).
@@ -27,14 +28,17 @@ class Guess:
     """What the classifier says about one image.
 
     :param score: probability of the label, rounded to six digits.
-    :param coefficient: how hard the image is, 0..1.
-    :param reasons: ids of contract 7.5, most telling first.
+    :param reasons: why it is hard, ids of contract 7.5; an easy image has none.
     """
 
     label: str
     score: float
-    coefficient: float = 0.0
-    reasons: tuple[int, ...] = ()
+    reasons: tuple[int, ...]
+
+    @property
+    def coefficient(self) -> float:
+        """How hard the image is, 0..1: what its score leaves open, and at least a half if there is a reason."""
+        return round(max(1.0 - self.score, 0.5), DIGITS_KEPT) if self.reasons else 0.0
 
 
 def guess_labels(
@@ -55,67 +59,35 @@ def guess_labels(
     :param find_hard: also look for hard examples (contract 2.1, `collect_key_sample`).
     :param side: height and width of the pixel grid that a row holds.
     """
-    from airflow_provider_modelarts.emulator.data.libraries import threadpool_limits
-
     # One BLAS thread: small matrices are slower on several, and sums must not depend on the number of cores.
     with threadpool_limits(limits=1):
         model = _train(known, labels)
-        if accurate:
-            model = _train_on_own_guesses(model, known, labels, unknown)
+        for _ in range(SELF_TRAINING_ROUNDS if accurate else 0):
+            probabilities = model.predict_proba(unknown)
+            sure = probabilities.max(axis=1) >= SELF_TRAINING_CONFIDENCE
+            adopted = model.classes_[probabilities[sure].argmax(axis=1)]
+            model = _train(np.vstack([known, unknown[sure]]), [*labels, *map(str, adopted)])
         probabilities = model.predict_proba(unknown)
-        best = probabilities.argmax(axis=1)
         scores = probabilities.max(axis=1)
-        names = [str(model.classes_[index]) for index in best]
-        reasons: list[tuple[int, ...]] = [()] * len(names)
-        if find_hard:
-            reasons = _find_reasons(model, known, labels, unknown, names, scores, side)
+        names = model.classes_[probabilities.argmax(axis=1)].astype(str)
+        found = (
+            {
+                LOW_CONFIDENCE: scores < 0.5,
+                FAR_FROM_CLASS: _far_from_class(known, np.array(labels), unknown, names),
+                NEIGHBORS_DIFFER: _neighbors_differ(unknown, names),
+                TRANSLATION: _changes_when_moved(model, unknown, names, side),
+            }
+            if find_hard
+            else {}
+        )
     return [
-        Guess(name, round(float(score), DIGITS_KEPT), _coefficient(float(score), why), why)
-        for name, score, why in zip(names, scores, reasons, strict=True)
+        Guess(str(name), round(float(score), DIGITS_KEPT), tuple(reason for reason in found if found[reason][index]))
+        for index, (name, score) in enumerate(zip(names, scores, strict=True))
     ]
 
 
 def _train(rows: NDArray[np.float64], labels: list[str]) -> Any:
-    from airflow_provider_modelarts.emulator.data.libraries import LogisticRegression
-
     return LogisticRegression(C=INVERSE_REGULARIZATION, max_iter=ITERATIONS).fit(rows, labels)
-
-
-def _train_on_own_guesses(
-    model: Any, known: NDArray[np.float64], labels: list[str], unknown: NDArray[np.float64]
-) -> Any:
-    from airflow_provider_modelarts.emulator.data.libraries import np
-
-    for _ in range(SELF_TRAINING_ROUNDS):
-        probabilities = model.predict_proba(unknown)
-        sure = probabilities.max(axis=1) >= SELF_TRAINING_CONFIDENCE
-        if not sure.any():
-            break
-        adopted = [str(model.classes_[index]) for index in probabilities[sure].argmax(axis=1)]
-        model = _train(np.vstack([known, unknown[sure]]), [*labels, *adopted])
-    return model
-
-
-def _find_reasons(
-    model: Any,
-    known: NDArray[np.float64],
-    labels: list[str],
-    unknown: NDArray[np.float64],
-    names: list[str],
-    scores: NDArray[np.float64],
-    side: tuple[int, int],
-) -> list[tuple[int, ...]]:
-    """Return the reasons why each image is hard; an easy one has none."""
-    from airflow_provider_modelarts.emulator.data.libraries import np
-
-    guessed = np.array(names)
-    found = {
-        LOW_CONFIDENCE: scores < 0.5,
-        FAR_FROM_CLASS: _far_from_class(known, np.array(labels), unknown, guessed),
-        NEIGHBORS_DIFFER: _neighbors_differ(unknown, guessed),
-        TRANSLATION: _changes_when_moved(model, unknown, guessed, side),
-    }
-    return [tuple(reason for reason, struck in found.items() if struck[index]) for index in range(len(names))]
 
 
 def _distances(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -126,8 +98,6 @@ def _distances(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray
 
 def _far_from_class(known: Any, labels: Any, unknown: Any, guessed: Any) -> Any:
     """Reason 3: farther from every training image of its class than nearly all others of that class."""
-    from airflow_provider_modelarts.emulator.data.libraries import np
-
     nearest = np.empty(len(unknown))
     for name in set(guessed):
         members = guessed == name
@@ -137,8 +107,6 @@ def _far_from_class(known: Any, labels: Any, unknown: Any, guessed: Any) -> Any:
 
 def _neighbors_differ(unknown: Any, guessed: Any) -> Any:
     """Reason 4: most of the nearest images are guessed differently."""
-    from airflow_provider_modelarts.emulator.data.libraries import np
-
     count = min(NEIGHBORS, len(unknown) - 1)
     if count < 1:
         return np.zeros(len(unknown), dtype=bool)
@@ -150,18 +118,9 @@ def _neighbors_differ(unknown: Any, guessed: Any) -> Any:
 
 def _changes_when_moved(model: Any, unknown: Any, guessed: Any, side: tuple[int, int]) -> Any:
     """Reason 24: moved by half a pixel in either direction, it is guessed differently both times."""
-    from airflow_provider_modelarts.emulator.data.libraries import np
-
     grid = unknown.reshape(len(unknown), *side, -1)
     changed = np.ones(len(unknown), dtype=bool)
     for shift in (-1, 1):
         moved = (grid + np.roll(grid, shift, axis=2)) / 2
         changed &= model.predict(moved.reshape(len(unknown), -1)).astype(str) != guessed
     return changed
-
-
-def _coefficient(score: float, reasons: tuple[int, ...]) -> float:
-    """Return how hard an image is: what its score leaves open, and at least a half when anything struck."""
-    if not reasons:
-        return 0.0
-    return round(max(1.0 - score, 0.5), DIGITS_KEPT)

@@ -6,10 +6,11 @@ import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_provider_modelarts.emulator.data.libraries import DIGITS, Image, np
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
 FORMATS = frozenset({".jpg", ".jpeg", ".png", ".bmp"})  # contract 8.1: formats
@@ -37,17 +38,11 @@ class Digits:
     size = (DIGIT_SIDE * DIGIT_SCALE, DIGIT_SIDE * DIGIT_SCALE, 3)
 
     def __init__(self) -> None:
-        from airflow_provider_modelarts.emulator.data.libraries import DIGITS
-
-        self._data = DIGITS.data
         self.targets = [str(digit) for digit in DIGITS.target]
-
-    def __len__(self) -> int:
-        return len(self.targets)
 
     def features(self) -> NDArray[np.float64]:
         """Return the pixels, scaled to 0..1."""
-        scaled: NDArray[np.float64] = self._data / DIGIT_MAXIMUM
+        scaled: NDArray[np.float64] = DIGITS.data / DIGIT_MAXIMUM
         return scaled
 
     def side(self) -> tuple[int, int]:
@@ -56,9 +51,7 @@ class Digits:
 
     def png(self, index: int) -> bytes:
         """Return a digit as a PNG of 64x64 pixels."""
-        from airflow_provider_modelarts.emulator.data.libraries import Image, np
-
-        grid = (255 - self._data[index].reshape(DIGIT_SIDE, DIGIT_SIDE) * (255 / DIGIT_MAXIMUM)).astype("uint8")
+        grid = (255 - DIGITS.data[index].reshape(DIGIT_SIDE, DIGIT_SIDE) * (255 / DIGIT_MAXIMUM)).astype("uint8")
         scaled = np.kron(grid, np.ones((DIGIT_SCALE, DIGIT_SCALE), dtype="uint8"))
         return _encode(Image.fromarray(scaled).convert("RGB"))
 
@@ -68,14 +61,12 @@ class ImageFile:
     """One file of a folder.
 
     :param label: name of its sub-folder; None: unlabeled.
-    :param depth: channels; 4 means RGBA, which auto labeling refuses (contract 8.1).
+    :param size: width, height and channels; 4 channels mean RGBA, which auto labeling refuses (contract 8.1).
     """
 
     path: Path
     label: str | None
-    width: int
-    height: int
-    depth: int
+    size: tuple[int, int, int]
 
 
 class Folder:
@@ -86,23 +77,19 @@ class Folder:
     """
 
     def __init__(self, path: Path) -> None:
-        from airflow_provider_modelarts.emulator.data.libraries import Image
-
         self.files: list[ImageFile] = []
         for file in sorted(path.rglob("*")):
             if file.suffix.lower() not in FORMATS:
                 continue
-            parent = file.relative_to(path).parent
-            label = None if str(parent) == "." or parent.parts[0] == UNLABELED else parent.parts[0]
+            folders = file.relative_to(path).parts[:-1]
+            label = None if not folders or folders[0] == UNLABELED else folders[0]
             with Image.open(file) as image:
-                self.files.append(ImageFile(file, label, *image.size, len(image.getbands())))
+                self.files.append(ImageFile(file, label, (*image.size, len(image.getbands()))))
         if not self.files:
             raise ValueError(f"{path} holds no image ({', '.join(sorted(FORMATS))})")
 
     def features(self) -> NDArray[np.float64]:
         """Return each image as a small colour thumbnail."""
-        from airflow_provider_modelarts.emulator.data.libraries import Image, np
-
         rows = []
         for file in self.files:
             with Image.open(file.path) as image:
@@ -115,8 +102,6 @@ class Folder:
 
     def png(self, index: int) -> bytes:
         """Return an image as PNG."""
-        from airflow_provider_modelarts.emulator.data.libraries import Image
-
         with Image.open(self.files[index].path) as image:
             return _encode(image)
 

@@ -1,8 +1,9 @@
 """Everything that the emulator takes from NumPy, Pillow, scikit-learn and threadpoolctl.
 
-Import this module inside functions only. It costs a second, which emulators without images need not pay. It is also
-the one place where these libraries are imported: of several threads that come at once one imports them, and the others
-wait for this module as a whole. Threads that import parts of scikit-learn side by side can meet half-made modules.
+It is the one place where these libraries are imported: of several threads that come at once one imports them, and the
+others wait for this module as a whole. Threads that import parts of scikit-learn side by side can meet half-made
+modules. The import takes a second, which emulators without images need not pay: import `images` and `classifier`, which
+use this module, inside functions only.
 """
 
 from __future__ import annotations

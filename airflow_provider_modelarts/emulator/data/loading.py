@@ -5,10 +5,9 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.emulator.data.images import Digits, Folder
 from airflow_provider_modelarts.emulator.state import ids
 from airflow_provider_modelarts.emulator.state.dataset import DETECTION, Dataset, Sample
-from airflow_provider_modelarts.emulator.state.documents import proposal_fragment
+from airflow_provider_modelarts.emulator.state.documents import proposal_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,35 +15,36 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.emulator.state.store import Store
 
-SOMEONE = "human/emulator/owner"
-KINDS = ("classification", "multi_label", "detection")
+OWNER = "human/emulator/owner"
 DEFAULT_LABELS = ("daisy", "rose", "sunflower", "tulip")
 SIDE = 640  # pixels of a synthetic image
 # Texts and numbers in the mixed forms of quirks 3 and 5: a client has to give them back as they are.
 COEFFICIENTS = ("0.0", "0", "0.25", "1.0", "1")
 
 
-def load_digits(service: Store, labeled: int) -> Dataset:
+def load_digits(store: Store, labeled: int) -> Dataset:
     """Make a dataset of the 1,797 digits, so many of them labeled.
 
     The draw comes from the seed and spreads evenly over the labels, as far as the number goes.
 
     :raises ValueError: more labeled than there are.
     """
+    from airflow_provider_modelarts.emulator.data.images import Digits
+
     digits = Digits()
-    if not 0 <= labeled <= len(digits):
-        raise ValueError(f"labeled must lie within 0..{len(digits)}, not {labeled}")
-    dataset = service.new_dataset("digits", 0)
+    if not 0 <= labeled <= len(digits.targets):
+        raise ValueError(f"labeled must lie within 0..{len(digits.targets)}, not {labeled}")
+    dataset = store.new_dataset("digits", 0)
     dataset.images = digits
-    now = service.clock.now()
-    for index, target in enumerate(digits.targets):
-        key = f"digits/input/digit_{index:04d}.png"
-        _add(service, dataset, index, key, size=Digits.size, image=index, truth=target)
+    samples = [
+        _add(store, dataset, index, f"digits/input/digit_{index:04d}.png", size=Digits.size, image=index, truth=target)
+        for index, target in enumerate(digits.targets)
+    ]
     for name in sorted(set(digits.targets)):
         dataset.add_label(name)
-    samples = list(dataset.samples.values())
-    for index in _draw(service.seed, dataset, digits.targets, labeled):
-        dataset.set_labels(samples[index], [{"name": digits.targets[index]}], SOMEONE, now)
+    now = store.clock.now()
+    for index in _draw(store.seed, dataset, digits.targets, labeled):
+        dataset.set_labels(samples[index], [{"name": digits.targets[index]}], OWNER, now)
     return dataset
 
 
@@ -53,89 +53,68 @@ def _draw(seed: int, dataset: Dataset, targets: list[str], count: int) -> list[i
     order = list(range(len(targets)))
     random.Random(f"{seed}/labeled/{dataset.dataset_id}").shuffle(order)  # noqa: S311 - a draw, not a secret
     each = count // len(set(targets))
-    taken: dict[str, int] = {}
-    drawn = []
+    taken = dict.fromkeys(targets, 0)
+    drawn: list[int] = []
+    rest: list[int] = []
     for index in order:
-        if taken.setdefault(targets[index], 0) < each:
-            taken[targets[index]] += 1
-            drawn.append(index)
-    chosen = set(drawn)
-    rest = [index for index in order if index not in chosen]
+        is_drawn = taken[targets[index]] < each
+        taken[targets[index]] += is_drawn
+        (drawn if is_drawn else rest).append(index)
     return drawn + rest[: count - len(drawn)]
 
 
-def load_folder(service: Store, path: Path) -> Dataset:
+def load_folder(store: Store, path: Path) -> Dataset:
     """Make a dataset of a folder: sub-folders are labels, `unlabeled/` and the folder itself are unlabeled.
 
     :raises ValueError: no image in it.
     """
+    from airflow_provider_modelarts.emulator.data.images import Folder
+
     folder = Folder(path)
-    dataset = service.new_dataset(path.resolve().name, 0)
+    dataset = store.new_dataset(path.resolve().name, 0)
     dataset.images = folder
-    now = service.clock.now()
+    now = store.clock.now()
     for index, file in enumerate(folder.files):
         key = f"{dataset.name}/input/{file.path.relative_to(path).as_posix()}"
-        size = (file.width, file.height, file.depth)
-        sample = _add(service, dataset, index, key, size=size, image=index, truth=file.label)
+        sample = _add(store, dataset, index, key, size=file.size, image=index, truth=file.label)
         if file.label is not None:
             dataset.add_label(file.label)
-            dataset.set_labels(sample, [{"name": file.label}], SOMEONE, now)
+            dataset.set_labels(sample, [{"name": file.label}], OWNER, now)
     return dataset
 
 
 def load_proposals(
-    service: Store, count: int, *, labels: Sequence[str], kind: str, hard_share: float, seed: int
+    store: Store, count: int, *, labels: Sequence[str], kind: str, hard_share: float, seed: int
 ) -> Dataset:
     """Make a dataset whose samples all await confirmation; there are no images behind them.
 
     :raises ValueError: unknown kind, share or no labels.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind is one of {KINDS}, not {kind!r}")
+    if kind not in LABELERS:
+        raise ValueError(f"kind is one of {tuple(LABELERS)}, not {kind!r}")
     if not labels or not 0.0 <= hard_share <= 1.0:
         raise ValueError("labels must not be empty, and hard_share must lie within 0..1")
-    dataset = service.new_dataset(f"synthetic-{kind}", DETECTION if kind == "detection" else 0)
+    dataset = store.new_dataset(f"synthetic-{kind}", DETECTION if kind == "detection" else 0)
     for name in labels:
         dataset.add_label(name)
-    draw = random.Random(f"{service.seed}/{seed}/proposals/{dataset.dataset_id}")  # noqa: S311 - data, not a secret
-    now = service.clock.now()
+    draw = random.Random(f"{store.seed}/{seed}/proposals/{dataset.dataset_id}")  # noqa: S311 - data, not a secret
+    now = store.clock.now()
     fragments = []
     for index in range(count):
         key = f"{dataset.name}/input/image_{index:07d}.jpg"
-        sample = _add(service, dataset, index, key, size=(SIDE, SIDE, 3))
-        proposed = _LABELERS[kind](draw, labels)
+        sample = _add(store, dataset, index, key, size=(SIDE, SIDE, 3))
+        proposed = LABELERS[kind](draw, labels)
         sample.truth = [label["name"] for label in proposed] if kind != "classification" else proposed[0]["name"]
-        fragments.append(
-            (
-                sample.sample_id,
-                proposal_fragment(
-                    dataset, sample, service.presigner, now, proposed, _hard(draw, is_hard=draw.random() < hard_share)
-                ),
-            )
-        )
-    dataset.book.replace(fragments)
+        hard = _hard(draw, is_hard=draw.random() < hard_share)
+        fragments.append((sample.sample_id, proposal_json(dataset, sample, store.presigner, now, proposed, hard)))
+    dataset.proposals.replace(fragments)
     return dataset
 
 
-def _add(
-    service: Store,
-    dataset: Dataset,
-    index: int,
-    key: str,
-    *,
-    size: tuple[int, int, int],
-    image: int | None = None,
-    truth: Any = None,
-) -> Sample:
-    sample = Sample(
-        ids.hex_id(service.seed, dataset.dataset_id, "sample", index),
-        key,
-        time=int(dataset.created * 1000) - 1000 + index % 1000,
-        size=size,
-        image=image,
-        truth=truth,
-    )
-    dataset.samples[sample.sample_id] = sample
+def _add(store: Store, dataset: Dataset, index: int, key: str, **further: Any) -> Sample:
+    sample_id = ids.hex_id(store.seed, dataset.dataset_id, "sample", index)
+    sample = Sample(sample_id, key, int(dataset.created * 1000) - 1000 + index % 1000, **further)
+    dataset.samples[sample_id] = sample
     return sample
 
 
@@ -148,17 +127,11 @@ def _score(draw: random.Random) -> float:
 
 
 def _hard(draw: random.Random, *, is_hard: bool) -> dict[str, Any]:
-    if not is_hard:
-        coefficient = 0 if draw.random() < 0.5 else 0.0
-        return {
-            "@modelarts:hard_coefficient": coefficient,
-            "@modelarts:hard": False,
-            "@modelarts:hard_reasons": [],
-        }
+    form = int if draw.random() < 0.5 else float
     return {
-        "@modelarts:hard_coefficient": 1 if draw.random() < 0.5 else 1.0,
-        "@modelarts:hard": True,
-        "@modelarts:hard_reasons": sorted(draw.sample(range(31), 3), reverse=True),
+        "@modelarts:hard_coefficient": form(is_hard),
+        "@modelarts:hard": is_hard,
+        "@modelarts:hard_reasons": sorted(draw.sample(range(31), 3), reverse=True) if is_hard else [],
     }
 
 
@@ -192,4 +165,4 @@ def _boxes(draw: random.Random, labels: Sequence[str]) -> list[dict[str, Any]]:
     return boxes
 
 
-_LABELERS = {"classification": _one, "multi_label": _several, "detection": _boxes}
+LABELERS = {"classification": _one, "multi_label": _several, "detection": _boxes}

@@ -1,4 +1,4 @@
-"""Faults on demand, counted when they strike."""
+"""Faults on demand, counted when they fire."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from airflow_provider_modelarts.emulator.http.messages import JSON_HEADERS, Reply
+from airflow_provider_modelarts.emulator.state.documents import dump_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +27,7 @@ KINDS: dict[str, frozenset[str]] = {
     "delay": frozenset({"seconds", "applied"}),
     # The answer announces its length and ends half-way.
     "truncated": frozenset(),
-    # One sample of a label write is not written; by position or by id (then only a write of that sample strikes).
+    # One sample of a label write is not written; by position or by id (then only a write of that sample counts).
     "fail_sample": frozenset({"position", "sample_id", "code", "message"}),
     # The results of a label write in which something failed: "missing", "short" or "shuffled".
     "results": frozenset({"form"}),
@@ -35,12 +38,28 @@ KINDS: dict[str, frozenset[str]] = {
     "fail_task": frozenset({"code", "message", "detail"}),
 }
 
+HTML = b"<html><head><title>%d</title></head><body><h1>%d Bad Gateway</h1><hr>proxy</body></html>\n"
+# What an injected status says when the rule does not: code and text by status (contract 7.2, 7.3).
+DEFAULT_CODES = {
+    400: ("ModelArts.0104", "Parameter error."),
+    401: ("APIGW.0301", "Incorrect IAM authentication information."),
+    403: ("ModelArts.0108", "No permission."),
+    404: ("APIGW.0101", "The API does not exist or has not been published in the environment."),
+    413: ("ModelArts.4104", "The request body is too large."),
+    429: ("APIGW.0308", "The throttling threshold has been reached."),
+    500: ("APIGW.0601", "Internal server error."),
+    502: ("APIGW.0610", "No backend available."),
+    503: ("APIGW.0613", "The IAM service is temporarily unavailable."),
+    504: ("APIGW.0201", "Backend timeout."),
+}
+
 
 @dataclass(eq=False)
 class Rule:
     """One fault that waits for its request.
 
-    :param fired: how often it struck; read it, so that no test passes because its fault never happened.
+    :param seen: how many requests matched.
+    :param fired: how often it fired; read it, so that no test passes because its fault never happened.
     """
 
     method: str
@@ -54,7 +73,7 @@ class Rule:
     fired: int = 0
 
     def wants(self, call: Call) -> bool:
-        """Whether the request is of the kind that this rule strikes."""
+        """Whether the request matches this rule."""
         if self.method not in ("*", call.method) or self.path_part not in call.path:
             return False
         sample_id = self.args.get("sample_id")
@@ -63,7 +82,7 @@ class Rule:
         return self.match is None or self.match(call)
 
     def is_due(self) -> bool:
-        """Whether it may strike now, after `after` spared requests and at most `times` times."""
+        """Whether it may fire now, after `after` spared requests and at most `times` times."""
         return self.seen > self.after and (self.times is None or self.fired < self.times)
 
 
@@ -71,7 +90,7 @@ class Rule:
 class Faults:
     """The armed faults.
 
-    :param rules: in the order in which they were added; of several that are due the first one strikes.
+    :param rules: in the order in which they were added; of several that are due the first one fires.
     """
 
     rules: list[Rule] = field(default_factory=list)
@@ -93,7 +112,7 @@ class Faults:
         :param method: HTTP method, or "*".
         :param path_part: text that the decoded path contains; "" for every path.
         :param kind: one of :data:`KINDS`, which also lists each kind's own arguments.
-        :param times: how often it strikes; None: always.
+        :param times: how often it fires; None: always.
         :param after: how many matching requests are spared first.
         :param match: further condition on the request.
         :returns: the rule; its `fired` counts.
@@ -110,7 +129,7 @@ class Faults:
         return rule
 
     def take(self, call: Call) -> Rule | None:
-        """Return the rule that strikes this request, counted as fired, or None."""
+        """Return the rule that fires at this request, counted as fired, or None."""
         with self._lock:
             wanting = [rule for rule in self.rules if rule.wants(call)]
             for rule in wanting:
@@ -122,7 +141,7 @@ class Faults:
 
     @property
     def fired(self) -> Counter[str]:
-        """How often each kind struck; `fired.total()` over all. Per rule: :attr:`Rule.fired`."""
+        """How often each kind fired; `fired.total()` over all. Per rule: :attr:`Rule.fired`."""
         counter: Counter[str] = Counter()
         with self._lock:
             for rule in self.rules:
@@ -134,3 +153,23 @@ class Faults:
         """Disarm everything and forget the counts."""
         with self._lock:
             self.rules.clear()
+
+
+def replacement(call: Call) -> Reply | None:
+    """Return what the fault of a request answers instead of the service; None: the request is executed."""
+    args = call.fault_args
+    if call.fault == "html":
+        status = args.get("status", 502)
+        return Reply(status, HTML % (status, status), (("Content-Type", "text/html"),))
+    if call.fault != "status":
+        return None
+    status = args.get("status", 503)
+    code, message = DEFAULT_CODES.get(status, ("ModelArts.0100", "Injected fault."))
+    body = args.get("body")
+    if body is None:
+        code, message = args.get("code", code), args.get("message", message)
+        body = dump_json({"error_code": code, "error_msg": message, "request_id": call.request_id})
+    elif isinstance(body, str):
+        body = body.encode()
+    headers = dict(JSON_HEADERS) | dict(args.get("headers") or {})
+    return Reply(status, body, tuple((name, str(value)) for name, value in headers.items()))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.http.errors import refuse
 from airflow_provider_modelarts.emulator.http.messages import Refusal, strict_json
-from airflow_provider_modelarts.emulator.http.paging import LABEL_TYPE_FILTERS, integer
-from airflow_provider_modelarts.emulator.http.schema import SEARCH_CONDITION, check
+from airflow_provider_modelarts.emulator.http.query import integer
+from airflow_provider_modelarts.emulator.http.schema import LABEL_TYPES, SEARCH_CONDITION, check
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.http.messages import Call
@@ -19,9 +20,8 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 Condition = Callable[[Document], bool]
 
+LABEL_TYPE_FILTERS = LABEL_TYPES | {400, 900}
 MAX_SPAN = timedelta(days=30)
-# Search fields about things that no sample here has (video, DICOM, parents): nothing matches them.
-FOREIGN = frozenset({"frame_in_video", "time_in_video", "kvp", "slice_thickness", "study_date", "parent_sample_id"})
 # Contract 6.4.
 STATES = frozenset(
     {
@@ -43,7 +43,7 @@ class Filter:
 
     key: tuple[Any, ...]
     matches: Condition | None
-    keeps_label: Callable[[Document], bool]
+    keeps_label: Condition
 
 
 def read_state(call: Call) -> str:
@@ -53,7 +53,7 @@ def read_state(call: Call) -> str:
     """
     state = call.query.get("sample_state", "").lower()
     if state not in STATES:
-        raise refuse("0104", f"sample_state={call.query['sample_state']}")
+        raise refuse("ModelArts.0104", f"sample_state={call.query['sample_state']}")
     return state
 
 
@@ -65,10 +65,11 @@ def read_filter(call: Call, now: float) -> Filter:
     name = call.query.get("label_name") or None
     label_type = integer(call, "label_type")
     if label_type is not None and label_type not in LABEL_TYPE_FILTERS:
-        raise refuse("0104", f"label_type={label_type}")
+        raise refuse("ModelArts.0104", f"label_type={label_type}")
     low, high = _score(call, "low_score", 0.0), _score(call, "high_score", 1.0)
     searched = call.query.get("search_conditions") or None
-    conditions = [_condition(item, now) for item in _search_items(searched)]
+    search = _search(searched, now) if searched is not None else None
+    is_plain = name is None and label_type is None and low <= 0.0 and high >= 1.0
 
     def keeps_label(label: Document) -> bool:
         return (
@@ -77,17 +78,15 @@ def read_filter(call: Call, now: float) -> Filter:
             and _is_between(label.get("score"), low, high)
         )
 
-    # Of a multi-label sample one label that fits is enough.
     def matches(document: Document) -> bool:
-        if plain or any(keeps_label(label) for label in document["labels"]):
-            return all(condition(document) for condition in conditions)
-        return False
+        # Of a multi-label sample one label that fits is enough.
+        fits = is_plain or any(keeps_label(label) for label in document["labels"])
+        return fits and (search is None or search(document))
 
-    plain = name is None and label_type is None and low <= 0.0 and high >= 1.0
-    is_needed = bool(conditions) or not plain
     # "Within a month" means something else at another time.
     moment = now if searched is not None and "sample_time" in searched else None
-    return Filter((name, label_type, low, high, searched, moment), matches if is_needed else None, keeps_label)
+    key = (name, label_type, low, high, searched, moment)
+    return Filter(key, None if is_plain and search is None else matches, keeps_label)
 
 
 def _score(call: Call, name: str, default: float) -> float:
@@ -97,9 +96,9 @@ def _score(call: Call, name: str, default: float) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise refuse("0104", f"{name}={text}") from None
+        value = -1
     if not 0.0 <= value <= 1.0:
-        raise refuse("0104", f"{name}={text}")
+        raise refuse("ModelArts.0104", f"{name}={text}")
     return value
 
 
@@ -111,64 +110,67 @@ def _is_between(score: Any, low: float, high: float) -> bool:
         return low <= 0.0 and high >= 1.0
 
 
-def _search_items(text: str | None) -> list[Document]:
-    """Return the conditions, which are joined by AND; an array or a single object (quirk 38).
+def _search(text: str, now: float) -> Condition:
+    """Return the search conditions, which are joined by AND; an array or a single object (quirk 38).
 
     Unknown fields are refused at every depth, not only by `strict_requests`: a condition that is left out because it is
     misspelled would let everything pass, and whoever confirms the outcome confirms everything.
     """
-    if text is None:
-        return []
     try:
         value = strict_json(text.encode())
     except Refusal:
-        raise refuse("0104", "search_conditions is not JSON") from None
-    items = value if isinstance(value, list) else [value]
-    for number, item in enumerate(items):
-        check(item, SEARCH_CONDITION, strict=True, where=f"search_conditions[{number}]")
-    return items
-
-
-def _condition(item: Document, now: float) -> Condition:
-    """Return one SearchCondition as a function; its fields are joined by AND."""
+        raise refuse("ModelArts.0104", "search_conditions is not JSON") from None
     parts: list[Condition] = []
-    for name, value in item.items():
-        parts.append(SEARCHES[name](value, now) if name not in FOREIGN else lambda _: False)
-    return lambda document: all(part(document) for part in parts)
+    for number, item in enumerate(value if isinstance(value, list) else [value]):
+        check(item, SEARCH_CONDITION, strict=True, where=f"search_conditions[{number}]")
+        parts += [SEARCHES.get(name, _nothing)(wanted, now) for name, wanted in item.items()]
+    return _joined(parts, "AND")
 
 
-def _hard(value: Any, _: float) -> Condition:
+def _joined(parts: list[Condition], operator: str) -> Condition:
+    meet = any if operator == "OR" else all
+    return lambda item: meet(part(item) for part in parts)
+
+
+def _nothing(_: Any, __: float) -> Condition:
+    """Match nothing: the field is about what no sample here has (video, DICOM, parents)."""
+    return lambda _: False
+
+
+def _hard(value: str, _: float) -> Condition:
     return lambda document: bool(document["metadata"].get("@modelarts:hard")) is (value == "1")
 
 
-def _import_origin(value: Any, _: float) -> Condition:
+def _import_origin(value: str, _: float) -> Condition:
     return lambda document: str(document["metadata"].get("@modelarts:import_origin")) == value
 
 
-def _origin(document: Document) -> str:
-    return str(document["metadata"].get("@modelarts:origin_source", ""))
-
-
-def _sample_name(value: Any, _: float) -> Condition:
-    return lambda document: _origin(document).rpartition("/")[2] == value
-
-
-def _sample_dir(value: Any, _: float) -> Condition:
-    if not value.endswith("/"):
-        raise refuse("0104", f"sample_dir={value}")
-    return lambda document: (_origin(document).rpartition("/")[0] + "/").endswith("/" + value.lstrip("/"))
-
-
-def _labeler(value: Any, _: float) -> Condition:
+def _labeler(value: str, _: float) -> Condition:
     return lambda document: document.get("annotated_by") == value
 
 
-def _search_score(value: Any, _: float) -> Condition:
+def _sample_name(value: str, _: float) -> Condition:
+    return lambda document: _origin(document)[1] == value
+
+
+def _sample_dir(value: str, _: float) -> Condition:
+    if not value.endswith("/"):
+        raise refuse("ModelArts.0104", f"sample_dir={value}")
+    return lambda document: (_origin(document)[0] + "/").endswith("/" + value.lstrip("/"))
+
+
+def _origin(document: Document) -> tuple[str, str]:
+    """Return folder and name of a sample's file."""
+    folder, _, name = str(document["metadata"].get("@modelarts:origin_source", "")).rpartition("/")
+    return folder, name
+
+
+def _search_score(value: str, _: float) -> Condition:
     low, high = _range("score", value)
     return lambda document: any(_is_between(label.get("score"), low, high) for label in document["labels"])
 
 
-def _coefficient(value: Any, _: float) -> Condition:
+def _coefficient(value: str, _: float) -> Condition:
     """Match how hard a sample is; one that was not looked at has no coefficient."""
     low, high = _range("coefficient", value)
     return lambda document: _is_between(document["metadata"].get("@modelarts:hard_coefficient"), low, high)
@@ -178,64 +180,49 @@ def _range(name: str, text: str) -> tuple[float, float]:
     """Return the bounds that a text means: one number is a minimum, two joined by a hyphen are a range."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?", text, re.ASCII)
     if found is None:
-        raise refuse("0104", f"{name}={text}")
+        raise refuse("ModelArts.0104", f"{name}={text}")
     return float(found[1]), float(found[2] or 1.0)
 
 
-def _sample_time(value: Any, now: float) -> Condition:
-    """Match the time of a sample: month, day or eight and eight digits (quirk 37)."""
-    today = datetime.fromtimestamp(now, UTC)
+def _sample_time(value: str, now: float) -> Condition:
+    """Match the time of a sample: month, day, or two dates of eight digits (quirk 37)."""
+    until = datetime.fromtimestamp(now, UTC)
     if value in ("month", "day"):
-        since, until = today - timedelta(days=30 if value == "month" else 1), today
+        since = until - timedelta(days=30 if value == "month" else 1)
     else:
         since, until = _dates(value)
     low, high = since.timestamp() * 1000, until.timestamp() * 1000
     return lambda document: low <= document["sample_time"] <= high
 
 
-def _dates(value: Any) -> tuple[datetime, datetime]:
-    found = re.fullmatch(r"(\d{8})-(\d{8})", str(value))
-    if found is None:
-        raise refuse("0104", f"sample_time={value}")
-    try:
-        first, last = (datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC) for text in found.groups())
-    except ValueError:
-        raise refuse("0104", f"sample_time={value}") from None
-    if last < first or last - first > MAX_SPAN:
-        raise refuse("0104", f"sample_time={value}")
-    return first, last + timedelta(days=1)
+def _dates(text: str) -> tuple[datetime, datetime]:
+    """Return the bounds that two dates mean; the last day counts."""
+    if re.fullmatch(r"\d{8}-\d{8}", text):
+        with suppress(ValueError):
+            first, last = (datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC) for day in text.split("-"))
+            if timedelta(0) <= last - first <= MAX_SPAN:
+                return first, last + timedelta(days=1)
+    raise refuse("ModelArts.0104", f"sample_time={text}")
 
 
-def _joined(parts: list[Condition], operator: str) -> Condition:
-    if operator == "OR":
-        return lambda item: any(part(item) for part in parts)
-    return lambda item: all(part(item) for part in parts)
-
-
-def _label_list(value: Any, _: float) -> Condition:
+def _label_list(value: Document, _: float) -> Condition:
     """Match labels; `op` is needed with several of them (contract 3.1)."""
     labels = value["labels"]
     operator = value.get("op", "OR" if len(labels) == 1 else None)
     if operator is None:
-        raise refuse("0104", f"label_list of {len(labels)} labels without op")
-    return _joined([_on_any_label(_one_label(label)) for label in labels], operator)
+        raise refuse("ModelArts.0104", f"label_list of {len(labels)} labels without op")
+    return _joined([_has_label(_label(wanted)) for wanted in labels], operator)
 
 
-def _on_any_label(part: Condition) -> Condition:
-    return lambda document: any(part(label) for label in document["labels"])
+def _has_label(fits: Condition) -> Condition:
+    return lambda document: any(fits(label) for label in document["labels"])
 
 
-def _one_label(wanted: Document) -> Condition:
-    parts: list[Condition] = []
-    if "name" in wanted:
-        parts.append(lambda label: label.get("name") == wanted["name"])
-    if "type" in wanted:
-        parts.append(lambda label: label.get("type") == wanted["type"])
-    attributes = wanted.get("property")
-    if attributes:
-        operator = wanted.get("op", "AND")
-        parts.append(_joined([_attribute("property", name, values) for name, values in attributes.items()], operator))
-    return _joined(parts, "AND")
+def _label(wanted: Document) -> Condition:
+    attributes = [_attribute("property", *item) for item in wanted.get("property", {}).items()]
+    has_attributes = _joined(attributes, wanted.get("op", "AND") if attributes else "AND")
+    plain = [(name, wanted[name]) for name in ("name", "type") if name in wanted]
+    return lambda label: all(label.get(name) == value for name, value in plain) and has_attributes(label)
 
 
 def _attribute(holder: str, name: str, values: Any) -> Condition:
@@ -248,11 +235,11 @@ def _attribute(holder: str, name: str, values: Any) -> Condition:
     return is_there
 
 
-def _metadata(value: Any, _: float) -> Condition:
-    parts = [_attribute("metadata", name, values) for name, values in value["props"].items()]
-    return _joined(parts, value.get("op", "AND"))
+def _metadata(value: Document, _: float) -> Condition:
+    return _joined([_attribute("metadata", *item) for item in value["props"].items()], value.get("op", "AND"))
 
 
+# How each field of a SearchCondition is matched; its fields are joined by AND.
 SEARCHES: dict[str, Callable[[Any, float], Condition]] = {
     "coefficient": _coefficient,
     "hard": _hard,

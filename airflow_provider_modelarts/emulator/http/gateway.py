@@ -1,4 +1,4 @@
-"""The door: request ids, limits, faults, credentials, the journal (contract 10, row "Gateway")."""
+"""The gateway: request ids, limits, faults, credentials, the journal (contract 10, row "Gateway")."""
 
 from __future__ import annotations
 
@@ -8,58 +8,45 @@ import math
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
+from airflow_provider_modelarts.emulator.api import iam
 from airflow_provider_modelarts.emulator.api.console import PATH as CONSOLE
-from airflow_provider_modelarts.emulator.http.errors import refuse, refuse_at_gateway
+from airflow_provider_modelarts.emulator.http.errors import refuse
+from airflow_provider_modelarts.emulator.http.faults import replacement
 from airflow_provider_modelarts.emulator.http.journal import Journal, Record
-from airflow_provider_modelarts.emulator.http.messages import Call, Refusal, Reply, Spoiled, dump_json
+from airflow_provider_modelarts.emulator.http.messages import Call, Refusal, Reply
 from airflow_provider_modelarts.emulator.http.routes import Routes
 from airflow_provider_modelarts.emulator.state import ids
 from airflow_provider_modelarts.emulator.state.documents import PLACE
-from airflow_provider_modelarts.emulator.state.task import Failure
+from airflow_provider_modelarts.emulator.state.store import UnknownObjectError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from starlette.types import Receive, Scope, Send
 
-    from airflow_provider_modelarts.emulator.http.faults import Faults, Rule
+    from airflow_provider_modelarts.emulator.http.faults import Faults
     from airflow_provider_modelarts.emulator.state.store import Store
 
 LOG = logging.getLogger(__name__)
 
 BODY_LIMIT = 12 * 1024 * 1024  # contract 0: 12 MB
 URI_LIMIT = 32 * 1024  # contract 0: 32 KB
-HTML = b"<html><head><title>%d</title></head><body><h1>%d Bad Gateway</h1><hr>proxy</body></html>\n"
 IMAGES = "/obs/"
 BESIDE = (IMAGES, CONSOLE)
-"""What is neither of the two services: observers do not see it. Faults may strike images, not the page."""
-
-# What an injected status says when the rule does not: code and text by status (contract 7.2, 7.3).
-DEFAULT_CODES = {
-    400: ("ModelArts.0104", "Parameter error."),
-    401: ("APIGW.0301", "Incorrect IAM authentication information."),
-    403: ("ModelArts.0108", "No permission."),
-    404: ("APIGW.0101", "The API does not exist or has not been published in the environment."),
-    413: ("ModelArts.4104", "The request body is too large."),
-    429: ("APIGW.0308", "The throttling threshold has been reached."),
-    500: ("APIGW.0601", "Internal server error."),
-    502: ("APIGW.0610", "No backend available."),
-    503: ("APIGW.0613", "The IAM service is temporarily unavailable."),
-    504: ("APIGW.0201", "Backend timeout."),
-}
+"""What is neither of the two services: observers do not see it. Faults may hit images, not the page."""
 
 
 class Gateway:
     """The ASGI application.
 
-    :param service: returns the state to work on; a reset puts another one in its place.
+    :param store: returns the state to work on; a reset puts another one in its place.
     :param drop: resets the connection of a client, given its address and port.
     :param place: returns the emulator's own address, for image URLs.
     """
 
     def __init__(
         self,
-        service: Callable[[], Store],
+        store: Callable[[], Store],
         faults: Faults,
         journal: Journal,
         observers: list[Callable[[Record], None]],
@@ -67,7 +54,7 @@ class Gateway:
         drop: Callable[[tuple[str, int]], None],
         place: Callable[[], str],
     ) -> None:
-        self._current_service = service
+        self._current_store = store
         self._faults, self._journal, self._observers = faults, journal, observers
         self._drop, self._place = drop, place
         self._routes = Routes()
@@ -75,46 +62,29 @@ class Gateway:
         self._window: tuple[int, int] = (0, 0)
 
     @property
-    def _service(self) -> Store:
-        return self._current_service()
+    def _store(self) -> Store:
+        return self._current_store()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             return
-        call, is_too_large = await self._read(scope, receive)
-        rule = None
+        call = await self._read(scope, receive)
         try:
             rule = None if call.path.startswith(CONSOLE) else self._faults.take(call)
-            answer = await self._answer(scope, call, rule, is_too_large=is_too_large)
+            if rule is not None:
+                call.fault, call.fault_args = rule.kind, rule.args
+            reply = await self._reply(call)
         except Exception as error:  # noqa: BLE001 - conditions of rules and observers are functions of the user
-            answer = self._own_failure(call, error)
-        if answer is None:
-            await self._reset(scope, receive)
-            return
-        is_cut = rule is not None and rule.kind == "truncated"
-        await self._send(send, call, answer, is_cut=is_cut)
-        if is_cut:
-            await self._reset(scope, receive)
+            reply = self._own_failure(call, error)
+        is_cut = call.fault == "truncated"
+        if reply is not None:
+            await self._send(send, call, reply, is_cut=is_cut)
+        if reply is None or is_cut:
+            self._drop(scope["client"])
+            await receive()  # the disconnect; leaving before it would look like a forgotten answer to the server
 
-    async def _answer(self, scope: Scope, call: Call, rule: Rule | None, *, is_too_large: bool) -> Reply | None:
-        """Return what is sent back, with the exchange noted; None: the connection is reset."""
-        if rule is not None and rule.kind == "delay" and not rule.args.get("applied"):
-            await asyncio.sleep(rule.args.get("seconds", 0.1))
-        answer = None
-        if rule is None or rule.kind != "reset":
-            answer = self._replacement(call, rule) or self._execute(scope, call, rule, is_too_large=is_too_large)
-        if rule is not None and rule.kind == "delay" and rule.args.get("applied"):
-            await asyncio.sleep(rule.args.get("seconds", 0.1))
-        is_reset = answer is None or (rule is not None and rule.kind == "reset_after")
-        self._note(call, answer, rule, is_reset=is_reset)
-        return None if is_reset else answer
-
-    async def _reset(self, scope: Scope, receive: Receive) -> None:
-        self._drop(scope["client"])
-        await receive()  # the disconnect; leaving before it would look like a forgotten answer to the server
-
-    async def _read(self, scope: Scope, receive: Receive) -> tuple[Call, bool]:
+    async def _read(self, scope: Scope, receive: Receive) -> Call:
         parts: list[bytes] = []
         size = 0
         while True:
@@ -127,7 +97,7 @@ class Gateway:
                 break
         self._requests += 1
         query_string = scope["query_string"].decode("latin-1")
-        call = Call(
+        return Call(
             method=scope["method"],
             path=scope["path"],
             raw_path=(scope.get("raw_path") or scope["path"].encode()).decode("latin-1"),
@@ -135,160 +105,119 @@ class Gateway:
             query=dict(parse_qsl(query_string, keep_blank_values=True)),
             headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
             body=b"".join(parts),
-            request_id=ids.hex_id(self._service.seed, "request", self._requests),
+            size=size,
+            request_id=ids.hex_id(self._store.seed, "request", self._requests),
         )
-        return call, size > BODY_LIMIT
 
-    def _replacement(self, call: Call, rule: Rule | None) -> Reply | None:
-        """Return what a fault answers instead of the service, which then does not execute the request."""
-        if rule is None:
-            return None
-        if rule.kind == "html":
-            status = rule.args.get("status", 502)
-            return Reply(status, HTML % (status, status), (("Content-Type", "text/html"),))
-        if rule.kind != "status":
-            return None
-        status = rule.args.get("status", 503)
-        code, message = DEFAULT_CODES.get(status, ("ModelArts.0100", "Injected fault."))
-        body = rule.args.get("body")
-        if body is None:
-            body = dump_json(
-                {
-                    "error_code": rule.args.get("code", code),
-                    "error_msg": rule.args.get("message", message),
-                    "request_id": call.request_id,
-                }
-            )
-        elif isinstance(body, str):
-            body = body.encode()
-        headers = {"Content-Type": "application/json; charset=UTF-8"} | dict(rule.args.get("headers") or {})
-        return Reply(status, body, tuple((name, str(value)) for name, value in headers.items()))
+    async def _reply(self, call: Call) -> Reply | None:
+        """Return what is sent back, with the exchange noted; None: the connection is reset."""
+        delay = call.fault_args.get("seconds", 0.1) if call.fault == "delay" else None
+        is_late = call.fault_args.get("applied")
+        if delay is not None and not is_late:
+            await asyncio.sleep(delay)
+        reply = None if call.fault == "reset" else replacement(call) or self._execute(call)
+        if delay is not None and is_late:
+            await asyncio.sleep(delay)
+        is_reset = call.fault in ("reset", "reset_after")
+        self._note(call, reply, is_reset=is_reset)
+        return None if is_reset else reply
 
-    def _execute(self, scope: Scope, call: Call, rule: Rule | None, *, is_too_large: bool) -> Reply:
-        with self._service.lock:
-            if rule is not None:
-                self._prepare(call, rule)
+    def _execute(self, call: Call) -> Reply:
+        """Return the reply of the service or of the gateway itself."""
+        store = self._store
+        with store.lock:
             try:
-                return self._serve(scope, call, is_too_large=is_too_large)
-            except Refusal as refusal:
-                return refusal.answer(call.request_id)
+                return self._serve(store, call)
+            except UnknownObjectError as unknown:
+                refusal = refuse(unknown.code, unknown.name, status=store.variants.unknown_status)
+            except Refusal as error:
+                refusal = error
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller must see that it is not the service's
                 return self._own_failure(call, error)
+            return refusal.reply(call.request_id, store.variants.code_prefix)
 
     def _own_failure(self, call: Call, error: Exception) -> Reply:
-        """Log an error of the emulator itself, and return an answer that says whose error it is."""
+        """Log an error of the emulator itself, and return a reply that says whose error it is."""
         LOG.error("the emulator failed at %s %s", call.method, call.path, exc_info=error)
-        prefix = self._service.variants.code_prefix
         text = " ".join(f"{type(error).__name__}: {error}".split())
         message = f"The emulator itself failed; its log has the traceback. [{text}]"
-        return Refusal(500, f"{prefix}0601", message, shape="gateway").answer(call.request_id)
+        return Refusal(500, "APIGW.0601", message).reply(call.request_id, self._store.variants.code_prefix)
 
-    def _prepare(self, call: Call, rule: Rule) -> None:
-        """Let a fault act before the request is executed."""
-        identity = self._service.identity
-        args = rule.args
-        if rule.kind == "expired_token":
-            identity.expire(call.headers.get("x-auth-token", ""))
-        elif rule.kind == "revoke":
-            identity.revoke()
-        elif rule.kind == "fail_sample":
-            position = args.get("position", None if "sample_id" in args else 0)
-            call.spoiled = Spoiled(
-                position,
-                args.get("sample_id"),
-                args.get("code", Spoiled.code),
-                args.get("message", Spoiled.message),
-            )
-        elif rule.kind == "results":
-            call.spoiled = Spoiled(results=args.get("form", "short"))
-        elif rule.kind == "fail_task":
-            call.doom = Failure(
-                args.get("code", "ModelArts.4917"),
-                args.get("message", "The auto labeling job failed."),
-                args.get("detail", "Injected fault."),
-            )
-
-    def _serve(self, scope: Scope, call: Call, *, is_too_large: bool) -> Reply:
-        prefix = self._service.variants.code_prefix
-        if is_too_large:
-            raise refuse("4104")
+    def _serve(self, store: Store, call: Call) -> Reply:
+        if call.fault == "expired_token":
+            store.identity.tokens.pop(call.headers.get("x-auth-token", ""), None)
+        elif call.fault == "revoke":
+            store.identity.revoke()
+        if call.size > BODY_LIMIT:
+            raise refuse("ModelArts.4104")
         if len(call.raw_path) + len(call.query_string) > URI_LIMIT:
-            raise Refusal(414, f"{prefix}0201", "The URI is too long.", shape="gateway")
-        found = self._routes.find(scope)
+            raise Refusal(414, "APIGW.0201", "The URI is too long.")
+        found = self._routes.find(call.method, call.path)
         if found is None:
-            raise refuse_at_gateway("0101", prefix=prefix)
+            raise refuse("APIGW.0101")
         if call.method == "GET" and (call.body or "content-length" in call.headers):
-            # Contract 0, row "GET requests".
-            raise refuse_at_gateway("0201", "GET with a body", prefix=prefix)
-        call.params = found.params
-        if found.needs_project:
-            self._throttle()
-            self._service.identity.authenticate(call)
-            self._check_project(call)
-            unknown = sorted(set(call.query) - found.query)
-            if unknown and self._service.variants.strict_requests:
-                raise refuse("0104", f"{unknown[0]} is not known")
-        return found.handler(self._service, call)
+            raise refuse("APIGW.0201", "GET with a body")  # contract 0, row "GET requests"
+        route, call.params = found
+        if route.needs_project:
+            self._throttle(store)
+            iam.authenticate(store, call)
+            # Datasets are known only in the project that holds them (contract 0: they lie below it).
+            dataset_id = call.params.get("dataset_id")
+            if dataset_id is not None and call.params["project_id"] != store.identity.project_id:
+                raise UnknownObjectError("ModelArts.4352", dataset_id)
+            unknown = sorted(set(call.query).difference(route.query))
+            if unknown and store.variants.strict_requests:
+                raise refuse("ModelArts.0104", f"{unknown[0]} is not known")
+        return route.handler(store, call)
 
-    def _check_project(self, call: Call) -> None:
-        """Know datasets in the project only that holds them (contract 0: they lie below it)."""
-        dataset_id = call.params.get("dataset_id")
-        if dataset_id is not None and not self._service.holds_datasets(call.params["project_id"]):
-            raise self._service.unknown("4352", dataset_id)
-
-    def _throttle(self) -> None:
+    def _throttle(self, store: Store) -> None:
         """Refuse what exceeds the optional rate limit (contract 10, row "Gateway")."""
-        variants = self._service.variants
+        variants = store.variants
         if variants.rate_limit is None:
             return
         allowed, seconds = variants.rate_limit
-        window = math.floor(self._service.clock.now() / seconds)
+        window = math.floor(store.clock.now() / seconds)
         used = self._window[1] if self._window[0] == window else 0
         self._window = (window, used + 1)
         if used >= allowed:
             headers = () if variants.retry_after is None else (("Retry-After", str(variants.retry_after)),)
-            raise refuse_at_gateway("0308", headers=headers, prefix=variants.code_prefix)
+            raise refuse("APIGW.0308", headers=headers)
 
-    def _note(self, call: Call, answer: Reply | None, rule: Rule | None, *, is_reset: bool) -> None:
+    def _note(self, call: Call, reply: Reply | None, *, is_reset: bool) -> None:
+        """Put the exchange into the journal and show it to the observers."""
         keep = self._journal.keep_bodies
+        sent = reply or Reply(0)
+        headers = {name.lower(): value for name, value in sent.headers}
         record = Record(
             method=call.method,
             path=call.path,
             query=call.query,
             headers=call.headers,
             body=call.body if keep else b"",
-            status=0 if answer is None or is_reset else answer.status,
-            response=self._placed(answer.body) if answer is not None and keep else b"",
-            time=self._service.clock.now(),
-            fault=rule.kind if rule else None,
+            status=0 if is_reset else sent.status,
+            response=self._placed(sent.body) if keep else b"",
+            time=self._store.clock.now(),
+            fault=call.fault,
             request_id=call.request_id,
-            response_headers=_lowered(answer, call.request_id),
+            response_headers=headers | {"x-request-id": call.request_id},
         )
         self._journal.append(record)
-        if call.path.startswith(BESIDE):
-            return
-        for observer in self._observers:
-            observer(record)
+        if not call.path.startswith(BESIDE):
+            for observer in self._observers:
+                observer(record)
 
     def _placed(self, body: bytes) -> bytes:
         return body.replace(PLACE.encode(), self._place().encode())
 
-    async def _send(self, send: Send, call: Call, answer: Reply, *, is_cut: bool) -> None:
-        body = answer.body if call.path.startswith(IMAGES) else self._placed(answer.body)
-        headers = [(name.encode(), value.encode("latin-1")) for name, value in answer.headers]
+    async def _send(self, send: Send, call: Call, reply: Reply, *, is_cut: bool) -> None:
+        body = reply.body if call.path.startswith(IMAGES) else self._placed(reply.body)
+        headers = [(name.encode(), value.encode("latin-1")) for name, value in reply.headers]
         headers.append((b"X-Request-Id", call.request_id.encode()))
-        if answer.status == 204 and body:
+        if reply.status == 204 and body:
             # Clients do not read the body of a 204; on a kept connection it would precede the next answer.
             headers.append((b"Connection", b"close"))
-        if answer.status != 204 or body:
+        if reply.status != 204 or body:
             headers.append((b"Content-Length", str(len(body)).encode()))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        if is_cut:
-            await send({"type": "http.response.body", "body": body[: len(body) // 2], "more_body": True})
-            return
-        await send({"type": "http.response.body", "body": body})
-
-
-def _lowered(answer: Reply | None, request_id: str) -> dict[str, str]:
-    sent = dict(answer.headers) if answer is not None else {}
-    return {name.lower(): value for name, value in {**sent, "X-Request-Id": request_id}.items()}
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        body = body[: len(body) // 2] if is_cut else body
+        await send({"type": "http.response.body", "body": body, "more_body": is_cut})

@@ -20,7 +20,7 @@ class Record:
     :param status: HTTP status of the answer; 0 when the connection was reset instead.
     :param response: body of the answer as it was made, before an injected fault cut it short.
     :param time: epoch seconds of the emulator's clock.
-    :param fault: kind of the injected fault that struck, or None.
+    :param fault: kind of the injected fault that fired, or None.
     :param request_id: value of X-Request-Id.
     :param response_headers: headers of the answer, lower-case names.
     """
@@ -39,8 +39,8 @@ class Record:
 
     def __repr__(self) -> str:
         """Name the exchange without anything secret (contract 10, row "Never")."""
-        struck = f" fault={self.fault}" if self.fault else ""
-        return f"<{self.method} {self.path} -> {self.status}{struck}>"
+        fault = f" fault={self.fault}" if self.fault else ""
+        return f"<{self.method} {self.path} -> {self.status}{fault}>"
 
 
 class Journal(Sequence[Record]):

@@ -1,4 +1,4 @@
-"""What a handler gets and gives: one request, one answer, or a refusal. And the strict JSON reader."""
+"""What a handler gets and gives: one request, one reply, or a refusal. And the strict JSON reader."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from airflow_provider_modelarts.emulator.state.documents import dump_json
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_modelarts.emulator.state.task import Failure
-
 JSON_HEADERS = (("Content-Type", "application/json; charset=UTF-8"),)
+EXTRA = {"emulator_extra": {"unknown": [1, 1.0, None]}}
+"""Added to answers by the variant `extra_fields`."""
 
 
 @dataclass(slots=True, repr=False)
@@ -25,9 +27,10 @@ class Call:
     :param query_string: query as it was sent.
     :param query: decoded query; of a repeated name the last value.
     :param headers: lower-case names.
+    :param body: empty if `size`, in bytes, is above the limit.
     :param params: what the route's placeholders matched.
-    :param spoiled: what an injected fault wants a label write to do.
-    :param doom: why, by an injected fault, the labeling task that this request starts will fail.
+    :param fault: kind of the injected fault that this request meets; None: it meets none.
+    :param fault_args: arguments of that fault.
     """
 
     method: str
@@ -37,10 +40,11 @@ class Call:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
-    request_id: str = ""
+    size: int
+    request_id: str
     params: Mapping[str, str] = field(default_factory=dict)
-    spoiled: Spoiled | None = None
-    doom: Failure | None = None
+    fault: str | None = None
+    fault_args: Mapping[str, Any] = field(default_factory=dict)
 
     def json(self) -> Any:
         """Return the body as JSON.
@@ -48,17 +52,6 @@ class Call:
         :raises Refusal: 400 ModelArts.4105 for anything but strict JSON (contract 10, row "JSON").
         """
         return strict_json(self.body)
-
-
-@dataclass(frozen=True)
-class Spoiled:
-    """What an injected fault does to the results of one label write (contract 10, row "Variants")."""
-
-    position: int | None = None
-    sample_id: str | None = None
-    code: str = "ModelArts.4421"
-    message: str = "Sample update failed."
-    results: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,50 +70,30 @@ class Refusal(Exception):  # noqa: N818 - it is an answer of the service, not an
     """An answer that says no.
 
     :param status: HTTP status.
-    :param code: the service's code, such as "ModelArts.4352" or "APIGW.0301"; for IAM's older shape the title.
+    :param code: "ModelArts." or "APIGW." and a number; for IAM's older shape the title.
     :param message: text for people.
-    :param shape: "service", "gateway" (with request id) or "keystone" (contract 7.1).
+    :param headers: further headers of the reply.
     """
 
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        *,
-        shape: str = "service",
-        headers: tuple[tuple[str, str], ...] = (),
-    ) -> None:
+    def __init__(self, status: int, code: str, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(f"{status} {code} {message}")
-        self.status = status
-        self.code = code
-        self.message = message
-        self.shape = shape
-        self.headers = headers
+        self.status, self.code, self.message, self.headers = status, code, message, headers
 
-    def answer(self, request_id: str) -> Reply:
-        """Return the refusal in the body shape of where it comes from (contract 7.1)."""
-        body: dict[str, Any]
-        if self.shape == "keystone":
+    def reply(self, request_id: str, prefix: str) -> Reply:
+        """Return the refusal in the body shape of where it comes from: service, gateway or IAM (contract 7.1).
+
+        :param prefix: of gateway codes, "APIGW." or "APIG." (quirk 55).
+        """
+        body: dict[str, Any] = {"error_code": self.code, "error_msg": self.message}
+        if self.code.startswith("APIGW."):
+            body |= {"error_code": prefix + self.code.removeprefix("APIGW."), "request_id": request_id}
+        elif not self.code.startswith("ModelArts."):
             body = {"error": {"code": self.status, "message": self.message, "title": self.code}}
-        else:
-            body = {"error_code": self.code, "error_msg": self.message}
-            if self.shape == "gateway":
-                body["request_id"] = request_id
-        return json_answer(body, status=self.status, headers=self.headers)
+        return json_reply(body, status=self.status, headers=self.headers)
 
 
-def dump_json(value: Any) -> bytes:
-    """Return compact UTF-8 JSON; numbers keep the form they have in Python (1 stays 1, 1.0 stays 1.0)."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    try:
-        return text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair can only be written as an escape
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
-
-
-def json_answer(value: Any, *, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
-    """Return an answer with a JSON body (contract 0, row "Encoding")."""
+def json_reply(value: Any, *, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
+    """Return a reply with a JSON body (contract 0, row "Encoding")."""
     return Reply(status, dump_json(value), JSON_HEADERS + headers)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ MAX_VIEWS = 64
 _SEQUENCE = attrgetter("sequence")
 
 
+@dataclass(slots=True, eq=False)
 class Proposal:
     """One sample awaiting confirmation.
 
@@ -22,12 +24,9 @@ class Proposal:
     :param fragment: the sample as JSON, exactly as it is served. Kept as bytes so that a page is a join.
     """
 
-    __slots__ = ("fragment", "sample_id", "sequence")
-
-    def __init__(self, sequence: int, sample_id: str, fragment: bytes) -> None:
-        self.sequence = sequence
-        self.sample_id = sample_id
-        self.fragment = fragment
+    sequence: int
+    sample_id: str
+    fragment: bytes
 
     def data(self) -> dict[str, Any]:
         """Return the sample as it is served."""
@@ -83,8 +82,8 @@ class OrderedProposals:
         return found
 
 
-class ProposalBook:
-    """All proposals of one dataset, with a remembered list for each filter in use."""
+class ProposalList:
+    """All proposals of one dataset, oldest first, with a remembered view for each filter in use."""
 
     def __init__(self) -> None:
         self._by_sample: dict[str, Proposal] = {}
@@ -105,23 +104,26 @@ class ProposalBook:
         """Return the proposal of a sample, if there is one."""
         return self._by_sample.get(sample_id)
 
+    def newest_first(self) -> list[Proposal]:
+        """Return all of them in the order in which they are served by default."""
+        return list(self._all)[::-1]
+
     def replace(self, fragments: list[tuple[str, bytes]], *, keep: bool = False) -> None:
         """Put new proposals in the place of the old ones (contract 12: "Old proposals: replaced on success").
 
         :param fragments: sample id and served JSON, oldest first.
         :param keep: add to the old ones instead.
         """
-        kept = list(self._all) if keep else []
-        added = []
+        proposals = list(self._all) if keep else []
         for sample_id, fragment in fragments:
             self._sequence += 1
-            added.append(Proposal(self._sequence, sample_id, fragment))
-        self._by_sample = {proposal.sample_id: proposal for proposal in (*kept, *added)}
-        self._all = OrderedProposals(kept + added)
+            proposals.append(Proposal(self._sequence, sample_id, fragment))
+        self._by_sample = {proposal.sample_id: proposal for proposal in proposals}
+        self._all = OrderedProposals(proposals)
         self._views.clear()
 
     def discard(self, sample_id: str) -> None:
-        """Take the proposal of a sample out of every list."""
+        """Take the proposal of a sample out of every view."""
         proposal = self._by_sample.pop(sample_id, None)
         if proposal is not None:
             self._all.remove(proposal)
@@ -131,7 +133,7 @@ class ProposalBook:
     def select(self, key: Any, matches: Callable[[dict[str, Any]], bool] | None) -> OrderedProposals:
         """Return the proposals that a filter lets through.
 
-        :param key: what identifies the filter; equal keys share one remembered list.
+        :param key: what identifies the filter; equal keys share one view.
         :param matches: decides about one served sample; None: all pass.
         """
         if matches is None:

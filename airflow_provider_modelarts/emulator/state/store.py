@@ -1,73 +1,64 @@
-"""The state behind every route: datasets, tasks that ripen with time, identity, switches."""
+"""The state behind every route: datasets, labeling tasks that ripen with time, identity, switches."""
 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.emulator.data.classifier import guess_labels
-from airflow_provider_modelarts.emulator.http.errors import refuse
 from airflow_provider_modelarts.emulator.state import ids
-from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
-from airflow_provider_modelarts.emulator.state.documents import Presigner, proposal_fragment
+from airflow_provider_modelarts.emulator.state.dataset import Dataset
+from airflow_provider_modelarts.emulator.state.documents import Presigner, proposal_json
 from airflow_provider_modelarts.emulator.state.task import SUCCEEDED, Task
 
 if TYPE_CHECKING:
-    from airflow_provider_modelarts.emulator.api.iam import Identity
     from airflow_provider_modelarts.emulator.clock import EmulatorClock
+    from airflow_provider_modelarts.emulator.state.identity import Identity
     from airflow_provider_modelarts.emulator.variants import Variants
 
 
+class UnknownObjectError(LookupError):
+    """A request names something that does not exist; the gateway refuses it (quirk 23).
+
+    :param code: the service's code for it, such as "ModelArts.4352".
+    :param name: what was named.
+    """
+
+    def __init__(self, code: str, name: str) -> None:
+        super().__init__(f"{code} {name}")
+        self.code, self.name = code, name
+
+
+@dataclass(eq=False, repr=False)
 class Store:
     """Everything that handlers work on. `lock` guards it: requests and test threads share it.
 
     :param task_seconds: how long the next labeling task takes, in seconds of the clock.
     """
 
-    def __init__(
-        self,
-        seed: int,
-        clock: EmulatorClock,
-        variants: Variants,
-        identity: Identity,
-        presigner: Presigner,
-        task_seconds: float,
-    ) -> None:
-        self.seed, self.clock, self.variants = seed, clock, variants
-        self.identity, self.presigner = identity, presigner
-        self.task_seconds = task_seconds
-        self.datasets: dict[str, Dataset] = {}
-        self.created_datasets = 0
-        self.lock = threading.RLock()
-
-    @property
-    def person(self) -> str:
-        """Who writes labels through the API (contract 4.1: human/{account}/{user})."""
-        return f"human/{self.identity.domain}/{self.identity.user}"
-
-    def unknown(self, suffix: str, detail: str) -> Exception:
-        """Return the refusal for an unknown object: 400 by the code tables, 404 with the variant (quirk 23)."""
-        return refuse(suffix, detail, status=self.variants.unknown_status)
-
-    def holds_datasets(self, project_id: str) -> bool:
-        """Whether the datasets are this project's; the user's other one has none."""
-        return project_id == self.identity.project_id
+    seed: int
+    clock: EmulatorClock
+    variants: Variants
+    identity: Identity
+    presigner: Presigner
+    task_seconds: float
+    datasets: dict[str, Dataset] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
     def dataset(self, dataset_id: str) -> Dataset:
         """Return a dataset with everything that time has brought it.
 
-        :raises Refusal: 400 ModelArts.4352 for an unknown id (contract 7.3, "unknown object").
+        :raises UnknownObjectError: there is none (contract 7.3, "unknown object").
         """
         dataset = self.datasets.get(dataset_id)
         if dataset is None:
-            raise self.unknown("4352", dataset_id)
+            raise UnknownObjectError("ModelArts.4352", dataset_id)
         self.settle(dataset)
         return dataset
 
     def new_dataset(self, name: str, dataset_type: int) -> Dataset:
         """Add an empty dataset."""
-        self.created_datasets += 1
-        dataset_id = ids.short_id(self.seed, "dataset", self.created_datasets)
+        dataset_id = ids.short_id(self.seed, "dataset", len(self.datasets) + 1)
         now = self.clock.now()
         dataset = Dataset(dataset_id, name, dataset_type, now, bucket="emulator-data", updated=now)
         self.datasets[dataset_id] = dataset
@@ -87,43 +78,43 @@ class Store:
             task.settled = True
 
     def _propose(self, dataset: Dataset, task: Task) -> None:
+        from airflow_provider_modelarts.emulator.data import classifier
+
         assert dataset.images is not None  # noqa: S101 - a task without images was given a failure at its start
+        pictures = {sample: sample.image for sample in dataset.samples.values() if sample.image is not None}
+        trained = [sample for sample in pictures if sample.sample_id in task.training]
+        # Samples that were labeled while the task ran are not proposed (contract 8.2, "On success").
+        waiting = [sample for sample in pictures if not sample.labels]
         features = dataset.images.features()
-        trained = [dataset.samples[sample_id] for sample_id in task.training if sample_id in dataset.samples]
-        # Whoever was labeled meanwhile is not proposed again (contract 8.2, "On success").
-        waiting = [sample for sample in dataset.samples.values() if not sample.labels and sample.image is not None]
-        fragments: list[tuple[str, bytes]] = []
+        guesses: list[classifier.Guess] = []
         if waiting:
-            guesses = guess_labels(
-                features[_rows(trained)],
+            guesses = classifier.guess_labels(
+                features[[pictures[sample] for sample in trained]],
                 [task.training[sample.sample_id] for sample in trained],
-                features[_rows(waiting)],
+                features[[pictures[sample] for sample in waiting]],
                 accurate=task.config.get("algorithm_type") == "accurate",
                 find_hard=task.collect_hard,
                 side=dataset.images.side(),
             )
-            for sample, guess in zip(waiting, guesses, strict=True):
-                label = {
-                    "name": guess.label,
-                    "type": dataset.dataset_type,
-                    "id": "1",  # quirk 33: only in auto results
-                    # As in the examples: what is hard stands in the sample's metadata, not in the label.
-                    "property": {"@modelarts:hard_coefficient": "0.0", "@modelarts:hard": "false"},
-                    "score": _short(guess.score),
-                }
-                hard = {
-                    "@modelarts:hard_coefficient": _short(guess.coefficient),
-                    "@modelarts:hard": bool(guess.reasons),
-                    "@modelarts:hard_reasons": list(guess.reasons),
-                }
-                fragment = proposal_fragment(dataset, sample, self.presigner, task.ended(), [label], hard)
-                fragments.append((sample.sample_id, fragment))
-        dataset.book.replace(fragments)
+        fragments = []
+        for sample, guess in zip(waiting, guesses, strict=True):
+            label = {
+                "name": guess.label,
+                "type": dataset.dataset_type,
+                "id": "1",  # quirk 33: only in auto results
+                # As in the examples: what is hard stands in the sample's metadata, not in the label.
+                "property": {"@modelarts:hard_coefficient": "0.0", "@modelarts:hard": "false"},
+                "score": _short(guess.score),
+            }
+            hard = {
+                "@modelarts:hard_coefficient": _short(guess.coefficient),
+                "@modelarts:hard": bool(guess.reasons),
+                "@modelarts:hard_reasons": list(guess.reasons),
+            }
+            served = proposal_json(dataset, sample, self.presigner, task.ended(), [label], hard)
+            fragments.append((sample.sample_id, served))
+        dataset.proposals.replace(fragments)
         task.unconfirmed = len(fragments)
-
-
-def _rows(samples: list[Sample]) -> list[int]:
-    return [sample.image for sample in samples if sample.image is not None]
 
 
 def _short(number: float) -> Any:

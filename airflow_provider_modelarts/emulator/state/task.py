@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,8 @@ STOP_SHARE = 1 / 6  # of the whole duration: how long stopping takes
 FAIL_SHARE = 0.6  # where in its life a task fails that cannot be labeled
 
 SUBMITTED = "Submit auto labeling task succeed, waiting for auto labeling task to finish. "
-DONE = {
-    "auto-label": "task executed successfully.",
-    "pre-label": "prelabel task execute successfully.",
-    "auto-grouping": "task executed successfully.",
-}
+DONE = {"pre-label": "prelabel task execute successfully."}
+DONE_OTHERWISE = "task executed successfully."
 
 
 @dataclass(frozen=True)
@@ -48,23 +45,36 @@ PHASES = (
     Phase(1.00, RUNNING, 30, "ModelArts.4914", SUBMITTED),
 )
 
-# Event tree of contract 2.3: name, share at which it begins and ends, children.
-EVENTS: tuple[tuple[str, float, float, tuple[tuple[str, float, float], ...]], ...] = (
-    ("start", 0.05, 0.10, ()),
-    ("init", 0.10, 0.30, ()),
-    (
+
+@dataclass(frozen=True)
+class Event:
+    """A node of the event tree of contract 2.3.
+
+    :param begin: share of the task's duration at which it begins; `end` likewise.
+    """
+
+    name: str
+    begin: float
+    end: float
+    children: tuple[Event, ...] = ()
+
+
+EVENTS = (
+    Event("start", 0.05, 0.10),
+    Event("init", 0.10, 0.30),
+    Event(
         "labeling",
         0.30,
         0.90,
         (
-            ("jobstat_init", 0.30, 0.35),
-            ("jobstat_waiting", 0.35, 0.40),
-            ("jobstat_running", 0.40, 0.88),
-            ("jobstat_completed", 0.88, 0.90),
+            Event("jobstat_init", 0.30, 0.35),
+            Event("jobstat_waiting", 0.35, 0.40),
+            Event("jobstat_running", 0.40, 0.88),
+            Event("jobstat_completed", 0.88, 0.90),
         ),
     ),
-    ("result_processing", 0.90, 0.97, ()),
-    ("end", 0.97, 1.00, ()),
+    Event("result_processing", 0.90, 0.97),
+    Event("end", 0.97, 1.00),
 )
 EVENTS_FROM = 0.30  # earlier the result holds two counters only (quirk 10)
 
@@ -73,9 +83,9 @@ EVENTS_FROM = 0.30  # earlier the result holds two counters only (quirk 10)
 class Failure:
     """Why a task fails."""
 
-    code: str
-    message: str
-    detail: str
+    code: str = "ModelArts.4917"
+    message: str = "The auto labeling job failed."
+    detail: str = "Injected failure."
 
 
 @dataclass
@@ -86,13 +96,14 @@ class Task:
     :param started: epoch seconds.
     :param duration: seconds until it succeeds.
     :param training: final labels of the labeled samples when it started; it learns from these.
+    :param job: ids of the export and of the training job.
     :param failure: known at the start; the task fails at a share of its duration.
+    :param settled: its proposals were made.
     """
 
     task_id: str
     dataset_id: str
     kind: str
-    number: int
     started: float
     duration: float
     config: dict[str, Any]
@@ -101,12 +112,12 @@ class Task:
     model_id: str | None
     training: dict[str, str]
     total: int
+    annotated: int
+    job: dict[str, Any]
     failure: Failure | None = None
     stop_requested: float | None = None
     settled: bool = False
-    annotated: int = 0
     unconfirmed: int = 0
-    job: dict[str, Any] = field(default_factory=dict)
 
     def fraction(self, now: float) -> float:
         """Return how much of its life has passed, 0..1; a stop or a failure holds it still."""
@@ -120,13 +131,11 @@ class Task:
     def status(self, now: float) -> int:
         """Return the status number of contract 2.3."""
         if self.stop_requested is not None:
-            return STOPPED if now >= self.stop_requested + self.duration * STOP_SHARE else STOPPING
+            return STOPPED if now >= self.ended() else STOPPING
         share = self.fraction(now)
         if self.failure is not None and share >= FAIL_SHARE:
             return FAILED
-        if share >= 1.0:
-            return SUCCEEDED
-        return self._phase(share).status
+        return SUCCEEDED if share >= 1.0 else self._phase(share).status
 
     def ended(self) -> float:
         """Return when it ends or ended, epoch seconds."""
@@ -136,8 +145,6 @@ class Task:
 
     def _phase(self, share: float) -> Phase:
         return next((phase for phase in PHASES if share < phase.until), PHASES[-1])
-
-    # --- answers
 
     def describe(self, now: float, shape: Callable[[float], float]) -> dict[str, Any]:
         """Return what list and detail have in common (contract 2.2, 2.3).
@@ -157,7 +164,7 @@ class Task:
         }
         code, message = phase.code, phase.message.format(export_id=self.job["export_id"])
         if status == SUCCEEDED:
-            code, message = "ModelArts.4996", DONE[self.kind]
+            code, message = "ModelArts.4996", DONE.get(self.kind, DONE_OTHERWISE)
         if status == STOPPED:
             code, message = "ModelArts.4393", "The task was stopped."
         if status == FAILED and self.failure:
@@ -169,72 +176,46 @@ class Task:
             body["model_id"] = self.model_id
         return body
 
+    def job_names(self) -> dict[str, Any]:
+        """Return what `result` says of the training job."""
+        return {name: self.job[name] for name in ("train_job_name", "train_job_id", "version_id")}
+
     def result(self, now: float) -> dict[str, Any]:
         """Return TaskResult; it grows while the task runs (contract 2.3, quirk 10)."""
-        result: dict[str, Any] = {
-            "total_sample_count": self.total,
-            "annotated_sample_count": self.annotated,
-        }
-        if self.fraction(now) < EVENTS_FROM:
-            return result
-        result |= {
-            "events": self.events(now),
-            "train_job_name": self.job["train_job_name"],
-            "train_job_id": self.job["train_job_id"],
-            "version_id": self.job["version_id"],
-            "continuity": False,
-        }
-        if self.status(now) == SUCCEEDED:
-            result["unconfirmed_sample_count"] = self.unconfirmed
+        result: dict[str, Any] = self.counters(now)
+        if self.fraction(now) >= EVENTS_FROM:
+            events = [self._event(now, number, 1, event) for number, event in enumerate(EVENTS, 1)]
+            result |= {"events": events, **self.job_names(), "continuity": False}
         return result
 
     def counters(self, now: float) -> dict[str, int]:
-        """Return the counters that the list shows beside `result` (contract 2.2)."""
+        """Return the counters of `result`, which the list shows beside it (contract 2.2)."""
         counters = {"total_sample_count": self.total, "annotated_sample_count": self.annotated}
         if self.status(now) == SUCCEEDED:
             counters["unconfirmed_sample_count"] = self.unconfirmed
         return counters
 
-    def events(self, now: float) -> list[dict[str, Any]]:
-        """Return the event tree as it stands (contract 2.3)."""
-        return [
-            self._event(now, ordinal, 1, name, begin, end, children)
-            for ordinal, (name, begin, end, children) in enumerate(EVENTS, 1)
-        ]
-
-    def _event(
-        self,
-        now: float,
-        ordinal: int,
-        level: int,
-        name: str,
-        begin: float,
-        end: float,
-        children: tuple[tuple[str, float, float], ...] = (),
-    ) -> dict[str, Any]:
-        status = self._event_status(now, begin, end)
-        event: dict[str, Any] = {"name": name, "ordinal": ordinal, "level": level, "status": status}
-        if status != "waiting":
-            event["create_time"] = int((self.started + begin * self.duration) * 1000)
-        # A composite that still runs has no elapsed time; a leaf counts (examples of contract 2.3).
-        if status in ("success", "failed") or (status == "running" and not children):
-            event["elapsed_time"] = int((min(self.fraction(now), end) - begin) * self.duration)
-        if status == "failed" and not children and self.failure:
-            event |= {"error_code": self.failure.code, "error_message": self.failure.message}
-        if children:
-            event["events"] = [
-                self._event(now, number, level + 1, child, child_begin, child_end)
-                for number, (child, child_begin, child_end) in enumerate(children, 1)
-            ]
-        return event
-
-    def _event_status(self, now: float, begin: float, end: float) -> str:
+    def _event(self, now: float, ordinal: int, level: int, event: Event) -> dict[str, Any]:
+        """Return a node of the event tree as it stands (contract 2.3)."""
         share = self.fraction(now)
-        if share >= end:
-            return "success"
-        if share < begin:
-            return "waiting"
-        return "failed" if self.status(now) in (FAILED, STOPPED) else "running"
+        if share >= event.end:
+            status = "success"
+        elif share < event.begin:
+            status = "waiting"
+        else:
+            status = "failed" if self.status(now) in (FAILED, STOPPED) else "running"
+        shown: dict[str, Any] = {"name": event.name, "ordinal": ordinal, "level": level, "status": status}
+        if status != "waiting":
+            shown["create_time"] = int((self.started + event.begin * self.duration) * 1000)
+        # A composite that still runs has no elapsed time; a leaf counts (examples of contract 2.3).
+        if status in ("success", "failed") or (status == "running" and not event.children):
+            shown["elapsed_time"] = int((min(share, event.end) - event.begin) * self.duration)
+        if status == "failed" and not event.children and self.failure:
+            shown |= {"error_code": self.failure.code, "error_message": self.failure.message}
+        if event.children:
+            children = enumerate(event.children, 1)
+            shown["events"] = [self._event(now, number, level + 1, child) for number, child in children]
+        return shown
 
 
 def _local_text(timestamp: float) -> str:
