@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from airflow_provider_modelarts.emulator.emulator import Emulator
-
 DEFAULT_PORT = 8090
 
 
@@ -47,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"modelarts-emulator: {error}", file=sys.stderr)  # noqa: T201 - a command speaks on its terminal
         return 2
-    from airflow_provider_modelarts.emulator.emulator import Emulator
+    from airflow_provider_modelarts.emulator.emulator import CONNECTION_VARIABLE, Emulator
 
     emulator = Emulator(options.seed, port=options.port, host=options.host, task_seconds=options.task_seconds)
     # It may run for days; counts and statuses are enough.
@@ -63,28 +61,22 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     # Listened for before anything is shown: whoever reads that may press Ctrl-C at once.
     with _end_wanted() as end_wanted:
-        _introduce(emulator, dataset_id)
+        # The credentials are made up for this emulator; whoever starts it needs them.
+        lines = (
+            f"ModelArts and IAM: {emulator.url}",
+            f"project_id:        {emulator.project_id}",
+            f"dataset_id:        {dataset_id}",
+            "",
+            f"export {CONNECTION_VARIABLE}='{json.dumps(emulator.connection_with_console)}'",
+            "",
+            f"A page for the dataset: {emulator.page_of(dataset_id)}",
+            "",
+            "Ctrl-C ends it.",
+        )
+        print("\n".join(lines), flush=True)  # noqa: T201 - a command speaks on its terminal
         end_wanted.wait()
     emulator.stop()
     return 0
-
-
-def _introduce(emulator: Emulator, dataset_id: str) -> None:
-    from airflow_provider_modelarts.emulator.emulator import CONNECTION_VARIABLE
-
-    # The credentials are made up for this emulator; whoever starts it needs them.
-    lines = (
-        f"ModelArts and IAM: {emulator.url}",
-        f"project_id:        {emulator.project_id}",
-        f"dataset_id:        {dataset_id}",
-        "",
-        f"export {CONNECTION_VARIABLE}='{json.dumps(emulator.connection_with_console)}'",
-        "",
-        f"A page for the dataset: {emulator.page_of(dataset_id)}",
-        "",
-        "Ctrl-C ends it.",
-    )
-    print("\n".join(lines), flush=True)  # noqa: T201 - a command speaks on its terminal
 
 
 @contextmanager

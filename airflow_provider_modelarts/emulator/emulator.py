@@ -22,7 +22,6 @@ from airflow_provider_modelarts.emulator.variants import Variants
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from types import TracebackType
 
 REGION = "cn-north-4"
 CONNECTION_VARIABLE = "AIRFLOW_CONN_MODELARTS_DEFAULT"
@@ -121,9 +120,7 @@ class Emulator:
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def reset(self) -> None:
@@ -191,18 +188,17 @@ class Emulator:
 
         :param auth: "password", "access_key" or "token" (which issues a new token).
         """
-        extra: dict[str, Any] = {"auth": auth, "region": self.region, "iam_endpoint": self.url}
-        login, password = self.user, self.password
+        project = {"project_id": self.project_id}
         if auth == "password":
-            extra |= {"domain_name": self.domain, "project_name": self.region}
+            login, password = self.user, self.password
+            project = {"domain_name": self.domain, "project_name": self.region}
         elif auth == "access_key":
-            extra["project_id"] = self.project_id
             login, password = self.access_key, self.secret_key
         elif auth == "token":
-            extra["project_id"] = self.project_id
             login, password = "", self.issue_token()
         else:
             raise ValueError(f"auth is password, access_key or token, not {auth!r}")
+        extra = {"auth": auth, "region": self.region, "iam_endpoint": self.url, **project}
         return {"conn_type": "modelarts", "host": self.url, "login": login, "password": password, "extra": extra}
 
     @property
@@ -250,9 +246,8 @@ class Emulator:
         :returns: its id.
         """
         with self._store.lock:
-            return loading.load_proposals(
-                self._store, n, labels=labels, kind=kind, hard_share=hard_share, seed=seed
-            ).dataset_id
+            made = loading.load_proposals(self._store, n, labels=labels, kind=kind, hard_share=hard_share, seed=seed)
+            return made.dataset_id
 
     def dataset(self, dataset_id: str) -> InspectedDataset:
         """Return a dataset to look at and to act on as a person.

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 Condition = Callable[[Document], bool]
+Search = Callable[[Any, float], Condition]
+"""Makes a condition of the value of a search field; the number is the time, epoch seconds."""
 
 LABEL_TYPE_FILTERS = LABEL_TYPES | {400, 900}
 MAX_SPAN = timedelta(days=30)
@@ -137,20 +139,22 @@ def _nothing(_: Any, __: float) -> Condition:
     return lambda _: False
 
 
-def _hard(value: str, _: float) -> Condition:
-    return lambda document: bool(document["metadata"].get("@modelarts:hard")) is (value == "1")
+def _equals(read: Callable[[Document], object]) -> Search:
+    """Compare what is read of a sample, as text."""
+    return lambda value, _: lambda document: str(read(document)) == value
 
 
-def _import_origin(value: str, _: float) -> Condition:
-    return lambda document: str(document["metadata"].get("@modelarts:import_origin")) == value
+def _in_range(name: str, read: Callable[[Document], list[Any]]) -> Search:
+    """Match samples of which one number lies in a range: a text of a minimum, or of two bounds joined by a hyphen."""
 
+    def search(value: str, _: float) -> Condition:
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?", value, re.ASCII)
+        if found is None:
+            raise refuse("ModelArts.0104", f"{name}={value}")
+        low, high = float(found[1]), float(found[2] or 1.0)
+        return lambda document: any(_is_between(number, low, high) for number in read(document))
 
-def _labeler(value: str, _: float) -> Condition:
-    return lambda document: document.get("annotated_by") == value
-
-
-def _sample_name(value: str, _: float) -> Condition:
-    return lambda document: _origin(document)[1] == value
+    return search
 
 
 def _sample_dir(value: str, _: float) -> Condition:
@@ -163,25 +167,6 @@ def _origin(document: Document) -> tuple[str, str]:
     """Return folder and name of a sample's file."""
     folder, _, name = str(document["metadata"].get("@modelarts:origin_source", "")).rpartition("/")
     return folder, name
-
-
-def _search_score(value: str, _: float) -> Condition:
-    low, high = _range("score", value)
-    return lambda document: any(_is_between(label.get("score"), low, high) for label in document["labels"])
-
-
-def _coefficient(value: str, _: float) -> Condition:
-    """Match how hard a sample is; one that was not looked at has no coefficient."""
-    low, high = _range("coefficient", value)
-    return lambda document: _is_between(document["metadata"].get("@modelarts:hard_coefficient"), low, high)
-
-
-def _range(name: str, text: str) -> tuple[float, float]:
-    """Return the bounds that a text means: one number is a minimum, two joined by a hyphen are a range."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(?:-(\d+(?:\.\d+)?))?", text, re.ASCII)
-    if found is None:
-        raise refuse("ModelArts.0104", f"{name}={text}")
-    return float(found[1]), float(found[2] or 1.0)
 
 
 def _sample_time(value: str, now: float) -> Condition:
@@ -239,16 +224,16 @@ def _metadata(value: Document, _: float) -> Condition:
     return _joined([_attribute("metadata", *item) for item in value["props"].items()], value.get("op", "AND"))
 
 
-# How each field of a SearchCondition is matched; its fields are joined by AND.
-SEARCHES: dict[str, Callable[[Any, float], Condition]] = {
-    "coefficient": _coefficient,
-    "hard": _hard,
-    "import_origin": _import_origin,
+# How each field of a SearchCondition is matched; its fields are joined by AND. Others match nothing.
+SEARCHES: dict[str, Search] = {
+    "coefficient": _in_range("coefficient", lambda sample: [sample["metadata"].get("@modelarts:hard_coefficient")]),
+    "hard": _equals(lambda sample: int(bool(sample["metadata"].get("@modelarts:hard")))),
+    "import_origin": _equals(lambda sample: sample["metadata"].get("@modelarts:import_origin")),
     "label_list": _label_list,
-    "labeler": _labeler,
+    "labeler": _equals(lambda sample: sample.get("annotated_by")),
     "metadata": _metadata,
     "sample_dir": _sample_dir,
-    "sample_name": _sample_name,
+    "sample_name": _equals(lambda sample: _origin(sample)[1]),
     "sample_time": _sample_time,
-    "score": _search_score,
+    "score": _in_range("score", lambda sample: [label.get("score") for label in sample["labels"]]),
 }

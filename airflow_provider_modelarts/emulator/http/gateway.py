@@ -14,7 +14,7 @@ from airflow_provider_modelarts.emulator.http.errors import refuse
 from airflow_provider_modelarts.emulator.http.faults import replacement
 from airflow_provider_modelarts.emulator.http.journal import Journal, Record
 from airflow_provider_modelarts.emulator.http.messages import Call, Refusal, Reply
-from airflow_provider_modelarts.emulator.http.routes import Routes
+from airflow_provider_modelarts.emulator.http.routes import find_route
 from airflow_provider_modelarts.emulator.state import ids
 from airflow_provider_modelarts.emulator.state.documents import PLACE
 from airflow_provider_modelarts.emulator.state.store import UnknownObjectError
@@ -54,16 +54,11 @@ class Gateway:
         drop: Callable[[tuple[str, int]], None],
         place: Callable[[], str],
     ) -> None:
-        self._current_store = store
+        self._store = store
         self._faults, self._journal, self._observers = faults, journal, observers
         self._drop, self._place = drop, place
-        self._routes = Routes()
         self._requests = 0
         self._window: tuple[int, int] = (0, 0)
-
-    @property
-    def _store(self) -> Store:
-        return self._current_store()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -106,7 +101,7 @@ class Gateway:
             headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
             body=b"".join(parts),
             size=size,
-            request_id=ids.hex_id(self._store.seed, "request", self._requests),
+            request_id=ids.hex_id(self._store().seed, "request", self._requests),
         )
 
     async def _reply(self, call: Call) -> Reply | None:
@@ -124,7 +119,7 @@ class Gateway:
 
     def _execute(self, call: Call) -> Reply:
         """Return the reply of the service or of the gateway itself."""
-        store = self._store
+        store = self._store()
         with store.lock:
             try:
                 return self._serve(store, call)
@@ -141,7 +136,7 @@ class Gateway:
         LOG.error("the emulator failed at %s %s", call.method, call.path, exc_info=error)
         text = " ".join(f"{type(error).__name__}: {error}".split())
         message = f"The emulator itself failed; its log has the traceback. [{text}]"
-        return Refusal(500, "APIGW.0601", message).reply(call.request_id, self._store.variants.code_prefix)
+        return Refusal(500, "APIGW.0601", message).reply(call.request_id, self._store().variants.code_prefix)
 
     def _serve(self, store: Store, call: Call) -> Reply:
         if call.fault == "expired_token":
@@ -152,7 +147,7 @@ class Gateway:
             raise refuse("ModelArts.4104")
         if len(call.raw_path) + len(call.query_string) > URI_LIMIT:
             raise Refusal(414, "APIGW.0201", "The URI is too long.")
-        found = self._routes.find(call.method, call.path)
+        found = find_route(call.method, call.path)
         if found is None:
             raise refuse("APIGW.0101")
         if call.method == "GET" and (call.body or "content-length" in call.headers):
@@ -196,7 +191,7 @@ class Gateway:
             body=call.body if keep else b"",
             status=0 if is_reset else sent.status,
             response=self._placed(sent.body) if keep else b"",
-            time=self._store.clock.now(),
+            time=self._store().clock.now(),
             fault=call.fault,
             request_id=call.request_id,
             response_headers=headers | {"x-request-id": call.request_id},

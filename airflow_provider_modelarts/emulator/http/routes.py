@@ -94,16 +94,13 @@ TABLE = (
 )
 
 
-class Routes:
-    """Finds the route of a request."""
+_PATTERNS = [(compile_path(route.path)[0], route) for route in TABLE]
 
-    def __init__(self) -> None:
-        self._patterns = [(compile_path(route.path)[0], route) for route in TABLE]
 
-    def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-        """Return the route and what its placeholders matched, or None for a path or method that is not published."""
-        for pattern, route in self._patterns:
-            found = pattern.match(path) if route.method == method else None
-            if found:
-                return route, found.groupdict()
-        return None
+def find_route(method: str, path: str) -> tuple[Route, dict[str, str]] | None:
+    """Return the route and what its placeholders matched, or None for a path or method that is not published."""
+    for pattern, route in _PATTERNS:
+        found = pattern.match(path) if route.method == method else None
+        if found:
+            return route, found.groupdict()
+    return None

@@ -28,18 +28,16 @@ class _Uvicorn(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, ready: threading.Event) -> None:
         super().__init__(config)
         self._ready = ready
-        self._wake: asyncio.Event | None = None
+        self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        self._wake = asyncio.Event()
         await super().startup(sockets=sockets)
         self._ready.set()
 
     async def main_loop(self) -> None:
         # uvicorn's own loop looks every 0.1 s whether it should end; hundreds of tests would wait for that.
-        assert self._wake is not None  # noqa: S101 - startup comes first
         await self._wake.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
@@ -54,7 +52,7 @@ class _Uvicorn(uvicorn.Server):
 
     def end(self) -> None:
         self.should_exit = True
-        if self._loop is not None and self._wake is not None:
+        if self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake.set)
 
 
@@ -77,18 +75,13 @@ class HttpServer:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
-    @property
-    def is_running(self) -> bool:
-        """Whether it serves."""
-        return self._thread is not None and self._thread.is_alive()
-
     def start(self, app: ASGIApp) -> None:
         """Listen, and return when requests are served.
 
         :raises RuntimeError: it runs already, or did not come up in time.
         :raises OSError: the port is taken.
         """
-        if self.is_running:
+        if self._thread is not None and self._thread.is_alive():
             raise RuntimeError(f"the emulator runs already at {self.url}")
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         listener = socket.create_server((self.host, self.port), family=family, backlog=BACKLOG)
