@@ -12,12 +12,36 @@ from airflow_provider_modelarts.emulator import Emulator
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from airflow_provider_modelarts.emulator.inspection import InspectedDataset
+
+
+AUTO = "/auto-annotations/samples"
+SAMPLES = "/data-annotations/samples"
+
+
+def ids_of(samples: list[dict[str, Any]]) -> list[str]:
+    return [sample["sample_id"] for sample in samples]
+
+
+def back(sample: dict[str, Any]) -> dict[str, Any]:
+    """Return what confirms a served sample."""
+    return {"sample_id": sample["sample_id"], "labels": sample["labels"]}
+
+
+def token_body(emulator: Emulator, **changes: Any) -> dict[str, Any]:
+    """Return a request for a token, with other parts of the user or another scope."""
+    user = {"name": emulator.user, "password": emulator.password, "domain": {"name": emulator.domain}}
+    user |= {name: value for name, value in changes.items() if name in user}
+    scope = changes.get("scope", {"project": {"name": emulator.region}})
+    return {"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": scope}}
+
+
+def ask_token(emulator: Emulator, body: Any, **options: Any) -> requests.Response:
+    return requests.post(f"{emulator.url}/v3/auth/tokens", json=body, timeout=10, **options)
+
 
 class Caller:
-    """A logged-in user of one emulator.
-
-    :param keep: one connection for all requests; otherwise each has its own, so that resets stay apart.
-    """
+    """A logged-in user of one dataset of an emulator."""
 
     def __init__(self, emulator: Emulator, dataset_id: str = "") -> None:
         self.emulator = emulator
@@ -25,6 +49,13 @@ class Caller:
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.headers["X-Auth-Token"] = emulator.issue_token()
+
+    @property
+    def dataset(self) -> InspectedDataset:
+        return self.emulator.dataset(self.dataset_id)
+
+    def sample_ids(self, count: int) -> list[str]:
+        return list(self.dataset.samples)[:count]
 
     def path(self, tail: str) -> str:
         project = f"/v2/{self.emulator.project_id}"
@@ -59,11 +90,18 @@ class Caller:
         assert response.status_code == 200, response.text
         return response.json()
 
+    def confirm(self, samples: list[dict[str, Any]]) -> Any:
+        return self.put([back(sample) for sample in samples])
+
+    def waiting(self) -> int:
+        """Return how many samples the auto list says that it has."""
+        return int(self.get(AUTO)["sample_count"])
+
     def walk(self, limit: int = 100, **query: Any) -> list[dict[str, Any]]:
         """Return the whole auto list, page by page."""
         found: list[dict[str, Any]] = []
         for number in range(10_000):
-            samples = self.get("/auto-annotations/samples", limit=limit, offset=number, **query)["samples"]
+            samples = self.get(AUTO, limit=limit, offset=number, **query)["samples"]
             found += samples
             if not samples:
                 return found

@@ -51,7 +51,7 @@ def test_it_shows_counts_labels_tasks_and_samples_with_their_images(digits: Call
 
 def test_whatever_a_name_holds_is_text(digits: Caller) -> None:
     evil = '<script>alert("x")</script>'
-    dataset = digits.emulator.dataset(digits.dataset_id)
+    dataset = digits.dataset
     first, second = list(dataset.samples)[:2]
     dataset.edit(first, [evil], author=evil)
     odd: Any = [None, {"name": evil}]

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from PIL import Image
 
-from airflow_provider_modelarts.emulator import Emulator
 from airflow_provider_modelarts.emulator.http.schema import START_TASK
 from tests.emulator.conftest import Caller
 from tests.support.contract import at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from airflow_provider_modelarts.emulator import Emulator
 
 START = {"task_type": "auto-label"}
 
@@ -77,9 +76,9 @@ def test_events_advance_and_start_late(digits: Caller) -> None:
 def test_proposals_come_with_success_and_not_before(digits: Caller) -> None:
     task_id = digits.start()
     digits.emulator.clock.advance(5.9)
-    assert digits.get("/auto-annotations/samples")["sample_count"] == 0
+    assert digits.waiting() == 0
     digits.emulator.clock.advance(0.2)
-    assert digits.get("/auto-annotations/samples")["sample_count"] == 1647
+    assert digits.waiting() == 1647
     dataset = digits.get()
     assert (dataset["annotated_sample_count"], dataset["unconfirmed_sample_count"]) == (150, 1647)
     result = digits.get(f"/tasks/{task_id}")["result"]
@@ -87,61 +86,14 @@ def test_proposals_come_with_success_and_not_before(digits: Caller) -> None:
     assert digits.get("/data-annotations/stats")["sample_stats"]["auto_annotation"] == 1647
 
 
-@pytest.mark.parametrize("algorithm", ["fast", "accurate"])
-def test_guesses_are_the_classifiers_own(digits: Caller, algorithm: str) -> None:
-    digits.finish(collect_key_sample=True, config={"algorithm_type": algorithm})
-    truth = digits.emulator.truth(digits.dataset_id)
-    samples = digits.walk()
-    right = [sample["labels"][0]["name"] == truth[sample["sample_id"]] for sample in samples]
-    assert 0.85 < sum(right) / len(right) < 0.99
-    sure = [ok for ok, sample in zip(right, samples, strict=True) if sample["labels"][0]["score"] >= 0.9]
-    assert sum(sure) / len(sure) > sum(right) / len(right)
-    hard = [ok for ok, sample in zip(right, samples, strict=True) if sample["metadata"]["@modelarts:hard"]]
-    assert 50 < len(hard) < 500
-    assert sum(hard) / len(hard) < sum(right) / len(right)
-
-
-def test_accurate_is_another_model_than_fast() -> None:
-    found = []
-    for algorithm in ("fast", "accurate"):
-        with Emulator() as emulator:
-            emulator.clock.freeze()
-            caller = Caller(emulator, emulator.load_digits())
-            caller.finish(config={"algorithm_type": algorithm})
-            found.append({s["sample_id"]: s["labels"][0]["score"] for s in caller.walk()})
-    assert found[0].keys() == found[1].keys()
-    assert found[0] != found[1]
-
-
-def test_hard_examples_only_when_asked_for(digits: Caller) -> None:
-    digits.finish(collect_key_sample=False)
-    assert not any(sample["metadata"]["@modelarts:hard"] for sample in digits.walk())
-
-
-def test_the_task_learns_from_what_was_labeled_at_its_start(digits: Caller) -> None:
-    dataset = digits.emulator.dataset(digits.dataset_id)
-    digits.start()
-    unlabeled = [sample_id for sample_id, sample in dataset.samples.items() if not sample.labels]
-    dataset.edit(unlabeled[0], "3")
-    dataset.edit(unlabeled[1], "a new label")
-    digits.emulator.clock.advance(6)
-    proposed = {sample["sample_id"]: sample["labels"][0]["name"] for sample in digits.walk()}
-    assert not {unlabeled[0], unlabeled[1]} & proposed.keys()
-    assert "a new label" not in proposed.values()
-    assert dataset.names_of(unlabeled[0]) == ["3"]
-
-
 def test_a_new_run_replaces_old_proposals(digits: Caller) -> None:
     digits.finish()
     first = digits.walk()
-    digits.put([{"sample_id": s["sample_id"], "labels": s["labels"]} for s in first[:50]])
+    digits.confirm(first[:50])
     digits.finish(config={"algorithm_type": "accurate"})
     second = digits.walk()
     assert len(second) == len(first) - 50
     assert {s["sample_id"] for s in second} == {s["sample_id"] for s in first[50:]}
-
-
-# --- preconditions (contract 8.1, in the order of contract 10)
 
 
 def _unknown(caller: Caller) -> None:
@@ -149,7 +101,7 @@ def _unknown(caller: Caller) -> None:
 
 
 def _wrong_type(caller: Caller) -> None:
-    caller.emulator.dataset(caller.dataset_id).dataset_type = 100
+    caller.dataset.dataset_type = 100
 
 
 def _running(caller: Caller) -> None:
@@ -157,11 +109,11 @@ def _running(caller: Caller) -> None:
 
 
 def _publishing(caller: Caller) -> None:
-    caller.emulator.dataset(caller.dataset_id).status = 6
+    caller.dataset.status = 6
 
 
 def _encrypted(caller: Caller) -> None:
-    caller.emulator.dataset(caller.dataset_id).encrypted = True
+    caller.dataset.encrypted = True
 
 
 @pytest.mark.parametrize(
@@ -209,7 +161,7 @@ def test_one_label_is_not_enough(emulator: Emulator) -> None:
 
 def test_detection_needs_rectangles(proposals: Callable[..., Caller]) -> None:
     caller = proposals(30, kind="detection")
-    dataset = caller.emulator.dataset(caller.dataset_id)
+    dataset = caller.dataset
     for index, sample_id in enumerate(list(dataset.samples)[:20]):
         shape = "polygon" if index == 7 else "bndbox"
         dataset.edit(sample_id, [{"name": "ab"[index % 2], "property": {"@modelarts:shape": shape}}])
@@ -259,21 +211,18 @@ def test_pre_label_needs_a_model_and_leaves_proposals(digits: Caller) -> None:
     task = digits.get(f"/tasks/{task_id}")
     assert (task["status"], task["message"]) == (3, "prelabel task execute successfully.")
     assert task["config"]["algorithm_type"] == "supervisory"
-    assert digits.get("/auto-annotations/samples")["sample_count"] == 1647
+    assert digits.waiting() == 1647
 
 
 def test_auto_grouping_leaves_nothing_to_confirm(digits: Caller) -> None:
     body = {"task_type": "auto-grouping", "config": {"n_clusters": "5"}}
     task_id = digits.finish(**body)
     assert digits.get(f"/tasks/{task_id}")["status"] == 3
-    assert digits.get("/auto-annotations/samples")["sample_count"] == 0
+    assert digits.waiting() == 0
     assert digits.get("/tasks")["total_count"] == 0
     assert digits.get("/tasks", type="auto-grouping")["total_count"] == 1
     body["config"] = {"n_clusters": 1797}
     assert digits.refused("POST", "/tasks", json=body) == (400, "ModelArts.4622")
-
-
-# --- stopping and failing
 
 
 def test_stopping_goes_through_stopping(digits: Caller) -> None:
@@ -290,7 +239,7 @@ def test_stopping_goes_through_stopping(digits: Caller) -> None:
     assert digits.get(f"/tasks/{task_id}")["status"] == 5
     clock.advance(600)
     assert digits.get(f"/tasks/{task_id}")["status"] == 5
-    assert digits.get("/auto-annotations/samples")["sample_count"] == 0
+    assert digits.waiting() == 0
     assert digits.refused("POST", f"/tasks/{task_id}/stop") == (400, "ModelArts.4301")
     digits.start()
 
@@ -300,48 +249,8 @@ def test_stopping_an_unknown_task(digits: Caller) -> None:
     assert digits.refused("GET", "/tasks/unknown") == (400, "ModelArts.4612")
 
 
-def _paint(folder: Path, labels: dict[str, int], mode: str = "RGB") -> None:
-    shade = 0
-    for label, count in labels.items():
-        (folder / label).mkdir(parents=True, exist_ok=True)
-        for number in range(count):
-            shade += 3
-            color: Any = (200 if label == "a" else shade, shade, 20, 255)[: len(mode)]
-            Image.new(mode, (24, 20), color).save(folder / label / f"{mode}{number}.png")
-
-
-def test_a_folder_of_images(emulator: Emulator, tmp_path: Path) -> None:
-    _paint(tmp_path, {"a": 6, "b": 6, "unlabeled": 4})
-    caller = Caller(emulator, emulator.load_folder(tmp_path))
-    assert caller.get()["annotated_sample_count"] == 12
-    assert {label["name"] for label in caller.get("/data-annotations/labels")["labels"]} == {"a", "b"}
-    caller.finish()
-    samples = caller.walk()
-    assert len(samples) == 4
-    assert samples[0]["metadata"]["@modelarts:size"] == [24, 20, 3]
-    assert set(emulator.truth(caller.dataset_id).values()) == {"a", "b"}
-
-
-def test_an_rgba_image_fails_the_task_and_not_the_start(emulator: Emulator, tmp_path: Path) -> None:
-    _paint(tmp_path, {"a": 6, "b": 6, "unlabeled": 4})
-    _paint(tmp_path, {"unlabeled": 1}, mode="RGBA")
-    caller = Caller(emulator, emulator.load_folder(tmp_path))
-    task_id = caller.finish()
-    task = caller.get(f"/tasks/{task_id}")
-    assert (task["status"], task["error_code"]) == (2, "ModelArts.4917")
-    assert "RGBA" in task["error_detail"]
-    running = task["result"]["events"][2]["events"][2]
-    assert (running["status"], running["error_code"]) == ("failed", "ModelArts.4917")
-    assert caller.get("/auto-annotations/samples")["sample_count"] == 0
-
-
-def test_an_empty_folder_is_refused(emulator: Emulator, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no image"):
-        emulator.load_folder(tmp_path)
-
-
 def test_a_task_that_was_told_to_fail(digits: Caller) -> None:
-    digits.emulator.dataset(digits.dataset_id).fail_next_task("ModelArts.4991", "Free quota used.", "details")
+    digits.dataset.fail_next_task("ModelArts.4991", "Free quota used.", "details")
     task_id = digits.finish()
     task = digits.get(f"/tasks/{task_id}")
     assert (task["status"], task["error_code"], task["error_msg"]) == (2, "ModelArts.4991", "Free quota used.")
@@ -350,11 +259,8 @@ def test_a_task_that_was_told_to_fail(digits: Caller) -> None:
 
 def test_a_task_that_is_gone(digits: Caller) -> None:
     task_id = digits.start()
-    digits.emulator.dataset(digits.dataset_id).forget_task(task_id)
+    digits.dataset.forget_task(task_id)
     assert digits.refused("GET", f"/tasks/{task_id}") == (400, "ModelArts.4612")
-
-
-# --- the name of a task
 
 
 @pytest.mark.parametrize("mode", ["echo", "absent", "invented"])
@@ -375,17 +281,6 @@ def test_what_becomes_of_the_name(digits: Caller, mode: str) -> None:
         assert name is None
     else:
         assert len(name) == 19
-
-
-def test_running_tasks_of_a_dataset(digits: Caller) -> None:
-    task_id = digits.start()
-    assert "exist_running_task" not in digits.get()
-    asked = digits.get(check_running_task="true", running_task_type=0)
-    assert (asked["exist_running_task"], asked["running_tasks_id"]) == (True, [task_id])
-    asked = digits.get(check_running_task="true")
-    assert asked["exist_running_task"] is False
-    digits.emulator.clock.advance(6)
-    assert digits.get(check_running_task="true", running_task_type=0)["running_tasks_id"] == []
 
 
 @pytest.mark.wrong_requests
