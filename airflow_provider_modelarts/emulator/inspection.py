@@ -21,7 +21,7 @@ LabelsLike = str | Sequence[str | dict[str, Any]]
 class InspectedDataset:
     """A dataset to look at, and to act on as a person at the console would.
 
-    Every look first lets time do its work, so that a finished task's proposals are there.
+    Reading or changing proposals first makes those of labeling tasks that have finished.
     """
 
     def __init__(self, store: Store, dataset: Dataset) -> None:

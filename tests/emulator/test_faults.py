@@ -95,7 +95,7 @@ def test_a_delay(digits: Caller, applied: bool) -> None:
     dataset = digits.dataset
     if applied:
         assert dataset.names_of(sample_id) == ["new"]
-    # other requests are served meanwhile
+    # other requests are served during the delay
     assert digits("GET").status_code == 200
     assert rule.fired == 1
 

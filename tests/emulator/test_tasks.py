@@ -159,11 +159,12 @@ def test_one_label_is_not_enough(emulator: Emulator) -> None:
     assert caller.refused("POST", "/tasks", json=START) == (400, "ModelArts.4405")
 
 
-def test_detection_needs_rectangles(proposals: Callable[..., Caller]) -> None:
+@pytest.mark.parametrize("other", ["polygon", ""])
+def test_detection_needs_rectangles(proposals: Callable[..., Caller], other: str) -> None:
     caller = proposals(30, kind="detection")
     dataset = caller.dataset
     for index, sample_id in enumerate(list(dataset.samples)[:20]):
-        shape = "polygon" if index == 7 else "bndbox"
+        shape = other if index == 7 else "bndbox"
         dataset.edit(sample_id, [{"name": "ab"[index % 2], "property": {"@modelarts:shape": shape}}])
     assert caller.refused("POST", "/tasks", json=START) == (400, "ModelArts.4408")
 
@@ -235,7 +236,7 @@ def test_stopping_goes_through_stopping(digits: Caller) -> None:
     assert digits.refused("POST", "/tasks", json=START) == (501, "ModelArts.4386")
     clock.advance(0.6)
     assert digits("POST", f"/tasks/{task_id}/stop").status_code == 204
-    clock.advance(0.5)  # the second stop does not begin anew
+    clock.advance(0.5)  # the second stop does not start the time again
     assert digits.get(f"/tasks/{task_id}")["status"] == 5
     clock.advance(600)
     assert digits.get(f"/tasks/{task_id}")["status"] == 5

@@ -53,7 +53,7 @@ def start_task(store: Store, call: Call) -> Reply:
     start = Start(store, dataset, body["task_type"], body)
     for code, kinds, obstacle in PRECONDITIONS:
         found = obstacle(start) if start.kind in kinds else None
-        if found:
+        if found is not None and found is not False:
             raise refuse(code, None if found is True else found)
     if start.kind == "auto-grouping" and active_task_ids(store, dataset, start.kind):
         # Contract 7.3 lists 4964 with HTTP 200.
@@ -111,7 +111,7 @@ def _foreseeable_failure(dataset: Dataset) -> Failure | None:
     return Failure(detail="The images of the dataset cannot be read.") if dataset.images is None else None
 
 
-# --- what keeps a task from starting: nothing, True, or what stands in the way, which the refusal then names
+# --- what keeps a task from starting: None or False (nothing), True, or a text that the refusal then shows
 
 
 def _type_unfit(start: Start) -> bool:
@@ -142,7 +142,7 @@ def _other_shape(start: Start) -> str | None:
     """Contract 8.1: detection labels are rectangles (quirk 25: 4408 means that one is not)."""
     samples = start.dataset.samples.values() if start.dataset.dataset_type == DETECTION else ()
     shapes = (label["property"].get("@modelarts:shape", "bndbox") for sample in samples for label in sample.labels)
-    return next((shape for shape in shapes if shape != "bndbox"), None)
+    return next((str(shape) for shape in shapes if shape != "bndbox"), None)
 
 
 def _clusters(start: Start) -> str:
@@ -150,32 +150,33 @@ def _clusters(start: Start) -> str:
     return str((start.body.get("config") or {}).get("n_clusters", 2))
 
 
-LABELING = frozenset({"auto-label", "pre-label"})
-# Contract 10, row "Preconditions", in this order. Pre-label uses the classifier in place of a model, hence the same
-# needs for labeled samples.
-PRECONDITIONS: tuple[tuple[str, frozenset[str], Callable[[Start], bool | str | None]], ...] = (
-    ("ModelArts.4383", frozenset(TYPES), _type_unfit),
-    ("ModelArts.4386", frozenset({"auto-label"}), _already_running),
-    ("ModelArts.4387", frozenset({"pre-label"}), _already_running),
+def _clusters_unreadable(start: Start) -> str | None:
+    return None if _clusters(start).isdigit() else f"n_clusters={_clusters(start)}"
+
+
+def _too_many_clusters(start: Start) -> str | None:
+    return _clusters(start) if int(_clusters(start)) >= len(start.dataset.samples) else None
+
+
+AUTO_LABEL, PRE_LABEL, GROUPING = (("auto-label",), ("pre-label",), ("auto-grouping",))
+LABELING = AUTO_LABEL + PRE_LABEL
+EVERY = LABELING + GROUPING
+# Contract 10, row "Preconditions", in this order: code, kinds of tasks, and what stands in the way. Pre-label uses the
+# classifier in place of a model, hence the same needs for labeled samples.
+PRECONDITIONS: tuple[tuple[str, tuple[str, ...], Callable[[Start], bool | str | None]], ...] = (
+    ("ModelArts.4383", EVERY, _type_unfit),
+    ("ModelArts.4386", AUTO_LABEL, _already_running),
+    ("ModelArts.4387", PRE_LABEL, _already_running),
     ("ModelArts.4409", LABELING, _too_many_running),
-    ("ModelArts.4821", frozenset(TYPES), lambda start: start.dataset.status == PUBLISHING),
-    ("ModelArts.4399", frozenset({"pre-label"}), lambda start: not start.body.get("model_id")),
-    ("ModelArts.4826", frozenset({"auto-label", "auto-grouping"}), lambda start: start.dataset.encrypted),
-    # Contract 12: one label is 4405, too.
-    ("ModelArts.4405", LABELING, lambda start: len(_labeled_per_name(start)) < 2),
-    ("ModelArts.4406", frozenset({"auto-label"}), _rare_label),
+    ("ModelArts.4821", EVERY, lambda start: start.dataset.status == PUBLISHING),
+    ("ModelArts.4399", PRE_LABEL, lambda start: not start.body.get("model_id")),
+    ("ModelArts.4826", AUTO_LABEL + GROUPING, lambda start: start.dataset.encrypted),
+    ("ModelArts.4405", LABELING, lambda start: len(_labeled_per_name(start)) < 2),  # contract 12: one label, too
+    ("ModelArts.4406", AUTO_LABEL, _rare_label),
     ("ModelArts.4407", LABELING, lambda start: start.dataset.annotated == len(start.dataset.samples)),
-    ("ModelArts.4408", frozenset({"auto-label"}), _other_shape),
-    (
-        "ModelArts.0104",
-        frozenset({"auto-grouping"}),
-        lambda start: not _clusters(start).isdigit() and f"n_clusters={_clusters(start)}",
-    ),
-    (
-        "ModelArts.4622",
-        frozenset({"auto-grouping"}),
-        lambda start: int(_clusters(start)) >= len(start.dataset.samples) and _clusters(start),
-    ),
+    ("ModelArts.4408", AUTO_LABEL, _other_shape),
+    ("ModelArts.0104", GROUPING, _clusters_unreadable),
+    ("ModelArts.4622", GROUPING, _too_many_clusters),
 )
 
 

@@ -106,7 +106,7 @@ def load_proposals(
         proposed = LABELERS[kind](draw, labels)
         sample.truth = [label["name"] for label in proposed] if kind != "classification" else proposed[0]["name"]
         hard = _hard(draw, is_hard=draw.random() < hard_share)
-        fragments.append((sample.sample_id, proposal_json(dataset, sample, store.presigner, now, proposed, hard)))
+        fragments.append((sample.sample_id, proposal_json(dataset, sample, store.presigner, now, proposed, **hard)))
     dataset.proposals.replace(fragments)
     return dataset
 

@@ -48,12 +48,10 @@ CODES: dict[str, tuple[int, str]] = {
 def refuse(
     code: str, detail: object = None, *, status: int | None = None, headers: tuple[tuple[str, str], ...] = ()
 ) -> Refusal:
-    """Return a refusal.
+    """Return a refusal of :data:`CODES`.
 
-    :param code: key of :data:`CODES`.
     :param detail: offending value; shown in brackets after the text (contract 7.1, "Message pattern observed").
     :param status: another HTTP status than the table's.
-    :param headers: further headers of the reply.
     """
     usual, text = CODES[code]
     return Refusal(status or usual, code, text if detail is None else f"{text} [{detail}]", headers)

@@ -51,12 +51,7 @@ class Page:
         raise refuse("ModelArts.0104", f"offset={self.start}", status=int(behind))
 
     def total(self, name: str, count: int, shown: int) -> dict[str, int | None]:
-        """Return the total of a list as its answer has it.
-
-        :param name: its key.
-        :param count: how many items the list has.
-        :param shown: how many of them the answer holds.
-        """
+        """Return the total of a list of `count` items under its key, in an answer that holds `shown` of them."""
         count += min(count, self.variants.repeat_rows)
         said: dict[str, int | None] = {
             "true": count, "page": shown, "capped": min(count, CAP), "zero": 0, "negative": -1, "null": None

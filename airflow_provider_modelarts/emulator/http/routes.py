@@ -37,14 +37,14 @@ W = D + "/workforce-tasks/{workforce_task_id}"
 
 PAGE = ("limit", "offset")
 STATE = ("sample_state", "locale")
-RUNNING = ("check_running_task", "running_task_type")
+RUNNING_TASK = ("check_running_task", "running_task_type")
 # contract 3.1
 FILTERED = (
     *(*PAGE, "order", "label_name", "label_type", "low_score", "high_score", "process_parameter"),
     "search_conditions",
 )
 DATASETS = (
-    *(*PAGE, "order", *RUNNING, "sort_by", "dataset_type", "search_content", "with_labels", "file_preview"),
+    *(*PAGE, "order", *RUNNING_TASK, "sort_by", "dataset_type", "search_content", "with_labels", "file_preview"),
     *("contain_versions", "support_export", "train_evaluate_ratio", "version_format", "workspace_id"),
     "dataset_version",
 )
@@ -70,7 +70,7 @@ TABLE = (
     Route("GET", D + "/data-annotations/samples/{sample_id}", samples.get_sample, (*STATE, "worker_id")),
     # contract 6.1, 6.2, 6.5
     Route("GET", P + "/datasets", datasets.list_datasets, DATASETS),
-    Route("GET", D, datasets.get_dataset, RUNNING),
+    Route("GET", D, datasets.get_dataset, RUNNING_TASK),
     Route("GET", D + "/data-annotations/stats", datasets.get_stats, (*STATE, "email")),
     Route("GET", D + "/data-annotations/labels", datasets.list_labels, (*PAGE, "version_id")),
     Route("POST", D + "/data-annotations/labels", datasets.create_labels),

@@ -105,9 +105,8 @@ class HttpServer:
         )
         ready = threading.Event()
         self._server = _Uvicorn(config, ready)
-        self._thread = threading.Thread(
-            target=self._run, args=(self._server, listener), name="modelarts-emulator", daemon=True
-        )
+        work = (self._server, listener)
+        self._thread = threading.Thread(target=self._run, args=work, name="modelarts-emulator", daemon=True)
         self._thread.start()
         if not ready.wait(START_SECONDS):
             raise RuntimeError("the emulator did not start")

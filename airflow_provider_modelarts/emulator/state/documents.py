@@ -79,12 +79,7 @@ def _document(
 
 
 def proposal_json(
-    dataset: Dataset,
-    sample: Sample,
-    presigner: Presigner,
-    now: float,
-    labels: list[dict[str, Any]],
-    hard: dict[str, Any],
+    dataset: Dataset, sample: Sample, presigner: Presigner, now: float, labels: list[dict[str, Any]], **hard: Any
 ) -> bytes:
     """Return a sample of the auto list as JSON; it still counts as unlabeled (contract 8.2, "Before confirmation").
 

@@ -1,4 +1,4 @@
-"""The state behind every route: datasets, labeling tasks that ripen with time, identity, switches."""
+"""The state behind every route: datasets, labeling tasks that end with time, identity, switches."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Store:
         return dataset
 
     def settle(self, dataset: Dataset) -> None:
-        """Let tasks that succeeded by now leave their proposals, in the order of their ends.
+        """Make the proposals of tasks that have succeeded by now, in the order of their ends.
 
         Contract 10, row "Auto list": filled only at status 3.
         """
@@ -111,7 +111,7 @@ class Store:
                 "@modelarts:hard": bool(guess.reasons),
                 "@modelarts:hard_reasons": list(guess.reasons),
             }
-            served = proposal_json(dataset, sample, self.presigner, task.ended(), [label], hard)
+            served = proposal_json(dataset, sample, self.presigner, task.ended(), [label], **hard)
             fragments.append((sample.sample_id, served))
         dataset.proposals.replace(fragments)
         task.unconfirmed = len(fragments)
