@@ -70,16 +70,14 @@ def guess_labels(
         probabilities = model.predict_proba(unknown)
         scores = probabilities.max(axis=1)
         names = model.classes_[probabilities.argmax(axis=1)].astype(str)
-        found = (
-            {
+        found: dict[int, Any] = {}
+        if find_hard:
+            found = {
                 LOW_CONFIDENCE: scores < 0.5,
                 FAR_FROM_CLASS: _far_from_class(known, np.array(labels), unknown, names),
                 NEIGHBORS_DIFFER: _neighbors_differ(unknown, names),
                 TRANSLATION: _changes_when_moved(model, unknown, names, side),
             }
-            if find_hard
-            else {}
-        )
     return [
         Guess(str(name), round(float(score), DIGITS_KEPT), tuple(reason for reason in found if found[reason][index]))
         for index, (name, score) in enumerate(zip(names, scores, strict=True))

@@ -196,18 +196,17 @@ def _label_list(value: Document, _: float) -> Condition:
     operator = value.get("op", "OR" if len(labels) == 1 else None)
     if operator is None:
         raise refuse("ModelArts.0104", f"label_list of {len(labels)} labels without op")
-    return _joined([_has_label(_label(wanted)) for wanted in labels], operator)
+    return _joined([_has_label(wanted) for wanted in labels], operator)
 
 
-def _has_label(fits: Condition) -> Condition:
-    return lambda document: any(fits(label) for label in document["labels"])
-
-
-def _label(wanted: Document) -> Condition:
+def _has_label(wanted: Document) -> Condition:
+    """Match samples of which one label has the name, type and attributes of a SearchLabel."""
     attributes = [_attribute("property", *item) for item in wanted.get("property", {}).items()]
     has_attributes = _joined(attributes, wanted.get("op", "AND") if attributes else "AND")
     plain = [(name, wanted[name]) for name in ("name", "type") if name in wanted]
-    return lambda label: all(label.get(name) == value for name, value in plain) and has_attributes(label)
+    return lambda document: any(
+        all(label.get(name) == value for name, value in plain) and has_attributes(label) for label in document["labels"]
+    )
 
 
 def _attribute(holder: str, name: str, values: Any) -> Condition:

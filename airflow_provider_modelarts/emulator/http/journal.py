@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import overload
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Journal(Sequence[Record]):
             if method in (None, record.method) and path_part in record.path and (match is None or match(record))
         ]
 
-    def count(self, method: Any = None, path_part: str = "") -> int:
+    def count(self, method: str | None = None, path_part: str = "") -> int:
         """Return how many exchanges there were of one kind; see :meth:`select`."""
         return len(self.select(method, path_part))
 
