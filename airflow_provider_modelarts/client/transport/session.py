@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import http.client
+import io
 import os
 import ssl
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, cast
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from airflow_provider_modelarts import __version__
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable
-from airflow_provider_modelarts.client.transport.connections import OverdueError, make_adapter
 from airflow_provider_modelarts.client.transport.response import Response
 from airflow_provider_modelarts.client.validation import checked_seconds, shown
 
 # requests is imported where it is used: urllib3 opens a socket when it is imported, to see whether IPv6 works.
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping, Sequence
 
     from requests import PreparedRequest
@@ -26,7 +29,14 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.validation import Endpoint
 
 JSON = "application/json"
-_SCOPES = 4
+WAITS = 4
+LEAST_LIMIT = 60.0
+"""A whole answer may take ``WAITS`` times the time-out of each wait for a part of it, and at least these seconds.
+
+A server that sends a byte now and then would otherwise hold a thread for ever.
+"""
+
+_BUFFER = 1 << 16
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
@@ -77,6 +87,48 @@ class Request:
         return Request(self.method, self.endpoint, self.segments, self.query, {**self.headers, **headers}, self.body)
 
 
+class OverdueError(TimeoutError):
+    """Parts of an answer came in time, but not the whole of it.
+
+    :param seconds: the time that it was given
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("timed out")
+        self.seconds = seconds
+
+
+class _Limited(io.RawIOBase):
+    """Reads a socket until the whole answer is overdue. Each wait for a part has the socket's own time-out."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._raw: Any = sock.makefile("rb", 0)
+        self._seconds = max(WAITS * (sock.gettimeout() or 0.0), LEAST_LIMIT)
+        self._end = monotonic() + self._seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if monotonic() > self._end:
+            raise OverdueError(self._seconds)
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer that must be complete in time, header included."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp.close()
+        self.fp = io.BufferedReader(_Limited(sock), _BUFFER)
+
+
 class HttpSession:
     """Sends requests over kept connections; safe to share between threads.
 
@@ -89,6 +141,8 @@ class HttpSession:
     def __init__(
         self, timeout: float | tuple[float, float] = (5, 30), verify: bool | str = True, pool_size: int = 64
     ) -> None:
+        from requests.adapters import HTTPAdapter
+
         pair = timeout if isinstance(timeout, (tuple, list)) else (timeout, timeout)
         if len(pair) != 2:
             raise InvalidRequest(
@@ -97,7 +151,7 @@ class HttpSession:
         self.timeout = (checked_seconds("timeout", pair[0]), checked_seconds("timeout", pair[1]))
         self.verify = _verify(verify)
         self.pool_size = pool_size
-        self._adapter = make_adapter(_SCOPES, pool_size)
+        self._adapter = HTTPAdapter(pool_maxsize=pool_size, max_retries=0)
         self._headers = _common_headers()
         self._ways: dict[str, tuple[HTTPConnectionPool, dict[str, str]]] = {}
 
@@ -164,12 +218,10 @@ class HttpSession:
     def _way(self, request: Request, what: str) -> tuple[HTTPConnectionPool, str]:
         """Return the connections to use, and the target as it stands in the request's first line.
 
-        The environment is asked for proxies once for each endpoint: to ask takes longer than half an exchange.
+        The environment is asked for proxies once for each endpoint: that takes longer than half an exchange.
         """
         place = request.endpoint.url
         pool, proxies = self._ways.get(place) or self._way_to(request, what)
-        if pool.pool is None:  # it was closed to make room for other places
-            pool, proxies = self._way_to(request, what)
         self._ways[place] = pool, proxies
         return pool, self._adapter.request_url(_addressed(request), proxies) if proxies else request.target
 
@@ -179,12 +231,14 @@ class HttpSession:
 
         proxies = {} if request.endpoint.is_loopback else get_environ_proxies(request.url, no_proxy=None)
         try:
-            pool = self._adapter.get_connection_with_tls_context(_addressed(request), self.verify, proxies)
+            pool: Any = self._adapter.get_connection_with_tls_context(_addressed(request), self.verify, proxies)
             self._adapter.cert_verify(pool, request.url, self.verify, None)  # type: ignore[no-untyped-call]
         except (OSError, LocationValueError) as error:
             # requests' own errors are OSErrors, and about an address; a bare one: there is no such file of certificates
             raise self._error(error, request, what) from None
-        return cast("HTTPConnectionPool", pool), proxies
+        if pool.ConnectionCls.response_class is not _Answer:  # IAM may be at the same host
+            pool.ConnectionCls = type("_Connection", (pool.ConnectionCls,), {"response_class": _Answer})
+        return pool, proxies
 
     def _error(self, error: Exception, request: Request, what: str) -> ModelArtsError:
         """Say what happened without quoting the library, whose texts carry whole addresses."""

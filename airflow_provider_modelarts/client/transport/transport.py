@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
+from airflow_provider_modelarts.client.auth.authorizers import make_authorizer
 from airflow_provider_modelarts.client.errors import (
     ForeignAnswer,
     InvalidRequest,
@@ -21,15 +23,14 @@ from airflow_provider_modelarts.client.errors import (
 )
 from airflow_provider_modelarts.client.transport.response import parse_response, redact
 from airflow_provider_modelarts.client.transport.session import JSON, HttpSession, Request
-from airflow_provider_modelarts.client.validation import strict_json, validate_id
+from airflow_provider_modelarts.client.validation import Endpoint, strict_json, validate_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
 
+    from airflow_provider_modelarts.client.auth.authorizers import Authorizer
     from airflow_provider_modelarts.client.auth.credentials import Credentials
     from airflow_provider_modelarts.client.clock import Clock
-    from airflow_provider_modelarts.client.transport.response import Response
-    from airflow_provider_modelarts.client.validation import Endpoint
 
 log = logging.getLogger(__name__)
 
@@ -84,38 +85,64 @@ def once(policy: Policy) -> Policy:
     return replace(policy, attempts=1)
 
 
-class Transport:
-    """Calls one service with one credential; shared between threads.
+@dataclass(frozen=True)
+class ClientSettings:
+    """Where the service is, and who calls; parameters as of :class:`~.client.ModelArtsClient`."""
 
-    :param endpoint: where the service is
-    :param credentials: who calls
-    :param exchange: carries requests
+    endpoint: str
+    credentials: Credentials
+    project_id: str | None = None
+    timeout: float | tuple[float, float] = (5, 30)
+    verify: bool | str = True
+    allow_http: bool = False
+    pool_size: int = 64
+
+
+Refresh = Callable[[ModelArtsError | None], ClientSettings]
+"""Returns the settings to use: called with None before each request, and with the error after a failed one.
+
+The same object as before stands for no change.
+"""
+
+
+class Route:
+    """The way to the service by one client's settings: address, kept connections, authorization."""
+
+    def __init__(self, settings: ClientSettings, clock: Clock) -> None:
+        if settings.project_id is not None:
+            validate_id("project_id", settings.project_id)
+        self.settings = settings
+        self.endpoint = Endpoint(settings.endpoint, allow_http=settings.allow_http)
+        self.session = HttpSession(settings.timeout, settings.verify, settings.pool_size)
+        self.authorizer = make_authorizer(
+            settings.credentials,
+            self.session,
+            clock,
+            project_id=settings.project_id,
+            allow_http=settings.allow_http,
+        )
+
+
+class Transport:
+    """Calls the service: authorizes, retries, and follows settings that change; shared between threads.
+
+    :param settings: where the service is, and who calls
     :param clock: sleeps between attempts
-    :param project_id: wins over the credential's own
-    :param allow_http: allow plain http to IAM on other hosts
-    :param retries: False: every request is sent once, as a signal handler wants it
+    :param retries: False: every request is sent once
+    :param refresh: returns changed settings; None: they stay
     """
 
     def __init__(
-        self,
-        endpoint: Endpoint,
-        credentials: Credentials,
-        exchange: HttpSession,
-        clock: Clock,
-        *,
-        project_id: str | None = None,
-        allow_http: bool = False,
-        retries: bool = True,
+        self, settings: ClientSettings, clock: Clock, *, retries: bool = True, refresh: Refresh | None = None
     ) -> None:
-        self.endpoint = endpoint
         self.clock = clock
-        self._exchange = exchange
         self._retries = retries
-        self._authorizer = credentials.authorizer(self._send_token, clock, project_id=project_id, allow_http=allow_http)
+        self.refresh = refresh
+        self.route = Route(settings, clock)
 
     def project_id(self) -> str:
         """Return the project that addresses name; for a password credential this may fetch the token."""
-        project_id: str = self._repeated(HARMLESS, self._authorizer.project_id)
+        project_id: str = self._repeated(HARMLESS, lambda route: _beforehand(route.authorizer.project_id))
         return project_id
 
     def get(
@@ -132,15 +159,16 @@ class Transport:
         :param segments: path below the project, not encoded
         :param query: parameters; those that are None are not sent
         :param retry: False: one attempt (a poll: the wait itself is the retry)
-        :param own: keys with which an answer may name an error's code and is none; see :func:`~.response.json_of`
+        :param own: keys with which an answer may name an error's code and is none; see ``parse_response``
         :return: parsed JSON, a list or an object
+        :raises ModelArtsError: of the kind that the code table names
         """
-        policy = HARMLESS if retry else once(HARMLESS)
-        return self.call("GET", what, *segments, query=query, policy=policy, own=own)
+        pairs = tuple((name, value) for name, value in (query or {}).items() if value is not None)
+        return self._call("GET", what, segments, HARMLESS if retry else once(HARMLESS), query=pairs, own=own)
 
     def harmless(self, method: str, what: str, *segments: str) -> Any:
         """Send something without a body that may be sent twice, such as a stop; parameters as :meth:`get`."""
-        return self.call(method, what, *segments, policy=HARMLESS)
+        return self._call(method, what, segments, HARMLESS)
 
     def write(
         self,
@@ -156,88 +184,69 @@ class Transport:
 
         :param body: what to send as JSON
         :param retry: False: one attempt
-        :param before_sending: called each time that it is about to go out; see :meth:`call`
+        :param before_sending: called each time that the request is about to go out, after it was authorized, which may
+            have taken a while; what it raises keeps the request from being sent, and comes through as it is
         :raises InvalidRequest: if it is no strict JSON or too large, before anything is sent
         """
-        policy = WRITE if retry else once(WRITE)
         content = encoded(body, "the request")
-        return self.call(method, what, *segments, policy=policy, body=content, before_sending=before_sending, own=own)
+        policy = WRITE if retry else once(WRITE)
+        return self._call(method, what, segments, policy, body=content, before_sending=before_sending, own=own)
 
-    def call(
+    def _call(
         self,
         method: str,
         what: str,
-        *segments: str,
+        segments: tuple[str, ...],
         policy: Policy,
-        query: Mapping[str, str | None] | None = None,
+        *,
+        query: tuple[tuple[str, str], ...] = (),
         body: bytes | None = None,
         before_sending: Callable[[], None] | None = None,
         own: Collection[str] = (),
     ) -> Any:
-        """Send a request and return the JSON of its answer, None if there is none.
-
-        :param method: HTTP method
-        :param what: what for
-        :param segments: path below the project, not encoded
-        :param policy: when to send it again
-        :param query: parameters; those that are None are not sent
-        :param body: JSON text; see :func:`encoded`
-        :param before_sending: called each time that the request is about to go out, after it was authorized, which may
-            have taken a while; what it raises keeps the request from being sent, and comes through as it is
-        :param own: keys with which an answer may name an error's code and is none
-        :raises ModelArtsError: of the kind that the code table names
-        """
+        """Send a request as the policy says and return the JSON of its answer, None if there is none."""
         for segment in segments:
             validate_id("an id", segment)
-        pairs = tuple((name, value) for name, value in (query or {}).items() if value is not None)
-        headers = {} if body is None else {"Content-Type": JSON}
-        return self._repeated(
-            policy, lambda: self._authorized(method, segments, pairs, headers, body, what, before_sending, own)
-        )
+        fields = {} if body is None else {"Content-Type": JSON}
 
-    def _authorized(
+        def send(route: Route) -> Any:
+            path = ("v2", _beforehand(route.authorizer.project_id), *segments)
+            return self._send(
+                route, Request(method, route.endpoint, path, query, fields, body), what, before_sending, own
+            )
+
+        return self._repeated(policy, send)
+
+    def _send(
         self,
-        method: str,
-        segments: tuple[str, ...],
-        query: tuple[tuple[str, str], ...],
-        headers: dict[str, str],
-        body: bytes | None,
+        route: Route,
+        request: Request,
         what: str,
         before_sending: Callable[[], None] | None,
         own: Collection[str],
     ) -> Any:
         """Send once; after a token error once more with a new token, for nothing was carried out."""
-        path = ("v2", _beforehand(self._authorizer.project_id), *segments)
-        request = Request(method, self.endpoint, path, query, headers, body)
-        signed = request.with_headers(_beforehand(lambda: self._authorizer.headers(request)))
-        if before_sending is not None:
-            before_sending()
-        try:
-            return self._attempt(signed, what, own)[1]
-        except ModelArtsError as error:
-            if not is_token_error(error.status, error.code) or not _beforehand(lambda: self._authorizer.renew(signed)):
-                raise
-        renewed = request.with_headers(_beforehand(lambda: self._authorizer.headers(request)))
-        if before_sending is not None:
-            before_sending()
-        try:
-            return self._attempt(renewed, what, own)[1]
-        except ModelArtsError as error:
-            if is_token_error(error.status, error.code):
-                self._authorizer.renewal_failed(renewed)
-            raise
+        authorizer, is_renewed = route.authorizer, False
+        while True:
+            signed = request.with_headers(_beforehand(partial(authorizer.headers, request)))
+            if before_sending is not None:
+                before_sending()
+            answer = route.session.send(signed, what)
+            try:
+                return parse_response(answer, what, partial(_hide, authorizer, signed), self.clock.now(), own)
+            except ModelArtsError as error:
+                if not is_token_error(error.status, error.code):
+                    raise
+                if is_renewed:
+                    authorizer.renewal_failed(signed)
+                if is_renewed or not _beforehand(partial(authorizer.renew, signed)):
+                    raise
+            is_renewed = True
 
-    def _attempt(self, request: Request, what: str, own: Collection[str]) -> tuple[Response, Any]:
-        answer = self._exchange.send(request, what)
-        return answer, parse_response(answer, what, partial(self._hide, request), self.clock.now(), own)
-
-    def _hide(self, request: Request, text: str) -> str:
-        carried = request.headers.get("X-Auth-Token", "")  # another thread may have replaced it meanwhile
-        return redact(text, (*self._authorizer.secrets(), carried))
-
-    def _repeated(self, policy: Policy, attempt: Callable[[], Any]) -> Any:
+    def _repeated(self, policy: Policy, attempt: Callable[[Route], Any]) -> Any:
+        """Make attempts as the policy says."""
         if policy.attempts == 1 or not self._retries:
-            return attempt()
+            return self._routed(attempt)
         retrying = Retrying(
             stop=stop_after_attempt(policy.attempts),
             wait=_pause,
@@ -248,26 +257,39 @@ class Transport:
         )
         began = self.clock.now()
         try:
-            return retrying(attempt)
+            return retrying(self._routed, attempt)
         except ModelArtsError as error:
             attempts = retrying.statistics["attempt_number"]
             if attempts > 1:
                 error.add(f"It was tried {attempts} times in {self.clock.now() - began:.0f} s.")
             raise
 
-    def _send_token(
-        self, endpoint: Endpoint, make_body: Callable[[], dict[str, Any]], what: str
-    ) -> tuple[Response, Any]:
-        request = Request(
-            "POST",
-            endpoint,
-            ("v3", "auth", "tokens"),
-            (("nocatalog", "true"),),
-            {"Content-Type": f"{JSON};charset=utf8"},
-            encoded(make_body(), "the credential"),
-        )
-        # once: what needs the token is repeated as a whole
-        return self._attempt(request, what, ("token",))
+    def _routed(self, attempt: Callable[[Route], Any]) -> Any:
+        """Make an attempt; if it fails and the settings have changed, one more by the new ones.
+
+        Only where the service certainly did not carry the request out; else the next request uses them.
+        """
+        route = self._follow(None)
+        try:
+            return attempt(route)
+        except ModelArtsError as error:
+            changed = self.route if self.route is not route else self._follow(error)
+            if changed is route or not error.certainly_not_executed:
+                raise
+        return attempt(changed)
+
+    def _follow(self, error: ModelArtsError | None) -> Route:
+        """Return the route by the settings as they are now."""
+        if self.refresh is not None:
+            settings = _beforehand(partial(self.refresh, error))
+            if settings is not self.route.settings:
+                self.route = Route(settings, self.clock)
+        return self.route
+
+
+def _hide(authorizer: Authorizer, request: Request, text: str) -> str:
+    """Take secrets out of a text, also the token that a request carried: another thread may have replaced it."""
+    return redact(text, (*authorizer.secrets(), request.headers.get("X-Auth-Token", "")))
 
 
 def _beforehand(step: Callable[[], Step]) -> Step:
