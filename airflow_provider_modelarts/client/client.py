@@ -60,7 +60,8 @@ class ModelArtsClient:
         self._transport = Transport(settings, clock, retries=retries, refresh=refresh)
 
     def __repr__(self) -> str:
-        return f"ModelArtsClient({self.endpoint!r}, {self._transport.route.settings.credentials!r})"
+        route = self._transport.route
+        return f"ModelArtsClient({route.endpoint.url!r}, {route.settings.credentials!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +85,7 @@ class ModelArtsClient:
     @property
     def endpoint(self) -> str:
         """Where ModelArts is reached, as URL."""
-        return self._transport.route.endpoint.url
+        return self._transport.follow().endpoint.url
 
     @property
     def project_id(self) -> str:

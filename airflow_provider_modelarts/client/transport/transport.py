@@ -269,17 +269,17 @@ class Transport:
 
         Only where the service certainly did not carry the request out; else the next request uses them.
         """
-        route = self._follow(None)
+        route = self.follow()
         try:
             return attempt(route)
         except ModelArtsError as error:
-            changed = self.route if self.route is not route else self._follow(error)
+            changed = self.route if self.route is not route else self.follow(error)
             if changed is route or not error.certainly_not_executed:
                 raise
         return attempt(changed)
 
-    def _follow(self, error: ModelArtsError | None) -> Route:
-        """Return the route by the settings as they are now."""
+    def follow(self, error: ModelArtsError | None = None) -> Route:
+        """Return the route by the settings as they are now; see :data:`Refresh`."""
         if self.refresh is not None:
             settings = _beforehand(partial(self.refresh, error))
             if settings is not self.route.settings:
