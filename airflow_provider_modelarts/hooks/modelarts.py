@@ -120,7 +120,7 @@ class _SharedConnection:
                 if not is_new:
                     # a refused credential stays refused: the settings are the same object if nothing was edited
                     last = self._read() if error.permanent else self._reread(last)
-        return last.of_client
+        return (self._last or last).of_client
 
     def _reread(self, last: _Reading) -> _Reading:
         """Read the connection; if that fails, go on with what it said before, and look again later."""

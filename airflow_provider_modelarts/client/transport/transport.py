@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,50 +39,21 @@ Step = TypeVar("Step")
 MAX_BODY = 12 * 1024 * 1024
 """Bytes that a body may have (contract 0)."""
 
+ATTEMPTS = 6
 LONGEST_PAUSE = 60.0
 LONGEST_RETRY_AFTER = 120.0
 """Seconds that a call waits because the service asked for it; beyond that the caller decides, by ``retry_after``."""
 
 
-def _not_executed(error: BaseException) -> bool:
-    """Whether the request certainly was not carried out and may be later: no connection, or throttled."""
+def _may_repeat_harmless(error: BaseException) -> bool:
+    """Whether a read, stop or delete may succeed a moment later; sent twice it does no harm (contract 7.4)."""
+    is_passing = isinstance(error, (Throttled, ServiceUnavailable, UnexpectedResponse))
+    return is_passing and not isinstance(error, ForeignAnswer)
+
+
+def _may_repeat_write(error: BaseException) -> bool:
+    """Whether a start or a label write certainly was not carried out and may be later: no connection, or throttled."""
     return isinstance(error, Throttled) or (isinstance(error, ServiceUnavailable) and not error.sent)
-
-
-def _passing(error: BaseException) -> bool:
-    """Whether the same harmless request may succeed a moment later."""
-    if isinstance(error, ForeignAnswer):
-        return False
-    return isinstance(error, (Throttled, ServiceUnavailable, UnexpectedResponse))
-
-
-@dataclass(frozen=True)
-class Policy:
-    """When a request is sent again.
-
-    :param again: which errors allow it
-    :param attempts: how often it is sent at most
-    """
-
-    again: Callable[[BaseException], bool]
-    attempts: int = 6
-
-    def may_repeat(self, error: BaseException) -> bool:
-        """Whether the policy allows another attempt after an error."""
-        patient = getattr(error, "retry_after", None) or 0
-        return patient <= LONGEST_RETRY_AFTER and self.again(error)
-
-
-HARMLESS = Policy(_passing)
-"""Reads, stops, deletes: sending them twice does no harm (contract 7.4)."""
-
-WRITE = Policy(_not_executed)
-"""Starts and label writes: again only if the first one certainly was not carried out."""
-
-
-def once(policy: Policy) -> Policy:
-    """Return a policy that sends once."""
-    return replace(policy, attempts=1)
 
 
 @dataclass(frozen=True)
@@ -132,9 +103,7 @@ class Transport:
     :param refresh: returns changed settings; None: they stay
     """
 
-    def __init__(
-        self, settings: ClientSettings, clock: Clock, *, retries: bool = True, refresh: Refresh | None = None
-    ) -> None:
+    def __init__(self, settings: ClientSettings, clock: Clock, *, retries: bool, refresh: Refresh | None) -> None:
         self.clock = clock
         self._retries = retries
         self.refresh = refresh
@@ -142,7 +111,9 @@ class Transport:
 
     def project_id(self) -> str:
         """Return the project that addresses name; for a password credential this may fetch the token."""
-        project_id: str = self._repeated(HARMLESS, lambda route: _beforehand(route.authorizer.project_id))
+        project_id: str = self._repeated(
+            _may_repeat_harmless, ATTEMPTS, lambda route: _beforehand(route.authorizer.project_id)
+        )
         return project_id
 
     def get(
@@ -164,11 +135,11 @@ class Transport:
         :raises ModelArtsError: of the kind that the code table names
         """
         pairs = tuple((name, value) for name, value in (query or {}).items() if value is not None)
-        return self._call("GET", what, segments, HARMLESS if retry else once(HARMLESS), query=pairs, own=own)
+        return self._call("GET", what, segments, _may_repeat_harmless, retry=retry, query=pairs, own=own)
 
     def harmless(self, method: str, what: str, *segments: str) -> Any:
         """Send something without a body that may be sent twice, such as a stop; parameters as :meth:`get`."""
-        return self._call(method, what, segments, HARMLESS)
+        return self._call(method, what, segments, _may_repeat_harmless)
 
     def write(
         self,
@@ -189,22 +160,31 @@ class Transport:
         :raises InvalidRequest: if it is no strict JSON or too large, before anything is sent
         """
         content = encoded(body, "the request")
-        policy = WRITE if retry else once(WRITE)
-        return self._call(method, what, segments, policy, body=content, before_sending=before_sending, own=own)
+        return self._call(
+            method,
+            what,
+            segments,
+            _may_repeat_write,
+            retry=retry,
+            body=content,
+            before_sending=before_sending,
+            own=own,
+        )
 
     def _call(
         self,
         method: str,
         what: str,
         segments: tuple[str, ...],
-        policy: Policy,
+        may_repeat: Callable[[BaseException], bool],
         *,
+        retry: bool = True,
         query: tuple[tuple[str, str], ...] = (),
         body: bytes | None = None,
         before_sending: Callable[[], None] | None = None,
         own: Collection[str] = (),
     ) -> Any:
-        """Send a request as the policy says and return the JSON of its answer, None if there is none."""
+        """Send a request and return the JSON of its answer, None if there is none."""
         for segment in segments:
             validate_id("an id", segment)
         fields = {} if body is None else {"Content-Type": JSON}
@@ -215,7 +195,7 @@ class Transport:
                 route, Request(method, route.endpoint, path, query, fields, body), what, before_sending, own
             )
 
-        return self._repeated(policy, send)
+        return self._repeated(may_repeat, ATTEMPTS if retry else 1, send)
 
     def _send(
         self,
@@ -243,14 +223,16 @@ class Transport:
                     raise
             is_renewed = True
 
-    def _repeated(self, policy: Policy, attempt: Callable[[Route], Any]) -> Any:
-        """Make attempts as the policy says."""
-        if policy.attempts == 1 or not self._retries:
+    def _repeated(
+        self, may_repeat: Callable[[BaseException], bool], attempts: int, attempt: Callable[[Route], Any]
+    ) -> Any:
+        """Make attempts until one succeeds, or fails with what may not be repeated."""
+        if attempts == 1 or not self._retries:
             return self._routed(attempt)
         retrying = Retrying(
-            stop=stop_after_attempt(policy.attempts),
+            stop=stop_after_attempt(attempts),
             wait=_pause,
-            retry=retry_if_exception(policy.may_repeat),
+            retry=retry_if_exception(lambda error: _is_soon(error) and may_repeat(error)),
             sleep=self.clock.sleep,
             before_sleep=_log_pause,
             reraise=True,
@@ -259,9 +241,9 @@ class Transport:
         try:
             return retrying(self._routed, attempt)
         except ModelArtsError as error:
-            attempts = retrying.statistics["attempt_number"]
-            if attempts > 1:
-                error.add(f"It was tried {attempts} times in {self.clock.now() - began:.0f} s.")
+            made = retrying.statistics["attempt_number"]
+            if made > 1:
+                error.add(f"It was tried {made} times in {self.clock.now() - began:.0f} s.")
             raise
 
     def _routed(self, attempt: Callable[[Route], Any]) -> Any:
@@ -312,6 +294,10 @@ def encoded(value: Any, name: str) -> bytes:
     if len(body) > MAX_BODY:
         raise InvalidRequest(f"{name} makes {len(body)} bytes, more than the {MAX_BODY} of a body: send less at once.")
     return body
+
+
+def _is_soon(error: BaseException) -> bool:
+    return (getattr(error, "retry_after", None) or 0) <= LONGEST_RETRY_AFTER
 
 
 def _pause(state: RetryCallState) -> float:
