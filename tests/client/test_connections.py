@@ -9,7 +9,7 @@ import subprocess
 import threading
 import traceback
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -348,7 +348,7 @@ def test_more_places_than_connections_are_kept_for_are_all_reached() -> None:
     with ExitStack() as stack:
         servers = [stack.enter_context(canned(body=DATASET)) for _ in range(6)]
         endpoints = [Endpoint(f"http://127.0.0.1:{server.server_port}") for server in servers]
-        exchange = stack.enter_context(HttpSession())
+        exchange = stack.enter_context(closing(HttpSession()))
         for endpoint in endpoints * 3:
             assert exchange.send(Request("GET", endpoint, ("v2",)), "read").body == DATASET.encode()
         assert [len(server.asked) for server in servers] == [3] * 6
