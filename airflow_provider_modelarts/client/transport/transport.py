@@ -97,10 +97,7 @@ class Route:
 class Transport:
     """Calls the service: authorizes, retries, and follows settings that change; shared between threads.
 
-    :param settings: where the service is, and who calls
-    :param clock: sleeps between attempts
-    :param retries: False: every request is sent once
-    :param refresh: returns changed settings; None: they stay
+    Parameters as of :class:`~.client.ModelArtsClient`.
     """
 
     def __init__(self, settings: ClientSettings, clock: Clock, *, retries: bool, refresh: Refresh | None) -> None:
@@ -159,17 +156,8 @@ class Transport:
             have taken a while; what it raises keeps the request from being sent, and comes through as it is
         :raises InvalidRequest: if it is no strict JSON or too large, before anything is sent
         """
-        content = encoded(body, "the request")
-        return self._call(
-            method,
-            what,
-            segments,
-            _may_repeat_write,
-            retry=retry,
-            body=content,
-            before_sending=before_sending,
-            own=own,
-        )
+        options: Any = {"retry": retry, "before_sending": before_sending, "own": own}
+        return self._call(method, what, segments, _may_repeat_write, body=encoded(body, "the request"), **options)
 
     def _call(
         self,
@@ -191,9 +179,8 @@ class Transport:
 
         def send(route: Route) -> Any:
             path = ("v2", _beforehand(route.authorizer.project_id), *segments)
-            return self._send(
-                route, Request(method, route.endpoint, path, query, fields, body), what, before_sending, own
-            )
+            request = Request(method, route.endpoint, path, query, fields, body)
+            return self._send(route, request, what, before_sending, own)
 
         return self._repeated(may_repeat, ATTEMPTS if retry else 1, send)
 
@@ -284,12 +271,7 @@ def _beforehand(step: Callable[[], Step]) -> Step:
 
 
 def encoded(value: Any, name: str) -> bytes:
-    """Return a body.
-
-    :param value: what to send
-    :param name: what to call it in an error
-    :raises InvalidRequest: if it is no strict JSON, or larger than the service takes
-    """
+    """Return a body; raise InvalidRequest for what is no strict JSON, or larger than the service takes."""
     body = strict_json(value, name).encode()
     if len(body) > MAX_BODY:
         raise InvalidRequest(f"{name} makes {len(body)} bytes, more than the {MAX_BODY} of a body: send less at once.")
