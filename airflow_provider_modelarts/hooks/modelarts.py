@@ -37,7 +37,7 @@ _PROBE = "connection-test"
 REREAD_AFTER = 60.0
 """Seconds after which a connection is read again although nothing fails: somebody may have edited it."""
 
-# Seconds in which a connection that was read is not read again because a call failed that will be repeated anyway.
+# Seconds within which failures that will be repeated anyway share one reading.
 _RECENT = 1.0
 
 # Errors of a service that knows who asks, and what for: the connection is not at fault.
@@ -92,44 +92,45 @@ class _SharedConnection:
             try:
                 return self.peek(since) or self._read()
             except ConnectionUnknownError as error:
-                if self._last is None:
-                    raise
-                log.warning("Using connection %s as it was read before. %s", self._conn_id, error)
-                return self._last
+                return self._kept(error)
 
     def refresh(self, error: ModelArtsError | None) -> ClientSettings:
         """Return what the client is to use. Read again after a failure that the connection may cause, and each minute.
 
-        :param error: of the request that failed; None: before a request
-        :raises ModelArtsError: if no retry can mend the error, and Airflow cannot tell whether the connection is still
-            the same
+        :raises ModelArtsError: if no retry can mend the failure, and the connection cannot be read
         """
         last = self._last or self._read()
         if error is None:
             # one thread reads, the others go on with what is known
             if not last.is_younger_than(REREAD_AFTER) and self._lock.acquire(blocking=False):
                 try:
-                    last = self._reread(last)
+                    last = self._reread()
                 finally:
                     self._lock.release()
         elif not isinstance(error, _AT_HOME) and error.code not in _SAMPLE_CODES:
             since = next(_turns)
             with self._lock:
                 last = self._last or last
-                is_new = last.turn > since or (not error.permanent and last.is_younger_than(_RECENT))
-                if not is_new:
-                    # a refused credential stays refused: the settings are the same object if nothing was edited
-                    last = self._read() if error.permanent else self._reread(last)
+                if error.permanent and last.turn < since:
+                    last = self._read()
+                elif last.turn < since and not last.is_younger_than(_RECENT):
+                    last = self._reread()
         return (self._last or last).of_client
 
-    def _reread(self, last: _Reading) -> _Reading:
+    def _reread(self) -> _Reading:
         """Read the connection; if that fails, go on with what it said before, and look again later."""
         try:
             return self._read()
         except ModelArtsError as error:
-            log.warning("Using connection %s as it was read before. %s", self._conn_id, error)
-            self._last = last._replace(read_at=system_clock.now())
-            return self._last
+            return self._kept(error)
+
+    def _kept(self, error: ModelArtsError) -> _Reading:
+        """Return what the connection said before, because it cannot be read now; raise the error if that is nothing."""
+        if self._last is None:
+            raise error
+        log.warning("Using connection %s as it was read before. %s", self._conn_id, error)
+        self._last = self._last._replace(read_at=system_clock.now())
+        return self._last
 
     def _read(self) -> _Reading:
         """Read the connection; as long as it says the same, the client's settings stay the same object."""
@@ -160,10 +161,8 @@ def clear_clients() -> None:
     """
     from airflow_provider_modelarts.client.auth import forget_tokens
 
-    for shared in _shared.values():
-        last = shared.peek(0)
-        if last is not None:
-            last.client.close()
+    for last in filter(None, (shared.peek(0) for shared in _shared.values())):
+        last.client.close()
     _shared.clear()
     forget_tokens()
 

@@ -47,13 +47,8 @@ def make_authorizer(
     project_id: str | None = None,
     allow_http: bool = False,
 ) -> Authorizer:
-    """Return what authorizes requests by a credential; nothing is sent yet.
+    """Return what authorizes requests by a credential; the session sends token requests, none of them yet.
 
-    :param credentials: who calls
-    :param session: sends token requests
-    :param clock: tells when a token is old
-    :param project_id: takes the place of the credential's own project
-    :param allow_http: allow plain http to IAM on other hosts
     :raises InvalidRequest: if it is no credential, if IAM's address is wrong, or if no project is given
     """
     match credentials:

@@ -21,7 +21,6 @@ from airflow_provider_modelarts.client.errors import (
     ModelArtsError,
     UnexpectedResponse,
 )
-from airflow_provider_modelarts.client.forks import in_each_child
 from airflow_provider_modelarts.client.transport.response import Response, parse_response, redact
 from airflow_provider_modelarts.client.transport.session import JSON, Request
 
@@ -55,25 +54,6 @@ class _Token:
     renew_at: float
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """A fetch that failed and may succeed later.
-
-    :param what: what was fetched
-    :param scope: whom it concerns; None: IAM itself is at fault, so all scopes
-    :param error: what happened
-    """
-
-    what: str
-    scope: _Scope | None
-    error: ModelArtsError
-
-    def told(self, what: str) -> ModelArtsError:
-        """Return the error for another caller, who may have wanted the token of another project."""
-        error = self.error
-        return type(error)(error.message.replace(self.what, what), **error.details())
-
-
 class _Turn:
     """The lock under which a token is fetched, and how that failed.
 
@@ -83,7 +63,14 @@ class _Turn:
 
     def __init__(self) -> None:
         self.lock = threading.RLock()  # a signal handler may interrupt the thread that holds it
-        self.failure: _Failure | None = None
+        self.error: ModelArtsError | None = None
+        self.what = ""
+        self.scope: _Scope | None = None  # whom the error concerns; None: IAM itself is at fault, so all scopes
+
+    def told(self, what: str) -> ModelArtsError | None:
+        """Return the error for another caller, who may have wanted the token of another project."""
+        error = self.error
+        return type(error)(error.message.replace(self.what, what), **error.details()) if error else None
 
 
 class _Account:
@@ -106,18 +93,13 @@ def forget_tokens() -> None:
     _accounts.clear()
 
 
-in_each_child(forget_tokens)  # a lock that another thread of the parent held would stay locked
+if hasattr(os, "register_at_fork"):  # not on Windows
+    # a lock that another thread of the parent held would stay locked
+    os.register_at_fork(after_in_child=forget_tokens)
 
 
 class PasswordToken:
-    """Authorizes by the token of a user and password.
-
-    :param credentials: user and password
-    :param endpoint: where IAM is
-    :param scope: the project: ``("id", ...)`` or ``("name", ...)``
-    :param session: sends token requests
-    :param clock: tells when a token is old
-    """
+    """Authorizes by the token of a user and password, for the project ``("id", ...)`` or ``("name", ...)``."""
 
     def __init__(
         self,
@@ -203,11 +185,12 @@ class PasswordToken:
                 token = account.tokens.get(self._scope)
                 if token and is_good(token):
                     return token
-                if turn.failure is None:
+                error = turn.told(self._what)
+                if error is None:
                     account.tokens.pop(self._scope, None)
                     return self._fetch(account, turn)
-                if turn.failure.scope in (None, self._scope):
-                    raise turn.failure.told(self._what)
+                if turn.scope in (None, self._scope):
+                    raise error
 
     def _fetch(self, account: _Account, turn: _Turn) -> _Token:
         """Get a token, and keep it or how that failed; copies of errors, which would keep the frames of the call."""
@@ -221,8 +204,8 @@ class PasswordToken:
             raise
         except ModelArtsError as error:
             if not error.permanent:
-                scope = self._scope if isinstance(error, UnexpectedResponse) else None
-                turn.failure = _Failure(self._what, scope, copy.copy(error))
+                turn.what, turn.scope = self._what, self._scope if isinstance(error, UnexpectedResponse) else None
+                turn.error = copy.copy(error)
                 account.turn = _Turn()
             raise
         account.tokens[self._scope] = token
@@ -235,13 +218,14 @@ class PasswordToken:
         request = Request("POST", self._endpoint, path, query, fields, self._body())
         answer = self._session.send(request, what)
         try:
-            content = parse_response(
-                answer, what, lambda text: redact(text, self.secrets()), self._clock.now(), ("token",)
-            )
+            content = parse_response(answer, what, self._hide, self._clock.now(), ("token",))
         except UnexpectedResponse as error:
             # whoever answers so may be anybody: the password is not sent there again and again
             raise ForeignAnswer(error.message, **error.details()) from None
         return self._read(answer, content)
+
+    def _hide(self, text: str) -> str:
+        return redact(text, self.secrets())
 
     @property
     def _what(self) -> str:

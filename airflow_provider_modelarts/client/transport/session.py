@@ -75,8 +75,7 @@ class Request:
     @cached_property
     def url(self) -> str:
         """The whole address."""
-        scheme, _, rest = self.endpoint.url.partition("://")
-        return f"{scheme}://{rest.partition('/')[0]}{self.target}"
+        return self.endpoint.url.removesuffix(self.endpoint.prefix) + self.target
 
     def with_headers(self, headers: Mapping[str, str]) -> Request:
         """Return the same request with more header fields."""
@@ -84,10 +83,7 @@ class Request:
 
 
 class OverdueError(TimeoutError):
-    """Parts of an answer came in time, but not the whole of it.
-
-    :param seconds: the time that it was given
-    """
+    """Parts of an answer came in time, but not the whole of it within these seconds."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__("timed out")
@@ -162,11 +158,8 @@ class HttpSession:
         self._adapter.close()
 
     def send(self, request: Request, what: str) -> Response:
-        """Send once and read the answer to its end.
+        """Send once and return the answer, whatever its status; ``what`` says in errors what the request is for.
 
-        :param request: what to send
-        :param what: what it is for, as in "list samples of dataset d", for errors
-        :return: the answer, whatever its status
         :raises ServiceUnavailable: without a whole answer; ``sent`` tells whether the request may have arrived
         :raises InvalidRequest: if the certificate is not trusted, or the request cannot be built
         """

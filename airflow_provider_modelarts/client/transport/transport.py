@@ -121,15 +121,13 @@ class Transport:
         retry: bool = True,
         own: Collection[str] = (),
     ) -> Any:
-        """Read something below the project.
+        """Read something below the project; return the parsed JSON.
 
         :param what: what for, as in "list samples of dataset d": errors begin with "Cannot" and this
         :param segments: path below the project, not encoded
         :param query: parameters; those that are None are not sent
         :param retry: False: one attempt (a poll: the wait itself is the retry)
         :param own: keys with which an answer may name an error's code and is none; see ``parse_response``
-        :return: parsed JSON, a list or an object
-        :raises ModelArtsError: of the kind that the code table names
         """
         pairs = tuple((name, value) for name, value in (query or {}).items() if value is not None)
         return self._call("GET", what, segments, _may_repeat_harmless, retry=retry, query=pairs, own=own)
