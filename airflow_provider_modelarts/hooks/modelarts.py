@@ -53,7 +53,7 @@ _KEPT_CONNECTIONS = 64
 _turns = itertools.count(1)
 
 
-class _Reading(NamedTuple):
+class _ConnectionReading(NamedTuple):
     """What one reading of a connection found, and when it began: as a number of ``_turns``, and in epoch seconds."""
 
     turn: int
@@ -77,13 +77,13 @@ class _SharedConnection:
         self._conn_id = conn_id
         self._project_id = project_id
         self._lock = threading.Lock()  # held by the thread that reads
-        self._last: _Reading | None = None
+        self._last: _ConnectionReading | None = None
 
-    def peek(self, since: int) -> _Reading | None:
+    def peek(self, since: int) -> _ConnectionReading | None:
         """Return the last reading if it began after a turn; nothing is read now."""
         return self._last if self._last and self._last.turn > since else None
 
-    def get(self, since: int) -> _Reading:
+    def get(self, since: int) -> _ConnectionReading:
         """Return the last reading if it began after a turn; else read."""
         last = self.peek(since)
         if last is not None:
@@ -117,14 +117,14 @@ class _SharedConnection:
                     last = self._reread()
         return (self._last or last).of_client
 
-    def _reread(self) -> _Reading:
+    def _reread(self) -> _ConnectionReading:
         """Read the connection; if that fails, go on with what it said before, and look again later."""
         try:
             return self._read()
         except ModelArtsError as error:
             return self._kept(error)
 
-    def _kept(self, error: ModelArtsError) -> _Reading:
+    def _kept(self, error: ModelArtsError) -> _ConnectionReading:
         """Return what the connection said before, because it cannot be read now; raise the error if that is nothing."""
         if self._last is None:
             raise error
@@ -132,7 +132,7 @@ class _SharedConnection:
         self._last = self._last._replace(read_at=system_clock.now())
         return self._last
 
-    def _read(self) -> _Reading:
+    def _read(self) -> _ConnectionReading:
         """Read the connection; as long as it says the same, the client's settings stay the same object."""
         turn, now, last = next(_turns), system_clock.now(), self._last
         settings = _look_up(self._conn_id, self._project_id)
@@ -145,7 +145,7 @@ class _SharedConnection:
             log.warning("Connection %s: %s.", self._conn_id, phrase.rstrip("."))
         if last is not None:
             log.info("Connection %s has changed; using what it says now.", self._conn_id)
-        self._last = _Reading(turn, now, settings, of_client, last.client if last else client)
+        self._last = _ConnectionReading(turn, now, settings, of_client, last.client if last else client)
         return self._last
 
 
@@ -254,7 +254,7 @@ class ModelArtsHook(BaseHook):
         self._since = 0
 
     def look_afresh(self) -> Self:
-        """Use the connection as it is now: what was read of it before does not count any more (B5).
+        """Use the connection as it is now: what was read of it before does not count any more.
 
         For what begins, and before a stop. Nothing is read yet; the next use does so. The first time, what was read
         since this hook was made still counts.
@@ -285,7 +285,7 @@ class ModelArtsHook(BaseHook):
 
         It may be kept for as long as a task or a wait lasts. It reads the connection again once a minute, and when a
         request is refused or fails; if the connection was edited, the request goes out again by what it says now,
-        unless the service may have carried it out. A refused credential is not sent again (B5).
+        unless the service may have carried it out. A refused credential is not sent again.
         """
         return self._shared.get(self._since).client
 

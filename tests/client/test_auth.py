@@ -143,7 +143,7 @@ def no_answer() -> ModelArtsError:
 def test_threads_that_wait_for_a_token_share_the_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     iam = Iam(monkeypatch, no_answer)
     token = iam.token("p")
-    for _ in range(2):  # the next ones, who did not wait for the first, ask anew
+    for _ in range(2):  # the next ones, who did not wait for the first, ask again
         errors = iam.errors([token.project_id] * 16)
         assert len(iam.asked) == 1
         assert {type(error) for error in errors} == {ServiceUnavailable}

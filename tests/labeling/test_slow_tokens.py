@@ -1,4 +1,4 @@
-"""A token that takes long to get: what was read grows old meanwhile, and somebody may ask for a stop (B8, B14)."""
+"""A token that takes long to get: what was read grows old in that time, and somebody may ask for a stop (B8, B14)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SAMPLES = 20
 
 
 class World:
-    """A list of proposals that has just been read; the next token takes 40 s, and something happens meanwhile."""
+    """A list of proposals that has just been read; the next token takes 40 s, in which something happens."""
 
     def __init__(self, client: ModelArtsClient, emulator: Emulator, clock: MovedClock) -> None:
         self.emulator, self.clock = emulator, clock
