@@ -36,9 +36,10 @@ class ModelArtsClient:
     :param retries: False: send every request once
     :param pool_size: connections kept open per host; give the number of threads that will share the client
     :param clock: tells the time and sleeps
-    :param refresh: returns the settings to use, for a process that outlives a change of them. Called with None before
-        each request, and with the error after a refused or failed one; the same object as before stands for no change.
-        If it is another one, what failed is sent again by it, unless the service may have carried it out
+    :param refresh: returns the ``ClientSettings`` to use, for a process that outlives a change of them. Called with
+        None before each request, and with the error after a refused or failed one; the same object as before stands for
+        no change. With another one a request that failed is sent again, unless the service may have carried it out.
+        Default: the settings stay
     :raises InvalidRequest: for an endpoint, project or time-out that cannot be right
     """
 
