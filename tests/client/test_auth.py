@@ -97,13 +97,13 @@ class Iam:
         self._others = 0
         self._begun = threading.Event()
         self._waiting = threading.Semaphore(0)
-        make = tokens._Turn.__init__
+        make = tokens._FetchLock.__init__
 
-        def counted(turn: tokens._Turn) -> None:
-            make(turn)
-            turn.lock = WatchedLock(turn.lock, self._waiting.release)  # type: ignore[assignment]
+        def counted(fetch: tokens._FetchLock) -> None:
+            make(fetch)
+            fetch.lock = WatchedLock(fetch.lock, self._waiting.release)  # type: ignore[assignment]
 
-        monkeypatch.setattr(tokens._Turn, "__init__", counted)
+        monkeypatch.setattr(tokens._FetchLock, "__init__", counted)
 
     def token(self, project: str) -> PasswordToken:
         keys = PasswordCredentials("iam.example.com", "u", "-".join(["sentinel", "password"]), "d")

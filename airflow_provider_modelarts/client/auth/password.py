@@ -54,10 +54,10 @@ class _Token:
     renew_at: float
 
 
-class _Turn:
+class _FetchLock:
     """The lock under which a token is fetched, and how that failed.
 
-    A failed fetch makes way for a new turn: who waits for the lock is told of the failure, who comes later tries again.
+    A failed fetch makes way for a new lock: who waits for this one is told of the failure, who comes later tries again.
     While IAM hangs, each of many threads would otherwise wait for a time-out of its own, one after another.
     """
 
@@ -77,7 +77,7 @@ class _Account:
     """What this process knows about one user and password: its tokens, and whether IAM has refused it."""
 
     def __init__(self) -> None:
-        self.turn = _Turn()
+        self.fetch = _FetchLock()
         self.tokens: dict[_Scope, _Token] = {}
         self.refused: tuple[float, AuthenticationError] | None = None
         # by scope and service: what one region refuses may be right for another
@@ -162,12 +162,12 @@ class PasswordToken:
 
     def _renewed_early(self, account: _Account, token: _Token) -> _Token:
         """Renew a token that still works: one thread does it, and if IAM is down the old one serves on."""
-        turn = account.turn
-        if not turn.lock.acquire(blocking=False):
+        fetch = account.fetch
+        if not fetch.lock.acquire(blocking=False):
             return token
         try:
             newest = account.tokens.get(self._scope)
-            return newest if newest and newest is not token else self._fetch(account, turn)
+            return newest if newest and newest is not token else self._fetch(account, fetch)
         except ModelArtsError as error:
             if error.permanent:
                 raise
@@ -175,24 +175,24 @@ class PasswordToken:
             later = account.tokens[self._scope] = replace(token, renew_at=self._clock.now() + pause)
             return later
         finally:
-            turn.lock.release()
+            fetch.lock.release()
 
     def _obtain(self, account: _Account, is_good: Callable[[_Token], bool]) -> _Token:
         """Return the kept token if it is good, else fetch one; one thread at a time does, for all that wait."""
         while True:
-            turn = account.turn
-            with turn.lock:
+            fetch = account.fetch
+            with fetch.lock:
                 token = account.tokens.get(self._scope)
                 if token and is_good(token):
                     return token
-                error = turn.told(self._what)
+                error = fetch.told(self._what)
                 if error is None:
                     account.tokens.pop(self._scope, None)
-                    return self._fetch(account, turn)
-                if turn.scope in (None, self._scope):
+                    return self._fetch(account, fetch)
+                if fetch.scope in (None, self._scope):
                     raise error
 
-    def _fetch(self, account: _Account, turn: _Turn) -> _Token:
+    def _fetch(self, account: _Account, fetch: _FetchLock) -> _Token:
         """Get a token, and keep it or how that failed; copies of errors, which would keep the frames of the call."""
         if account.refused and self._clock.now() < account.refused[0]:
             raise _again(account.refused[1])
@@ -204,9 +204,9 @@ class PasswordToken:
             raise
         except ModelArtsError as error:
             if not error.permanent:
-                turn.what, turn.scope = self._what, self._scope if isinstance(error, UnexpectedResponse) else None
-                turn.error = copy.copy(error)
-                account.turn = _Turn()
+                fetch.what, fetch.scope = self._what, self._scope if isinstance(error, UnexpectedResponse) else None
+                fetch.error = copy.copy(error)
+                account.fetch = _FetchLock()
             raise
         account.tokens[self._scope] = token
         return token
