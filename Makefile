@@ -17,7 +17,7 @@ SOAK ?=
 BENCH ?=
 # What `make check` runs: the walls, the documents, and the unit tests of the lower layers. Left out, by name, is what
 # starts processes, plays long histories, or takes more than seconds.
-SLOW := $(patsubst %,tests/client/test_%.py,refusals_processes refusals_shared typing) \
+SLOW := $(patsubst %,tests/client/test_%.py,typing) \
     $(patsubst %,tests/labeling/test_%.py,apply beside_others confirm kills machine odd_samples plan simulation undo)
 QUICK = tests/test_walls.py tests/test_docs.py \
     $(filter-out $(SLOW),$(sort $(wildcard tests/client/test_*.py tests/hooks/test_*.py tests/labeling/test_*.py)))

@@ -57,7 +57,7 @@ def link_dataset(context: Context, hook: ModelArtsHook, dataset_id: str) -> None
     :param dataset_id: the dataset
     """
     try:
-        console = hook.shared.settings.console
+        console = hook.settings.console
     except ModelArtsError:
         return
     ti: Any = context["ti"]

@@ -8,8 +8,6 @@ AIRFLOW_HOME = environment.prepare()
 
 import shutil  # noqa: E402  # everything below may import airflow
 import sys  # noqa: E402
-import tempfile  # noqa: E402
-from pathlib import Path  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 import hypothesis  # noqa: E402
@@ -20,6 +18,7 @@ from demo import metadata  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
@@ -119,9 +118,6 @@ def forget_clients() -> None:
     if hook_module is not None:
         hook_module.clear_clients()
     forget_masks()
-    # A port may be given to a second emulator, whose users have the names of the first one's.
-    for folder in Path(tempfile.gettempdir()).glob("modelarts-refused-*"):
-        shutil.rmtree(folder)
 
 
 @pytest.fixture

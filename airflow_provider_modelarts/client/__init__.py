@@ -35,9 +35,11 @@ if TYPE_CHECKING:
         TaskState,
         TaskType,
     )
+    from airflow_provider_modelarts.client.transport.transport import ClientSettings
 
 _HOMES = {
     "AccessKeyCredentials": "auth",
+    "ClientSettings": "transport.transport",
     "Dataset": "resources.datasets",
     "DatasetStats": "resources.datasets",
     "DatasetStatus": "states",
@@ -65,6 +67,7 @@ _HOMES = {
 
 __all__ = [
     "AccessKeyCredentials",
+    "ClientSettings",
     "Dataset",
     "DatasetStats",
     "DatasetStatus",

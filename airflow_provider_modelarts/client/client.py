@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.resources.datasets import Datasets
 from airflow_provider_modelarts.client.resources.labels import Labels
 from airflow_provider_modelarts.client.resources.proposals import Proposals
 from airflow_provider_modelarts.client.resources.samples import Samples
 from airflow_provider_modelarts.client.resources.tasks import Tasks
 from airflow_provider_modelarts.client.resources.team_samples import TeamSamples
-from airflow_provider_modelarts.client.transport.session import HttpSession
-from airflow_provider_modelarts.client.transport.transport import Transport
-from airflow_provider_modelarts.client.validation import Endpoint, validate_id
+from airflow_provider_modelarts.client.transport.transport import ClientSettings, Transport
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client.auth.credentials import Credentials
     from airflow_provider_modelarts.client.clock import Clock
+    from airflow_provider_modelarts.client.transport.transport import Refresh
 
 __all__ = ["ModelArtsClient"]
 
@@ -38,6 +36,10 @@ class ModelArtsClient:
     :param retries: False: send every request once
     :param pool_size: connections kept open per host; give the number of threads that will share the client
     :param clock: tells the time and sleeps
+    :param refresh: returns the ``ClientSettings`` to use, for a process that outlives a change of them. Called with
+        None before each request, and with the error after a refused or failed one; the same object as before stands for
+        no change. With another one a request that failed is sent again, unless the service may have carried it out.
+        Default: the settings stay
     :raises InvalidRequest: for an endpoint, project or time-out that cannot be right
     """
 
@@ -53,37 +55,14 @@ class ModelArtsClient:
         retries: bool = True,
         pool_size: int = 64,
         clock: Clock = system_clock,
+        refresh: Refresh | None = None,
     ) -> None:
-        if project_id is not None:
-            validate_id("project_id", project_id)
-        if not hasattr(credentials, "authorizer"):
-            raise InvalidRequest(
-                "credentials must be PasswordCredentials, AccessKeyCredentials or TokenCredentials, "
-                f"not {type(credentials).__name__}."
-            )
-        self._endpoint = Endpoint(endpoint, allow_http=allow_http)
-        self._credentials = credentials
-        self._settings: dict[str, Any] = {
-            "project_id": project_id,
-            "timeout": timeout,
-            "verify": verify,
-            "allow_http": allow_http,
-            "pool_size": pool_size,
-            "clock": clock,
-        }
-        self._exchange = HttpSession(timeout, verify, pool_size)
-        self._transport = Transport(
-            self._endpoint,
-            credentials,
-            self._exchange,
-            clock,
-            project_id=project_id,
-            allow_http=allow_http,
-            retries=retries,
-        )
+        settings = ClientSettings(endpoint, credentials, project_id, timeout, verify, allow_http, pool_size)
+        self._transport = Transport(settings, clock, retries=retries, refresh=refresh)
 
     def __repr__(self) -> str:
-        return f"ModelArtsClient({self._endpoint.url!r}, {self._credentials!r})"
+        route = self._transport.route
+        return f"ModelArtsClient({route.endpoint.url!r}, {route.settings.credentials!r})"
 
     def __enter__(self) -> Self:
         return self
@@ -93,19 +72,21 @@ class ModelArtsClient:
 
     def close(self) -> None:
         """Close the kept connections."""
-        self._exchange.close()
+        self._transport.route.session.close()
 
     def detached(self) -> ModelArtsClient:
         """Return a client with connections of its own that sends every request once.
 
         A signal handler needs it: the thread that it interrupts may hold a lock of this client.
         """
-        return ModelArtsClient(self.endpoint, self._credentials, retries=False, **self._settings)
+        transport = self._transport
+        settings = vars(transport.route.settings)
+        return ModelArtsClient(**settings, retries=False, clock=transport.clock, refresh=transport.refresh)
 
     @property
     def endpoint(self) -> str:
         """Where ModelArts is reached, as URL."""
-        return self._endpoint.url
+        return self._transport.follow().endpoint.url
 
     @property
     def project_id(self) -> str:

@@ -76,7 +76,7 @@ _ENDPOINT_NEED = _Need(("host", "region"), "host (or extra.region)")
 
 @dataclass(frozen=True)
 class ConnectionSettings:
-    """What a connection says, checked and complete; equal settings mean the same client.
+    """What a connection says, checked and complete; equal settings mean the same connection.
 
     :param endpoint: base URL of ModelArts
     :param auth: ``password``, ``access_key`` or ``token``
@@ -116,12 +116,13 @@ def read_settings(connection: Connection, *, project_id: str | None = None) -> C
     :return: settings with every default filled in
     :raises InvalidRequest: naming every field that is missing, or the first whose value makes no sense
     """
-    values = _values(connection)
+    extra = read_extra(connection)
+    values = {**extra, **{name: getattr(connection, name) for name in _STANDARD}}
     if project_id:
         values["project_id"] = project_id
     reader = _Reader(f"Connection {connection.conn_id!r}", values)
     auth = reader.choice("auth", tuple(_NEEDS))
-    unknown = _unknown_keys(read_extra(connection))
+    unknown = _unknown_keys(extra)
     reader.require((_ENDPOINT_NEED, *_NEEDS[auth]), auth, unknown)
     region = reader.text("region")
     iam_endpoint = reader.text("iam_endpoint")
@@ -143,7 +144,7 @@ def read_settings(connection: Connection, *, project_id: str | None = None) -> C
         verify=reader.verify(),
         timeout=(min(DEFAULT_CONNECT_TIMEOUT, timeout), timeout),
         allow_http=reader.flag("allow_http", default=False),
-        poll_threads=reader.whole("poll_threads", DEFAULT_POLL_THREADS, 1, 256),
+        poll_threads=int(reader.number("poll_threads", DEFAULT_POLL_THREADS, 1, 256, must_be_whole=True)),
         console=reader.console(endpoint, region and region_of(region)),
         unknown=unknown,
     )
@@ -161,23 +162,13 @@ def _unknown_keys(extra: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(phrases)
 
 
-def _values(connection: Connection) -> dict[str, Any]:
-    """Return the standard fields and the extra as one mapping; the standard fields win."""
-    extra = read_extra(connection)
-    standard = {name: getattr(connection, name) for name in _STANDARD}
-    return {**extra, **standard}
-
-
 def read_extra(connection: Connection) -> dict[str, Any]:
-    """Return the extra; Airflow's own ``extra_dejson`` logs a traceback for what is no JSON, and goes on without it.
+    """Return the extra; raise InvalidRequest if it is no JSON object.
 
-    :param connection: of type ``modelarts``
-    :raises InvalidRequest: if it is no JSON object
+    Airflow's own ``extra_dejson`` logs a traceback for what is no JSON, and goes on without it.
     """
-    if not connection.extra:
-        return {}
     try:
-        extra = json.loads(connection.extra)
+        extra = json.loads(connection.extra or "{}")
     except ValueError:
         extra = None
     if not isinstance(extra, dict):
@@ -199,7 +190,7 @@ class _Reader:
         )
 
     def _shown(self, name: str, value: object) -> str:
-        """Return a wrong value for a message, unless it may be a secret or hold one, as addresses with a user do."""
+        """Return a wrong value for a message, unless it may hold a secret, as addresses with a user do."""
         text = repr(value)
         secrets = [str(self._values.get(secret) or "") for secret in _SECRETS]
         hides = any(secret and secret in str(value) for secret in secrets)
@@ -233,7 +224,7 @@ class _Reader:
             raise self._wrong(f"extra.{name}", f"one of {', '.join(allowed)}", value)
         return value
 
-    def number(self, name: str, default: float, low: float, high: float) -> float:
+    def number(self, name: str, default: float, low: float, high: float, *, must_be_whole: bool = False) -> float:
         text = self.text(name)
         if text is None:
             return default
@@ -243,13 +234,9 @@ class _Reader:
             number = low - 1
         if not low <= number <= high:
             raise self._wrong(f"extra.{name}", f"a number from {low:g} to {high:g}", text)
+        if must_be_whole and number != int(number):
+            raise self._wrong(f"extra.{name}", "a whole number", text)
         return number
-
-    def whole(self, name: str, default: int, low: int, high: int) -> int:
-        number = self.number(name, default, low, high)
-        if number != int(number):
-            raise self._wrong(f"extra.{name}", "a whole number", self.text(name))
-        return int(number)
 
     def flag(self, name: str, *, default: bool) -> bool:
         text = (self.text(name) or str(default)).lower()

@@ -1,4 +1,4 @@
-"""The one place where the client's errors become Airflow's (B7a)."""
+"""The one place where the client's errors become Airflow's."""
 
 from __future__ import annotations
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 import os
 import threading
-import weakref
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, AirflowRuntimeError
@@ -28,23 +25,19 @@ from airflow_provider_modelarts.hooks.errors import ConnectionUnknownError
 from airflow_provider_modelarts.labeling.apply.batches import SAMPLE_FAULTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from airflow_provider_modelarts.client import (
-        AccessKeyCredentials,
-        ModelArtsClient,
-        PasswordCredentials,
-        TokenCredentials,
-    )
-
-T = TypeVar("T")
+    from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.client.auth import Credentials
+    from airflow_provider_modelarts.client.transport.transport import ClientSettings
 
 log = logging.getLogger(__name__)
 
 # An id that no dataset has: asking for it proves endpoint, credential and permission, and needs no listing right.
 _PROBE = "connection-test"
 
-# Seconds in which a connection that was read is not read again because a call failed that will be repeated anyway.
+REREAD_AFTER = 60.0
+"""Seconds after which a connection is read again although nothing fails: somebody may have edited it."""
+
+# Seconds within which failures that will be repeated anyway share one reading.
 _RECENT = 1.0
 
 # Errors of a service that knows who asks, and what for: the connection is not at fault.
@@ -56,137 +49,122 @@ _SAMPLE_CODES = frozenset(f"ModelArts.{number}" for number in SAMPLE_FAULTS)
 # Kept open for each host; more threads than that work too, at the price of reconnecting.
 _KEPT_CONNECTIONS = 64
 
+# Orders the readings of connections and those who ask for one.
+_turns = itertools.count(1)
 
-@dataclass(frozen=True)
-class SharedClient:
-    """A client and the settings that it was made from."""
 
+class _ConnectionReading(NamedTuple):
+    """What one reading of a connection found, and when it began: as a number of ``_turns``, and in epoch seconds."""
+
+    turn: int
+    read_at: float
     settings: ConnectionSettings
+    of_client: ClientSettings
     client: ModelArtsClient
 
-
-class _Known:
-    """What this process knows of one connection and project."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        """Held by who reads the connection: all others that ask at this time take what it has found."""
-        self.shared: SharedClient | None = None
-        self.turn = 0
-        """When it was read last, as a number of :data:`_turns`."""
-        self.read_at = -math.inf
-        """When that was, in epoch seconds."""
-
-    def is_newer_than(self, turn: int) -> bool:
-        return self.turn > turn
-
-    def read(self, conn_id: str, project_id: str | None) -> SharedClient:
-        """Read the connection; as long as it says the same, the client stays the same."""
-        turn, now = next(_turns), system_clock.now()
-        settings = _look_up(conn_id, project_id)
-        if self.shared is None or settings != self.shared.settings:
-            changed = self.shared is not None
-            client = make_client(settings)
-            self.shared = SharedClient(settings, client)
-            for phrase in settings.unknown:
-                log.warning("Connection %s: %s.", conn_id, phrase.rstrip("."))
-            # Not at once: another thread may be in the middle of a call.
-            weakref.finalize(self.shared, client.close).atexit = False
-            if changed:
-                log.info("Connection %s has changed; using what it says now.", conn_id)
-        self.read_at = now
-        self.turn = turn
-        return self.shared
+    def is_younger_than(self, seconds: float) -> bool:
+        return 0 <= system_clock.now() - self.read_at < seconds
 
 
-class _Clients:
-    """One client for each connection and project of this process; safe across threads.
+class _SharedConnection:
+    """A connection and project as this process knows them, with the one client for them; safe across threads.
 
-    A long-lived process, as a triggerer is, reads a connection again when somebody begins to use it and when a call
-    fails for what may be the connection's fault. Reading takes up to seconds there, so who asks while another thread
-    reads takes what the next reading finds: a thousand waits that begin together cost one or two.
+    Reading takes up to seconds in a triggerer. Who asks while another thread reads takes what the next reading finds,
+    so that a thousand waits that begin together cost one or two.
     """
 
-    def __init__(self) -> None:
-        self.forget()
+    def __init__(self, conn_id: str, project_id: str | None) -> None:
+        self._conn_id = conn_id
+        self._project_id = project_id
+        self._lock = threading.Lock()  # held by the thread that reads
+        self._last: _ConnectionReading | None = None
 
-    def forget(self) -> None:
-        """Begin again without closing anything: after a fork the sockets belong to the parent, a lock may be held."""
-        self._known: dict[tuple[str, str | None], _Known] = {}
+    def peek(self, since: int) -> _ConnectionReading | None:
+        """Return the last reading if it began after a turn; nothing is read now."""
+        return self._last if self._last and self._last.turn > since else None
 
-    def _of(self, conn_id: str, project_id: str | None) -> _Known:
-        return self._known.setdefault((conn_id, project_id), _Known())  # atomic
-
-    def peek(self, conn_id: str, project_id: str | None, since: int) -> SharedClient | None:
-        """Return the client if the connection was read after a turn; nothing is read now."""
-        known = self._of(conn_id, project_id)
-        return known.shared if known.is_newer_than(since) else None
-
-    def get(self, conn_id: str, project_id: str | None, since: int) -> SharedClient:
-        """Return a client of what the connection has said after a turn; it is read if nobody has done so since."""
-        shared = self.peek(conn_id, project_id, since)
-        if shared is not None:
-            return shared
-        known = self._of(conn_id, project_id)
-        with known.lock:
-            if known.shared is not None and known.is_newer_than(since):
-                return known.shared
+    def get(self, since: int) -> _ConnectionReading:
+        """Return the last reading if it began after a turn; else read."""
+        last = self.peek(since)
+        if last is not None:
+            return last
+        with self._lock:
             try:
-                return known.read(conn_id, project_id)
+                return self.peek(since) or self._read()
             except ConnectionUnknownError as error:
-                if known.shared is None:
-                    raise
-                log.warning("Using connection %s as it was read before. %s", conn_id, error)
-                return known.shared
+                return self._kept(error)
 
-    def renew(
-        self, conn_id: str, project_id: str | None, failed: SharedClient, *, at_once: bool
-    ) -> SharedClient | None:
-        """Read the connection again after a failure; return a client of what it says now, or None if that is the same.
+    def refresh(self, error: ModelArtsError | None) -> ClientSettings:
+        """Return what the client is to use. Read again after a failure that the connection may cause, and each minute.
 
-        The failed client stays in its place then: it knows that its credential was refused and sends it to nobody.
-
-        :param at_once: the caller will not ask again; if not, one reading in a second serves all
+        :raises ModelArtsError: if no retry can mend the failure, and the connection cannot be read
         """
-        since = next(_turns)
-        known = self._of(conn_id, project_id)
-        with known.lock:
-            is_recent = 0 <= system_clock.now() - known.read_at < _RECENT and not at_once
-            if known.shared is failed and not known.is_newer_than(since) and not is_recent:
-                known.read(conn_id, project_id)
-            return None if known.shared is failed else known.shared
+        last = self._last or self._read()
+        if error is None:
+            # one thread reads, the others go on with what is known
+            if not last.is_younger_than(REREAD_AFTER) and self._lock.acquire(blocking=False):
+                try:
+                    last = self._reread()
+                finally:
+                    self._lock.release()
+        elif not isinstance(error, _AT_HOME) and error.code not in _SAMPLE_CODES:
+            since = next(_turns)
+            with self._lock:
+                last = self._last or last
+                if error.permanent and last.turn < since:
+                    last = self._read()
+                elif last.turn < since and not last.is_younger_than(_RECENT):
+                    last = self._reread()
+        return (self._last or last).of_client
 
-    def close(self) -> None:
-        """Close all clients and forget them."""
-        known, self._known = self._known, {}
-        for one in known.values():
-            if one.shared is not None:
-                one.shared.client.close()
+    def _reread(self) -> _ConnectionReading:
+        """Read the connection; if that fails, go on with what it said before, and look again later."""
+        try:
+            return self._read()
+        except ModelArtsError as error:
+            return self._kept(error)
+
+    def _kept(self, error: ModelArtsError) -> _ConnectionReading:
+        """Return what the connection said before, because it cannot be read now; raise the error if that is nothing."""
+        if self._last is None:
+            raise error
+        log.warning("Using connection %s as it was read before. %s", self._conn_id, error)
+        self._last = self._last._replace(read_at=system_clock.now())
+        return self._last
+
+    def _read(self) -> _ConnectionReading:
+        """Read the connection; as long as it says the same, the client's settings stay the same object."""
+        turn, now, last = next(_turns), system_clock.now(), self._last
+        settings = _look_up(self._conn_id, self._project_id)
+        if last is not None and settings == last.settings:
+            self._last = last._replace(turn=turn, read_at=now)
+            return self._last
+        of_client = _client_settings(settings)
+        client = make_client(of_client, refresh=self.refresh)  # raises for what cannot be right
+        for phrase in settings.unknown:
+            log.warning("Connection %s: %s.", self._conn_id, phrase.rstrip("."))
+        if last is not None:
+            log.info("Connection %s has changed; using what it says now.", self._conn_id)
+        self._last = _ConnectionReading(turn, now, settings, of_client, last.client if last else client)
+        return self._last
 
 
-_turns = itertools.count(1)
-_clients = _Clients()
-os.register_at_fork(after_in_child=_clients.forget)
+_shared: dict[tuple[str, str | None], _SharedConnection] = {}
+# After a fork the sockets belong to the parent, and a lock may be held: they are not closed, but forgotten.
+os.register_at_fork(after_in_child=_shared.clear)
 
 
 def clear_clients() -> None:
-    """Close the shared clients of this process and forget their tokens; who needs one next reads its connection anew.
+    """Close the shared clients of this process and forget their tokens; the next use reads its connection again.
 
     For tests, each of which has a service of its own.
     """
-    _clients.close()
-    forget_refusals()
+    from airflow_provider_modelarts.client.auth import forget_tokens
 
-
-def forget_refusals(settings: ConnectionSettings | None = None) -> None:
-    """Forget tokens and refused passwords of this process; with settings also what this machine knows of their user."""
-    from airflow_provider_modelarts.client.auth.credentials import PasswordCredentials, forget_tokens
-
+    for last in filter(None, (shared.peek(0) for shared in _shared.values())):
+        last.client.close()
+    _shared.clear()
     forget_tokens()
-    if settings is not None:
-        credentials = _credentials(settings)
-        if isinstance(credentials, PasswordCredentials) and credentials.refusals:
-            credentials.refusals.forget(credentials)
 
 
 def _look_up(conn_id: str, project_id: str | None) -> ConnectionSettings:
@@ -214,11 +192,18 @@ def _look_up(conn_id: str, project_id: str | None) -> ConnectionSettings:
     return settings
 
 
-def make_client(settings: ConnectionSettings) -> ModelArtsClient:
+def make_client(settings: ClientSettings, **options: Any) -> ModelArtsClient:
     """Return a new client for settings; nothing is sent yet."""
     from airflow_provider_modelarts.client import ModelArtsClient
 
-    return ModelArtsClient(
+    return ModelArtsClient(**vars(settings), **options)
+
+
+def _client_settings(settings: ConnectionSettings) -> ClientSettings:
+    """Return a connection's settings as the client takes them."""
+    from airflow_provider_modelarts.client.transport.transport import ClientSettings
+
+    return ClientSettings(
         settings.endpoint,
         _credentials(settings),
         project_id=settings.project_id,
@@ -229,9 +214,8 @@ def make_client(settings: ConnectionSettings) -> ModelArtsClient:
     )
 
 
-def _credentials(settings: ConnectionSettings) -> PasswordCredentials | AccessKeyCredentials | TokenCredentials:
+def _credentials(settings: ConnectionSettings) -> Credentials:
     from airflow_provider_modelarts.client import AccessKeyCredentials, PasswordCredentials, TokenCredentials
-    from airflow_provider_modelarts.client.auth.refusals import SharedRefusals
 
     if settings.auth == "access_key":
         return AccessKeyCredentials(
@@ -247,8 +231,6 @@ def _credentials(settings: ConnectionSettings) -> PasswordCredentials | AccessKe
         # A token has one scope; the id is the more exact of the two.
         project_name=None if settings.project_id else settings.project_name,
         project_id=settings.project_id,
-        # Each task has a process of its own: a hundred of them must not send a wrong password each (B7a).
-        refusals=SharedRefusals(),
     )
 
 
@@ -272,10 +254,10 @@ class ModelArtsHook(BaseHook):
         self._since = 0
 
     def look_afresh(self) -> Self:
-        """Use the connection as it is now: what was read of it before does not count any more (B5).
+        """Use the connection as it is now: what was read of it before does not count any more.
 
-        For what begins, and before a stop. Nothing is read yet; the next use does so, and if the connection has not
-        changed the client stays the same. The first time, what was read since this hook was made still counts.
+        For what begins, and before a stop. Nothing is read yet; the next use does so. The first time, what was read
+        since this hook was made still counts.
 
         :return: this hook
         """
@@ -283,60 +265,38 @@ class ModelArtsHook(BaseHook):
         return self
 
     @property
-    def known(self) -> SharedClient | None:
-        """The shared client if it can be had without reading the connection."""
-        return _clients.peek(self.modelarts_conn_id, self.project_id, self._since)
+    def known_settings(self) -> ConnectionSettings | None:
+        """The connection's settings if they can be had without reading the connection."""
+        last = self._shared.peek(self._since)
+        return last.settings if last else None
 
     @property
-    def shared(self) -> SharedClient:
-        """The shared client with its settings.
+    def settings(self) -> ConnectionSettings:
+        """The connection's settings.
 
         :raises InvalidRequest: if the connection is half-filled, naming each missing field
         :raises ConnectionUnknownError: if Airflow does not know the connection
         """
-        return _clients.get(self.modelarts_conn_id, self.project_id, self._since)
+        return self._shared.get(self._since).settings
 
     @property
     def client(self) -> ModelArtsClient:
-        """The shared client; raises as :attr:`shared` does."""
-        return self.shared.client
+        """The client that all hooks of this process share for the connection; raises as :attr:`settings` does.
+
+        It may be kept for as long as a task or a wait lasts. It reads the connection again once a minute, and when a
+        request is refused or fails; if the connection was edited, the request goes out again by what it says now,
+        unless the service may have carried it out. A refused credential is not sent again.
+        """
+        return self._shared.get(self._since).client
 
     def get_conn(self) -> ModelArtsClient:
         """Return the shared client."""
         return self.client
 
-    def call(self, function: Callable[[ModelArtsClient], T]) -> T:
-        """Call a function with the client; after a failure that may be the connection's, look whether it was edited.
-
-        If so, and if the service certainly has not carried out what failed, the function is called once more with the
-        new client. So neither a rotated password nor another host, account or region ends a wait (B5).
-
-        :param function: gets the client
-        :return: what the function returns
-        :raises ModelArtsError: of the function, if the connection is still the same; a refused credential is not sent
-            again
-        :raises ConnectionUnknownError: if the service refuses the call for good, and Airflow cannot tell whether the
-            connection is still the same
-        """
-        shared = self.shared
-        try:
-            return function(shared.client)
-        except ModelArtsError as error:
-            renewed = self._renewed(shared, error)
-            if renewed is None or not error.certainly_not_executed:
-                raise
-        return function(renewed.client)
-
-    def _renewed(self, failed: SharedClient, error: ModelArtsError) -> SharedClient | None:
-        """Return a client of what the connection says now; None if it says the same, or is not at fault."""
-        if isinstance(error, _AT_HOME) or error.code in _SAMPLE_CODES:
-            return None
-        try:
-            return _clients.renew(self.modelarts_conn_id, self.project_id, failed, at_once=error.permanent)
-        except ModelArtsError:
-            if error.permanent:
-                raise
-            return None  # a later call looks again
+    @property
+    def _shared(self) -> _SharedConnection:
+        key = self.modelarts_conn_id, self.project_id
+        return _shared.get(key) or _shared.setdefault(key, _SharedConnection(*key))
 
     def test_connection(self) -> tuple[bool, str]:
         """Try the connection: get a token if it needs one, and ask ModelArts for a dataset that does not exist.
@@ -345,11 +305,13 @@ class ModelArtsHook(BaseHook):
 
         :return: whether it works, and one line for people, without secrets
         """
+        from airflow_provider_modelarts.client.auth import forget_tokens
+
         try:
             settings = _look_up(self.modelarts_conn_id, self.project_id)
-            forget_refusals(settings)
+            forget_tokens()
             # A client of its own: the form may hold values that no task uses yet.
-            with make_client(settings).detached() as client:
+            with make_client(_client_settings(settings), retries=False) as client:
                 client.datasets.get(_PROBE)
         except NotFound as error:
             if not (error.code or "").startswith("ModelArts."):

@@ -11,7 +11,6 @@ from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.utils.task_state import ENDED_OR_CLEARED_STATES, TaskKey, call_in_thread
 
 if TYPE_CHECKING:
-    from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 
 # Airflow sends SIGKILL five seconds after SIGTERM; the thread goes on after this while the process lives.
@@ -59,12 +58,9 @@ class LabelTaskStopper:
             self._log.warning("Labeling task %s could not be stopped: %s", self.label_task_id, error)
 
     def _stop(self, label_task_id: str) -> None:
-        def stop(client: ModelArtsClient) -> None:
-            with client.detached() as own:
-                own.tasks.stop(self._dataset_id, label_task_id)
-
         # If the main thread was interrupted while it read the connection, this waits until it goes on.
-        self._hook.look_afresh().call(stop)
+        with self._hook.look_afresh().client.detached() as client:
+            client.tasks.stop(self._dataset_id, label_task_id)
 
 
 class WriteStop:

@@ -383,8 +383,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
         """Stop the labeling task; if that fails say so and go on: the reason for stopping matters more."""
         label_task_id = record.label_task_id
         try:
-            hook = parameters.hook(self).look_afresh()
-            hook.call(lambda client: client.tasks.stop(record.dataset_id, label_task_id))
+            parameters.hook(self).look_afresh().client.tasks.stop(record.dataset_id, label_task_id)
         except ModelArtsError as error:
             self.log.warning("Labeling task %s could not be stopped; stop it in the console. %s", label_task_id, error)
         else:
@@ -445,6 +444,5 @@ class ModelArtsStopLabelTaskOperator(TemplatedOperator):
             self.check_rendered(context)
             dataset_id = parameters.identifier("dataset_id", self.dataset_id)
             label_task_id = parameters.identifier("label_task_id", self.label_task_id)
-            hook = parameters.hook(self).look_afresh()
-            hook.call(lambda client: client.tasks.stop(dataset_id, label_task_id))
+            parameters.hook(self).look_afresh().client.tasks.stop(dataset_id, label_task_id)
             self.log.info("Labeling task %s of dataset %s is stopped or over.", label_task_id, dataset_id)

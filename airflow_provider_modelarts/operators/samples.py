@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
-from airflow_provider_modelarts.hooks.lasting import lasting_client
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.labeling.results import check, result_of
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
@@ -128,7 +127,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             path = places.file_to_write("plan_uri", self.plan_uri)
             hook = parameters.hook(self)
             link_dataset(context, hook, request["dataset_id"])
-            client = lasting_client(hook)
+            client = hook.look_afresh().client
             self.check_labels(client, request)
             made = plans.find_or_make(
                 client,
@@ -274,7 +273,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
             stored = plans.resolve_plan_and_ledger(self, request, context, preview=preview)
             hook = parameters.hook(self)
             link_dataset(context, hook, request["dataset_id"])
-            client = lasting_client(hook)
+            client = hook.look_afresh().client
             self.check_labels(client, request)
             try:
                 result = stored.named(
@@ -398,7 +397,7 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
             with places.storage_errors("ledger_uri", str(root), "read"):
                 known = plans.of_ledger(root, run_id, dag_id, dataset_id, self.log)
             preview = parameters.flag("preview", self.preview)
-            client = lasting_client(parameters.hook(self))
+            client = parameters.hook(self).look_afresh().client
             try:
                 result = run_in_thread(
                     lambda stops: revert(

@@ -6,7 +6,6 @@ import json
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
-from airflow_provider_modelarts.hooks.lasting import lasting_client
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.labeling.team_samples import TeamResult, parse_team_samples, update_team_samples
 from airflow_provider_modelarts.operators import _parameters as parameters
@@ -93,7 +92,7 @@ class ModelArtsUpdateTeamSamplesOperator(StoppableOperator):
         """Write the labels; see the class."""
         with permanent_errors_fail_at_once():
             self.check_rendered(context)
-            client = lasting_client(parameters.hook(self))
+            client = parameters.hook(self).look_afresh().client
             dataset_id = parameters.identifier("dataset_id", self.dataset_id)
             workforce_task_id = parameters.identifier("workforce_task_id", self.workforce_task_id)
             email = parameters.optional(parameters.email)("worker_email", self.worker_email)

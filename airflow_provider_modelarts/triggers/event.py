@@ -140,7 +140,7 @@ class ModelArtsLabelTaskEventTrigger(BaseEventTrigger):
         while True:
             pause = watcher.poll_interval
             try:
-                glance = await pool.run(hook, lambda: hook.call(watcher._newest))
+                glance = await pool.run(hook, lambda: watcher._newest(hook.client))
             except _PASSING as error:
                 failures += 1
                 pause = watcher._pause_after(failures, error)
@@ -190,7 +190,7 @@ class ModelArtsLabelTaskEventTrigger(BaseEventTrigger):
     async def _ask(self, function: Callable[[ModelArtsClient], T]) -> T:
         """Call a function with the client in the pool."""
         hook = ModelArtsHook(self.modelarts_conn_id, self.project_id)
-        return await pool.run(hook, lambda: hook.call(function))
+        return await pool.run(hook, lambda: function(hook.client))
 
     def _pause_after(self, failures: int, error: Exception) -> float:
         grown = min(self.poll_interval * 2 ** min(failures - 1, 16), max(LONGEST_PAUSE, self.poll_interval))

@@ -127,7 +127,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
             return
         hook = ModelArtsHook(self.modelarts_conn_id, self.project_id).look_afresh()
         try:
-            hook.call(lambda client: client.tasks.stop(self.dataset_id, self.label_task_id))
+            hook.client.tasks.stop(self.dataset_id, self.label_task_id)
         except ModelArtsError as error:
             self.log.warning(
                 "Labeling task %s of dataset %s could not be stopped; stop it in the console. %s",

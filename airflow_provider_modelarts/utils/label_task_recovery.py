@@ -147,7 +147,7 @@ class LabelTaskRecovery:
         given = self.request["config"] or {}
         config = {**given, "name": "-".join(part for part in (given.get("name"), record.marker) if part)}
         try:
-            label_task_id = self.hook.call(lambda client: client.tasks.start(**{**self.request, "config": config}))
+            label_task_id = self.hook.client.tasks.start(**{**self.request, "config": config})
         except StartUnknown as lost:
             return self._found_after(lost, record)
         except ModelArtsError:
@@ -257,7 +257,7 @@ class LabelTaskRecovery:
         if self.cancels:
             record = replace(record, phase="ending")
             self.memory.write(record)
-            self.hook.call(lambda client: client.tasks.stop(record.dataset_id, record.label_task_id))
+            self.hook.client.tasks.stop(record.dataset_id, record.label_task_id)
             self.log.info(
                 "Stopped labeling task %s: the Airflow task was cleared, or its inputs have changed.",
                 record.label_task_id,
@@ -306,7 +306,7 @@ class LabelTaskRecovery:
         for pause in ODD_PAUSES:
             _pause(pause)
             try:
-                return self.hook.call(ask)
+                return ask(self.hook.client)
             except ModelArtsError as error:
                 if not error.permanent:
                     raise
@@ -319,7 +319,7 @@ class LabelTaskRecovery:
         """Return the labeling tasks of the dataset and kind wanted, or of others, newest first."""
         dataset_id = self.request["dataset_id"]
         kind = other.get("kind", self.request["task_type"])
-        return self.hook.call(lambda client: list(islice(client.tasks.list(dataset_id, task_type=kind), limit)))
+        return list(islice(self.hook.client.tasks.list(dataset_id, task_type=kind), limit))
 
     def _list_for_sure(self, dataset_id: str | None = None) -> list[LabelTask]:
         """Return the labeling tasks among which that of an earlier try must be; none if another dataset is gone."""

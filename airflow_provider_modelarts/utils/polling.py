@@ -66,7 +66,7 @@ def poll_once(hook: ModelArtsHook, wait: Wait, log: Any) -> Outcome | float:
     :return: how the wait ended, or the seconds until the next look
     """
     try:
-        task = hook.call(lambda client: client.tasks.get(wait.dataset_id, wait.label_task_id, retry=False))
+        task = hook.client.tasks.get(wait.dataset_id, wait.label_task_id, retry=False)
     except ModelArtsError as error:
         step = wait.failed(error, system_clock.now())
         if not isinstance(step, Outcome):

@@ -71,14 +71,14 @@ async def run(hook: ModelArtsHook, function: Callable[[], T]) -> T:
     :param function: what to run
     :return: what it returns
     """
-    shared = hook.known
-    if shared is None:
+    settings = hook.known_settings
+    if settings is None:
         try:
-            shared = await _in_thread("look-up", _LOOK_UP_THREADS, lambda: hook.shared)
+            settings = await _in_thread("look-up", _LOOK_UP_THREADS, lambda: hook.settings)
         except ModelArtsError:
             # The function meets the same error, and knows what it means for its wait.
             return await _in_thread("look-up", _LOOK_UP_THREADS, function)
-    return await _in_thread((hook.modelarts_conn_id, hook.project_id), shared.settings.poll_threads, function)
+    return await _in_thread((hook.modelarts_conn_id, hook.project_id), settings.poll_threads, function)
 
 
 async def run_at_once(function: Callable[[], T]) -> T:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_modelarts.client import ModelArtsClient, PasswordCredentials
-from airflow_provider_modelarts.client.auth.credentials import forget_tokens
+from airflow_provider_modelarts.client.auth import forget_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,8 +17,7 @@ import requests
 
 from airflow_provider_modelarts.client import AccessKeyCredentials, PasswordCredentials, TokenCredentials
 from airflow_provider_modelarts.client.auth import password as tokens
-from airflow_provider_modelarts.client.auth.password import PasswordToken
-from airflow_provider_modelarts.client.auth.refusals import REMEMBERED
+from airflow_provider_modelarts.client.auth.password import REFUSED_FOR, PasswordToken
 from airflow_provider_modelarts.client.clock import Clock
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
@@ -29,13 +28,14 @@ from airflow_provider_modelarts.client.errors import (
     ServiceUnavailable,
     UnexpectedResponse,
 )
-from airflow_provider_modelarts.client.transport.session import Request
+from airflow_provider_modelarts.client.transport.session import HttpSession, Request
 from airflow_provider_modelarts.client.validation import Endpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.client.transport.response import Response
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
 
@@ -73,6 +73,21 @@ def test_threads_that_begin_together_fetch_one_token(
     assert token_requests(emulator) == 1
 
 
+class WatchedLock:
+    """A lock that tells when a thread has to wait for it."""
+
+    def __init__(self, lock: Any, on_wait: Callable[[], None]) -> None:
+        self._lock, self._on_wait = lock, on_wait
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self._on_wait()
+            self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 class Iam:
     """Sends token requests of threads that all wait for the first; answers as it is told."""
 
@@ -82,20 +97,21 @@ class Iam:
         self._others = 0
         self._begun = threading.Event()
         self._waiting = threading.Semaphore(0)
-        wait = tokens._Flight.wait
+        make = tokens._FetchLock.__init__
 
-        def counted(flight: tokens._Flight) -> None:
-            self._waiting.release()
-            wait(flight)
+        def counted(fetch: tokens._FetchLock) -> None:
+            make(fetch)
+            fetch.lock = WatchedLock(fetch.lock, self._waiting.release)  # type: ignore[assignment]
 
-        monkeypatch.setattr(tokens._Flight, "wait", counted)
+        monkeypatch.setattr(tokens._FetchLock, "__init__", counted)
 
     def token(self, project: str) -> PasswordToken:
         keys = PasswordCredentials("iam.example.com", "u", "-".join(["sentinel", "password"]), "d")
-        return PasswordToken(keys, Endpoint("iam.example.com"), {"id": project}, self.send, Clock())
+        session: Any = self
+        return PasswordToken(keys, Endpoint("iam.example.com"), ("id", project), session, Clock())
 
-    def send(self, endpoint: object, body: object, what: str) -> Any:
-        del endpoint, body
+    def send(self, request: object, what: str) -> Any:
+        del request
         self.asked.append(what)
         self._begun.set()
         for _ in range(self._others if len(self.asked) == 1 else 0):
@@ -127,7 +143,7 @@ def no_answer() -> ModelArtsError:
 def test_threads_that_wait_for_a_token_share_the_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     iam = Iam(monkeypatch, no_answer)
     token = iam.token("p")
-    for _ in range(2):  # the next ones, who did not wait for the first, ask anew
+    for _ in range(2):  # the next ones, who did not wait for the first, ask again
         errors = iam.errors([token.project_id] * 16)
         assert len(iam.asked) == 1
         assert {type(error) for error in errors} == {ServiceUnavailable}
@@ -169,13 +185,16 @@ def test_who_comes_back_at_once_does_not_keep_those_that_waited(monkeypatch: pyt
 
 
 def test_a_thread_that_was_torn_out_of_a_fetch_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    iam = Iam(monkeypatch, no_answer)
+    def torn_out() -> ModelArtsError:
+        raise KeyboardInterrupt
+
+    iam = Iam(monkeypatch, torn_out)
     token = iam.token("p")
-    with ThreadPoolExecutor(1) as pool:
-        token._account._flights[""] = pool.submit(tokens._Flight).result()
-    for _ in range(2):
-        with pytest.raises(ServiceUnavailable):
-            token.project_id()
+    with ThreadPoolExecutor(1) as pool, pytest.raises(KeyboardInterrupt):
+        pool.submit(token.project_id).result()
+    iam.answer = no_answer
+    with pytest.raises(ServiceUnavailable):
+        token.project_id()
     assert len(iam.asked) == 2
 
 
@@ -370,7 +389,7 @@ def test_a_refused_password_is_tried_again_after_a_while(
     moved_clock: MovedClock,
 ) -> None:
     client = make_client(replace(password, password="known-to-the-service-later"))
-    for wait in (0, REMEMBERED - 1):
+    for wait in (0, REFUSED_FOR - 1):
         moved_clock.advance(wait)
         with pytest.raises(AuthenticationError):
             client.datasets.get(dataset_id)
@@ -545,6 +564,14 @@ def test_a_temporary_key_signs_its_security_token_too(
         make_client(AccessKeyCredentials(*parts)).datasets.get(dataset_id)
 
 
+class Leaving(HttpSession):
+    """Ends the process instead of sending."""
+
+    def send(self, request: Request, what: str) -> Response:
+        del request, what
+        os._exit(7)
+
+
 def test_a_forked_child_waits_for_no_thread_of_its_parent(
     make_client: Callable[..., ModelArtsClient], emulator: Emulator, dataset_id: str
 ) -> None:
@@ -569,8 +596,8 @@ def test_a_forked_child_waits_for_no_thread_of_its_parent(
         token = PasswordToken(
             PasswordCredentials(emulator.url, emulator.user, emulator.password, emulator.domain),
             Endpoint(emulator.url),
-            {"name": emulator.project_name},
-            lambda *_: os._exit(7),
+            ("name", emulator.project_name),
+            Leaving(),
             Clock(),
         )
         token.project_id()
@@ -578,6 +605,32 @@ def test_a_forked_child_waits_for_no_thread_of_its_parent(
     go_on.set()
     thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_a_signal_handler_does_not_wait_for_what_it_interrupts(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator, dataset_id: str, moved_clock: MovedClock
+) -> None:
+    """The signal comes while the interrupted thread asks IAM."""
+    read: list[object] = []
+
+    def handle(*_: object) -> None:
+        emulator.faults.clear()
+        read.append(make_client(retries=False).datasets.get(dataset_id))
+
+    def interrupt(call: Any) -> bool:
+        del call
+        os.kill(os.getpid(), signal.SIGUSR1)
+        return True
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        emulator.faults.add("POST", "/auth/tokens", "delay", seconds=0.3, match=interrupt)
+        read.append(make_client().datasets.get(dataset_id))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert len(read) == 2
+    assert token_requests(emulator) == 2
+    assert moved_clock.slept == []
 
 
 def test_a_wrong_secret_key_is_told_once(

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import traceback
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,7 @@ import pytest
 
 from airflow_provider_modelarts.client import ModelArtsClient, TokenCredentials
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable, StartUnknown
-from airflow_provider_modelarts.client.transport import connections
-from airflow_provider_modelarts.client.transport.connections import make_adapter
+from airflow_provider_modelarts.client.transport import session
 from airflow_provider_modelarts.client.transport.session import HttpSession, Request
 from airflow_provider_modelarts.client.validation import Endpoint
 from tests.support.lines import one_line
@@ -89,7 +88,7 @@ def test_an_answer_may_take_longer_than_the_connection() -> None:
 def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Return what moves the clock by which answers are given up."""
     now = [monotonic()]
-    monkeypatch.setattr(connections, "monotonic", lambda: now[0])
+    monkeypatch.setattr(session, "monotonic", lambda: now[0])
 
     def move(seconds: float) -> None:
         now[0] += seconds
@@ -328,28 +327,6 @@ def test_a_header_field_that_cannot_be_sent_is_not_quoted(emulator: Emulator) ->
         assert len(emulator.journal) == 0
 
 
-@pytest.mark.parametrize("body", [None, b"", b"{}", b"x" * 1_000_000])
-def test_a_request_goes_out_in_one_piece(monkeypatch: pytest.MonkeyPatch, body: bytes | None) -> None:
-    sent: list[bytes] = []
-
-    class Socket:
-        """Keeps what is sent."""
-
-        def sendall(self, data: bytes) -> None:
-            sent.append(bytes(data))
-
-        def settimeout(self, seconds: float) -> None:
-            """Never wait."""
-
-    connection = make_adapter(1, 1).poolmanager.connection_from_url("http://service").ConnectionCls("service")
-    monkeypatch.setattr(connection, "sock", Socket())
-    connection.request("PUT", "/v2", body, {"X-Auth-Token": "t"})
-    (data,) = sent
-    head, _, rest = data.partition(b"\r\n\r\n")
-    assert head.startswith(b"PUT /v2 HTTP/1.1\r\n")
-    assert rest == (body or b"")
-
-
 def test_close_ends_the_kept_connections() -> None:
     ended: list[bytes] = []
 
@@ -371,7 +348,7 @@ def test_more_places_than_connections_are_kept_for_are_all_reached() -> None:
     with ExitStack() as stack:
         servers = [stack.enter_context(canned(body=DATASET)) for _ in range(6)]
         endpoints = [Endpoint(f"http://127.0.0.1:{server.server_port}") for server in servers]
-        exchange = stack.enter_context(HttpSession())
+        exchange = stack.enter_context(closing(HttpSession()))
         for endpoint in endpoints * 3:
             assert exchange.send(Request("GET", endpoint, ("v2",)), "read").body == DATASET.encode()
         assert [len(server.asked) for server in servers] == [3] * 6

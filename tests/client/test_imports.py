@@ -56,8 +56,7 @@ def test_the_client_works_where_processes_do_not_fork_and_files_have_no_owner() 
         done = run(
             f"{BARE}"
             "from airflow_provider_modelarts.client import *;"
-            "from airflow_provider_modelarts.client.auth.refusals import SharedRefusals;"
-            f"credentials = PasswordCredentials(*{words!r}, {emulator.project_name!r}, refusals=SharedRefusals());"
+            f"credentials = PasswordCredentials(*{words!r}, {emulator.project_name!r});"
             f"client = ModelArtsClient({emulator.url!r}, credentials);"
             f"print(client.datasets.get({dataset_id!r}).dataset_id, len(list(client.proposals.list({dataset_id!r}))))"
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.client import ModelArtsClient, TokenCredentials
-from airflow_provider_modelarts.client.auth.credentials import forget_tokens
+from airflow_provider_modelarts.client.auth import forget_tokens
 from airflow_provider_modelarts.client.errors import (
     ForeignAnswer,
     InvalidRequest,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_modelarts.client import ClientSettings, ModelArtsClient
 from airflow_provider_modelarts.client.errors import (
     DatasetBusy,
     ForeignAnswer,
@@ -24,7 +26,7 @@ from airflow_provider_modelarts.client.transport.session import HttpSession
 from tests.support.lines import one_line
 
 if TYPE_CHECKING:
-    from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.client import PasswordCredentials
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
 
@@ -232,6 +234,61 @@ def test_a_start_that_was_refused_is_not_unknown(
     assert caught.value.certainly_not_executed
     assert dataset_id in one_line(caught.value)
     assert rule.fired == 1
+
+
+class Changing:
+    """Settings of which a request or its failure brings others to light."""
+
+    def __init__(self, before: ClientSettings, after: ClientSettings, *, at_failure: bool) -> None:
+        self._before, self._after, self._at_failure = before, after, at_failure
+        self.asked: list[type[BaseException] | None] = []
+
+    def client(self, **options: Any) -> ModelArtsClient:
+        return ModelArtsClient(**vars(self._before), refresh=self._refresh, **options)
+
+    def _refresh(self, error: ModelArtsError | None) -> ClientSettings:
+        self.asked.append(None if error is None else type(error))
+        if error is not None or not self._at_failure:
+            self._before = self._after
+        return self._before
+
+
+@pytest.fixture
+def settings(emulator: Emulator, password: PasswordCredentials) -> tuple[ClientSettings, ClientSettings]:
+    """Where nobody listens, and the emulator."""
+    return ClientSettings("http://127.0.0.1:9", password), ClientSettings(emulator.url, password)
+
+
+@pytest.mark.parametrize("is_detached", [False, True])
+def test_changed_settings_are_used_by_the_next_request(
+    settings: tuple[ClientSettings, ClientSettings], dataset_id: str, is_detached: bool
+) -> None:
+    changing = Changing(*settings, at_failure=False)
+    with changing.client() as client, client.detached() as detached:
+        assert (detached if is_detached else client).datasets.get(dataset_id).dataset_id == dataset_id
+    assert changing.asked == [None]
+
+
+def test_a_request_that_failed_goes_out_again_by_changed_settings_and_is_no_further_attempt(
+    settings: tuple[ClientSettings, ClientSettings], emulator: Emulator, moved_clock: MovedClock
+) -> None:
+    dataset_id = emulator.load_digits(labeled=100)
+    changing = Changing(*settings, at_failure=True)
+    with changing.client() as client:
+        assert client.tasks.start(dataset_id)
+    assert changing.asked == [None, ServiceUnavailable]
+    assert moved_clock.slept == []
+
+
+def test_a_write_that_may_have_been_carried_out_does_not_go_out_by_changed_settings(
+    settings: tuple[ClientSettings, ClientSettings], emulator: Emulator
+) -> None:
+    dataset_id = emulator.load_digits(labeled=100)
+    emulator.faults.add("POST", f"{dataset_id}/tasks", "reset_after")
+    changing = Changing(settings[1], replace(settings[1], timeout=7), at_failure=True)
+    with changing.client() as client, pytest.raises(StartUnknown):
+        client.tasks.start(dataset_id)
+    assert emulator.journal.count("POST", f"{dataset_id}/tasks") == 1
 
 
 @pytest.mark.parametrize("seconds", [10**400, -(10**400), float("inf"), float("nan"), 0, True, None, "5"])

@@ -17,7 +17,6 @@ from airflow.sdk import BaseHook
 from airflow.sdk._shared.secrets_masker import redact
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 
-from airflow_provider_modelarts.client import ModelArtsClient
 from airflow_provider_modelarts.client.clock import Clock
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
@@ -31,7 +30,8 @@ from airflow_provider_modelarts.hooks.errors import (
     ParameterError,
     permanent_errors_fail_at_once,
 )
-from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook, clear_clients, forget_refusals
+from airflow_provider_modelarts.hooks.modelarts import REREAD_AFTER, ModelArtsHook, clear_clients
+from tests.support.servers import one_connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,11 +149,11 @@ def test_a_rotated_password_is_read_from_the_connection_once_more(
     dataset_id = emulator.load_proposals(1)
     hook = ModelArtsHook()
     before = hook.client
-    hook.call(lambda client: client.datasets.get(dataset_id))
+    hook.client.datasets.get(dataset_id)
     emulator.set_password("rotated-passw0rd")
     monkeypatch.setenv(VARIABLE, json.dumps(emulator.connection))
-    assert hook.call(lambda client: client.datasets.get(dataset_id)).dataset_id == dataset_id
-    assert hook.client is not before
+    assert hook.client.datasets.get(dataset_id).dataset_id == dataset_id
+    assert before.datasets.get(dataset_id), "who held the client goes on too"
     assert len(look_ups) == 2
 
 
@@ -162,7 +162,7 @@ def test_a_refused_credential_is_not_sent_again(emulator: Emulator) -> None:
     emulator.set_password("changed-behind-our-back")
     for _ in range(100):
         with pytest.raises(AuthenticationError):
-            ModelArtsHook().call(lambda client: client.datasets.get(dataset_id))
+            ModelArtsHook().client.datasets.get(dataset_id)
     assert emulator.journal.count("POST", TOKENS) == 1
 
 
@@ -172,7 +172,7 @@ def test_a_credential_that_stays_the_same_is_not_tried_twice(
 ) -> None:
     monkeypatch.setenv(VARIABLE, json.dumps({**emulator.connection_for(auth), "password": "wr0ng-s3nt1nel"}))
     with pytest.raises(AuthenticationError):
-        ModelArtsHook().call(lambda client: client.datasets.get("d"))
+        ModelArtsHook().client.datasets.get("d")
     assert len(look_ups) == 2
     assert emulator.journal.count("GET") == 1
 
@@ -263,8 +263,8 @@ def test_an_extra_that_is_no_json_adds_one_line_to_what_airflow_says_itself(
 
 def test_neither_hook_nor_client_shows_a_secret(emulator: Emulator) -> None:
     hook = ModelArtsHook()
-    hook.call(lambda client: client.datasets.get(emulator.load_proposals(1)))
-    for text in (repr(hook), repr(hook.client), repr(hook.shared), str(vars(hook))):
+    hook.client.datasets.get(emulator.load_proposals(1))
+    for text in (repr(hook), repr(hook.client), repr(hook.settings), str(vars(hook))):
         assert not any(secret in text for secret in emulator.secrets)
 
 
@@ -299,20 +299,11 @@ def test_everything_else_stays_what_it_is(error: Exception) -> None:
     assert raised.value is error
 
 
-def test_a_password_refused_in_one_process_is_not_sent_by_the_next(emulator: Emulator) -> None:
-    emulator.set_password("changed-behind-our-back")
-    for _ in range(20):
-        forget_refusals()  # of this process
-        with pytest.raises(AuthenticationError):
-            ModelArtsHook().call(lambda client: client.datasets.get("d"))
-    assert emulator.journal.count("POST", TOKENS) == 1
-
-
 def test_the_connection_test_asks_again_because_a_person_does(emulator: Emulator) -> None:
     right = emulator.password
     emulator.set_password("changed-behind-our-back")
     with pytest.raises(AuthenticationError):
-        ModelArtsHook().call(lambda client: client.datasets.get("d"))
+        ModelArtsHook().client.datasets.get("d")
     emulator.set_password(right)
     assert ModelArtsHook().test_connection()[0]
 
@@ -351,16 +342,16 @@ def test_a_call_that_fails_goes_out_again_by_the_edited_connection(
         edited(emulator, monkeypatch, extra=extra)
     hook = ModelArtsHook()
     with pytest.raises((NotFound, ServiceUnavailable)):
-        hook.call(lambda client: client.tasks.get(dataset_id, "t", retry=False))
+        hook.client.tasks.get(dataset_id, "t", retry=False)
     edited(emulator, monkeypatch)
-    clock_of_failures_passes(monkeypatch)
-    assert hook.call(lambda client: list(client.tasks.list(dataset_id, retry=False))) == []
+    clock_passes(monkeypatch)
+    assert list(hook.client.tasks.list(dataset_id, retry=False)) == []
 
 
-def clock_of_failures_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let more than the second pass in which failures that will be repeated share one reading."""
+def clock_passes(monkeypatch: pytest.MonkeyPatch, seconds: float = 2) -> None:
+    """Let time pass: by default more than the second in which failures that will be repeated share one reading."""
     now = Clock.now
-    monkeypatch.setattr(Clock, "now", lambda self: now(self) + 2)
+    monkeypatch.setattr(Clock, "now", lambda self: now(self) + seconds)
 
 
 def test_a_write_that_may_have_been_carried_out_is_not_sent_to_the_edited_connection(
@@ -370,9 +361,9 @@ def test_a_write_that_may_have_been_carried_out_is_not_sent_to_the_edited_connec
     ModelArtsHook().client.datasets.get(dataset_id)
     emulator.faults.add("POST", "/tasks", "reset_after")
     edited(other, monkeypatch)
-    clock_of_failures_passes(monkeypatch)
+    clock_passes(monkeypatch)
     with pytest.raises(StartUnknown):
-        ModelArtsHook().call(lambda client: client.tasks.start(dataset_id))
+        ModelArtsHook().client.tasks.start(dataset_id)
     assert other.journal.count("POST", "/tasks") == 0
 
 
@@ -391,7 +382,7 @@ def test_an_equal_connection_keeps_its_client(emulator: Emulator, look_ups: list
     for _ in range(3):
         assert ModelArtsHook().look_afresh().client is before
         with pytest.raises(NotFound):
-            ModelArtsHook().call(lambda client: client.datasets.get("d"))
+            ModelArtsHook().client.datasets.get("d")
     assert len(look_ups) == 1 + 3 + 3
 
 
@@ -411,28 +402,95 @@ def test_calls_that_will_be_repeated_anyway_share_one_reading_in_a_second(
     hook = ModelArtsHook()
     assert hook.client
     emulator.faults.add("GET", "/tasks/", "status", status=503, times=None)
-    clock_of_failures_passes(monkeypatch)
+    clock_passes(monkeypatch)
     later = Clock().now()
     monkeypatch.setattr(Clock, "now", lambda _: later)
     for _ in range(50):
         with pytest.raises(ServiceUnavailable):
-            hook.call(lambda client: client.tasks.get("d", "t", retry=False))
+            hook.client.tasks.get("d", "t", retry=False)
     assert len(look_ups) == 2
 
 
-def test_an_old_client_is_closed_when_the_last_call_with_it_is_over(
+def test_old_connections_are_closed_when_the_last_call_over_them_is_over(
     emulator: Emulator, other: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closed: list[str] = []
-    monkeypatch.setattr(ModelArtsClient, "close", lambda client: closed.append(client.endpoint))
+    ended: list[bytes] = []
 
-    def edit_during_the_call(client: ModelArtsClient) -> list[str]:
+    def talk(connection: socket.socket) -> None:
+        connection.settimeout(20)
+        connection.recv(65536)
         edited(other, monkeypatch)
         assert ModelArtsHook().look_afresh().client.endpoint == other.url
-        return list(closed)
+        connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{"dataset_id": "d"}')
+        ended.append(connection.recv(65536))
 
-    assert ModelArtsHook().call(edit_during_the_call) == []
-    assert closed == [emulator.url]
+    with one_connection(talk) as url:
+        monkeypatch.setenv(VARIABLE, json.dumps({**emulator.connection_for("token"), "host": url}))
+        assert ModelArtsHook().client.datasets.get("d").dataset_id == "d"
+    assert ended == [b""]
+
+
+def test_where_nothing_fails_an_edited_connection_is_used_within_a_minute(
+    emulator: Emulator, other: Emulator, monkeypatch: pytest.MonkeyPatch, look_ups: list[str]
+) -> None:
+    dataset_id = other.load_proposals(1)
+    client = ModelArtsHook().client
+    edited(other, monkeypatch)
+    begin, asked = Clock().now(), len(emulator.journal)
+    monkeypatch.setattr(Clock, "now", lambda _: begin + REREAD_AFTER - 1)
+    assert client.endpoint == emulator.url
+    monkeypatch.setattr(Clock, "now", lambda _: begin + REREAD_AFTER + 1)
+    for _ in range(3):
+        assert client.datasets.get(dataset_id).dataset_id == dataset_id
+    assert len(emulator.journal) == asked
+    assert len(look_ups) == 2
+    assert REREAD_AFTER <= 60
+
+
+def test_while_one_thread_reads_the_connection_again_the_others_go_on(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset_id, client = emulator.load_proposals(1), ModelArtsHook().client
+    look_up, reads, go_on = BaseHook.get_connection, threading.Event(), threading.Event()
+
+    def slow(conn_id: str) -> object:
+        reads.set()
+        assert go_on.wait(20)
+        return look_up(conn_id)
+
+    monkeypatch.setattr(BaseHook, "get_connection", slow)
+    clock_passes(monkeypatch, REREAD_AFTER)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.datasets.get, dataset_id)
+        assert reads.wait(20)
+        assert client.datasets.get(dataset_id).dataset_id == dataset_id
+        assert not first.done()
+        go_on.set()
+    assert first.result().dataset_id == dataset_id
+
+
+def test_a_connection_that_cannot_be_read_again_or_is_half_filled_now_stops_nothing_that_works(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, look_ups: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    dataset_id, client = emulator.load_proposals(1), ModelArtsHook().client
+    for number, change in enumerate(({"login": ""}, {"host": "ftp://nowhere"}, {"conn_type": "?"}), start=1):
+        edited(emulator, monkeypatch, **change)
+        clock_passes(monkeypatch, REREAD_AFTER * number)
+        for _ in range(3):
+            assert client.datasets.get(dataset_id).dataset_id == dataset_id
+    assert len(look_ups) == 4
+    assert caplog.text.count("as it was read before") == 2
+
+
+def test_a_read_in_the_middle_of_a_list_follows_the_edited_connection(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset_id = emulator.load_proposals(250)
+    listed = ModelArtsHook().client.proposals.list(dataset_id)
+    first = next(listed)
+    emulator.set_password("rotated-passw0rd")
+    edited(emulator, monkeypatch)
+    assert len({first.sample_id, *(sample.sample_id for sample in listed)}) == 250
 
 
 def test_a_refusal_is_no_final_word_as_long_as_the_connection_cannot_be_read(
@@ -442,7 +500,7 @@ def test_a_refusal_is_no_final_word_as_long_as_the_connection_cannot_be_read(
     assert hook.client
     monkeypatch.delenv(VARIABLE)
     with pytest.raises(ConnectionUnknownError):
-        hook.call(lambda client: client.datasets.get("no-such-dataset"))
+        hook.client.datasets.get("no-such-dataset")
 
 
 @pytest.mark.parametrize("error", [OSError("database is locked"), AirflowNotFoundException("isn't defined")])
@@ -465,7 +523,7 @@ def test_a_refused_sample_is_no_reason_to_read_the_connection(emulator: Emulator
     emulator.faults.add("GET", "/datasets/", "status", status=400, code="ModelArts.4420", times=None)
     for _ in range(20):
         with pytest.raises(NotFound):
-            ModelArtsHook().call(lambda client: client.datasets.get("d"))
+            ModelArtsHook().client.datasets.get("d")
     assert len(look_ups) == 1
 
 

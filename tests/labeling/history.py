@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from airflow_provider_modelarts.client import Sample
-from airflow_provider_modelarts.client.auth.credentials import forget_tokens
+from airflow_provider_modelarts.client.auth import forget_tokens
 from airflow_provider_modelarts.emulator import Emulator
 from airflow_provider_modelarts.emulator.clock import EmulatorClock
 from airflow_provider_modelarts.labeling import sample_table as books

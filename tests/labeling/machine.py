@@ -16,7 +16,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from airflow_provider_modelarts.client.auth.credentials import forget_tokens
+from airflow_provider_modelarts.client.auth import forget_tokens
 from tests.labeling.faults import FAULTS
 from tests.labeling.history import NOWHERE, POLICIES, Event, History, Setup, small_world
 from tests.labeling.model import Violation

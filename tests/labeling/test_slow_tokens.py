@@ -1,4 +1,4 @@
-"""A token that takes long to get: what was read grows old meanwhile, and somebody may ask for a stop (B8, B14)."""
+"""A token that takes long to get: what was read grows old in that time, and somebody may ask for a stop (B8, B14)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.client.auth.credentials import forget_tokens
+from airflow_provider_modelarts.client.auth import forget_tokens
 from airflow_provider_modelarts.labeling.apply.batch_writer import REREADS, BatchWriter
 from airflow_provider_modelarts.labeling.apply.confirmation import confirm
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
@@ -22,7 +22,7 @@ SAMPLES = 20
 
 
 class World:
-    """A list of proposals that has just been read; the next token takes 40 s, and something happens meanwhile."""
+    """A list of proposals that has just been read; the next token takes 40 s, in which something happens."""
 
     def __init__(self, client: ModelArtsClient, emulator: Emulator, clock: MovedClock) -> None:
         self.emulator, self.clock = emulator, clock

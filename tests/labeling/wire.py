@@ -37,7 +37,7 @@ def client_of(emulator: Emulator, clock: WorldClock, carry: Carry) -> ModelArtsC
     anything: Any = clock
     client = ModelArtsClient(URL, credentials, clock=anything)
     wire: Any = _Wire(emulator, carry)
-    client._exchange._way = lambda request, what: (wire, request.target)  # type: ignore[method-assign]
+    client._transport.route.session._way = lambda request, what: (wire, request.target)  # type: ignore[method-assign]
     return client
 
 

@@ -1,21 +1,29 @@
-"""A password that is rotated in the middle of a run, in the service and in the connection, ends nothing (B5)."""
+"""A connection that is edited in the middle of a run or wait is used soon, and a rotated password ends nothing (B5)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.operators.teams import ModelArtsUpdateTeamSamplesOperator
+from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
 from tests.operators.bureau import WRITE, Bureau, check_sums
 from tests.support.drive import drive
 from tests.support.once import Once
+from tests.triggers.watching import Story, start
+from tests.triggers.watching import trigger as watch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from airflow_provider_modelarts.emulator import Emulator
+    from airflow_provider_modelarts.emulator.http.journal import Record
     from tests.support.clock import MovedClock
 
 VARIABLE = "AIRFLOW_CONN_MODELARTS_DEFAULT"
@@ -46,6 +54,29 @@ class Rotation:
         return self._rotating.done
 
 
+class Move:
+    """Names the service by another host in Airflow's connection; the old one goes on answering."""
+
+    def __init__(self, emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._emulator, self._monkeypatch = emulator, monkeypatch
+        self.at = float("inf")
+
+    def make(self) -> None:
+        moved = {**self._emulator.connection, "host": self._emulator.url.replace("127.0.0.1", "localhost")}
+        self._monkeypatch.setenv(VARIABLE, json.dumps(moved))
+        self.at = self._emulator.clock.now()
+
+    def hosts(self, records: Iterable[Record] | None = None) -> set[str]:
+        """Return where requests went to: by default those that came more than a minute after the edit."""
+        late = self._emulator.journal.select(None, "/v2/", match=lambda record: record.time > self.at + 60)
+        return {record.headers["host"].partition(":")[0] for record in (late if records is None else records)}
+
+
+@pytest.fixture
+def move(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Move:
+    return Move(emulator, monkeypatch)
+
+
 @pytest.fixture
 def rotation(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Rotation:
     return Rotation(emulator, monkeypatch)
@@ -71,6 +102,55 @@ def test_a_confirmation_goes_on_and_its_counts_are_of_the_whole(
     assert bureau.dataset.unconfirmed == 0
     assert bureau.emulator.journal.count("POST", TOKENS) == 3  # the first, one with the old password, the new one
     assert len(bureau.entries()) == (1000 if ledger else 0)
+
+
+def test_a_confirmation_where_nothing_fails_uses_an_edited_connection_within_a_minute(
+    bureau: Bureau, move: Move, moved_clock: MovedClock
+) -> None:
+    journal = bureau.emulator.journal
+    after: list[int] = []
+
+    def a_minute_passes() -> None:
+        moved_clock.advance(61)
+        after.append(len(journal) + 1)
+
+    edited = Once(bureau.emulator, "PUT", WRITE, 3, move.make)
+    passed = Once(bureau.emulator, "PUT", WRITE, 4, a_minute_passes)
+    ending = bureau.confirm(concurrency=1)
+    assert edited.done
+    assert passed.done
+    assert ending.error is None
+    assert (ending.result["seen"], ending.result["confirmed"]) == (1000, 1000)
+    assert move.hosts(journal[after[0] :]) == {"localhost"}
+
+
+def test_a_wait_of_the_triggerer_uses_an_edited_connection_within_a_minute(
+    emulator: Emulator, move: Move, moved_clock: MovedClock
+) -> None:
+    emulator.task_seconds = 300
+    dataset_id = emulator.load_digits(labeled=100)
+    label_task_id = ModelArtsHook().client.tasks.start(dataset_id)
+    trigger = ModelArtsLabelTaskTrigger(dataset_id, label_task_id, deadline=moved_clock.now() + 3600)
+
+    async def wait() -> list[Any]:
+        return [event.payload async for event in trigger.run()]
+
+    edited = Once(emulator, "GET", label_task_id, 2, move.make)
+    (event,) = asyncio.run(wait())
+    assert edited.done
+    assert event["status"] == "success"
+    assert move.hosts() == {"localhost"}
+
+
+def test_a_watch_uses_an_edited_connection_within_a_minute(
+    emulator: Emulator, move: Move, moved_clock: MovedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset_id = emulator.load_digits(labeled=100)
+    story = Story(moved_clock, monkeypatch)
+    story.at(60, move.make)
+    story.at(150, lambda: start(dataset_id))
+    assert len(story.watch(watch(dataset_id), until=1200)) == 1
+    assert move.hosts() == {"localhost"}
 
 
 def test_making_a_plan_goes_on(bureau: Bureau, rotation: Rotation) -> None:

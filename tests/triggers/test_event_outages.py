@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.client.auth.refusals import REMEMBERED
+from airflow_provider_modelarts.client.auth.password import REFUSED_FOR
 from airflow_provider_modelarts.client.waiting import JITTER
 from airflow_provider_modelarts.hooks.modelarts import clear_clients
 from airflow_provider_modelarts.triggers.event import STORED_AFTER
@@ -114,7 +114,7 @@ def test_a_wrong_password_is_not_sent_again_and_again(
     assert len(story.watch(trigger(dataset), until=90 * MINUTE)) == 1
     refused = [record for record in emulator.journal if record.path.endswith("/auth/tokens") and record.status == 401]
     # Once, and again whenever the refusal is forgotten; the looks in between do not ask: IAM would lock the user.
-    assert 1 <= len(refused) <= 1 + 60 * MINUTE / REMEMBERED
+    assert 1 <= len(refused) <= 1 + 60 * MINUTE / REFUSED_FOR
 
 
 def test_an_unknown_connection_is_waited_for(

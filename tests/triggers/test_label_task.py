@@ -12,14 +12,13 @@ import pytest
 from airflow.sdk import BaseHook
 
 from airflow_provider_modelarts.client.clock import Clock
+from airflow_provider_modelarts.client.resources.tasks import LabelTask, Tasks
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook, clear_clients
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
 from airflow_provider_modelarts.utils import thread_pool as pool
 from tests.support.task_states import TaskStates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
 
@@ -151,13 +150,13 @@ def test_polls_run_in_threads_of_their_own_and_know_their_task(
     emulator: Emulator, moved_clock: MovedClock, started: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names: set[str] = set()
-    call = ModelArtsHook.call
+    get = Tasks.get
 
-    def noted(self: ModelArtsHook, function: Callable[[Any], Any]) -> Any:
+    def noted(self: Tasks, *args: Any, **options: Any) -> LabelTask:
         names.add(threading.current_thread().name)
-        return call(self, function)
+        return get(self, *args, **options)
 
-    monkeypatch.setattr(ModelArtsHook, "call", noted)
+    monkeypatch.setattr(Tasks, "get", noted)
     events(ModelArtsLabelTaskTrigger(*started, deadline=moved_clock.now() + 3600))
     assert names
     assert all(name.startswith("modelarts-poll") for name in names)
@@ -171,20 +170,20 @@ def test_many_triggers_share_one_token_one_look_up_and_as_many_threads_as_the_co
     connection["extra"]["poll_threads"] = 3
     monkeypatch.setenv("AIRFLOW_CONN_FEW_THREADS", json.dumps(connection))
     running, most, lock = 0, 0, threading.Lock()
-    call = ModelArtsHook.call
+    get = Tasks.get
 
-    def counted(self: ModelArtsHook, function: Callable[[Any], Any]) -> Any:
+    def counted(self: Tasks, *args: Any, **options: Any) -> LabelTask:
         nonlocal running, most
         with lock:
             running += 1
             most = max(most, running)
         try:
-            return call(self, function)
+            return get(self, *args, **options)
         finally:
             with lock:
                 running -= 1
 
-    monkeypatch.setattr(ModelArtsHook, "call", counted)
+    monkeypatch.setattr(Tasks, "get", counted)
     tokens = emulator.journal.count("POST", "/v3/auth/tokens")
 
     async def first(trigger: ModelArtsLabelTaskTrigger) -> Any:

@@ -1,13 +1,13 @@
 """Credentials, and what authorizes requests with them."""
 
+from airflow_provider_modelarts.client.auth.authorizers import Authorizer
 from airflow_provider_modelarts.client.auth.credentials import (
     AccessKeyCredentials,
-    Authorizer,
     Credentials,
     PasswordCredentials,
     TokenCredentials,
-    forget_tokens,
 )
+from airflow_provider_modelarts.client.auth.password import forget_tokens
 
 __all__ = [
     "AccessKeyCredentials",

@@ -1,6 +1,6 @@
 """Tokens of password credentials: fetched once, kept, renewed early (contract 1.1, 1.2).
 
-They are kept per process, one for each credential and scope, whatever number of clients uses them.
+A process keeps one token for each credential and scope, whatever number of clients uses it.
 """
 
 from __future__ import annotations
@@ -8,42 +8,42 @@ from __future__ import annotations
 import copy
 import hashlib
 import hmac
+import json
 import os
 import threading
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.client.auth.refusals import REMEMBERED
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
     ForeignAnswer,
     ModelArtsError,
     UnexpectedResponse,
 )
-from airflow_provider_modelarts.client.forks import in_each_child
+from airflow_provider_modelarts.client.transport.response import Response, parse_response, redact
+from airflow_provider_modelarts.client.transport.session import JSON, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from airflow_provider_modelarts.client.auth.credentials import PasswordCredentials
     from airflow_provider_modelarts.client.clock import Clock
-    from airflow_provider_modelarts.client.transport.response import Response
-    from airflow_provider_modelarts.client.transport.session import Request
+    from airflow_provider_modelarts.client.transport.session import HttpSession
     from airflow_provider_modelarts.client.validation import Endpoint
-
-    # the body is made by a function: values in frames end up in tools that show them
-    SendToken = Callable[[Endpoint, Callable[[], dict[str, Any]], str], tuple[Response, Any]]
-
-Found = TypeVar("Found")
 
 RENEW_BEFORE = 30 * 60
 """Seconds before its end at which a token is renewed (contract 1.2)."""
 
+REFUSED_FOR = 10 * 60
+"""Seconds for which a refused password is not sent again. Then it is: IAM may know it by now, and nobody restarts a
+triggerer."""
+
+_LOCKED_FOR = {"IAM.0061": 15 * 60}
 _DEFAULT_LIFE = 60 * 60
 _PAUSE = 60
-_LOCKED_FOR = {"IAM.0061": 15 * 60}
+
+_Scope = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -54,124 +54,70 @@ class _Token:
     renew_at: float
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """A fetch that failed and may succeed later; those who waited for it are told.
+class _FetchLock:
+    """The lock under which a token is fetched, and how that failed.
 
-    :param what: what was fetched
-    :param scope: whom it concerns; None: IAM itself is at fault, so all scopes
-    :param error: what happened
-    """
-
-    what: str
-    scope: tuple[str, str] | None
-    error: ModelArtsError
-
-    def told(self, what: str) -> ModelArtsError:
-        """Return the error for another caller, who may have wanted the token of another project."""
-        error = self.error
-        return type(error)(error.message.replace(self.what, what), **error.details())
-
-
-class _Flight:
-    """One thread's stay where tokens are fetched; each has a lock of its own, so that all who wait are let go at once.
-
-    Of one lock for all, a thread that comes back at once is quicker to get hold than those that wait for it.
+    A failed fetch makes way for a new lock: who waits for this one is told of the failure, who comes later tries again.
+    While IAM hangs, each of many threads would otherwise wait for a time-out of its own, one after another.
     """
 
     def __init__(self) -> None:
-        # a signal handler of the thread that holds the lock must get through, hence re-entrant
-        self.lock = threading.RLock()
-        self.thread = threading.get_ident()
-        self.failure: _Failure | None = None
+        self.lock = threading.RLock()  # a signal handler may interrupt the thread that holds it
+        self.error: ModelArtsError | None = None
+        self.what = ""
+        self.scope: _Scope | None = None  # whom the error concerns; None: IAM itself is at fault, so all scopes
 
-    def wait(self) -> None:
-        """Return when it is over."""
-        with self.lock:
-            pass
+    def told(self, what: str) -> ModelArtsError | None:
+        """Return the error for another caller, who may have wanted the token of another project."""
+        error = self.error
+        return type(error)(error.message.replace(self.what, what), **error.details()) if error else None
 
 
 class _Account:
     """What this process knows about one user and password: its tokens, and whether IAM has refused it."""
 
     def __init__(self) -> None:
-        self.tokens: dict[tuple[str, str], _Token] = {}
+        self.fetch = _FetchLock()
+        self.tokens: dict[_Scope, _Token] = {}
         self.refused: tuple[float, AuthenticationError] | None = None
         # by scope and service: what one region refuses may be right for another
-        self.useless_until: dict[tuple[tuple[str, str], str], float] = {}
-        self.has_turn = False
-        self._flights: dict[str, _Flight] = {}  # one at most
-
-    def alone(self, work: Callable[[_Flight], Found]) -> Found | _Flight:
-        """Do what one thread at a time does, or return the flight of another thread that is doing so."""
-        mine = _Flight()
-        with mine.lock:
-            try:
-                # setdefault is atomic: no lock that a signal handler could find taken
-                flight = self._flights.setdefault("", mine)
-                if flight.thread == mine.thread:
-                    return work(flight)
-            finally:
-                self.remove(mine)
-        return flight
-
-    def remove(self, flight: _Flight) -> None:
-        """Make room for the next flight."""
-        if self._flights.get("") is flight:
-            self._flights.pop("", None)
+        self.useless_until: dict[tuple[_Scope, str], float] = {}
 
 
-class _Accounts:
-    """All accounts of this process; a forked child begins anew, a lock held elsewhere would stay locked in it."""
-
-    def __init__(self) -> None:
-        self.forget()
-        in_each_child(self.forget)
-
-    def forget(self) -> None:
-        """Drop all tokens and refusals."""
-        self._key = os.urandom(32)
-        self._accounts: dict[tuple[str, ...], _Account] = {}
-
-    def of(self, credentials: PasswordCredentials, endpoint: Endpoint) -> _Account:
-        """Return the account; passwords are told apart by a keyed hash, so that none is kept here."""
-        digest = hmac.new(self._key, credentials.password.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
-        key = (endpoint.url, credentials.domain, credentials.user, digest)
-        # atomic as well
-        return self._accounts.setdefault(key, _Account())
-
-
-_accounts = _Accounts()
+_accounts: dict[tuple[str, ...], _Account] = {}
+_hash_key = os.urandom(32)
 
 
 def forget_tokens() -> None:
     """Drop every token and every remembered refusal of this process, as a new process would begin."""
-    _accounts.forget()
+    _accounts.clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    # a lock that another thread of the parent held would stay locked
+    os.register_at_fork(after_in_child=forget_tokens)
 
 
 class PasswordToken:
-    """Authorizes by the token of a user and password.
-
-    :param credentials: user and password
-    :param endpoint: where IAM is
-    :param scope: the project, ``{"id": ...}`` or ``{"name": ...}``
-    :param send: sends a token request once
-    :param clock: tells when a token is old
-    """
+    """Authorizes by the token of a user and password, for the project ``("id", ...)`` or ``("name", ...)``."""
 
     def __init__(
         self,
         credentials: PasswordCredentials,
         endpoint: Endpoint,
-        scope: Mapping[str, str],
-        send: SendToken,
+        scope: _Scope,
+        session: HttpSession,
         clock: Clock,
     ) -> None:
         self._credentials = credentials
         self._endpoint = endpoint
-        self._scope = next(iter(scope.items()))
-        self._send = send
+        self._scope = scope
+        self._session = session
         self._clock = clock
+        # a keyed hash tells passwords apart, so that the table of accounts holds none
+        secret = credentials.password.encode("utf-8", "surrogatepass")
+        digest = hmac.new(_hash_key, secret, hashlib.sha256).hexdigest()
+        self._key = (endpoint.url, credentials.domain, credentials.user, digest)
 
     def project_id(self) -> str:
         """Return the id of the token's project: the one that addresses must name."""
@@ -190,20 +136,12 @@ class PasswordToken:
     def renew(self, request: Request) -> bool:
         """Fetch a new token in place of the one that a request carried, unless another thread has done so."""
         account, used = self._account, request.headers.get("X-Auth-Token")
-
-        def replaced() -> bool | None:
-            token = account.tokens.get(self._scope)
-            if token and token.value != used:
-                return True
-            useless = self._clock.now() < account.useless_until.get((self._scope, request.endpoint.url), 0.0)
-            return False if useless else None
-
-        def replace(flight: _Flight) -> bool:
-            account.tokens.pop(self._scope, None)
-            self._fetch(account, flight)
-            return True
-
-        return self._single(account, replaced, replace)
+        token = account.tokens.get(self._scope)
+        is_replaced = token is not None and token.value != used
+        if not is_replaced and self._clock.now() < account.useless_until.get((self._scope, request.endpoint.url), 0.0):
+            return False
+        self._obtain(account, lambda token: token.value != used)
+        return True
 
     def renewal_failed(self, request: Request) -> None:
         """Fetch none for a while: a thousand waits must not each ask for a token that does not help."""
@@ -211,7 +149,7 @@ class PasswordToken:
 
     @property
     def _account(self) -> _Account:
-        return _accounts.of(self._credentials, self._endpoint)
+        return _accounts.get(self._key) or _accounts.setdefault(self._key, _Account())
 
     def _token(self) -> _Token:
         account, now = self._account, self._clock.now()
@@ -220,115 +158,74 @@ class PasswordToken:
             return token
         if token and now < token.expires:
             return self._renewed_early(account, token)
-
-        def fetched() -> _Token | None:
-            token = account.tokens.get(self._scope)
-            return token if token and now < token.renew_at else None
-
-        return self._single(account, fetched, lambda flight: self._fetch(account, flight))
+        return self._obtain(account, lambda token: now < token.renew_at)
 
     def _renewed_early(self, account: _Account, token: _Token) -> _Token:
         """Renew a token that still works: one thread does it, and if IAM is down the old one serves on."""
-
-        def renew(flight: _Flight) -> _Token:
+        fetch = account.fetch
+        if not fetch.lock.acquire(blocking=False):
+            return token
+        try:
             newest = account.tokens.get(self._scope)
-            if newest and newest is not token:
-                return newest
-            try:
-                return self._fetch(account, flight)
-            except ModelArtsError as error:
-                if error.permanent:
-                    raise
-                later = _Token(token.value, token.project_id, token.expires, self._clock.now() + _PAUSE)
-                account.tokens[self._scope] = later
-                return later
+            return newest if newest and newest is not token else self._fetch(account, fetch)
+        except ModelArtsError as error:
+            if error.permanent:
+                raise
+            pause = max(_PAUSE, error.retry_after or 0.0)
+            later = account.tokens[self._scope] = replace(token, renew_at=self._clock.now() + pause)
+            return later
+        finally:
+            fetch.lock.release()
 
-        result = account.alone(renew)
-        return token if isinstance(result, _Flight) else result
-
-    def _single(self, account: _Account, find: Callable[[], Found | None], fetch: Callable[[_Flight], Found]) -> Found:
-        """Return what is found or else fetched, by one thread for all that wait for it.
-
-        If it fails, it failed for those that waited too: while IAM hangs, each of many threads would else spend a
-        time-out of its own, one after another.
-
-        :param find: looks; None: it is to be fetched
-        :param fetch: fetches
-        """
-
-        def found_or_fetched(flight: _Flight) -> Found:
-            found = find()
-            return fetch(flight) if found is None else found
-
+    def _obtain(self, account: _Account, is_good: Callable[[_Token], bool]) -> _Token:
+        """Return the kept token if it is good, else fetch one; one thread at a time does, for all that wait."""
         while True:
-            result = account.alone(found_or_fetched)
-            if not isinstance(result, _Flight):
-                return result
-            result.wait()
-            account.remove(result)  # if its thread was torn out of it before it could
-            found = find()
-            if found is not None:
-                return found
-            if result.failure and result.failure.scope in (None, self._scope):
-                raise result.failure.told(self._what)
+            fetch = account.fetch
+            with fetch.lock:
+                token = account.tokens.get(self._scope)
+                if token and is_good(token):
+                    return token
+                error = fetch.told(self._what)
+                if error is None:
+                    account.tokens.pop(self._scope, None)
+                    return self._fetch(account, fetch)
+                if fetch.scope in (None, self._scope):
+                    raise error
 
-    def _fetch(self, account: _Account, flight: _Flight) -> _Token:
-        """Get a token; one thread at a time does."""
+    def _fetch(self, account: _Account, fetch: _FetchLock) -> _Token:
+        """Get a token, and keep it or how that failed; copies of errors, which would keep the frames of the call."""
         if account.refused and self._clock.now() < account.refused[0]:
             raise _again(account.refused[1])
-        self._recall()
-        with self._turn(account):
-            self._recall()  # once more: another process may just have been refused
-            try:
-                token = self._ask(account)
-            except ModelArtsError as error:
-                if not error.permanent:
-                    scope = self._scope if isinstance(error, UnexpectedResponse) else None
-                    # a copy: the original keeps the frames of this call alive
-                    flight.failure = _Failure(self._what, scope, copy.copy(error))
-                raise
+        try:
+            token = self._ask()
+        except AuthenticationError as error:
+            pause = max(_LOCKED_FOR.get(error.code or "", REFUSED_FOR), error.retry_after or 0.0)
+            account.refused = (self._clock.now() + pause, copy.copy(error))
+            raise
+        except ModelArtsError as error:
+            if not error.permanent:
+                fetch.what, fetch.scope = self._what, self._scope if isinstance(error, UnexpectedResponse) else None
+                fetch.error = copy.copy(error)
+                account.fetch = _FetchLock()
+            raise
         account.tokens[self._scope] = token
         return token
 
-    def _recall(self) -> None:
-        """Raise the refusal of which another process has told."""
-        shared = self._credentials.refusals
-        told = shared.recall(self._credentials, self._clock.now()) if shared else None
-        if told:
-            raise _again(told)
-
-    @contextmanager
-    def _turn(self, account: _Account) -> Iterator[None]:
-        """Keep other processes from asking meanwhile; a signal handler must not wait for the thread it interrupts."""
-        shared = self._credentials.refusals
-        if not shared or account.has_turn:
-            yield
-            return
-        account.has_turn = True
+    def _ask(self) -> _Token:
+        """Send the password once: who needs the token repeats as a whole."""
+        what, fields = self._what, {"Content-Type": f"{JSON};charset=utf8"}
+        path, query = ("v3", "auth", "tokens"), (("nocatalog", "true"),)
+        request = Request("POST", self._endpoint, path, query, fields, self._body())
+        answer = self._session.send(request, what)
         try:
-            with shared.turn(self._credentials, self._clock):
-                yield
-        finally:
-            account.has_turn = False
-
-    def _ask(self, account: _Account) -> _Token:
-        """Send the password once, and tell the other processes what IAM says to it."""
-        shared = self._credentials.refusals
-        try:
-            answer, content = self._send(self._endpoint, self._body, self._what)
-        except AuthenticationError as error:
-            # a copy: the original keeps the frames of this call alive
-            remembered = AuthenticationError(error.message, **error.details())
-            account.refused = (self._clock.now() + _LOCKED_FOR.get(error.code or "", REMEMBERED), remembered)
-            if shared:
-                shared.note(self._credentials, remembered, self._clock.now())
-            raise
+            content = parse_response(answer, what, self._hide, self._clock.now(), ("token",))
         except UnexpectedResponse as error:
             # whoever answers so may be anybody: the password is not sent there again and again
             raise ForeignAnswer(error.message, **error.details()) from None
-        if shared:
-            shared.forget(self._credentials)
         return self._read(answer, content)
+
+    def _hide(self, text: str) -> str:
+        return redact(text, self.secrets())
 
     @property
     def _what(self) -> str:
@@ -336,16 +233,12 @@ class PasswordToken:
         user = f"user {self._credentials.user!r} of account {self._credentials.domain!r}"
         return f"get a token for {user} and project {name} {value!r} at {self._endpoint.url}"
 
-    def _body(self) -> dict[str, Any]:
+    def _body(self) -> bytes:
         keys = self._credentials
         user = {"name": keys.user, "password": keys.password, "domain": {"name": keys.domain}}
         name, value = self._scope
-        return {
-            "auth": {
-                "identity": {"methods": ["password"], "password": {"user": user}},
-                "scope": {"project": {name: value}},
-            }
-        }
+        identity = {"methods": ["password"], "password": {"user": user}}
+        return json.dumps({"auth": {"identity": identity, "scope": {"project": {name: value}}}}).encode()
 
     def _read(self, answer: Response, content: Any) -> _Token:
         value = answer.headers.get("X-Subject-Token", "").strip()
@@ -367,7 +260,7 @@ class PasswordToken:
 
 
 def _life(token: Mapping[str, Any], now: float) -> float:
-    """Return how long a token lives, by the service's own clock where it tells both ends."""
+    """Return the seconds that a token lives, by the service's own clock where the answer has both ends."""
     ends, begins = _moment(token.get("expires_at")), _moment(token.get("issued_at"))
     if ends is None:
         return _DEFAULT_LIFE
@@ -385,7 +278,7 @@ def _moment(text: object) -> float | None:
 
 
 def _again(error: AuthenticationError) -> AuthenticationError:
-    """Return the refusal for another caller: one exception must not collect the tracebacks of many threads."""
+    """Return a refusal for one more caller: one exception must not collect the tracebacks of many threads."""
     message = error.message.rstrip()
     note = " (It was refused before and is not sent again, so that the user is not locked; correct the connection.)"
     return AuthenticationError(message.removesuffix(note) + note, **error.details())

@@ -17,13 +17,9 @@ DATE_FORMAT = "%Y%m%dT%H%M%SZ"
 
 
 def canonical_request(method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> str:
-    """Return the text whose hash is signed.
+    """Return the text whose hash is signed: path and query encoded, the query sorted, body empty for none.
 
-    :param method: HTTP method
-    :param path: encoded path; it is signed with a slash at its end
-    :param query: encoded query, sorted by name and value
-    :param headers: the header fields to sign; those with an underscore in their name are left out
-    :param body: the bytes of the body, empty for none
+    The path is signed with a slash at its end; header fields with an underscore in their name are left out.
     """
     signed = {name.lower(): " ".join(value.split()) for name, value in headers.items() if "_" not in name}
     lines = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed))
@@ -41,13 +37,9 @@ def signature(canonical: str, date: str, secret_key: str) -> str:
 def signed_headers(
     request: Request, access_key: str, secret_key: str, now: float, extra: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the header fields that authorize a request.
+    """Return the header fields that authorize a request: ``extra`` ones, such as ``X-Security-Token``, are signed too.
 
-    :param request: the request; its ``Content-Type`` is signed too
-    :param access_key: names the key
-    :param secret_key: signs; it does not travel
-    :param now: epoch seconds; the service accepts 15 minutes of difference
-    :param extra: more fields to send and sign, for example ``X-Security-Token``
+    ``now`` are epoch seconds; the service accepts 15 minutes of difference.
     """
     date = datetime.fromtimestamp(now, UTC).strftime(DATE_FORMAT)
     sent = {"X-Sdk-Date": date, **extra}

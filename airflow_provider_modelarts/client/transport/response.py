@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -46,15 +47,7 @@ _CODE = re.compile(r"[A-Za-z]+\.\w+")
 
 @dataclass(frozen=True)
 class Response:
-    """An HTTP answer, read to its end.
-
-    :param status: HTTP status
-    :param headers: case-insensitive; they may hold a token, so they are not shown
-    :param body: the bytes
-    :param method: of the request
-    :param path: of the request, without query
-    :param host: who answered
-    """
+    """An HTTP answer, read to its end, with method, path and host of the request. Its header may hold a token."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -65,11 +58,9 @@ class Response:
 
 
 def redact(text: str, secrets: Iterable[str]) -> str:
-    """Return the beginning of a text without secrets and without the queries of addresses, maybe signatures.
+    """Return the beginning of a text without secrets, however they are written, and without queries of addresses.
 
-    :param text: the whole text: of a secret that was cut, the part that is left would not be known as one
-    :param secrets: what to hide, also as JSON and HTML write it
-    :return: as much as there is any use for
+    It takes the whole text: of a secret that was cut, the part that is left would not be known as one.
     """
     spellings = {one for secret in secrets if len(secret) >= _SHORTEST_SECRET for one in _spellings(secret)}
     # longest first: a secret within another one must not save the rest of that
@@ -100,17 +91,17 @@ def parse_response(answer: Response, what: str, hide: Hide, now: float, own: Col
         a labeling task that failed, those of samples that were not written
     :raises ModelArtsError: for every status but 2xx, for a body that is not JSON, and for a code of an error
     """
-    if not 200 <= answer.status < 300:
-        raise parse_error(answer, what, hide, now)
-    if answer.status == 204 or not answer.body.strip():
-        return None
-    try:
-        content = parse_json(answer.body)
-    except (ValueError, RecursionError):
-        raise _no_json(answer, what, hide) from None
-    if isinstance(content, dict) and _is_refusal(content, own):
-        raise parse_error(answer, what, hide, now)
-    return content
+    is_success, content = 200 <= answer.status < 300, None
+    if answer.status != 204 and answer.body.strip():
+        try:
+            content = parse_json(answer.body)
+        except (ValueError, RecursionError):
+            if is_success:
+                raise _no_json(answer, what, hide) from None
+    known = content if isinstance(content, dict) else None
+    if is_success and (known is None or not _is_refusal(known, own)):
+        return content
+    raise _error(answer, known, what, hide, now)
 
 
 def _is_refusal(content: dict[str, Any], own: Collection[str]) -> bool:
@@ -131,14 +122,10 @@ def _says_something(value: object) -> bool:
     return value is not None and value is not False and value not in ("", [], {})
 
 
-def _no_json(answer: Response, what: str, hide: Hide) -> UnexpectedResponse:
+def _no_json(answer: Response, what: str, hide: Hide) -> ModelArtsError:
     facts = _facts(answer, None)
     if _is_page(answer):
-        return ForeignAnswer(
-            f"Cannot {what}: {answer.host} answered with a page for people ({_excerpt(answer, hide)}). "
-            "Check endpoint, and whether a proxy or a login page stands in between.",
-            **facts,
-        )
+        return _page_error(answer, what, hide, facts)
     return UnexpectedResponse(
         f"Cannot {what}: the answer of {answer.host} is not valid JSON ({len(answer.body)} bytes, perhaps cut off). "
         "Try again; if it stays so, check endpoint and proxies.",
@@ -146,20 +133,14 @@ def _no_json(answer: Response, what: str, hide: Hide) -> UnexpectedResponse:
     )
 
 
-def parse_error(answer: Response, what: str, hide: Hide, now: float) -> ModelArtsError:
-    """Return the error that an answer stands for.
-
-    :param answer: an answer that is not a success, or whose body is that of an error
-    :param what: what was asked for
-    :param hide: takes secrets out of text
-    :param now: epoch seconds, to read a ``Retry-After`` that is a date
-    :return: by the code table; its message says what happened and what to do, in one line
-    """
-    content = _content(answer)
+def _error(answer: Response, content: dict[str, Any] | None, what: str, hide: Hide, now: float) -> ModelArtsError:
+    """Return the error that an answer stands for, by the code table: what happened and what to do, in one line."""
     code, text, request_id = _code_and_text(content)
     facts = _facts(answer, request_id) | {"retry_after": retry_after(answer.headers, now)}
     if 300 <= answer.status < 400:
-        target = _host_of(answer.headers.get("Location", "")) or "another place"
+        target = "another place"
+        with suppress(ValueError):
+            target = urlsplit(answer.headers.get("Location", "")).hostname or target
         return ForeignAnswer(
             f"Cannot {what}: {answer.host} redirects to {target}, and redirects are refused because the credential "
             "must not travel. Check endpoint.",
@@ -181,23 +162,15 @@ _ADVICE: dict[type[ModelArtsError], str] = {
 }
 
 
-def _host_of(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
-
-
 def _page_error(answer: Response, what: str, hide: Hide, facts: dict[str, Any]) -> ModelArtsError:
-    excerpt = _excerpt(answer, hide)
-    said = f"Cannot {what}: {answer.host} answered with a page for people ({excerpt})"
+    text = hide(_plain_text(answer, hide))  # once more: tags may have stood within an address
+    text = text if len(text) <= 120 else text[:117] + "..."
+    said = f"Cannot {what}: {answer.host} answered with a page for people ({text})"
     # not 401: that would count as the service's word on the credential, which is then never sent again
     if answer.status in (403, 407, 408, 429) or answer.status >= 500:
-        error = rule_for(answer.status, None).error
-        return error(
-            f"{said}, probably from a proxy or load balancer. Try again later, or check the way there.", **facts
-        )
-    return ForeignAnswer(f"{said}. Check endpoint, and whether a proxy stands in between.", **facts)
+        said += ", probably from a proxy or load balancer. Try again later, or check the way there."
+        return rule_for(answer.status, None).error(said, **facts)
+    return ForeignAnswer(f"{said}. Check endpoint, and whether a proxy or a login page stands in between.", **facts)
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -221,14 +194,6 @@ def _facts(answer: Response, request_id: str | None) -> dict[str, Any]:
         "method": answer.method,
         "path": answer.path,
     }
-
-
-def _content(answer: Response) -> dict[str, Any] | None:
-    try:
-        content = parse_json(answer.body)
-    except (ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def _code_and_text(content: dict[str, Any] | None) -> tuple[str | None, str | None, str | None]:
@@ -265,8 +230,3 @@ def _is_page(answer: Response) -> bool:
 def _plain_text(answer: Response, hide: Hide) -> str:
     text = hide(answer.body.decode("utf-8", "replace"))
     return " ".join(_TAGS.sub(" ", text).split()) if "<" in text else text
-
-
-def _excerpt(answer: Response, hide: Hide) -> str:
-    text = hide(_plain_text(answer, hide))  # once more: tags may have stood within an address
-    return text if len(text) <= 120 else text[:117] + "..."

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import http.client
+import io
 import os
 import ssl
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, cast
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_provider_modelarts import __version__
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable
-from airflow_provider_modelarts.client.transport.connections import OverdueError, make_adapter
 from airflow_provider_modelarts.client.transport.response import Response
 from airflow_provider_modelarts.client.validation import checked_seconds, shown
 
 # requests is imported where it is used: urllib3 opens a socket when it is imported, to see whether IPv6 works.
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping, Sequence
 
     from requests import PreparedRequest
@@ -26,7 +29,14 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.validation import Endpoint
 
 JSON = "application/json"
-_SCOPES = 4
+WAITS = 4
+LEAST_LIMIT = 60.0
+"""A whole answer may take ``WAITS`` times the time-out of each wait for a part of it, and at least these seconds.
+
+A server that sends a byte now and then would otherwise hold a thread for ever.
+"""
+
+_BUFFER = 1 << 16
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
@@ -34,12 +44,8 @@ _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 class Request:
     """A request before it is authorized.
 
-    :param method: HTTP method
-    :param endpoint: where to
-    :param segments: path segments, not encoded
-    :param query: names and values, not encoded
-    :param headers: header fields; they may hold a credential, so they are not shown
-    :param body: bytes to send; None for no body at all, as GET wants it (contract 0)
+    Segments and query are not encoded yet. Header fields may hold a credential, so they are not shown. A body of None
+    is no body at all, as GET wants it (contract 0).
     """
 
     method: str
@@ -62,19 +68,57 @@ class Request:
 
     @cached_property
     def target(self) -> str:
-        """Path and query as they go out: exactly as they were signed, nothing is parsed and quoted anew."""
+        """Path and query as they go out: exactly as they were signed, nothing is parsed and quoted again."""
         query = self.encoded_query
         return f"{self.path}?{query}" if query else self.path
 
     @cached_property
     def url(self) -> str:
         """The whole address."""
-        scheme, _, rest = self.endpoint.url.partition("://")
-        return f"{scheme}://{rest.partition('/')[0]}{self.target}"
+        return self.endpoint.url.removesuffix(self.endpoint.prefix) + self.target
 
     def with_headers(self, headers: Mapping[str, str]) -> Request:
         """Return the same request with more header fields."""
         return Request(self.method, self.endpoint, self.segments, self.query, {**self.headers, **headers}, self.body)
+
+
+class OverdueError(TimeoutError):
+    """Parts of an answer came in time, but not the whole of it within these seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("timed out")
+        self.seconds = seconds
+
+
+class _Limited(io.RawIOBase):
+    """Reads a socket until the whole answer is overdue. Each wait for a part has the socket's own time-out."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._raw: Any = sock.makefile("rb", 0)
+        self._seconds = max(WAITS * (sock.gettimeout() or 0.0), LEAST_LIMIT)
+        self._end = monotonic() + self._seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if monotonic() > self._end:
+            raise OverdueError(self._seconds)
+        count: int | None = self._raw.readinto(buffer)
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer that must be complete in time, header included."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
+        super().__init__(sock, *args, **options)
+        self.fp.close()
+        self.fp = io.BufferedReader(_Limited(sock), _BUFFER)
 
 
 class HttpSession:
@@ -89,6 +133,9 @@ class HttpSession:
     def __init__(
         self, timeout: float | tuple[float, float] = (5, 30), verify: bool | str = True, pool_size: int = 64
     ) -> None:
+        from requests.adapters import HTTPAdapter
+        from requests.utils import default_headers
+
         pair = timeout if isinstance(timeout, (tuple, list)) else (timeout, timeout)
         if len(pair) != 2:
             raise InvalidRequest(
@@ -96,28 +143,23 @@ class HttpSession:
             )
         self.timeout = (checked_seconds("timeout", pair[0]), checked_seconds("timeout", pair[1]))
         self.verify = _verify(verify)
-        self.pool_size = pool_size
-        self._adapter = make_adapter(_SCOPES, pool_size)
-        self._headers = _common_headers()
+        self._adapter = HTTPAdapter(pool_maxsize=pool_size, max_retries=0)
+        self._headers = {
+            **default_headers(),
+            "User-Agent": f"airflow-provider-modelarts/{__version__}",
+            "X-Language": "en-us",
+            "Accept": JSON,
+        }
         self._ways: dict[str, tuple[HTTPConnectionPool, dict[str, str]]] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
-        """Close the kept connections; the exchange can still be used and would open new ones."""
+        """Close the kept connections; the session can still be used and would open new ones."""
         self._ways.clear()
         self._adapter.close()
 
     def send(self, request: Request, what: str) -> Response:
-        """Send once and read the answer to its end.
+        """Send once and return the answer, whatever its status; ``what`` says in errors what the request is for.
 
-        :param request: what to send
-        :param what: what it is for, as in "list samples of dataset d", for errors
-        :return: the answer, whatever its status
         :raises ServiceUnavailable: without a whole answer; ``sent`` tells whether the request may have arrived
         :raises InvalidRequest: if the certificate is not trusted, or the request cannot be built
         """
@@ -136,8 +178,8 @@ class HttpSession:
             )
         pool, target = self._way(request, what)
         try:
-            # What stands between this and the connection in requests (cookies, redirects, hooks, and parsing and
-            # quoting the address anew) is not wanted here, and costs more than the rest of an exchange.
+            # urllib3 at once: cookies, redirects and hooks of requests are not wanted here, and its parsing and quoting
+            # of the address costs more than the rest of an exchange.
             response = pool.urlopen(
                 request.method,
                 target,
@@ -152,24 +194,16 @@ class HttpSession:
             # urllib3 wraps what happens on the way; should it forget one, the request may have arrived all the same
             lost = ProtocolError(error) if isinstance(error, OSError) else error
             raise self._error(lost, request, what) from _root(error)
-        return Response(
-            response.status,
-            response.headers,
-            response.data,
-            request.method,
-            request.path,
-            request.endpoint.host,
-        )
+        host = request.endpoint.host
+        return Response(response.status, response.headers, response.data, request.method, request.path, host)
 
     def _way(self, request: Request, what: str) -> tuple[HTTPConnectionPool, str]:
         """Return the connections to use, and the target as it stands in the request's first line.
 
-        The environment is asked for proxies once for each endpoint: to ask takes longer than half an exchange.
+        The environment is asked for proxies once for each endpoint: that takes longer than half an exchange.
         """
         place = request.endpoint.url
         pool, proxies = self._ways.get(place) or self._way_to(request, what)
-        if pool.pool is None:  # it was closed to make room for other places
-            pool, proxies = self._way_to(request, what)
         self._ways[place] = pool, proxies
         return pool, self._adapter.request_url(_addressed(request), proxies) if proxies else request.target
 
@@ -179,50 +213,43 @@ class HttpSession:
 
         proxies = {} if request.endpoint.is_loopback else get_environ_proxies(request.url, no_proxy=None)
         try:
-            pool = self._adapter.get_connection_with_tls_context(_addressed(request), self.verify, proxies)
+            pool: Any = self._adapter.get_connection_with_tls_context(_addressed(request), self.verify, proxies)
             self._adapter.cert_verify(pool, request.url, self.verify, None)  # type: ignore[no-untyped-call]
         except (OSError, LocationValueError) as error:
             # requests' own errors are OSErrors, and about an address; a bare one: there is no such file of certificates
             raise self._error(error, request, what) from None
-        return cast("HTTPConnectionPool", pool), proxies
+        if pool.ConnectionCls.response_class is not _Answer:  # IAM may be at the same host
+            pool.ConnectionCls = type("_Connection", (pool.ConnectionCls,), {"response_class": _Answer})
+        return pool, proxies
 
     def _error(self, error: Exception, request: Request, what: str) -> ModelArtsError:
         """Say what happened without quoting the library, whose texts carry whole addresses."""
-        from urllib3 import exceptions as lost
+        from requests.exceptions import InvalidSchema, InvalidURL
+        from urllib3.exceptions import LocationValueError, ProxyError
 
-        host = request.endpoint.host
-        facts: dict[str, Any] = {"method": request.method, "path": request.path}
-        if _is_no_address(error):
-            return InvalidRequest(
-                f"Cannot {what}: {host}, or the proxy for it, is no address that can be connected to "
-                f"({type(error).__name__}). Check endpoint, HTTPS_PROXY and HTTP_PROXY.",
-                **facts,
-                sent=False,
-            )
-        why = _reason(_root(error))
-        if isinstance(error, OSError) or _certificate_refused(error):
-            return InvalidRequest(
-                f"Cannot {what}: the TLS certificate of {host} cannot be verified{why}. Check endpoint, and that "
-                f"verify, {' or '.join(_CA_VARIABLES)} names the file of trusted certificates.",
-                **facts,
-                sent=False,
-            )
-        if isinstance(error, lost.ProxyError) and _proxy_never_passed_on(error):
-            return ServiceUnavailable(
-                f"Cannot {what}: the proxy for {host} gives no connection{why}. Check HTTPS_PROXY and NO_PROXY.",
-                **facts,
-                sent=False,
-            )
-        said, sent = self._lost(error, request, why)
-        return ServiceUnavailable(
-            f"Cannot {what}: {said}. Check endpoint, network and proxies, or try again later.", **facts, sent=sent
-        )
+        host, why = request.endpoint.host, _reason(_root(error))
+        kind: type[ModelArtsError] = InvalidRequest
+        sent = False
+        if isinstance(error, (InvalidSchema, InvalidURL, LocationValueError)):
+            said = f"{host}, or the proxy for it, is no address that can be connected to ({type(error).__name__})"
+            advice = "Check endpoint, HTTPS_PROXY and HTTP_PROXY."
+        elif isinstance(error, OSError) or isinstance(next(iter(error.args), None), ssl.SSLCertVerificationError):
+            said = f"the TLS certificate of {host} cannot be verified{why}"
+            names = " or ".join(_CA_VARIABLES)
+            advice = f"Check endpoint, and that verify, {names} names the file of trusted certificates."
+        elif isinstance(error, ProxyError) and _proxy_never_passed_on(error):
+            kind, said = ServiceUnavailable, f"the proxy for {host} gives no connection{why}"
+            advice = "Check HTTPS_PROXY and NO_PROXY."
+        else:
+            kind, (said, sent) = ServiceUnavailable, self._lost(error, request, why)
+            advice = "Check endpoint, network and proxies, or try again later."
+        return kind(f"Cannot {what}: {said}. {advice}", method=request.method, path=request.path, sent=sent)
 
     def _lost(self, error: Exception, request: Request, why: str) -> tuple[str, bool]:
         """Return how a request or its answer was lost, and whether it may have arrived."""
         from urllib3 import exceptions as lost
 
-        host, (connect, answer) = request.endpoint.host, self.timeout
+        host, port = request.endpoint.host, request.endpoint.port
         if isinstance(error, lost.ProxyError):
             return f"the proxy for {host} broke the connection before an answer was complete", True
         if isinstance(error, lost.SSLError):
@@ -230,12 +257,13 @@ class HttpSession:
         if isinstance(error, lost.NameResolutionError):
             return f"{host} could not be reached: its name is not known here{why}", False
         if isinstance(error, lost.NewConnectionError):
-            return f"{host} could not be reached at port {request.endpoint.port}{why}", False
+            return f"{host} could not be reached at port {port}{why}", False
         if isinstance(error, lost.ConnectTimeoutError):
-            port = request.endpoint.port
-            return f"{host} could not be reached: port {port} did not answer within {connect:g} s", False
+            return f"{host} could not be reached: port {port} did not answer within {self.timeout[0]:g} s", False
         if isinstance(error, lost.ReadTimeoutError):
-            return f"{host} {_too_late(error, answer)}", True
+            if isinstance(error.__cause__, OverdueError):
+                return f"{host} did not complete its answer within {error.__cause__.seconds:g} s", True
+            return f"{host} did not answer within {self.timeout[1]:g} s", True
         if isinstance(error, (lost.ProtocolError, lost.PoolError)):
             return f"{host} broke the connection before its answer was complete{why}", True
         # such as a body that does not decode, or header fields that contradict each other
@@ -274,13 +302,6 @@ def _addressed(request: Request) -> PreparedRequest:
     return addressed
 
 
-def _is_no_address(error: Exception) -> bool:
-    from requests.exceptions import InvalidSchema, InvalidURL
-    from urllib3.exceptions import LocationValueError
-
-    return isinstance(error, (InvalidSchema, InvalidURL, LocationValueError))
-
-
 def _proxy_never_passed_on(error: ProxyError) -> bool:
     """Whether the request certainly stayed here: urllib3 reports a lost answer as an error of the proxy as well."""
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
@@ -291,17 +312,6 @@ def _proxy_never_passed_on(error: ProxyError) -> bool:
     return type(cause) is OSError and str(cause).startswith("Tunnel connection failed")
 
 
-def _too_late(error: Exception, wait: float) -> str:
-    overdue = error.__cause__
-    if isinstance(overdue, OverdueError):
-        return f"did not complete its answer within {overdue.seconds:g} s"
-    return f"did not answer within {wait:g} s"
-
-
-def _certificate_refused(error: Exception) -> bool:
-    return bool(error.args) and isinstance(error.args[0], ssl.SSLCertVerificationError)
-
-
 def _verify(verify: bool | str) -> bool | str:
     """Return what requests should trust: the variables that it would read if the environment were trusted."""
     if verify is True:
@@ -309,27 +319,12 @@ def _verify(verify: bool | str) -> bool | str:
     if isinstance(verify, str) and not os.path.exists(verify):  # noqa: PTH110 - a file or a folder, as text
         raise InvalidRequest(f"verify names {verify}, which does not exist: give a file of trusted certificates.")
     if isinstance(verify, str) and os.path.isfile(verify):  # noqa: PTH113 - as above
-        _check_certificates(verify)
+        try:
+            # now: later it would look like a connection that fails, and be tried again and again
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(verify)
+        except OSError as error:  # an SSLError is one
+            raise InvalidRequest(
+                f"verify names {verify}, which holds no certificates that can be read ({type(error).__name__}): give a "
+                "file of trusted certificates in PEM form."
+            ) from None
     return verify
-
-
-def _check_certificates(file: str) -> None:
-    """Read the file now: later it would look like a connection that fails, and be tried again and again."""
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(file)
-    except OSError as error:  # an SSLError is one
-        raise InvalidRequest(
-            f"verify names {file}, which holds no certificates that can be read ({type(error).__name__}): give a file "
-            "of trusted certificates in PEM form."
-        ) from None
-
-
-def _common_headers() -> dict[str, str]:
-    from requests.utils import default_headers
-
-    return {
-        **default_headers(),
-        "User-Agent": f"airflow-provider-modelarts/{__version__}",
-        "X-Language": "en-us",
-        "Accept": JSON,
-    }

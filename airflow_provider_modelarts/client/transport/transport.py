@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
+from airflow_provider_modelarts.client.auth.authorizers import make_authorizer
 from airflow_provider_modelarts.client.errors import (
     ForeignAnswer,
     InvalidRequest,
@@ -21,15 +23,14 @@ from airflow_provider_modelarts.client.errors import (
 )
 from airflow_provider_modelarts.client.transport.response import parse_response, redact
 from airflow_provider_modelarts.client.transport.session import JSON, HttpSession, Request
-from airflow_provider_modelarts.client.validation import strict_json, validate_id
+from airflow_provider_modelarts.client.validation import Endpoint, strict_json, validate_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
 
+    from airflow_provider_modelarts.client.auth.authorizers import Authorizer
     from airflow_provider_modelarts.client.auth.credentials import Credentials
     from airflow_provider_modelarts.client.clock import Clock
-    from airflow_provider_modelarts.client.transport.response import Response
-    from airflow_provider_modelarts.client.validation import Endpoint
 
 log = logging.getLogger(__name__)
 
@@ -38,84 +39,78 @@ Step = TypeVar("Step")
 MAX_BODY = 12 * 1024 * 1024
 """Bytes that a body may have (contract 0)."""
 
+ATTEMPTS = 6
 LONGEST_PAUSE = 60.0
 LONGEST_RETRY_AFTER = 120.0
 """Seconds that a call waits because the service asked for it; beyond that the caller decides, by ``retry_after``."""
 
 
-def _not_executed(error: BaseException) -> bool:
-    """Whether the request certainly was not carried out and may be later: no connection, or throttled."""
+def _may_repeat_harmless(error: BaseException) -> bool:
+    """Whether a read, stop or delete may succeed a moment later; sent twice it does no harm (contract 7.4)."""
+    is_passing = isinstance(error, (Throttled, ServiceUnavailable, UnexpectedResponse))
+    return is_passing and not isinstance(error, ForeignAnswer)
+
+
+def _may_repeat_write(error: BaseException) -> bool:
+    """Whether a start or a label write certainly was not carried out and may be later: no connection, or throttled."""
     return isinstance(error, Throttled) or (isinstance(error, ServiceUnavailable) and not error.sent)
 
 
-def _passing(error: BaseException) -> bool:
-    """Whether the same harmless request may succeed a moment later."""
-    if isinstance(error, ForeignAnswer):
-        return False
-    return isinstance(error, (Throttled, ServiceUnavailable, UnexpectedResponse))
-
-
 @dataclass(frozen=True)
-class Policy:
-    """When a request is sent again.
+class ClientSettings:
+    """Where the service is, and who calls; parameters as of :class:`~.client.ModelArtsClient`."""
 
-    :param again: which errors allow it
-    :param attempts: how often it is sent at most
-    """
-
-    again: Callable[[BaseException], bool]
-    attempts: int = 6
-
-    def may_repeat(self, error: BaseException) -> bool:
-        """Whether the policy allows another attempt after an error."""
-        patient = getattr(error, "retry_after", None) or 0
-        return patient <= LONGEST_RETRY_AFTER and self.again(error)
+    endpoint: str
+    credentials: Credentials
+    project_id: str | None = None
+    timeout: float | tuple[float, float] = (5, 30)
+    verify: bool | str = True
+    allow_http: bool = False
+    pool_size: int = 64
 
 
-HARMLESS = Policy(_passing)
-"""Reads, stops, deletes: sending them twice does no harm (contract 7.4)."""
+Refresh = Callable[[ModelArtsError | None], ClientSettings]
+"""Returns the settings to use: called with None before each request, and with the error after a failed one.
 
-WRITE = Policy(_not_executed)
-"""Starts and label writes: again only if the first one certainly was not carried out."""
+The same object as before stands for no change.
+"""
 
 
-def once(policy: Policy) -> Policy:
-    """Return a policy that sends once."""
-    return replace(policy, attempts=1)
+class Route:
+    """The way to the service by one client's settings: address, kept connections, authorization."""
+
+    def __init__(self, settings: ClientSettings, clock: Clock) -> None:
+        if settings.project_id is not None:
+            validate_id("project_id", settings.project_id)
+        self.settings = settings
+        self.endpoint = Endpoint(settings.endpoint, allow_http=settings.allow_http)
+        self.session = HttpSession(settings.timeout, settings.verify, settings.pool_size)
+        self.authorizer = make_authorizer(
+            settings.credentials,
+            self.session,
+            clock,
+            project_id=settings.project_id,
+            allow_http=settings.allow_http,
+        )
 
 
 class Transport:
-    """Calls one service with one credential; shared between threads.
+    """Calls the service: authorizes, retries, and follows settings that change; shared between threads.
 
-    :param endpoint: where the service is
-    :param credentials: who calls
-    :param exchange: carries requests
-    :param clock: sleeps between attempts
-    :param project_id: wins over the credential's own
-    :param allow_http: allow plain http to IAM on other hosts
-    :param retries: False: every request is sent once, as a signal handler wants it
+    Parameters as of :class:`~.client.ModelArtsClient`.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        credentials: Credentials,
-        exchange: HttpSession,
-        clock: Clock,
-        *,
-        project_id: str | None = None,
-        allow_http: bool = False,
-        retries: bool = True,
-    ) -> None:
-        self.endpoint = endpoint
+    def __init__(self, settings: ClientSettings, clock: Clock, *, retries: bool, refresh: Refresh | None) -> None:
         self.clock = clock
-        self._exchange = exchange
         self._retries = retries
-        self._authorizer = credentials.authorizer(self._send_token, clock, project_id=project_id, allow_http=allow_http)
+        self.refresh = refresh
+        self.route = Route(settings, clock)
 
     def project_id(self) -> str:
         """Return the project that addresses name; for a password credential this may fetch the token."""
-        project_id: str = self._repeated(HARMLESS, self._authorizer.project_id)
+        project_id: str = self._repeated(
+            _may_repeat_harmless, ATTEMPTS, lambda route: _beforehand(route.authorizer.project_id)
+        )
         return project_id
 
     def get(
@@ -126,21 +121,20 @@ class Transport:
         retry: bool = True,
         own: Collection[str] = (),
     ) -> Any:
-        """Read something below the project.
+        """Read something below the project; return the parsed JSON.
 
         :param what: what for, as in "list samples of dataset d": errors begin with "Cannot" and this
         :param segments: path below the project, not encoded
         :param query: parameters; those that are None are not sent
         :param retry: False: one attempt (a poll: the wait itself is the retry)
-        :param own: keys with which an answer may name an error's code and is none; see :func:`~.response.json_of`
-        :return: parsed JSON, a list or an object
+        :param own: keys with which an answer may name an error's code and is none; see ``parse_response``
         """
-        policy = HARMLESS if retry else once(HARMLESS)
-        return self.call("GET", what, *segments, query=query, policy=policy, own=own)
+        pairs = tuple((name, value) for name, value in (query or {}).items() if value is not None)
+        return self._call("GET", what, segments, _may_repeat_harmless, retry=retry, query=pairs, own=own)
 
     def harmless(self, method: str, what: str, *segments: str) -> Any:
         """Send something without a body that may be sent twice, such as a stop; parameters as :meth:`get`."""
-        return self.call(method, what, *segments, policy=HARMLESS)
+        return self._call(method, what, segments, _may_repeat_harmless)
 
     def write(
         self,
@@ -156,118 +150,113 @@ class Transport:
 
         :param body: what to send as JSON
         :param retry: False: one attempt
-        :param before_sending: called each time that it is about to go out; see :meth:`call`
+        :param before_sending: called each time that the request is about to go out, after it was authorized, which may
+            have taken a while; what it raises keeps the request from being sent, and comes through as it is
         :raises InvalidRequest: if it is no strict JSON or too large, before anything is sent
         """
-        policy = WRITE if retry else once(WRITE)
-        content = encoded(body, "the request")
-        return self.call(method, what, *segments, policy=policy, body=content, before_sending=before_sending, own=own)
+        options: Any = {"retry": retry, "before_sending": before_sending, "own": own}
+        return self._call(method, what, segments, _may_repeat_write, body=encoded(body, "the request"), **options)
 
-    def call(
+    def _call(
         self,
         method: str,
         what: str,
-        *segments: str,
-        policy: Policy,
-        query: Mapping[str, str | None] | None = None,
+        segments: tuple[str, ...],
+        may_repeat: Callable[[BaseException], bool],
+        *,
+        retry: bool = True,
+        query: tuple[tuple[str, str], ...] = (),
         body: bytes | None = None,
         before_sending: Callable[[], None] | None = None,
         own: Collection[str] = (),
     ) -> Any:
-        """Send a request and return the JSON of its answer, None if there is none.
-
-        :param method: HTTP method
-        :param what: what for
-        :param segments: path below the project, not encoded
-        :param policy: when to send it again
-        :param query: parameters; those that are None are not sent
-        :param body: JSON text; see :func:`encoded`
-        :param before_sending: called each time that the request is about to go out, after it was authorized, which may
-            have taken a while; what it raises keeps the request from being sent, and comes through as it is
-        :param own: keys with which an answer may name an error's code and is none
-        :raises ModelArtsError: of the kind that the code table names
-        """
+        """Send a request and return the JSON of its answer, None if there is none."""
         for segment in segments:
             validate_id("an id", segment)
-        pairs = tuple((name, value) for name, value in (query or {}).items() if value is not None)
-        headers = {} if body is None else {"Content-Type": JSON}
-        return self._repeated(
-            policy, lambda: self._authorized(method, segments, pairs, headers, body, what, before_sending, own)
-        )
+        fields = {} if body is None else {"Content-Type": JSON}
 
-    def _authorized(
+        def send(route: Route) -> Any:
+            path = ("v2", _beforehand(route.authorizer.project_id), *segments)
+            request = Request(method, route.endpoint, path, query, fields, body)
+            return self._send(route, request, what, before_sending, own)
+
+        return self._repeated(may_repeat, ATTEMPTS if retry else 1, send)
+
+    def _send(
         self,
-        method: str,
-        segments: tuple[str, ...],
-        query: tuple[tuple[str, str], ...],
-        headers: dict[str, str],
-        body: bytes | None,
+        route: Route,
+        request: Request,
         what: str,
         before_sending: Callable[[], None] | None,
         own: Collection[str],
     ) -> Any:
         """Send once; after a token error once more with a new token, for nothing was carried out."""
-        path = ("v2", _beforehand(self._authorizer.project_id), *segments)
-        request = Request(method, self.endpoint, path, query, headers, body)
-        signed = request.with_headers(_beforehand(lambda: self._authorizer.headers(request)))
-        if before_sending is not None:
-            before_sending()
-        try:
-            return self._attempt(signed, what, own)[1]
-        except ModelArtsError as error:
-            if not is_token_error(error.status, error.code) or not _beforehand(lambda: self._authorizer.renew(signed)):
-                raise
-        renewed = request.with_headers(_beforehand(lambda: self._authorizer.headers(request)))
-        if before_sending is not None:
-            before_sending()
-        try:
-            return self._attempt(renewed, what, own)[1]
-        except ModelArtsError as error:
-            if is_token_error(error.status, error.code):
-                self._authorizer.renewal_failed(renewed)
-            raise
+        authorizer, is_renewed = route.authorizer, False
+        while True:
+            signed = request.with_headers(_beforehand(partial(authorizer.headers, request)))
+            if before_sending is not None:
+                before_sending()
+            answer = route.session.send(signed, what)
+            try:
+                return parse_response(answer, what, partial(_hide, authorizer, signed), self.clock.now(), own)
+            except ModelArtsError as error:
+                if not is_token_error(error.status, error.code):
+                    raise
+                if is_renewed:
+                    authorizer.renewal_failed(signed)
+                if is_renewed or not _beforehand(partial(authorizer.renew, signed)):
+                    raise
+            is_renewed = True
 
-    def _attempt(self, request: Request, what: str, own: Collection[str]) -> tuple[Response, Any]:
-        answer = self._exchange.send(request, what)
-        return answer, parse_response(answer, what, partial(self._hide, request), self.clock.now(), own)
-
-    def _hide(self, request: Request, text: str) -> str:
-        carried = request.headers.get("X-Auth-Token", "")  # another thread may have replaced it meanwhile
-        return redact(text, (*self._authorizer.secrets(), carried))
-
-    def _repeated(self, policy: Policy, attempt: Callable[[], Any]) -> Any:
-        if policy.attempts == 1 or not self._retries:
-            return attempt()
+    def _repeated(
+        self, may_repeat: Callable[[BaseException], bool], attempts: int, attempt: Callable[[Route], Any]
+    ) -> Any:
+        """Make attempts until one succeeds, or fails with what may not be repeated."""
+        if attempts == 1 or not self._retries:
+            return self._routed(attempt)
         retrying = Retrying(
-            stop=stop_after_attempt(policy.attempts),
+            stop=stop_after_attempt(attempts),
             wait=_pause,
-            retry=retry_if_exception(policy.may_repeat),
+            retry=retry_if_exception(lambda error: _is_soon(error) and may_repeat(error)),
             sleep=self.clock.sleep,
             before_sleep=_log_pause,
             reraise=True,
         )
         began = self.clock.now()
         try:
-            return retrying(attempt)
+            return retrying(self._routed, attempt)
         except ModelArtsError as error:
-            attempts = retrying.statistics["attempt_number"]
-            if attempts > 1:
-                error.add(f"It was tried {attempts} times in {self.clock.now() - began:.0f} s.")
+            made = retrying.statistics["attempt_number"]
+            if made > 1:
+                error.add(f"It was tried {made} times in {self.clock.now() - began:.0f} s.")
             raise
 
-    def _send_token(
-        self, endpoint: Endpoint, make_body: Callable[[], dict[str, Any]], what: str
-    ) -> tuple[Response, Any]:
-        request = Request(
-            "POST",
-            endpoint,
-            ("v3", "auth", "tokens"),
-            (("nocatalog", "true"),),
-            {"Content-Type": f"{JSON};charset=utf8"},
-            encoded(make_body(), "the credential"),
-        )
-        # once: what needs the token is repeated as a whole
-        return self._attempt(request, what, ("token",))
+    def _routed(self, attempt: Callable[[Route], Any]) -> Any:
+        """Make an attempt; if it fails and the settings have changed, one more by the new ones.
+
+        Only where the service certainly did not carry the request out; else the next request uses them.
+        """
+        route = self.follow()
+        try:
+            return attempt(route)
+        except ModelArtsError as error:
+            changed = self.route if self.route is not route else self.follow(error)
+            if changed is route or not error.certainly_not_executed:
+                raise
+        return attempt(changed)
+
+    def follow(self, error: ModelArtsError | None = None) -> Route:
+        """Return the route by the settings as they are now; see :data:`Refresh`."""
+        if self.refresh is not None:
+            settings = _beforehand(partial(self.refresh, error))
+            if settings is not self.route.settings:
+                self.route = Route(settings, self.clock)
+        return self.route
+
+
+def _hide(authorizer: Authorizer, request: Request, text: str) -> str:
+    """Take secrets out of a text, also the token that a request carried: another thread may have replaced it."""
+    return redact(text, (*authorizer.secrets(), request.headers.get("X-Auth-Token", "")))
 
 
 def _beforehand(step: Callable[[], Step]) -> Step:
@@ -280,16 +269,15 @@ def _beforehand(step: Callable[[], Step]) -> Step:
 
 
 def encoded(value: Any, name: str) -> bytes:
-    """Return a body.
-
-    :param value: what to send
-    :param name: what to call it in an error
-    :raises InvalidRequest: if it is no strict JSON, or larger than the service takes
-    """
+    """Return a body; raise InvalidRequest for what is no strict JSON, or larger than the service takes."""
     body = strict_json(value, name).encode()
     if len(body) > MAX_BODY:
         raise InvalidRequest(f"{name} makes {len(body)} bytes, more than the {MAX_BODY} of a body: send less at once.")
     return body
+
+
+def _is_soon(error: BaseException) -> bool:
+    return (getattr(error, "retry_after", None) or 0) <= LONGEST_RETRY_AFTER
 
 
 def _pause(state: RetryCallState) -> float:
