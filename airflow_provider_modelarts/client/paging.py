@@ -1,4 +1,4 @@
-"""Lists longer than a page: contract 0.1.
+"""Lists of the service, page by page (contract 0.1).
 
 No document says beyond doubt whether ``offset`` counts pages or records, so the first two pages tell.
 """
@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_modelarts.client.errors import (
     InvalidRequest,
@@ -18,17 +18,19 @@ from airflow_provider_modelarts.client.errors import (
     ServiceUnavailable,
     UnexpectedResponse,
 )
+from airflow_provider_modelarts.client.models import AnyModel, failure_of, to_integer, to_objects
 from airflow_provider_modelarts.client.validation import MAX_PAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from typing import Any
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from airflow_provider_modelarts.client.transport.transport import Transport
 
 log = logging.getLogger(__name__)
 
 REFUSALS = (InvalidRequest, NotFound, ServiceUnavailable)
-"""What a service may say of a page behind the end, instead of an empty page."""
-SHOWN = 10
+"""What a service may answer for a page behind the end, instead of an empty page."""
+_SHOWN = 10
 
 Item = TypeVar("Item")
 
@@ -76,18 +78,23 @@ def key_of(item: dict[str, Any], names: Sequence[str]) -> str:
     return values[0] if len(values) == 1 else "/".join(map(str, values))
 
 
-def mode_of(first: Sequence[str], second: Sequence[str]) -> OffsetMode:
-    """Return what ``offset`` counts, from the keys at offset 0 and at offset 1 of a list with more than one page.
+def detect_offset_mode(page: Sequence[str], following: Sequence[str], *, is_last: bool = False) -> OffsetMode:
+    """Return what ``offset`` counts: one page further on all items differ, one record further on hardly any do.
 
-    :param first: keys at offset 0
-    :param second: keys at offset 1
+    :param page: keys of a full page
+    :param following: keys of the answer at the next offset
+    :param is_last: whether the page should be the last one if ``offset`` counts pages. Then the following answer is
+        empty or, where the service repeats its last page, the same
     """
-    known = set(first)
-    overlap = sum(key in known for key in second)
-    if (len(second) > 1 and overlap == len(second) - 1) or (second and list(second) == list(first[1:])):
+    if is_last and list(page) == list(following):
+        return OffsetMode.PAGES
+    overlap = len(set(page).intersection(following))
+    if is_last:
+        return OffsetMode.RECORDS if overlap else OffsetMode.PAGES
+    if (len(following) > 1 and overlap == len(following) - 1) or (following and list(following) == list(page[1:])):
         return OffsetMode.RECORDS
-    # a list that moved between the two reads: pages hardly overlap then, records still nearly all
-    return OffsetMode.RECORDS if 2 * overlap > len(second) > 1 else OffsetMode.PAGES
+    # The list may have moved between the two reads: pages hardly overlap then, records still nearly all.
+    return OffsetMode.RECORDS if 2 * overlap > len(following) > 1 else OffsetMode.PAGES
 
 
 def walk(
@@ -119,7 +126,7 @@ def walk(
     # service itself permits. It may serve smaller pages than asked for, and is asked for those then; or larger ones.
     step, limit = first.rows, min(first.rows, limit)
     second = _page_or_end(fetch, 1, limit, reading, start=step)
-    mode = mode_of([key(item) for item in first.items], [key(item) for item in second.items])
+    mode = detect_offset_mode([key(item) for item in first.items], [key(item) for item in second.items])
     # in record mode the second answer is the first but for a record: the next whole page is number 1 again
     part, number = (second, 1) if mode is OffsetMode.PAGES else (None, 1)
     while number < reading.page_limit(step):
@@ -239,7 +246,76 @@ class _Reading(Generic[Item]):
             )
         elif self._repeats:
             twice = sorted(set(self._repeats))
-            shown = ", ".join(key[:50] for key in twice[:SHOWN])
+            shown = ", ".join(key[:50] for key in twice[:_SHOWN])
             log.warning("%s: %d items are listed twice, among them %s; each is given once", what, len(twice), shown)
         if self._odd:
             log.warning("%s: %d items are no objects and were left out", what, self._odd)
+
+
+@dataclass(frozen=True)
+class ListEndpoint(Generic[AnyModel]):
+    """One list of the service.
+
+    :param what: what reading it is called in errors
+    :param segments: its path below the project
+    :param model: what it holds
+    :param items: key of the items in an answer
+    :param total: key of the total (contract 0.1)
+    :param keys: keys of an item's id, the main one first; none if items have no id
+    :param query: filters
+    :param known: what the request knows and items may leave out; keyword arguments of the model
+    :param keeps_odd_rows: True: a row that is no object is an item without properties; False: it is left out
+    """
+
+    what: str
+    segments: tuple[str, ...]
+    model: type[AnyModel]
+    items: str
+    total: str
+    keys: tuple[str, ...]
+    query: Mapping[str, str | None] = field(default_factory=dict)
+    known: Mapping[str, Any] = field(default_factory=dict)
+    keeps_odd_rows: bool = False
+
+    def slice(
+        self, transport: Transport, offset: int, limit: int | None = MAX_PAGE, *, retry: bool = True
+    ) -> Slice[AnyModel]:
+        """Read one answer.
+
+        :param transport: reads
+        :param offset: as the service counts it
+        :param limit: items wanted; None leaves it to the service
+        :param retry: False: one attempt
+        :raises UnexpectedResponse: if the answer is no list
+        """
+        query = {**self.query, "offset": str(offset), "limit": None if limit is None else str(limit)}
+        answer = transport.get(self.what, *self.segments, query=query, retry=retry)
+        if not isinstance(answer, dict) or (answer.get(self.items) is None and answer.get(self.total) is None):
+            raise UnexpectedResponse(
+                f"Cannot {self.what}: the answer has neither {self.items} nor {self.total}. "
+                "Check that endpoint is a ModelArts v2 API."
+            )
+        given = answer.get(self.items)
+        if given is not None and not isinstance(given, list):
+            raise UnexpectedResponse(f"Cannot {self.what}: {self.items} is no list in the answer. Try again.")
+        rows = given or []
+        # An empty list would pass for "there is nothing to do".
+        if not rows and (said := failure_of(answer)):
+            raise UnexpectedResponse(f"Cannot {self.what}: the answer lists nothing and says: {said}. Try again.")
+        objects = [row if isinstance(row, dict) else {} for row in rows] if self.keeps_odd_rows else to_objects(rows)
+        models = [self.model(row, **self.known) for row in objects]
+        return Slice(models, to_integer(answer.get(self.total)), len(rows) - len(models))
+
+    def walk(self, transport: Transport, limit: int | None = MAX_PAGE, *, retry: bool = True) -> Iterator[AnyModel]:
+        """Yield everything once; see :func:`walk`.
+
+        :param transport: reads
+        :param limit: items per answer; None leaves it to the service
+        :param retry: False: one attempt for each answer
+        """
+        return walk(
+            lambda offset, wanted: self.slice(transport, offset, limit and wanted, retry=retry),
+            lambda item: key_of(item.raw, self.keys),
+            self.what,
+            limit or MAX_PAGE,
+        )

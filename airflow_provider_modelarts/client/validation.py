@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
-from airflow_provider_modelarts.client.redaction import is_number, without_queries
+from airflow_provider_modelarts.client.redaction import without_queries
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,6 +25,14 @@ _VERSION = re.compile(
     r"/+v(2|3)(\.0)?(/+(auth(/+tokens)?|projects|[0-9a-f]{32}|[$%][({](tenant|project)_id[)}]s?))?/*$", re.IGNORECASE
 )
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
+# What float() and int() take beyond this ("1_0", "infinity", digits of other scripts) is no number of JSON. Nor is
+# "0.", which "0.{{ percent }}" leaves of a threshold whose digits got lost.
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d+)?|\.\d+)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
+
+
+def is_number(value: object) -> bool:
+    """Return whether a value is text that says a finite number, plainly."""
+    return isinstance(value, str) and _NUMBER.fullmatch(value) is not None
 
 
 def shown(value: object) -> str:

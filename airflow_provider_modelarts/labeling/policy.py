@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
-from airflow_provider_modelarts.client.redaction import is_number
+from airflow_provider_modelarts.client.validation import is_number
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample, SampleLabel
@@ -255,13 +255,13 @@ def score_of(thing: Sample | SampleLabel) -> float | None:
 
 def label_score(sample: Sample, label: SampleLabel) -> float | None:
     """Return how sure the machine is of a label: the label's own score, if it has none the sample's, else None."""
-    return score_of(sample if label.root.get("score") is None else label)
+    return score_of(sample if label.raw.get("score") is None else label)
 
 
 def has_odd_score(sample: Sample) -> bool:
     """Whether a score of a sample that counts is there, but is none: it is not from 0 to 1."""
-    things = [label if label.root.get("score") is not None else sample for label in sample.labels] or [sample]
-    return any(thing.root.get("score") is not None and score_of(thing) is None for thing in things)
+    things = [label if label.raw.get("score") is not None else sample for label in sample.labels] or [sample]
+    return any(thing.raw.get("score") is not None and score_of(thing) is None for thing in things)
 
 
 def _has_unlisted_label(policy: ConfirmPolicy, sample: Sample) -> bool:

@@ -201,7 +201,7 @@ class _Task:
         found = []
         for element, said in zip(batch, outcomes, strict=True):
             copy = self._copy(element, copies)
-            if copy is not None and has_labels_of(copy, Sample.model_validate(element)):
+            if copy is not None and has_labels_of(copy, Sample(element)):
                 found.append(SampleOutcome(said.sample_id, True))
             elif said.ok is None:
                 found.append(SampleOutcome(said.sample_id, None, said.error_code, said.error_msg))

@@ -15,7 +15,7 @@ from decimal import Decimal
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.client.redaction import is_number
+from airflow_provider_modelarts.client.validation import is_number
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.operators._templates import check_constants, is_template

@@ -42,7 +42,6 @@ READS: dict[str, Callable[[ModelArtsClient, str], Any]] = {
     "proposal": lambda client, dataset_id: client.proposals.get(dataset_id, "s1"),
     "proposals": lambda client, dataset_id: list(client.proposals.list(dataset_id)),
     "page": lambda client, dataset_id: client.proposals.page(dataset_id, 0),
-    "mode": lambda client, dataset_id: client.proposals.offset_mode(dataset_id),
     "task": lambda client, dataset_id: client.tasks.get(dataset_id, "t1"),
     "tasks": lambda client, dataset_id: list(client.tasks.list(dataset_id)),
     "labels": lambda client, dataset_id: list(client.labels.list(dataset_id)),

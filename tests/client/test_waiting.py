@@ -27,7 +27,7 @@ START = 1_000_000.0
 
 
 def task(status: int | None, **fields: Any) -> LabelTask:
-    return LabelTask.model_validate({"status": status, **fields})
+    return LabelTask({"status": status, **fields})
 
 
 def wait(seconds: float = 86_400, **settings: Any) -> Wait:

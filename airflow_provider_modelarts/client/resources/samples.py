@@ -6,19 +6,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow_provider_modelarts.client.listing import ListEndpoint
 from airflow_provider_modelarts.client.models import (
-    View,
+    Model,
     checked_answer,
     read,
     to_flag,
     to_integer,
+    to_name,
     to_number,
+    to_object,
     to_objects,
     to_reasons,
     to_text,
     without_query,
 )
+from airflow_provider_modelarts.client.paging import ListEndpoint
 from airflow_provider_modelarts.client.sample_updates import (
     OWN,
     SampleOutcome,
@@ -54,56 +56,51 @@ STABLE_SCHEMES = ("s3://", "obs://")
 Item = TypeVar("Item")
 
 
-class SampleLabel(View):
+class SampleLabel(Model):
     """One label of a sample, proposed or final."""
 
     @property
     def name(self) -> str:
         """The label's name as it is, never changed; empty for kinds of labels that have none."""
-        name = self.root.get("name")
-        return name if type(name) is str else to_text(name) or ""
+        return to_name(self.raw.get("name"))
 
     @property
     def type(self) -> LabelType | int | None:
         """The label's type; a number that is not known stays a number."""
-        return LabelType.read(self.root.get("type"))
+        return LabelType.read(self.raw.get("type"))
 
     @property
     def id(self) -> str | None:
         """Number within the sample; proposals only."""
-        return to_text(self.root.get("id"))
+        return to_text(self.raw.get("id"))
 
     @property
     def score(self) -> float | None:
         """Confidence, 0 to 1; None if the service gives none."""
-        return to_number(self.root.get("score"))
+        return to_number(self.raw.get("score"))
 
     @property
     def is_detection(self) -> bool:
         """Whether it marks a place in an image, so that the service wants the image's size with it."""
-        return _marks_a_place(self.root)
+        return _marks_a_place(self.raw)
 
     # the last of the properties: from here on the word means the method, not the decorator
     @property
     def property(self) -> dict[str, Any]:
         """Box, difficulty and custom attributes (contract 3.3), as they arrived."""
-        value = self.root.get("property")
-        return value if isinstance(value, dict) else {}
+        return to_object(self.raw.get("property"))
 
     def __repr__(self) -> str:
         return f"SampleLabel(name={self.name!r}, type={self.type}, score={self.score!r})"
 
-    __str__ = __repr__
 
-
-class Sample(View):
+class Sample(Model):
     """An image, text or other object of a dataset, with its proposed or final labels."""
 
     @property
     def sample_id(self) -> str:
         """Key of the sample; nothing can be read from its form. Empty if the service left it out."""
-        sample_id = self.root.get("sample_id")
-        return sample_id if type(sample_id) is str else to_text(sample_id) or ""
+        return to_name(self.raw.get("sample_id"))
 
     @property
     def has_odd_labels(self) -> bool:
@@ -112,7 +109,7 @@ class Sample(View):
         The other properties leave out what is no object. Such a sample can be listed and read, but not confirmed:
         ``samples.update`` refuses it.
         """
-        labels = self.root.get("labels")
+        labels = self.raw.get("labels")
         if labels is None:
             return False
         return type(labels) is not list or not all(type(label) is dict for label in labels)
@@ -120,31 +117,27 @@ class Sample(View):
     @cached_property
     def labels(self) -> tuple[SampleLabel, ...]:
         """Proposed labels where proposals are listed, final ones elsewhere; see :attr:`has_odd_labels`."""
-        return tuple(SampleLabel(label) for label in to_objects(self.root.get("labels")))
+        return tuple(map(SampleLabel, to_objects(self.raw.get("labels"))))
 
     @property
     def label_names(self) -> list[str]:
         """The names of its labels, one for each; to be had at less cost than ``labels``."""
-        return [
-            name if type(name := label.get("name")) is str else to_text(name) or ""
-            for label in to_objects(self.root.get("labels"))
-        ]
+        return [to_name(label.get("name")) for label in to_objects(self.raw.get("labels"))]
 
     @property
     def label_scores(self) -> list[float | None]:
         """The scores of its labels, one for each; to be had at less cost than ``labels``."""
-        return [to_number(label.get("score")) for label in to_objects(self.root.get("labels"))]
+        return [to_number(label.get("score")) for label in to_objects(self.raw.get("labels"))]
 
     @property
     def metadata(self) -> dict[str, Any]:
         """Size, origin, difficulty and custom attributes (contract 3.3), as they arrived."""
-        value = self.root.get("metadata")
-        return value if isinstance(value, dict) else {}
+        return to_object(self.raw.get("metadata"))
 
     @property
     def score(self) -> float | None:
         """Confidence in the sample as a whole; often missing where its labels have one."""
-        return to_number(self.root.get("score"))
+        return to_number(self.raw.get("score"))
 
     @property
     def is_hard(self) -> bool | None:
@@ -166,7 +159,7 @@ class Sample(View):
     @property
     def annotated_by(self) -> str | None:
         """Who labeled it, ``human/account/user``; None or empty if nobody did."""
-        return to_text(self.root.get("annotated_by"))
+        return to_text(self.raw.get("annotated_by"))
 
     @property
     def sample_status(self) -> SampleStatus | str | None:
@@ -174,12 +167,12 @@ class Sample(View):
 
         A word that is not known stays as it came.
         """
-        return SampleStatus.read(to_text(self.root.get("sample_status")))
+        return SampleStatus.read(to_text(self.raw.get("sample_status")))
 
     @property
     def worker_id(self) -> str | None:
         """Team labeling: the member whose copy this is."""
-        return to_text(self.root.get("worker_id"))
+        return to_text(self.raw.get("worker_id"))
 
     @property
     def origin(self) -> str | None:
@@ -188,12 +181,12 @@ class Sample(View):
             place = self.metadata.get(key)
             if isinstance(place, str) and place.startswith(STABLE_SCHEMES):
                 return place
-        source = self.root.get("source")
+        source = self.raw.get("source")
         return without_query(source) if isinstance(source, str) and source else None
 
     def element(self) -> dict[str, Any]:
         """Return what is sent to confirm it: id and labels as they came, of detection samples the size too."""
-        labels = self.root.get("labels")
+        labels = self.raw.get("labels")
         element = {"sample_id": self.sample_id, "labels": labels}
         if worker_id := self.worker_id:
             element["worker_id"] = worker_id
@@ -205,8 +198,6 @@ class Sample(View):
     def __repr__(self) -> str:
         names = [label.name for label in self.labels]
         return f"Sample(sample_id={self.sample_id!r}, labels={names!r}, origin={self.origin!r})"
-
-    __str__ = __repr__
 
 
 def _marks_a_place(label: dict[str, Any]) -> bool:
@@ -261,11 +252,11 @@ def filters(
 def sample_listing(
     what: str, path: tuple[str, ...], query: Mapping[str, str | None], keys: tuple[str, ...] = ("sample_id",)
 ) -> ListEndpoint[Sample]:
-    """Return a list of samples; all of them look alike (contract 3.3).
+    """Return a list of samples; all of them look alike (contract 3.3). A row that cannot be read is a sample too.
 
     :param keys: what tells the samples of this list apart
     """
-    return ListEndpoint(what, path, Sample, "samples", "sample_count", keys, query)
+    return ListEndpoint(what, path, Sample, "samples", "sample_count", keys, query, keeps_odd_rows=True)
 
 
 class Samples:

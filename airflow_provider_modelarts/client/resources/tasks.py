@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import BeforeValidator
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
@@ -16,18 +14,19 @@ from airflow_provider_modelarts.client.errors import (
     UnexpectedResponse,
     rule_for,
 )
-from airflow_provider_modelarts.client.listing import ListEndpoint
 from airflow_provider_modelarts.client.models import (
-    GivenText,
-    Integer,
-    Number,
-    Record,
-    Text,
+    Field,
+    Model,
     checked_answer,
     read,
+    to_integer,
+    to_name,
+    to_number,
+    to_object,
     to_objects,
     to_text,
 )
+from airflow_provider_modelarts.client.paging import ListEndpoint
 from airflow_provider_modelarts.client.redaction import without_queries
 from airflow_provider_modelarts.client.states import EventStatus, TaskState, TaskType, is_terminal
 from airflow_provider_modelarts.client.validation import checked_choice, checked_seconds, shown, validate_id
@@ -46,59 +45,69 @@ _LEAST_OF_HTTP = 100
 _COUNTS = ("total_sample_count", "annotated_sample_count", "unconfirmed_sample_count")
 
 
-EventStatusField = Annotated[EventStatus | str | None, BeforeValidator(lambda value: EventStatus.read(to_text(value)))]
+def _event_status(value: object) -> EventStatus | str | None:
+    return EventStatus.read(to_text(value))
 
 
-class TaskEvent(Record):
+class TaskEvent(Model):
     """A step of a labeling task; steps may have steps of their own."""
 
-    name: GivenText = ""
-    ordinal: Integer = None
-    level: Integer = None
-    status: EventStatusField = None
-    create_time: Integer = None
-    elapsed_time: Number = None
-    error_code: Text = None
-    error_message: Text = None
+    name = Field(to_name)
+    ordinal = Field(to_integer)
+    level = Field(to_integer)
+    status = Field(_event_status)
+    create_time = Field(to_integer)
+    elapsed_time = Field(to_number)
+    error_code = Field(to_text)
+    error_message = Field(to_text)
 
     @property
     def events(self) -> tuple[TaskEvent, ...]:
         """The steps inside."""
-        return tuple(TaskEvent.model_validate(event) for event in to_objects(self.raw.get("events")))
+        return tuple(map(TaskEvent, to_objects(self.raw.get("events"))))
 
 
-class LabelTask(Record):
+class LabelTask(Model):
     """A labeling task, from the list or on its own.
 
-    Both differ in what the service leaves out; the ids are filled in from the request, everything else is None then.
+    The service leaves out different properties in the two. The ids are filled in from the request; everything else is
+    None then.
+
+    :param raw: as of every model
+    :param dataset_id: the dataset that was asked about
+    :param task_id: the labeling task that was asked about
     """
 
-    task_id: GivenText = ""
-    dataset_id: GivenText = ""
-    task_name: Text = None
-    create_time: Text = None
-    status: Integer = None
-    progress: Number = None
-    code: Text = None
-    message: Text = None
-    error_code: Text = None
-    error_msg: Text = None
-    error_detail: Text = None
-    elapsed_time: Number = None
-    total_sample_count: Integer = None
-    annotated_sample_count: Integer = None
-    unconfirmed_sample_count: Integer = None
+    task_id = Field(to_name)
+    dataset_id = Field(to_name)
+    task_name = Field(to_text)
+    create_time = Field(to_text)
+    status = Field(to_integer)
+    progress = Field(to_number)
+    code = Field(to_text)
+    message = Field(to_text)
+    error_code = Field(to_text)
+    error_msg = Field(to_text)
+    error_detail = Field(to_text)
+    elapsed_time = Field(to_number)
 
-    @classmethod
-    def _filled(cls, data: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
-        result = data.get("result")
-        counts = result if isinstance(result, dict) else {}
-        filled = {name: counts.get(name) for name in _COUNTS}
-        filled |= {
-            "dataset_id": data.get("resource_id") or context.get("dataset_id"),
-            "task_id": context.get("task_id"),
+    total_sample_count = Field(to_integer)
+    annotated_sample_count = Field(to_integer)
+    unconfirmed_sample_count = Field(to_integer)
+
+    def __init__(self, raw: dict[str, Any], *, dataset_id: str = "", task_id: str = "") -> None:
+        super().__init__(raw)
+        # Read on its own, a labeling task has its counts in "result", and calls its dataset "resource_id".
+        result = to_object(raw.get("result"))
+        self.__dict__["_elsewhere"] = {
+            **{name: result.get(name) for name in _COUNTS},
+            "dataset_id": raw.get("resource_id") or dataset_id,
+            "task_id": task_id,
         }
-        return filled | {name: value for name, value in data.items() if value is not None}
+
+    def _value(self, name: str) -> object:
+        value = self.raw.get(name)
+        return self.__dict__["_elsewhere"].get(name) if value is None else value
 
     @property
     def state(self) -> TaskState | int | None:
@@ -118,15 +127,12 @@ class LabelTask(Record):
     @property
     def config(self) -> dict[str, Any]:
         """Its configuration as the service reports it, defaults filled in."""
-        config = self.raw.get("config")
-        return config if isinstance(config, dict) else {}
+        return to_object(self.raw.get("config"))
 
     @property
     def events(self) -> tuple[TaskEvent, ...]:
         """Its steps; empty while the service reports none."""
-        result = self.raw.get("result")
-        found = to_objects(result.get("events")) if isinstance(result, dict) else []
-        return tuple(TaskEvent.model_validate(event) for event in found)
+        return tuple(map(TaskEvent, to_objects(to_object(self.raw.get("result")).get("events"))))
 
 
 class Tasks:
@@ -218,8 +224,8 @@ class Tasks:
             checked_choice("task_type", task_type, TASK_TYPES)
         what = f"list labeling tasks of dataset {validate_id('dataset_id', dataset_id)}"
         query = {"type": task_type, "task_name": task_name}
-        path, context = ("datasets", dataset_id, "tasks"), {"dataset_id": dataset_id}
-        listing = ListEndpoint(what, path, LabelTask, "tasks", "total_count", ("task_id",), query, context)
+        path, known = ("datasets", dataset_id, "tasks"), {"dataset_id": dataset_id}
+        listing = ListEndpoint(what, path, LabelTask, "tasks", "total_count", ("task_id",), query, known)
         return listing.walk(self._transport, retry=retry)
 
     def stop(self, dataset_id: str, task_id: str) -> None:
