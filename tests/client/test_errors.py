@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from airflow_provider_modelarts.client import errors
+from airflow_provider_modelarts.client.error_codes import CODES, TOKEN_CODES, is_token_error, rule_for
 from airflow_provider_modelarts.client.errors import (
-    CODES,
     ERRORS,
     AuthenticationError,
     DatasetBusy,
@@ -25,8 +24,6 @@ from airflow_provider_modelarts.client.errors import (
     TaskAlreadyRunning,
     Throttled,
     UnexpectedResponse,
-    is_token_error,
-    rule_for,
 )
 from airflow_provider_modelarts.client.sample_updates import emptied_elements, labeled_elements
 from airflow_provider_modelarts.client.transport.session import HttpSession
@@ -71,7 +68,7 @@ def test_no_refusal_that_the_contract_calls_final_is_repeated(listed: list[tuple
 
 def test_token_codes_are_those_that_the_contract_marks(listed: list[tuple[int, str, str]]) -> None:
     marked = {code for _, code, retry in listed if retry == "token"}
-    assert {code for code in errors.TOKEN_CODES if not code.startswith("IAM.")} == marked
+    assert {code for code in TOKEN_CODES if not code.startswith("IAM.")} == marked
     assert all(is_token_error(status, code) for status, code, retry in listed if retry == "token")
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_modelarts.client.error_codes import CODES, rule_for
 from airflow_provider_modelarts.client.errors import (
-    CODES,
     AuthenticationError,
     DatasetBusy,
     InvalidRequest,
@@ -22,7 +22,6 @@ from airflow_provider_modelarts.client.errors import (
     TaskAlreadyRunning,
     Throttled,
     UnexpectedResponse,
-    rule_for,
 )
 from tests.support.lines import one_line
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.client.error_codes import rule_for
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
     InvalidRequest,
@@ -12,7 +13,6 @@ from airflow_provider_modelarts.client.errors import (
     StartUnknown,
     Throttled,
     UnexpectedResponse,
-    rule_for,
 )
 from airflow_provider_modelarts.client.models import (
     Field,
