@@ -11,7 +11,7 @@ from pydantic_core import from_json
 
 from airflow_provider_modelarts.client.errors import UnexpectedResponse
 from airflow_provider_modelarts.client.redaction import without_queries
-from airflow_provider_modelarts.client.validation import is_number
+from airflow_provider_modelarts.client.validation import as_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,23 +38,7 @@ def to_number(value: object) -> float | int | None:
     """Return a finite number written as number or text, int and float kept apart; None for all else."""
     if type(value) is float:
         return value if math.isfinite(value) else None
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str):
-        if not is_number(value):
-            return None
-        try:
-            value = int(value)
-        except ValueError:  # a fraction, or more digits than Python takes
-            value = float(value)
-    return value if isinstance(value, (int, float)) and _is_finite(value) else None
-
-
-def _is_finite(number: float) -> bool:
-    try:
-        return math.isfinite(number)
-    except OverflowError:  # an integer beyond what a float holds is no count, score or time
-        return False
+    return as_number(value)
 
 
 def to_integer(value: object) -> int | None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.regions import address_of, region_of
-from airflow_provider_modelarts.client.validation import with_brackets
+from airflow_provider_modelarts.client.validation import Endpoint, as_flag, as_number, decoded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,10 +25,7 @@ DEFAULT_POLL_THREADS = 32
 _CONSOLE = "https://console.huaweicloud.com/modelarts/?region={region}#/dataset?dataset_id={dataset_id}"
 _VENDOR = re.compile(r"https?://modelarts\.([\w-]+)\.myhuaweicloud\.com(:\d+)?")
 
-_TRUE = frozenset({"true", "1", "yes", "on"})
-_FALSE = frozenset({"false", "0", "no", "off"})
-
-
+_MORE_FLAGS = {"yes": True, "on": True, "no": False, "off": False}
 _STANDARD = ("host", "port", "login", "password")
 _SECRETS = ("password", "security_token")
 
@@ -176,14 +171,15 @@ def read_extra(connection: Connection) -> dict[str, Any]:
     """
     if not connection.extra:
         return {}
-    try:
-        extra = json.loads(connection.extra)
-    except ValueError:
-        extra = None
+    extra = decoded(connection.extra)
     if not isinstance(extra, dict):
         # The text itself stays out of the message: it may hold a secret.
         raise InvalidRequest(f"Connection {connection.conn_id!r}: extra is not a JSON object. Write it as one.")
     return extra
+
+
+def _flag(text: str) -> bool | None:
+    return as_flag(_MORE_FLAGS.get(text.lower(), text))
 
 
 class _Reader:
@@ -235,13 +231,8 @@ class _Reader:
 
     def number(self, name: str, default: float, low: float, high: float) -> float:
         text = self.text(name)
-        if text is None:
-            return default
-        try:
-            number = float(text)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
+        number = default if text is None else as_number(text)
+        if number is None or not low <= number <= high:
             raise self._wrong(f"extra.{name}", f"a number from {low:g} to {high:g}", text)
         return number
 
@@ -252,15 +243,17 @@ class _Reader:
         return int(number)
 
     def flag(self, name: str, *, default: bool) -> bool:
-        text = (self.text(name) or str(default)).lower()
-        if text not in _TRUE | _FALSE:
+        text = self.text(name)
+        found = default if text is None else _flag(text)
+        if found is None:
             raise self._wrong(f"extra.{name}", "true or false", text)
-        return text in _TRUE
+        return found
 
     def verify(self) -> bool | str:
         text = self.text("verify") or "true"
-        if text.lower() in _TRUE | _FALSE:
-            return text.lower() in _TRUE
+        found = _flag(text)
+        if found is not None:
+            return found
         if not Path(text).exists():
             raise self._wrong("extra.verify", "true, false or the path of an existing file with CA certificates", text)
         return text
@@ -295,17 +288,8 @@ class _Reader:
         return address
 
     def url(self, name: str, value: str, port: int | None = None) -> str:
-        """Return a base URL without a slash at its end; a bare host means https."""
-        address = with_brackets(value if "://" in value else f"https://{value}")
-        expected = "a host or an http(s) URL without user, query and fragment"
+        """Return a base URL; a bare host means https. The client itself refuses plain http without leave."""
         try:
-            parts = urlsplit(address)
-            own_port = parts.port
-        except ValueError:
-            raise self._wrong(name, expected, value) from None
-        plain = not (parts.username or parts.password or parts.query or parts.fragment)
-        if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
-            raise self._wrong(name, expected, value)
-        if port is not None and own_port is None:
-            address = f"{parts.scheme}://{parts.netloc}:{port}{parts.path}"
-        return address.rstrip("/")
+            return Endpoint(value, name, allow_http=True, port=port).url
+        except InvalidRequest:
+            raise self._wrong(name, "a host or an http(s) URL without user, query and fragment", value) from None

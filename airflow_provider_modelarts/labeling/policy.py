@@ -5,19 +5,15 @@ Pure: no I/O, no clock, no chance. The same policy and the same sample always gi
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
-from decimal import Decimal
 from difflib import get_close_matches
 from hashlib import sha256
-from numbers import Real
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
-from airflow_provider_modelarts.client.validation import is_number
+from airflow_provider_modelarts.client.validation import as_label, as_number, decoded, shown
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample, SampleLabel
@@ -42,70 +38,40 @@ class Decision(NamedTuple):
     rule: str
 
 
-def _decoded(value: object) -> object:
-    """Rendered templates are text: read JSON out of it, and leave the complaint to the field if there is none."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
+# Pydantic collects ValueError only, so these do not raise the errors of client/validation.py.
 
 
-def _number(value: object) -> object:
-    if is_number(value) or (isinstance(value, Real) and not isinstance(value, (bool, int))):
-        value = float(value)  # type: ignore[arg-type]
-    elif isinstance(value, Decimal):
-        value = float(value)
-    elif isinstance(value, str) and value.strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
-        value = math.nan
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError("a number is wanted")  # noqa: TRY004 - pydantic collects ValueError only
-    if not math.isfinite(value):
-        raise ValueError("a finite number is wanted")
-    return value
-
-
-def _whole(value: object) -> object:
-    number = _number(value)
-    if isinstance(number, float):
-        if not number.is_integer():
-            raise ValueError("a whole number is wanted")
-        return int(number)
+def _number(value: object) -> float | int:
+    number = as_number(value)
+    if number is None:
+        raise ValueError("a number is wanted, and a finite one")
     return number
 
 
-def _name(value: object) -> str | None:
-    """Return a label's name, "" for what a template leaves of a missing one, None for what is no name.
-
-    A whole number is what native rendering makes of a name that consists of digits.
-    """
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        return None
-    return "" if value.strip() in ("", "None") else value
+def _whole(value: object) -> int:
+    number = _number(value)
+    if number != int(number):
+        raise ValueError("a whole number is wanted")
+    return int(number)
 
 
-def _names(value: object) -> object:
-    value = _decoded(value)
+def _names(value: object) -> tuple[str, ...]:
+    value = decoded(value)
     # Not list alone: the outputs of mapped tasks come as a sequence that is read as it is needed.
-    names = [_name(name) for name in value] if isinstance(value, (Sequence, Set)) and _is_no_text(value) else [None]
-    if None in names:
-        raise ValueError('a list of label names is wanted, as in ["rose", "tulip"]')
-    if not names or not all(names):
-        raise ValueError("at least one label name is wanted, and none may be empty; leave the key out to allow all")
-    return tuple(sorted(filter(None, names))) if isinstance(value, Set) else tuple(names)
+    is_list = isinstance(value, (Sequence, Set)) and not isinstance(value, (str, bytes, bytearray))
+    names = [as_label(name) for name in value] if is_list else []  # type: ignore[attr-defined]
+    if not names or None in names:
+        raise ValueError(
+            'a list of label names is wanted, as in ["rose", "tulip"]: at least one label name, and none may be empty; '
+            "leave the key out to allow all"
+        )
+    return tuple(sorted(filter(None, names))) if isinstance(value, Set) else tuple(filter(None, names))
 
 
-def _is_no_text(value: object) -> bool:
-    return not isinstance(value, (str, bytes, bytearray))
-
-
-def _thresholds(value: object) -> object:
-    value = _decoded(value)
-    found = {_name(name): score for name, score in value.items()} if isinstance(value, Mapping) else {None: None}
-    if not all(found) or (isinstance(value, Mapping) and len(found) < len(value)):
+def _thresholds(value: object) -> dict[str | None, Any]:
+    given = decoded(value)
+    found = {as_label(name): score for name, score in given.items()} if isinstance(given, Mapping) else None
+    if found is None or None in found or len(found) < len(given):  # type: ignore[arg-type]
         raise ValueError('a score for each label name is wanted, as in {"rose": 0.95}')
     return found
 
@@ -183,7 +149,7 @@ class ConfirmPolicy(BaseModel):
         for name in self.named_labels:
             if name not in known:
                 raise InvalidPolicy(
-                    f"The policy names the label {_shown(name)}, which dataset {dataset_id} does not have"
+                    f"The policy names the label {shown(name)}, which dataset {dataset_id} does not have"
                     f"{nearest(name, known)}. Nothing was written. Correct the name, or add the label to the dataset."
                 )
 
@@ -335,8 +301,8 @@ def nearest(name: str, known: Collection[str]) -> str:
         other for other in known if other.strip().casefold() == name.strip().casefold()
     ]
     if found:
-        return f" (did you mean {_shown(found[0])}?)"
-    some = ", ".join(_shown(other) for other in sorted(known)[:5])
+        return f" (did you mean {shown(found[0])}?)"
+    some = ", ".join(shown(other) for other in sorted(known)[:5])
     return f" (it has {some}{' and more' if len(known) > 5 else ''})" if some else ""
 
 
@@ -371,10 +337,10 @@ def _as_mapping(value: object) -> Mapping[Any, Any]:
                 f"The policy rendered to {text!r}. See what its template renders to; leave the parameter out to "
                 "confirm every proposal."
             )
-        value = _decoded(text)
+        value = decoded(text)
     if not isinstance(value, Mapping):
         hint = " In a template a dict needs the filter tojson." if isinstance(value, str) and "{" in value else ""
-        raise InvalidPolicy(f"The policy must be a dict or JSON text of one, not {_shown(value)}.{hint}")
+        raise InvalidPolicy(f"The policy must be a dict or JSON text of one, not {shown(value)}.{hint}")
     return value
 
 
@@ -389,9 +355,4 @@ def _complaint(loc: tuple[int | str, ...], kind: str, text: str, given: object) 
     if kind == "value_error" and not loc:
         return text.removeprefix("Value error, ")
     text = text.removeprefix("Value error, ").replace("Input should be", "should be")
-    return f"{where}: {text}, not {_shown(given)}"
-
-
-def _shown(value: object) -> str:
-    shown = " ".join(repr(value).split())
-    return shown if len(shown) <= 60 else shown[:57] + "..."
+    return f"{where}: {text}, not {shown(given)}"

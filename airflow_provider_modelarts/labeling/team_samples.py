@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.models import to_objects
 from airflow_provider_modelarts.client.sample_updates import labeled_elements
-from airflow_provider_modelarts.client.validation import checked_email, strict_json
+from airflow_provider_modelarts.client.validation import (
+    decoded,
+    digits_as_text,
+    strict_json,
+    validate_email,
+    validate_whole,
+)
 from airflow_provider_modelarts.labeling.apply.batches import BATCH_BYTES, is_fault_of_samples, refused_locally
 from airflow_provider_modelarts.labeling.label_equality import has_labels_of
 from airflow_provider_modelarts.labeling.results import SAMPLES_SHOWN, Failure
@@ -65,18 +71,13 @@ def parse_team_samples(value: object) -> list[Element]:
     :return: the samples as they go out
     :raises InvalidRequest: in one line, for anything else, above all for a sample without labels (B13)
     """
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise InvalidRequest(
-                "samples must be a list of samples or JSON text of one; the text is no JSON."
-            ) from None
+    value = decoded(value)
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
         # Among them the outputs of mapped tasks, which are read as they are needed.
         value = list(value)
     if not isinstance(value, list) or not value:
-        raise InvalidRequest("samples must be a list with at least one sample: see what its template renders to.")
+        what = "the text is no JSON" if isinstance(value, str) else "see what its template renders to"
+        raise InvalidRequest(f"samples must be a list with at least one sample, or JSON text of one: {what}.")
     value = [_named_by_text(element) for element in value]
     for place, element in enumerate(value, start=1):
         if not isinstance(element, dict) or not isinstance(element.get("sample_id"), str) or not element["sample_id"]:
@@ -97,17 +98,13 @@ def _named_by_text(element: Any) -> Any:
     if not isinstance(element, dict):
         return element
     labels = element.get("labels")
-    found = {**element, **{key: _digits(element[key]) for key in ("sample_id", "worker_id") if key in element}}
+    found = {**element, **{key: digits_as_text(element[key]) for key in ("sample_id", "worker_id") if key in element}}
     if isinstance(labels, list):
         found["labels"] = [
-            {**label, "name": _digits(label["name"])} if isinstance(label, dict) and "name" in label else label
+            {**label, "name": digits_as_text(label["name"])} if isinstance(label, dict) and "name" in label else label
             for label in labels
         ]
     return found
-
-
-def _digits(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def update_team_samples(
@@ -141,10 +138,9 @@ def update_team_samples(
     from airflow_provider_modelarts.client.transport.transport import encoded
 
     elements = parse_team_samples(samples)
-    if batch_size < 1:
-        raise InvalidRequest(f"batch_size must be a whole number from 1, not {batch_size!r}.")
+    batch_size = validate_whole("batch_size", batch_size, 1)
     if worker_email is not None:
-        checked_email("worker_email", worker_email)
+        validate_email("worker_email", worker_email)
     batches = list(_split(elements, batch_size))
     for batch in batches:
         encoded({"samples": batch}, f"Sample {batch[0]['sample_id']}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_modelarts.client.models import checked_answer, read
 from airflow_provider_modelarts.client.paging import OffsetMode
 from airflow_provider_modelarts.client.resources.samples import Page, Sample, filters, sample_listing
-from airflow_provider_modelarts.client.validation import MAX_PAGE, checked_count, checked_limit, validate_id
+from airflow_provider_modelarts.client.validation import MAX_PAGE, validate_id, validate_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,9 +77,9 @@ class Proposals:
         :param retry: False: one attempt
         """
         query = filters(label_name, label_type, low_score, high_score, order, search_conditions, process_parameter)
-        listing, wanted = _listing(dataset_id, query), checked_limit(limit)
+        listing, wanted = _listing(dataset_id, query), validate_whole("limit", limit, 1, MAX_PAGE)
         read_at = self._transport.clock.now()
-        offset = offset_mode.offset(checked_count("number", number), wanted)
+        offset = offset_mode.offset(validate_whole("number", number, 0), wanted)
         part = listing.slice(self._transport, offset, wanted, retry=retry)
         return Page(part.items, part.total, number, read_at)
 

@@ -30,11 +30,11 @@ from airflow_provider_modelarts.client.sample_updates import (
 )
 from airflow_provider_modelarts.client.states import LabelType, Order, SampleState, SampleStatus
 from airflow_provider_modelarts.client.validation import (
-    checked_choice,
-    checked_conditions,
-    checked_count,
-    checked_scores,
+    validate_choice,
+    validate_conditions,
     validate_id,
+    validate_scores,
+    validate_whole,
 )
 
 if TYPE_CHECKING:
@@ -237,14 +237,14 @@ def filters(
     :raises InvalidRequest: for a score outside 0 to 1, bounds the wrong way round, an unknown order, or search
         conditions that are none
     """
-    low, high = checked_scores(low_score, high_score)
+    low, high = validate_scores(low_score, high_score)
     return {
         "label_name": label_name,
-        "label_type": None if label_type is None else str(checked_count("label_type", label_type)),
+        "label_type": None if label_type is None else str(validate_whole("label_type", label_type, 0)),
         "low_score": low,
         "high_score": high,
-        "order": None if order is None else checked_choice("order", order, ORDERS),
-        "search_conditions": checked_conditions(search_conditions),
+        "order": None if order is None else validate_choice("order", order, ORDERS),
+        "search_conditions": validate_conditions(search_conditions),
         "process_parameter": process_parameter,
     }
 

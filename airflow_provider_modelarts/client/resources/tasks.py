@@ -29,7 +29,7 @@ from airflow_provider_modelarts.client.models import (
 from airflow_provider_modelarts.client.paging import ListEndpoint
 from airflow_provider_modelarts.client.redaction import without_queries
 from airflow_provider_modelarts.client.states import EventStatus, TaskState, TaskType, is_terminal
-from airflow_provider_modelarts.client.validation import checked_choice, checked_seconds, shown, validate_id
+from airflow_provider_modelarts.client.validation import validate_choice, validate_id, validate_seconds, wrong
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ class Tasks:
         :param retry: False: one attempt for each page
         """
         if task_type is not None:
-            checked_choice("task_type", task_type, TASK_TYPES)
+            validate_choice("task_type", task_type, TASK_TYPES)
         what = f"list labeling tasks of dataset {validate_id('dataset_id', dataset_id)}"
         query = {"type": task_type, "task_name": task_name}
         path, known = ("datasets", dataset_id, "tasks"), {"dataset_id": dataset_id}
@@ -278,12 +278,12 @@ class Tasks:
         :raises ModelArtsError: if the service refuses to tell
         """
         clock = self._transport.clock
-        deadline = clock.now() + checked_seconds("timeout", timeout)
+        deadline = clock.now() + validate_seconds("timeout", timeout)
         wait = Wait(
             validate_id("dataset_id", dataset_id),
             validate_id("task_id", task_id),
             deadline=deadline,
-            poll_interval=checked_seconds("poll_interval", poll_interval),
+            poll_interval=validate_seconds("poll_interval", poll_interval),
         )
         report = on_progress or log.info
         pause = wait.first_look(clock.now())
@@ -320,11 +320,11 @@ class Tasks:
 def _start_body(
     task_type: str, config: Mapping[str, Any] | None, collect_key_sample: bool | None, model_id: str | None
 ) -> dict[str, Any]:
-    checked_choice("task_type", task_type, TASK_TYPES)
+    validate_choice("task_type", task_type, TASK_TYPES)
     body: dict[str, Any] = {"task_type": task_type}
     if collect_key_sample is not None:
         if not isinstance(collect_key_sample, bool):
-            raise InvalidRequest(f"collect_key_sample must be true or false, not {collect_key_sample!r}.")
+            raise wrong("collect_key_sample", "true or false", collect_key_sample)
         body["collect_key_sample"] = collect_key_sample
     if model_id is not None:
         body["model_id"] = validate_id("model_id", model_id)
@@ -332,10 +332,10 @@ def _start_body(
         raise InvalidRequest("pre-label runs a model: give its model_id.")
     if config is not None:
         if not hasattr(config, "items"):
-            raise InvalidRequest(f"config must be an object of settings, not {shown(config)}.")
+            raise wrong("config", "an object of settings", config)
         algorithm = config.get("algorithm_type")
         if algorithm is not None:
-            checked_choice("algorithm_type", algorithm, ALGORITHM_TYPES)
+            validate_choice("algorithm_type", algorithm, ALGORITHM_TYPES)
         body["config"] = dict(config)
     return body
 
