@@ -23,38 +23,7 @@ Labels = Iterable[Mapping[str, Any]]
 
 
 ODD = "odd_sample"
-"""The code of a sample that is not as the API documents it (:func:`oddity`): it fails, and is never written."""
-_KINDS = {type(None): "null", bool: "a truth value", str: "a text", list: "a list", dict: "an object"}
-
-
-def oddity(sample: Sample) -> str | None:
-    """Return what keeps a sample from being read as the API documents it; None if nothing does.
-
-    Only what could make the labels mean something else counts: unknown fields, and numbers written as text, do not.
-    """
-    raw = sample.raw
-    if not sample.sample_id:
-        return "It came without an id."
-    labels = raw.get("labels")
-    if labels is not None and not isinstance(labels, list):
-        return f"Its labels are {_kind(labels)}, not a list."
-    if _is_nested(raw.get("score")):
-        return f"Its score is {_kind(raw['score'])}, not a number."
-    for place, label in enumerate(labels or (), start=1):
-        if not isinstance(label, dict):
-            return f"Label {place} is {_kind(label)}, not an object."
-        for name in ("name", "type", "score"):
-            if _is_nested(label.get(name)):
-                return f"The {name} of label {place} is {_kind(label[name])}."
-    return None
-
-
-def _is_nested(value: object) -> bool:
-    return isinstance(value, (dict, list))
-
-
-def _kind(value: object) -> str:
-    return _KINDS.get(type(value), "a number")
+"""The code of a sample that is not as the API documents it (``Sample.oddity``): it fails, and is never written."""
 
 
 def raw_labels(sample: Sample) -> list[dict[str, Any]]:

@@ -348,7 +348,7 @@ def test_what_it_raises_keeps_the_request_back(
 )
 def test_a_sample_whose_labels_are_odd_is_read_and_says_so(labels: object, names: list[str]) -> None:
     odd = Sample({"sample_id": "s", "labels": labels})
-    assert odd.has_odd_labels
+    assert odd.oddity
     assert [label.name for label in odd.labels] == odd.label_names == names
     assert (odd.is_hard, odd.hard_reasons, len(odd.label_scores)) == (None, (), len(names))
     assert "sample_id='s'" in repr(odd)
@@ -358,7 +358,7 @@ def test_a_sample_whose_labels_are_odd_is_read_and_says_so(labels: object, names
 
 @pytest.mark.parametrize("raw", [{}, {"labels": None}, {"labels": []}, {"labels": [{"name": "a"}, {}]}])
 def test_a_sample_whose_labels_are_a_list_of_objects_or_none_is_not_odd(raw: dict[str, Any]) -> None:
-    assert not Sample({"sample_id": "s", **raw}).has_odd_labels
+    assert Sample({"sample_id": "s", **raw}).oddity is None
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ DETECTION = 1
 PLACES = frozenset({"@modelarts:shape", "@modelarts:feature"})
 ORDERS = tuple(map(str, Order))
 STABLE_SCHEMES = ("s3://", "obs://")
+_KINDS = {type(None): "null", bool: "a truth value", str: "a text", list: "a list", dict: "an object"}
 
 
 Item = TypeVar("Item")
@@ -103,20 +104,30 @@ class Sample(Model):
         return to_name(self.raw.get("sample_id"))
 
     @property
-    def has_odd_labels(self) -> bool:
-        """Whether its labels are not what the API promises, a list of objects: then nothing here tells what it carries.
+    def oddity(self) -> str | None:
+        """What keeps it from being read as the API documents it, as one sentence; None if nothing does.
 
-        The other properties leave out what is no object. Such a sample can be listed and read, but not confirmed:
-        ``samples.update`` refuses it.
+        Only what could make the labels mean something else counts: unknown fields, and numbers written as text, do not.
+        The other properties leave out what is no object. ``samples.update`` refuses a sample whose labels are odd.
         """
+        if not self.sample_id:
+            return "It came without an id."
         labels = self.raw.get("labels")
-        if labels is None:
-            return False
-        return type(labels) is not list or not all(type(label) is dict for label in labels)
+        if labels is not None and not isinstance(labels, list):
+            return f"Its labels are {_kind(labels)}, not a list."
+        if isinstance(self.raw.get("score"), (dict, list)):
+            return f"Its score is {_kind(self.raw['score'])}, not a number."
+        for place, label in enumerate(labels or (), start=1):
+            if not isinstance(label, dict):
+                return f"Label {place} is {_kind(label)}, not an object."
+            for name in ("name", "type", "score"):
+                if isinstance(label.get(name), (dict, list)):
+                    return f"The {name} of label {place} is {_kind(label[name])}."
+        return None
 
     @cached_property
     def labels(self) -> tuple[SampleLabel, ...]:
-        """Proposed labels where proposals are listed, final ones elsewhere; see :attr:`has_odd_labels`."""
+        """Proposed labels where proposals are listed, final ones elsewhere; see :attr:`oddity`."""
         return tuple(map(SampleLabel, to_objects(self.raw.get("labels"))))
 
     @property
@@ -198,6 +209,10 @@ class Sample(Model):
     def __repr__(self) -> str:
         names = [label.name for label in self.labels]
         return f"Sample(sample_id={self.sample_id!r}, labels={names!r}, origin={self.origin!r})"
+
+
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value), "a number")
 
 
 def _marks_a_place(label: dict[str, Any]) -> bool:

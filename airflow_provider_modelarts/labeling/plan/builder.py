@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import ConfirmationError, UnexpectedResponse
 from airflow_provider_modelarts.client.validation import validate_label
-from airflow_provider_modelarts.labeling.label_equality import ODD, oddity
+from airflow_provider_modelarts.labeling.label_equality import ODD
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanHeader, PlanWriter
 from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
 from airflow_provider_modelarts.labeling.policy import Decision, decide_by, parse_policy
@@ -117,7 +117,7 @@ def make_plan(
         odd = _OddSamples()
         progress = ProgressReporter(on_progress, listing, clock)
         for sample in listing.samples(read_pages):
-            fault = oddity(sample)
+            fault = sample.oddity
             decision = decide(sample) if fault is None else ODD_SAMPLE if sample.sample_id else NO_ID
             if fault is not None:
                 odd.add(sample, fault)
