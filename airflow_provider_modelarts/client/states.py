@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import IntEnum, StrEnum
 from typing import Self
 
+from airflow_provider_modelarts.client.validation import as_number
+
 
 class Number(IntEnum):
     """Numbers of the service that have a name; the service may send others, and those stay numbers."""
@@ -16,14 +18,11 @@ class Number(IntEnum):
         :param number: what the service sent; a number written as text or as a float is accepted
         :return: the member; the bare integer if it is not listed; None if it is no number at all
         """
-        if isinstance(number, bool) or (isinstance(number, str) and "_" in number):
+        value = as_number(number)
+        if value is None:
             return None
-        try:
-            value = int(float(number) if isinstance(number, str) else number)  # type: ignore[call-overload]
-        except (TypeError, ValueError, OverflowError):
-            return None
-        member = cls._value2member_map_.get(value)
-        return value if member is None else member  # type: ignore[return-value]  # it is one of this class
+        member = cls._value2member_map_.get(int(value))
+        return int(value) if member is None else member  # type: ignore[return-value]  # it is one of this class
 
 
 class Word(StrEnum):

@@ -59,7 +59,7 @@ def as_number(value: object) -> float | int | None:
             value = int(value)
         except ValueError:  # a fraction, or more digits than Python takes
             value = float(value)
-    if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
+    if isinstance(value, bool) or not isinstance(value, (int, float, Real, Decimal)):
         return None
     try:
         found = float(value)

@@ -286,7 +286,7 @@ class Tasks:
             poll_interval=validate_seconds("poll_interval", poll_interval),
         )
         report = on_progress or log.info
-        pause = wait.first_look(clock.now())
+        pause = wait.first_pause(clock.now())
         while True:
             clock.sleep(pause)
             found = self._look(wait, dataset_id, task_id, report)
@@ -300,7 +300,7 @@ class Tasks:
         try:
             task = self.get(dataset_id, task_id, retry=False)
         except ModelArtsError as error:
-            step = wait.failed(error, clock.now())
+            step = wait.on_error(error, clock.now())
             if isinstance(step, Outcome):
                 raise step.exception() or error from error
             report(f"Will look again in {step:.0f} s: {error}")
@@ -308,7 +308,7 @@ class Tasks:
         line = wait.progress(task)
         if line:
             report(line)
-        step = wait.looked(task, clock.now())
+        step = wait.on_answer(task, clock.now())
         if not isinstance(step, Outcome):
             return step
         ended = step.exception()
