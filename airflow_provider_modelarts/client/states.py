@@ -1,4 +1,4 @@
-"""The service's own words and numbers; what it sends beyond those that are listed here stays as it came."""
+"""The service's own words and numbers. A value that is not listed here stays as it came."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_provider_modelarts.client.validation import as_number
 
 
 class Number(IntEnum):
-    """Numbers of the service that have a name; the service may send others, and those stay numbers."""
+    """Numbers of the service that have a name."""
 
     @classmethod
     def read(cls, number: object) -> Self | int | None:
@@ -26,7 +26,7 @@ class Number(IntEnum):
 
 
 class Word(StrEnum):
-    """Words of the service; the service may send others, and those stay texts."""
+    """Words of the service."""
 
     @classmethod
     def read(cls, word: str | None) -> Self | str | None:
@@ -40,7 +40,7 @@ class Word(StrEnum):
 
 
 class TaskState(Number):
-    """Status of a labeling task; the service may send numbers that are not listed here, and those stay numbers."""
+    """Status of a labeling task."""
 
     QUEUED = -1
     INITIALIZING = 0
@@ -52,7 +52,7 @@ class TaskState(Number):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the labeling task is over and will not change any more."""
+        """Whether the labeling task is over."""
         return self in TERMINAL_STATES
 
 
@@ -111,6 +111,9 @@ class TaskType(Word):
     AUTO_GROUPING = "auto-grouping"
 
 
+ALGORITHM_TYPES = ("fast", "accurate")
+
+
 class EventStatus(Word):
     """How far a step of a labeling task is."""
 
@@ -139,7 +142,7 @@ class SampleState(Word):
 
 
 class SampleStatus(Word):
-    """States that samples are seen to carry."""
+    """States that samples are seen to have."""
 
     UNLABELED = "UN_ANNOTATION"
     LABELED = "MANUAL_ANNOTATION"

@@ -135,7 +135,7 @@ def validate_choice(name: str, value: object, choices: Collection[str]) -> str:
     """Return the value if it is one of the choices."""
     if not isinstance(value, str) or value not in choices:
         raise wrong(name, f"one of {', '.join(choices)}", value)
-    return value
+    return str(value)
 
 
 def validate_flag(name: str, value: object) -> bool:

@@ -1,8 +1,8 @@
-"""Turns what a DAG author wrote, or a template rendered, into values; one place for all operators and the sensor.
+"""Reads the parameters of all operators and of the sensor, as a DAG author wrote them or a template rendered them.
 
 A template renders to text: ``"0.9"``, ``"true"`` and ``'{"algorithm_type": "fast"}'`` are as good as the values
-themselves. Text that says nothing (``""``, ``"None"``) is an error and never "not given": a filter or a threshold that
-got lost in a template would confirm more than its author wanted.
+themselves. Blank text (``""``, ``"None"``) is an error and never "not given": without a filter or a threshold that got
+lost in a template, more would be confirmed than the author wanted. The checks are those of ``client/validation.py``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_modelarts.client import validation
 from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.client.states import ALGORITHM_TYPES, TaskType
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.operators._templates import check_constants, is_template
@@ -29,23 +30,6 @@ Value = TypeVar("Value")
 _BLANK = frozenset({"", "none", "null", "undefined"})
 # What timedelta takes; its own greatest value is more than that as soon as it is a number of seconds.
 _LONGEST = timedelta(days=999_999_999).total_seconds()
-
-# Fields of SmartTaskConfig that are numbers or booleans in JSON (contract 2.1); templates make text of them. The others
-# are text, of which native rendering makes numbers and dates.
-_CONFIG_NUMBERS = ("n_clusters", "result_type", "worker_server_num", "stop_time", "export_format")
-_CONFIG_FLAGS = ("ambiguity", "image_brightness", "image_colorfulness", "collect_sample")
-_CONFIG_TEXTS = (
-    "name",
-    "description",
-    "property",
-    "engine_name",
-    "collect_rule",
-    "confidence_scope",
-    "version_format",
-    *("model_id", "model_name", "model_version", "model_parameter", "inf_cluster_id", "pool_id"),
-    *("annotation_output", "key_sample_output", "inf_output", "infer_result_output_dir", "output_dir"),
-    *("train_url", "train_data_path", "manifest_path", "log_url", "req_uri", "time"),
-)
 
 
 def optional(read: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
@@ -146,8 +130,8 @@ def countable(read: Callable[[str, Any], float]) -> Callable[[str, Any], float]:
 
 
 score = number(0, 1)
-label_task_type = choice("auto-label", "pre-label", "auto-grouping")
-algorithm_type = choice("fast", "accurate")
+label_task_type = choice(*TaskType)
+algorithm_type = choice(*ALGORITHM_TYPES)
 if_running = choice("fail", "adopt", "wait")
 
 
@@ -161,17 +145,9 @@ CONNECTION: dict[str, Callable[[str, Any], Any]] = {
 def config(name: str, value: object) -> dict[str, Any]:
     """Return the configuration of a labeling task (contract 2.1), each field as the kind that it is."""
     found: dict[str, Any] = _plain(name, mapping(name, value))
-    for key in _CONFIG_NUMBERS:
+    for key, read in _CONFIG.items():
         if key in found:
-            found[key] = whole(0, 2**31 - 1)(f"{name}[{key!r}]", found[key])
-    for key in _CONFIG_TEXTS:
-        if found.get(key) is not None:
-            found[key] = _text(f"{name}[{key!r}]", found[key])
-    for key in _CONFIG_FLAGS:
-        if key in found:
-            found[key] = flag(f"{name}[{key!r}]", found[key])
-    if found.get("algorithm_type") is not None:
-        found["algorithm_type"] = algorithm_type(f"{name}['algorithm_type']", found["algorithm_type"])
+            found[key] = read(f"{name}[{key!r}]", found[key])
     return found
 
 
@@ -179,6 +155,24 @@ def _text(name: str, value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise _wrong(name, "text", value)
     return str(value)
+
+
+_TEXTS = (
+    *("name", "description", "property", "engine_name", "collect_rule", "confidence_scope", "version_format"),
+    *("model_id", "model_name", "model_version", "model_parameter", "inf_cluster_id", "pool_id"),
+    *("annotation_output", "key_sample_output", "inf_output", "infer_result_output_dir", "output_dir"),
+    *("train_url", "train_data_path", "manifest_path", "log_url", "req_uri", "time"),
+)
+# Fields of SmartTaskConfig (contract 2.1): templates make text of numbers and flags, native rendering makes numbers and
+# dates of text.
+_CONFIG: dict[str, Callable[[str, Any], Any]] = {
+    **dict.fromkeys(
+        ("n_clusters", "result_type", "worker_server_num", "stop_time", "export_format"), whole(0, 2**31 - 1)
+    ),
+    **dict.fromkeys(("ambiguity", "image_brightness", "image_colorfulness", "collect_sample"), flag),
+    **dict.fromkeys(_TEXTS, optional(_text)),
+    "algorithm_type": optional(algorithm_type),
+}
 
 
 def _plain(name: str, value: object) -> Any:
@@ -220,22 +214,16 @@ def labeling_config(config_value: object, algorithm: object) -> dict[str, Any] |
 
 
 def check_model(kind: object, model_id: object) -> None:
-    """Refuse to run a model without one.
-
-    :param kind: the parameter ``label_task_type``
-    :param model_id: the parameter of that name
-    :raises ParameterError: if the one needs the other
-    """
+    """Refuse the kind ``pre-label`` without a model."""
     if kind == "pre-label" and model_id is None:
         raise ParameterError("pre-label runs a model: give its model_id.")
 
 
 def refuse_taken_names(given: Mapping[str, Any], **names: str) -> None:
-    """Refuse a parameter of Airflow's own where another one is meant.
+    """Refuse a parameter of Airflow's own where one of ours is meant.
 
-    :param given: what is left for Airflow
-    :param names: by such a name the one to give instead
-    :raises ParameterError: naming both
+    :param given: the parameters that go to Airflow
+    :param names: by the name of such a parameter that of ours
     """
     # A mapped operator is given what Airflow found in default_args, where it was meant for Airflow.
     owners = (given.get("dag"), given.get("task_group"))
@@ -255,7 +243,7 @@ def hook(task: Any) -> ModelArtsHook:
 
 
 def no_triggerer(task: Any) -> str:
-    """Return what to tell a user whose wait in the triggerer came to no end (B22)."""
+    """Return the message for a wait that a triggerer did not end (B22)."""
     return (
         f"The wait for a labeling task of dataset {task.dataset_id} was handed to a triggerer, and none reported by "
         "the deadline. Check that a triggerer runs."

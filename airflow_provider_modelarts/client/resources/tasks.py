@@ -28,7 +28,7 @@ from airflow_provider_modelarts.client.models import (
 )
 from airflow_provider_modelarts.client.paging import ListEndpoint
 from airflow_provider_modelarts.client.redaction import without_queries
-from airflow_provider_modelarts.client.states import EventStatus, TaskState, TaskType, is_terminal
+from airflow_provider_modelarts.client.states import ALGORITHM_TYPES, EventStatus, TaskState, TaskType, is_terminal
 from airflow_provider_modelarts.client.validation import validate_choice, validate_id, validate_seconds, wrong
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
 
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TASK_TYPES = tuple(map(str, TaskType))
-ALGORITHM_TYPES = ("fast", "accurate")
 _LEAST_OF_HTTP = 100
 _COUNTS = ("total_sample_count", "annotated_sample_count", "unconfirmed_sample_count")
 
