@@ -101,18 +101,25 @@ class Model:
     :raises TypeError: if it is no object
     """
 
+    __slots__ = ("__dict__", "raw")  # the slot is read twice as fast as an attribute
+
     raw: dict[str, Any]
+    _elsewhere: Mapping[str, Any] = {}
+    """Values of fields that are not in ``raw``."""
 
     def __init__(self, raw: dict[str, Any]) -> None:
         if not isinstance(raw, dict):
             raise TypeError(f"{type(self).__name__} is read from a JSON object, not from {type(raw).__name__}.")
-        self.__dict__["raw"] = raw
+        _set_raw(self, raw)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen: {name} cannot be set.")
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{type(self).__name__} is frozen: {name} cannot be deleted.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.raw, self.__dict__)
 
     def __eq__(self, other: object) -> bool:
         return self.raw == other.raw if type(other) is type(self) else NotImplemented
@@ -127,18 +134,26 @@ class Model:
         plain = [f"{name}={one!r}" for name, one in shown.items() if isinstance(one, (str, int, float))]
         return f"{type(self).__name__}({', '.join(plain)})"
 
-    def _value(self, name: str) -> object:
-        return self.raw.get(name)
+
+_set_raw = Model.raw.__set__  # type: ignore[attr-defined]  # the slot's, past the model's own __setattr__
+
+
+def _rebuild(model: type[Model], raw: dict[str, Any], more: dict[str, Any]) -> Model:
+    rebuilt = model(raw)
+    rebuilt.__dict__.update(more)
+    return rebuilt
 
 
 class Field(Generic[Value]):
     """A property of a model that stands under its own name in the JSON object.
 
     :param read: turns what arrived into the value; it gets None where the service left the property out
+    :param doc: what ``help()`` shows
     """
 
-    def __init__(self, read: Callable[[Any], Value]) -> None:
+    def __init__(self, read: Callable[[Any], Value], doc: str | None = None) -> None:
         self._read = read
+        self.__doc__ = doc
 
     def __set_name__(self, owner: type[Model], name: str) -> None:
         self._name = name
@@ -148,7 +163,12 @@ class Field(Generic[Value]):
     @overload
     def __get__(self, model: Model, owner: type[Model]) -> Value: ...
     def __get__(self, model: Model | None, owner: type[Model]) -> Self | Value:
-        return self if model is None else self._read(model._value(self._name))  # noqa: SLF001 - a part of it
+        if model is None:
+            return self
+        value = model.raw.get(self._name)
+        if value is None:
+            value = model._elsewhere.get(self._name)  # noqa: SLF001 - a field is a part of the model
+        return self._read(value)
 
 
 def given(model: Model, name: str) -> int:

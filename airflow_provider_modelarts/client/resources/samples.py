@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_modelarts.client.models import (
+    Field,
     Model,
     checked_answer,
     read,
@@ -60,36 +61,18 @@ Item = TypeVar("Item")
 class SampleLabel(Model):
     """One label of a sample, proposed or final."""
 
-    @property
-    def name(self) -> str:
-        """The label's name as it is, never changed; empty for kinds of labels that have none."""
-        return to_name(self.raw.get("name"))
-
-    @property
-    def type(self) -> LabelType | int | None:
-        """The label's type; a number that is not known stays a number."""
-        return LabelType.read(self.raw.get("type"))
-
-    @property
-    def id(self) -> str | None:
-        """Number within the sample; proposals only."""
-        return to_text(self.raw.get("id"))
-
-    @property
-    def score(self) -> float | None:
-        """Confidence, 0 to 1; None if the service gives none."""
-        return to_number(self.raw.get("score"))
+    name = Field(to_name, "The label's name as it is, never changed; empty for kinds of labels that have none.")
+    type = Field(LabelType.read, "The label's type; a number that is not known stays a number.")
+    id = Field(to_text, "Number within the sample; proposals only.")
+    score = Field(to_number, "Confidence, 0 to 1; None if the service gives none.")
 
     @property
     def is_detection(self) -> bool:
         """Whether it marks a place in an image, so that the service wants the image's size with it."""
         return _marks_a_place(self.raw)
 
-    # the last of the properties: from here on the word means the method, not the decorator
-    @property
-    def property(self) -> dict[str, Any]:
-        """Box, difficulty and custom attributes (contract 3.3), as they arrived."""
-        return to_object(self.raw.get("property"))
+    # The last one: from here on the word means the field, not the decorator.
+    property = Field(to_object, "Box, difficulty and custom attributes (contract 3.3), as they arrived.")
 
     def __repr__(self) -> str:
         return f"SampleLabel(name={self.name!r}, type={self.type}, score={self.score!r})"
@@ -98,10 +81,15 @@ class SampleLabel(Model):
 class Sample(Model):
     """An image, text or other object of a dataset, with its proposed or final labels."""
 
-    @property
-    def sample_id(self) -> str:
-        """Key of the sample; nothing can be read from its form. Empty if the service left it out."""
-        return to_name(self.raw.get("sample_id"))
+    sample_id = Field(to_name, "Key of the sample, opaque. Empty if the service left it out.")
+    metadata = Field(to_object, "Size, origin, difficulty and custom attributes (contract 3.3), as they arrived.")
+    score = Field(to_number, "Confidence in the sample as a whole; often missing where its labels have one.")
+    annotated_by = Field(to_text, "Who labeled it, ``human/account/user``; None or empty if nobody did.")
+    sample_status = Field(
+        lambda value: SampleStatus.read(to_text(value)),
+        "The service's word for its state, the same for proposals and unlabeled samples. Unknown ones stay as is.",
+    )
+    worker_id = Field(to_text, "Team labeling: the member whose copy this is.")
 
     @property
     def oddity(self) -> str | None:
@@ -141,16 +129,6 @@ class Sample(Model):
         return [to_number(label.get("score")) for label in to_objects(self.raw.get("labels"))]
 
     @property
-    def metadata(self) -> dict[str, Any]:
-        """Size, origin, difficulty and custom attributes (contract 3.3), as they arrived."""
-        return to_object(self.raw.get("metadata"))
-
-    @property
-    def score(self) -> float | None:
-        """Confidence in the sample as a whole; often missing where its labels have one."""
-        return to_number(self.raw.get("score"))
-
-    @property
     def is_hard(self) -> bool | None:
         """Whether this is a hard example; None if neither the sample nor a label of it says so."""
         known = to_flag(self.metadata.get(HARD))
@@ -168,24 +146,6 @@ class Sample(Model):
         return tuple(dict.fromkeys(reasons))
 
     @property
-    def annotated_by(self) -> str | None:
-        """Who labeled it, ``human/account/user``; None or empty if nobody did."""
-        return to_text(self.raw.get("annotated_by"))
-
-    @property
-    def sample_status(self) -> SampleStatus | str | None:
-        """The service's word for its state; it does not tell proposals from unlabeled samples.
-
-        A word that is not known stays as it came.
-        """
-        return SampleStatus.read(to_text(self.raw.get("sample_status")))
-
-    @property
-    def worker_id(self) -> str | None:
-        """Team labeling: the member whose copy this is."""
-        return to_text(self.raw.get("worker_id"))
-
-    @property
     def origin(self) -> str | None:
         """Where the sample lies, fit for logs and files: ``s3://...``, or its address without the signature."""
         for key in ("@modelarts:origin_source", "@modelarts:new_source"):
@@ -199,9 +159,10 @@ class Sample(Model):
         """Return what is sent to confirm it: id and labels as they came, of detection samples the size too."""
         labels = self.raw.get("labels")
         element = {"sample_id": self.sample_id, "labels": labels}
-        if worker_id := self.worker_id:
+        # Read without their fields: every sample of a confirmation passes here.
+        if worker_id := to_text(self.raw.get("worker_id")):
             element["worker_id"] = worker_id
-        size = self.metadata.get(SIZE)
+        size = to_object(self.raw.get("metadata")).get(SIZE)
         if size and any(map(_marks_a_place, to_objects(labels))):
             element["metadata"] = {SIZE: size}
         return element

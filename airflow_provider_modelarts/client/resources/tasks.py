@@ -89,10 +89,10 @@ class LabelTask(Model):
     error_msg = Field(to_text)
     error_detail = Field(to_text)
     elapsed_time = Field(to_number)
-
     total_sample_count = Field(to_integer)
     annotated_sample_count = Field(to_integer)
     unconfirmed_sample_count = Field(to_integer)
+    config = Field(to_object, "Its configuration as the service reports it, defaults filled in.")
 
     def __init__(self, raw: dict[str, Any], *, dataset_id: str = "", task_id: str = "") -> None:
         super().__init__(raw)
@@ -103,10 +103,6 @@ class LabelTask(Model):
             "dataset_id": raw.get("resource_id") or dataset_id,
             "task_id": task_id,
         }
-
-    def _value(self, name: str) -> object:
-        value = self.raw.get(name)
-        return self.__dict__["_elsewhere"].get(name) if value is None else value
 
     @property
     def state(self) -> TaskState | int | None:
@@ -122,11 +118,6 @@ class LabelTask(Model):
     def name(self) -> str | None:
         """The name given at its start: ``config.name``, where the service echoes it."""
         return to_text(self.config.get("name"))
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """Its configuration as the service reports it, defaults filled in."""
-        return to_object(self.raw.get("config"))
 
     @property
     def events(self) -> tuple[TaskEvent, ...]:
