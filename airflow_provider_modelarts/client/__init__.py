@@ -1,9 +1,8 @@
 """Typed client of the ModelArts labeling API. It never imports Airflow.
 
-What its texts call the contract is ``docs/contract/modelarts-api.md`` in the project's repository.
+"The contract" in its texts is ``docs/contract/modelarts-api.md`` of the project's repository.
 
-Names are resolved on first use: ``client.errors``, ``client.states``, ``client.clock`` and ``client.waiting`` can be
-imported from a DAG file without paying for the HTTP library.
+Names are resolved on first use, so that a DAG file which imports ``client.errors`` does not load the HTTP library.
 """
 
 from __future__ import annotations
@@ -38,32 +37,21 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.transport.transport import ClientSettings
 
 _HOMES = {
-    "AccessKeyCredentials": "auth",
-    "ClientSettings": "transport.transport",
-    "Dataset": "resources.datasets",
-    "DatasetStats": "resources.datasets",
-    "DatasetStatus": "states",
-    "DatasetType": "states",
-    "EventStatus": "states",
-    "Label": "resources.labels",
-    "LabelStats": "resources.labels",
-    "LabelTask": "resources.tasks",
-    "LabelType": "states",
-    "ModelArtsClient": "client",
-    "OffsetMode": "paging",
-    "Order": "states",
-    "Page": "resources.samples",
-    "PasswordCredentials": "auth",
-    "Sample": "resources.samples",
-    "SampleLabel": "resources.samples",
-    "SampleOutcome": "sample_updates",
-    "SampleState": "states",
-    "SampleStatus": "states",
-    "TaskEvent": "resources.tasks",
-    "TaskState": "states",
-    "TaskType": "states",
-    "TokenCredentials": "auth",
+    "auth": ("AccessKeyCredentials", "PasswordCredentials", "TokenCredentials"),
+    "client": ("ModelArtsClient",),
+    "paging": ("OffsetMode",),
+    "resources.datasets": ("Dataset", "DatasetStats"),
+    "resources.labels": ("Label", "LabelStats"),
+    "resources.samples": ("Page", "Sample", "SampleLabel"),
+    "resources.tasks": ("LabelTask", "TaskEvent"),
+    "sample_updates": ("SampleOutcome",),
+    "states": (
+        *("DatasetStatus", "DatasetType", "EventStatus", "LabelType", "Order"),
+        *("SampleState", "SampleStatus", "TaskState", "TaskType"),
+    ),
+    "transport.transport": ("ClientSettings",),
 }
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AccessKeyCredentials",
@@ -95,15 +83,15 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        home = import_module(f"{__name__}.{_HOMES[name]}")
+        home = import_module(f"{__name__}.{_HOME_OF[name]}")
     except AttributeError as error:
-        # Python would take this for a name that is not there, and hide what is missing
-        raise ImportError(f"{__name__}.{_HOMES[name]} cannot be loaded on this system: {error}") from error
+        # Python would report a missing name, and hide the cause.
+        raise ImportError(f"{__name__}.{_HOME_OF[name]} cannot be loaded on this system: {error}") from error
     return getattr(home, name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_HOME_OF])

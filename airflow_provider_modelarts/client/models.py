@@ -1,35 +1,24 @@
-"""Tolerant reading: the service spells one thing in several ways, leaves fields out and adds others (contract 9)."""
+"""Models of what the service sends: frozen, read when asked for, tolerant of its spellings (contract 9)."""
 
 from __future__ import annotations
 
 import json
 import math
-from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    InstanceOf,
-    ModelWrapValidatorHandler,
-    PrivateAttr,
-    RootModel,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
 from pydantic_core import from_json
 
 from airflow_provider_modelarts.client.errors import UnexpectedResponse
-from airflow_provider_modelarts.client.redaction import is_number, without_queries
+from airflow_provider_modelarts.client.redaction import without_queries
+from airflow_provider_modelarts.client.validation import as_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
+
+Value = TypeVar("Value")
 
 
 def parse_json(text: bytes) -> Any:
@@ -49,23 +38,7 @@ def to_number(value: object) -> float | int | None:
     """Return a finite number written as number or text, int and float kept apart; None for all else."""
     if type(value) is float:
         return value if math.isfinite(value) else None
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str):
-        if not is_number(value):
-            return None
-        try:
-            value = int(value)
-        except ValueError:  # a fraction, or more digits than Python takes
-            value = float(value)
-    return value if isinstance(value, (int, float)) and _is_finite(value) else None
-
-
-def _is_finite(number: float) -> bool:
-    try:
-        return math.isfinite(number)
-    except OverflowError:  # an integer beyond what a float holds is no count, score or time
-        return False
+    return as_number(value)
 
 
 def to_integer(value: object) -> int | None:
@@ -79,6 +52,11 @@ def to_text(value: object) -> str | None:
     if isinstance(value, str):
         return value
     return str(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def to_name(value: object) -> str:
+    """Return text that every answer of the contract holds; empty where one leaves it out."""
+    return value if type(value) is str else to_text(value) or ""
 
 
 def to_flag(value: object) -> bool | None:
@@ -97,6 +75,11 @@ def to_reasons(value: object) -> tuple[int, ...]:
     return tuple(reason for reason in map(to_integer, parts) if reason is not None)
 
 
+def to_object(value: object) -> dict[str, Any]:
+    """Return a JSON object; anything else counts as an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
 def to_objects(value: object) -> list[dict[str, Any]]:
     """Return the JSON objects of a list; null, a missing list and null elements count as nothing."""
     return [element for element in value if isinstance(element, dict)] if isinstance(value, list) else []
@@ -108,91 +91,115 @@ def without_query(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-Number = Annotated[float | int | None, BeforeValidator(to_number)]
-Integer = Annotated[int | None, BeforeValidator(to_integer)]
-Text = Annotated[str | None, BeforeValidator(to_text)]
-GivenText = Annotated[str, BeforeValidator(lambda value: to_text(value) or "")]
-"""Text that every answer of the contract holds; empty in one that leaves it out."""
+class Model:
+    """A JSON object of the service. It is frozen, and its properties are read when they are asked for.
 
-Flag = Annotated[bool | None, BeforeValidator(to_flag)]
+    A dataset has hundreds of thousands of samples, of which a run looks at a few properties each: to read all of them
+    in advance would cost more than to parse their JSON.
 
-
-class Record(BaseModel):
-    """An object of the service: frozen, every field optional, unknown fields kept.
-
-    ``raw`` is the very dict that was parsed, so what is written back equals what arrived.
+    :param raw: the parsed JSON object; it is kept as it is, so what is written back equals what arrived
+    :raises TypeError: if it is no object
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow", hide_input_in_errors=True, protected_namespaces=())
+    __slots__ = ("__dict__", "raw")  # the slot is read twice as fast as an attribute
 
-    _raw: dict[str, Any] = PrivateAttr(default_factory=dict)
+    raw: dict[str, Any]
+    _elsewhere: Mapping[str, Any] = {}
+    """Values of fields that are not in ``raw``."""
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _keep_raw(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
-        if not isinstance(data, dict):
-            return handler(data)
-        record = handler(cls._filled(data, info.context or {}))
-        record._raw = data  # noqa: SLF001 - a class method of the attribute's own class
-        return record
+    def __init__(self, raw: dict[str, Any]) -> None:
+        if not isinstance(raw, dict):
+            raise TypeError(f"{type(self).__name__} is read from a JSON object, not from {type(raw).__name__}.")
+        _set_raw(self, raw)
 
-    @classmethod
-    def _filled(cls, data: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
-        """Return the data to read, with what this answer leaves out and the request knows; subclasses say what."""
-        del context
-        return data
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: {name} cannot be set.")
 
-    @property
-    def raw(self) -> dict[str, Any]:
-        """What arrived, unchanged."""
-        return self._raw
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is frozen: {name} cannot be deleted.")
 
-    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.raw, self.__dict__)
+
+    def __eq__(self, other: object) -> bool:
+        return self.raw == other.raw if type(other) is type(self) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
         """Show plain fields only, and no signatures: nested objects and texts may hold presigned addresses."""
-        fields = ((name, getattr(self, name)) for name in type(self).model_fields)
-        shown = [(name, value) for name, value in fields if isinstance(value, (str, int, float))]
-        return [(name, without_queries(value) if isinstance(value, str) else value) for name, value in shown]
+        fields = [name for kind in type(self).__mro__ for name, one in vars(kind).items() if isinstance(one, Field)]
+        values = {name: getattr(self, name) for name in fields}
+        shown = {name: without_queries(one) if isinstance(one, str) else one for name, one in values.items()}
+        plain = [f"{name}={one!r}" for name, one in shown.items() if isinstance(one, (str, int, float))]
+        return f"{type(self).__name__}({', '.join(plain)})"
 
 
-def given(record: Record, name: str) -> int:
+_set_raw = Model.raw.__set__  # type: ignore[attr-defined]  # the slot's, past the model's own __setattr__
+
+
+def _rebuild(model: type[Model], raw: dict[str, Any], more: dict[str, Any]) -> Model:
+    rebuilt = model(raw)
+    rebuilt.__dict__.update(more)
+    return rebuilt
+
+
+class Field(Generic[Value]):
+    """A property of a model that stands under its own name in the JSON object.
+
+    :param read: turns what arrived into the value; it gets None where the service left the property out
+    :param doc: what ``help()`` shows
+    """
+
+    def __init__(self, read: Callable[[Any], Value], doc: str | None = None) -> None:
+        self._read = read
+        self.__doc__ = doc
+
+    def __set_name__(self, owner: type[Model], name: str) -> None:
+        self._name = name
+
+    @overload
+    def __get__(self, model: None, owner: type[Model]) -> Self: ...
+    @overload
+    def __get__(self, model: Model, owner: type[Model]) -> Value: ...
+    def __get__(self, model: Model | None, owner: type[Model]) -> Self | Value:
+        if model is None:
+            return self
+        value = model.raw.get(self._name)
+        if value is None:
+            value = model._elsewhere.get(self._name)  # noqa: SLF001 - a field is a part of the model
+        return self._read(value)
+
+
+def given(model: Model, name: str) -> int:
     """Return a whole number that every answer of the contract holds.
 
     :raises UnexpectedResponse: if this one left it out
     """
-    number = to_integer(record.raw.get(name))
+    number = to_integer(model.raw.get(name))
     if number is None:
-        raise UnexpectedResponse(f"The service gave no {name} in {record!r}. Read it again with its own call.")
+        raise UnexpectedResponse(f"The service gave no {name} in {model!r}. Read it again with its own call.")
     return number
 
 
-class View(RootModel[InstanceOf[dict[str, Any]]]):
-    """A JSON object whose properties are read when asked for.
-
-    A dataset has hundreds of thousands of samples, of which a run looks at a few properties each: reading them all
-    into the fields of a :class:`Record` would cost more than parsing their JSON.
-    """
-
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
-
-    @property
-    def raw(self) -> dict[str, Any]:
-        """What arrived, unchanged."""
-        return self.root
+AnyModel = TypeVar("AnyModel", bound=Model)
 
 
-Model = TypeVar("Model", bound=Record | View)
-
-
-def read(model: type[Model], data: object, what: str, **context: Any) -> Model:
+def read(model: type[AnyModel], data: object, what: str, **known: str) -> AnyModel:
     """Return a model of what arrived.
 
     :param model: the model to read
     :param data: parsed JSON
     :param what: what was asked for, for the error
-    :param context: what the request knows and the answer may leave out
-    :raises UnexpectedResponse: if it cannot be read; the values are not quoted, they may hold signatures
+    :param known: what the request knows and the answer may leave out; the model's own keyword arguments
+    :raises UnexpectedResponse: if it is no object; the value is not quoted, it may hold signatures
     """
-    return cast("Model", _validated(model.model_validate, data, what, context))
+    if not isinstance(data, dict):
+        raise UnexpectedResponse(
+            f"Cannot {what}: the answer is no JSON object, so it does not fit the API. "
+            "Check that endpoint is a ModelArts v2 API."
+        )
+    return model(data, **known)
 
 
 _REASONS = ("error_msg", "error_message", "errorMsg", "error", "errors")
@@ -239,24 +246,3 @@ def checked_answer(answer: object, what: str, **names: str) -> object:
         if failure is not None:
             raise UnexpectedResponse(f"Cannot {what}: the answer has no labels and says: {failure}. Try again.")
     return answer
-
-
-def read_all(model: type[Model], data: list[dict[str, Any]], what: str, **context: Any) -> list[Model]:
-    """Return models of the items of a list; parameters as of :func:`read`, which for each item would cost more."""
-    adapter = _list_of(model)  # type: ignore[arg-type]  # its instances are not hashable, it is
-    return cast("list[Model]", _validated(adapter.validate_python, data, what, context))
-
-
-@cache
-def _list_of(model: type[Model]) -> TypeAdapter[list[Model]]:
-    return TypeAdapter(list[model])  # type: ignore[valid-type]  # known at run time only
-
-
-def _validated(validate: Callable[..., Any], data: object, what: str, context: dict[str, Any]) -> Any:
-    try:
-        return validate(data, context=context)
-    except ValidationError as error:
-        faults = ", ".join(f"{'.'.join(map(str, fault['loc'])) or 'all'}: {fault['type']}" for fault in error.errors())
-        raise UnexpectedResponse(
-            f"Cannot {what}: the answer does not fit the API ({faults}). Check that endpoint is a ModelArts v2 API."
-        ) from None

@@ -9,16 +9,6 @@ import re
 _QUERY = re.compile(r"(https?://[^\s?\"'<>]+)\?[^\s\"'<>]*|\?[^\s\"'<>]*=[^\s\"'<>]*", re.IGNORECASE)
 
 
-# What float() and int() take beyond this ("1_0", "infinity", digits of other scripts) is no number of JSON. Nor is
-# "0.", which "0.{{ percent }}" leaves of a threshold whose digits got lost.
-_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d+)?|\.\d+)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
-
-
-def is_number(value: object) -> bool:
-    """Return whether a value is text that says a finite number, plainly."""
-    return isinstance(value, str) and _NUMBER.fullmatch(value) is not None
-
-
 def without_queries(text: str) -> str:
     """Return a text without the queries of the addresses in it: they may be signatures."""
     return _QUERY.sub(r"\1", text) if "?" in text else text

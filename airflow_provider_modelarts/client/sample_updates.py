@@ -1,4 +1,4 @@
-"""Writing labels: what is refused here, what goes out, and what the answer says about each sample."""
+"""Writes of labels: what is refused before it is sent, what is sent, and what the answer says about each sample."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SPEECH = {201: (CONTENT,), 202: (CONTENT, START_TIME), None: (CONTENT,)}
 OWN = ("success", "results")
 """Keys with which the answer to a write says itself what became of the samples, also where it names an error's code."""
 
-# What may be wrong with one sample: a value, the JSON, its label, size or being there. Contract 7.3.
+# Codes about one sample: its values, JSON, label, size or existence. Contract 7.3.
 _OF_ONE_SAMPLE = frozenset(
     ("0104", "4105", "4410", "4417", "4419", "4420", "4421", "4422", "4423", "4424", "4651", "4656")
 )
@@ -38,10 +38,10 @@ _IN_BRACKETS = re.compile(r"\[([^\[\]]+)\]")
 
 @dataclass(frozen=True, slots=True)
 class SampleOutcome:
-    """What became of one sample of a write.
+    """Result of a write for one sample.
 
     :param sample_id: the sample
-    :param ok: True: the service says it was written; False: it says it was not; None: not known, read the sample
+    :param ok: True: the service says it was written; False: it says it was not; None: unknown, read the sample
     :param error_code: the service's code
     :param error_msg: one line for people
     """
@@ -53,10 +53,10 @@ class SampleOutcome:
 
 
 class Listed(Protocol):
-    """A sample as it was listed, which knows how it goes back."""
+    """A sample as it was listed."""
 
     def element(self) -> dict[str, Any]:
-        """Return what is sent to confirm it."""
+        """Return the JSON object that confirms it."""
 
 
 def labeled_elements(samples: Iterable[Listed | Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -1,13 +1,15 @@
-"""The service's own words and numbers; what it sends beyond those that are listed here stays as it came."""
+"""The service's own words and numbers. A value that is not listed here stays as it came."""
 
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 from typing import Self
 
+from airflow_provider_modelarts.client.validation import as_number
+
 
 class Number(IntEnum):
-    """Numbers of the service that have a name; the service may send others, and those stay numbers."""
+    """Numbers of the service that have a name."""
 
     @classmethod
     def read(cls, number: object) -> Self | int | None:
@@ -16,18 +18,15 @@ class Number(IntEnum):
         :param number: what the service sent; a number written as text or as a float is accepted
         :return: the member; the bare integer if it is not listed; None if it is no number at all
         """
-        if isinstance(number, bool) or (isinstance(number, str) and "_" in number):
+        value = as_number(number)
+        if value is None:
             return None
-        try:
-            value = int(float(number) if isinstance(number, str) else number)  # type: ignore[call-overload]
-        except (TypeError, ValueError, OverflowError):
-            return None
-        member = cls._value2member_map_.get(value)
-        return value if member is None else member  # type: ignore[return-value]  # it is one of this class
+        member = cls._value2member_map_.get(int(value))
+        return int(value) if member is None else member  # type: ignore[return-value]  # it is one of this class
 
 
 class Word(StrEnum):
-    """Words of the service; the service may send others, and those stay texts."""
+    """Words of the service."""
 
     @classmethod
     def read(cls, word: str | None) -> Self | str | None:
@@ -41,7 +40,7 @@ class Word(StrEnum):
 
 
 class TaskState(Number):
-    """Status of a labeling task; the service may send numbers that are not listed here, and those stay numbers."""
+    """Status of a labeling task."""
 
     QUEUED = -1
     INITIALIZING = 0
@@ -53,7 +52,7 @@ class TaskState(Number):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the labeling task is over and will not change any more."""
+        """Whether the labeling task is over."""
         return self in TERMINAL_STATES
 
 
@@ -112,6 +111,9 @@ class TaskType(Word):
     AUTO_GROUPING = "auto-grouping"
 
 
+ALGORITHM_TYPES = ("fast", "accurate")
+
+
 class EventStatus(Word):
     """How far a step of a labeling task is."""
 
@@ -140,7 +142,7 @@ class SampleState(Word):
 
 
 class SampleStatus(Word):
-    """States that samples are seen to carry."""
+    """States that samples are seen to have."""
 
     UNLABELED = "UN_ANNOTATION"
     LABELED = "MANUAL_ANNOTATION"

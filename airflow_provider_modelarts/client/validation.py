@@ -1,25 +1,37 @@
-"""Local refusals: what is certainly wrong is said before anything is sent."""
+"""Checks of what users give: what is certainly wrong is refused before anything is sent.
+
+``as_...`` return None for what is no such value; ``validate_...`` raise :class:`InvalidRequest` with the name of the
+parameter, what is expected, and the wrong value.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import json
+import math
 import re
-import sys
 from decimal import Decimal
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
-from airflow_provider_modelarts.client.redaction import is_number, without_queries
+from airflow_provider_modelarts.client.redaction import without_queries
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 MAX_PAGE = 100
+"""The most items that the service gives at once (contract 0.1)."""
+
+_LONGEST_SHOWN = 80
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+# What float() and int() take beyond this ("1_0", "infinity", digits of other scripts) is no number of JSON. Nor is
+# "0.", which "0.{{ percent }}" leaves of a threshold whose digits got lost.
+_NUMBER = re.compile(r"\s*[+-]?(\d+(\.\d+)?|\.\d+)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
+
 _PORTS = {"http": 80, "https": 443}
-_LONGEST_LABEL = 63
-_SHOWN = 100
+_LONGEST_DNS_LABEL = 63
 # Of ModelArts (/v2, with the project or where it stands in a catalog) and of IAM (/v3, /v2.0, /v3/auth/tokens).
 _VERSION = re.compile(
     r"/+v(2|3)(\.0)?(/+(auth(/+tokens)?|projects|[0-9a-f]{32}|[$%][({](tenant|project)_id[)}]s?))?/*$", re.IGNORECASE
@@ -28,63 +40,140 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
 
 def shown(value: object) -> str:
-    """Return a wrong value as an error quotes it: its type as well if it is no text, and not more than is of use."""
-    text = without_queries(repr(value))
-    text = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
-    return text if isinstance(value, str) or value is None else f"{text} ({type(value).__name__})"
+    """Return a wrong value as an error quotes it: one line without signatures, cut where it is long."""
+    text = " ".join(without_queries(repr(value)).split())
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
+
+
+def wrong(name: str, expected: str, value: object) -> InvalidRequest:
+    """Return the error about a wrong value."""
+    return InvalidRequest(f"{name} must be {expected}, not {shown(value)}.")
+
+
+def as_number(value: object) -> float | int | None:
+    """Return a finite number that is given as number or as text."""
+    if isinstance(value, str):
+        if not _NUMBER.fullmatch(value):
+            return None
+        try:
+            value = int(value)
+        except ValueError:  # a fraction, or more digits than Python takes
+            value = float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float, Real, Decimal)):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):  # an integer beyond what a float holds is no count, score or time
+        return None
+    return (value if isinstance(value, int) else found) if math.isfinite(found) else None
+
+
+def as_flag(value: object) -> bool | None:
+    """Return a truth value that is given as bool or as text."""
+    return value if isinstance(value, bool) else _FLAGS.get(str(value).strip().lower())
+
+
+def as_label(value: object) -> str | None:
+    """Return the name of a label exactly as it is.
+
+    ``None`` as text is what a template leaves of a missing value, so no label of that name can be chosen. A whole
+    number is what native rendering makes of a name that consists of digits.
+    """
+    name = digits_as_text(value)
+    return name if isinstance(name, str) and name.strip() not in ("", "None") else None
+
+
+def digits_as_text(value: object) -> object:
+    """Return a whole number as text: native rendering makes numbers of ids and names that consist of digits."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def decoded(value: object) -> object:
+    """Return what a JSON text stands for; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def validate_id(name: str, value: object) -> str:
-    """Return an id that can stand in a path.
+    """Return an id, which is opaque (contract 0).
 
     :param name: what to call it in the error
-    :param value: the id, opaque (contract 0)
+    :param value: the id
     :raises InvalidRequest: if it is no text, empty, or one that a proxy would resolve as a parent folder
     """
     if not isinstance(value, str):
-        raise InvalidRequest(f"{name} must be text, not {shown(value)}.")
-    if not value.strip() or value.strip(".") == "":
+        raise wrong(name, "an id as text", value)
+    if not value.strip() or not value.strip("."):
         raise InvalidRequest(f"{name} must be an id, not {value!r}: is the value that should fill it there?")
     return value
 
 
-def checked_email(name: str, value: object) -> str:
-    """Return the e-mail address of a team member; raise InvalidRequest for what certainly is none."""
+def validate_email(name: str, value: object) -> str:
+    """Return an e-mail address; whether there is such a team member is the service's to judge."""
     if not isinstance(value, str) or "@" not in value:
-        raise InvalidRequest(f"{name} must be the address of a team member, not {value!r}.")
+        raise wrong(name, "an e-mail address", value)
     return value
 
 
-def checked_choice(name: str, value: str, choices: Collection[str]) -> str:
-    """Return the value if it is one of the choices; raise InvalidRequest naming them otherwise."""
+def validate_label(name: str, value: object) -> str:
+    """Return the name of a label, see :func:`as_label`."""
+    label = as_label(value)
+    if label is None:
+        raise wrong(name, "the name of a label", value)
+    try:
+        label.encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest(f"{name} {label!r} cannot be sent: half a surrogate pair has no UTF-8.") from None
+    return label
+
+
+def validate_choice(name: str, value: object, choices: Collection[str]) -> str:
+    """Return the value if it is one of the choices."""
     if not isinstance(value, str) or value not in choices:
-        raise InvalidRequest(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
-    return value
+        raise wrong(name, f"one of {', '.join(choices)}", value)
+    return str(value)
 
 
-def checked_limit(limit: int) -> int:
-    """Return a page size of 1 to 100 (contract 0.1); raise InvalidRequest otherwise."""
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_PAGE:
-        raise InvalidRequest(f"limit must be a whole number from 1 to {MAX_PAGE}, not {limit!r}.")
-    return limit
+def validate_flag(name: str, value: object) -> bool:
+    """Return a truth value, see :func:`as_flag`."""
+    found = as_flag(value)
+    if found is None:
+        raise wrong(name, "true or false", value)
+    return found
 
 
-def checked_count(name: str, value: int) -> int:
-    """Return a whole number from 0; raise InvalidRequest otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidRequest(f"{name} must be a whole number from 0, not {value!r}.")
-    return value
+def validate_number(name: str, value: object, low: float, high: float = math.inf) -> float | int:
+    """Return a number between two bounds, both included."""
+    found = as_number(value)
+    if found is None or not low <= found <= high:
+        expected = f"a number from {low:g} to {high:g}" if high < math.inf else f"a number of at least {low:g}"
+        raise wrong(name, expected, value)
+    return found
 
 
-def checked_seconds(name: str, value: float) -> float:
-    """Return a positive, finite number of seconds; raise InvalidRequest otherwise."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= sys.float_info.max:
-        raise InvalidRequest(f"{name} must be a number of seconds above 0, not {shown(value)}.")
-    return value
+def validate_whole(name: str, value: object, low: int, high: float = math.inf) -> int:
+    """Return a whole number between two bounds, both included."""
+    found = validate_number(name, value, low, high)
+    if found != int(found):
+        upto = f"from {low} to {high}" if high < math.inf else f"of at least {low}"
+        raise wrong(name, f"a whole number {upto}", value)
+    return int(found)
 
 
-def checked_scores(low: float | str | None, high: float | str | None) -> tuple[str | None, str | None]:
-    """Return both bounds as the decimal text the service wants (contract 3.1).
+def validate_seconds(name: str, value: object) -> float:
+    """Return seconds above 0; text is none."""
+    found = None if isinstance(value, str) else as_number(value)
+    if found is None or found <= 0:
+        raise wrong(name, "a number of seconds above 0", value)
+    return found
+
+
+def validate_scores(low: float | str | None, high: float | str | None) -> tuple[str | None, str | None]:
+    """Return both bounds as the decimal text that the service wants (contract 3.1).
 
     :param low: lower bound, None for none
     :param high: upper bound, None for none
@@ -96,21 +185,15 @@ def checked_scores(low: float | str | None, high: float | str | None) -> tuple[s
     return (None if lower is None else format(lower, "f")), (None if upper is None else format(upper, "f"))
 
 
-def _score(name: str, value: float | str | None) -> Decimal | None:
+def _score(name: str, value: object) -> Decimal | None:
     if value is None:
         return None
-    score = _decimal(value)
-    if score is None or not 0 <= score <= 1:
-        raise InvalidRequest(f"{name} must be a number from 0 to 1, not {value!r}.")
-    return abs(score)
+    found = validate_number(name, value, 0, 1)
+    exact = str(value).strip()
+    return abs(Decimal(exact if _NUMBER.fullmatch(exact) else str(found)))
 
 
-def _decimal(value: object) -> Decimal | None:
-    text = str(value)
-    return Decimal(text.strip()) if is_number(text) else None
-
-
-def checked_conditions(value: object) -> str | None:
+def validate_conditions(value: object) -> str | None:
     """Return search conditions as the JSON text of a list, the form that every edition of the service reads.
 
     :param value: a condition, a list of them, either as JSON text, or None
@@ -118,18 +201,11 @@ def checked_conditions(value: object) -> str | None:
     """
     if value is None:
         return None
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise InvalidRequest(
-                f"search_conditions must be a list of conditions; the text given is no JSON: {shown(value)}."
-            ) from None
-    conditions = [value] if isinstance(value, dict) else value
+    found = decoded(value)
+    conditions = [found] if isinstance(found, dict) else found
     if not isinstance(conditions, (list, tuple)) or not all(isinstance(one, dict) for one in conditions):
-        raise InvalidRequest(
-            f"search_conditions must be a list of objects, see table 3.1 of the contract, not {shown(value)}."
-        )
+        what = "; the text given is no JSON" if isinstance(found, str) else ""
+        raise wrong("search_conditions", f"a list of conditions, which are objects, or its JSON text{what}", value)
     return strict_json(list(conditions), "search_conditions")
 
 
@@ -146,7 +222,7 @@ def strict_json(value: Any, name: str) -> str:
         raise InvalidRequest(f"{name} cannot be written as JSON: {error}.") from None
 
 
-def with_brackets(url: str) -> str:
+def _with_brackets(url: str) -> str:
     """Return a URL whose host, if it is an IPv6 address, stands in brackets: connection URIs are read without them."""
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
@@ -169,31 +245,32 @@ class Endpoint:
     :param text: a URL (``https://host:port/prefix``) or a host, which means https
     :param name: which setting it comes from, for errors
     :param allow_http: accept plain http also for hosts other than this machine
+    :param port: the port where the text has none; None: that of the scheme
     :raises InvalidRequest: if it is no address, carries a user or password, or is plain http without leave
     """
 
-    def __init__(self, text: str, name: str = "endpoint", *, allow_http: bool = False) -> None:
+    def __init__(self, text: str, name: str = "endpoint", *, allow_http: bool = False, port: int | None = None) -> None:
         if not isinstance(text, str) or not text.strip():
             raise InvalidRequest(f"{name} is empty: give the address of the service, as URL or host.")
         text = text.strip()
         try:
-            parts = urlsplit(with_brackets(text if "://" in text else f"https://{text}"))
-            port = parts.port
+            parts = urlsplit(_with_brackets(text if "://" in text else f"https://{text}"))
+            port = port if parts.port is None else parts.port
         except ValueError:
             raise InvalidRequest(f"{name} is no address{_quoted(text)}: {_ADDRESSES}") from None
         host = parts.hostname or ""
         if parts.username is not None or parts.password is not None:
             raise InvalidRequest(f"{name} must not carry a user or password: they belong into the credential.")
-        shown = f"[{host}]" if ":" in host else host
-        if parts.scheme not in ("http", "https") or not _is_host(shown) or parts.query or parts.fragment:
+        bracketed = f"[{host}]" if ":" in host else host
+        if parts.scheme not in ("http", "https") or not _is_host(bracketed) or parts.query or parts.fragment:
             raise InvalidRequest(f"{name} is no http(s) address{_quoted(text)}: {_ADDRESSES}")
-        self.is_loopback = is_loopback(host)
+        self.is_loopback = _is_loopback(host)
         if parts.scheme == "http" and not (self.is_loopback or allow_http):
             raise InvalidRequest(
-                f"{name} http://{shown} would send the credential in the clear: use https, or set allow_http."
+                f"{name} http://{bracketed} would send the credential in the clear: use https, or set allow_http."
             )
         # the default port is not sent in the Host header, so it must not be signed either
-        self.host = shown if port in (None, _PORTS[parts.scheme]) else f"{shown}:{port}"
+        self.host = bracketed if port in (None, _PORTS[parts.scheme]) else f"{bracketed}:{port}"
         self.port = port or _PORTS[parts.scheme]
         self.prefix = _VERSION.sub("", parts.path).rstrip("/")
         self.url = f"{parts.scheme}://{self.host}{self.prefix}"
@@ -207,14 +284,14 @@ def _quoted(text: str) -> str:
     return f", {shown(text)}" if re.fullmatch(r"([^:@?#]*://)?[^:@?#]*(:\d*)?(/[^:@?#]*)?", text) else ""
 
 
-def _is_host(shown: str) -> bool:
+def _is_host(name: str) -> bool:
     """Whether a name can be looked up at all: no label is empty or longer than DNS takes; one dot may end it."""
-    return bool(_HOST.fullmatch(shown)) and all(
-        0 < len(label) <= _LONGEST_LABEL for label in shown.removesuffix(".").split(".")
+    return bool(_HOST.fullmatch(name)) and all(
+        0 < len(label) <= _LONGEST_DNS_LABEL for label in name.removesuffix(".").split(".")
     )
 
 
-def is_loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     """Whether a host is this machine, which neither plain http nor a missing proxy can expose."""
     if host == "localhost" or host.endswith(".localhost"):
         return True

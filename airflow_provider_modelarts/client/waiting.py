@@ -1,7 +1,6 @@
-"""When to look at a labeling task next, and what an answer means.
+"""When to poll a labeling task next, and how a wait ends.
 
-Pure: no request, no sleep, no clock. Every way of waiting (client, operator, sensor, trigger) asks this module, so that
-the same remote story ends the same everywhere.
+Pure: no request, no sleep, no clock. Client, operator, sensor and trigger use it, so a wait ends the same in all four.
 """
 
 from __future__ import annotations
@@ -24,39 +23,44 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 EARLY_GAPS = ((10.0, 5.0), (60.0, 9.0))
-"""How often a young wait looks: until so many seconds after its beginning, every so many seconds.
+"""Seconds between polls at the beginning of a wait: until so many seconds after it, a poll every so many seconds.
 
-Then every ``poll_interval``, which is also the gap from the beginning on if it is shorter. Most labeling tasks of small
-datasets are over within a minute, and the next step should not stand idle for half of one: with these gaps, jitter
-included, the end of such a task is noticed within 10 s. It costs a long wait six requests more than it would without.
+After that, and wherever it is shorter, ``poll_interval`` counts. Most labeling tasks of small datasets end within a
+minute; with these gaps, jitter included, their end is noticed within 10 s. A long wait sends six requests more.
 """
 
 JITTER = 0.1
-"""Share of an interval by which looks are scattered, so that a thousand waits do not look in the same second."""
+"""Share of an interval that is added at random, so that a thousand waits do not poll in the same second."""
 
 RESUMED_WITHIN = 30.0
-"""Seconds in which a wait that goes on in a new process looks at the latest, if its ``poll_interval`` is longer."""
+"""Seconds within which a wait that goes on in a new process polls, if its ``poll_interval`` is longer."""
 
 LONGEST = 5 * 365 * 86400.0
-"""Seconds that any wait takes at most: as good as for ever, and a moment that clocks and databases can still name."""
+"""The longest wait, in seconds: its end is a moment that clocks and databases can still store."""
 
 ODD_ANSWERS = 5
-"""Looks in a row whose answer is a permanent error, after which a wait for one's own labeling task gives up.
+"""Permanent errors in a row after which a wait for one's own labeling task ends.
 
-Whoever has started it knows that it is there. A single "not found" right after the start, a gateway that has no way to
-the service for a moment, or one "forbidden" says little; to believe it would leave the labeling task behind.
+Whoever started a labeling task knows that it exists. One "not found" right after the start, or one "forbidden" from a
+gateway, proves nothing; to believe it would leave the labeling task behind.
 """
 
 ODD_PAUSES = (0.0, *(EARLY_GAPS[0][1] for _ in range(ODD_ANSWERS - 1)))
-"""Seconds before each look of a caller that does not wait, but has to know whether its labeling task is still there."""
+"""Seconds before each poll of a caller that does not wait, but must know whether its labeling task still exists."""
 
 Status = Literal["success", "failed", "stopped", "timeout", "error"]
 
+_STATUSES: dict[object, Status] = {
+    TaskState.SUCCEEDED: "success",
+    TaskState.FAILED: "failed",
+    TaskState.STOPPED: "stopped",
+}
 _EXCEPTIONS: dict[str, type[ModelArtsError]] = {
     "failed": LabelTaskFailed,
     "stopped": LabelTaskStopped,
     "timeout": LabelTaskTimeout,
 }
+_ERROR_FACTS = ("code", "status", "request_id", "method", "path")
 
 
 class WatchedEvent(Protocol):
@@ -107,11 +111,11 @@ class WatchedTask(Protocol):
 class Outcome:
     """How a wait ended.
 
-    :param status: ``success``, ``failed``, ``stopped``, ``timeout`` or ``error`` (the service refuses to tell)
-    :param label_task_id: the labeling task waited for
+    :param status: ``success``, ``failed``, ``stopped``, ``timeout`` or ``error`` (the service refuses to answer)
+    :param label_task_id: the labeling task
     :param message: one line for people
     :param summary: small, JSON primitives only: the fields of :func:`summarize`; for ``error``, and for a ``timeout``
-        whose last look had failed, also ``error`` with ``type, message, code, status, request_id, method, path``
+        whose last poll failed, also ``error`` with ``type, message, code, status, request_id, method, path``
     """
 
     status: Status
@@ -138,7 +142,7 @@ class Outcome:
         return cls(event["status"], event["label_task_id"], event["message"], dict(event["summary"] or {}))
 
     def exception(self) -> ModelArtsError | None:
-        """Return what a waiting caller raises, the same after a trip through an event; None after a success."""
+        """Return the error that a waiting caller raises, the same after :meth:`from_event`; None after a success."""
         if self.status == "success":
             return None
         if self.status == "error":
@@ -151,13 +155,10 @@ class Outcome:
         return error_class(self.message, code=self.summary.get("error_code"))
 
 
-_ERROR_FACTS = ("code", "status", "request_id", "method", "path")
-
-
 def summarize(task: WatchedTask) -> dict[str, Any]:
-    """Return what a result or an event says about a labeling task.
+    """Return the facts about a labeling task that results and events hold.
 
-    :param task: the task as last seen
+    :param task: the labeling task as last read
     :return: ``state`` (number), ``progress``, ``elapsed_time`` (s), the three sample counts, the service's ``code`` and
         ``message``, and where present ``error_code``, ``error_msg``, ``error_detail``, ``failed_event``
     """
@@ -191,17 +192,16 @@ def find_event(events: Sequence[WatchedEvent], status: str, above: str = "") -> 
 
 
 class Wait:
-    """One wait for one labeling task: feed it what a look brought, it says when to look next or how the wait ended.
+    """One wait for one labeling task: takes what a poll brought, returns when to poll next or how the wait ended.
 
     :param dataset_id: the dataset, for messages
-    :param label_task_id: the labeling task waited for
-    :param deadline: epoch seconds at which the wait gives up
-    :param poll_interval: seconds between looks once the early ones are over
-    :param seed: of the jitter; the default differs for each labeling task, so that waits do not march in step
-    :param started: epoch seconds at which the wait began, in whatever process, so that it keeps its schedule; None:
-        when it is first asked
-    :param is_patient: whether the caller knows that the labeling task is there, as it has started it: then permanent
-        errors end the wait only after :data:`ODD_ANSWERS` looks in a row
+    :param label_task_id: the labeling task
+    :param deadline: epoch seconds at which the wait ends
+    :param poll_interval: seconds between polls after the early ones
+    :param seed: of the jitter; each labeling task has its own jitter in any case
+    :param started: epoch seconds at which the wait began, in whatever process; None: at its first call
+    :param is_patient: True if the caller started the labeling task: then only :data:`ODD_ANSWERS` permanent errors in a
+        row end the wait, else one does
     """
 
     def __init__(
@@ -220,19 +220,19 @@ class Wait:
         self.deadline = deadline
         self.poll_interval = poll_interval
         self.started = started
-        self._random = random.Random(f"{seed}:{label_task_id}")  # noqa: S311 - scatters looks, protects nothing
+        self._random = random.Random(f"{seed}:{label_task_id}")  # noqa: S311 - scatters polls, protects nothing
         self._refusals_left = self._most_refusals = ODD_ANSWERS if is_patient else 1
         self._last_line: str | None = None
         self._last_task: WatchedTask | None = None
 
-    def first_look(self, now: float, not_before: float | None = None) -> float:
-        """Return the seconds until this process looks for the first time.
+    def first_pause(self, now: float, not_before: float | None = None) -> float:
+        """Return the seconds until the first poll of this process.
 
-        When another process has looked last is not known, only how often it did: this look comes at a random moment of
-        the gap in which it was due. So the waits of a restarted triggerer do not all look in the same second.
+        Nobody knows when another process polled last, only how often it did. So this poll comes at a random moment of
+        the gap in which it was due, and the waits of a restarted triggerer do not all poll in the same second.
 
         :param now: epoch seconds
-        :param not_before: epoch seconds at which a look is due, as another process knew; later it counts no more
+        :param not_before: epoch seconds of the first poll, if another process knew; a moment in the past has no effect
         """
         elapsed = self._elapsed(now)
         if not_before is not None and not_before > now:
@@ -243,30 +243,30 @@ class Wait:
             return self._within(until_first, now)
         return self._within(self._random.uniform(0, min(self._gap(elapsed), RESUMED_WITHIN)), now)
 
-    def looked(self, task: WatchedTask, now: float) -> Outcome | float:
-        """Take in an answer.
+    def on_answer(self, task: WatchedTask, now: float) -> Outcome | float:
+        """Take the answer to a poll.
 
         :param task: the labeling task as the service describes it
         :param now: epoch seconds
-        :return: how the wait ended, or the seconds until the next look
+        :return: how the wait ended, or the seconds until the next poll
         """
         self._last_task = task
         self._refusals_left = self._most_refusals
-        if task.state == TaskState.SUCCEEDED:
-            return Outcome("success", self.label_task_id, f"{self._what} succeeded.", summarize(task))
-        if task.state == TaskState.FAILED:
-            return Outcome("failed", self.label_task_id, self._failure(task), summarize(task))
-        if task.state == TaskState.STOPPED:
-            message = f"{self._what} was stopped. Start a new one if its proposals are still wanted."
-            return Outcome("stopped", self.label_task_id, message, summarize(task))
-        return self._next(now, None, None)
+        status = _STATUSES.get(task.state)
+        if status is None:
+            return self._next(now, None, None)
+        messages = {
+            "success": f"{self._what} succeeded.",
+            "stopped": f"{self._what} was stopped. Start a new one if its proposals are still wanted.",
+        }
+        return Outcome(status, self.label_task_id, messages.get(status) or self._failure(task), summarize(task))
 
-    def failed(self, error: ModelArtsError, now: float) -> Outcome | float:
-        """Take in a failed look.
+    def on_error(self, error: ModelArtsError, now: float) -> Outcome | float:
+        """Take the error of a poll.
 
-        :param error: what the look raised
+        :param error: what the poll raised
         :param now: epoch seconds
-        :return: for an error that no later look can mend the outcome ``error``; else the seconds until the next look
+        :return: the outcome ``error`` if no later poll can succeed, else the seconds until the next poll
         """
         self._refusals_left -= error.permanent
         if not self._refusals_left:
@@ -275,7 +275,7 @@ class Wait:
         return self._next(now, error.retry_after, error)
 
     def progress(self, task: WatchedTask) -> str | None:
-        """Return a line for the log, or None if nothing that it shows has changed since the last call."""
+        """Return a line for the log, or None if it would be the same as the last one."""
         line = describe_progress(task)
         if line == self._last_line:
             return None
@@ -301,7 +301,7 @@ class Wait:
         return max(0.0, now - self.started)
 
     def _gap(self, elapsed: float) -> float:
-        """Return the seconds between a look, so many seconds after the beginning, and the next one."""
+        """Return the seconds from a poll, so many seconds after the beginning, to the next one."""
         early = next((gap for until, gap in EARLY_GAPS if elapsed < until), self.poll_interval)
         return min(early, self.poll_interval) * (1 + self._random.uniform(0, JITTER))
 
@@ -326,7 +326,7 @@ class Wait:
         )
         summary: dict[str, Any] = summarize(task) if task else {}
         if error:
-            message += f" The last look failed: {error}"
+            message += f" The last poll failed: {error}"
             summary["error"] = describe(error)
         return Outcome("timeout", self.label_task_id, message, summary)
 

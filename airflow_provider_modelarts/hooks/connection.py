@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.regions import address_of, region_of
-from airflow_provider_modelarts.client.validation import with_brackets
+from airflow_provider_modelarts.client.validation import Endpoint, as_flag, as_number, decoded, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from airflow.sdk import Connection
+
+Value = TypeVar("Value")
 
 DEFAULT_CONNECT_TIMEOUT = 5.0
 DEFAULT_TIMEOUT = 30.0
@@ -27,15 +27,9 @@ DEFAULT_POLL_THREADS = 32
 _CONSOLE = "https://console.huaweicloud.com/modelarts/?region={region}#/dataset?dataset_id={dataset_id}"
 _VENDOR = re.compile(r"https?://modelarts\.([\w-]+)\.myhuaweicloud\.com(:\d+)?")
 
-_TRUE = frozenset({"true", "1", "yes", "on"})
-_FALSE = frozenset({"false", "0", "no", "off"})
-
-
+_MORE_FLAGS = {"yes": True, "on": True, "no": False, "off": False}
 _STANDARD = ("host", "port", "login", "password")
 _SECRETS = ("password", "security_token")
-
-# Characters of a wrong value that a message shows.
-_LONGEST_SHOWN = 80
 
 EXTRA_KEYS = frozenset(
     {
@@ -47,7 +41,7 @@ EXTRA_KEYS = frozenset(
 
 
 class _Need(NamedTuple):
-    """What one way of authentication cannot do without: any of ``fields``, in words for the user."""
+    """A requirement of a way of authentication: one of ``fields``; ``words`` name it to the user."""
 
     fields: tuple[str, ...]
     words: str
@@ -76,7 +70,7 @@ _ENDPOINT_NEED = _Need(("host", "region"), "host (or extra.region)")
 
 @dataclass(frozen=True)
 class ConnectionSettings:
-    """What a connection says, checked and complete; equal settings mean the same connection.
+    """What a connection says, checked and complete; equal settings mean the same client.
 
     :param endpoint: base URL of ModelArts
     :param auth: ``password``, ``access_key`` or ``token``
@@ -88,7 +82,7 @@ class ConnectionSettings:
     :param allow_http: whether plain http may leave this machine
     :param poll_threads: threads of the triggerer's pool
     :param console: address of a dataset in the console, with ``{dataset_id}`` in it; None: not known
-    :param unknown: what to tell the user about keys of the extra that have no meaning, one phrase each
+    :param unknown: a phrase for the log about each key of the extra that has no effect
     """
 
     endpoint: str
@@ -121,7 +115,9 @@ def read_settings(connection: Connection, *, project_id: str | None = None) -> C
     if project_id:
         values["project_id"] = project_id
     reader = _Reader(f"Connection {connection.conn_id!r}", values)
-    auth = reader.choice("auth", tuple(_NEEDS))
+    auth = reader.value(
+        "auth", "password", lambda text: text if text in _NEEDS else None, f"one of {', '.join(_NEEDS)}"
+    )
     unknown = _unknown_keys(extra)
     reader.require((_ENDPOINT_NEED, *_NEEDS[auth]), auth, unknown)
     region = reader.text("region")
@@ -129,7 +125,12 @@ def read_settings(connection: Connection, *, project_id: str | None = None) -> C
     if not iam_endpoint and auth == "password":
         iam_endpoint = reader.address("iam", "extra.iam_endpoint")
     timeout = reader.number("timeout", DEFAULT_TIMEOUT, 1, 600)
-    endpoint = reader.url("host", reader.text("host") or reader.address("modelarts", "host"), reader.port())
+    port = None if reader.text("port") is None else reader.whole("port", 0, 1, 65535)
+    default: bool | str = True
+    verify = reader.value(
+        "verify", default, _verify, "true, false or the path of an existing file with CA certificates"
+    )
+    endpoint = reader.url("host", reader.text("host") or reader.address("modelarts", "host"), port)
     return ConnectionSettings(
         endpoint=endpoint,
         auth=auth,
@@ -139,12 +140,12 @@ def read_settings(connection: Connection, *, project_id: str | None = None) -> C
         project_id=reader.text("project_id"),
         domain_name=reader.text("domain_name"),
         project_name=reader.text("project_name") or region,
-        iam_endpoint=reader.url("extra.iam_endpoint", iam_endpoint) if iam_endpoint else None,
+        iam_endpoint=reader.url("iam_endpoint", iam_endpoint) if iam_endpoint else None,
         security_token=reader.text("security_token"),
-        verify=reader.verify(),
+        verify=verify,
         timeout=(min(DEFAULT_CONNECT_TIMEOUT, timeout), timeout),
-        allow_http=reader.flag("allow_http", default=False),
-        poll_threads=int(reader.number("poll_threads", DEFAULT_POLL_THREADS, 1, 256, must_be_whole=True)),
+        allow_http=reader.value("allow_http", False, _flag, "true or false"),
+        poll_threads=reader.whole("poll_threads", DEFAULT_POLL_THREADS, 1, 256),
         console=reader.console(endpoint, region and region_of(region)),
         unknown=unknown,
     )
@@ -163,42 +164,52 @@ def _unknown_keys(extra: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def read_extra(connection: Connection) -> dict[str, Any]:
-    """Return the extra; raise InvalidRequest if it is no JSON object.
+    """Return the extra; Airflow's own ``extra_dejson`` logs a traceback for what is no JSON, and goes on without it.
 
-    Airflow's own ``extra_dejson`` logs a traceback for what is no JSON, and goes on without it.
+    :param connection: of type ``modelarts``
+    :raises InvalidRequest: if it is no JSON object
     """
-    try:
-        extra = json.loads(connection.extra or "{}")
-    except ValueError:
-        extra = None
+    if not connection.extra:
+        return {}
+    extra = decoded(connection.extra)
     if not isinstance(extra, dict):
         # The text itself stays out of the message: it may hold a secret.
         raise InvalidRequest(f"Connection {connection.conn_id!r}: extra is not a JSON object. Write it as one.")
     return extra
 
 
+def _flag(text: str) -> bool | None:
+    return as_flag(_MORE_FLAGS.get(text.lower(), text))
+
+
+def _verify(text: str) -> bool | str | None:
+    found = _flag(text)
+    return text if found is None and Path(text).exists() else found
+
+
 class _Reader:
-    """Takes fields out of a connection's values; every complaint names the connection and the field."""
+    """Reads fields of a connection; every error names the connection and the field."""
 
     def __init__(self, where: str, values: Mapping[str, Any]) -> None:
         self._where = where
         self._values = values
 
     def _wrong(self, name: str, expected: str, value: object) -> InvalidRequest:
+        field_name = name if name in _STANDARD else f"extra.{name}"
+        quoted = self._quoted(name, value)
         return InvalidRequest(
-            f"{self._where}: {name} must be {expected}, not {self._shown(name, value)}. Correct it in the connection."
+            f"{self._where}: {field_name} must be {expected}, not {quoted}. Correct it in the connection."
         )
 
-    def _shown(self, name: str, value: object) -> str:
-        """Return a wrong value for a message, unless it may hold a secret, as addresses with a user do."""
-        text = repr(value)
-        secrets = [str(self._values.get(secret) or "") for secret in _SECRETS]
-        hides = any(secret and secret in str(value) for secret in secrets)
+    def _quoted(self, name: str, value: object) -> str:
+        """Return a wrong value for a message, unless it may be a secret or hold one, as addresses with a user do."""
         if isinstance(value, (dict, list)):
             return f"a {type(value).__name__}"
-        if name.removeprefix("extra.") in _SECRETS or hides or any(mark in text for mark in "@?#"):
+        secrets = [str(self._values.get(secret) or "") for secret in _SECRETS]
+        hides = any(secret and secret in str(value) for secret in secrets)
+        if name in _SECRETS or hides or any(mark in str(value) for mark in "@?#"):
             return "the value given, which may hold a secret and is not shown"
-        return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+        return shown(value)
 
     def require(self, needs: tuple[_Need, ...], auth: str, unknown: tuple[str, ...]) -> None:
         missing = [need.words for need in needs if not any(self.text(name) for name in need.fields)]
@@ -206,7 +217,7 @@ class _Reader:
             verb = "is" if len(missing) == 1 else "are"
             raise InvalidRequest(
                 f"{self._where} is half-filled for auth {auth!r}: {', '.join(missing)} {verb} missing. "
-                + "".join(f"{word}. " for word in unknown)
+                + "".join(f"{phrase}. " for phrase in unknown)
                 + "Fill in the connection; nothing was sent."
             )
 
@@ -215,63 +226,42 @@ class _Reader:
         if value is None:
             return None
         if isinstance(value, (dict, list)):
-            raise self._wrong(f"extra.{name}", "a text", value)
+            raise self._wrong(name, "a text", value)
         return str(value).strip() or None
 
-    def choice(self, name: str, allowed: tuple[str, ...]) -> str:
-        value = self.text(name) or allowed[0]
-        if value not in allowed:
-            raise self._wrong(f"extra.{name}", f"one of {', '.join(allowed)}", value)
-        return value
-
-    def number(self, name: str, default: float, low: float, high: float, *, must_be_whole: bool = False) -> float:
+    def value(self, name: str, default: Value, convert: Callable[[str], Value | None], expected: str) -> Value:
+        """Return a field, converted; None from ``convert`` means that its value makes no sense."""
         text = self.text(name)
-        if text is None:
-            return default
-        try:
-            number = float(text)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
-            raise self._wrong(f"extra.{name}", f"a number from {low:g} to {high:g}", text)
-        if must_be_whole and number != int(number):
-            raise self._wrong(f"extra.{name}", "a whole number", text)
-        return number
+        found = default if text is None else convert(text)
+        if found is None:
+            raise self._wrong(name, expected, text)
+        return found
 
-    def flag(self, name: str, *, default: bool) -> bool:
-        text = (self.text(name) or str(default)).lower()
-        if text not in _TRUE | _FALSE:
-            raise self._wrong(f"extra.{name}", "true or false", text)
-        return text in _TRUE
+    def number(self, name: str, default: float, low: float, high: float) -> float:
+        def within(text: str) -> float | None:
+            number = as_number(text)
+            return number if number is not None and low <= number <= high else None
 
-    def verify(self) -> bool | str:
-        text = self.text("verify") or "true"
-        if text.lower() in _TRUE | _FALSE:
-            return text.lower() in _TRUE
-        if not Path(text).exists():
-            raise self._wrong("extra.verify", "true, false or the path of an existing file with CA certificates", text)
-        return text
+        return self.value(name, default, within, f"a number from {low:g} to {high:g}")
+
+    def whole(self, name: str, default: int, low: int, high: int) -> int:
+        number = self.number(name, default, low, high)
+        if number != int(number):
+            raise self._wrong(name, "a whole number", self.text(name))
+        return int(number)
 
     def console(self, endpoint: str, region: str | None) -> str | None:
-        """Return where the console shows a dataset: as the connection says, or as the vendor's endpoint tells."""
+        """Return where the console shows a dataset, from the connection or the region of the vendor's endpoint."""
         vendor = _VENDOR.fullmatch(endpoint)
         address = self.text("console") or (_CONSOLE if vendor else None)
         if address is None:
             return None
         if not address.lower().startswith(("http://", "https://")):
-            raise self._wrong("extra.console", "an http(s) URL; {dataset_id} and {region} in it are filled in", address)
+            raise self._wrong("console", "an http(s) URL; {dataset_id} and {region} in it are filled in", address)
         return address.replace("{region}", vendor[1] if vendor else region or "")
 
-    def port(self) -> int | None:
-        text = self.text("port")
-        if text is None:
-            return None
-        if not text.isdigit() or not 0 < int(text) < 65536:
-            raise self._wrong("port", "a number from 1 to 65535", text)
-        return int(text)
-
     def address(self, service: str, name: str) -> str:
-        """Return where a service of the region is reached."""
+        """Return the address of a service in the connection's region."""
         region = self.text("region") or ""
         address = address_of(service, region)
         if address is None:
@@ -282,17 +272,8 @@ class _Reader:
         return address
 
     def url(self, name: str, value: str, port: int | None = None) -> str:
-        """Return a base URL without a slash at its end; a bare host means https."""
-        address = with_brackets(value if "://" in value else f"https://{value}")
-        expected = "a host or an http(s) URL without user, query and fragment"
+        """Return a base URL; a bare host means https. The client refuses plain http if ``allow_http`` is not set."""
         try:
-            parts = urlsplit(address)
-            own_port = parts.port
-        except ValueError:
-            raise self._wrong(name, expected, value) from None
-        plain = not (parts.username or parts.password or parts.query or parts.fragment)
-        if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
-            raise self._wrong(name, expected, value)
-        if port is not None and own_port is None:
-            address = f"{parts.scheme}://{parts.netloc}:{port}{parts.path}"
-        return address.rstrip("/")
+            return Endpoint(value, name, allow_http=True, port=port).url
+        except InvalidRequest:
+            raise self._wrong(name, "a host or an http(s) URL without user, query and fragment", value) from None

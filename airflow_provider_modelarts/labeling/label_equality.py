@@ -17,44 +17,13 @@ _encode = msgspec.json.Encoder(order="sorted").encode
 _encode_anything = json.JSONEncoder(sort_keys=True).encode
 
 HARD = "@modelarts:hard"
-"""What the names of properties begin with that say how hard an example is: the service changes them as it likes."""
+"""Prefix of the properties that say how hard an example is: the service may change those at any time."""
 
 Labels = Iterable[Mapping[str, Any]]
 
 
 ODD = "odd_sample"
-"""The code of a sample that is not as the API documents it (:func:`oddity`): it fails, and is never written."""
-_KINDS = {type(None): "null", bool: "a truth value", str: "a text", list: "a list", dict: "an object"}
-
-
-def oddity(sample: Sample) -> str | None:
-    """Return what keeps a sample from being read as the API documents it; None if nothing does.
-
-    Only what could make the labels mean something else counts: unknown fields, and numbers written as text, do not.
-    """
-    raw = sample.raw
-    if not sample.sample_id:
-        return "It came without an id."
-    labels = raw.get("labels")
-    if labels is not None and not isinstance(labels, list):
-        return f"Its labels are {_kind(labels)}, not a list."
-    if _is_nested(raw.get("score")):
-        return f"Its score is {_kind(raw['score'])}, not a number."
-    for place, label in enumerate(labels or (), start=1):
-        if not isinstance(label, dict):
-            return f"Label {place} is {_kind(label)}, not an object."
-        for name in ("name", "type", "score"):
-            if _is_nested(label.get(name)):
-                return f"The {name} of label {place} is {_kind(label[name])}."
-    return None
-
-
-def _is_nested(value: object) -> bool:
-    return isinstance(value, (dict, list))
-
-
-def _kind(value: object) -> str:
-    return _KINDS.get(type(value), "a number")
+"""The code of a sample that is not as the API documents it (``Sample.oddity``): it fails, and is never written."""
 
 
 def raw_labels(sample: Sample) -> list[dict[str, Any]]:
@@ -90,10 +59,7 @@ def with_other_labels(samples: Sequence[Sample]) -> set[str]:
 
 
 def fingerprint(sample: Sample) -> int:
-    """Return 64 bits that stand for the labels of a proposal, as :func:`same_proposal` compares them.
-
-    To remember a decision costs a number, not the labels (B18).
-    """
+    """Return 64 bits that stand for the labels of a proposal, as :func:`same_proposal` compares them (B18)."""
     labels = _without_id(raw_labels(sample))
     try:
         text = _encode(labels)
@@ -105,16 +71,16 @@ def fingerprint(sample: Sample) -> int:
 
 
 def has_labels_of(final: Sample, written: Sample, *, loosely: bool = False) -> bool:
-    """Whether a labeled sample carries what was written to it.
+    """Whether a labeled sample has the labels that were written to it.
 
-    The service keeps name, type and property of a label and nothing else (contract 4.1, effects), so only those
-    count, in any order; where the type was not sent the service may choose it. How hard an example is does not count.
+    Only name, type and property of a label count, in any order: the service keeps nothing else (contract 4.1,
+    effects). If no type was sent, the service may choose it. How hard an example is does not count.
 
     :param final: the sample as it is now, with its final labels
     :param written: the proposal that was confirmed
-    :param loosely: names that differ by blanks, case or the form of their characters (NFKC) count as equal: a service
-        may change them when it keeps them. Never where it decides what is taken away from a sample: a person may have
-        corrected just that
+    :param loosely: names that differ by blanks, case or the form of their characters (NFKC) count as equal, since a
+        service may normalize them. Never use it to decide what is removed from a sample: a person may have corrected
+        just that
     """
     kept, sent = raw_labels(final), raw_labels(written)
     if not all(isinstance(label, Mapping) for label in (*kept, *sent)):

@@ -1,23 +1,19 @@
-"""Rules that decide for each proposal: confirm it, leave it to a person (review), or leave it alone.
+"""Rules that decide about each proposal: confirm it, leave it to a person (review), or leave it alone.
 
-Pure: no I/O, no clock, no chance. The same policy and the same sample always give the same decision.
+Pure: the same policy and the same sample always give the same decision.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
-from decimal import Decimal
 from difflib import get_close_matches
 from hashlib import sha256
-from numbers import Real
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
-from airflow_provider_modelarts.client.redaction import is_number
+from airflow_provider_modelarts.client.validation import as_label, as_number, decoded, shown
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample, SampleLabel
@@ -36,76 +32,46 @@ class GuardFailed(ConfirmationError):  # noqa: N818 - named like the other outco
 
 
 class Decision(NamedTuple):
-    """What to do with a proposal, and the name of the rule that said so (a ``Rule.name`` of :data:`RULES`)."""
+    """What to do with a proposal, and the name of the rule that decided (one of :data:`RULES`)."""
 
     action: Action
     rule: str
 
 
-def _decoded(value: object) -> object:
-    """Rendered templates are text: read JSON out of it, and leave the complaint to the field if there is none."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
+# Pydantic collects ValueError only, so these do not raise the errors of client/validation.py.
 
 
-def _number(value: object) -> object:
-    if is_number(value) or (isinstance(value, Real) and not isinstance(value, (bool, int))):
-        value = float(value)  # type: ignore[arg-type]
-    elif isinstance(value, Decimal):
-        value = float(value)
-    elif isinstance(value, str) and value.strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
-        value = math.nan
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError("a number is wanted")  # noqa: TRY004 - pydantic collects ValueError only
-    if not math.isfinite(value):
-        raise ValueError("a finite number is wanted")
-    return value
-
-
-def _whole(value: object) -> object:
-    number = _number(value)
-    if isinstance(number, float):
-        if not number.is_integer():
-            raise ValueError("a whole number is wanted")
-        return int(number)
+def _number(value: object) -> float | int:
+    number = as_number(value)
+    if number is None:
+        raise ValueError("a number is wanted, and a finite one")
     return number
 
 
-def _name(value: object) -> str | None:
-    """Return a label's name, "" for what a template leaves of a missing one, None for what is no name.
-
-    A whole number is what native rendering makes of a name that consists of digits.
-    """
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        return None
-    return "" if value.strip() in ("", "None") else value
+def _whole(value: object) -> int:
+    number = _number(value)
+    if number != int(number):
+        raise ValueError("a whole number is wanted")
+    return int(number)
 
 
-def _names(value: object) -> object:
-    value = _decoded(value)
+def _names(value: object) -> tuple[str, ...]:
+    value = decoded(value)
     # Not list alone: the outputs of mapped tasks come as a sequence that is read as it is needed.
-    names = [_name(name) for name in value] if isinstance(value, (Sequence, Set)) and _is_no_text(value) else [None]
-    if None in names:
-        raise ValueError('a list of label names is wanted, as in ["rose", "tulip"]')
-    if not names or not all(names):
-        raise ValueError("at least one label name is wanted, and none may be empty; leave the key out to allow all")
-    return tuple(sorted(filter(None, names))) if isinstance(value, Set) else tuple(names)
+    is_list = isinstance(value, (Sequence, Set)) and not isinstance(value, (str, bytes, bytearray))
+    names = [as_label(name) for name in value] if is_list else []  # type: ignore[attr-defined]
+    if not names or None in names:
+        raise ValueError(
+            'a list of label names is wanted, as in ["rose", "tulip"]: at least one label name, and none may be empty; '
+            "leave the key out to allow all"
+        )
+    return tuple(sorted(filter(None, names))) if isinstance(value, Set) else tuple(filter(None, names))
 
 
-def _is_no_text(value: object) -> bool:
-    return not isinstance(value, (str, bytes, bytearray))
-
-
-def _thresholds(value: object) -> object:
-    value = _decoded(value)
-    found = {_name(name): score for name, score in value.items()} if isinstance(value, Mapping) else {None: None}
-    if not all(found) or (isinstance(value, Mapping) and len(found) < len(value)):
+def _thresholds(value: object) -> dict[str | None, Any]:
+    given = decoded(value)
+    found = {as_label(name): score for name, score in given.items()} if isinstance(given, Mapping) else None
+    if found is None or None in found or len(found) < len(given):  # type: ignore[arg-type]
         raise ValueError('a score for each label name is wanted, as in {"rose": 0.95}')
     return found
 
@@ -140,7 +106,7 @@ class ConfirmPolicy(BaseModel):
     :param seed: number or text that the audit's draw depends on; default 0
     :param max_samples: guard: at most so many samples may be confirmed by one run
     :param max_share_per_label: guard: among the samples to be confirmed, at most this share (above 0, up to 1)
-        may carry one and the same label: a machine that sees one label everywhere is a broken machine
+        may have one and the same label: a machine that sees one label everywhere is broken
     :param min_samples: guard: at least so many samples must be confirmed by one run
     :raises pydantic.ValidationError: for a value out of its range; :func:`parse_policy` turns it into one line
     """
@@ -165,12 +131,12 @@ class ConfirmPolicy(BaseModel):
 
     @property
     def has_guards(self) -> bool:
-        """Whether everything must be decided before the first write, because a guard judges the whole."""
+        """Whether every proposal must be decided before the first write."""
         return (self.max_samples, self.max_share_per_label, self.min_samples) != (None, None, None)
 
     @property
     def named_labels(self) -> tuple[str, ...]:
-        """The label names that the policy speaks of."""
+        """The label names in the policy."""
         return tuple(dict.fromkeys((*(self.labels or ()), *self.min_score_by_label)))
 
     def check_labels(self, known: Collection[str], dataset_id: str) -> None:
@@ -183,7 +149,7 @@ class ConfirmPolicy(BaseModel):
         for name in self.named_labels:
             if name not in known:
                 raise InvalidPolicy(
-                    f"The policy names the label {_shown(name)}, which dataset {dataset_id} does not have"
+                    f"The policy names the label {shown(name)}, which dataset {dataset_id} does not have"
                     f"{nearest(name, known)}. Nothing was written. Correct the name, or add the label to the dataset."
                 )
 
@@ -202,10 +168,10 @@ class ConfirmPolicy(BaseModel):
         return PASSED
 
     def check_guards(self, confirmed: int, by_label: Mapping[str, int]) -> None:
-        """Hold the guards against what would be confirmed.
+        """Check the guards against the counts of what would be confirmed.
 
         :param confirmed: number of samples that would be confirmed
-        :param by_label: for each label name the number of those samples that carry it
+        :param by_label: for each label name the number of those samples that have it
         :raises GuardFailed: naming the first guard that does not hold
         """
         if self.max_samples is not None and confirmed > self.max_samples:
@@ -227,8 +193,8 @@ class ConfirmPolicy(BaseModel):
                 )
 
 
-class Rule(NamedTuple):
-    """A row of the policy's table: its name, what it decides, and when it applies."""
+class PolicyRule(NamedTuple):
+    """A row of :data:`RULES`."""
 
     name: str
     action: Action
@@ -248,20 +214,20 @@ def label_names(sample: Sample) -> list[str]:
 
 
 def score_of(thing: Sample | SampleLabel) -> float | None:
-    """Return a score that is one, from 0 to 1; None for a missing one, and for 45, NaN or "much": they say nothing."""
+    """Return a score from 0 to 1; None for a missing one, and for what is no score, such as 45, NaN or "much"."""
     found = thing.score
     return found if found is not None and 0 <= found <= 1 else None
 
 
 def label_score(sample: Sample, label: SampleLabel) -> float | None:
-    """Return how sure the machine is of a label: the label's own score, if it has none the sample's, else None."""
-    return score_of(sample if label.root.get("score") is None else label)
+    """Return the score of a label: its own, or the sample's if it has none."""
+    return score_of(sample if label.raw.get("score") is None else label)
 
 
 def has_odd_score(sample: Sample) -> bool:
-    """Whether a score of a sample that counts is there, but is none: it is not from 0 to 1."""
-    things = [label if label.root.get("score") is not None else sample for label in sample.labels] or [sample]
-    return any(thing.root.get("score") is not None and score_of(thing) is None for thing in things)
+    """Whether a score that counts for a sample is given, but is not from 0 to 1."""
+    things = [label if label.raw.get("score") is not None else sample for label in sample.labels] or [sample]
+    return any(thing.raw.get("score") is not None and score_of(thing) is None for thing in things)
 
 
 def _has_unlisted_label(policy: ConfirmPolicy, sample: Sample) -> bool:
@@ -293,13 +259,13 @@ def _is_audited(policy: ConfirmPolicy, sample: Sample) -> bool:
 
 
 # Order is meaning: the first row that applies decides.
-RULES: tuple[Rule, ...] = (
-    Rule("no_labels", "leave", lambda _, sample: not has_labels(sample)),
-    Rule("label_not_allowed", "leave", _has_unlisted_label),
-    Rule("score_unknown", "review", _has_unknown_score),
-    Rule("score_too_low", "review", _has_low_score),
-    Rule("hard_example", "review", _is_hard),
-    Rule("audit_sample", "review", _is_audited),
+RULES: tuple[PolicyRule, ...] = (
+    PolicyRule("no_labels", "leave", lambda _, sample: not has_labels(sample)),
+    PolicyRule("label_not_allowed", "leave", _has_unlisted_label),
+    PolicyRule("score_unknown", "review", _has_unknown_score),
+    PolicyRule("score_too_low", "review", _has_low_score),
+    PolicyRule("hard_example", "review", _is_hard),
+    PolicyRule("audit_sample", "review", _is_audited),
 )
 PASSED = Decision("confirm", "passed")
 SCORE_UNKNOWN = Decision("review", "score_unknown")
@@ -307,16 +273,16 @@ NO_POLICY = Decision("confirm", "no_policy")
 
 
 def confirm_all(sample: Sample) -> Decision:
-    """Decide as the documented workflow does: every proposal that has labels is confirmed, hard ones too."""
+    """Confirm every proposal that has labels, also hard examples."""
     return NO_POLICY if has_labels(sample) else Decision("leave", "no_labels")
 
 
 def decide_by(policy: ConfirmPolicy | None, filters: Mapping[str, Any]) -> Callable[[Sample], Decision]:
-    """Return what decides about the proposals of a list.
+    """Return the function that decides about the proposals of a list.
 
     :param policy: None: every proposal that has labels is confirmed
-    :param filters: those of the list. A bound for scores is a threshold too, and the service compares numbers: one
-        that is no score passes it, and goes to people instead
+    :param filters: those of the list. A bound for scores is a threshold too, but the service only compares numbers, so
+        a sample whose score is not from 0 to 1 goes to people
     """
     decide = confirm_all if policy is None else policy.decide
     if filters.get("low_score") is None and filters.get("high_score") is None:
@@ -330,13 +296,13 @@ def decide_by(policy: ConfirmPolicy | None, filters: Mapping[str, Any]) -> Calla
 
 
 def nearest(name: str, known: Collection[str]) -> str:
-    """Return in brackets which name may be meant by one that is not known, or which there are."""
+    """Return, in brackets, the known name nearest to an unknown one, or some of the known names."""
     found = get_close_matches(name, known, n=1, cutoff=0.5) or [
         other for other in known if other.strip().casefold() == name.strip().casefold()
     ]
     if found:
-        return f" (did you mean {_shown(found[0])}?)"
-    some = ", ".join(_shown(other) for other in sorted(known)[:5])
+        return f" (did you mean {shown(found[0])}?)"
+    some = ", ".join(shown(other) for other in sorted(known)[:5])
     return f" (it has {some}{' and more' if len(known) > 5 else ''})" if some else ""
 
 
@@ -346,8 +312,8 @@ def parse_policy(value: object) -> ConfirmPolicy | None:
     :param value: a dict, the same as JSON text, a ready :class:`ConfirmPolicy`, or None for "no policy": confirm
         every proposal that has labels
     :return: the policy, or None
-    :raises InvalidPolicy: in one line, for anything else: above all for a text or a value that rendered to nothing
-        or to "None", because that must never turn a policy into "confirm all"
+    :raises InvalidPolicy: in one line, for anything else. A template that rendered to nothing or to "None" must never
+        turn a policy into "confirm all"
     """
     if value is None or isinstance(value, ConfirmPolicy):
         return value
@@ -371,10 +337,10 @@ def _as_mapping(value: object) -> Mapping[Any, Any]:
                 f"The policy rendered to {text!r}. See what its template renders to; leave the parameter out to "
                 "confirm every proposal."
             )
-        value = _decoded(text)
+        value = decoded(text)
     if not isinstance(value, Mapping):
         hint = " In a template a dict needs the filter tojson." if isinstance(value, str) and "{" in value else ""
-        raise InvalidPolicy(f"The policy must be a dict or JSON text of one, not {_shown(value)}.{hint}")
+        raise InvalidPolicy(f"The policy must be a dict or JSON text of one, not {shown(value)}.{hint}")
     return value
 
 
@@ -389,9 +355,4 @@ def _complaint(loc: tuple[int | str, ...], kind: str, text: str, given: object) 
     if kind == "value_error" and not loc:
         return text.removeprefix("Value error, ")
     text = text.removeprefix("Value error, ").replace("Input should be", "should be")
-    return f"{where}: {text}, not {_shown(given)}"
-
-
-def _shown(value: object) -> str:
-    shown = " ".join(repr(value).split())
-    return shown if len(shown) <= 60 else shown[:57] + "..."
+    return f"{where}: {text}, not {shown(given)}"

@@ -1,4 +1,4 @@
-"""Writes labels into the samples of a team labeling task (contract 5.2), and accounts for each sample."""
+"""Writes labels into the samples of a team labeling task (contract 5.2), and reports what became of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.models import to_objects
 from airflow_provider_modelarts.client.sample_updates import labeled_elements
-from airflow_provider_modelarts.client.validation import checked_email, strict_json
+from airflow_provider_modelarts.client.validation import (
+    decoded,
+    digits_as_text,
+    strict_json,
+    validate_email,
+    validate_whole,
+)
 from airflow_provider_modelarts.labeling.apply.batches import BATCH_BYTES, is_fault_of_samples, refused_locally
 from airflow_provider_modelarts.labeling.label_equality import has_labels_of
 from airflow_provider_modelarts.labeling.results import SAMPLES_SHOWN, Failure
@@ -28,9 +34,9 @@ class TeamResult:
     """Counts of one write; ``samples = updated + failed + unknown``.
 
     :param samples: samples handed in
-    :param updated: the copies carry the labels
-    :param failed: the service refused
-    :param unknown: neither an answer nor a read says whether they were written
+    :param updated: samples that have the new labels
+    :param failed: samples that the service refused
+    :param unknown: samples of which neither an answer nor a read says whether they were written
     :param requests: writes sent
     :param failures: the samples that failed or are unknown, by code; not in XCom
     """
@@ -43,7 +49,7 @@ class TeamResult:
     failures: Mapping[str, Failure] = field(default_factory=dict)
 
     def to_xcom(self) -> dict[str, int]:
-        """Return the counts as JSON primitives (B19)."""
+        """Return the counts as JSON primitives."""
         return {name: getattr(self, name) for name in ("samples", "updated", "failed", "unknown", "requests")}
 
     def check(self) -> None:
@@ -63,26 +69,19 @@ def parse_team_samples(value: object) -> list[Element]:
 
     :param value: a list of ``{"sample_id", "labels", "worker_id"?, ...}``, or JSON text of one
     :return: the samples as they go out
-    :raises InvalidRequest: in one line, for anything else, above all for a sample without labels (B13)
+    :raises InvalidRequest: in one line, for anything else; writing a sample without labels would erase its labels
     """
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise InvalidRequest(
-                "samples must be a list of samples or JSON text of one; the text is no JSON."
-            ) from None
+    value = decoded(value)
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
         # Among them the outputs of mapped tasks, which are read as they are needed.
         value = list(value)
     if not isinstance(value, list) or not value:
-        raise InvalidRequest("samples must be a list with at least one sample: see what its template renders to.")
-    value = [_named_by_text(element) for element in value]
+        what = "the text is no JSON" if isinstance(value, str) else "see what its template renders to"
+        raise InvalidRequest(f"samples must be a list with at least one sample, or JSON text of one: {what}.")
+    value = [_with_text_names(element) for element in value]
     for place, element in enumerate(value, start=1):
         if not isinstance(element, dict) or not isinstance(element.get("sample_id"), str) or not element["sample_id"]:
             raise InvalidRequest(f'Sample {place} of {len(value)} must be an object with a "sample_id".')
-        if not isinstance(element.get("labels"), list) or not element["labels"]:
-            raise InvalidRequest(f"Sample {element['sample_id']} has no labels: writing it would erase those it has.")
     elements = labeled_elements(value)
     for element in elements:
         strict_json(element, f"Sample {element['sample_id']}")
@@ -92,22 +91,19 @@ def parse_team_samples(value: object) -> list[Element]:
     return elements
 
 
-def _named_by_text(element: Any) -> Any:
+def _with_text_names(element: Any) -> Any:
     """Return a sample whose ids and label names are text, also where native rendering made numbers of digits."""
     if not isinstance(element, dict):
         return element
-    labels = element.get("labels")
-    found = {**element, **{key: _digits(element[key]) for key in ("sample_id", "worker_id") if key in element}}
-    if isinstance(labels, list):
+    found = {
+        key: digits_as_text(value) if key in ("sample_id", "worker_id") else value for key, value in element.items()
+    }
+    if isinstance(element.get("labels"), list):
         found["labels"] = [
-            {**label, "name": _digits(label["name"])} if isinstance(label, dict) and "name" in label else label
-            for label in labels
+            {**label, "name": digits_as_text(label["name"])} if isinstance(label, dict) and "name" in label else label
+            for label in element["labels"]
         ]
     return found
-
-
-def _digits(value: object) -> object:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def update_team_samples(
@@ -122,11 +118,11 @@ def update_team_samples(
 ) -> TeamResult:
     """Replace labels in a team labeling task.
 
-    All samples are checked before the first is written. What the caller gives is written once. After a lost or bad
-    answer the samples are read: those that carry their labels count as written, the others are reported and not sent
-    again, since a member may have labeled them meanwhile.
+    All samples are checked before the first write, and each is sent once. After a lost or bad answer the samples are
+    read: those that have the new labels count as written. The others are reported and not sent again, since a member
+    may have labeled them in between.
 
-    :param client: speaks to the service
+    :param client: the client to use
     :param dataset_id: the dataset
     :param workforce_task_id: the team labeling task
     :param samples: as for :func:`parse_team_samples`; ``worker_id`` says whose copy
@@ -141,45 +137,37 @@ def update_team_samples(
     from airflow_provider_modelarts.client.transport.transport import encoded
 
     elements = parse_team_samples(samples)
-    if batch_size < 1:
-        raise InvalidRequest(f"batch_size must be a whole number from 1, not {batch_size!r}.")
+    batch_size = validate_whole("batch_size", batch_size, 1)
     if worker_email is not None:
-        checked_email("worker_email", worker_email)
+        validate_email("worker_email", worker_email)
     batches = list(_split(elements, batch_size))
     for batch in batches:
         encoded({"samples": batch}, f"Sample {batch[0]['sample_id']}")
-    task = _Task(client, dataset_id, workforce_task_id, worker_email, should_stop or (lambda: False))
+    task = _TeamTask(client, dataset_id, workforce_task_id, worker_email, should_stop or (lambda: False))
     outcomes = [outcome for batch in batches for outcome in task.write(batch)]
     return _summary(outcomes, task.requests)
 
 
-class _Task:
+@dataclass
+class _TeamTask:
     """One team labeling task, and on whose behalf it is written to."""
 
-    def __init__(
-        self,
-        client: ModelArtsClient,
-        dataset_id: str,
-        task_id: str,
-        email: str | None,
-        should_stop: Callable[[], bool],
-    ) -> None:
-        self._client = client
-        self._dataset_id = dataset_id
-        self._task_id = task_id
-        self._email = email
-        self._should_stop = should_stop
-        self.requests = 0
+    client: ModelArtsClient
+    dataset_id: str
+    task_id: str
+    email: str | None
+    should_stop: Callable[[], bool]
+    requests: int = 0
 
     def write(self, batch: Sequence[Element]) -> list[SampleOutcome]:
-        """Write a batch, in smaller ones where a sample spoils it; return what became of each sample."""
+        """Write a batch, and split it where one sample makes it fail; return what became of each sample."""
         from airflow_provider_modelarts.client import SampleOutcome
 
-        if self._should_stop():
+        if self.should_stop():
             return [SampleOutcome(element["sample_id"], None, None, "Not sent: stopped.") for element in batch]
         self.requests += 1
         try:
-            outcomes = self._client.team_samples.update(self._dataset_id, self._task_id, batch, email=self._email)
+            outcomes = self.client.team_samples.update(self.dataset_id, self.task_id, batch, email=self.email)
         except ModelArtsError as error:
             # The samples have been checked: what the client refuses now is wrong for all of them.
             if refused_locally(error) or not is_fault_of_samples(error):
@@ -191,17 +179,17 @@ class _Task:
         return list(outcomes) if all(outcome.ok for outcome in outcomes) else self._read(batch, outcomes)
 
     def _read(self, batch: Sequence[Element], outcomes: Sequence[SampleOutcome]) -> list[SampleOutcome]:
-        """Find out by reading what became of a batch: positions only name suspects (B15)."""
+        """Read what became of a batch: the positions in an answer only name suspects (B15)."""
         from airflow_provider_modelarts.client import Sample, SampleOutcome
 
         ids = {element["sample_id"] for element in batch}
-        listed = self._client.team_samples.list(self._dataset_id, self._task_id)
+        listed = self.client.team_samples.list(self.dataset_id, self.task_id)
         copies = [sample for sample in listed if sample.sample_id in ids]
         told = next((outcome for outcome in outcomes if outcome.error_code), None)
         found = []
         for element, said in zip(batch, outcomes, strict=True):
             copy = self._copy(element, copies)
-            if copy is not None and has_labels_of(copy, Sample.model_validate(element)):
+            if copy is not None and has_labels_of(copy, Sample(element)):
                 found.append(SampleOutcome(said.sample_id, True))
             elif said.ok is None:
                 found.append(SampleOutcome(said.sample_id, None, said.error_code, said.error_msg))
@@ -217,9 +205,9 @@ class _Task:
 
     def _is_meant(self, element: Element, copy: Sample) -> bool:
         worker_id = element.get("worker_id")
-        if worker_id or not self._email:
+        if worker_id or not self.email:
             return not worker_id or copy.worker_id == worker_id
-        return any(worker.get("email") == self._email for worker in to_objects(copy.raw.get("labelers")))
+        return any(worker.get("email") == self.email for worker in to_objects(copy.raw.get("labelers")))
 
 
 def _split(elements: Iterable[Element], batch_size: int) -> Iterator[list[Element]]:

@@ -1,21 +1,21 @@
-"""Turns what a DAG author wrote, or a template rendered, into values; one place for all operators and the sensor.
+"""Reads the parameters of all operators and of the sensor, as a DAG author wrote them or a template rendered them.
 
 A template renders to text: ``"0.9"``, ``"true"`` and ``'{"algorithm_type": "fast"}'`` are as good as the values
-themselves. Text that says nothing (``""``, ``"None"``) is an error and never "not given": a filter or a threshold that
-got lost in a template would confirm more than its author wanted.
+themselves. Blank text (``""``, ``"None"``) is an error and never "not given": without a filter or a threshold that got
+lost in a template, more would be confirmed than the author wanted. The checks are those of ``client/validation.py``.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
-from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_modelarts.client.redaction import is_number
+from airflow_provider_modelarts.client import validation
+from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.client.states import ALGORITHM_TYPES, TaskType
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.operators._templates import check_constants, is_template
@@ -25,27 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["check_constants", "is_template"]
 
+Value = TypeVar("Value")
+
 _BLANK = frozenset({"", "none", "null", "undefined"})
 # What timedelta takes; its own greatest value is more than that as soon as it is a number of seconds.
 _LONGEST = timedelta(days=999_999_999).total_seconds()
-_FLAGS = {"true": True, "1": True, "false": False, "0": False}
-
-# Fields of SmartTaskConfig that are numbers or booleans in JSON (contract 2.1); templates make text of them. The others
-# are text, of which native rendering makes numbers and dates.
-_CONFIG_NUMBERS = ("n_clusters", "result_type", "worker_server_num", "stop_time", "export_format")
-_CONFIG_FLAGS = ("ambiguity", "image_brightness", "image_colorfulness", "collect_sample")
-_CONFIG_TEXTS = (
-    "name",
-    "description",
-    "property",
-    "engine_name",
-    "collect_rule",
-    "confidence_scope",
-    "version_format",
-    *("model_id", "model_name", "model_version", "model_parameter", "inf_cluster_id", "pool_id"),
-    *("annotation_output", "key_sample_output", "inf_output", "infer_result_output_dir", "output_dir"),
-    *("train_url", "train_data_path", "manifest_path", "log_url", "req_uri", "time"),
-)
 
 
 def optional(read: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
@@ -53,11 +37,20 @@ def optional(read: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
     return lambda name, value: None if value is None else read(name, value)
 
 
-def _wrong(name: str, expected: str, value: object) -> ParameterError:
-    shown = repr(value)
-    if len(shown) > 80:
-        shown = shown[:77] + "..."
-    return ParameterError(f"{name} must be {expected}, not {shown}.")
+def _reader(check: Callable[..., Value], *expected: Any, may_be_blank: bool = False) -> Callable[[str, Any], Value]:
+    """Return a function that reads a value as a check of the client does, with this package's error.
+
+    :param expected: further arguments of the check
+    :param may_be_blank: whether the check judges empty text and None itself
+    """
+
+    def read(name: str, value: object) -> Value:
+        try:
+            return check(name, value if may_be_blank else _given(name, value), *expected)
+        except InvalidRequest as error:
+            raise ParameterError(error.message) from None
+
+    return read
 
 
 def _given(name: str, value: object) -> object:
@@ -69,83 +62,57 @@ def _given(name: str, value: object) -> object:
     return value
 
 
-def identifier(name: str, value: object) -> str:
-    """Return an id as text; ids are opaque (contract 0)."""
-    value = _given(name, value)
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise _wrong(name, "an id as text", value)
-    return str(value).strip()
+def _wrong(name: str, expected: str, value: object) -> ParameterError:
+    return ParameterError(validation.wrong(name, expected, value).message)
 
 
-def email(name: str, value: object) -> str:
-    """Return an e-mail address; more than that there is an ``@`` in it is the service's to judge."""
-    text = identifier(name, value)
-    if "@" not in text:
-        raise _wrong(name, "an e-mail address", value)
-    return text
+def _stripped(name: str, value: object) -> str:
+    text = validation.digits_as_text(value)
+    return validation.validate_id(name, text.strip() if isinstance(text, str) else value)
 
 
-def label(name: str, value: object) -> str:
-    """Return a label's name exactly as it is; ``None`` as text is what a template leaves of a value that is not there.
+def _email(name: str, value: object) -> str:
+    return validation.validate_email(name, _stripped(name, value))
 
-    So a label of that name cannot be chosen by; other words that say nothing elsewhere may be labels. A whole number is
-    what native rendering makes of a name of digits.
-    """
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str) or value.strip() in ("", "None"):
-        raise _wrong(name, "the name of a label", value)
-    return value
+
+def _dict(name: str, value: object) -> dict[str, Any]:
+    found = validation.decoded(value)
+    if not isinstance(found, dict):
+        raise validation.wrong(name, "a dict, or its JSON text", value)
+    return found
+
+
+identifier = _reader(_stripped)
+email = _reader(_email)
+label = _reader(validation.validate_label, may_be_blank=True)
+flag = _reader(validation.validate_flag)
+mapping = _reader(_dict)
 
 
 def number(low: float, high: float = math.inf) -> Callable[[str, Any], float]:
     """Return a function that reads a number between two bounds, both included."""
-    expected = f"a number from {low:g} to {high:g}" if high < math.inf else f"a number of at least {low:g}"
-
-    def read(name: str, value: object) -> float:
-        value = _given(name, value)
-        found = _as_float(value)
-        if found is None or not low <= found <= high or math.isinf(found):
-            raise _wrong(name, expected, value)
-        return found
-
-    return read
-
-
-def _as_float(value: object) -> float | None:
-    if isinstance(value, bool) or not (isinstance(value, (Real, Decimal)) or is_number(value)):
-        return None
-    try:
-        return float(value)  # type: ignore[arg-type]  # a number, or the text of one
-    except (ValueError, OverflowError):
-        return None
-
-
-score = number(0, 1)
+    return _reader(lambda name, value: float(validation.validate_number(name, value, low, high)))
 
 
 def whole(low: int, high: int) -> Callable[[str, Any], int]:
     """Return a function that reads a whole number between two bounds, both included."""
-    read_number = number(low, high)
+    return _reader(validation.validate_whole, low, high)
 
-    def read(name: str, value: object) -> int:
-        found = read_number(name, value)
-        if found != int(found):
-            raise _wrong(name, f"a whole number from {low} to {high}", value)
-        return int(found)
 
-    return read
+def choice(*allowed: str) -> Callable[[str, Any], str]:
+    """Return a function that reads one of some words."""
+    return _reader(validation.validate_choice, allowed, may_be_blank=True)
 
 
 def seconds(name: str, value: object) -> float:
     """Return a duration in seconds, given as number or ``timedelta``; longer than nothing."""
-    found = seconds_or_none_at_all(name, value)
+    found = seconds_or_zero(name, value)
     if found <= 0:
         raise _wrong(name, "a duration longer than 0 seconds", value)
     return found
 
 
-def seconds_or_none_at_all(name: str, value: object) -> float:
+def seconds_or_zero(name: str, value: object) -> float:
     """Return a duration in seconds, given as number or ``timedelta``; 0 is one too."""
     return number(0)(name, value.total_seconds() if isinstance(value, timedelta) else value)
 
@@ -162,27 +129,9 @@ def countable(read: Callable[[str, Any], float]) -> Callable[[str, Any], float]:
     return read_countable
 
 
-def flag(name: str, value: object) -> bool:
-    """Return a boolean, also from the text that a template makes of it."""
-    found = value if isinstance(value, bool) else _FLAGS.get(str(_given(name, value)).strip().lower())
-    if found is None:
-        raise _wrong(name, "true or false", value)
-    return found
-
-
-def choice(*allowed: str) -> Callable[[str, Any], Any]:
-    """Return a function that reads one of some words."""
-
-    def read(name: str, value: object) -> str:
-        if value not in allowed:
-            raise _wrong(name, f"one of {', '.join(allowed)}", value)
-        return str(value)
-
-    return read
-
-
-label_task_type = choice("auto-label", "pre-label", "auto-grouping")
-algorithm_type = choice("fast", "accurate")
+score = number(0, 1)
+label_task_type = choice(*TaskType)
+algorithm_type = choice(*ALGORITHM_TYPES)
 if_running = choice("fail", "adopt", "wait")
 
 
@@ -193,38 +142,12 @@ CONNECTION: dict[str, Callable[[str, Any], Any]] = {
 """How the parameters are read that every operator and the sensor have."""
 
 
-def _from_json(name: str, value: object, expected: str) -> object:
-    value = _given(name, value)
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        raise _wrong(name, f"{expected}, or its JSON text", value) from None
-
-
-def mapping(name: str, value: object) -> dict[str, Any]:
-    """Return a dict, also from JSON text."""
-    found = _from_json(name, value, "a dict")
-    if not isinstance(found, dict):
-        raise _wrong(name, "a dict, or its JSON text", value)
-    return found
-
-
 def config(name: str, value: object) -> dict[str, Any]:
     """Return the configuration of a labeling task (contract 2.1), each field as the kind that it is."""
     found: dict[str, Any] = _plain(name, mapping(name, value))
-    for key in _CONFIG_NUMBERS:
+    for key, read in _CONFIG.items():
         if key in found:
-            found[key] = whole(0, 2**31 - 1)(f"{name}[{key!r}]", found[key])
-    for key in _CONFIG_TEXTS:
-        if found.get(key) is not None:
-            found[key] = _text(f"{name}[{key!r}]", found[key])
-    for key in _CONFIG_FLAGS:
-        if key in found:
-            found[key] = flag(f"{name}[{key!r}]", found[key])
-    if found.get("algorithm_type") is not None:
-        found["algorithm_type"] = algorithm_type(f"{name}['algorithm_type']", found["algorithm_type"])
+            found[key] = read(f"{name}[{key!r}]", found[key])
     return found
 
 
@@ -232,6 +155,24 @@ def _text(name: str, value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise _wrong(name, "text", value)
     return str(value)
+
+
+_TEXTS = (
+    *("name", "description", "property", "engine_name", "collect_rule", "confidence_scope", "version_format"),
+    *("model_id", "model_name", "model_version", "model_parameter", "inf_cluster_id", "pool_id"),
+    *("annotation_output", "key_sample_output", "inf_output", "infer_result_output_dir", "output_dir"),
+    *("train_url", "train_data_path", "manifest_path", "log_url", "req_uri", "time"),
+)
+# Fields of SmartTaskConfig (contract 2.1): templates make text of numbers and flags, native rendering makes numbers and
+# dates of text.
+_CONFIG: dict[str, Callable[[str, Any], Any]] = {
+    **dict.fromkeys(
+        ("n_clusters", "result_type", "worker_server_num", "stop_time", "export_format"), whole(0, 2**31 - 1)
+    ),
+    **dict.fromkeys(("ambiguity", "image_brightness", "image_colorfulness", "collect_sample"), flag),
+    **dict.fromkeys(_TEXTS, optional(_text)),
+    "algorithm_type": optional(algorithm_type),
+}
 
 
 def _plain(name: str, value: object) -> Any:
@@ -273,22 +214,16 @@ def labeling_config(config_value: object, algorithm: object) -> dict[str, Any] |
 
 
 def check_model(kind: object, model_id: object) -> None:
-    """Refuse to run a model without one.
-
-    :param kind: the parameter ``label_task_type``
-    :param model_id: the parameter of that name
-    :raises ParameterError: if the one needs the other
-    """
+    """Refuse the kind ``pre-label`` without a model."""
     if kind == "pre-label" and model_id is None:
         raise ParameterError("pre-label runs a model: give its model_id.")
 
 
 def refuse_taken_names(given: Mapping[str, Any], **names: str) -> None:
-    """Refuse a parameter of Airflow's own where another one is meant.
+    """Refuse a parameter of Airflow's own where one of ours is meant.
 
-    :param given: what is left for Airflow
-    :param names: by such a name the one to give instead
-    :raises ParameterError: naming both
+    :param given: the parameters that go to Airflow
+    :param names: by the name of such a parameter that of ours
     """
     # A mapped operator is given what Airflow found in default_args, where it was meant for Airflow.
     owners = (given.get("dag"), given.get("task_group"))
@@ -308,7 +243,7 @@ def hook(task: Any) -> ModelArtsHook:
 
 
 def no_triggerer(task: Any) -> str:
-    """Return what to tell a user whose wait in the triggerer came to no end (B22)."""
+    """Return the message for a wait that a triggerer did not end (B22)."""
     return (
         f"The wait for a labeling task of dataset {task.dataset_id} was handed to a triggerer, and none reported by "
         "the deadline. Check that a triggerer runs."

@@ -295,7 +295,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             is_patient=record.is_known_to_exist,
         )
         if not self.deferrable:
-            return poll_until_done(hook, wait, self.log, first_look=0.0 if is_there else wait.first_look(now))
+            return poll_until_done(hook, wait, self.log, first_look=0.0 if is_there else wait.first_pause(now))
         not_before = None
         if is_there:
             step = poll_once(hook, wait, self.log)

@@ -39,7 +39,7 @@ _SHORTEST_RESCHEDULE = 5.0
 
 # Parameters of Airflow's sensors, how each is read. Of a wrong one Airflow says little, or takes any text for true.
 _OF_AIRFLOW = {
-    "timeout": parameters.optional(parameters.countable(parameters.seconds_or_none_at_all)),
+    "timeout": parameters.optional(parameters.countable(parameters.seconds_or_zero)),
     "soft_fail": parameters.flag,
     "never_fail": parameters.flag,
     "mode": parameters.choice("poke", "reschedule"),

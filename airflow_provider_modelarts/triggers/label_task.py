@@ -104,7 +104,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
             started=self.started,
             is_patient=self.is_patient,
         )
-        step: Outcome | float = wait.first_look(system_clock.now(), self.not_before)
+        step: Outcome | float = wait.first_pause(system_clock.now(), self.not_before)
         while not isinstance(step, Outcome):
             await system_clock.sleep_async(step)
             step = await pool.run(hook, lambda: poll_once(hook, wait, self.log))

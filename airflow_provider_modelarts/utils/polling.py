@@ -68,14 +68,14 @@ def poll_once(hook: ModelArtsHook, wait: Wait, log: Any) -> Outcome | float:
     try:
         task = hook.client.tasks.get(wait.dataset_id, wait.label_task_id, retry=False)
     except ModelArtsError as error:
-        step = wait.failed(error, system_clock.now())
+        step = wait.on_error(error, system_clock.now())
         if not isinstance(step, Outcome):
             log.warning("The state of the labeling task is unknown for now; asking again in %.0f s. %s", step, error)
         return step
     line = wait.progress(task)
     if line:
         log.info("%s", line)
-    return wait.looked(task, system_clock.now())
+    return wait.on_answer(task, system_clock.now())
 
 
 def poll_until_done(hook: ModelArtsHook, wait: Wait, log: Any, *, first_look: float) -> Outcome:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from airflow_provider_modelarts.client import errors
+from airflow_provider_modelarts.client.error_codes import CODES, TOKEN_CODES, is_token_error, rule_for
 from airflow_provider_modelarts.client.errors import (
-    CODES,
     ERRORS,
     AuthenticationError,
     DatasetBusy,
@@ -25,12 +24,10 @@ from airflow_provider_modelarts.client.errors import (
     TaskAlreadyRunning,
     Throttled,
     UnexpectedResponse,
-    is_token_error,
-    rule_for,
 )
 from airflow_provider_modelarts.client.sample_updates import emptied_elements, labeled_elements
 from airflow_provider_modelarts.client.transport.session import HttpSession
-from airflow_provider_modelarts.client.validation import Endpoint, checked_conditions, validate_id
+from airflow_provider_modelarts.client.validation import Endpoint, validate_conditions, validate_id
 from tests.support.lines import one_line
 
 if TYPE_CHECKING:
@@ -71,7 +68,7 @@ def test_no_refusal_that_the_contract_calls_final_is_repeated(listed: list[tuple
 
 def test_token_codes_are_those_that_the_contract_marks(listed: list[tuple[int, str, str]]) -> None:
     marked = {code for _, code, retry in listed if retry == "token"}
-    assert {code for code in errors.TOKEN_CODES if not code.startswith("IAM.")} == marked
+    assert {code for code in TOKEN_CODES if not code.startswith("IAM.")} == marked
     assert all(is_token_error(status, code) for status, code, retry in listed if retry == "token")
 
 
@@ -150,14 +147,14 @@ def test_rows_name_codes_of_the_contract_or_of_iam(listed: list[tuple[int, str, 
         (lambda: Endpoint("my host"), "is no http(s) address, 'my host'"),
         (lambda: Endpoint("ftp://host"), "is no http(s) address, 'ftp://host'"),
         (lambda: Endpoint("https://host:99999"), "is no address, 'https://host:99999'"),
-        (lambda: validate_id("dataset_id", 7), "must be text, not 7 (int)"),
-        (lambda: validate_id("dataset_id", None), "must be text, not None"),
-        (lambda: checked_conditions("{no"), "is no JSON: '{no'"),
-        (lambda: checked_conditions(3), "not 3 (int)"),
-        (lambda: HttpSession((1, 2, 3)), "not (1, 2, 3) (tuple)"),  # type: ignore[arg-type]
+        (lambda: validate_id("dataset_id", 7), "must be an id as text, not 7"),
+        (lambda: validate_id("dataset_id", None), "must be an id as text, not None"),
+        (lambda: validate_conditions("{no"), "the text given is no JSON, not '{no'"),
+        (lambda: validate_conditions(3), "not 3"),
+        (lambda: HttpSession((1, 2, 3)), "not (1, 2, 3)"),  # type: ignore[arg-type]
         (lambda: emptied_elements("s1"), "must be a list of ids, not 's1'"),
         (lambda: labeled_elements("s1"), "must be a list of samples, not 's1'"),
-        (lambda: labeled_elements([3]), "not 3 (int)"),
+        (lambda: labeled_elements([3]), "not 3"),
         (lambda: labeled_elements([{"sample_id": "s", "labels": ["daisy"]}]), "not 'daisy'"),
         (lambda: validate_id("dataset_id", ["x" * 1000]), "..."),
     ],

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_modelarts.client.error_codes import CODES, rule_for
 from airflow_provider_modelarts.client.errors import (
-    CODES,
     AuthenticationError,
     DatasetBusy,
     InvalidRequest,
@@ -22,7 +22,6 @@ from airflow_provider_modelarts.client.errors import (
     TaskAlreadyRunning,
     Throttled,
     UnexpectedResponse,
-    rule_for,
 )
 from tests.support.lines import one_line
 
@@ -42,7 +41,6 @@ READS: dict[str, Callable[[ModelArtsClient, str], Any]] = {
     "proposal": lambda client, dataset_id: client.proposals.get(dataset_id, "s1"),
     "proposals": lambda client, dataset_id: list(client.proposals.list(dataset_id)),
     "page": lambda client, dataset_id: client.proposals.page(dataset_id, 0),
-    "mode": lambda client, dataset_id: client.proposals.offset_mode(dataset_id),
     "task": lambda client, dataset_id: client.tasks.get(dataset_id, "t1"),
     "tasks": lambda client, dataset_id: list(client.tasks.list(dataset_id)),
     "labels": lambda client, dataset_id: list(client.labels.list(dataset_id)),

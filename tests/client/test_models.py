@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import ValidationError
 
 from airflow_provider_modelarts.client import (
     Dataset,
@@ -129,15 +128,27 @@ def test_origin_is_stable_and_never_signed() -> None:
         "https://bucket.obs.example.com:443/in/a.jpg"
     )
     assert "SIG" not in repr(Sample({"sample_id": "s", "source": source, "labels": [{"name": "a"}]}))
-    task = LabelTask.model_validate({"status": 1, "result": {"samples": [{"source": source}]}, "extra": source})
+    task = LabelTask({"status": 1, "result": {"samples": [{"source": source}]}, "extra": source})
     assert "SIG" not in repr(task) + str(task)
 
 
 def test_models_are_frozen() -> None:
-    with pytest.raises(ValidationError):
-        Sample({"sample_id": "s"}).root = {}
-    with pytest.raises(ValidationError):
-        LabelTask.model_validate({"status": 1}).status = 3
+    with pytest.raises(AttributeError, match="frozen"):
+        Sample({"sample_id": "s"}).raw = {}
+    with pytest.raises(AttributeError, match="frozen"):
+        LabelTask({"status": 1}).status = 3  # type: ignore[misc]
+    with pytest.raises(AttributeError, match="frozen"):
+        del Sample({"sample_id": "s"}).raw
+
+
+def test_models_are_equal_if_the_same_arrived() -> None:
+    assert Sample({"sample_id": "s"}) == Sample({"sample_id": "s"}) != Sample({"sample_id": "t"})
+    assert LabelTask({"status": 1}) != Dataset({"status": 1})
+
+
+def test_only_an_object_makes_a_model() -> None:
+    with pytest.raises(TypeError, match="Sample is read from a JSON object, not from list"):
+        Sample([])  # type: ignore[arg-type]
 
 
 def test_a_task_knows_its_ids_and_counts_wherever_they_stand() -> None:
@@ -152,7 +163,7 @@ def test_a_task_knows_its_ids_and_counts_wherever_they_stand() -> None:
 @pytest.mark.parametrize(("number", "state", "over"), [(3, TaskState.SUCCEEDED, True), ("2", TaskState.FAILED, True),
                                                        (-1, TaskState.QUEUED, False), (17, 17, False)])  # fmt: skip
 def test_states(number: object, state: object, over: bool) -> None:
-    task = LabelTask.model_validate({"status": number})
+    task = LabelTask({"status": number})
     assert task.state == state
     assert isinstance(task.state, TaskState) is isinstance(state, TaskState)
     assert task.is_terminal is over

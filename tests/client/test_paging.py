@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_modelarts.client.errors import InvalidRequest, ServiceUnavailable, UnexpectedResponse
-from airflow_provider_modelarts.client.paging import OffsetMode, Slice, key_of, mode_of, walk
+from airflow_provider_modelarts.client.paging import OffsetMode, Slice, detect_offset_mode, key_of, walk
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
@@ -140,13 +140,17 @@ def test_a_changing_list_is_said_to_be_one(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_the_first_two_pages_tell_what_offset_counts() -> None:
-    assert mode_of(["a", "b", "c"], ["d", "e", "f"]) is OffsetMode.PAGES
-    assert mode_of(["a", "b", "c"], ["b", "c", "d"]) is OffsetMode.RECORDS
-    assert mode_of(["a"], ["b"]) is OffsetMode.PAGES
+    assert detect_offset_mode(["a", "b", "c"], ["d", "e", "f"]) is OffsetMode.PAGES
+    assert detect_offset_mode(["a", "b", "c"], ["b", "c", "d"]) is OffsetMode.RECORDS
+    assert detect_offset_mode(["a"], ["b"]) is OffsetMode.PAGES
     # the list moved between the two
-    assert mode_of(["a", "b", "c", "d"], ["a", "b", "c", "d"]) is OffsetMode.RECORDS
-    assert mode_of(["a", "b", "c", "d"], ["c", "d", "e", "f"]) is OffsetMode.PAGES
-    assert mode_of(["a", "b", "c", "d", "e"], ["c", "d", "e", "f", "g"]) is OffsetMode.RECORDS
+    assert detect_offset_mode(["a", "b", "c", "d"], ["a", "b", "c", "d"]) is OffsetMode.RECORDS
+    assert detect_offset_mode(["a", "b", "c", "d"], ["c", "d", "e", "f"]) is OffsetMode.PAGES
+    assert detect_offset_mode(["a", "b", "c", "d", "e"], ["c", "d", "e", "f", "g"]) is OffsetMode.RECORDS
+    # behind the last page there is nothing, or the last page once more
+    assert detect_offset_mode(["a", "b", "c"], [], is_last=True) is OffsetMode.PAGES
+    assert detect_offset_mode(["a", "b", "c"], ["a", "b", "c"], is_last=True) is OffsetMode.PAGES
+    assert detect_offset_mode(["a", "b", "c"], ["c"], is_last=True) is OffsetMode.RECORDS
 
 
 @pytest.mark.parametrize("mode", OffsetMode)

@@ -14,7 +14,7 @@ from airflow_provider_modelarts.client import (
     TokenCredentials,
 )
 from airflow_provider_modelarts.client.errors import InvalidRequest
-from airflow_provider_modelarts.client.validation import Endpoint, checked_conditions, checked_scores
+from airflow_provider_modelarts.client.validation import Endpoint, validate_conditions, validate_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,14 +175,14 @@ def test_half_filled_credentials_and_settings(make: Callable[[], object]) -> Non
 
 
 def test_scores_are_written_as_plain_decimals() -> None:
-    assert checked_scores(0.9, 1) == ("0.9", "1")
-    assert checked_scores("0.25", None) == ("0.25", None)
-    assert checked_scores(1e-7, 1.0) == ("0.0000001", "1.0")
-    assert checked_scores(-0.0, 0) == ("0.0", "0")
+    assert validate_scores(0.9, 1) == ("0.9", "1")
+    assert validate_scores("0.25", None) == ("0.25", None)
+    assert validate_scores(1e-7, 1.0) == ("0.0000001", "1.0")
+    assert validate_scores(-0.0, 0) == ("0.0", "0")
 
 
 def test_conditions_become_a_json_list() -> None:
-    assert checked_conditions({"hard": "1"}) == '[{"hard":"1"}]'
-    assert checked_conditions('{"hard": "1"}') == '[{"hard":"1"}]'
-    assert checked_conditions([{"hard": "1"}, {"score": "0.5"}]) == '[{"hard":"1"},{"score":"0.5"}]'
-    assert checked_conditions(None) is None
+    assert validate_conditions({"hard": "1"}) == '[{"hard":"1"}]'
+    assert validate_conditions('{"hard": "1"}') == '[{"hard":"1"}]'
+    assert validate_conditions([{"hard": "1"}, {"score": "0.5"}]) == '[{"hard":"1"},{"score":"0.5"}]'
+    assert validate_conditions(None) is None

@@ -103,22 +103,22 @@ def test_a_users_script_is_checked_strictly_without_an_error(tmp_path: Path, mon
 @pytest.mark.parametrize(
     ("value", "found", "known"),
     [
-        (Dataset.model_validate({"status": 6}).status, 6, DatasetStatus),
-        (Dataset.model_validate({"status": "1.0"}).status, 1, DatasetStatus),
-        (Dataset.model_validate({"status": 77}).status, 77, None),
-        (Dataset.model_validate({"dataset_type": 0}).dataset_type, 0, DatasetType),
-        (Dataset.model_validate({"dataset_type": 5}).dataset_type, 5, None),
+        (Dataset({"status": 6}).status, 6, DatasetStatus),
+        (Dataset({"status": "1.0"}).status, 1, DatasetStatus),
+        (Dataset({"status": 77}).status, 77, None),
+        (Dataset({"dataset_type": 0}).dataset_type, 0, DatasetType),
+        (Dataset({"dataset_type": 5}).dataset_type, 5, None),
         (SampleLabel({"type": "1"}).type, 1, LabelType),
         (SampleLabel({"type": 900}).type, 900, None),
         (Sample({"sample_status": "un_annotation"}).sample_status, "UN_ANNOTATION", SampleStatus),
         (Sample({"sample_status": "Odd"}).sample_status, "Odd", None),
-        (TaskEvent.model_validate({"status": "success"}).status, "success", str),
-        (TaskEvent.model_validate({"status": "done"}).status, "done", None),
-        (LabelTask.model_validate({"status": 3}).state, 3, TaskState),
-        (LabelTask.model_validate({"status": 9}).state, 9, None),
-        (Dataset.model_validate({"status": True}).status, None, None),
-        (Dataset.model_validate({"status": "1_0"}).status, None, None),
-        (Dataset.model_validate({}).status, None, None),
+        (TaskEvent({"status": "success"}).status, "success", str),
+        (TaskEvent({"status": "done"}).status, "done", None),
+        (LabelTask({"status": 3}).state, 3, TaskState),
+        (LabelTask({"status": 9}).state, 9, None),
+        (Dataset({"status": True}).status, None, None),
+        (Dataset({"status": "1_0"}).status, None, None),
+        (Dataset({}).status, None, None),
     ],
 )
 def test_a_word_or_number_of_the_service_that_is_not_known_stays_what_it_is(
@@ -129,11 +129,11 @@ def test_a_word_or_number_of_the_service_that_is_not_known_stays_what_it_is(
 
 
 def test_texts_that_the_service_left_out_are_empty_and_counts_are_not_made_up() -> None:
-    dataset = Dataset.model_validate({"dataset_id": "d", "total_sample_count": "7"})
+    dataset = Dataset({"dataset_id": "d", "total_sample_count": "7"})
     assert (dataset.dataset_id, dataset.dataset_name, dataset.total_sample_count) == ("d", "", 7)
     with pytest.raises(UnexpectedResponse, match=r"no annotated_sample_count in Dataset\(dataset_id='d'"):
         _ = dataset.annotated_sample_count
-    assert LabelTask.model_validate({}).task_id == ""
+    assert LabelTask({}).task_id == ""
 
 
 def documented() -> Iterator[tuple[str, str]]:

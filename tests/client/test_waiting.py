@@ -27,7 +27,7 @@ START = 1_000_000.0
 
 
 def task(status: int | None, **fields: Any) -> LabelTask:
-    return LabelTask.model_validate({"status": status, **fields})
+    return LabelTask({"status": status, **fields})
 
 
 def wait(seconds: float = 86_400, **settings: Any) -> Wait:
@@ -37,11 +37,11 @@ def wait(seconds: float = 86_400, **settings: Any) -> Wait:
 def looks_of(waiting: Wait, job_seconds: float, *, resumed_after: float = 0) -> list[float]:
     """The moments, from the start of the wait, at which this process looks at a job that takes so long."""
     now, looks = START + resumed_after, []
-    step: Outcome | float = waiting.first_look(now)
+    step: Outcome | float = waiting.first_pause(now)
     while not isinstance(step, Outcome):
         now += step
         looks.append(now - START)
-        step = waiting.looked(task(3 if now - START >= job_seconds else 1), now)
+        step = waiting.on_answer(task(3 if now - START >= job_seconds else 1), now)
     return looks
 
 
@@ -77,31 +77,31 @@ def test_a_new_process_goes_on_with_the_schedule(seed: int, elapsed: float, inte
 
 
 def test_another_process_knows_when_a_look_is_due() -> None:
-    assert wait(started=START).first_look(START + 3, START + 600) == 597
-    assert wait(started=START).first_look(START + 700, START + 600) < 60
+    assert wait(started=START).first_pause(START + 3, START + 600) == 597
+    assert wait(started=START).first_pause(START + 700, START + 600) < 60
     # written on a machine that is ahead by 1,000 s
-    assert wait(started=START + 1000).first_look(START, START + 1009) == pytest.approx(9)
+    assert wait(started=START + 1000).first_pause(START, START + 1009) == pytest.approx(9)
 
 
 def test_the_first_look_of_all_comes_when_it_is_due_whichever_process_looks() -> None:
-    late = wait(started=START).first_look(START + 3)
-    assert START + 3 + late == pytest.approx(START + wait().first_look(START))
+    late = wait(started=START).first_pause(START + 3)
+    assert START + 3 + late == pytest.approx(START + wait().first_pause(START))
 
 
 def test_a_beginning_in_the_future_delays_nothing() -> None:
-    assert wait(started=START + 600).first_look(START) == wait().first_look(START)
+    assert wait(started=START + 600).first_pause(START) == wait().first_pause(START)
 
 
 def test_waits_that_are_resumed_together_spread_over_the_gap_in_which_they_were_due() -> None:
     waits = [Wait("d", f"t{number}", deadline=START + 9000, started=START) for number in range(1000)]
-    firsts = [waiting.first_look(START + 600) for waiting in waits]
+    firsts = [waiting.first_pause(START + 600) for waiting in waits]
     by_tenths = [sum(3 * tenth <= first < 3 * (tenth + 1) for first in firsts) for tenth in range(10)]
     assert max(by_tenths) < 150
     assert max(firsts) <= 30
 
 
 def test_waits_for_different_tasks_do_not_march_in_step() -> None:
-    firsts = {Wait("d", f"t{number}", deadline=START + 100).first_look(START) for number in range(20)}
+    firsts = {Wait("d", f"t{number}", deadline=START + 100).first_pause(START) for number in range(20)}
     assert len(firsts) == 20
 
 
@@ -119,17 +119,17 @@ def test_a_wait_never_sleeps_past_its_deadline_and_ends_there(
 ) -> None:
     waiting = wait(seconds, poll_interval=interval)
     now = START
-    step: Outcome | float = waiting.first_look(now)
+    step: Outcome | float = waiting.first_pause(now)
     for story in stories + [1] * 10_000:
         assert isinstance(step, float)
         assert 0 <= step <= START + seconds - now
         now += step
         if story == "down":
-            step = waiting.failed(ServiceUnavailable("down", status=503), now)
+            step = waiting.on_error(ServiceUnavailable("down", status=503), now)
         elif story == "throttled":
-            step = waiting.failed(Throttled("slow", status=429, retry_after=1000), now)
+            step = waiting.on_error(Throttled("slow", status=429, retry_after=1000), now)
         else:
-            step = waiting.looked(task(story), now)  # type: ignore[arg-type]
+            step = waiting.on_answer(task(story), now)  # type: ignore[arg-type]
         if isinstance(step, Outcome):
             break
     assert isinstance(step, Outcome)
@@ -138,36 +138,36 @@ def test_a_wait_never_sleeps_past_its_deadline_and_ends_there(
 
 
 def test_a_job_that_ends_at_the_deadline_is_seen_there() -> None:
-    assert wait(10).looked(task(3), START + 10).status == "success"  # type: ignore[union-attr]
+    assert wait(10).on_answer(task(3), START + 10).status == "success"  # type: ignore[union-attr]
 
 
 def test_retry_after_is_honoured() -> None:
-    assert wait().failed(Throttled("slow", status=429, retry_after=77), START) == 77
+    assert wait().on_error(Throttled("slow", status=429, retry_after=77), START) == 77
 
 
 def test_a_wait_for_ones_own_survives_odd_answers_but_not_many_in_a_row() -> None:
     error = NotFound("gone", status=400, code="ModelArts.4612")
     waiting, now = wait(is_patient=True), START
     for _ in range(ODD_ANSWERS - 1):
-        assert isinstance(waiting.failed(error, now), float)
-    assert isinstance(waiting.looked(task(1), now), float)
+        assert isinstance(waiting.on_error(error, now), float)
+    assert isinstance(waiting.on_answer(task(1), now), float)
     for _ in range(ODD_ANSWERS - 1):
-        assert isinstance(waiting.failed(error, now), float)
-        assert isinstance(waiting.failed(ServiceUnavailable("down", status=503), now), float)
-    outcome = waiting.failed(error, now)
+        assert isinstance(waiting.on_error(error, now), float)
+        assert isinstance(waiting.on_error(ServiceUnavailable("down", status=503), now), float)
+    outcome = waiting.on_error(error, now)
     assert isinstance(outcome, Outcome)
     assert outcome.status == "error"
 
 
 def test_the_deadline_comes_also_between_odd_answers() -> None:
-    outcome = wait(10, is_patient=True).failed(NotFound("gone", status=404), START + 10)
+    outcome = wait(10, is_patient=True).on_error(NotFound("gone", status=404), START + 10)
     assert isinstance(outcome, Outcome)
     assert outcome.status == "timeout"
 
 
 def test_a_permanent_error_ends_the_wait_at_once() -> None:
     error = NotFound("Cannot read labeling task t1 of dataset d1: gone.", status=400, code="ModelArts.4612")
-    outcome = wait().failed(error, START)
+    outcome = wait().on_error(error, START)
     assert isinstance(outcome, Outcome)
     assert outcome.status == "error"
     assert str(outcome.exception()) == str(error)
@@ -177,7 +177,7 @@ def test_a_permanent_error_ends_the_wait_at_once() -> None:
 def test_an_unknown_state_keeps_waiting_and_is_told_once() -> None:
     waiting = wait()
     lines = [waiting.progress(task(17)) for _ in range(3)]
-    assert isinstance(waiting.looked(task(17), START), float)
+    assert isinstance(waiting.on_answer(task(17), START), float)
     assert [line is None for line in lines] == [False, True, True]
     assert "unknown state 17" in (lines[0] or "")
 
@@ -216,7 +216,7 @@ FAILED = task(
 def test_outcomes_raise_the_same_after_a_trip_through_an_event(
     seen: LabelTask, expected: type[ModelArtsError], words: list[str]
 ) -> None:
-    outcome = wait(0).looked(seen, START)
+    outcome = wait(0).on_answer(seen, START)
     assert isinstance(outcome, Outcome)
     event = json.loads(json.dumps(outcome.to_event(), allow_nan=False))
     assert set(event) == {"status", "label_task_id", "message", "summary"}
@@ -230,7 +230,7 @@ def test_outcomes_raise_the_same_after_a_trip_through_an_event(
 
 
 def test_success_raises_nothing_and_says_how_it_went() -> None:
-    outcome = wait().looked(task(3, progress=100.0, elapsed_time=397, unconfirmed_sample_count=198), START)
+    outcome = wait().on_answer(task(3, progress=100.0, elapsed_time=397, unconfirmed_sample_count=198), START)
     assert isinstance(outcome, Outcome)
     assert outcome.exception() is None
     assert outcome.summary["unconfirmed_sample_count"] == 198
@@ -238,7 +238,7 @@ def test_success_raises_nothing_and_says_how_it_went() -> None:
 
 
 def test_a_timeout_tells_the_last_error() -> None:
-    outcome = wait(0).failed(ServiceUnavailable("Cannot read: down.", status=503), START)
+    outcome = wait(0).on_error(ServiceUnavailable("Cannot read: down.", status=503), START)
     assert isinstance(outcome, Outcome)
     assert isinstance(outcome.exception(), LabelTaskTimeout)
     assert "down" in outcome.message
@@ -247,7 +247,7 @@ def test_a_timeout_tells_the_last_error() -> None:
 @pytest.mark.parametrize("name", [name for name, error in ERRORS.items() if error.permanent])
 def test_every_permanent_error_comes_back_as_itself(name: str) -> None:
     error = ERRORS[name]("what", status=403, code="c", request_id="r", method="GET", path="/p")
-    outcome = wait().failed(error, START)
+    outcome = wait().on_error(error, START)
     assert isinstance(outcome, Outcome)
     back = Outcome.from_event(json.loads(json.dumps(outcome.to_event()))).exception()
     assert type(back) is ERRORS[name]
@@ -258,7 +258,7 @@ def test_what_the_service_says_about_a_task_is_shown_without_signatures() -> Non
     url = "https://b.obs.example.com/a.jpg?AccessKeyId=AK&Signature=SIGNED"
     event = {"name": "labeling", "status": "failed", "error_code": "E1", "error_message": url}
     texts = dict.fromkeys(("message", "error_msg", "error_detail"), f"cannot read {url} today")
-    outcome = wait().looked(task(2, **texts, result={"events": [event]}), START)
+    outcome = wait().on_answer(task(2, **texts, result={"events": [event]}), START)
     assert isinstance(outcome, Outcome)
     shown = json.dumps(outcome.to_event()) + str(outcome.exception())
     assert "a.jpg" in shown
@@ -271,13 +271,13 @@ def test_what_the_service_says_about_a_task_can_be_stored_and_is_short() -> None
     texts = dict.fromkeys(
         ("code", "message", "error_code", "error_msg", "error_detail"), "no label rose \ud83d \x00" * 1000
     )
-    outcome = wait().looked(task(2, **texts, result={"events": [event]}), START)
+    outcome = wait().on_answer(task(2, **texts, result={"events": [event]}), START)
     assert isinstance(outcome, Outcome)
     stored = json.dumps(outcome.to_event(), ensure_ascii=False).encode()
     assert b"\\u0000" not in stored
     assert len(stored) < 8000
     refused = ERRORS["InvalidRequest"]("no label rose \ud83d" * 10_000, status=400, code="c")
-    outcome = wait().failed(refused, START)
+    outcome = wait().on_error(refused, START)
     assert isinstance(outcome, Outcome)
     assert len(json.dumps(outcome.summary, ensure_ascii=False).encode()) < 4000
     assert str(refused).isprintable()

@@ -90,7 +90,7 @@ def test_the_defaults_are_those_of_the_design() -> None:
         ("[::1]", 8443, "https://[::1]:8443"),
         ("::1", None, "https://[::1]"),
         ("::1", 8443, "https://[::1]:8443"),
-        ("fe80::10", 443, "https://[fe80::10]:443"),
+        ("fe80::10", 443, "https://[fe80::10]"),
         ("http://::1/gate/", 8080, "http://[::1]:8080/gate"),
     ],
 )

@@ -189,7 +189,7 @@ class ModelService:
                 self.referee.show(raw, self.clock.now(), singly=False)
         total = len(matching)
         self.give_way()
-        return Page([Sample.model_validate(raw) for raw in items], total, number, read_at)
+        return Page([Sample(raw) for raw in items], total, number, read_at)
 
     def _filtered(self, raw: Raw, filters: dict[str, Any]) -> Raw | None:
         name = filters.get("label_name")
@@ -281,7 +281,7 @@ class _Proposals:
         for raw in service.listed:
             if raw["sample_id"] == sample_id:
                 service.referee.show(raw, service.clock.now(), singly=True)
-                found = Sample.model_validate(deepcopy(raw))
+                found = Sample(deepcopy(raw))
                 service.give_way()
                 return found
         service.referee.show_absence(sample_id)
@@ -298,7 +298,7 @@ class _Samples:
         service.begin("final")
         labels = deepcopy(service.final.get(sample_id, []))
         service.give_way()
-        return Sample.model_validate({"sample_id": sample_id, "labels": labels})
+        return Sample({"sample_id": sample_id, "labels": labels})
 
 
 class _Datasets:

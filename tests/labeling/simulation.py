@@ -205,7 +205,7 @@ def _judge_counts(story: Story, result: ConfirmationResult) -> None:
 def _sample(raw: Raw) -> Any:
     from airflow_provider_modelarts.client.resources.samples import Sample
 
-    return Sample.model_validate(raw)
+    return Sample(raw)
 
 
 def in_storms(seeds: int = 150) -> None:

@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
-from airflow_provider_modelarts.labeling.label_equality import has_labels_of, oddity, same_proposal
+from airflow_provider_modelarts.labeling.label_equality import has_labels_of, same_proposal
 from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
@@ -142,9 +142,9 @@ def test_odd_labels_are_never_taken_for_others() -> None:
     whole = Sample({"sample_id": "s", "labels": [ROSE]})
     for labels in ([None, ROSE], [ROSE, "x"], "rose", 3, ROSE):
         odd = Sample({"sample_id": "s", "labels": labels})
-        assert oddity(odd)
+        assert odd.oddity
         assert not same_proposal(whole, odd)
         assert not has_labels_of(odd, whole)
         assert not has_labels_of(whole, odd)
     for raw in ({"labels": [ROSE]}, {}, {"labels": None}, {"labels": []}, {"labels": [{"type": 201, "score": "0.5"}]}):
-        assert oddity(Sample({"sample_id": "s", **raw})) is None
+        assert Sample({"sample_id": "s", **raw}).oddity is None

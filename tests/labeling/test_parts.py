@@ -24,7 +24,7 @@ BOX = {"@modelarts:shape": "bndbox", "@modelarts:feature": [[1, 2], [30.0, 40.5]
 
 
 def proposal(*labels: dict[str, Any], number: int = 1, **more: Any) -> Sample:
-    return Sample.model_validate(raw_sample(number, list(labels), **more))
+    return Sample(raw_sample(number, list(labels), **more))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_the_books_and_the_intent_cost_less_than_300_bytes_per_sample() -> None:
     books.begin_pass()
     for number in range(number_of_samples):
         raw = {"sample_id": f"{number:032x}", "labels": sample.raw["labels"]}
-        listed = Sample.model_validate(raw)
+        listed = Sample(raw)
         books.settle(listed, Category.PLANNED)
         intent.add(listed)
     size, _ = tracemalloc.get_traced_memory()

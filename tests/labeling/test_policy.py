@@ -28,7 +28,7 @@ HARD = {"metadata": {"@modelarts:hard": True}}
 
 
 def proposal(*labels: dict[str, Any], number: int = 1, **more: Any) -> Sample:
-    return Sample.model_validate(raw_sample(number, list(labels), **more))
+    return Sample(raw_sample(number, list(labels), **more))
 
 
 def decision(policy: dict[str, Any], sample: Sample) -> tuple[str, str]:
@@ -41,7 +41,7 @@ def decision(policy: dict[str, Any], sample: Sample) -> tuple[str, str]:
     ("policy", "sample", "expected"),
     [
         ({}, proposal(), ("leave", "no_labels")),
-        ({}, Sample.model_validate({"sample_id": "x"}), ("leave", "no_labels")),
+        ({}, Sample({"sample_id": "x"}), ("leave", "no_labels")),
         ({}, proposal(raw_label("")), ("leave", "no_labels")),
         ({"labels": ["rose"]}, proposal(raw_label("rose"), raw_label("tulip")), ("leave", "label_not_allowed")),
         ({"labels": ["rose", "tulip"]}, proposal(raw_label("rose"), raw_label("tulip")), ("confirm", "passed")),

@@ -157,7 +157,7 @@ def test_one_wrong_sample_at_the_end_keeps_all_others_from_being_sent(
 
 
 def test_an_address_that_is_none_is_refused_once_and_nothing_is_sent(team: Team, emulator: Emulator) -> None:
-    with pytest.raises(InvalidRequest, match="worker_email must be the address of a team member, not 'bob'"):
+    with pytest.raises(InvalidRequest, match="worker_email must be an e-mail address, not 'bob'"):
         team.update(team.samples(), worker_email="bob")
     assert len(emulator.journal) == 0
 

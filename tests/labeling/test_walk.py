@@ -28,7 +28,7 @@ def the_size(size: int, shown: int) -> int:
 
 
 def page(first: int, stop: int, total: int | None) -> Page[Sample]:
-    return Page([Sample.model_validate({"sample_id": str(n)}) for n in range(first, max(first, stop))], total, 0, 0.0)
+    return Page([Sample({"sample_id": str(n)}) for n in range(first, max(first, stop))], total, 0, 0.0)
 
 
 class List:

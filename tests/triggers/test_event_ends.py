@@ -40,12 +40,12 @@ class Service:
         assert not retry, "the watch itself is the retry"
         for task in list(reversed(self.newest_first) if self.oldest_on_top else self.newest_first):
             self.listed += 1
-            yield LabelTask.model_validate(dict(task))
+            yield LabelTask(dict(task))
 
     def get(self, dataset_id: str, task_id: str, *, retry: bool = True) -> LabelTask:
         for task in self.newest_first:
             if task["task_id"] == task_id:
-                return LabelTask.model_validate(dict(task))
+                return LabelTask(dict(task))
         raise NotFound(f"there is no {task_id}")
 
 

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import BeforeValidator
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import UnexpectedResponse
-from airflow_provider_modelarts.client.listing import ListEndpoint
 from airflow_provider_modelarts.client.models import (
-    Flag,
-    GivenText,
-    Integer,
-    Record,
-    Text,
+    Field,
+    Model,
     checked_answer,
     given,
     read,
+    to_flag,
     to_integer,
+    to_name,
+    to_object,
     to_objects,
     to_text,
 )
+from airflow_provider_modelarts.client.paging import ListEndpoint
 from airflow_provider_modelarts.client.resources.labels import LabelStats
 from airflow_provider_modelarts.client.states import DatasetStatus, DatasetType
 from airflow_provider_modelarts.client.validation import validate_id
@@ -37,26 +35,22 @@ NORMAL = DatasetStatus.NORMAL
 _STATISTICS = frozenset({"label_stats", "sample_stats", "key_sample_stats"})
 
 
-DatasetTypeField = Annotated[DatasetType | int | None, BeforeValidator(DatasetType.read)]
-DatasetStatusField = Annotated[DatasetStatus | int | None, BeforeValidator(DatasetStatus.read)]
-
-
-class Dataset(Record):
+class Dataset(Model):
     """A dataset; its id and name are empty, and other fields None, if the service left them out."""
 
-    dataset_id: GivenText = ""
-    dataset_name: GivenText = ""
-    dataset_type: DatasetTypeField = None
-    status: DatasetStatusField = None
-    description: Text = None
-    create_time: Integer = None
-    update_time: Integer = None
-    unconfirmed_sample_count: Integer = None
-    deleted_sample_count: Integer = None
-    work_path: Text = None
-    workspace_id: Text = None
-    exist_running_task: Flag = None
-    exist_workforce_task: Flag = None
+    dataset_id = Field(to_name)
+    dataset_name = Field(to_name)
+    dataset_type = Field(DatasetType.read)
+    status = Field(DatasetStatus.read)
+    description = Field(to_text)
+    create_time = Field(to_integer)
+    update_time = Field(to_integer)
+    unconfirmed_sample_count = Field(to_integer)
+    deleted_sample_count = Field(to_integer)
+    work_path = Field(to_text)
+    workspace_id = Field(to_text)
+    exist_running_task = Field(to_flag)
+    exist_workforce_task = Field(to_flag)
 
     @property
     def total_sample_count(self) -> int:
@@ -80,13 +74,13 @@ class Dataset(Record):
         return self.status == DatasetStatus.NORMAL
 
 
-class DatasetStats(Record):
+class DatasetStats(Model):
     """Statistics of a dataset; the two counts of a label have nothing to do with each other."""
 
     @property
     def labels(self) -> tuple[LabelStats, ...]:
         """Counts for each label."""
-        return tuple(LabelStats.model_validate(one) for one in to_objects(self.raw.get("label_stats")))
+        return tuple(LabelStats(one) for one in to_objects(self.raw.get("label_stats")))
 
     @property
     def samples(self) -> dict[str, int]:
@@ -100,8 +94,7 @@ class DatasetStats(Record):
 
 
 def _counts(value: object) -> dict[str, int]:
-    found = value if isinstance(value, dict) else {}
-    numbers = {name: to_integer(one) for name, one in found.items()}
+    numbers = {name: to_integer(one) for name, one in to_object(value).items()}
     return {name: number for name, number in numbers.items() if number is not None}
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BeforeValidator
-
-from airflow_provider_modelarts.client.listing import ListEndpoint
-from airflow_provider_modelarts.client.models import GivenText, Integer, Record
+from airflow_provider_modelarts.client.models import Field, Model, to_integer, to_name, to_object
+from airflow_provider_modelarts.client.paging import ListEndpoint
 from airflow_provider_modelarts.client.states import LabelType
 from airflow_provider_modelarts.client.validation import validate_id
 
@@ -17,27 +15,23 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.transport.transport import Transport
 
 
-LabelTypeField = Annotated[LabelType | int | None, BeforeValidator(LabelType.read)]
+class Label(Model):
+    """A label that samples of a dataset may have."""
 
-
-class Label(Record):
-    """A label that samples of a dataset may carry."""
-
-    name: GivenText = ""
-    type: LabelTypeField = None
+    name = Field(to_name)
+    type = Field(LabelType.read)
 
     @property
     def properties(self) -> dict[str, Any]:
         """Colour, shortcut and shape, as they arrived."""
-        value = self.raw.get("property")
-        return value if isinstance(value, dict) else {}
+        return to_object(self.raw.get("property"))
 
 
 class LabelStats(Label):
     """A label with its numbers: ``count`` and ``sample_count`` have nothing to do with each other."""
 
-    count: Integer = None
-    sample_count: Integer = None
+    count = Field(to_integer)
+    sample_count = Field(to_integer)
 
 
 class Labels:

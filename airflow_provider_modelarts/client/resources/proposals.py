@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_modelarts.client.models import checked_answer, read
 from airflow_provider_modelarts.client.paging import OffsetMode
 from airflow_provider_modelarts.client.resources.samples import Page, Sample, filters, sample_listing
-from airflow_provider_modelarts.client.validation import MAX_PAGE, checked_count, checked_limit, validate_id
+from airflow_provider_modelarts.client.validation import MAX_PAGE, validate_id, validate_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow_provider_modelarts.client.listing import ListEndpoint
+    from airflow_provider_modelarts.client.paging import ListEndpoint
     from airflow_provider_modelarts.client.states import Order
     from airflow_provider_modelarts.client.transport.transport import Transport
-
-_PROBE = 3
 
 
 class Proposals:
@@ -75,34 +73,15 @@ class Proposals:
         :param dataset_id: the dataset
         :param number: number of the page, from 0
         :param limit: proposals per page, 1 to 100
-        :param offset_mode: what ``offset`` counts on this service, see :meth:`offset_mode`
+        :param offset_mode: what ``offset`` counts on this service
         :param retry: False: one attempt
         """
         query = filters(label_name, label_type, low_score, high_score, order, search_conditions, process_parameter)
-        listing, wanted = _listing(dataset_id, query), checked_limit(limit)
+        listing, wanted = _listing(dataset_id, query), validate_whole("limit", limit, 1, MAX_PAGE)
         read_at = self._transport.clock.now()
-        offset = offset_mode.offset(checked_count("number", number), wanted)
+        offset = offset_mode.offset(validate_whole("number", number, 0), wanted)
         part = listing.slice(self._transport, offset, wanted, retry=retry)
         return Page(part.items, part.total, number, read_at)
-
-    def offset_mode(self, dataset_id: str, *, order: Order | str | None = None) -> OffsetMode:
-        """Find out what ``offset`` counts on this service, by two small reads.
-
-        Three records at 0 are held against two at 1: pages of two begin behind the second record, records behind the
-        first. With fewer than three proposals both mean the same, and pages is the answer.
-
-        :param dataset_id: the dataset
-        :param order: as in the reads that follow
-        """
-        first = self.page(dataset_id, 0, limit=_PROBE, order=order)
-        ids = [sample.sample_id for sample in first.items]
-        if len(ids) < _PROBE:
-            return OffsetMode.PAGES
-        # There is a third one, so neither meaning of this offset lies behind the end, where it might be refused.
-        second = self.page(dataset_id, 1, limit=_PROBE - 1, order=order)
-        if not second.items:
-            return OffsetMode.PAGES
-        return OffsetMode.RECORDS if second.items[0].sample_id == ids[1] else OffsetMode.PAGES
 
     def get(self, dataset_id: str, sample_id: str, *, retry: bool = True) -> Sample:
         """Return the proposal for a sample (contract 3.2).

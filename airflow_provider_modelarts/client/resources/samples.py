@@ -6,19 +6,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from airflow_provider_modelarts.client.listing import ListEndpoint
 from airflow_provider_modelarts.client.models import (
-    View,
+    Field,
+    Model,
     checked_answer,
     read,
     to_flag,
     to_integer,
+    to_name,
     to_number,
+    to_object,
     to_objects,
     to_reasons,
     to_text,
     without_query,
 )
+from airflow_provider_modelarts.client.paging import ListEndpoint
 from airflow_provider_modelarts.client.sample_updates import (
     OWN,
     SampleOutcome,
@@ -28,11 +31,11 @@ from airflow_provider_modelarts.client.sample_updates import (
 )
 from airflow_provider_modelarts.client.states import LabelType, Order, SampleState, SampleStatus
 from airflow_provider_modelarts.client.validation import (
-    checked_choice,
-    checked_conditions,
-    checked_count,
-    checked_scores,
+    validate_choice,
+    validate_conditions,
     validate_id,
+    validate_scores,
+    validate_whole,
 )
 
 if TYPE_CHECKING:
@@ -49,102 +52,81 @@ DETECTION = 1
 PLACES = frozenset({"@modelarts:shape", "@modelarts:feature"})
 ORDERS = tuple(map(str, Order))
 STABLE_SCHEMES = ("s3://", "obs://")
+_KINDS = {type(None): "null", bool: "a truth value", str: "a text", list: "a list", dict: "an object"}
 
 
 Item = TypeVar("Item")
 
 
-class SampleLabel(View):
+class SampleLabel(Model):
     """One label of a sample, proposed or final."""
 
-    @property
-    def name(self) -> str:
-        """The label's name as it is, never changed; empty for kinds of labels that have none."""
-        name = self.root.get("name")
-        return name if type(name) is str else to_text(name) or ""
-
-    @property
-    def type(self) -> LabelType | int | None:
-        """The label's type; a number that is not known stays a number."""
-        return LabelType.read(self.root.get("type"))
-
-    @property
-    def id(self) -> str | None:
-        """Number within the sample; proposals only."""
-        return to_text(self.root.get("id"))
-
-    @property
-    def score(self) -> float | None:
-        """Confidence, 0 to 1; None if the service gives none."""
-        return to_number(self.root.get("score"))
+    name = Field(to_name, "The label's name as it is, never changed; empty for kinds of labels that have none.")
+    type = Field(LabelType.read, "The label's type; a number that is not known stays a number.")
+    id = Field(to_text, "Number within the sample; proposals only.")
+    score = Field(to_number, "Confidence, 0 to 1; None if the service gives none.")
 
     @property
     def is_detection(self) -> bool:
         """Whether it marks a place in an image, so that the service wants the image's size with it."""
-        return _marks_a_place(self.root)
+        return _marks_a_place(self.raw)
 
-    # the last of the properties: from here on the word means the method, not the decorator
-    @property
-    def property(self) -> dict[str, Any]:
-        """Box, difficulty and custom attributes (contract 3.3), as they arrived."""
-        value = self.root.get("property")
-        return value if isinstance(value, dict) else {}
+    # The last one: from here on the word means the field, not the decorator.
+    property = Field(to_object, "Box, difficulty and custom attributes (contract 3.3), as they arrived.")
 
     def __repr__(self) -> str:
         return f"SampleLabel(name={self.name!r}, type={self.type}, score={self.score!r})"
 
-    __str__ = __repr__
 
-
-class Sample(View):
+class Sample(Model):
     """An image, text or other object of a dataset, with its proposed or final labels."""
 
-    @property
-    def sample_id(self) -> str:
-        """Key of the sample; nothing can be read from its form. Empty if the service left it out."""
-        sample_id = self.root.get("sample_id")
-        return sample_id if type(sample_id) is str else to_text(sample_id) or ""
+    sample_id = Field(to_name, "Key of the sample, opaque. Empty if the service left it out.")
+    metadata = Field(to_object, "Size, origin, difficulty and custom attributes (contract 3.3), as they arrived.")
+    score = Field(to_number, "Confidence in the sample as a whole; often missing where its labels have one.")
+    annotated_by = Field(to_text, "Who labeled it, ``human/account/user``; None or empty if nobody did.")
+    sample_status = Field(
+        lambda value: SampleStatus.read(to_text(value)),
+        "The service's word for its state, the same for proposals and unlabeled samples. Unknown ones stay as is.",
+    )
+    worker_id = Field(to_text, "Team labeling: the member whose copy this is.")
 
     @property
-    def has_odd_labels(self) -> bool:
-        """Whether its labels are not what the API promises, a list of objects: then nothing here tells what it carries.
+    def oddity(self) -> str | None:
+        """What keeps it from being read as the API documents it, as one sentence; None if nothing does.
 
-        The other properties leave out what is no object. Such a sample can be listed and read, but not confirmed:
-        ``samples.update`` refuses it.
+        Only what could make the labels mean something else counts: unknown fields, and numbers written as text, do not.
+        The other properties leave out what is no object. ``samples.update`` refuses a sample whose labels are odd.
         """
-        labels = self.root.get("labels")
-        if labels is None:
-            return False
-        return type(labels) is not list or not all(type(label) is dict for label in labels)
+        if not self.sample_id:
+            return "It came without an id."
+        labels = self.raw.get("labels")
+        if labels is not None and not isinstance(labels, list):
+            return f"Its labels are {_kind(labels)}, not a list."
+        if isinstance(self.raw.get("score"), (dict, list)):
+            return f"Its score is {_kind(self.raw['score'])}, not a number."
+        for place, label in enumerate(labels or (), start=1):
+            if not isinstance(label, dict):
+                return f"Label {place} is {_kind(label)}, not an object."
+            for name in ("name", "type", "score"):
+                if isinstance(label.get(name), (dict, list)):
+                    return f"The {name} of label {place} is {_kind(label[name])}."
+        return None
 
     @cached_property
     def labels(self) -> tuple[SampleLabel, ...]:
-        """Proposed labels where proposals are listed, final ones elsewhere; see :attr:`has_odd_labels`."""
-        return tuple(SampleLabel(label) for label in to_objects(self.root.get("labels")))
+        """Proposed labels where proposals are listed, final ones elsewhere; see :attr:`oddity`."""
+        return tuple(map(SampleLabel, to_objects(self.raw.get("labels"))))
 
     @property
     def label_names(self) -> list[str]:
         """The names of its labels, one for each; to be had at less cost than ``labels``."""
-        return [
-            name if type(name := label.get("name")) is str else to_text(name) or ""
-            for label in to_objects(self.root.get("labels"))
-        ]
+        return [to_name(label.get("name")) for label in to_objects(self.raw.get("labels"))]
 
     @property
     def label_scores(self) -> list[float | None]:
         """The scores of its labels, one for each; to be had at less cost than ``labels``."""
-        return [to_number(label.get("score")) for label in to_objects(self.root.get("labels"))]
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """Size, origin, difficulty and custom attributes (contract 3.3), as they arrived."""
-        value = self.root.get("metadata")
-        return value if isinstance(value, dict) else {}
-
-    @property
-    def score(self) -> float | None:
-        """Confidence in the sample as a whole; often missing where its labels have one."""
-        return to_number(self.root.get("score"))
+        return [to_number(label.get("score")) for label in to_objects(self.raw.get("labels"))]
 
     @property
     def is_hard(self) -> bool | None:
@@ -164,40 +146,23 @@ class Sample(View):
         return tuple(dict.fromkeys(reasons))
 
     @property
-    def annotated_by(self) -> str | None:
-        """Who labeled it, ``human/account/user``; None or empty if nobody did."""
-        return to_text(self.root.get("annotated_by"))
-
-    @property
-    def sample_status(self) -> SampleStatus | str | None:
-        """The service's word for its state; it does not tell proposals from unlabeled samples.
-
-        A word that is not known stays as it came.
-        """
-        return SampleStatus.read(to_text(self.root.get("sample_status")))
-
-    @property
-    def worker_id(self) -> str | None:
-        """Team labeling: the member whose copy this is."""
-        return to_text(self.root.get("worker_id"))
-
-    @property
     def origin(self) -> str | None:
         """Where the sample lies, fit for logs and files: ``s3://...``, or its address without the signature."""
         for key in ("@modelarts:origin_source", "@modelarts:new_source"):
             place = self.metadata.get(key)
             if isinstance(place, str) and place.startswith(STABLE_SCHEMES):
                 return place
-        source = self.root.get("source")
+        source = self.raw.get("source")
         return without_query(source) if isinstance(source, str) and source else None
 
     def element(self) -> dict[str, Any]:
         """Return what is sent to confirm it: id and labels as they came, of detection samples the size too."""
-        labels = self.root.get("labels")
+        labels = self.raw.get("labels")
         element = {"sample_id": self.sample_id, "labels": labels}
-        if worker_id := self.worker_id:
+        # Read without their fields: every sample of a confirmation passes here.
+        if worker_id := to_text(self.raw.get("worker_id")):
             element["worker_id"] = worker_id
-        size = self.metadata.get(SIZE)
+        size = to_object(self.raw.get("metadata")).get(SIZE)
         if size and any(map(_marks_a_place, to_objects(labels))):
             element["metadata"] = {SIZE: size}
         return element
@@ -206,7 +171,9 @@ class Sample(View):
         names = [label.name for label in self.labels]
         return f"Sample(sample_id={self.sample_id!r}, labels={names!r}, origin={self.origin!r})"
 
-    __str__ = __repr__
+
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value), "a number")
 
 
 def _marks_a_place(label: dict[str, Any]) -> bool:
@@ -246,14 +213,14 @@ def filters(
     :raises InvalidRequest: for a score outside 0 to 1, bounds the wrong way round, an unknown order, or search
         conditions that are none
     """
-    low, high = checked_scores(low_score, high_score)
+    low, high = validate_scores(low_score, high_score)
     return {
         "label_name": label_name,
-        "label_type": None if label_type is None else str(checked_count("label_type", label_type)),
+        "label_type": None if label_type is None else str(validate_whole("label_type", label_type, 0)),
         "low_score": low,
         "high_score": high,
-        "order": None if order is None else checked_choice("order", order, ORDERS),
-        "search_conditions": checked_conditions(search_conditions),
+        "order": None if order is None else validate_choice("order", order, ORDERS),
+        "search_conditions": validate_conditions(search_conditions),
         "process_parameter": process_parameter,
     }
 
@@ -261,11 +228,11 @@ def filters(
 def sample_listing(
     what: str, path: tuple[str, ...], query: Mapping[str, str | None], keys: tuple[str, ...] = ("sample_id",)
 ) -> ListEndpoint[Sample]:
-    """Return a list of samples; all of them look alike (contract 3.3).
+    """Return a list of samples; all of them look alike (contract 3.3). A row that cannot be read is a sample too.
 
     :param keys: what tells the samples of this list apart
     """
-    return ListEndpoint(what, path, Sample, "samples", "sample_count", keys, query)
+    return ListEndpoint(what, path, Sample, "samples", "sample_count", keys, query, keeps_odd_rows=True)
 
 
 class Samples:

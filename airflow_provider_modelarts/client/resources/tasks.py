@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BeforeValidator
-
+from airflow_provider_modelarts.client.error_codes import rule_for
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
     InvalidRequest,
@@ -14,23 +13,23 @@ from airflow_provider_modelarts.client.errors import (
     StartUnknown,
     Throttled,
     UnexpectedResponse,
-    rule_for,
 )
-from airflow_provider_modelarts.client.listing import ListEndpoint
 from airflow_provider_modelarts.client.models import (
-    GivenText,
-    Integer,
-    Number,
-    Record,
-    Text,
+    Field,
+    Model,
     checked_answer,
     read,
+    to_integer,
+    to_name,
+    to_number,
+    to_object,
     to_objects,
     to_text,
 )
+from airflow_provider_modelarts.client.paging import ListEndpoint
 from airflow_provider_modelarts.client.redaction import without_queries
-from airflow_provider_modelarts.client.states import EventStatus, TaskState, TaskType, is_terminal
-from airflow_provider_modelarts.client.validation import checked_choice, checked_seconds, shown, validate_id
+from airflow_provider_modelarts.client.states import ALGORITHM_TYPES, EventStatus, TaskState, TaskType, is_terminal
+from airflow_provider_modelarts.client.validation import validate_choice, validate_id, validate_seconds, wrong
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
 
 if TYPE_CHECKING:
@@ -41,64 +40,69 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TASK_TYPES = tuple(map(str, TaskType))
-ALGORITHM_TYPES = ("fast", "accurate")
 _LEAST_OF_HTTP = 100
 _COUNTS = ("total_sample_count", "annotated_sample_count", "unconfirmed_sample_count")
 
 
-EventStatusField = Annotated[EventStatus | str | None, BeforeValidator(lambda value: EventStatus.read(to_text(value)))]
+def _event_status(value: object) -> EventStatus | str | None:
+    return EventStatus.read(to_text(value))
 
 
-class TaskEvent(Record):
+class TaskEvent(Model):
     """A step of a labeling task; steps may have steps of their own."""
 
-    name: GivenText = ""
-    ordinal: Integer = None
-    level: Integer = None
-    status: EventStatusField = None
-    create_time: Integer = None
-    elapsed_time: Number = None
-    error_code: Text = None
-    error_message: Text = None
+    name = Field(to_name)
+    ordinal = Field(to_integer)
+    level = Field(to_integer)
+    status = Field(_event_status)
+    create_time = Field(to_integer)
+    elapsed_time = Field(to_number)
+    error_code = Field(to_text)
+    error_message = Field(to_text)
 
     @property
     def events(self) -> tuple[TaskEvent, ...]:
         """The steps inside."""
-        return tuple(TaskEvent.model_validate(event) for event in to_objects(self.raw.get("events")))
+        return tuple(map(TaskEvent, to_objects(self.raw.get("events"))))
 
 
-class LabelTask(Record):
+class LabelTask(Model):
     """A labeling task, from the list or on its own.
 
-    Both differ in what the service leaves out; the ids are filled in from the request, everything else is None then.
+    The service leaves out different properties in the two. The ids are filled in from the request; everything else is
+    None then.
+
+    :param raw: as of every model
+    :param dataset_id: the dataset that was asked about
+    :param task_id: the labeling task that was asked about
     """
 
-    task_id: GivenText = ""
-    dataset_id: GivenText = ""
-    task_name: Text = None
-    create_time: Text = None
-    status: Integer = None
-    progress: Number = None
-    code: Text = None
-    message: Text = None
-    error_code: Text = None
-    error_msg: Text = None
-    error_detail: Text = None
-    elapsed_time: Number = None
-    total_sample_count: Integer = None
-    annotated_sample_count: Integer = None
-    unconfirmed_sample_count: Integer = None
+    task_id = Field(to_name)
+    dataset_id = Field(to_name)
+    task_name = Field(to_text)
+    create_time = Field(to_text)
+    status = Field(to_integer)
+    progress = Field(to_number)
+    code = Field(to_text)
+    message = Field(to_text)
+    error_code = Field(to_text)
+    error_msg = Field(to_text)
+    error_detail = Field(to_text)
+    elapsed_time = Field(to_number)
+    total_sample_count = Field(to_integer)
+    annotated_sample_count = Field(to_integer)
+    unconfirmed_sample_count = Field(to_integer)
+    config = Field(to_object, "Its configuration as the service reports it, defaults filled in.")
 
-    @classmethod
-    def _filled(cls, data: dict[str, Any], context: dict[str, Any]) -> dict[str, Any]:
-        result = data.get("result")
-        counts = result if isinstance(result, dict) else {}
-        filled = {name: counts.get(name) for name in _COUNTS}
-        filled |= {
-            "dataset_id": data.get("resource_id") or context.get("dataset_id"),
-            "task_id": context.get("task_id"),
+    def __init__(self, raw: dict[str, Any], *, dataset_id: str = "", task_id: str = "") -> None:
+        super().__init__(raw)
+        # Read on its own, a labeling task has its counts in "result", and calls its dataset "resource_id".
+        result = to_object(raw.get("result"))
+        self.__dict__["_elsewhere"] = {
+            **{name: result.get(name) for name in _COUNTS},
+            "dataset_id": raw.get("resource_id") or dataset_id,
+            "task_id": task_id,
         }
-        return filled | {name: value for name, value in data.items() if value is not None}
 
     @property
     def state(self) -> TaskState | int | None:
@@ -116,17 +120,9 @@ class LabelTask(Record):
         return to_text(self.config.get("name"))
 
     @property
-    def config(self) -> dict[str, Any]:
-        """Its configuration as the service reports it, defaults filled in."""
-        config = self.raw.get("config")
-        return config if isinstance(config, dict) else {}
-
-    @property
     def events(self) -> tuple[TaskEvent, ...]:
         """Its steps; empty while the service reports none."""
-        result = self.raw.get("result")
-        found = to_objects(result.get("events")) if isinstance(result, dict) else []
-        return tuple(TaskEvent.model_validate(event) for event in found)
+        return tuple(map(TaskEvent, to_objects(to_object(self.raw.get("result")).get("events"))))
 
 
 class Tasks:
@@ -215,11 +211,11 @@ class Tasks:
         :param retry: False: one attempt for each page
         """
         if task_type is not None:
-            checked_choice("task_type", task_type, TASK_TYPES)
+            validate_choice("task_type", task_type, TASK_TYPES)
         what = f"list labeling tasks of dataset {validate_id('dataset_id', dataset_id)}"
         query = {"type": task_type, "task_name": task_name}
-        path, context = ("datasets", dataset_id, "tasks"), {"dataset_id": dataset_id}
-        listing = ListEndpoint(what, path, LabelTask, "tasks", "total_count", ("task_id",), query, context)
+        path, known = ("datasets", dataset_id, "tasks"), {"dataset_id": dataset_id}
+        listing = ListEndpoint(what, path, LabelTask, "tasks", "total_count", ("task_id",), query, known)
         return listing.walk(self._transport, retry=retry)
 
     def stop(self, dataset_id: str, task_id: str) -> None:
@@ -272,15 +268,15 @@ class Tasks:
         :raises ModelArtsError: if the service refuses to tell
         """
         clock = self._transport.clock
-        deadline = clock.now() + checked_seconds("timeout", timeout)
+        deadline = clock.now() + validate_seconds("timeout", timeout)
         wait = Wait(
             validate_id("dataset_id", dataset_id),
             validate_id("task_id", task_id),
             deadline=deadline,
-            poll_interval=checked_seconds("poll_interval", poll_interval),
+            poll_interval=validate_seconds("poll_interval", poll_interval),
         )
         report = on_progress or log.info
-        pause = wait.first_look(clock.now())
+        pause = wait.first_pause(clock.now())
         while True:
             clock.sleep(pause)
             found = self._look(wait, dataset_id, task_id, report)
@@ -294,7 +290,7 @@ class Tasks:
         try:
             task = self.get(dataset_id, task_id, retry=False)
         except ModelArtsError as error:
-            step = wait.failed(error, clock.now())
+            step = wait.on_error(error, clock.now())
             if isinstance(step, Outcome):
                 raise step.exception() or error from error
             report(f"Will look again in {step:.0f} s: {error}")
@@ -302,7 +298,7 @@ class Tasks:
         line = wait.progress(task)
         if line:
             report(line)
-        step = wait.looked(task, clock.now())
+        step = wait.on_answer(task, clock.now())
         if not isinstance(step, Outcome):
             return step
         ended = step.exception()
@@ -314,11 +310,11 @@ class Tasks:
 def _start_body(
     task_type: str, config: Mapping[str, Any] | None, collect_key_sample: bool | None, model_id: str | None
 ) -> dict[str, Any]:
-    checked_choice("task_type", task_type, TASK_TYPES)
+    validate_choice("task_type", task_type, TASK_TYPES)
     body: dict[str, Any] = {"task_type": task_type}
     if collect_key_sample is not None:
         if not isinstance(collect_key_sample, bool):
-            raise InvalidRequest(f"collect_key_sample must be true or false, not {collect_key_sample!r}.")
+            raise wrong("collect_key_sample", "true or false", collect_key_sample)
         body["collect_key_sample"] = collect_key_sample
     if model_id is not None:
         body["model_id"] = validate_id("model_id", model_id)
@@ -326,10 +322,10 @@ def _start_body(
         raise InvalidRequest("pre-label runs a model: give its model_id.")
     if config is not None:
         if not hasattr(config, "items"):
-            raise InvalidRequest(f"config must be an object of settings, not {shown(config)}.")
+            raise wrong("config", "an object of settings", config)
         algorithm = config.get("algorithm_type")
         if algorithm is not None:
-            checked_choice("algorithm_type", algorithm, ALGORITHM_TYPES)
+            validate_choice("algorithm_type", algorithm, ALGORITHM_TYPES)
         body["config"] = dict(config)
     return body
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.resources.samples import Sample, filters, sample_listing
 from airflow_provider_modelarts.client.sample_updates import OWN, labeled_elements, send_updates
-from airflow_provider_modelarts.client.validation import checked_email, validate_id
+from airflow_provider_modelarts.client.validation import validate_email, validate_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -72,7 +72,7 @@ class TeamSamples:
         elements = labeled_elements(samples)
         body: dict[str, Any] = {"samples": elements}
         if email is not None:
-            body["email"] = checked_email("email", email)
+            body["email"] = validate_email("email", email)
         what = f"write labels of {len(elements)} samples of {_team_task(dataset_id, workforce_task_id)}"
         path = _path(dataset_id, workforce_task_id)
         return send_updates(elements, lambda: self._transport.write("PUT", what, *path, body=body, own=OWN))

@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from airflow_provider_modelarts.client.error_codes import is_progress, rule_for
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
     ForeignAnswer,
@@ -20,8 +21,6 @@ from airflow_provider_modelarts.client.errors import (
     ServiceUnavailable,
     Throttled,
     UnexpectedResponse,
-    is_progress,
-    rule_for,
 )
 from airflow_provider_modelarts.client.models import parse_json, to_integer, to_number
 from airflow_provider_modelarts.client.redaction import without_queries

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from airflow_provider_modelarts import __version__
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable
 from airflow_provider_modelarts.client.transport.response import Response
-from airflow_provider_modelarts.client.validation import checked_seconds, shown
+from airflow_provider_modelarts.client.validation import shown, validate_seconds
 
 # requests is imported where it is used: urllib3 opens a socket when it is imported, to see whether IPv6 works.
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class HttpSession:
             raise InvalidRequest(
                 f"timeout must be a number of seconds, or two: to connect and to wait for an answer; not {shown(pair)}."
             )
-        self.timeout = (checked_seconds("timeout", pair[0]), checked_seconds("timeout", pair[1]))
+        self.timeout = (validate_seconds("timeout", pair[0]), validate_seconds("timeout", pair[1]))
         self.verify = _verify(verify)
         self._adapter = HTTPAdapter(pool_maxsize=pool_size, max_retries=0)
         self._headers = {

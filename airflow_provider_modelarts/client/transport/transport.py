@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from airflow_provider_modelarts.client.auth.authorizers import make_authorizer
+from airflow_provider_modelarts.client.error_codes import is_token_error
 from airflow_provider_modelarts.client.errors import (
     ForeignAnswer,
     InvalidRequest,
@@ -19,7 +20,6 @@ from airflow_provider_modelarts.client.errors import (
     ServiceUnavailable,
     Throttled,
     UnexpectedResponse,
-    is_token_error,
 )
 from airflow_provider_modelarts.client.transport.response import parse_response, redact
 from airflow_provider_modelarts.client.transport.session import JSON, HttpSession, Request

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
-from airflow_provider_modelarts.client.validation import checked_scores
+from airflow_provider_modelarts.client.validation import validate_scores
 from airflow_provider_modelarts.labeling.apply.run import ConfirmationRun
 from airflow_provider_modelarts.labeling.ledger.recorder import LedgerTarget, Recorder
 from airflow_provider_modelarts.labeling.plan.builder import checked_label, make_plan
@@ -272,7 +272,7 @@ def _unwritten(plan: Plan) -> ConfirmationResult:
 
 def _filters(label_name: str | None, low_score: float | str | None, high_score: float | str | None) -> dict[str, Any]:
     """Return the filters to send."""
-    low, high = checked_scores(low_score, high_score)
+    low, high = validate_scores(low_score, high_score)
     filters = {
         "label_name": label_name,
         "low_score": None if low is None else float(low),

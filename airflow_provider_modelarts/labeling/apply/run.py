@@ -20,7 +20,6 @@ from airflow_provider_modelarts.labeling.apply.writing import Writing
 from airflow_provider_modelarts.labeling.intent import CHANGED, NOT_PLANNED, Intent
 from airflow_provider_modelarts.labeling.label_equality import (
     ODD,
-    oddity,
     same_proposal,
     shows_part_of,
     with_other_labels,
@@ -316,7 +315,7 @@ class ConfirmationRun:
         self._nameless[content] += 1
         named = Sample({"sample_id": f"(no id, {content}, {self._nameless[content]})"})
         if self.books.category(named.sample_id) is None:
-            self.books.fail(named, ODD, oddity(sample) or "")
+            self.books.fail(named, ODD, sample.oddity or "")
         else:
             self.books.mark_listed(named)
 
@@ -382,7 +381,7 @@ class ConfirmationRun:
                 self._in_hand.discard(sample.sample_id)
                 self.books.count_stale()
                 continue
-            if (fault := oddity(sample)) is not None:
+            if (fault := sample.oddity) is not None:
                 self._in_hand.discard(sample.sample_id)
                 self.books.fail(sample, ODD, fault)
                 if self._recorder is not None and self._decide(sample) == CHANGED:

@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest, UnexpectedResponse
-from airflow_provider_modelarts.labeling.label_equality import ODD, oddity
+from airflow_provider_modelarts.client.errors import ConfirmationError, UnexpectedResponse
+from airflow_provider_modelarts.client.validation import validate_label
+from airflow_provider_modelarts.labeling.label_equality import ODD
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanHeader, PlanWriter
 from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
 from airflow_provider_modelarts.labeling.policy import Decision, decide_by, parse_policy
@@ -116,7 +117,7 @@ def make_plan(
         odd = _OddSamples()
         progress = ProgressReporter(on_progress, listing, clock)
         for sample in listing.samples(read_pages):
-            fault = oddity(sample)
+            fault = sample.oddity
             decision = decide(sample) if fault is None else ODD_SAMPLE if sample.sample_id else NO_ID
             if fault is not None:
                 odd.add(sample, fault)
@@ -161,19 +162,7 @@ class _OddSamples:
 
 def checked_label(name: str, value: str | None) -> str | None:
     """Return the label to choose by, None for all; one that rendered to nothing must not turn into "all"."""
-    if value is not None and (not isinstance(value, str) or value.strip() in ("", "None")):
-        raise InvalidRequest(f"{name} must be a label's name, not {value!r}. Leave it out to take all labels.")
-    if value is not None and not _is_utf8(value):
-        raise InvalidRequest(f"{name} {value!r} cannot be sent: half a surrogate pair has no UTF-8.")
-    return value
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    return None if value is None else validate_label(name, value)
 
 
 class ProgressReporter:

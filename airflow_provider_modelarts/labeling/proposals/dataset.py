@@ -15,7 +15,7 @@ from airflow_provider_modelarts.client.errors import (
     Throttled,
     UnexpectedResponse,
 )
-from airflow_provider_modelarts.labeling.label_equality import ODD, oddity
+from airflow_provider_modelarts.labeling.label_equality import ODD
 from airflow_provider_modelarts.labeling.proposals.worker_pool import ConcurrencyLimiter
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class DatasetProposals:
     def _check_answer(self, sample: Sample, sample_id: str) -> None:
         """Refuse an answer to a single read that is no sample, or another one: it would pass for one without labels."""
         code, text = sample.raw.get("error_code"), sample.raw.get("error_msg")
-        fault = oddity(sample)
+        fault = sample.oddity
         if sample.sample_id == sample_id and not code and fault is None:
             return
         if code:

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from airflow_provider_modelarts.client.errors import ModelArtsError, UnexpectedResponse
-from airflow_provider_modelarts.client.paging import REFUSALS, key_of
+from airflow_provider_modelarts.client.paging import REFUSALS, OffsetMode, detect_offset_mode, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,7 +123,9 @@ def detect_offset_step(number: int, size: int, read: Callable[[int], Page[Sample
         page = read(number)
         items, total = len(page.items), count(page)
         if items >= size:
-            return size if _overlaps(page, read(number + 1), behind=(number + 1) * size >= total > 0) else 1
+            is_last = (number + 1) * size >= total > 0
+            mode = detect_offset_mode(_keys(page), _keys(read(number + 1)), is_last=is_last)
+            return size if mode is OffsetMode.RECORDS else 1
         if items:
             return 1 if abs(number * size + items - total) <= abs(number + items - total) else size
         if number < total or total <= size:
@@ -133,20 +135,6 @@ def detect_offset_step(number: int, size: int, read: Callable[[int], Page[Sample
         "The list of proposals does not let itself be paged: its count and its pages contradict each other. "
         "Nothing was written."
     )
-
-
-def _overlaps(page: Page[Sample], following: Page[Sample], *, behind: bool) -> bool:
-    """Whether the answer at the next offset is the same but for a record.
-
-    :param behind: if offset counts pages, the following one is behind the end, as the service counts
-    """
-    keys, next_keys = _keys(page), _keys(following)
-    # The same once more: the service gives its last page for all that is behind it.
-    if keys == next_keys:
-        return False
-    known = len(set(keys).intersection(next_keys))
-    # The list may have moved between the two reads: pages hardly overlap then, records still nearly all.
-    return known > 0 if behind else 2 * known > len(next_keys)
 
 
 def _keys(page: Page[Sample]) -> list[str]:

@@ -22,7 +22,7 @@ from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable
 from airflow_provider_modelarts.client.resources.samples import SIZE
 from airflow_provider_modelarts.labeling.apply.batch_writer import ODD_TRIES, BatchWriter
-from airflow_provider_modelarts.labeling.label_equality import ODD, has_labels_of, names, oddity, raw_labels
+from airflow_provider_modelarts.labeling.label_equality import ODD, has_labels_of, names, raw_labels
 from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN
 from airflow_provider_modelarts.labeling.ledger.reader import LedgerBroken, read_ledger, replay
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead, is_odd_read
@@ -341,7 +341,7 @@ class _Run:
         )
 
     def _is_to_undo(self, trace: SampleHistory, sample: Sample) -> bool:
-        if (fault := oddity(sample)) is not None:
+        if (fault := sample.oddity) is not None:
             log.warning("Sample %s is left as it is: %s", trace.sample_id, fault)
             self._fail(trace, ODD, fault)
             return False
