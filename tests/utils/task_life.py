@@ -36,11 +36,11 @@ class Crash(BaseException):
 def _around_writes(patch: pytest.MonkeyPatch, phase: str, *, written: bool) -> None:
     write = RecordStore.write
 
-    def write_or_crash(memory: RecordStore, record: Any) -> None:
+    def write_or_crash(store: RecordStore, record: Any) -> None:
         if record.phase != phase:
-            return write(memory, record)
+            return write(store, record)
         if written:
-            write(memory, record)
+            write(store, record)
         raise Crash
 
     patch.setattr(RecordStore, "write", write_or_crash)
@@ -97,7 +97,7 @@ MOMENTS = {
 
 
 @dataclass
-class Life:
+class TaskLife:
     """A start operator's life in one run of a DAG.
 
     :param has_store: whether Airflow keeps a state store for the task, as it does from 3.3 on

@@ -17,10 +17,10 @@ from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
 from airflow_provider_modelarts.utils.task_state import TaskKey
-from tests.resume.life import (
+from tests.utils.task_life import (
     ACTIVE,
     MOMENTS,
-    Life,
+    TaskLife,
 )
 
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
@@ -83,7 +83,7 @@ def test_the_same_run_of_another_airflow_is_somebody_else(begin: Any, has_store:
     theirs = begin(has_store=has_store, parameters={"wait_for_completion": False})
     job = theirs.attempt().result
     theirs.clock.advance(20)
-    ours = Life(
+    ours = TaskLife(
         theirs.emulator,
         theirs.clock,
         theirs.dataset_id,
@@ -194,9 +194,9 @@ def test_a_user_who_ends_the_task_does_not_stop_somebody_elses_job(
     triggers: list[ModelArtsLabelTaskTrigger] = []
     follow, run, sleep = ModelArtsStartLabelTaskOperator._follow, ModelArtsLabelTaskTrigger.run, life.clock.sleep
 
-    def noted_follow(operator: ModelArtsStartLabelTaskOperator, resumption: Any) -> str:
+    def noted_follow(operator: ModelArtsStartLabelTaskOperator, recovery: Any) -> str:
         operators.append(operator)
-        return follow(operator, resumption)
+        return follow(operator, recovery)
 
     def noted_run(trigger: ModelArtsLabelTaskTrigger) -> Any:
         triggers.append(trigger)
