@@ -215,5 +215,4 @@ def _labels_of(client: ModelArtsClient, dataset_id: str) -> set[str]:
 def identity_of(context: Context) -> RunIdentity:
     """Return which Airflow task this is; retries share its intent, a clear changes it (B1)."""
     ti = context["ti"]
-    map_index = -1 if ti.map_index is None else ti.map_index
-    return RunIdentity(ti.dag_id, ti.run_id, ti.task_id, map_index, ti.try_number, TaskIntent.of(context).marker)
+    return RunIdentity(*TaskKey.of(ti), ti.try_number, TaskIntent.of(context).marker)

@@ -20,7 +20,13 @@ from airflow_provider_modelarts.operators._on_kill import LabelTaskStopper
 from airflow_provider_modelarts.operators._templates import TemplatedOperator, constant, is_template
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
 from airflow_provider_modelarts.utils.label_task_recovery import LabelTaskRecovery
-from airflow_provider_modelarts.utils.polling import deadline_after, poll_once, poll_until_done, unreadable
+from airflow_provider_modelarts.utils.polling import (
+    deadline_after,
+    poll_once,
+    poll_until_done,
+    stop_or_warn,
+    unreadable,
+)
 from airflow_provider_modelarts.utils.task_record import RecordStore, TaskIntent
 from airflow_provider_modelarts.utils.task_state import TaskKey
 
@@ -174,7 +180,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             return self._run(self._make_recovery(context, record.deadline))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after the wait in the triggerer; if that ended without an event, stop the labeling task (B3)."""
+        """Resume after the wait in the triggerer; if that ended without an event, stop the labeling task."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except (TaskDeferralTimeout, TaskDeferralError) as error:
@@ -300,7 +306,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             return
         stopper.label_task_id = record.label_task_id
         if stopper.is_ended:
-            self._stop(record)
+            self._stop(record, "a user ended the Airflow task")
             raise LabelTaskStopped(f"Labeling task {record.label_task_id} was stopped: a user ended the Airflow task.")
 
     def _conclude(self, outcome: Outcome, record: LabelTaskRecord | None, store: RecordStore) -> str:
@@ -328,18 +334,10 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
                 error,
             )
             return
-        self._stop(record)
+        self._stop(record, "it is no longer waited for")
 
-    def _stop(self, record: LabelTaskRecord) -> None:
-        """Stop the labeling task; a failure is only logged, as the reason for stopping matters more."""
-        label_task_id = record.label_task_id
-        try:
-            hook = parameters.hook(self).look_afresh()
-            hook.call(lambda client: client.tasks.stop(record.dataset_id, label_task_id))
-        except ModelArtsError as error:
-            self.log.warning("Labeling task %s could not be stopped; stop it in the console. %s", label_task_id, error)
-        else:
-            self.log.info("Stopped labeling task %s.", label_task_id)
+    def _stop(self, record: LabelTaskRecord, reason: str) -> None:
+        stop_or_warn(parameters.hook(self), record.dataset_id, record.label_task_id, self.log, reason=reason)
 
 
 def _check_out_of_the_way(outcome: Outcome, record: LabelTaskRecord) -> None:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.utils import thread_pool as pool
-from airflow_provider_modelarts.utils.polling import DEFERRAL_MARGIN, poll_once
+from airflow_provider_modelarts.utils.polling import DEFERRAL_MARGIN, poll_once, stop_or_warn
 from airflow_provider_modelarts.utils.task_state import ENDED_STATES, TaskKey
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
     def prove_serializable(self) -> None:
         """Send the parameters through JSON and back, as a deferral will.
 
-        Called before the labeling task is started: a parameter that fails at defer time would orphan it (B2).
+        Called before the labeling task is started: a parameter that fails at defer time would orphan it.
 
         :raises TypeError: if a parameter is no JSON primitive, or comes back as another value
         """
@@ -121,7 +120,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
         # Nothing may follow: a trigger that lives on after its event gets an on_kill.
 
     async def on_kill(self) -> None:
-        """Stop the labeling task if a user has ended the Airflow task; otherwise it goes on (B4)."""
+        """Stop the labeling task if a user has ended the Airflow task; otherwise it goes on."""
         if not self.cancel_on_kill or self.task_instance is None:
             return
         key = TaskKey.of(self.task_instance)
@@ -134,15 +133,5 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
                 "Labeling task %s goes on: the Airflow task is %s, nobody ended it.", self.label_task_id, state
             )
             return
-        hook = ModelArtsHook(self.modelarts_conn_id, self.project_id).look_afresh()
-        try:
-            hook.call(lambda client: client.tasks.stop(self.dataset_id, self.label_task_id))
-        except ModelArtsError as error:
-            self.log.warning(
-                "Labeling task %s of dataset %s could not be stopped; stop it in the console. %s",
-                self.label_task_id,
-                self.dataset_id,
-                error,
-            )
-            return
-        self.log.info("Stopped labeling task %s: the Airflow task is %s.", self.label_task_id, state)
+        hook = ModelArtsHook(self.modelarts_conn_id, self.project_id)
+        stop_or_warn(hook, self.dataset_id, self.label_task_id, self.log, reason=f"the Airflow task is {state}")

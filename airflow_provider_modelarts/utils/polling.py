@@ -1,4 +1,4 @@
-"""Polls a labeling task, the same way in operator, sensor and trigger (B6, B7).
+"""Polls and stops a labeling task, the same way in operator, sensor and trigger (B6, B7).
 
 ``client/waiting.py`` decides what an answer means and when to poll next; the functions here ask and sleep.
 """
@@ -93,3 +93,18 @@ def poll_until_done(hook: ModelArtsHook, wait: Wait, log: Any, *, first_look: fl
             wait.deadline = min(wait.deadline, system_clock.now())
             step = 0.0
     return step
+
+
+def stop_or_warn(hook: ModelArtsHook, dataset_id: str, label_task_id: str, log: Any, *, reason: str) -> None:
+    """Stop a labeling task with the connection as it is now; a failure is only logged: the reason matters more."""
+    try:
+        hook.look_afresh().call(lambda client: client.tasks.stop(dataset_id, label_task_id))
+    except ModelArtsError as error:
+        log.warning(
+            "Labeling task %s of dataset %s could not be stopped; stop it in the console. %s",
+            label_task_id,
+            dataset_id,
+            error,
+        )
+    else:
+        log.info("Stopped labeling task %s: %s.", label_task_id, reason)

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from airflow_provider_modelarts.utils.task_state import TaskKey
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -41,8 +43,7 @@ class TaskIntent(NamedTuple):
         """Return the intent of the task that a context belongs to."""
         ti, dag_run = context["ti"], context["dag_run"]
         started = dag_run.start_date.astimezone(UTC).isoformat() if dag_run.start_date else None
-        map_index = -1 if ti.map_index is None else ti.map_index
-        task = _digest([ti.dag_id, ti.run_id, ti.task_id, map_index])
+        task = _digest([*TaskKey.of(ti)])
         return cls(task[:10], _digest([task, started])[:6], ti.max_tries, bool(dag_run.clear_number))
 
     @property
@@ -123,8 +124,8 @@ class RecordStore:
         """Return the stored record; without a state store only one of this try is found."""
         if self._state_store is not None:
             return LabelTaskRecord.from_json(self._state_store.get(RECORD_KEY))
-        map_index = -1 if self._ti.map_index is None else self._ti.map_index
-        found = self._ti.xcom_pull(task_ids=self._ti.task_id, key=RECORD_KEY, map_indexes=map_index)
+        key = TaskKey.of(self._ti)
+        found = self._ti.xcom_pull(task_ids=key.task_id, key=RECORD_KEY, map_indexes=key.map_index)
         return LabelTaskRecord.from_json(found)
 
     def write(self, record: LabelTaskRecord) -> None:

@@ -44,18 +44,16 @@ both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the wo
 
 
 @both_ways
-def test_at_the_deadline_the_labeling_task_is_stopped(scene: Scene, deferrable: bool) -> None:
-    ending = scene.start(wait_for_completion=True, deferrable=deferrable, timeout=60)
+@pytest.mark.parametrize("cancel_on_timeout", [True, False])
+def test_at_the_deadline_the_labeling_task_is_stopped_if_wanted(
+    scene: Scene, deferrable: bool, cancel_on_timeout: bool
+) -> None:
+    ending = scene.start(
+        wait_for_completion=True, deferrable=deferrable, timeout=60, cancel_on_timeout=cancel_on_timeout
+    )
     assert type(ending.error) is LabelTaskTimeout
-    assert scene.stops == 1
-    assert scene.states[0] in (TaskState.STOPPING, TaskState.STOPPED)
-
-
-@both_ways
-def test_without_cancel_on_timeout_it_goes_on(scene: Scene, deferrable: bool) -> None:
-    ending = scene.start(wait_for_completion=True, deferrable=deferrable, timeout=60, cancel_on_timeout=False)
-    assert type(ending.error) is LabelTaskTimeout
-    assert scene.stops == 0
+    assert scene.stops == int(cancel_on_timeout)
+    assert (scene.states[0] in (TaskState.STOPPING, TaskState.STOPPED)) == cancel_on_timeout
 
 
 @both_ways

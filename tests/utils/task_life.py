@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 RETRIES = 3
 ACTIVE = frozenset({-1, 0, 1, 4})
 
+both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+with_and_without_store = pytest.mark.parametrize("has_store", [True, False], ids=["store", "no store"])
+
 
 class Crash(BaseException):
     """The process is gone from here on; nothing of it may handle that."""
@@ -153,7 +156,7 @@ class TaskLife:
     def clear(self, *, run_was_over: bool = False, **parameters: Any) -> Ending | None:
         """Run the next try, as after a user has cleared the task.
 
-        :param run_was_over: Airflow begins a finished run anew
+        :param run_was_over: Airflow restarts a finished run
         """
         self._next_try()
         self.ti.max_tries = self.ti.try_number - 1 + RETRIES

@@ -28,12 +28,10 @@ from tests.utils.task_life import (
     before_it_is_stored,
     before_the_reply,
     before_the_result,
+    both_ways,
     while_it_stops_what_was_cleared,
+    with_and_without_store,
 )
-
-both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
-with_and_without_store = pytest.mark.parametrize("has_store", [True, False], ids=["store", "no store"])
-
 
 # --- crashes
 
@@ -127,25 +125,23 @@ def test_a_zombie_stops_nothing_at_its_deadline(begin: Any, monkeypatch: pytest.
 
 
 @with_and_without_store
-def test_a_lost_reply_costs_nothing(begin: Any, has_store: bool) -> None:
+@pytest.mark.parametrize("kind", ["reset_after", "truncated"])
+@pytest.mark.parametrize("shown", ["echo", "absent", "invented"])
+def test_a_lost_reply_is_answered_by_finding_what_was_started(
+    begin: Any, has_store: bool, kind: str, shown: str
+) -> None:
     life = begin(has_store=has_store)
-    fault = life.emulator.faults.add("POST", "/tasks", "reset_after")
-    life.is_over_as_undisturbed(life.attempt())
-    assert fault.fired == len(life.ours) == 1
-
-
-@pytest.mark.parametrize("shown", ["absent", "invented"])
-def test_a_lost_reply_of_a_service_that_shows_no_names(begin: Any, shown: str) -> None:
-    life = begin()
     life.emulator.variants.config_name = shown
-    life.emulator.faults.add("POST", "/tasks", "reset_after")
+    fault = life.emulator.faults.add("POST", "/tasks", kind)
     life.is_over_as_undisturbed(life.attempt())
+    assert fault.fired == len(life.ours) == len(life.names) == 1
 
 
 def test_a_lost_request_is_sent_again_by_the_next_try_only(begin: Any) -> None:
     life = begin()
-    life.emulator.faults.add("POST", "/tasks", "reset")
+    fault = life.emulator.faults.add("POST", "/tasks", "reset")
     assert type(life.attempt().error) is StartUnknown
+    assert fault.fired == 1
     assert life.ours == []
     life.is_over_as_undisturbed(life.retry())
     assert len(life.ours) == 1

@@ -17,14 +17,7 @@ from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
 from airflow_provider_modelarts.utils.task_state import TaskKey
-from tests.utils.task_life import (
-    ACTIVE,
-    MOMENTS,
-    TaskLife,
-)
-
-both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
-with_and_without_store = pytest.mark.parametrize("has_store", [True, False], ids=["store", "no store"])
+from tests.utils.task_life import ACTIVE, MOMENTS, TaskLife, both_ways, with_and_without_store
 
 
 @both_ways
@@ -34,7 +27,8 @@ def test_fail_names_the_running_job_and_a_retry_may_succeed(begin: Any, has_stor
     running = life.somebody_starts()
     ending = life.attempt()
     assert type(ending.error) is TaskAlreadyRunning
-    assert running in str(ending.error)
+    for word in ("ModelArts.4386", running, life.dataset_id, "if_running"):
+        assert word in str(ending.error)
     life.clock.advance(600)
     life.is_over_as_undisturbed(life.retry())
 

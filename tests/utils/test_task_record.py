@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from airflow_provider_modelarts.utils.task_record import LabelTaskRecord, RecordStore, TaskIntent
-
-with_and_without_store = pytest.mark.parametrize("has_store", [True, False], ids=["store", "no store"])
+from tests.support.drive import StandInTaskInstance, context_of
+from tests.utils.task_life import with_and_without_store
 
 
 def test_the_marker_is_of_the_run_and_its_clear_not_of_the_try(begin: Any) -> None:
@@ -21,6 +21,16 @@ def test_the_marker_is_of_the_run_and_its_clear_not_of_the_try(begin: Any) -> No
     assert first.endswith("-3")
     life.ti.max_tries = 5
     assert TaskIntent.of(life.context()).marker == first[:-1] + "5"
+
+
+@pytest.mark.parametrize(
+    ("map_index", "marker"),
+    [(None, "af-17a3f750a501798b-2"), (-1, "af-17a3f750a501798b-2"), (3, "af-311765df4db7035b-2")],
+)
+def test_the_marker_is_the_one_that_running_labeling_tasks_have(map_index: int | None, marker: str) -> None:
+    ti: Any = StandInTaskInstance(datetime.now(UTC), task_id="start", map_index=map_index, max_tries=2)  # type: ignore[arg-type]
+    context = context_of(ti, run_started=datetime(2026, 11, 27, 1, 2, 3, tzinfo=UTC))
+    assert TaskIntent.of(context).marker == marker
 
 
 @pytest.mark.parametrize("other", [{"run_id": "other"}, {"map_index": 3}])
