@@ -247,7 +247,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             try:
                 record = recovery.find(after_alarm=True)
             except ModelArtsError as error:
-                self.log.warning("It is not known whether a labeling task still runs; look in the console. %s", error)
+                self.log.warning("It is not known whether a labeling task still runs; check the console. %s", error)
                 record = recovery.store.last_written
             self._stop_given_up(record, recovery.store)
             raise LabelTaskTimeout(
@@ -290,8 +290,8 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
         trigger = self._make_trigger(record)
         wait = trigger.make_wait()
         if not self.deferrable:
-            first_look = wait.first_look(system_clock.now()) if is_new else 0.0
-            return poll_until_done(hook, wait, self.log, first_look=first_look)
+            delay = wait.first_look(system_clock.now()) if is_new else 0.0
+            return poll_until_done(hook, wait, self.log, delay=delay)
         if not is_new:
             step = poll_once(hook, wait, self.log)
             if isinstance(step, Outcome):

@@ -128,7 +128,7 @@ class ModelArtsLabelTaskSensor(TemplatedOperator, BaseSensorOperator):
             if self.reschedule and step >= _SHORTEST_RESCHEDULE:
                 when = datetime.fromtimestamp(system_clock.now() + step, UTC)
                 raise AirflowRescheduleException(when)  # type: ignore[no-untyped-call]  # Airflow does not annotate it
-            return self._conclude(poll_until_done(hook, wait, self.log, first_look=step))
+            return self._conclude(poll_until_done(hook, wait, self.log, delay=step))
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Poll once.

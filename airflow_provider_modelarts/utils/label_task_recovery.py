@@ -128,7 +128,7 @@ class LabelTaskRecovery:
         task = self._ask_patiently(
             f"Labeling task {record.label_task_id} of dataset {record.dataset_id}",
             lambda client: client.tasks.get(record.dataset_id, record.label_task_id),
-            may_be_gone=True,
+            none_if_not_found=True,
         )
         if task is None:
             self.log.info("Labeling task %s does not exist any more.", record.label_task_id)
@@ -176,7 +176,7 @@ class LabelTaskRecovery:
         )
 
     def _post(self, record: LabelTaskRecord) -> LabelTaskRecord:
-        """Send the start, once; after a lost reply look for what it has started."""
+        """Send the start, once; after a lost reply find what it has started."""
         given = self.request["config"] or {}
         config = {**given, "name": "-".join(part for part in (given.get("name"), record.marker) if part)}
         try:
@@ -311,22 +311,22 @@ class LabelTaskRecovery:
         return self.hook.call(lambda client: list(islice(client.tasks.list(dataset_id, task_type=kind), limit)))
 
     def _list_patiently(self, dataset_id: str | None = None) -> list[LabelTask]:
-        """Return the labeling tasks that may include an earlier try's; none if a dataset no longer wanted is gone."""
+        """Return the labeling tasks that may include an earlier try's; none if an earlier dataset does not exist."""
         wanted = self.request["dataset_id"]
         dataset_id = dataset_id or wanted
         kind = self.request["task_type"]
         found = self._ask_patiently(
             f"What an earlier try may have started on dataset {dataset_id}",
             lambda client: list(client.tasks.list(dataset_id, task_type=kind)),
-            may_be_gone=dataset_id != wanted,
+            none_if_not_found=dataset_id != wanted,
         )
         return found or []
 
-    def _ask_patiently(self, what: str, ask: Callable[[ModelArtsClient], T], *, may_be_gone: bool) -> T | None:
+    def _ask_patiently(self, what: str, ask: Callable[[ModelArtsClient], T], *, none_if_not_found: bool) -> T | None:
         """Return the answer of the service. One refusal proves nothing, so several in a row are needed to give up.
 
         :param what: what is asked for, for the error
-        :param may_be_gone: return None if the last refusal is "not found"
+        :param none_if_not_found: return None if the last refusal is a "not found"
         """
         for _ in _paused(ODD_PAUSES):
             try:
@@ -335,7 +335,7 @@ class LabelTaskRecovery:
                 if not error.permanent:
                     raise
                 refusal = error
-        if may_be_gone and isinstance(refusal, NotFound):
+        if none_if_not_found and isinstance(refusal, NotFound):
             return None
         raise unreadable(what, refusal)
 

@@ -47,8 +47,8 @@ def unreadable(what: str, error: ModelArtsError) -> ModelArtsError:
     """
     error_class = type(error) if isinstance(error, AuthenticationError) else LabelTaskUnreadableError
     return error_class(
-        f"{what} may still be running and is no longer waited for: {ODD_ANSWERS} looks in a row were refused. Look at "
-        f"it in the console. The last refusal: {error.message}",
+        f"{what} may still be running and is no longer waited for: {ODD_ANSWERS} requests in a row were refused. "
+        f"Check it in the console. The last refusal: {error.message}",
         **error.details(),
     )
 
@@ -74,7 +74,7 @@ def poll_once(hook: ModelArtsHook, wait: Wait, log: Any) -> Outcome | float:
     return wait.looked(task, system_clock.now())
 
 
-def poll_until_done(hook: ModelArtsHook, wait: Wait, log: Any, *, first_look: float) -> Outcome:
+def poll_until_done(hook: ModelArtsHook, wait: Wait, log: Any, *, delay: float) -> Outcome:
     """Poll in this thread until the labeling task is over or the deadline has come.
 
     Airflow's ``execution_timeout`` counts as the deadline: the wait ends after a last poll, not by that exception.
@@ -82,9 +82,9 @@ def poll_until_done(hook: ModelArtsHook, wait: Wait, log: Any, *, first_look: fl
     :param hook: whose client to ask with
     :param wait: decides when to poll, and what an answer means
     :param log: logger of the Airflow task
-    :param first_look: seconds until the first poll
+    :param delay: seconds until the first poll
     """
-    step: Outcome | float = first_look
+    step: Outcome | float = delay
     while not isinstance(step, Outcome):
         try:
             system_clock.sleep(step)
