@@ -12,6 +12,7 @@ from airflow.triggers.base import BaseEventTrigger
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.triggers.ended_tasks import TaskListSnapshot
 from airflow_provider_modelarts.triggers.event import ModelArtsLabelTaskEventTrigger
 from tests.triggers.watch_timeline import (
     LIST,
@@ -184,6 +185,32 @@ def test_its_identity_is_what_it_watches() -> None:
     assert one.serialize()[0] == CLASS_PATH
     assert identity(one) == identity(same)
     assert identity(one) != identity(ModelArtsLabelTaskEventTrigger("d" * 19))
+
+
+def test_its_parameters_and_its_place_in_the_store_are_those_of_running_airflows(
+    emulator: Emulator, timeline: WatchTimeline
+) -> None:
+    watcher = ModelArtsLabelTaskEventTrigger("d" * 19, states=["succeeded", "failed"])
+    assert json.dumps(watcher.serialize()[1]) == json.dumps(
+        {
+            "dataset_id": "d" * 19,
+            "states": ["failed", "succeeded"],
+            "label_task_type": None,
+            "poll_interval": 30,
+            "modelarts_conn_id": "modelarts_default",
+            "project_id": None,
+        }
+    )
+    watcher.asset_state_store = store = StandInAssetStore()
+
+    async def one_snapshot() -> AsyncIterator[TaskListSnapshot]:
+        yield TaskListSnapshot([], whole=True)
+
+    async def run() -> None:
+        assert [event async for event in watcher.filter_shared_stream(one_snapshot())] == []
+
+    asyncio.run(run())
+    assert store.values == {"modelarts_label_tasks_c26054e4bb7a2433": '{"active": [], "recent": []}'}
 
 
 def test_neither_parameters_nor_payload_hold_a_secret(
