@@ -18,7 +18,6 @@ from airflow_provider_modelarts.client.errors import (
 from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.client.waiting import ODD_ANSWERS
 from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError
-from airflow_provider_modelarts.utils.task_record import RECORD_KEY
 from tests.support.drive import (
     Ending,
     StandInStore,
@@ -128,11 +127,6 @@ def test_a_wait_that_airflow_ended_stops_the_labeling_task(
     with pytest.raises(expected):
         operator.resume_execution("__fail__", {"error": reason}, context_of(ti, run_started=ti.start_date))
     assert scene.stops == int(cancel_on_timeout)
-
-
-def test_a_deferred_start_remembers_its_labeling_task(scene: Scene) -> None:
-    ending = scene.start(wait_for_completion=True, deferrable=True)
-    assert ending.xcoms[RECORD_KEY]["label_task_id"] == ending.result
 
 
 def test_a_deferred_wait_begins_with_its_deferral(scene: Scene) -> None:
