@@ -50,12 +50,7 @@ class ModelArtsDatasetLink(BaseOperatorLink):
 
 
 def link_dataset(context: Context, hook: ModelArtsHook, dataset_id: str) -> None:
-    """Make the task's page link to a dataset; an unreadable connection is an error of the call that needs it.
-
-    :param context: of the task
-    :param hook: whose connection has the console's address
-    :param dataset_id: the dataset
-    """
+    """Make the task's page link to a dataset; an unreadable connection is an error of the call that needs it."""
     try:
         console = hook.shared.settings.console
     except ModelArtsError:

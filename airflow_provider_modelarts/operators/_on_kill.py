@@ -41,11 +41,6 @@ class LabelTaskStopper:
 
     The stop is sent once, with the connection as it is now, by a client that shares nothing with the interrupted code
     (B5).
-
-    :param key: the Airflow task
-    :param hook: whose connection the stop is sent with
-    :param dataset_id: dataset of the labeling task
-    :param log: logger of the Airflow task
     """
 
     label_task_id: str | None = None
@@ -92,9 +87,6 @@ class WriteStop:
 
     While Airflow is being asked, threads that want to write wait, so that no write is sent after the user's click.
     There is no lock: the signal handler may interrupt the main thread anywhere, also while it would hold one.
-
-    :param key: the Airflow task
-    :param log: logger of the Airflow task
     """
 
     def __init__(self, key: TaskKey, log: Any) -> None:

@@ -145,7 +145,9 @@ class ModelArtsLabelTaskEventTrigger(BaseEventTrigger):
         while True:
             pause = watcher.poll_interval
             try:
-                snapshot = await pool.run(hook, lambda: hook.call(watcher._read_newest))
+                snapshot = await _ask(
+                    hook, lambda client: read_newest(client, watcher.dataset_id, watcher.label_task_type)
+                )
             except _PASSING as error:
                 failures += 1
                 pause = watcher._pause_after(failures, error)
@@ -179,21 +181,16 @@ class ModelArtsLabelTaskEventTrigger(BaseEventTrigger):
 
     async def _update(self, tracker: EndedTaskTracker, snapshot: TaskListSnapshot) -> list[LabelTask]:
         """Return what has ended; read more where the snapshot, one page long, does not show all that has changed."""
+        hook = ModelArtsHook(self.modelarts_conn_id, self.project_id)
+        older: list[LabelTask] = []
         if tracker.needs_more(snapshot):
-            snapshot = await self._ask(
-                lambda client: read_until_known(client, self.dataset_id, self.label_task_type, tracker.recent)
+            snapshot = await _ask(
+                hook, lambda client: read_until_known(client, self.dataset_id, self.label_task_type, tracker.recent)
             )
         below = tracker.active_below(snapshot)
-        older = await self._ask(lambda client: read_existing(client, self.dataset_id, below)) if below else []
+        if below:
+            older = await _ask(hook, lambda client: read_existing(client, self.dataset_id, below))
         return tracker.update(snapshot, older)
-
-    def _read_newest(self, client: ModelArtsClient) -> TaskListSnapshot:
-        return read_newest(client, self.dataset_id, self.label_task_type)
-
-    async def _ask(self, function: Callable[[ModelArtsClient], T]) -> T:
-        """Call a function with the client in the pool."""
-        hook = ModelArtsHook(self.modelarts_conn_id, self.project_id)
-        return await pool.run(hook, lambda: hook.call(function))
 
     def _pause_after(self, failures: int, error: Exception) -> float:
         grown = min(self.poll_interval * 2 ** min(failures - 1, 16), max(LONGEST_PAUSE, self.poll_interval))
@@ -217,6 +214,11 @@ class ModelArtsLabelTaskEventTrigger(BaseEventTrigger):
         """Return the key of this watch in the asset's store; another poll_interval is still the same watch."""
         identity = [self.modelarts_conn_id, self.project_id, self.dataset_id, self.label_task_type, self.states]
         return f"modelarts_label_tasks_{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}"
+
+
+async def _ask(hook: ModelArtsHook, function: Callable[[ModelArtsClient], T]) -> T:
+    """Call a function with the client, in the connection's threads."""
+    return await pool.run(hook, lambda: hook.call(function))
 
 
 def _fixed(name: str, value: object) -> str:

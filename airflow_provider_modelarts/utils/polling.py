@@ -41,9 +41,6 @@ def unreadable(what: str, error: ModelArtsError) -> ModelArtsError:
     """Return the error of a wait that gives up because the service refuses several polls in a row.
 
     A refused credential keeps its class: a retry would send it again.
-
-    :param what: names the labeling task
-    :param error: the last refusal
     """
     error_class = type(error) if isinstance(error, AuthenticationError) else LabelTaskUnreadableError
     return error_class(
@@ -54,11 +51,8 @@ def unreadable(what: str, error: ModelArtsError) -> ModelArtsError:
 
 
 def poll_once(hook: ModelArtsHook, wait: Wait, log: Any) -> Outcome | float:
-    """Send one request for the labeling task, without retries: the wait itself is the retry (B6).
+    """Send one request, without retries: the wait itself is the retry (B6).
 
-    :param hook: whose client to ask with
-    :param wait: decides what the answer means
-    :param log: logger of the Airflow task
     :return: how the wait ended, or the seconds until the next poll
     """
     try:
@@ -79,9 +73,6 @@ def poll_until_done(hook: ModelArtsHook, wait: Wait, log: Any, *, delay: float) 
 
     Airflow's ``execution_timeout`` counts as the deadline: the wait ends after a last poll, not by that exception.
 
-    :param hook: whose client to ask with
-    :param wait: decides when to poll, and what an answer means
-    :param log: logger of the Airflow task
     :param delay: seconds until the first poll
     """
     step: Outcome | float = delay

@@ -65,11 +65,9 @@ async def _in_thread(key: _Key | str, threads: int, function: Callable[[], T]) -
 
 
 async def run(hook: ModelArtsHook, function: Callable[[], T]) -> T:
-    """Run a blocking function in the pool of a connection, which has as many threads as the connection says.
+    """Run a blocking function in the pool of the hook's connection, which has as many threads as that says.
 
-    :param hook: names the connection; if it has to be read, that is done in a thread that no poll uses
-    :param function: what to run
-    :return: what the function returns
+    If the connection has to be read first, that is done in a thread that no poll uses.
     """
     shared = hook.known
     if shared is None:
