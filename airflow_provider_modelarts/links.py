@@ -16,54 +16,49 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 
 DATASET_XCOM = "modelarts_dataset"
-"""XCom that holds what the link is made of: ``{"dataset_id", "console"}``, no secrets."""
+"""XCom from which the link is made: ``{"dataset_id", "console"}``, no secrets."""
 
-# What the try that this process works on has told. Airflow wants the link when the task is over; after its alarm the
-# answers to questions are those to earlier ones, and the XCom would not be found.
-_told: dict[tuple[Any, ...], dict[str, str]] = {}
+# The value of the try that this process runs. Airflow asks for the link when the task is over. After the alarm of
+# execution_timeout it answers an earlier question, and the XCom would not be found.
+_linked: dict[tuple[Any, ...], dict[str, str]] = {}
 
 
 class ModelArtsDatasetLink(BaseOperatorLink):
-    """Leads to the dataset in the console: what was proposed, and what is left for people.
+    """Links to the dataset in the console, where people see what was proposed and what is left to do.
 
-    The address is the connection's field ``console``, in which ``{dataset_id}`` and ``{region}`` are filled in; without
-    it the vendor's console, in the region that the vendor's endpoint names. An endpoint outside the vendor's domain
-    and no such field: no link.
+    The address is the connection's field ``console``, in which ``{dataset_id}`` and ``{region}`` are filled in. If the
+    field is empty, the link leads to the vendor's console in the region of the endpoint; for an endpoint outside the
+    vendor's domain there is no link.
     """
 
     name: ClassVar[str] = "ModelArts console"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - as Airflow calls it
-        """Return the address, or nothing if the task has not told its dataset.
+        """Return the address, or an empty text if there is none.
 
         :param operator: the task's operator
         :param ti_key: names the task instance
         """
-        kept: Any = _told.get(_try_of(ti_key))
-        if kept is None:
+        value: Any = _linked.get(_try_of(ti_key))
+        if value is None:
             from airflow.sdk.execution_time.xcom import XCom
 
-            kept = XCom.get_value(ti_key=ti_key, key=DATASET_XCOM)
-        if not isinstance(kept, dict) or not kept.get("console"):
+            value = XCom.get_value(ti_key=ti_key, key=DATASET_XCOM)
+        if not isinstance(value, dict) or not value.get("console"):
             return ""
-        return str(kept["console"]).replace("{dataset_id}", quote(str(kept["dataset_id"]), safe=""))
+        return str(value["console"]).replace("{dataset_id}", quote(str(value["dataset_id"]), safe=""))
 
 
 def link_dataset(context: Context, hook: ModelArtsHook, dataset_id: str) -> None:
-    """Let the task's page link to a dataset; a connection that cannot be read is left to the call that needs it.
-
-    :param context: of the task
-    :param hook: whose connection tells the console
-    :param dataset_id: the dataset
-    """
+    """Make the task's page link to a dataset; an unreadable connection is an error of the call that needs it."""
     try:
         console = hook.settings.console
     except ModelArtsError:
         return
     ti: Any = context["ti"]
     value = {"dataset_id": dataset_id, "console": console or ""}
-    _told.clear()
-    _told[_try_of(ti)] = value
+    _linked.clear()
+    _linked[_try_of(ti)] = value
     if console:
         ti.xcom_push(key=DATASET_XCOM, value=value)
 

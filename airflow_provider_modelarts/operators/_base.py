@@ -1,4 +1,4 @@
-"""What the operators that plan, confirm, revert and write team labels have in common."""
+"""Base classes of the operators that plan, confirm, revert and write team labels."""
 
 from __future__ import annotations
 
@@ -30,31 +30,31 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.results import ConfirmationResult, Progress
 
 SUMMARY_XCOM = "summary"
-"""XCom that holds a text for people: Markdown of at most 8 KB, which fits the body of an approval (B19)."""
+"""XCom with a summary for people: Markdown of at most 8 KB, which fits the body of an approval (B19)."""
 
 DIGEST_XCOM = "plan_digest"
-"""XCom that holds the digest of a plan, 64 hex digits: who applies it can insist on that very plan."""
+"""XCom with the digest of a plan, 64 hex digits, by which the task that applies it insists on that very plan."""
 
 FILTERS = ("label_name", "first_label", "low_score", "high_score")
 
 
 class StoppableOperator(TemplatedOperator):
-    """An operator that can be stopped: once a user ended or cleared its Airflow task it lets no further write out."""
+    """An operator that sends no further write once a user has ended or cleared its Airflow task."""
 
     _gate: WriteStop | None = None
 
     def on_kill(self) -> None:
-        """Let no further write out if a user ended or cleared the Airflow task."""
+        """Send no further write if a user ended or cleared the Airflow task."""
         if self._gate is not None:
             self._gate.close_if_ended()
 
     def open_gate(self, context: Context) -> Callable[[], bool]:
-        """Begin to listen to ``on_kill``; return what is to be asked before every write."""
+        """Let ``on_kill`` stop this run; return what is to be asked before every write."""
         self._gate = WriteStop(TaskKey.of(context["ti"]), self.log)
         return self._gate.is_closed
 
-    def keep(self, context: Context, result: Mapping[str, Any] | None, summary: str | None = None) -> None:
-        """Store counts, and a text for people, whatever comes after: a failed Airflow task keeps them."""
+    def push_result(self, context: Context, result: Mapping[str, Any] | None, summary: str | None = None) -> None:
+        """Push the counts, and the summary for people, before anything is raised: a failed Airflow task keeps them."""
         if not self.do_xcom_push:
             return
         if result is not None:
@@ -65,17 +65,17 @@ class StoppableOperator(TemplatedOperator):
     def push_result_after_error(
         self, error: BaseException, context: Context, result: Mapping[str, Any] | None, summary: str | None = None
     ) -> None:
-        """Store the same of a run that an error ends; if that fails too, say so: the error matters more."""
+        """Push the counts of a failed run. If that fails, log it: the original error matters more."""
         try:
-            self.keep(context, result, summary)
-        except Exception as trouble:  # noqa: BLE001 - Airflow raises many kinds when its supervisor is gone
-            self.log.warning("The counts are not stored (%s) of a run that was ended by: %s", trouble, error)
+            self.push_result(context, result, summary)
+        except Exception as failure:  # noqa: BLE001 - Airflow raises many kinds when its supervisor is gone
+            self.log.warning("The counts of the run could not be pushed (%s). The run failed: %s", failure, error)
 
 
-# What says that a list of labels is not to be had here. Other errors may pass, or are about more than the list.
+# Errors that mean that the list of labels cannot be read. Others may pass, or concern more than the list.
 _UNREADABLE = (PermissionDenied, NotFound, InvalidRequest, PreconditionFailed, UnexpectedResponse)
 
-# Which parameters there are, and how each is read; those of an operator that has them.
+# Readers of the parameters that choose proposals.
 _READ: dict[str, Callable[[str, Any], Any]] = {
     "dataset_id": parameters.identifier,
     "policy": lambda _, value: parse_policy(value),
@@ -87,7 +87,7 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
 
 
 class ProposalsOperator(StoppableOperator):
-    """An operator about the proposals of a dataset that a policy and filters choose; see its subclasses."""
+    """An operator for the proposals of a dataset that a policy and filters choose."""
 
     def __init__(
         self,
@@ -116,10 +116,10 @@ class ProposalsOperator(StoppableOperator):
     def warn_if_empty(
         self, client: ModelArtsClient, result: ConfirmationResult, planned: Mapping[str, Any] | None = None
     ) -> None:
-        """Say so if there was not one proposal, or none to confirm: a label's misspelled name would go unnoticed.
+        """Warn if there were no proposals, or none to confirm: a misspelled label would go unnoticed.
 
-        :param client: reads the labels, if one of them was chosen by
-        :param planned: the filters of a plan that was applied; None: those of the operator hold
+        :param client: reads the labels, if a filter names one
+        :param planned: the filters of the plan that was applied; None: the operator's own
         """
         if result.stopped:
             return
@@ -136,24 +136,23 @@ class ProposalsOperator(StoppableOperator):
             self.log.warning("%s", nothing_to_confirm(result))
 
     def _warn_of_unknown_label(self, client: ModelArtsClient, dataset_id: str) -> None:
-        """Name the nearest label if the one to choose by is not in the dataset; a filter so misspelled chooses none."""
+        """Warn, naming the nearest label, if a filter names a label that the dataset does not have."""
         chosen = [name for name in (self.label_name, self.first_label) if name is not None]
         if not chosen:
             return
         try:
             known = _labels_of(client, dataset_id)
-        except ModelArtsError:  # it would only be a hint
+        except ModelArtsError:  # the warning is only a hint
             return
         for name in map(str, chosen):
             if name not in known:
                 self.log.warning("Dataset %s has no label %r%s.", dataset_id, name, nearest(name, known))
 
     def check_labels(self, client: ModelArtsClient, request: Mapping[str, Any]) -> None:
-        """Refuse a policy that names a label which the dataset does not have; where that cannot be known, warn.
+        """Refuse a policy that names a label that the dataset does not have; warn if the labels cannot be read.
 
-        :param client: reads the labels, if the policy names any
         :param request: the rendered parameters
-        :raises InvalidPolicy: naming the label, and the nearest that there is
+        :raises InvalidPolicy: naming the label and the nearest one of the dataset
         """
         dataset_id, policy = request["dataset_id"], request["policy"]
         if policy is None or not policy.named_labels:
@@ -179,7 +178,7 @@ class ProposalsOperator(StoppableOperator):
             )
 
     def report(self, progress: Progress) -> None:
-        """Tell the task's log how far it is."""
+        """Log the progress."""
         self.log.info("%s", progress)
 
     def request(self) -> dict[str, Any]:
@@ -194,7 +193,7 @@ class ProposalsOperator(StoppableOperator):
 
 
 def nothing_to_confirm(result: ConfirmationResult) -> str:
-    """Return why nothing of what was proposed is confirmed, in one line."""
+    """Return in one line why no proposal is confirmed."""
     reasons = (
         (result.review, "for review"),
         (result.left - result.changed_since_plan, "left alone"),
@@ -214,7 +213,6 @@ def _labels_of(client: ModelArtsClient, dataset_id: str) -> set[str]:
 
 
 def identity_of(context: Context) -> RunIdentity:
-    """Return which Airflow task this is; its retries share the intent, a clear changes it (B1)."""
+    """Return which Airflow task this is; retries share its intent, a clear changes it (B1)."""
     ti = context["ti"]
-    map_index = -1 if ti.map_index is None else ti.map_index
-    return RunIdentity(ti.dag_id, ti.run_id, ti.task_id, map_index, ti.try_number, TaskIntent.of(context).marker)
+    return RunIdentity(*TaskKey.of(ti), ti.try_number, TaskIntent.of(context).marker)

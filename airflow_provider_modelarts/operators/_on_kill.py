@@ -1,56 +1,71 @@
-"""Stops a labeling task when a user ends the Airflow task that runs in this worker (B4)."""
+"""What ``on_kill`` does in the worker: stop the labeling task, or stop further writes (B4).
+
+Airflow calls ``on_kill`` in a signal handler, also when a pod is evicted and nobody ended the task. So both classes ask
+Airflow for the state of the task first.
+"""
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import ModelArtsError
-from airflow_provider_modelarts.utils.task_state import ENDED_OR_CLEARED_STATES, TaskKey, call_in_thread
+from airflow_provider_modelarts.utils.task_state import ENDED_OR_CLEARED_STATES, TaskKey
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 
 # Airflow sends SIGKILL five seconds after SIGTERM; the thread goes on after this while the process lives.
 _PATIENCE = 3.0
 
 
-class LabelTaskStopper:
-    """What a signal handler needs to stop a labeling task; filled while the operator runs.
+def _call_in_thread(function: Callable[[], None]) -> None:
+    """Run a function that handles its own errors in another thread, and wait for it for a moment.
 
-    Airflow calls ``on_kill`` in a signal handler, also when a pod is evicted and the task goes on. So Airflow is asked
-    first, in a thread; the stop is sent once, by a client that shares nothing with the code that was interrupted, and
-    with the connection as it is now (B5).
-
-    :param key: the Airflow task
-    :param hook: whose client the stop is made of
-    :param dataset_id: dataset of the labeling task
-    :param log: logger of the Airflow task
+    The interrupted main thread may hold the lock of a connection pool, of Airflow's channel to its supervisor, or of a
+    log. A signal handler that waits for such a lock in the same thread would wait for ever.
     """
+    thread = threading.Thread(target=function, name="modelarts-on-kill", daemon=True)
+    thread.start()
+    thread.join(_PATIENCE)
+
+
+class LabelTaskStopper:
+    """Stops the labeling task of an operator whose Airflow task a user has ended or cleared.
+
+    The stop is sent once, with the connection as it is now, by a client that shares nothing with the interrupted code
+    (B5).
+    """
+
+    label_task_id: str | None = None
+    """The labeling task to stop; the operator sets it once it knows the id."""
+
+    is_ended = False
+    """Whether a user ended the Airflow task. If the start was in flight, the operator stops what it has started."""
 
     def __init__(self, key: TaskKey, hook: ModelArtsHook, dataset_id: str, log: Any) -> None:
         self._key = key
         self._hook = hook
         self._dataset_id = dataset_id
         self._log = log
-        self.label_task_id: str | None = None
-        self.pulled = False
-        """Whether a user ended the task: if so while the start was on its way, the operator stops what it started."""
 
-    def pull(self) -> None:
+    def stop_if_ended(self) -> None:
         """Stop the labeling task if Airflow says that the Airflow task was ended or cleared."""
-        call_in_thread(self._stop_if_ended, timeout=_PATIENCE)
+        _call_in_thread(self._stop_if_ended)
 
     def _stop_if_ended(self) -> None:
-        # What is logged is logged last: the main thread may hold the log's lock.
+        # Log after everything else: the main thread may hold the log's lock.
         try:
             state = self._key.read_state()
             if state not in ENDED_OR_CLEARED_STATES:
                 self._log.info("The labeling task goes on: the Airflow task is %s, nobody ended it.", state)
                 return
-            self.pulled = True
+            self.is_ended = True
             if self.label_task_id is not None:
                 self._stop(self.label_task_id)
                 self._log.info("Stopped labeling task %s: the Airflow task is %s.", self.label_task_id, state)
@@ -64,40 +79,38 @@ class LabelTaskStopper:
 
 
 class WriteStop:
-    """Lets writes out until a user ends the Airflow task.
+    """Permits writes until a user ends or clears the Airflow task.
 
-    While Airflow is asked, threads that want to write wait: no write leaves after the user's word has arrived. Plain
-    attributes and no lock: the signal handler may interrupt the main thread anywhere, also here.
-
-    :param key: the Airflow task
-    :param log: logger of the Airflow task
+    While Airflow is being asked, threads that want to write wait, so that no write is sent after the user's click.
+    There is no lock: the signal handler may interrupt the main thread anywhere, also while it would hold one.
     """
 
     def __init__(self, key: TaskKey, log: Any) -> None:
         self._key = key
         self._log = log
-        self._asking = False
-        self._closed = False
+        self._is_asking = False
+        self._is_closed = False
 
     def is_closed(self) -> bool:
-        """Return whether no further write may go out; waits while Airflow is being asked."""
-        while self._asking:
+        """Return whether no further write may be sent; waits while Airflow is being asked."""
+        while self._is_asking:
             system_clock.sleep(0.01)
-        return self._closed
+        return self._is_closed
 
     def close_if_ended(self) -> None:
-        """Close the gate if Airflow says that the Airflow task was ended or cleared."""
-        self._asking = True
+        """Permit no further write if Airflow says that the Airflow task was ended or cleared."""
+        self._is_asking = True
         try:
-            call_in_thread(self._ask, timeout=_PATIENCE)
+            _call_in_thread(self._close_if_ended)
         finally:
-            self._asking = False
+            self._is_asking = False
 
-    def _ask(self) -> None:
+    def _close_if_ended(self) -> None:
         try:
             state = self._key.read_state()
         except (AirflowRuntimeError, OSError) as error:
-            self._log.warning("Airflow does not tell how the task stands, so it goes on: %s", error)
+            self._log.warning("Airflow does not report the state of the task, so writing goes on: %s", error)
             return
-        self._closed = state in ENDED_OR_CLEARED_STATES
-        self._log.info("%s: the Airflow task is %s.", "No further write" if self._closed else "Writing goes on", state)
+        self._is_closed = state in ENDED_OR_CLEARED_STATES
+        verdict = "No further write" if self._is_closed else "Writing goes on"
+        self._log.info("%s: the Airflow task is %s.", verdict, state)

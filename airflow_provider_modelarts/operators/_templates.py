@@ -1,8 +1,8 @@
-"""Which parameters were templates or outputs of other tasks in the DAG file, and what became of them.
+"""Tells a parameter that its author left out from one whose template, or whose upstream task, gave nothing.
 
-Airflow replaces such a value when the task runs. A task that was skipped, or a key that is missing, leaves None there,
-and None is also how an author says "no policy", "no filter", "no ledger". So an operator remembers at which places of
-its parameters somebody else's value was to come, and refuses to run if nothing came.
+Airflow replaces templates and outputs of other tasks when the task runs. A skipped task or a missing key leaves None,
+and None is also how an author says "no policy", "no filter", "no ledger". So an operator records, when the DAG is
+parsed, at which places of its parameters a value will be filled in, and refuses to run if one of them stayed empty.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from airflow.sdk import BaseOperator
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from airflow.sdk import Context
 
 Place = tuple[Any, ...]
 """Keys and indexes that lead from a parameter to a value inside it; () is the parameter itself."""
 
-_CONSTANTS = (str, bytes, int, float, Decimal, bool, date, timedelta, PurePath, type(None))
+# Any other object in a DAG file is the output of another task.
+_CONSTANTS = (str, bytes, int, float, Decimal, bool, date, timedelta, PurePath, type(None), Mapping, list, tuple)
 _MARKS = ("{{", "{%", "{#")
-_NOTHING = frozenset({"", "None"})
+_EMPTY_TEXTS = frozenset({"", "None"})
 
 
 def has_marks(value: object) -> bool:
@@ -36,57 +37,39 @@ def has_marks(value: object) -> bool:
     return isinstance(value, str) and any(mark in value for mark in _MARKS)
 
 
-def _template_places(value: object, place: Place = ()) -> Iterator[Place]:
-    """Yield where a value holds a template or another task's output; of a set, whose items have no place, its own."""
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            yield from _template_places(part, (*place, key))
-    elif isinstance(value, (list, tuple)):
-        for number, part in enumerate(value):
-            yield from _template_places(part, (*place, number))
-    elif isinstance(value, Set):
-        if any(is_template(part) for part in value):
-            yield place
-    elif has_marks(value) or not isinstance(value, _CONSTANTS):
-        yield place
-
-
 def is_template(value: object) -> bool:
-    """Return whether a value is known only when the task runs: it holds a template, or comes from another task."""
-    return next(_template_places(value), None) is not None or next(_template_keys(value), None) is not None
+    """Return whether a value is known only when the task runs: it holds a template or another task's output."""
+    return any(_is_filled_later(part) or _has_template_key(place) for place, part in _walk(value))
 
 
-def _template_keys(value: object, place: Place = ()) -> Iterator[Place]:
-    """Yield the keys of dicts, at any depth, that are templates or other tasks' outputs."""
+def _walk(value: object, place: Place = ()) -> Iterator[tuple[Place, object]]:
+    """Yield a value and, at any depth, what its dicts, lists and tuples hold, each with its place."""
+    yield place, value
+    parts: Iterable[tuple[Any, object]] = ()
     if isinstance(value, Mapping):
-        for key, part in value.items():
-            if is_template(key):
-                yield (*place, key)
-            yield from _template_keys(part, (*place, key))
+        parts = value.items()
     elif isinstance(value, (list, tuple)):
-        for number, part in enumerate(value):
-            yield from _template_keys(part, (*place, number))
+        parts = enumerate(value)
+    for step, part in parts:
+        yield from _walk(part, (*place, step))
 
 
-def refuse_template_keys(name: str, value: object) -> None:
-    """Refuse a template as the key of a dict: Airflow renders values only, and what the key stands for gets lost.
+def _is_filled_later(part: object) -> bool:
+    """Return whether Airflow replaces this part; of a set, whose items have no place, the whole set counts."""
+    if isinstance(part, Set):
+        return any(is_template(item) for item in part)
+    return has_marks(part) or not isinstance(part, _CONSTANTS)
 
-    :raises ParameterError: naming the first such key
-    """
-    found = next(_template_keys(value), None)
-    if found is not None:
-        raise ParameterError(
-            f"{_shown_place(name, found[:-1])} has the template {found[-1]!r} as a key: Airflow renders values, and no "
-            "keys. Write the key itself, or give the whole dict as one template that renders to its JSON (filter "
-            "tojson)."
-        )
+
+def _has_template_key(place: Place) -> bool:
+    return bool(place) and is_template(place[-1])
 
 
 def check_constants(checks: Mapping[str, tuple[object, Callable[[str, Any], object]]]) -> None:
-    """Check what is known already when the DAG is parsed, so that a typing error shows at once.
+    """Check the values that are known when the DAG is parsed, so that a typing error shows at once.
 
     :param checks: by parameter name the value and the function that will read it when the task runs
-    :raises ParameterError: for the first value that is wrong
+    :raises ParameterError: for the first wrong value
     """
     for name, (value, read) in checks.items():
         if not is_template(value):
@@ -99,85 +82,85 @@ def constant(name: str, value: object, read: Callable[[str, Any], Any]) -> Any:
     :raises ParameterError: for a template or another task's output, which Airflow would not replace
     """
     if is_template(value):
-        raise ParameterError(f"{name} is not templated: give the value itself, not {_cut(repr(value))}.")
+        raise ParameterError(f"{name} is not templated: give the value itself, not {_shortened(value)}.")
     return read(name, value)
 
 
 class TemplatedOperator(BaseOperator):
-    """An operator that checks its parameters when the DAG is parsed, and that all templates came to something.
+    """An operator that checks its parameters when the DAG is parsed, and its templates when the task runs."""
 
-    Copies of an operator, by Airflow or by pickle, remember the same: what is kept is plain data on the operator.
-    """
-
-    _templates: Mapping[str, tuple[Place, ...]] = {}
-    """By parameter, where templates and outputs of other tasks were, and () if it was given at all."""
+    _filled_later: Mapping[str, tuple[Place, ...]] = {}
+    """By parameter, the places that must hold a value when the task runs. Plain data, so that all copies have it."""
 
     def check_parameters(self, readers: Mapping[str, Callable[[str, Any], Any]]) -> None:
-        """Check what is known already when the DAG is parsed, and remember what is not.
+        """Check what is known when the DAG is parsed, and record what is not.
 
         :param readers: by template field the function that will read it when the task runs
-        :raises ParameterError: for the first value that is wrong
+        :raises ParameterError: for the first wrong value
         """
         with self.errors_of_making():
             for name in readers:
-                refuse_template_keys(name, getattr(self, name))
+                _refuse_template_keys(name, getattr(self, name))
             check_constants({name: (getattr(self, name), read) for name, read in readers.items()})
-        self._remember_templates(readers)
+        self._record_places(readers)
 
     def errors_of_making(self) -> AbstractContextManager[None]:
-        """Return what errors of ``__init__`` pass through.
+        """Return the context in which ``__init__`` raises its errors.
 
-        Airflow makes the operator of a mapped task when that runs: then they fail the task at once, as in ``execute``.
+        Airflow makes the operator of a mapped task when it runs: there they fail the task without retries.
         """
-        # Airflow's own name for it; without it such an error is retried, as any other.
+        # Airflow's own name; without it such an error is retried, as any other.
         if getattr(self, "_BaseOperator__from_mapped", False):
             return permanent_errors_fail_at_once()
         return nullcontext()
 
-    def _remember_templates(self, names: Mapping[str, Any]) -> None:
-        # Any value that is there must still be there: a DAG may choose other marks for its templates.
-        here = {
-            name: (*_template_places(value), *([()] if value is not None else []))
-            for name in names
-            for value in [getattr(self, name)]
-        }
-        # Another mapping, not this one changed: copies share it.
-        self._templates = {
-            **self._templates,
-            **{name: tuple(dict.fromkeys((*self._templates.get(name, ()), *places))) for name, places in here.items()},
-        }
+    def _record_places(self, names: Iterable[str]) -> None:
+        found = dict(self._filled_later)
+        for name in names:
+            value = getattr(self, name)
+            places = [*found.get(name, ()), *(place for place, part in _walk(value) if _is_filled_later(part))]
+            if value is not None:
+                # A DAG may choose other template marks than the usual, so any value that is given must remain.
+                places.append(())
+            found[name] = tuple(dict.fromkeys(places))
+        self._filled_later = found  # a new mapping: copies of the operator share the old one
 
     def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
-        """Render as Airflow does; what was assigned after the operator was made is remembered before.
-
-        :param context: Airflow's
-        :param jinja_env: Airflow's
-        """
-        self._remember_templates(self._templates)
+        """Render as Airflow does; before, record what was assigned after the operator was made."""
+        self._record_places(self._filled_later)
         super().render_template_fields(context, jinja_env)
 
     def check_rendered(self, context: Context) -> None:
-        """Refuse to run if a template or another task's output left nothing.
-
-        None that was written in the DAG file stays what it was.
+        """Refuse to run if a template or another task's output gave nothing. A None in the DAG file stays legal.
 
         :param context: Airflow's
         :raises ParameterError: naming the first such parameter, and the place inside it
         """
-        mapped = _mapped_over_outputs(self, context)
-        for name, places in self._templates.items():
-            for place in (*places, ()) if name in mapped else places:
+        from_outputs = _mapped_over_outputs(self, context)
+        for name, places in self._filled_later.items():
+            for place in (*places, ()) if name in from_outputs else places:
                 value = _find(getattr(self, name), place)
                 if _is_nothing(value):
                     raise ParameterError(
-                        f"{_shown_place(name, place)} is {_cut(repr(value))}: that is what its template, or the task "
+                        f"{_shown_place(name, place)} is {_shortened(value)}: that is what its template, or the task "
                         "that it comes from, left of it. Was that task skipped, or is a key or a parameter missing? "
                         "Nothing was sent. Mend that, or leave the parameter out if none is meant."
                     )
 
 
+def _refuse_template_keys(name: str, value: object) -> None:
+    """Refuse a template as the key of a dict: Airflow renders values only, so the key would stay a template."""
+    for place, _ in _walk(value):
+        if _has_template_key(place):
+            raise ParameterError(
+                f"{_shown_place(name, place[:-1])} has the template {place[-1]!r} as a key: Airflow renders values, "
+                "and no keys. Write the key itself, or give the whole dict as one template that renders to its JSON "
+                "(filter tojson)."
+            )
+
+
 def _find(value: Any, place: Place) -> Any:
-    """Return what is at a place; if the value has another shape by now, the value, which its reader judges."""
+    """Return what is at a place; if the value has another shape now, the value, which its reader judges."""
     for step in place:
         try:
             value = value[step]
@@ -187,20 +170,20 @@ def _find(value: Any, place: Place) -> Any:
 
 
 def _is_nothing(value: object) -> bool:
-    """Return whether a rendered value says nothing: None, no text, Jinja's Undefined, or a template as it was."""
+    """Return whether a rendered value is None, an empty text, Jinja's Undefined, or a template as it was."""
     from jinja2 import Undefined
 
     if isinstance(value, str):
-        return value.strip() in _NOTHING or has_marks(value)
+        return value.strip() in _EMPTY_TEXTS or has_marks(value)
     if isinstance(value, Set):
         return any(map(_is_nothing, value))
     return value is None or isinstance(value, Undefined)
 
 
 def _mapped_over_outputs(task: BaseOperator, context: Context) -> frozenset[str]:
-    """Return which parameters Airflow took from other tasks' outputs when it made this operator of a mapped one.
+    """Return the parameters that Airflow took from other tasks' outputs when it made this operator of a mapped one.
 
-    Such an operator is made when the task runs, and gets values of which nothing tells where they come from.
+    Such an operator is made when the task runs, with values that do not show where they come from.
     """
     dag = task.get_dag()
     mapping: Any = getattr(dag and dag.task_dict.get(task.task_id), "expand_input", None)
@@ -221,5 +204,6 @@ def _shown_place(name: str, place: Place) -> str:
     return name + "".join(f"[{step!r}]" for step in place)
 
 
-def _cut(text: str) -> str:
+def _shortened(value: object) -> str:
+    text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -141,7 +141,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             )
             # As it was given: with the connection that leads there, for the task that applies the plan.
             result = replace(made.result, plan_uri=str(path)).to_xcom()
-            self.keep(context, result, made.summary.markdown(plans.title(made.plan), asked=made.plan.asked))
+            self.push_result(context, result, made.summary.markdown(plans.title(made.plan), asked=made.plan.asked))
             if self.do_xcom_push:
                 context["ti"].xcom_push(key=DIGEST_XCOM, value=made.plan.digest)
             self.log.info("The plan is stored at %s: %s", made.plan.uri, made.result)
@@ -420,7 +420,7 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
                     self.push_result_after_error(error, context, done.to_xcom(), done.markdown())
                     self._tell(done)
                 raise
-            self.keep(context, result.to_xcom(), result.markdown())
+            self.push_result(context, result.to_xcom(), result.markdown())
             self._tell(result)
             check_reverted(result)
             return result.to_xcom()

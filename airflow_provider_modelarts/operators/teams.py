@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class ModelArtsUpdateTeamSamplesOperator(StoppableOperator):
-    """Write labels into samples of a team labeling task (contract 5.2). The labels must exist in the dataset.
+    """Write labels into samples of a team labeling task. The labels must exist in the dataset.
 
-    A write replaces all labels of a sample, whatever it carries by then: a retry, or a clear, writes all samples again,
-    also those that a member has labeled since. All samples are checked before the first is written.
-    Returns the counts ``samples, updated, failed, unknown, requests``, which are stored before anything is raised.
+    A write replaces all labels of a sample, whichever it has by then. A retry, or a clear, writes all samples again,
+    also those that a member has labeled since. All samples are checked before the first write.
+    Returns the counts ``samples, updated, failed, unknown, requests``, which are pushed before anything is raised.
 
     :param dataset_id: the dataset (templated)
     :param workforce_task_id: the team labeling task (templated)
@@ -33,11 +33,12 @@ class ModelArtsUpdateTeamSamplesOperator(StoppableOperator):
         JSON text, or the outputs of mapped tasks (templated)
     :param samples_uri: instead of ``samples`` a file of them, as a JSON list or one JSON object in each line
         (templated)
-    :param worker_email: e-mail address of the team member on whose behalf it is done; None: the caller (templated)
+    :param worker_email: e-mail address of the team member on whose behalf the labels are written; None: the caller
+        (templated)
     :param modelarts_conn_id: the Airflow connection (templated)
-    :param project_id: takes the place of the connection's own project (templated)
+    :param project_id: used instead of the connection's own project (templated)
     :raises ConfirmationError: if the service refused samples, or does not say what became of them
-    :raises AirflowFailException: for what no retry can mend
+    :raises AirflowFailException: for errors that no retry can mend
     """
 
     template_fields: Sequence[str] = (
@@ -64,7 +65,7 @@ class ModelArtsUpdateTeamSamplesOperator(StoppableOperator):
         **kwargs: Any,
     ) -> None:
         if worker_email is None:
-            # Airflow takes it for the address of its alerts: the write would be the caller's, and not the member's.
+            # Airflow uses it as the address of its alerts: the write would be the caller's, not the member's.
             parameters.refuse_taken_names(kwargs, email="worker_email")
         super().__init__(**kwargs)
         self.dataset_id = dataset_id
@@ -96,7 +97,7 @@ class ModelArtsUpdateTeamSamplesOperator(StoppableOperator):
             dataset_id = parameters.identifier("dataset_id", self.dataset_id)
             workforce_task_id = parameters.identifier("workforce_task_id", self.workforce_task_id)
             email = parameters.optional(parameters.email)("worker_email", self.worker_email)
-            samples = self._samples()
+            samples = self.samples if self.samples_uri is None else _read_samples(self.samples_uri)
             try:
                 result = run_in_thread(
                     lambda stops: update_team_samples(
@@ -105,24 +106,20 @@ class ModelArtsUpdateTeamSamplesOperator(StoppableOperator):
                     self.open_gate(context),
                 )
             except BaseException as error:
-                # Airflow's alarm is no Exception.
+                # The alarm of execution_timeout is no Exception.
                 done = getattr(error, "result", None)
                 self.push_result_after_error(error, context, done.to_xcom() if isinstance(done, TeamResult) else None)
                 raise
             self.log.info("Team labeling task %s: %s", self.workforce_task_id, result.to_xcom())
             if result.failures:
-                self.keep(context, result.to_xcom())
+                self.push_result(context, result.to_xcom())
             result.check()
             return result.to_xcom()
 
-    def _samples(self) -> Any:
-        if self.samples_uri is None:
-            return self.samples
-        return _read(places.uri("samples_uri", self.samples_uri))
 
-
-def _read(uri: str) -> list[Any]:
+def _read_samples(samples_uri: Any) -> list[Any]:
     """Return what a file holds: a JSON list, or one JSON value in each line."""
+    uri = places.uri("samples_uri", samples_uri)
     path = places.storage_path("samples_uri", uri)
     with places.storage_errors("samples_uri", uri, "read"):
         data = path.read_bytes()

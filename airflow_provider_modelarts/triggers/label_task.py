@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.utils import thread_pool as pool
-from airflow_provider_modelarts.utils.polling import poll_once
+from airflow_provider_modelarts.utils.polling import DEFERRAL_MARGIN, poll_once, stop_or_warn
 from airflow_provider_modelarts.utils.task_state import ENDED_STATES, TaskKey
 
 if TYPE_CHECKING:
@@ -23,19 +23,19 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
     """Fires one event when a labeling task is over, or when its deadline has come.
 
     The event is ``{"status", "label_task_id", "message", "summary"}``; ``status`` is ``success``, ``failed``,
-    ``stopped``, ``timeout`` or ``error`` (the service refuses to tell). All that the operator needs travels in it.
+    ``stopped``, ``timeout`` or ``error`` (the service refuses to answer). It contains all that the operator needs.
 
-    Airflow stores the parameters as plain text: they are JSON primitives, and no secret is among them.
+    Airflow stores the parameters as plain text: they are JSON primitives, and none is a secret.
 
     :param dataset_id: dataset of the labeling task
     :param label_task_id: the labeling task to wait for
     :param deadline: epoch seconds at which the wait gives up; wall-clock time, so that it survives a restart
-    :param poll_interval: seconds between looks; shorter ones come first, see ``client/waiting.py`` (B6)
+    :param poll_interval: seconds between polls; the first ones come sooner, see ``client/waiting.py``
     :param started: epoch seconds at which the wait began, so that it keeps its schedule after a restart; None: now
-    :param not_before: epoch seconds before which it does not look: a look in the worker, right before the deferral, has
-        told when the next one is due, or the service when it wants to be asked again; None: as its schedule says
-    :param cancel_on_kill: stop the labeling task when a user ends the waiting Airflow task (B4); a sensor never does
-    :param is_patient: survive a few odd answers, as the Airflow task has started the labeling task; a sensor never does
+    :param not_before: epoch seconds of the first poll, which the worker knows if it polled right before the deferral;
+        None: as the schedule says
+    :param cancel_on_kill: stop the labeling task when a user ends the waiting Airflow task; False for a sensor
+    :param is_patient: survive a few refusals, as the Airflow task has started the labeling task; False for a sensor
     :param modelarts_conn_id: the Airflow connection
     :param project_id: takes the place of the connection's own project
     """
@@ -84,19 +84,18 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
     def prove_serializable(self) -> None:
         """Send the parameters through JSON and back, as a deferral will.
 
-        To be called before the labeling task is started: a parameter that breaks at defer time would orphan it (B2).
+        Called before the labeling task is started: a parameter that fails at defer time would orphan it.
 
         :raises TypeError: if a parameter is no JSON primitive, or comes back as another value
         """
         kwargs = self.serialize()[1]
-        again = json.loads(json.dumps(kwargs))
-        if type(self)(**again).serialize()[1] != kwargs:
-            raise TypeError(f"{type(self).__name__} cannot be stored: {again} is what comes back of {kwargs}")
+        copy = json.loads(json.dumps(kwargs))
+        if type(self)(**copy).serialize()[1] != kwargs:
+            raise TypeError(f"{type(self).__name__} cannot be stored: {copy} is what comes back of {kwargs}")
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and fire the one event."""
-        hook = ModelArtsHook(self.modelarts_conn_id, self.project_id).look_afresh()
-        wait = Wait(
+    def make_wait(self) -> Wait:
+        """Return the polling schedule of this wait; a worker that does not defer uses the same one."""
+        return Wait(
             self.dataset_id,
             self.label_task_id,
             deadline=self.deadline,
@@ -104,6 +103,15 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
             started=self.started,
             is_patient=self.is_patient,
         )
+
+    def deferral_timeout(self) -> timedelta:
+        """Return Airflow's own limit of the deferral, which comes after the deadline."""
+        return timedelta(seconds=max(self.deadline - system_clock.now(), 0) + DEFERRAL_MARGIN)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Poll until the labeling task is over or the deadline has come, then fire the one event."""
+        hook = ModelArtsHook(self.modelarts_conn_id, self.project_id).look_afresh()
+        wait = self.make_wait()
         step: Outcome | float = wait.first_pause(system_clock.now(), self.not_before)
         while not isinstance(step, Outcome):
             await system_clock.sleep_async(step)
@@ -112,7 +120,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
         # Nothing may follow: a trigger that lives on after its event gets an on_kill.
 
     async def on_kill(self) -> None:
-        """Stop the labeling task if a user has ended the Airflow task; in all other cases leave it alone (B4)."""
+        """Stop the labeling task if a user has ended the Airflow task; otherwise it goes on."""
         if not self.cancel_on_kill or self.task_instance is None:
             return
         key = TaskKey.of(self.task_instance)
@@ -125,15 +133,5 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
                 "Labeling task %s goes on: the Airflow task is %s, nobody ended it.", self.label_task_id, state
             )
             return
-        hook = ModelArtsHook(self.modelarts_conn_id, self.project_id).look_afresh()
-        try:
-            hook.client.tasks.stop(self.dataset_id, self.label_task_id)
-        except ModelArtsError as error:
-            self.log.warning(
-                "Labeling task %s of dataset %s could not be stopped; stop it in the console. %s",
-                self.label_task_id,
-                self.dataset_id,
-                error,
-            )
-            return
-        self.log.info("Stopped labeling task %s: the Airflow task is %s.", self.label_task_id, state)
+        hook = ModelArtsHook(self.modelarts_conn_id, self.project_id)
+        stop_or_warn(hook, self.dataset_id, self.label_task_id, self.log, reason=f"the Airflow task is {state}")

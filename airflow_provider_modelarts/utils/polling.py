@@ -1,6 +1,6 @@
-"""Looks at a labeling task and waits for it: the same few lines in worker, sensor and trigger (B6, B7).
+"""Polls and stops a labeling task, the same way in operator, sensor and trigger (B6, B7).
 
-What an answer means, and when to look next, is decided in ``client/waiting.py``; here is who asks and who sleeps.
+``client/waiting.py`` decides what an answer means and when to poll next; the functions here ask and sleep.
 """
 
 from __future__ import annotations
@@ -21,17 +21,15 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 
 DEFERRAL_MARGIN = 300.0
-"""Seconds by which Airflow's own limit of a deferral comes after the trigger's: it is for triggerers that are gone."""
+"""Seconds by which Airflow's own limit of a deferral comes after the trigger's deadline: it is for lost triggerers."""
 
 
 def deadline_after(started: datetime | None, timeout: float, execution_timeout: timedelta | None) -> float:
-    """Return the moment at which a wait gives up (B3).
+    """Return the moment at which a wait gives up, in epoch seconds: the deadline travels to other processes (B3).
 
     :param started: start of the try; None: now
-    :param timeout: seconds that the wait may take; more than five years mean five years, for Airflow's database has to
-        store when a deferral ends
+    :param timeout: seconds that the wait may take; cut to five years, as Airflow's database stores the deferral's end
     :param execution_timeout: Airflow's own limit of the task; the earlier one counts
-    :return: epoch seconds; wall-clock time, because the deadline travels to other processes
     """
     now = system_clock.now()
     begin = now if started is None else min(now, started.timestamp())
@@ -40,30 +38,22 @@ def deadline_after(started: datetime | None, timeout: float, execution_timeout: 
 
 
 def unreadable(what: str, error: ModelArtsError) -> ModelArtsError:
-    """Return what a wait raises that gives up because the service refuses to tell about a labeling task of ours.
+    """Return the error of a wait that gives up because the service refuses several polls in a row.
 
-    A refused credential stays one: a retry would send it again.
-
-    :param what: names the labeling task
-    :param error: the last refusal
+    A refused credential keeps its class: a retry would send it again.
     """
     error_class = type(error) if isinstance(error, AuthenticationError) else LabelTaskUnreadableError
     return error_class(
-        f"{what} may still be running and is no longer waited for: {ODD_ANSWERS} looks in a row were refused. Look at "
-        f"it in the console. The last refusal: {error.message}",
+        f"{what} may still be running and is no longer waited for: {ODD_ANSWERS} requests in a row were refused. "
+        f"Check it in the console. The last refusal: {error.message}",
         **error.details(),
     )
 
 
 def poll_once(hook: ModelArtsHook, wait: Wait, log: Any) -> Outcome | float:
-    """Ask once for the labeling task and tell the log what is new.
+    """Send one request, without retries: the wait itself is the retry (B6).
 
-    One attempt, without retries: the wait itself is the retry (B6).
-
-    :param hook: whose client to ask with
-    :param wait: decides what the answer means
-    :param log: logger of the Airflow task
-    :return: how the wait ended, or the seconds until the next look
+    :return: how the wait ended, or the seconds until the next poll
     """
     try:
         task = hook.client.tasks.get(wait.dataset_id, wait.label_task_id, retry=False)
@@ -78,19 +68,14 @@ def poll_once(hook: ModelArtsHook, wait: Wait, log: Any) -> Outcome | float:
     return wait.on_answer(task, system_clock.now())
 
 
-def poll_until_done(hook: ModelArtsHook, wait: Wait, log: Any, *, first_look: float) -> Outcome:
-    """Wait in this thread until the labeling task is over or the deadline has come.
+def poll_until_done(hook: ModelArtsHook, wait: Wait, log: Any, *, delay: float) -> Outcome:
+    """Poll in this thread until the labeling task is over or the deadline has come.
 
-    Airflow's ``execution_timeout`` is one more way to say that the deadline has come: it ends the wait in the same way,
-    after a last look, and not by an exception of its own.
+    Airflow's ``execution_timeout`` counts as the deadline: the wait ends after a last poll, not by that exception.
 
-    :param hook: whose client to ask with
-    :param wait: decides when to look, and what an answer means
-    :param log: logger of the Airflow task
-    :param first_look: seconds until the first look
-    :return: how the wait ended
+    :param delay: seconds until the first poll
     """
-    step: Outcome | float = first_look
+    step: Outcome | float = delay
     while not isinstance(step, Outcome):
         try:
             system_clock.sleep(step)
@@ -99,3 +84,18 @@ def poll_until_done(hook: ModelArtsHook, wait: Wait, log: Any, *, first_look: fl
             wait.deadline = min(wait.deadline, system_clock.now())
             step = 0.0
     return step
+
+
+def stop_or_warn(hook: ModelArtsHook, dataset_id: str, label_task_id: str, log: Any, *, reason: str) -> None:
+    """Stop a labeling task with the connection as it is now; a failure is only logged: the reason matters more."""
+    try:
+        hook.look_afresh().client.tasks.stop(dataset_id, label_task_id)
+    except ModelArtsError as error:
+        log.warning(
+            "Labeling task %s of dataset %s could not be stopped; stop it in the console. %s",
+            label_task_id,
+            dataset_id,
+            error,
+        )
+    else:
+        log.info("Stopped labeling task %s: %s.", label_task_id, reason)

@@ -1,4 +1,4 @@
-"""What an Airflow task remembers of its labeling task: who it is, what was about to happen, and where that is kept."""
+"""The record that an Airflow task keeps of its labeling task, and the intent that the record belongs to."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from airflow_provider_modelarts.utils.task_state import TaskKey
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 Phase = Literal["starting", "started", "ending", "awaited"]
 
-MEMORY_KEY = "modelarts_label_task"
-"""Under which the record is kept, in the task's state store or as XCom."""
+RECORD_KEY = "modelarts_label_task"
+"""Key of the record in the task's state store, or among its XComs."""
 
-# Without these a stored value is no record.
-_NEEDED = frozenset({"phase", "dataset_id", "marker", "fingerprint", "deadline"})
+_REQUIRED_FIELDS = frozenset({"phase", "dataset_id", "marker", "fingerprint", "deadline"})
 
 
 class TaskIntent(NamedTuple):
-    """What one Airflow task is there for in one run; retries keep it.
+    """Identifies one Airflow task in one run. Retries share the intent, a clear makes another one.
 
-    A clear changes ``max_tries``; that of a finished run changes the run's start too. The start tells runs of one name
-    apart: of two Airflow installations, or one that was deleted and made again.
+    A clear changes ``max_tries``; the clear of a finished run also changes the run's start. The start tells apart runs
+    of the same name: those of two Airflow installations, or a run that was deleted and created again.
 
     :param task: 10 hex digits that stand for dag, run, task and map index
     :param start: 6 hex digits that stand for the start of the run
     :param max_tries: as Airflow has it
-    :param is_cleared: whether something of the run was ever cleared, so that it may have had another start
+    :param is_cleared: whether anything in the run was ever cleared, so that the run may have had another start
     """
 
     task: str
@@ -40,21 +41,18 @@ class TaskIntent(NamedTuple):
     @classmethod
     def of(cls, context: Context) -> TaskIntent:
         """Return the intent of the task that a context belongs to."""
-        ti = context["ti"]
-        dag_run = context["dag_run"]
-        started = dag_run.start_date
-        begun = started.astimezone(UTC).isoformat() if started else None
-        map_index = -1 if ti.map_index is None else ti.map_index
-        task = _digest([ti.dag_id, ti.run_id, ti.task_id, map_index])
-        return cls(task[:10], _digest([task, begun])[:6], ti.max_tries, bool(dag_run.clear_number))
+        ti, dag_run = context["ti"], context["dag_run"]
+        started = dag_run.start_date.astimezone(UTC).isoformat() if dag_run.start_date else None
+        task = _digest([*TaskKey.of(ti)])
+        return cls(task[:10], _digest([task, started])[:6], ti.max_tries, bool(dag_run.clear_number))
 
     @property
     def marker(self) -> str:
-        """The name that labeling tasks of this intent get."""
+        """The text that goes into the name of this intent's labeling task."""
         return f"af-{self.task}{self.start}-{self.max_tries}"
 
     def is_before_a_clear(self, marker: str) -> bool:
-        """Return whether a marker is of this Airflow task in this run, as it was before a clear."""
+        """Return whether a marker belongs to the same Airflow task in the same run, before a clear."""
         of_this_run = f"af-{self.task}" if self.is_cleared else f"af-{self.task}{self.start}-"
         return marker.startswith(of_this_run) and marker != self.marker
 
@@ -65,16 +63,17 @@ def _digest(parts: list[Any]) -> str:
 
 @dataclass(frozen=True)
 class LabelTaskRecord:
-    """What is known of the labeling task of an Airflow task; JSON primitives only.
+    """What an Airflow task knows about its labeling task. Stored as JSON.
 
-    :param phase: ``starting``: a start is about to be sent; ``started``: its end is the task's end; ``ending``: it is
-        waited out, then all is decided anew; ``awaited``: somebody else's, if any, after which ours is started
-    :param marker: of the intent that it belongs to
-    :param fingerprint: of the inputs that it belongs to
+    :param phase: ``starting``: the start request is about to be sent; ``started``: the Airflow task ends with this
+        labeling task; ``ending``: it is being stopped, the next step is decided when it is over; ``awaited``: no
+        labeling task of this Airflow task is known, at most one of somebody else that is in the way
+    :param marker: of the intent that the record belongs to
+    :param fingerprint: of the inputs that the record belongs to
     :param deadline: epoch seconds at which the try gives up
-    :param ours: whether it is surely ours: others are never stopped
-    :param known: labeling tasks that were there before the start
-    :param adopted: whether somebody else has started it, and ``if_running`` says to wait for it as if it were ours
+    :param ours: whether this Airflow task has certainly started it; others are never stopped
+    :param known: ids of the labeling tasks that were listed before the start
+    :param adopted: whether somebody else has started it and ``if_running`` is ``adopt``
     """
 
     phase: Phase
@@ -88,9 +87,9 @@ class LabelTaskRecord:
     adopted: bool = False
 
     @classmethod
-    def read(cls, value: object) -> LabelTaskRecord | None:
-        """Return the record that was stored as JSON; None for anything else."""
-        if not isinstance(value, dict) or not _NEEDED.issubset(value):
+    def from_json(cls, value: object) -> LabelTaskRecord | None:
+        """Return the record that was stored; None for anything else."""
+        if not isinstance(value, dict) or not _REQUIRED_FIELDS.issubset(value):
             return None
         names = {field.name for field in fields(cls)}
         given = {name: part for name, part in value.items() if name in names}
@@ -103,41 +102,41 @@ class LabelTaskRecord:
 
     @property
     def may_be_stopped(self) -> bool:
-        """Whether it is ours and its end is waited for."""
+        """Whether this Airflow task has certainly started it and waits for its end."""
         return self.ours and self.phase == "started"
 
 
 class RecordStore:
-    """Where an Airflow task keeps its record: in its state store, which outlives tries, or else as XCom.
+    """Keeps a task's record in its state store, which outlives tries, or else as an XCom, which does not.
 
-    Both are written through the task's supervisor: a process whose supervisor is gone, and beside which the next try
-    may be running, cannot write, and so does not go on to start or stop anything.
+    Both are written through the task's supervisor. A zombie process has lost its supervisor, so its write fails, and it
+    starts and stops nothing: the next try may already be running beside it.
     """
 
-    last: LabelTaskRecord | None = None
-    """What this process has written last, or was about to write; known without asking Airflow."""
+    last_written: LabelTaskRecord | None = None
+    """The record that this process has written last, or tried to; known without asking Airflow."""
 
     def __init__(self, context: Context) -> None:
         self._ti: Any = context["ti"]
-        self._store: Any = context.get("task_state_store")
+        self._state_store: Any = context.get("task_state_store")
 
     def read(self) -> LabelTaskRecord | None:
-        """Return what was written last; with XCom only what this try has written."""
-        if self._store is not None:
-            return LabelTaskRecord.read(self._store.get(MEMORY_KEY))
-        map_index = -1 if self._ti.map_index is None else self._ti.map_index
-        found = self._ti.xcom_pull(task_ids=self._ti.task_id, key=MEMORY_KEY, map_indexes=map_index)
-        return LabelTaskRecord.read(found)
+        """Return the stored record; without a state store only one of this try is found."""
+        if self._state_store is not None:
+            return LabelTaskRecord.from_json(self._state_store.get(RECORD_KEY))
+        key = TaskKey.of(self._ti)
+        found = self._ti.xcom_pull(task_ids=key.task_id, key=RECORD_KEY, map_indexes=key.map_index)
+        return LabelTaskRecord.from_json(found)
 
     def write(self, record: LabelTaskRecord) -> None:
-        """Keep a record in place of the one before."""
-        self.last = record
+        """Replace the stored record."""
+        self.last_written = record
         value = {**asdict(record), "known": list(record.known)}
-        if self._store is not None:
-            self._store.set(MEMORY_KEY, value)
+        if self._state_store is not None:
+            self._state_store.set(RECORD_KEY, value)
         else:
-            self.tell(MEMORY_KEY, value)
+            self.push_xcom(RECORD_KEY, value)
 
-    def tell(self, key: str, value: Any) -> None:
+    def push_xcom(self, key: str, value: Any) -> None:
         """Push an XCom of the task."""
         self._ti.xcom_push(key=key, value=value)

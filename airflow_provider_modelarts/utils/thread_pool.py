@@ -1,6 +1,6 @@
-"""Threads in which triggers talk to the service: their own, bounded, and shared by all triggers of a connection (B5).
+"""Threads in which triggers send their requests: bounded, and shared by all triggers of a connection (B5).
 
-asyncio's default pool is small and belongs to everybody; a thousand triggers there poll late and hold up all others.
+asyncio's default pool is small and shared with everybody: a thousand triggers there poll late and delay all others.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ T = TypeVar("T")
 
 _Key = tuple[str, str | None]
 
-# What one reading of a connection finds serves all that asked before it: one thread is enough.
+# All that wait for a connection share one reading of it: one thread is enough.
 _LOOK_UP_THREADS = 1
 
-# An on_kill has 30 s; it must not queue up behind a thousand polls of a service that hangs.
+# An on_kill has 30 s; it must not queue behind a thousand polls of a service that hangs.
 _ON_KILL_THREADS = 8
 
 
 class _Pools:
-    """The pools of this process: one for each connection and project, and two for special purposes."""
+    """The pools of this process: one for each connection and project, one for look-ups and one for ``on_kill``."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Begin again: threads do not survive a fork."""
+        """Forget all pools: threads do not survive a fork."""
         self._lock = threading.Lock()
         self._pools: dict[_Key | str, tuple[int, ThreadPoolExecutor]] = {}
 
     def submit(self, key: _Key | str, threads: int, function: Callable[[], T]) -> Future[T]:
-        """Run a function in a pool, which is replaced if it should have another number of threads by now."""
+        """Run a function in a pool; the pool is replaced if its number of threads has changed."""
         with self._lock:
             size, pool = self._pools.get(key, (0, None))
             if pool is None or size != threads:
@@ -65,18 +65,16 @@ async def _in_thread(key: _Key | str, threads: int, function: Callable[[], T]) -
 
 
 async def run(hook: ModelArtsHook, function: Callable[[], T]) -> T:
-    """Run a blocking function in the pool of a connection, which has as many threads as the connection says.
+    """Run a blocking function in the pool of the hook's connection, which has as many threads as that says.
 
-    :param hook: names the connection; if it has to be read, that is done in a thread that no poll uses
-    :param function: what to run
-    :return: what it returns
+    If the connection has to be read first, that is done in a thread that no poll uses.
     """
     settings = hook.known_settings
     if settings is None:
         try:
             settings = await _in_thread("look-up", _LOOK_UP_THREADS, lambda: hook.settings)
         except ModelArtsError:
-            # The function meets the same error, and knows what it means for its wait.
+            # The function gets the same error, and knows what it means for its wait.
             return await _in_thread("look-up", _LOOK_UP_THREADS, function)
     return await _in_thread((hook.modelarts_conn_id, hook.project_id), settings.poll_threads, function)
 

@@ -1,16 +1,15 @@
-"""Carries something out in a thread of its own, so that an alarm cannot tear it.
+"""Runs work in a separate thread, so that execution_timeout cannot interrupt it half-way.
 
-Airflow's alarm (``execution_timeout``) and Ctrl-C raise their exception in the main thread, between any two
-instructions: also in the middle of noting what was written, or of a question to Airflow's supervisor, whose later
-answers would then be taken for answers to other questions. So the main thread only waits. What strikes there asks the
-work to stop, and what had been done by then goes along with the exception.
+Airflow's ``execution_timeout`` and Ctrl-C raise their exception in the main thread, between any two instructions: also
+while a write is being recorded, or between a question to Airflow's supervisor and its answer, which would then be taken
+for the answer to the next question. So the main thread only waits.
 """
 
 from __future__ import annotations
 
 import threading
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,48 +17,40 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PATIENCE = 60.0
-"""Seconds: work that was asked to stop ends with the answers to what is under way, which have a time-out each."""
+"""Seconds that interrupted work gets to finish its requests in flight; each of them has a timeout of its own."""
 
 
 def run_in_thread(work: Callable[[Callable[[], bool]], T], should_stop: Callable[[], bool] = lambda: False) -> T:
-    """Carry out some work in a thread, and wait for it.
+    """Run some work in a thread, and wait for it.
 
-    :param work: gets a function that says whether it has to stop; once true it must come to an end by itself
-    :param should_stop: also asked by that function, in any thread
+    :param work: gets a function that says whether it has to stop; once that returns True, the work must end by itself
+    :param should_stop: is also asked by that function, in any thread
     :return: what the work returns
-    :raises BaseException: what the work raises; and what strikes here, with what the work then came to attached as
-        ``result``: what it returned, or what its own error carries. Nothing is attached if it does not end in time
+    :raises BaseException: what the work raises. An exception that interrupts the waiting is raised when the work has
+        ended, with its result attached as ``result``: what it returned, or the ``result`` of its own error. Nothing is
+        attached if the work does not end in time
     """
-    stop = threading.Event()
-    job = _Job(lambda: work(lambda: stop.is_set() or should_stop()))
-    try:
-        threading.Thread(target=copy_context().run, args=(job.run,), name="modelarts-work", daemon=True).start()
-        job.ended.wait()
-    except BaseException as struck:
-        stop.set()
-        if job.ended.wait(PATIENCE):
-            result = getattr(job.error, "result", None) if job.error else job.results[0]
-            struck.result = result  # type: ignore[attr-defined]  # whoever raised it knows nothing of the work
-        raise
-    if job.error is not None:
-        raise job.error
-    return job.results[0]
+    stop, ended = threading.Event(), threading.Event()
+    results: list[T] = []
+    errors: list[BaseException] = []
 
-
-class _Job(Generic[T]):
-    """What a thread does, and what it came to."""
-
-    def __init__(self, work: Callable[[], T]) -> None:
-        self._work = work
-        self.ended = threading.Event()
-        self.results: list[T] = []
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        """Do it; to be called once."""
+    def run() -> None:
         try:
-            self.results.append(self._work())
+            results.append(work(lambda: stop.is_set() or should_stop()))
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
-            self.error = error
+            errors.append(error)
         finally:
-            self.ended.set()
+            ended.set()
+
+    try:
+        threading.Thread(target=copy_context().run, args=(run,), name="modelarts-work", daemon=True).start()
+        ended.wait()
+    except BaseException as interruption:
+        stop.set()
+        if ended.wait(PATIENCE):
+            result = getattr(errors[0], "result", None) if errors else results[0]
+            interruption.result = result  # type: ignore[attr-defined]  # whoever raised it knows nothing of the work
+        raise
+    if errors:
+        raise errors[0]
+    return results[0]

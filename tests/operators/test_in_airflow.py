@@ -45,12 +45,12 @@ def crash_once(monkeypatch: pytest.MonkeyPatch, phase: str, *, written: bool) ->
     write = RecordStore.write
     crashed: list[str] = []
 
-    def write_or_crash(memory: RecordStore, record: LabelTaskRecord) -> None:
+    def write_or_crash(store: RecordStore, record: LabelTaskRecord) -> None:
         if record.phase != phase or crashed:
-            return write(memory, record)
+            return write(store, record)
         crashed.append(record.marker)
         if written:
-            write(memory, record)
+            write(store, record)
         raise OSError("the process died here")
 
     monkeypatch.setattr(RecordStore, "write", write_or_crash)

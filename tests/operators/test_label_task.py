@@ -11,10 +11,6 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_provider_modelarts.client.errors import (
-    StartUnknown,
-    TaskAlreadyRunning,
-)
 from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
@@ -233,31 +229,6 @@ def test_a_dataset_that_is_not_fit_fails_at_once_with_the_next_step_in_one_line(
     for word in (*words, scene.dataset_id, "request id"):
         assert word in text
     assert "\n" not in text
-
-
-def test_a_labeling_task_that_runs_already_is_named_and_worth_a_retry(scene: Scene) -> None:
-    running = ModelArtsHook().client.tasks.start(scene.dataset_id)
-    ending = scene.start()
-    assert type(ending.error) is TaskAlreadyRunning
-    for word in ("ModelArts.4386", running, scene.dataset_id, "if_running"):
-        assert word in str(ending.error)
-
-
-@pytest.mark.parametrize("kind", ["reset_after", "truncated"])
-def test_a_lost_reply_is_answered_by_finding_what_was_started(scene: Scene, kind: str) -> None:
-    fault = scene.emulator.faults.add("POST", "/tasks", kind)
-    ending = scene.start()
-    assert fault.fired == 1
-    assert list(scene.emulator.dataset(scene.dataset_id).tasks) == [ending.result]
-    assert scene.emulator.journal.count("POST", "/tasks") == 1
-
-
-def test_a_start_that_was_lost_on_its_way_is_never_sent_again(scene: Scene) -> None:
-    fault = scene.emulator.faults.add("POST", "/tasks", "reset")
-    ending = scene.start()
-    assert fault.fired == 1
-    assert type(ending.error) is StartUnknown
-    assert scene.states == []
 
 
 def test_a_wrong_password_is_sent_once_for_a_hundred_mapped_tasks(

@@ -18,7 +18,6 @@ from airflow_provider_modelarts.client.errors import (
 from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.client.waiting import ODD_ANSWERS
 from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError
-from airflow_provider_modelarts.utils.task_record import MEMORY_KEY
 from tests.support.drive import (
     Ending,
     StandInStore,
@@ -44,18 +43,16 @@ both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the wo
 
 
 @both_ways
-def test_at_the_deadline_the_labeling_task_is_stopped(scene: Scene, deferrable: bool) -> None:
-    ending = scene.start(wait_for_completion=True, deferrable=deferrable, timeout=60)
+@pytest.mark.parametrize("cancel_on_timeout", [True, False])
+def test_at_the_deadline_the_labeling_task_is_stopped_if_wanted(
+    scene: Scene, deferrable: bool, cancel_on_timeout: bool
+) -> None:
+    ending = scene.start(
+        wait_for_completion=True, deferrable=deferrable, timeout=60, cancel_on_timeout=cancel_on_timeout
+    )
     assert type(ending.error) is LabelTaskTimeout
-    assert scene.stops == 1
-    assert scene.states[0] in (TaskState.STOPPING, TaskState.STOPPED)
-
-
-@both_ways
-def test_without_cancel_on_timeout_it_goes_on(scene: Scene, deferrable: bool) -> None:
-    ending = scene.start(wait_for_completion=True, deferrable=deferrable, timeout=60, cancel_on_timeout=False)
-    assert type(ending.error) is LabelTaskTimeout
-    assert scene.stops == 0
+    assert scene.stops == int(cancel_on_timeout)
+    assert (scene.states[0] in (TaskState.STOPPING, TaskState.STOPPED)) == cancel_on_timeout
 
 
 @both_ways
@@ -130,11 +127,6 @@ def test_a_wait_that_airflow_ended_stops_the_labeling_task(
     with pytest.raises(expected):
         operator.resume_execution("__fail__", {"error": reason}, context_of(ti, run_started=ti.start_date))
     assert scene.stops == int(cancel_on_timeout)
-
-
-def test_a_deferred_start_remembers_its_labeling_task(scene: Scene) -> None:
-    ending = scene.start(wait_for_completion=True, deferrable=True)
-    assert ending.xcoms[MEMORY_KEY]["label_task_id"] == ending.result
 
 
 def test_a_deferred_wait_begins_with_its_deferral(scene: Scene) -> None:

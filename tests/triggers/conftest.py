@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.triggers.watching import MINUTE, Story
+from tests.triggers.watch_timeline import MINUTE, WatchTimeline
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def story(moved_clock: MovedClock, monkeypatch: pytest.MonkeyPatch) -> Story:
-    return Story(moved_clock, monkeypatch)
+def timeline(moved_clock: MovedClock, monkeypatch: pytest.MonkeyPatch) -> WatchTimeline:
+    return WatchTimeline(moved_clock, monkeypatch)
 
 
 @pytest.fixture

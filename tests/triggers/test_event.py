@@ -12,8 +12,19 @@ from airflow.triggers.base import BaseEventTrigger
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.triggers.ended_tasks import TaskListSnapshot
 from airflow_provider_modelarts.triggers.event import ModelArtsLabelTaskEventTrigger
-from tests.triggers.watching import LIST, MINUTE, OverError, Store, Story, ids, run_to_its_end, start, trigger
+from tests.triggers.watch_timeline import (
+    LIST,
+    MINUTE,
+    StandInAssetStore,
+    TimeIsUpError,
+    WatchTimeline,
+    ids,
+    run_to_its_end,
+    start,
+    trigger,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,10 +37,10 @@ CLASS_PATH = "airflow_provider_modelarts.triggers.event.ModelArtsLabelTaskEventT
 # --- edges
 
 
-def test_an_end_fires_once_with_a_small_payload(emulator: Emulator, story: Story, dataset: str) -> None:
+def test_an_end_fires_once_with_a_small_payload(emulator: Emulator, timeline: WatchTimeline, dataset: str) -> None:
     started: list[str] = []
-    story.at(40, lambda: started.append(start(dataset)))
-    (payload,) = story.watch(trigger(dataset), until=20 * MINUTE)
+    timeline.at(40, lambda: started.append(start(dataset)))
+    (payload,) = timeline.watch(trigger(dataset), until=20 * MINUTE)
     assert payload == {
         "dataset_id": dataset,
         "label_task_id": started[0],
@@ -41,73 +52,75 @@ def test_an_end_fires_once_with_a_small_payload(emulator: Emulator, story: Story
 
 
 def test_what_was_over_before_does_not_fire_and_what_was_running_does(
-    emulator: Emulator, story: Story, dataset: str
+    emulator: Emulator, timeline: WatchTimeline, dataset: str
 ) -> None:
     run_to_its_end(emulator, dataset, 2)
     running = start(dataset)
-    assert ids(story.watch(trigger(dataset), until=10 * MINUTE)) == [running]
+    assert ids(timeline.watch(trigger(dataset), until=10 * MINUTE)) == [running]
 
 
-def test_a_task_that_lived_between_two_looks_fires(emulator: Emulator, story: Story, dataset: str) -> None:
+def test_a_task_that_lived_between_two_looks_fires(emulator: Emulator, timeline: WatchTimeline, dataset: str) -> None:
     emulator.task_seconds = 3
     started: list[str] = []
     for second in (35, 39, 43):
-        story.at(second, lambda: started.append(start(dataset)))
-    assert ids(story.watch(trigger(dataset), until=5 * MINUTE)) == started
+        timeline.at(second, lambda: started.append(start(dataset)))
+    assert ids(timeline.watch(trigger(dataset), until=5 * MINUTE)) == started
     assert len(started) == 3
 
 
-def test_each_kind_of_end_has_its_state(emulator: Emulator, story: Story, dataset: str) -> None:
+def test_each_kind_of_end_has_its_state(emulator: Emulator, timeline: WatchTimeline, dataset: str) -> None:
     client = ModelArtsHook().client
-    story.at(10, emulator.dataset(dataset).fail_next_task)
-    story.at(11, lambda: start(dataset))
-    story.at(200, lambda: start(dataset))
-    story.at(230, lambda: client.tasks.stop(dataset, list(emulator.dataset(dataset).tasks)[-1]))
-    story.at(400, lambda: start(dataset))
-    payloads = story.watch(trigger(dataset), until=10 * MINUTE)
+    timeline.at(10, emulator.dataset(dataset).fail_next_task)
+    timeline.at(11, lambda: start(dataset))
+    timeline.at(200, lambda: start(dataset))
+    timeline.at(230, lambda: client.tasks.stop(dataset, list(emulator.dataset(dataset).tasks)[-1]))
+    timeline.at(400, lambda: start(dataset))
+    payloads = timeline.watch(trigger(dataset), until=10 * MINUTE)
     assert [payload["state"] for payload in payloads] == ["failed", "stopped", "succeeded"]
     assert payloads[0]["error_code"] == "ModelArts.4917"
 
 
-def test_only_the_wanted_states_fire(emulator: Emulator, story: Story, dataset: str) -> None:
-    story.at(10, emulator.dataset(dataset).fail_next_task)
-    story.at(11, lambda: start(dataset))
-    story.at(200, lambda: start(dataset))
-    payloads = story.watch(trigger(dataset, states=["succeeded"]), until=10 * MINUTE)
+def test_only_the_wanted_states_fire(emulator: Emulator, timeline: WatchTimeline, dataset: str) -> None:
+    timeline.at(10, emulator.dataset(dataset).fail_next_task)
+    timeline.at(11, lambda: start(dataset))
+    timeline.at(200, lambda: start(dataset))
+    payloads = timeline.watch(trigger(dataset, states=["succeeded"]), until=10 * MINUTE)
     assert [payload["state"] for payload in payloads] == ["succeeded"]
 
 
-def test_two_kinds_at_once_and_a_watch_of_one_kind(emulator: Emulator, story: Story, dataset: str) -> None:
-    story.at(10, lambda: start(dataset, "auto-label"))
-    story.at(12, lambda: start(dataset, "pre-label"))
-    story.at(14, lambda: start(dataset, "auto-grouping"))
-    assert len(story.watch(trigger(dataset), until=5 * MINUTE)) == 2
-    story.at(310, lambda: start(dataset, "auto-label"))
-    story.at(312, lambda: start(dataset, "auto-grouping"))
-    (payload,) = story.watch(trigger(dataset, label_task_type="auto-grouping"), until=10 * MINUTE)
+def test_two_kinds_at_once_and_a_watch_of_one_kind(emulator: Emulator, timeline: WatchTimeline, dataset: str) -> None:
+    timeline.at(10, lambda: start(dataset, "auto-label"))
+    timeline.at(12, lambda: start(dataset, "pre-label"))
+    timeline.at(14, lambda: start(dataset, "auto-grouping"))
+    assert len(timeline.watch(trigger(dataset), until=5 * MINUTE)) == 2
+    timeline.at(310, lambda: start(dataset, "auto-label"))
+    timeline.at(312, lambda: start(dataset, "auto-grouping"))
+    (payload,) = timeline.watch(trigger(dataset, label_task_type="auto-grouping"), until=10 * MINUTE)
     assert payload["label_task_id"] == list(emulator.dataset(dataset).tasks)[-1]
 
 
-def test_deleted_tasks_make_nothing_old_fire(emulator: Emulator, story: Story, dataset: str) -> None:
+def test_deleted_tasks_make_nothing_old_fire(emulator: Emulator, timeline: WatchTimeline, dataset: str) -> None:
     old = run_to_its_end(emulator, dataset, 130)
-    story.begin = story.clock.now()
+    timeline.begin = timeline.clock.now()
     view = emulator.dataset(dataset)
-    story.at(40, lambda: [view.forget_task(task_id) for task_id in old[-15:]])
-    story.at(100, lambda: start(dataset))
-    story.at(130, lambda: view.forget_task(list(view.tasks)[-1]))  # one that was being watched
-    story.at(300, lambda: start(dataset))
-    fired = ids(story.watch(trigger(dataset), until=8 * MINUTE))
+    timeline.at(40, lambda: [view.forget_task(task_id) for task_id in old[-15:]])
+    timeline.at(100, lambda: start(dataset))
+    timeline.at(130, lambda: view.forget_task(list(view.tasks)[-1]))  # one that was being watched
+    timeline.at(300, lambda: start(dataset))
+    fired = ids(timeline.watch(trigger(dataset), until=8 * MINUTE))
     assert fired == [list(view.tasks)[-1]]
 
 
 # --- cost
 
 
-def test_a_look_costs_one_request_however_many_tasks_there_were(emulator: Emulator, story: Story, dataset: str) -> None:
+def test_a_look_costs_one_request_however_many_tasks_there_were(
+    emulator: Emulator, timeline: WatchTimeline, dataset: str
+) -> None:
     run_to_its_end(emulator, dataset, 230)
-    story.begin = story.clock.now()
+    timeline.begin = timeline.clock.now()
     emulator.journal.clear()
-    story.watch(trigger(dataset), until=15 * MINUTE)
+    timeline.watch(trigger(dataset), until=15 * MINUTE)
     looks = emulator.journal.count("GET", LIST)
     assert 15 * 60 / 33 <= looks <= 15 * 60 / 30 + 1
     assert looks == len(emulator.journal), "nothing but looks"
@@ -116,18 +129,18 @@ def test_a_look_costs_one_request_however_many_tasks_there_were(emulator: Emulat
 # --- Airflow's side
 
 
-def test_watchers_of_one_dataset_share_one_poll(emulator: Emulator, story: Story, dataset: str) -> None:
+def test_watchers_of_one_dataset_share_one_poll(emulator: Emulator, timeline: WatchTimeline, dataset: str) -> None:
     shared_stream = pytest.importorskip("airflow.triggers.shared_stream")
-    store, payloads = Store(), {1: [], 2: [], 3: []}
+    store, payloads = StandInAssetStore(), {1: [], 2: [], 3: []}
     watchers = {
         1: trigger(dataset, states=["succeeded"]),
         2: trigger(dataset, states=["failed"]),
         3: trigger(dataset, store),
     }
     for second, action in ((50, emulator.dataset(dataset).fail_next_task), (51, lambda: start(dataset))):
-        story.at(second, action)
-    story.at(200, lambda: start(dataset))
-    story._until = story.begin + 10 * MINUTE
+        timeline.at(second, action)
+    timeline.at(200, lambda: start(dataset))
+    timeline._until = timeline.begin + 10 * MINUTE
 
     async def consume(manager: Any, number: int) -> None:
         key = watchers[number].shared_stream_key()
@@ -174,10 +187,38 @@ def test_its_identity_is_what_it_watches() -> None:
     assert identity(one) != identity(ModelArtsLabelTaskEventTrigger("d" * 19))
 
 
-def test_neither_parameters_nor_payload_hold_a_secret(emulator: Emulator, story: Story, dataset: str) -> None:
+def test_its_parameters_and_its_place_in_the_store_are_those_of_running_airflows(
+    emulator: Emulator, timeline: WatchTimeline
+) -> None:
+    watcher = ModelArtsLabelTaskEventTrigger("d" * 19, states=["succeeded", "failed"])
+    assert json.dumps(watcher.serialize()[1]) == json.dumps(
+        {
+            "dataset_id": "d" * 19,
+            "states": ["failed", "succeeded"],
+            "label_task_type": None,
+            "poll_interval": 30,
+            "modelarts_conn_id": "modelarts_default",
+            "project_id": None,
+        }
+    )
+    watcher.asset_state_store = store = StandInAssetStore()
+
+    async def one_snapshot() -> AsyncIterator[TaskListSnapshot]:
+        yield TaskListSnapshot([], whole=True)
+
+    async def run() -> None:
+        assert [event async for event in watcher.filter_shared_stream(one_snapshot())] == []
+
+    asyncio.run(run())
+    assert store.values == {"modelarts_label_tasks_c26054e4bb7a2433": '{"active": [], "recent": []}'}
+
+
+def test_neither_parameters_nor_payload_hold_a_secret(
+    emulator: Emulator, timeline: WatchTimeline, dataset: str
+) -> None:
     watcher = trigger(dataset)
-    story.at(40, lambda: start(dataset))
-    said = json.dumps([watcher.serialize()[1], story.watch(watcher, until=5 * MINUTE)]) + repr(watcher)
+    timeline.at(40, lambda: start(dataset))
+    said = json.dumps([watcher.serialize()[1], timeline.watch(watcher, until=5 * MINUTE)]) + repr(watcher)
     assert emulator.tokens, "a token was fetched"
     assert [secret for secret in emulator.secrets if secret in said] == []
 
@@ -221,7 +262,9 @@ def test_values_that_make_no_sense_are_refused_at_once(wrong: dict[str, Any]) ->
         ModelArtsLabelTaskEventTrigger(**{"dataset_id": "d" * 19, **wrong})
 
 
-def test_the_event_loop_runs_on_while_the_service_thinks(emulator: Emulator, story: Story, dataset: str) -> None:
+def test_the_event_loop_runs_on_while_the_service_thinks(
+    emulator: Emulator, timeline: WatchTimeline, dataset: str
+) -> None:
     asked, loop_ran = threading.Event(), threading.Event()
     waited: list[bool] = []
 
@@ -231,7 +274,7 @@ def test_the_event_loop_runs_on_while_the_service_thinks(emulator: Emulator, sto
         return False
 
     emulator.faults.add("GET", LIST, "reset", match=think)
-    story._until = story.begin + 10
+    timeline._until = timeline.begin + 10
 
     async def run() -> None:
         async def first_event(stream: AsyncIterator[Any]) -> None:
@@ -240,7 +283,7 @@ def test_the_event_loop_runs_on_while_the_service_thinks(emulator: Emulator, sto
         watching = asyncio.create_task(first_event(trigger(dataset).run()))
         assert await asyncio.to_thread(asked.wait, 20)
         loop_ran.set()
-        with pytest.raises(OverError):
+        with pytest.raises(TimeIsUpError):
             await watching
 
     asyncio.run(run())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_modelarts.client.errors import NotFound
 from airflow_provider_modelarts.client.resources.tasks import LabelTask
-from airflow_provider_modelarts.triggers import ended_tasks as ends
+from airflow_provider_modelarts.triggers import ended_tasks
 from airflow_provider_modelarts.triggers.ended_tasks import EndedTaskTracker
 
 if TYPE_CHECKING:
@@ -58,12 +58,12 @@ class Watch:
         self.fired: list[str] = []
 
     def look(self) -> None:
-        glance = ends.newest(self.service, "dataset", None)
-        self.seen = self.seen or EndedTaskTracker.begin(glance)
-        if self.seen.has_lost_its_place(glance):
-            glance = ends.since(self.service, "dataset", None, self.seen.recent)
-        older = ends.still_there(self.service, "dataset", self.seen.not_in(glance))
-        self.fired += [str(task.task_id) for task in self.seen.take(glance, older)]
+        snapshot = ended_tasks.read_newest(self.service, "dataset", None)
+        self.seen = self.seen or EndedTaskTracker.begin(snapshot)
+        if self.seen.needs_more(snapshot):
+            snapshot = ended_tasks.read_until_known(self.service, "dataset", None, self.seen.recent)
+        older = ended_tasks.read_existing(self.service, "dataset", self.seen.active_below(snapshot))
+        self.fired += [str(task.task_id) for task in self.seen.update(snapshot, older)]
 
     def restart(self) -> None:
         assert self.seen is not None
@@ -81,8 +81,8 @@ STEPS = st.lists(
 @given(before=st.integers(0, 12), steps=STEPS)
 def test_every_end_fires_once_and_nothing_else(oldest_on_top: bool, before: int, steps: list[tuple[str, int]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ends, "MAX_PAGE", 4)
-        patch.setattr(ends, "RECENT", 3)
+        patch.setattr(ended_tasks, "MAX_PAGE", 4)
+        patch.setattr(ended_tasks, "RECENT", 3)
         service = Service()
         service.oldest_on_top = oldest_on_top
         for number in range(before):
@@ -149,7 +149,7 @@ def test_a_look_reads_one_page_of_thousands() -> None:
     watch = Watch(service)
     watch.look()
     watch.look()
-    assert service.listed == 2 * ends.MAX_PAGE
+    assert service.listed == 2 * ended_tasks.MAX_PAGE
 
 
 @pytest.mark.parametrize("stored", [None, 7, [], {}, {"active": [], "recent": None}, {"active": [1], "recent": []}])

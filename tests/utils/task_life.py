@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 RETRIES = 3
 ACTIVE = frozenset({-1, 0, 1, 4})
 
+both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+with_and_without_store = pytest.mark.parametrize("has_store", [True, False], ids=["store", "no store"])
+
 
 class Crash(BaseException):
     """The process is gone from here on; nothing of it may handle that."""
@@ -36,11 +39,11 @@ class Crash(BaseException):
 def _around_writes(patch: pytest.MonkeyPatch, phase: str, *, written: bool) -> None:
     write = RecordStore.write
 
-    def write_or_crash(memory: RecordStore, record: Any) -> None:
+    def write_or_crash(store: RecordStore, record: Any) -> None:
         if record.phase != phase:
-            return write(memory, record)
+            return write(store, record)
         if written:
-            write(memory, record)
+            write(store, record)
         raise Crash
 
     patch.setattr(RecordStore, "write", write_or_crash)
@@ -97,7 +100,7 @@ MOMENTS = {
 
 
 @dataclass
-class Life:
+class TaskLife:
     """A start operator's life in one run of a DAG.
 
     :param has_store: whether Airflow keeps a state store for the task, as it does from 3.3 on
@@ -153,7 +156,7 @@ class Life:
     def clear(self, *, run_was_over: bool = False, **parameters: Any) -> Ending | None:
         """Run the next try, as after a user has cleared the task.
 
-        :param run_was_over: Airflow begins a finished run anew
+        :param run_was_over: Airflow restarts a finished run
         """
         self._next_try()
         self.ti.max_tries = self.ti.try_number - 1 + RETRIES

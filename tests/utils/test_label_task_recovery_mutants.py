@@ -1,4 +1,4 @@
-"""Wrong versions of resuming, each with the test that must fail under it."""
+"""Wrong versions of the recovery, each with the test that must fail under it."""
 
 from __future__ import annotations
 
@@ -6,26 +6,24 @@ import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.operators import _on_kill as _kill
+from airflow_provider_modelarts.operators import _on_kill
 from airflow_provider_modelarts.operators import label_task as label_task_operator
 from airflow_provider_modelarts.triggers import label_task as label_task_trigger
-from airflow_provider_modelarts.utils import label_task_recovery as resume
+from airflow_provider_modelarts.utils import label_task_recovery as recovery
 from airflow_provider_modelarts.utils.label_task_recovery import LabelTaskRecovery
 from airflow_provider_modelarts.utils.task_record import LabelTaskRecord, RecordStore, TaskIntent
 from tests.operators import test_label_task_ends as kills
 from tests.operators.scene import Scene
-from tests.resume import test_resume as tests
-from tests.resume import test_somebody_elses_jobs as others
 from tests.support.task_states import TaskStates
 from tests.triggers import test_label_task as triggers
+from tests.utils import test_label_task_recovery as tests
+from tests.utils import test_label_task_recovery_foreign as others
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
@@ -38,12 +36,12 @@ class _Everything:
 
 
 def no_state_check_in_on_kill(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_kill, "ENDED_OR_CLEARED_STATES", _Everything())
+    patch.setattr(_on_kill, "ENDED_OR_CLEARED_STATES", _Everything())
     patch.setattr(label_task_trigger, "ENDED_STATES", _Everything())
 
 
 def marker_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(resume, "_markers", lambda _: [])
+    patch.setattr(recovery, "_markers", lambda _: [])
 
 
 def store_ignored(patch: pytest.MonkeyPatch) -> None:
@@ -60,11 +58,11 @@ def foreign_stopped(patch: pytest.MonkeyPatch) -> None:
 
 
 def found_by_elimination_stopped(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(resume, "replace", lambda record, **changes: replace(record, **{**changes, "ours": True}))
+    patch.setattr(recovery, "replace", lambda record, **changes: replace(record, **{**changes, "ours": True}))
 
 
 def what_is_being_stopped_is_taken_for_the_own(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(resume, "TaskState", SimpleNamespace(**{**TaskState.__members__, "STOPPING": None}))
+    patch.setitem(recovery._STEPS["this intent"], "stopping", "follow")
 
 
 def inputs_ignored(patch: pytest.MonkeyPatch) -> None:
@@ -74,9 +72,9 @@ def inputs_ignored(patch: pytest.MonkeyPatch) -> None:
 def zombies_not_fenced_off(patch: pytest.MonkeyPatch) -> None:
     write = RecordStore.write
 
-    def write_or_not(memory: RecordStore, record: LabelTaskRecord) -> None:
+    def write_or_not(store: RecordStore, record: LabelTaskRecord) -> None:
         try:
-            write(memory, record)
+            write(store, record)
         except OSError:
             return
 
@@ -84,23 +82,23 @@ def zombies_not_fenced_off(patch: pytest.MonkeyPatch) -> None:
 
 
 def names_of_others_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(resume, "any", lambda _: False, raising=False)
+    patch.setattr(recovery, "any", lambda _: False, raising=False)
 
 
 def what_was_there_before_is_forgotten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(resume, "_fresh", lambda tasks, _: list(tasks))
+    patch.setattr(recovery, "_new_tasks", lambda tasks, _: list(tasks))
 
 
 def a_lost_start_is_sent_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(LabelTaskRecovery, "_after_lost_start", lambda *_: None)
+    patch.setattr(LabelTaskRecovery, "_find_started", lambda *_: None)
 
 
 def deadline_counted_anew(patch: pytest.MonkeyPatch) -> None:
     start_operator = label_task_operator.ModelArtsStartLabelTaskOperator
-    build = start_operator._resumption
+    build = start_operator._make_recovery
     patch.setattr(
         start_operator,
-        "_resumption",
+        "_make_recovery",
         lambda self, context, _: build(self, context, system_clock.now() + self.timeout),
     )
 

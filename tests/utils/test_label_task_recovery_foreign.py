@@ -17,14 +17,7 @@ from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
 from airflow_provider_modelarts.utils.task_state import TaskKey
-from tests.resume.life import (
-    ACTIVE,
-    MOMENTS,
-    Life,
-)
-
-both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
-with_and_without_store = pytest.mark.parametrize("has_store", [True, False], ids=["store", "no store"])
+from tests.utils.task_life import ACTIVE, MOMENTS, TaskLife, both_ways, with_and_without_store
 
 
 @both_ways
@@ -34,7 +27,8 @@ def test_fail_names_the_running_job_and_a_retry_may_succeed(begin: Any, has_stor
     running = life.somebody_starts()
     ending = life.attempt()
     assert type(ending.error) is TaskAlreadyRunning
-    assert running in str(ending.error)
+    for word in ("ModelArts.4386", running, life.dataset_id, "if_running"):
+        assert word in str(ending.error)
     life.clock.advance(600)
     life.is_over_as_undisturbed(life.retry())
 
@@ -83,7 +77,7 @@ def test_the_same_run_of_another_airflow_is_somebody_else(begin: Any, has_store:
     theirs = begin(has_store=has_store, parameters={"wait_for_completion": False})
     job = theirs.attempt().result
     theirs.clock.advance(20)
-    ours = Life(
+    ours = TaskLife(
         theirs.emulator,
         theirs.clock,
         theirs.dataset_id,
@@ -194,9 +188,9 @@ def test_a_user_who_ends_the_task_does_not_stop_somebody_elses_job(
     triggers: list[ModelArtsLabelTaskTrigger] = []
     follow, run, sleep = ModelArtsStartLabelTaskOperator._follow, ModelArtsLabelTaskTrigger.run, life.clock.sleep
 
-    def noted_follow(operator: ModelArtsStartLabelTaskOperator, resumption: Any) -> str:
+    def noted_follow(operator: ModelArtsStartLabelTaskOperator, recovery: Any) -> str:
         operators.append(operator)
-        return follow(operator, resumption)
+        return follow(operator, recovery)
 
     def noted_run(trigger: ModelArtsLabelTaskTrigger) -> Any:
         triggers.append(trigger)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -22,67 +21,17 @@ from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.operators._on_kill import LabelTaskStopper
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
-from airflow_provider_modelarts.utils.task_record import MEMORY_KEY, LabelTaskRecord, RecordStore, TaskIntent
-from tests.resume.life import (
+from airflow_provider_modelarts.utils.task_record import RECORD_KEY, LabelTaskRecord, RecordStore
+from tests.utils.task_life import (
     ACTIVE,
     MOMENTS,
     before_it_is_stored,
     before_the_reply,
     before_the_result,
+    both_ways,
     while_it_stops_what_was_cleared,
+    with_and_without_store,
 )
-
-both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
-with_and_without_store = pytest.mark.parametrize("has_store", [True, False], ids=["store", "no store"])
-
-
-# --- who one is
-
-
-def test_the_marker_is_of_the_run_and_its_clear_not_of_the_try(begin: Any) -> None:
-    life = begin()
-    first = TaskIntent.of(life.context()).marker
-    life.ti.try_number = 2
-    assert TaskIntent.of(life.context()).marker == first
-    assert first.startswith("af-")
-    assert first.endswith("-3")
-    life.ti.max_tries = 5
-    assert TaskIntent.of(life.context()).marker == first[:-1] + "5"
-
-
-@pytest.mark.parametrize("other", [{"run_id": "other"}, {"map_index": 3}])
-def test_other_runs_and_mapped_tasks_have_other_markers(begin: Any, other: dict[str, Any]) -> None:
-    one, another = TaskIntent.of(begin().context()), TaskIntent.of(begin(**other).context())
-    assert one.marker != another.marker
-    assert not one.is_before_a_clear(another.marker)
-
-
-def test_a_run_that_was_deleted_and_made_again_is_another(begin: Any) -> None:
-    life = begin()
-    before = TaskIntent.of(life.context())
-    life.run_started += timedelta(microseconds=1)
-    after = TaskIntent.of(life.context())
-    assert after.marker != before.marker
-    assert not after.is_before_a_clear(before.marker)
-    life.clear_number = 1
-    cleared = TaskIntent.of(life.context())
-    assert cleared.is_before_a_clear(before.marker)
-    assert not cleared.is_before_a_clear(cleared.marker)
-
-
-@pytest.mark.parametrize("value", [None, "text", {}, {"phase": "started"}, ["list"]])
-def test_what_is_no_record_is_read_as_none(value: object) -> None:
-    assert LabelTaskRecord.read(value) is None
-
-
-@with_and_without_store
-def test_a_record_comes_back_as_it_was_written(begin: Any, has_store: bool) -> None:
-    memory = RecordStore(begin(has_store=has_store).context())
-    record = LabelTaskRecord("starting", "d", "af-x-1", "f", 12.5, known=("a", "b"))
-    assert memory.read() is None
-    memory.write(record)
-    assert memory.read() == record
-
 
 # --- crashes
 
@@ -165,10 +114,10 @@ def test_a_zombie_stops_nothing_at_its_deadline(begin: Any, monkeypatch: pytest.
     life = begin(deferrable=deferrable)
     write = RecordStore.write
 
-    def broken(memory: RecordStore, record: LabelTaskRecord) -> None:
+    def broken(store: RecordStore, record: LabelTaskRecord) -> None:
         if record.phase == "ending":
             raise BrokenPipeError
-        write(memory, record)
+        write(store, record)
 
     monkeypatch.setattr(RecordStore, "write", broken)
     assert type(life.attempt(timeout=60).error) is LabelTaskTimeout
@@ -176,25 +125,23 @@ def test_a_zombie_stops_nothing_at_its_deadline(begin: Any, monkeypatch: pytest.
 
 
 @with_and_without_store
-def test_a_lost_reply_costs_nothing(begin: Any, has_store: bool) -> None:
+@pytest.mark.parametrize("kind", ["reset_after", "truncated"])
+@pytest.mark.parametrize("shown", ["echo", "absent", "invented"])
+def test_a_lost_reply_is_answered_by_finding_what_was_started(
+    begin: Any, has_store: bool, kind: str, shown: str
+) -> None:
     life = begin(has_store=has_store)
-    fault = life.emulator.faults.add("POST", "/tasks", "reset_after")
-    life.is_over_as_undisturbed(life.attempt())
-    assert fault.fired == len(life.ours) == 1
-
-
-@pytest.mark.parametrize("shown", ["absent", "invented"])
-def test_a_lost_reply_of_a_service_that_shows_no_names(begin: Any, shown: str) -> None:
-    life = begin()
     life.emulator.variants.config_name = shown
-    life.emulator.faults.add("POST", "/tasks", "reset_after")
+    fault = life.emulator.faults.add("POST", "/tasks", kind)
     life.is_over_as_undisturbed(life.attempt())
+    assert fault.fired == len(life.ours) == len(life.names) == 1
 
 
 def test_a_lost_request_is_sent_again_by_the_next_try_only(begin: Any) -> None:
     life = begin()
-    life.emulator.faults.add("POST", "/tasks", "reset")
+    fault = life.emulator.faults.add("POST", "/tasks", "reset")
     assert type(life.attempt().error) is StartUnknown
+    assert fault.fired == 1
     assert life.ours == []
     life.is_over_as_undisturbed(life.retry())
     assert len(life.ours) == 1
@@ -550,11 +497,11 @@ def test_a_user_who_ends_the_task_before_the_start_gets_none(begin: Any, monkeyp
     life = begin()
     init = LabelTaskStopper.__init__
 
-    def pulled(switch: LabelTaskStopper, *arguments: Any) -> None:
-        init(switch, *arguments)
-        switch.pulled = True
+    def ended(stopper: LabelTaskStopper, *arguments: Any) -> None:
+        init(stopper, *arguments)
+        stopper.is_ended = True
 
-    monkeypatch.setattr(LabelTaskStopper, "__init__", pulled)
+    monkeypatch.setattr(LabelTaskStopper, "__init__", ended)
     assert type(life.attempt().error) is LabelTaskStopped
     assert life.names == []
 
@@ -564,4 +511,4 @@ def test_the_first_try_with_nothing_stored_does_not_look_back(begin: Any) -> Non
     life.attempt()
     lists = life.emulator.journal.select("GET", match=lambda record: record.path.endswith("/tasks"))
     assert len(lists) == 1
-    assert life.store.get(MEMORY_KEY)["known"] == []
+    assert life.store.get(RECORD_KEY)["known"] == []

@@ -1,4 +1,4 @@
-"""What the tests of resuming share."""
+"""What the tests of start, retry and clear share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.resume.life import Life
+from tests.utils.task_life import TaskLife
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def begin(emulator: Emulator, moved_clock: MovedClock) -> Callable[..., Life]:
+def begin(emulator: Emulator, moved_clock: MovedClock) -> Callable[..., TaskLife]:
     """Begin a task's life on a dataset whose labeling tasks take five minutes."""
     emulator.task_seconds = 300
-    return partial(Life, emulator, moved_clock, emulator.load_digits(labeled=100))
+    return partial(TaskLife, emulator, moved_clock, emulator.load_digits(labeled=100))

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 
 from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.utils.task_record import RecordStore
-from tests.resume.life import ACTIVE, MOMENTS, Life, while_it_stops_what_was_cleared
+from tests.utils.task_life import ACTIVE, MOMENTS, TaskLife, while_it_stops_what_was_cleared
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ class Disturbed(RuleBasedStateMachine):
     def begin(self, has_store: bool, deferrable: bool, if_running: str, cancel_on_kill: bool, shown: str) -> None:
         self.emulator.journal.clear()
         self.emulator.variants.config_name = shown
-        self.life = Life(
+        self.life = TaskLife(
             self.emulator,
             self.clock,
             self.emulator.load_digits(labeled=100),

@@ -21,11 +21,11 @@ LIST = "/tasks"
 MINUTE = 60.0
 
 
-class OverError(Exception):
+class TimeIsUpError(Exception):
     """The time that a test gave to a watch is over."""
 
 
-class Story:
+class WatchTimeline:
     """Runs watches on the moved clock: things happen at given seconds, and at a given second the process dies."""
 
     def __init__(self, clock: MovedClock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,11 +49,11 @@ class Story:
             await asyncio.to_thread(action)
         self.clock.advance(max(0.0, target - self.clock.now()))
         if self.clock.now() >= self._until:
-            raise OverError
+            raise TimeIsUpError
         await asyncio.sleep(0)
 
     def watch(self, trigger: ModelArtsLabelTaskEventTrigger, until: float) -> list[dict[str, Any]]:
-        """Run a trigger until a second of the story, then kill it; return the payloads it fired."""
+        """Run a trigger until a second of the timeline, then kill it; return the payloads it fired."""
         self._until = self.begin + until
         self.fired_at = []
         payloads: list[dict[str, Any]] = []
@@ -64,7 +64,7 @@ class Story:
                 payloads.append(json.loads(json.dumps(event.payload)))
                 self.fired_at.append(self.clock.now())
 
-        with pytest.raises(OverError):
+        with pytest.raises(TimeIsUpError):
             asyncio.run(run())
         return payloads
 
@@ -74,7 +74,7 @@ class Story:
         asyncio.run(self._sleep(self.begin + seconds - self.clock.now()))
 
 
-class Store:
+class StandInAssetStore:
     """What Airflow 3.3 puts into a trigger of one asset: it outlives the triggerer."""
 
     def __init__(self) -> None:
@@ -110,7 +110,9 @@ def run_to_its_end(emulator: Emulator, dataset_id: str, times: int = 1, task_typ
     return started
 
 
-def trigger(dataset_id: str, store: Store | None = None, **parameters: Any) -> ModelArtsLabelTaskEventTrigger:
+def trigger(
+    dataset_id: str, store: StandInAssetStore | None = None, **parameters: Any
+) -> ModelArtsLabelTaskEventTrigger:
     """Build a trigger as a triggerer does: from what Airflow stored of it."""
     _, kwargs = ModelArtsLabelTaskEventTrigger(dataset_id, **parameters).serialize()
     built = ModelArtsLabelTaskEventTrigger(**json.loads(json.dumps(kwargs)))
