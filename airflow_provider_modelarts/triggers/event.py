@@ -15,7 +15,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.states import TERMINAL_STATES, TaskState
-from airflow_provider_modelarts.client.validation import checked_choice, checked_seconds, validate_id
+from airflow_provider_modelarts.client.validation import validate_choice, validate_id, validate_seconds
 from airflow_provider_modelarts.client.waiting import JITTER
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.triggers.ended_tasks import (
@@ -99,9 +99,9 @@ class ModelArtsLabelTaskEventTrigger(BaseEventTrigger):
         self.dataset_id = _fixed("dataset_id", dataset_id)
         self.states = _states(states)
         if label_task_type is not None:
-            checked_choice("label_task_type", label_task_type, LABEL_TASK_TYPES)
+            validate_choice("label_task_type", label_task_type, LABEL_TASK_TYPES)
         self.label_task_type = label_task_type
-        checked_seconds("poll_interval", poll_interval)
+        validate_seconds("poll_interval", poll_interval)
         self.poll_interval = poll_interval
         self.modelarts_conn_id = _fixed("modelarts_conn_id", modelarts_conn_id)
         self.project_id = None if project_id is None else _fixed("project_id", project_id)
@@ -241,7 +241,7 @@ def _states(states: object) -> list[str]:
     """Return the states that fire, sorted: for Airflow another order would be another trigger."""
     if isinstance(states, str) or not isinstance(states, Iterable):
         raise InvalidRequest(f"states must be a list of {', '.join(STATES)}, not {states!r}.")
-    found = sorted({checked_choice("states", state, STATES) for state in states})
+    found = sorted({validate_choice("states", state, STATES) for state in states})
     if not found:
         raise InvalidRequest(f"states is empty, so that nothing can ever fire: name some of {', '.join(STATES)}.")
     return found
