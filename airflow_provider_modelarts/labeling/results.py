@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.client.redaction import storable
@@ -26,8 +26,6 @@ OTHER_LABELS = "(other labels)"
 
 _LABEL_LENGTH = 256
 _GONE = "confirmed already by an earlier run, or no longer proposed"
-
-Error = TypeVar("Error", bound=Exception)
 
 CATEGORIES = ("confirmed", "review", "left", "failed", "gone")
 """What becomes of a sample; each sample seen ends in exactly one (B16)."""
@@ -104,7 +102,7 @@ class ConfirmationResult:
     def __post_init__(self) -> None:
         accounted = sum(getattr(self, category) for category in CATEGORIES)
         if accounted != self.seen or self.changed_since_plan > self.left:
-            raise ValueError(f"the books do not add up: {self.to_xcom()}")
+            raise ValueError(f"the counts do not add up: {self.to_xcom()}")
 
     def to_xcom(self) -> dict[str, Any]:
         """Return the counts as JSON primitives of at most some kilobytes (B19).
@@ -179,7 +177,7 @@ def check(result: ConfirmationResult, on_partial_failure: Literal["fail", "warn"
     :param result: what :func:`airflow_provider_modelarts.labeling.apply.confirmation.confirm` returned
     :param on_partial_failure: "fail" (default) raises for samples that failed; "warn" does not: the caller logs
         ``result.failures``. A walk that was stopped or that could not account for all proposals raises either way
-    :raises ConfirmationError: in one line, with ``result`` attached (:func:`result_of`)
+    :raises ConfirmationError: in one line
     """
     complaints = []
     if result.failed and on_partial_failure == "fail":
@@ -199,7 +197,7 @@ def check(result: ConfirmationResult, on_partial_failure: Literal["fail", "warn"
     if complaints:
         text = f"Dataset {result.dataset_id}: {'; '.join(complaints)}. Run the task again"
         text += "." if result.preview else ": what is confirmed stays so."
-        raise with_result(ConfirmationError(text), result)
+        raise ConfirmationError(text)
 
 
 def listed_twice(dataset_id: str, sample_ids: Collection[str]) -> str:
@@ -214,18 +212,3 @@ def listed_twice(dataset_id: str, sample_ids: Collection[str]) -> str:
         f"The list of proposals of dataset {dataset_id} shows samples that are listed twice: {', '.join(shown)}{more}. "
         "Each of them is decided about once."
     )
-
-
-def with_result(error: Error, result: ConfirmationResult) -> Error:
-    """Attach to an error what had been done when it struck."""
-    error.result = result  # type: ignore[attr-defined]  # the client knows nothing of confirmations
-    return error
-
-
-def result_of(error: BaseException) -> ConfirmationResult | None:
-    """Return what a confirmation had done when this error ended it, or None if it had not begun.
-
-    An operator stores it (XCom) before it lets the error pass.
-    """
-    result = getattr(error, "result", None)
-    return result if isinstance(result, ConfirmationResult) else None

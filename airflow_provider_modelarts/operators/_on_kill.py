@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 
-from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import ModelArtsError
+from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 from airflow_provider_modelarts.utils.task_state import ENDED_OR_CLEARED_STATES, TaskKey, call_in_thread
 
 if TYPE_CHECKING:
@@ -68,10 +68,9 @@ class LabelTaskStopper:
 
 
 class WriteStop:
-    """Lets writes out until a user ends the Airflow task.
+    """Stops the writes of an operator when a user ends its Airflow task.
 
-    While Airflow is asked, threads that want to write wait: no write leaves after the user's word has arrived. Plain
-    attributes and no lock: the signal handler may interrupt the main thread anywhere, also here.
+    While Airflow is asked, threads that want to write wait: no write leaves after the user's word has arrived.
 
     :param key: the Airflow task
     :param log: logger of the Airflow task
@@ -80,22 +79,17 @@ class WriteStop:
     def __init__(self, key: TaskKey, log: Any) -> None:
         self._key = key
         self._log = log
-        self._asking = False
-        self._closed = False
+        self.signal = StopSignal()
+        """What is to be asked before every write."""
 
     def is_closed(self) -> bool:
         """Return whether no further write may go out; waits while Airflow is being asked."""
-        while self._asking:
-            system_clock.sleep(0.01)
-        return self._closed
+        return self.signal.is_requested()
 
     def close_if_ended(self) -> None:
         """Close the gate if Airflow says that the Airflow task was ended or cleared."""
-        self._asking = True
-        try:
+        with self.signal.undecided():
             call_in_thread(self._ask, timeout=_PATIENCE)
-        finally:
-            self._asking = False
 
     def _ask(self) -> None:
         try:
@@ -103,5 +97,7 @@ class WriteStop:
         except (AirflowRuntimeError, OSError) as error:
             self._log.warning("Airflow does not tell how the task stands, so it goes on: %s", error)
             return
-        self._closed = state in ENDED_OR_CLEARED_STATES
-        self._log.info("%s: the Airflow task is %s.", "No further write" if self._closed else "Writing goes on", state)
+        is_ended = state in ENDED_OR_CLEARED_STATES
+        if is_ended:
+            self.signal.request()
+        self._log.info("%s: the Airflow task is %s.", "No further write" if is_ended else "Writing goes on", state)

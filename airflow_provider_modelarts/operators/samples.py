@@ -10,7 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.lasting import lasting_client
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.labeling.results import check, result_of
+from airflow_provider_modelarts.labeling.results import check
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _plan_storage as plans
@@ -127,7 +127,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             label_task_id = parameters.optional(parameters.identifier)("label_task_id", self.label_task_id)
             path = places.file_to_write("plan_uri", self.plan_uri)
             hook = parameters.hook(self)
-            link_dataset(context, hook, request["dataset_id"])
+            link_dataset(context, hook, request.dataset_id)
             client = lasting_client(hook)
             self.check_labels(client, request)
             made = plans.find_or_make(
@@ -137,7 +137,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
                 label_task_id=label_task_id,
                 identity=identity_of(context),
                 on_progress=self.report,
-                should_stop=self.open_gate(context),
+                should_stop=self.open_gate(context).is_set,
                 log=self.log,
             )
             # As it was given: with the connection that leads there, for the task that applies the plan.
@@ -263,41 +263,40 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Confirm the proposals; see the class."""
-        from airflow_provider_modelarts.labeling.apply.confirmation import confirm
+        from airflow_provider_modelarts.labeling.apply.confirmation import Confirmation
 
         with permanent_errors_fail_at_once():
             self.check_rendered(context)
-            should_stop = self.open_gate(context)
+            stop = self.open_gate(context)
             self._check_that_a_plan_is_alone()
-            request = self.request()
-            preview = parameters.flag("preview", self.preview)
-            stored = plans.resolve_plan_and_ledger(self, request, context, preview=preview)
+            request = replace(
+                self.request(),
+                batch_size=self.batch_size,
+                concurrency=self.concurrency,
+                preview=parameters.flag("preview", self.preview),
+            )
+            stored = plans.resolve_plan_and_ledger(
+                request,
+                context,
+                plan_uri=self.plan_uri,
+                plan_digest=self.plan_digest,
+                ledger_uri=self.ledger_uri,
+                approved_by=self.approved_by,
+                log=self.log,
+            )
+            request = replace(request, plan=stored.plan, ledger=stored.ledger)
             hook = parameters.hook(self)
-            link_dataset(context, hook, request["dataset_id"])
+            link_dataset(context, hook, request.dataset_id)
             client = lasting_client(hook)
             self.check_labels(client, request)
+            confirmation = Confirmation(client, request, on_progress=self.report, stop=stop)
             try:
-                result = stored.named(
-                    run_in_thread(
-                        lambda stops: confirm(
-                            client,
-                            **request,
-                            batch_size=self.batch_size,
-                            concurrency=self.concurrency,
-                            preview=preview,
-                            plan=stored.plan,
-                            ledger=stored.ledger,
-                            on_progress=self.report,
-                            should_stop=stops,
-                        ),
-                        should_stop,
-                    )
-                )
+                result = stored.named(run_in_thread(confirmation.run, stop))
                 self._tell(client, result, stored.filters)
                 check(result, self.on_partial_failure)
             except BaseException as error:
                 # Airflow's alarm is no Exception (B16).
-                done = result_of(error)
+                done = confirmation.result()
                 self.push_result_after_error(error, context, None if done is None else stored.named(done).to_xcom())
                 raise
             return result.to_xcom()
@@ -399,9 +398,10 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
                 known = plans.of_ledger(root, run_id, dag_id, dataset_id, self.log)
             preview = parameters.flag("preview", self.preview)
             client = lasting_client(parameters.hook(self))
+            stop = self.open_gate(context)
             try:
                 result = run_in_thread(
-                    lambda stops: revert(
+                    lambda: revert(
                         client,
                         root,
                         run_id,
@@ -410,9 +410,9 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
                         plans=known,
                         preview=preview,
                         concurrency=self.concurrency,
-                        should_stop=stops,
+                        should_stop=stop.is_set,
                     ),
-                    self.open_gate(context),
+                    stop,
                 )
             except BaseException as error:
                 # Airflow's alarm is no Exception.

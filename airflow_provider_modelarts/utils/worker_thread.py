@@ -15,28 +15,29 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_provider_modelarts.labeling.stop_signal import StopSignal
+
 T = TypeVar("T")
 
 PATIENCE = 60.0
 """Seconds: work that was asked to stop ends with the answers to what is under way, which have a time-out each."""
 
 
-def run_in_thread(work: Callable[[Callable[[], bool]], T], should_stop: Callable[[], bool] = lambda: False) -> T:
+def run_in_thread(work: Callable[[], T], stop: StopSignal) -> T:
     """Carry out some work in a thread, and wait for it.
 
-    :param work: gets a function that says whether it has to stop; once true it must come to an end by itself
-    :param should_stop: also asked by that function, in any thread
+    :param work: what to do; once ``stop`` is set it must come to an end by itself
+    :param stop: requested by what strikes here
     :return: what the work returns
     :raises BaseException: what the work raises; and what strikes here, with what the work then came to attached as
         ``result``: what it returned, or what its own error carries. Nothing is attached if it does not end in time
     """
-    stop = threading.Event()
-    job = _Job(lambda: work(lambda: stop.is_set() or should_stop()))
+    job = _Job(work)
     try:
         threading.Thread(target=copy_context().run, args=(job.run,), name="modelarts-work", daemon=True).start()
         job.ended.wait()
     except BaseException as struck:
-        stop.set()
+        stop.request()
         if job.ended.wait(PATIENCE):
             result = getattr(job.error, "result", None) if job.error else job.results[0]
             struck.result = result  # type: ignore[attr-defined]  # whoever raised it knows nothing of the work

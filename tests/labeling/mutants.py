@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.labeling.apply import batch_writer as write
 from airflow_provider_modelarts.labeling.apply import confirmation as apply
-from airflow_provider_modelarts.labeling.apply import run as confirming
 from airflow_provider_modelarts.labeling.apply.batch_writer import BatchWriter
 from airflow_provider_modelarts.labeling.apply.batches import WriteOutcome
 from airflow_provider_modelarts.labeling.intent import PLANNED, Intent
@@ -50,7 +49,7 @@ def offset_counts_pages(patch: pytest.MonkeyPatch) -> None:
 
 
 def one_walk_is_enough(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(confirming, "verdict", lambda *_, **__: 0)
+    patch.setattr(walk, "count_unaccounted", lambda *_, **__: 0)
 
 
 def positions_trusted(patch: pytest.MonkeyPatch) -> None:

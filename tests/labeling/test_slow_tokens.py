@@ -10,6 +10,7 @@ from airflow_provider_modelarts.client.auth.credentials import forget_tokens
 from airflow_provider_modelarts.labeling.apply.batch_writer import REREADS, BatchWriter
 from airflow_provider_modelarts.labeling.apply.confirmation import confirm
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
+from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
@@ -34,7 +35,7 @@ class World:
         service = DatasetProposals(client, self.dataset_id, clock)  # type: ignore[arg-type]  # a clock by what it does
         page = service.page(0, 100)
         self.candidates = [ProposalRead(sample, page.read_at) for sample in page.items]
-        self.writer = BatchWriter(service, batch_size=100, may_write=lambda: not self.is_stopped)
+        self.writer = BatchWriter(service, batch_size=100, stop=StopSignal(lambda: self.is_stopped))
 
     def write(self) -> list[WriteOutcome]:
         self.emulator.faults.add("POST", "auth/tokens", "delay", times=None, seconds=0, match=self._take_long)

@@ -15,11 +15,11 @@ from airflow_provider_modelarts.client.errors import InvalidRequest, ServiceUnav
 from airflow_provider_modelarts.labeling.proposals.page_order import (
     PAGE_SIZE,
     PassEnd,
+    count_unaccounted,
     descend,
     detect_offset_step,
     last_page,
     locate_last_page,
-    verdict,
 )
 
 
@@ -165,7 +165,7 @@ def test_a_refused_page_that_the_list_reaches_is_an_error() -> None:
     ],
 )
 def test_when_it_has_been_enough(end: PassEnd, previous: PassEnd | None, last: bool, expected: int | None) -> None:
-    assert verdict(end, previous, last=last) == expected
+    assert count_unaccounted(end, previous, last=last) == expected
 
 
 def test_pages_are_numbered_from_zero() -> None:

@@ -10,11 +10,13 @@ import pytest
 from airflow_provider_modelarts.client.errors import PermissionDenied
 from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS, BatchWriter
 from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
-from airflow_provider_modelarts.labeling.apply.writing import Writing
+from airflow_provider_modelarts.labeling.apply.run import ConfirmationRun
 from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity
+from airflow_provider_modelarts.labeling.policy import confirm_all
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
 from airflow_provider_modelarts.labeling.proposals.sample_status import Standing, check_status
-from airflow_provider_modelarts.labeling.sample_table import SampleTable
+from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
+from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 from airflow_provider_modelarts.labeling.undo.reverter import revert
 from tests.labeling.model import DATASET, ModelClient, ModelService, raw_label, raw_sample, stored
 from tests.labeling.object_store import Bucket
@@ -42,7 +44,7 @@ class Desk:
 
     def write(self, **more: Any) -> dict[str, str]:
         """Return what became of each sample."""
-        writer = BatchWriter(self.service, batch_size=100, may_write=lambda: True, **more)
+        writer = BatchWriter(self.service, batch_size=100, stop=StopSignal(), **more)
         return {outcome.sample.sample_id: outcome.fate for outcome in writer.write(self.candidates)}
 
 
@@ -94,7 +96,7 @@ def test_what_grows_old_while_others_are_read_waits_for_a_read_of_its_own() -> N
             desk.clock.sleep(takes.pop(desk.model.journal.count("proposal"), 0.0))
 
     desk.model.before_request = be_slow
-    writer = BatchWriter(desk.service, batch_size=100, may_write=lambda: True)
+    writer = BatchWriter(desk.service, batch_size=100, stop=StopSignal())
     outcomes = [(outcome.sample.sample_id, outcome.fate) for outcome in writer.write(desk.candidates)]
     first, second = desk.ids
     assert outcomes == [(second, "written"), (first, "written")]
@@ -152,18 +154,10 @@ def test_an_error_holds_all_others_back_before_anybody_has_noted_it(
 ) -> None:
     dataset_id = emulator.load_proposals(5)
     service = DatasetProposals(client, dataset_id, moved_clock)  # type: ignore[arg-type]  # a clock by what it does
-    writing = Writing(
-        service,
-        SampleTable(),
-        set(),
-        batch_size=1,
-        should_stop=lambda: False,
-        recorder=None,
-        list_again=lambda number: service.page(number, 100),
-        decide_anew=lambda candidates: candidates,
-    )
+    pool = WorkerPool(1)
+    run = ConfirmationRun(service, confirm_all, pool, stop=StopSignal(), batch_size=1)
     page = service.page(0, 100)
-    one, two, *_ = writing.jobs([ProposalRead(sample, page.read_at) for sample in page.items], None)
+    one, two, *_ = run._write_jobs([ProposalRead(sample, page.read_at) for sample in page.items])
     emulator.faults.add(*WRITE, "status", status=403, code="ModelArts.0108")
     one.run()
     two.run()

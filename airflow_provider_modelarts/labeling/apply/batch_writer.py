@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Page, Sample
     from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
     from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
+    from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,8 @@ class CircuitBreaker:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._lost_in_a_row = 0
-        self._learnt_at = 0.0
+        self._failures_in_a_row = 0
+        self._succeeded_at = 0.0
         self._author: str | None = None
         self._witness: Sample | None = None
 
@@ -97,27 +98,27 @@ class CircuitBreaker:
     @property
     def patience(self) -> float:
         """Seconds for which a batch without a usable answer is sent and looked at again; 0: once and no more."""
-        return UNKNOWN_PATIENCE if self._lost_in_a_row < LOST_IN_A_ROW else 0.0
+        return UNKNOWN_PATIENCE if self._failures_in_a_row < LOST_IN_A_ROW else 0.0
 
     @property
-    def is_gone(self) -> bool:
+    def is_open(self) -> bool:
         """Whether so many batches in a row were lost that the service is to blame, and not they."""
-        return self._lost_in_a_row >= GIVE_UP
+        return self._failures_in_a_row >= GIVE_UP
 
-    def learnt(self, now: float) -> None:
+    def record_success(self, now: float) -> None:
         """Note that the service told what became of a batch."""
         with self._lock:
-            self._lost_in_a_row = 0
-            self._learnt_at = now
+            self._failures_in_a_row = 0
+            self._succeeded_at = now
 
-    def lost(self, since: float) -> None:
+    def record_failure(self, since: float) -> None:
         """Note a batch about which nothing could be learnt since a time.
 
         If the service was clear about others meanwhile, the batch itself is to blame.
         """
         with self._lock:
-            if self._learnt_at <= since:
-                self._lost_in_a_row += 1
+            if self._succeeded_at <= since:
+                self._failures_in_a_row += 1
 
 
 class BatchWriter:
@@ -125,8 +126,8 @@ class BatchWriter:
 
     :param service: where to write and to read
     :param batch_size: samples per request at most
-    :param may_write: asked before every request that writes and in every pause; false lets no further write out
-    :param hope: shared with the other writers of the run
+    :param stop: once it is set no further write goes out
+    :param breaker: shared with the other writers of the run
     :param list_again: lists the proposals handed in once more; None: they are read one by one if they grow old
     :param recorder: stores the labels that people had given, before they are replaced
     """
@@ -136,18 +137,18 @@ class BatchWriter:
         service: DatasetProposals,
         *,
         batch_size: int,
-        may_write: Callable[[], bool],
-        hope: CircuitBreaker | None = None,
+        stop: StopSignal,
+        breaker: CircuitBreaker | None = None,
         list_again: Callable[[], Page[Sample]] | None = None,
         recorder: Recorder | None = None,
     ) -> None:
         self._service = service
-        self._hope = hope or CircuitBreaker()
+        self._breaker = breaker or CircuitBreaker()
         self._list_again = list_again
         self._recorder = recorder
         self._clock = service.clock
         self._batch_size = batch_size
-        self._may_write = may_write
+        self._stop = stop
         self._held_up_since: float | None = None
         self._holdups = 0
         self._sent: set[str] = set()
@@ -189,15 +190,15 @@ class BatchWriter:
             yield from outcomes
 
     def _attempt(self, batch: Batch) -> Step:
-        self._service.pace.wait(self._may_write)
-        if not self._may_write():
+        self._service.pace.wait(self._stop)
+        if self._stop.is_set():
             return _unsent(batch.candidates), []
         outcomes, read, later = ([], batch.candidates, []) if self._is_fresh(batch) else self._read_again(batch)
-        if self._may_write():
+        if not self._stop.is_set():
             failed, read, unseen = self._note_before(read)
             outcomes, later = outcomes + failed, unseen + later
         # Reading takes time as well: nothing may be sent any more, or what grew old by then waits for its turn.
-        if not self._may_write():
+        if self._stop.is_set():
             return outcomes + _unsent([*read, *later]), []
         now = self._clock.now()
         fresh = [candidate for candidate in read if now - candidate.read_at <= FRESH_SECONDS]
@@ -310,9 +311,9 @@ class BatchWriter:
             return self._refused(batch, error)
         ids = [sample.sample_id for sample in samples]
         if len(replies) == len(samples) and all(reply.ok for reply in replies):
-            self._hope.learnt(self._clock.now())
+            self._breaker.record_success(self._clock.now())
             self._held_up_since = None
-            self._hope.saw_written(samples[0])
+            self._breaker.saw_written(samples[0])
             return [WriteOutcome(sample, "written") for sample in samples], []
         by_id = {sample_id: SampleOutcome(sample_id, None) for sample_id in ids}
         by_id |= {reply.sample_id: reply for reply in replies if reply.sample_id in by_id}
@@ -327,12 +328,12 @@ class BatchWriter:
 
         :raises HeldBack: if it may not go out any more
         """
-        if not self._may_write() or not self._is_fresh(batch):
+        if self._stop.is_set() or not self._is_fresh(batch):
             raise HeldBack
 
     def _held_back(self, batch: Batch) -> Step:
         """Have a batch that was not sent read again, or account for it if nothing may be written any more."""
-        if self._may_write() and batch.rereads >= REREADS:
+        if not self._stop.is_set() and batch.rereads >= REREADS:
             reason = "Getting a token, or storing what was there before, takes longer than a read holds."
             return [self._given_up(candidate.sample, reason) for candidate in batch.candidates], []
         return [], [replace(batch, rereads=batch.rereads + 1)]
@@ -356,7 +357,7 @@ class BatchWriter:
         now = self._clock.now()
         since = now if batch.lost_since is None else batch.lost_since
         batch = replace(batch, losses=batch.losses + 1, lost_since=since)
-        patience = since + self._hope.patience
+        patience = since + self._breaker.patience
         if batch.losses > 1 and now < patience:
             self._pause(PAUSES[min(batch.losses - 2, len(PAUSES) - 1)])
         undecided = len(self._undecided)
@@ -366,7 +367,7 @@ class BatchWriter:
             outcomes += [_unknown(candidate.sample, reason) for candidate in proposed]
             proposed = []
         if len(self._undecided) > undecided or any(outcome.fate != "failed" for outcome in outcomes):
-            self._hope.learnt(self._clock.now())
+            self._breaker.record_success(self._clock.now())
         elif not proposed:
             self._count_lost(batch, since, reason)
         return outcomes, retry_batches(batch, proposed)
@@ -378,8 +379,8 @@ class BatchWriter:
         """
         if self._counted != batch.number:
             self._counted = batch.number
-            self._hope.lost(since)
-        if self._hope.is_gone:
+            self._breaker.record_failure(since)
+        if self._breaker.is_open:
             raise ServiceUnavailable(
                 f"Gave up writing labels of dataset {self._service.dataset_id}: {GIVE_UP} batches in a row got no "
                 f"usable answer, the last one: {reason}"
@@ -388,7 +389,7 @@ class BatchWriter:
     def _resolve_partial(self, batch: Batch, replies: Replies) -> Step:
         """Deal with an answer that is not "all written": read all of the batch, positions only name suspects (B15)."""
         outcomes, proposed = self._read_all(batch, replies, self._clock.now() + UNKNOWN_PATIENCE)
-        self._hope.learnt(self._clock.now())
+        self._breaker.record_success(self._clock.now())
         # The service has answered, and they are still proposed: that request has not written them.
         left = {candidate.sample.sample_id for candidate in proposed}
         self._sent -= left
@@ -456,7 +457,7 @@ class BatchWriter:
                 if error.permanent and not is_odd:
                     raise
                 tries += 1
-                if self._clock.now() >= patience or not self._may_write() or (is_odd and tries >= ODD_TRIES):
+                if self._clock.now() >= patience or self._stop.is_set() or (is_odd and tries >= ODD_TRIES):
                     return error
                 self._pause(max(error.retry_after or 0, PAUSES[min(tries, len(PAUSES)) - 1]))
 
@@ -473,7 +474,7 @@ class BatchWriter:
             if finding.standing is not Standing.WRITTEN
         ]
         is_in_doubt = refused.most > 0 and any(finding.final and finding.final.annotated_by for _, finding in carrying)
-        if is_in_doubt and self._hope.author(self._service) is None:
+        if is_in_doubt and self._breaker.author(self._service) is None:
             # What is written next may show who this run's author is.
             self._undecided.append((carrying, refused))
             return outcomes
@@ -487,7 +488,7 @@ class BatchWriter:
             for candidate, finding in carrying
             if candidate.sample.sample_id in self._sent and candidate.sample.sample_id not in refused.ids
         }
-        ours = self._hope.author(self._service) if refused.most > 0 and any(authors.values()) else None
+        ours = self._breaker.author(self._service) if refused.most > 0 and any(authors.values()) else None
         known = owners(authors, refused.least, refused.most, ours)
         for candidate, _ in carrying:
             sample = candidate.sample
@@ -523,13 +524,13 @@ class BatchWriter:
                 pause = max(error.retry_after or 0, BUSY_PAUSES[min(self._holdups, len(BUSY_PAUSES) - 1)])
                 self._holdups += 1
                 self._pause(min(pause, over - self._clock.now()))
-            if not self._may_write() or not isinstance(error, DatasetBusy) or not self._service.is_busy():
+            if self._stop.is_set() or not isinstance(error, DatasetBusy) or not self._service.is_busy():
                 return
 
     def _pause(self, seconds: float) -> None:
         """Sleep in short pieces: who asks for a stop shall not wait for the end of a long one."""
         end = self._clock.now() + seconds
-        while self._may_write() and (left := end - self._clock.now()) > 0:
+        while not self._stop.is_set() and (left := end - self._clock.now()) > 0:
             self._clock.sleep(min(left, 1.0))
 
 

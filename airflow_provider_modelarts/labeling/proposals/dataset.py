@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client import ModelArtsClient, Page, Sample, SampleOutcome
     from airflow_provider_modelarts.client.clock import Clock
+    from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 
 UNKNOWN_DATASET = ("4352", "4338")
 # Contract 6.1, dataset status: synchronizing, publishing, switching version, importing.
@@ -57,7 +58,8 @@ class DatasetProposals:
     :param dataset_id: whose proposals
     :param clock: tells the age of what was read; the client's
     :param filters: ``label_name``, ``low_score``, ``high_score`` of the list, each only if it is to be sent
-    :param concurrency: requests under way at once, at most
+    :param concurrency: requests in flight at once, at most
+    :param stop: ends the wait while the service throttles
     """
 
     def __init__(
@@ -68,14 +70,14 @@ class DatasetProposals:
         filters: dict[str, Any] | None = None,
         *,
         concurrency: int = 1,
+        stop: StopSignal | None = None,
     ) -> None:
         self._client = client
         self.dataset_id = dataset_id
         self.clock = clock
         self.filters = filters or {}
         self.pace = ConcurrencyLimiter(concurrency, clock)
-        self.may_go_on: Callable[[], bool] | None = None
-        """Asked while the service wants to be left alone; false ends the wait."""
+        self._stop = stop
         self.requests = 0
         self._counting = threading.Lock()
 
@@ -94,7 +96,7 @@ class DatasetProposals:
         filters = self.filters if filtered else {}
         patience = self.clock.now() + THROTTLE_PATIENCE
         while True:
-            self.pace.wait(self.may_go_on)
+            self.pace.wait(self._stop)
             self._count()
             asked_at = self.clock.now()
             try:
@@ -169,15 +171,19 @@ class DatasetProposals:
         :param before_sending: called when it is about to go out, also after a stale token was replaced; raises
             :class:`HeldBack` if it may not any more
         """
-        update = self._client.samples.update
-        return self._paced(lambda: update(self.dataset_id, samples, retry=False, before_sending=before_sending))
+        return self._paced(self._client.samples.update, samples, before_sending)
 
-    def _paced(self, write: Callable[[], Sequence[SampleOutcome]]) -> Sequence[SampleOutcome]:
-        """Count a write, and learn from what the service says about haste."""
+    def _paced(
+        self,
+        send: Callable[..., Sequence[SampleOutcome]],
+        samples: Sequence[Any],
+        before_sending: Callable[[], None] | None,
+    ) -> Sequence[SampleOutcome]:
+        """Send a write; slow down if the service throttles."""
         self._count()
         asked_at = self.clock.now()
         try:
-            replies = write()
+            replies = send(self.dataset_id, samples, retry=False, before_sending=before_sending)
         except Throttled as error:
             self.pace.throttled(asked_at, error.retry_after)
             raise

@@ -292,17 +292,16 @@ class PassEnd(NamedTuple):
         return self.total - self.remaining
 
 
-def verdict(end: PassEnd, previous: PassEnd | None, *, last: bool) -> int | None:
-    """Judge whether another walk is needed (B14).
+def count_unaccounted(end: PassEnd, previous: PassEnd | None, *, last: bool) -> int | None:
+    """Return how many proposals are unaccounted for, 0 means done; None if another pass is needed to know (B14).
 
     A count that fits means done, but not while others change the list: one proposal taken away and one missed add up
-    as well. A walk that finds nothing new proves that there is nothing more to find. A sample that is listed twice
-    counts twice; but a list that moves shows a sample twice as well, so that explains a count only after such a walk.
+    as well. A pass that finds nothing new proves that there is nothing more to find. A sample that is listed twice
+    counts twice; but a list that moves shows a sample twice as well, so that explains a count only after such a pass.
 
-    :param end: this walk
+    :param end: this pass
     :param previous: the one before
-    :param last: no further walk is allowed
-    :return: None for another walk, else how many proposals are unaccounted for: 0 means done
+    :param last: no further pass is allowed
     """
     found_nothing = end.news == 0
     if end.unaccounted <= 0 and (found_nothing or not end.disturbed or last):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from airflow_provider_modelarts.client.clock import Clock
+    from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 
 log = logging.getLogger(__name__)
 
@@ -142,10 +143,7 @@ class ConcurrencyLimiter:
             if retry_after is not None:
                 self._held_until = max(self._held_until, now + retry_after)
 
-    def wait(self, may_go_on: Callable[[], bool] | None = None) -> None:
-        """Wait as long as the service wants to be left alone.
-
-        :param may_go_on: asked now and then; false ends the wait
-        """
-        while (left := self._held_until - self._clock.now()) > 0 and (may_go_on is None or may_go_on()):
+    def wait(self, stop: StopSignal | None = None) -> None:
+        """Wait as long as the service wants to be left alone; a stop ends the wait."""
+        while (left := self._held_until - self._clock.now()) > 0 and (stop is None or not stop.is_set()):
             self._clock.sleep(min(left, PIECE))

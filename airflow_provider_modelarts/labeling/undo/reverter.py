@@ -27,6 +27,7 @@ from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN
 from airflow_provider_modelarts.labeling.ledger.reader import LedgerBroken, read_ledger, replay
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead, is_odd_read
 from airflow_provider_modelarts.labeling.results import SAMPLES_SHOWN, Failure
+from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 from airflow_provider_modelarts.labeling.undo.results import FATES, LISTED, SHOWN, RevertFate, RevertResult
 
 if TYPE_CHECKING:
@@ -276,8 +277,7 @@ class RevertTarget(DatasetProposals):
         if not self._clears:
             return super().write(samples, before_sending)
         ids = [sample.sample_id for sample in samples]
-        clear = self._client.samples.clear_labels
-        return self._paced(lambda: clear(self.dataset_id, ids, retry=False, before_sending=before_sending))
+        return self._paced(self._client.samples.clear_labels, ids, before_sending)
 
 
 class _Run:
@@ -420,7 +420,7 @@ class _Run:
             return
         service.traces = {trace.sample_id: trace for trace, _ in pending}
         open_traces = dict(service.traces)
-        writer = BatchWriter(service, batch_size=max(len(pending), 1), may_write=lambda: not self._should_stop())
+        writer = BatchWriter(service, batch_size=max(len(pending), 1), stop=StopSignal(self._should_stop))
         try:
             for outcome in writer.write([candidate for _, candidate in pending]):
                 self._take(open_traces.pop(outcome.sample.sample_id), outcome, done)
