@@ -11,6 +11,7 @@ from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget,
 from airflow_provider_modelarts.labeling.ledger.reader import Entry, LedgerWriter, RunIdentity, read_ledger
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
+from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 from airflow_provider_modelarts.labeling.undo.reverter import revert
 from tests.labeling.model import DATASET, ModelClient, ModelService, raw_label, raw_sample
@@ -85,7 +86,7 @@ def test_a_stop_while_samples_are_read_once_more_lets_no_write_out() -> None:
     assert sorted(outcome.sample.sample_id for outcome in outcomes) == sorted(
         raw["sample_id"] for raw in service.listed
     )
-    assert {outcome.fate for outcome in outcomes} == {"unsent"}
+    assert {outcome.status for outcome in outcomes} == {ConfirmationStatus.LEFT}
 
 
 # Who shares the ledger of a run with the task that confirms, and has written there before it.

@@ -17,7 +17,6 @@ from airflow_provider_modelarts.labeling.apply.batches import (
     Refusals,
     Replies,
     Step,
-    WriteFate,
     WriteOutcome,
     is_fault_of_samples,
     is_inconclusive,
@@ -31,7 +30,8 @@ from airflow_provider_modelarts.labeling.apply.batches import (
 from airflow_provider_modelarts.labeling.label_equality import has_labels_of, names, raw_labels, same_proposal
 from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN
 from airflow_provider_modelarts.labeling.proposals.dataset import HeldBack, is_odd_read
-from airflow_provider_modelarts.labeling.proposals.sample_status import Finding, Standing, check_status
+from airflow_provider_modelarts.labeling.proposals.sample_status import Finding, check_status
+from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -61,7 +61,6 @@ GIVE_UP = 20
 """... and after so many the run ends: they are not to blame."""
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 BUSY_PAUSES = (5.0, 10.0, 20.0, 30.0)
-_FATES: dict[Standing, WriteFate] = {Standing.GONE: "gone", Standing.CHANGED: "changed"}
 _UNCLEAR = (
     "The service refused some samples of its batch and did not say which. It carries the labels that were sent, and "
     "whether this run or a person gave them is not known: look at it in the console."
@@ -232,7 +231,7 @@ class BatchWriter:
                 if not is_odd_read(finding):
                     raise finding
                 outcomes.append(self._given_up(candidate.sample, finding.message, finding.code))
-            elif finding.standing is Standing.PROPOSED and finding.now:
+            elif finding.status is ConfirmationStatus.PLANNED and finding.now:
                 fresh.append(finding.now._replace(rule=candidate.rule))
             else:
                 outcomes += self._outcomes([(candidate, finding)], Refusals(frozenset(), 0, 1))
@@ -314,7 +313,7 @@ class BatchWriter:
             self._breaker.record_success(self._clock.now())
             self._held_up_since = None
             self._breaker.saw_written(samples[0])
-            return [WriteOutcome(sample, "written") for sample in samples], []
+            return [WriteOutcome(sample, ConfirmationStatus.CONFIRMED) for sample in samples], []
         by_id = {sample_id: SampleOutcome(sample_id, None) for sample_id in ids}
         by_id |= {reply.sample_id: reply for reply in replies if reply.sample_id in by_id}
         # What was refused was not written.
@@ -349,7 +348,7 @@ class BatchWriter:
         if len(batch.candidates) > 1:
             return [], batch.halves()
         sample = batch.candidates[0].sample
-        return [WriteOutcome(sample, "failed", error.code or "invalid", error.message)], []
+        return [WriteOutcome(sample, ConfirmationStatus.FAILED, error.code or "invalid", error.message)], []
 
     def _lost(self, batch: Batch, replies: Replies) -> Step:
         """Deal with an answer that was lost or says nothing: only what is still proposed as decided goes out again."""
@@ -366,7 +365,9 @@ class BatchWriter:
         if self._clock.now() >= patience:
             outcomes += [_unknown(candidate.sample, reason) for candidate in proposed]
             proposed = []
-        if len(self._undecided) > undecided or any(outcome.fate != "failed" for outcome in outcomes):
+        if len(self._undecided) > undecided or any(
+            outcome.status is not ConfirmationStatus.FAILED for outcome in outcomes
+        ):
             self._breaker.record_success(self._clock.now())
         elif not proposed:
             self._count_lost(batch, since, reason)
@@ -423,7 +424,7 @@ class BatchWriter:
                 outcomes.append(self._given_up(candidate.sample, finding.message, reply.error_code))
                 continue
             in_a_row = 0
-            if finding.standing is Standing.PROPOSED and finding.now:
+            if finding.status is ConfirmationStatus.PLANNED and finding.now:
                 proposed.append(finding.now._replace(rule=candidate.rule))
             else:
                 found.append((candidate, finding))
@@ -435,7 +436,7 @@ class BatchWriter:
         if len(found) < max(len(batch.candidates), 2):
             return
         decided, first = found[0]
-        if all(one.standing is Standing.GONE and one.final and raw_labels(one.final) for _, one in found):
+        if all(one.status is ConfirmationStatus.GONE and one.final and raw_labels(one.final) for _, one in found):
             log.warning(
                 "All %d samples of a write to dataset %s whose answer was lost carry other labels than were sent: of "
                 "sample %s %s were sent, and it carries %s. Perhaps the service changes labels when it keeps them. "
@@ -467,11 +468,13 @@ class BatchWriter:
         :param found: the samples as they were decided upon, and how they stand
         :param refused: how many of those that carry the labels may have been refused
         """
-        carrying = [(candidate, finding) for candidate, finding in found if finding.standing is Standing.WRITTEN]
+        carrying = [
+            (candidate, finding) for candidate, finding in found if finding.status is ConfirmationStatus.CONFIRMED
+        ]
         outcomes = [
-            WriteOutcome(candidate.sample, _FATES[finding.standing], now=finding.now)
+            WriteOutcome(candidate.sample, finding.status, now=finding.now)
             for candidate, finding in found
-            if finding.standing is not Standing.WRITTEN
+            if finding.status is not ConfirmationStatus.CONFIRMED
         ]
         is_in_doubt = refused.most > 0 and any(finding.final and finding.final.annotated_by for _, finding in carrying)
         if is_in_doubt and self._breaker.author(self._service) is None:
@@ -496,18 +499,18 @@ class BatchWriter:
             # The service may keep the author of the first labels.
             is_kept = sample.sample_id in known.others and author == sample.annotated_by
             if sample.sample_id in known.unknown or is_kept:
-                outcomes.append(WriteOutcome(sample, "unknown", UNKNOWN, _UNCLEAR))
+                outcomes.append(WriteOutcome(sample, ConfirmationStatus.UNKNOWN, UNKNOWN, _UNCLEAR))
             elif sample.sample_id in known.ours:
-                outcomes.append(WriteOutcome(sample, "written"))
+                outcomes.append(WriteOutcome(sample, ConfirmationStatus.CONFIRMED))
             else:  # somebody else confirmed it with the same labels
-                outcomes.append(WriteOutcome(sample, "gone", carries_labels=True))
+                outcomes.append(WriteOutcome(sample, ConfirmationStatus.GONE, carries_labels=True))
         return outcomes
 
     def _given_up(self, sample: Sample, reason: str, code: str | None = None) -> WriteOutcome:
         """Return the failure of a sample of which nothing more can be learnt; of one never sent it is known."""
         if sample.sample_id in self._sent:
             return _unknown(sample, reason)
-        return WriteOutcome(sample, "failed", code or "not_sent", f"{reason} It was not written.")
+        return WriteOutcome(sample, ConfirmationStatus.FAILED, code or "not_sent", f"{reason} It was not written.")
 
     def _wait_until_writable(self, error: ModelArtsError) -> None:
         """Wait until a request that was turned away may be sent again.
@@ -535,7 +538,7 @@ class BatchWriter:
 
 
 def _unsent(candidates: Iterable[ProposalRead]) -> list[WriteOutcome]:
-    return [WriteOutcome(candidate.sample, "unsent") for candidate in candidates]
+    return [WriteOutcome(candidate.sample, ConfirmationStatus.LEFT) for candidate in candidates]
 
 
 def _unexplained(
@@ -546,11 +549,13 @@ def _unexplained(
     unread = len(replies) - len(proposed) - len(found)
     left = {one.sample.sample_id for one in proposed} - refused.ids
     moved = {
-        candidate.sample.sample_id for candidate, finding in found if finding.standing is not Standing.WRITTEN
+        candidate.sample.sample_id for candidate, finding in found if finding.status is not ConfirmationStatus.CONFIRMED
     } - refused.ids
     named = len(refused.ids) + len(left)
     return Refusals(refused.ids, max(refused.least - named - len(moved) - unread, 0), max(refused.most - named, 0))
 
 
 def _unknown(sample: Sample, reason: str) -> WriteOutcome:
-    return WriteOutcome(sample, "failed", UNKNOWN, f"{reason} It may have been written or not.".strip())
+    return WriteOutcome(
+        sample, ConfirmationStatus.FAILED, UNKNOWN, f"{reason} It may have been written or not.".strip()
+    )

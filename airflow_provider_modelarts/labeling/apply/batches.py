@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
+from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,16 +23,12 @@ TOO_LARGE = 413
 BUSY_CODES = frozenset({"4381", "4343", "4349", "4355", "4356"})
 _TELLING = SAMPLE_FAULTS | BUSY_CODES
 
-WriteFate = Literal["written", "gone", "changed", "failed", "unknown", "unsent"]
-
 
 class WriteOutcome(NamedTuple):
     """What became of one sample.
 
     :param sample: as it was decided upon
-    :param fate: "written"; "gone": no longer proposed, not by us; "changed": proposed otherwise than decided;
-        "failed": the service refused, or its answer could not be had; "unknown": it carries the labels that were sent,
-        and nothing tells whether the service wrote them or a person did; "unsent": the run was asked to stop
+    :param status: CONFIRMED: this run wrote it; LEFT: it was not sent, because of a stop or an error
     :param code: the service's code, or "unknown"; of failed and unknown samples
     :param message: the service's text; of failed and unknown samples
     :param now: the proposal as it is now; of changed samples
@@ -39,7 +36,7 @@ class WriteOutcome(NamedTuple):
     """
 
     sample: Sample
-    fate: WriteFate
+    status: ConfirmationStatus
     code: str = ""
     message: str = ""
     now: ProposalRead | None = None
@@ -235,5 +232,7 @@ def _failed(sample: Sample, replies: Replies) -> WriteOutcome:
     own = [reply for reply in replies.values() if reply.sample_id == sample.sample_id]
     reply = next((reply for reply in (*own, *replies.values()) if reply.error_code), None)
     if reply is None:
-        return WriteOutcome(sample, "failed", "refused", "The service did not write it and gave no reason.")
-    return WriteOutcome(sample, "failed", reply.error_code or "", reply.error_msg or "")
+        return WriteOutcome(
+            sample, ConfirmationStatus.FAILED, "refused", "The service did not write it and gave no reason."
+        )
+    return WriteOutcome(sample, ConfirmationStatus.FAILED, reply.error_code or "", reply.error_msg or "")

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS, BatchWriter, CircuitBreaker
-from airflow_provider_modelarts.labeling.intent import CHANGED, NOT_PLANNED, Intent
 from airflow_provider_modelarts.labeling.label_equality import (
     ODD,
     oddity,
@@ -31,7 +30,7 @@ from airflow_provider_modelarts.labeling.proposals.page_order import Pages, Pass
 from airflow_provider_modelarts.labeling.proposals.page_scheduler import ListCountMonitor, PageScheduler, pages_ahead
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkItem
 from airflow_provider_modelarts.labeling.results import PROGRESS_SECONDS, ConfirmationResult, Progress, listed_twice
-from airflow_provider_modelarts.labeling.sample_table import Category, SampleTable
+from airflow_provider_modelarts.labeling.sample_table import CHANGED, NOT_PLANNED, ConfirmationStatus, SampleTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -55,10 +54,10 @@ READS_PER_JOB = 25
 DECISION_ROUNDS = 5
 """A proposal may change between decision and write; it is decided about so often, then it is left."""
 
-_DECIDED = {"review": Category.REVIEW, "leave": Category.LEFT}
-_WRITTEN = {"written": Category.CONFIRMED, "gone": Category.GONE, "unsent": Category.LEFT}
-_KNOWN = frozenset({Category.REVIEW, Category.LEFT, Category.FAILED})
-_LEFT_THE_LIST = frozenset({Category.CONFIRMED, Category.GONE})
+_STAYS = frozenset(
+    {ConfirmationStatus.REVIEW, ConfirmationStatus.LEFT, ConfirmationStatus.CHANGED, ConfirmationStatus.FAILED}
+)
+_LEFT_THE_LIST = frozenset({ConfirmationStatus.CONFIRMED, ConfirmationStatus.GONE})
 
 
 class _Written(NamedTuple):
@@ -121,8 +120,7 @@ class ConfirmationRun:
         self._nameless: Counter[str] = Counter()
         self._begun = self._reported = service.clock.now()
         self._passes = self._total = self._unaccounted = 0
-        self._only_plans = self._stopped = self._complete = False
-        self._intent: Intent | None = None
+        self._only_plans = self._remembers = self._stopped = self._complete = False
 
     def preview(self) -> None:
         """Decide about everything and write nothing."""
@@ -135,12 +133,11 @@ class ConfirmationRun:
 
         :raises GuardFailed: naming the guard that does not hold
         """
-        self._intent = Intent()
-        self._only_plans = True
+        self._only_plans = self._remembers = True
         self._read_until_accounted()
         self._only_plans = False
         self.check_guards(policy)
-        self._decide = self._intent.decide
+        self._decide = self.table.decide_as_planned
 
     def check_guards(self, policy: ConfirmPolicy) -> None:
         """Check guards against what was decided; a run that did not decide about everything ends otherwise.
@@ -148,7 +145,9 @@ class ConfirmationRun:
         :raises GuardFailed: naming the guard that does not hold
         """
         if not self._is_cut_short:
-            policy.check_guards(self.table.count(Category.PLANNED), self.table.by_label[Category.PLANNED])
+            policy.check_guards(
+                self.table.count(ConfirmationStatus.PLANNED), self.table.by_label[ConfirmationStatus.PLANNED]
+            )
 
     def apply(self) -> None:
         """Write everything that is decided so."""
@@ -165,11 +164,11 @@ class ConfirmationRun:
         planned = counts.pop("planned")
         # A planned sample that a complete run did not list is gone; one that was not reached is as it was.
         counts["confirmed" if preview else "gone" if self._complete else "left"] += planned
-        by_label = self.table.by_label[Category.PLANNED if preview else Category.CONFIRMED]
+        by_label = self.table.by_label[ConfirmationStatus.PLANNED if preview else ConfirmationStatus.CONFIRMED]
         return ConfirmationResult(
             seen=len(self.table),
             **counts,
-            changed_since_plan=self.table.changed,
+            changed_since_plan=self.table.count(ConfirmationStatus.CHANGED),
             passes=self._passes,
             requests=self._service.requests,
             seconds=self._service.clock.now() - self._begun,
@@ -224,7 +223,7 @@ class ConfirmationRun:
         if not self._filtered.walks_the_filtered_list:
             read, now = self._service.page, self._service.page(0, 1)
         total = page_order.length_of(read, now, is_counted=bounds.is_counted)
-        return PassEnd(total, self.table.remaining, self.table.news, disturbed, self.table.repeated)
+        return PassEnd(total, self.table.remaining, self.table.changes, disturbed, self.table.repeated)
 
     def _run_jobs(self, jobs: Iterable[WorkItem[Any]] = (), last: Numbered | None = None) -> None:
         """Carry out jobs, and deal with the pages from the last one down, until all that follows is done."""
@@ -267,12 +266,12 @@ class ConfirmationRun:
                 repeats.append(sample_id)
                 continue
             fresh += 1
-            category = self.table.category(sample_id)
-            if category in _KNOWN or (category is Category.PLANNED and self._only_plans):
+            status = self.table.status(sample_id)
+            if status in _STAYS or (status is ConfirmationStatus.PLANNED and self._only_plans):
                 self.table.mark_listed(sample)
                 continue
             self._in_flight.add(sample_id)
-            is_doubtful = sample_id in contradicted or self._had_left(sample_id, category)
+            is_doubtful = sample_id in contradicted or self._had_left(sample_id, status)
             (again if is_doubtful else wanted).append(sample)
         if fresh:  # else it is a page that was read before: the service takes no notice of the offset
             self.table.repeats.update(repeats)
@@ -286,16 +285,16 @@ class ConfirmationRun:
         content = sha256(json.dumps(sample.raw, sort_keys=True).encode()).hexdigest()[:8]
         self._nameless[content] += 1
         named = Sample({"sample_id": f"(no id, {content}, {self._nameless[content]})"})
-        if self.table.category(named.sample_id) is None:
+        if self.table.status(named.sample_id) is None:
             self.table.fail(named, ODD, oddity(sample) or "")
         else:
             self.table.mark_listed(named)
 
-    def _had_left(self, sample_id: str, category: Category | None) -> bool:
+    def _had_left(self, sample_id: str, status: ConfirmationStatus | None) -> bool:
         """Whether a sample is known to have been no proposal any more: that it is listed proves nothing then."""
-        if category is None:
+        if status is None:
             return self._recorder is not None and self._recorder.is_confirmed(sample_id)
-        return category in _LEFT_THE_LIST
+        return status in _LEFT_THE_LIST
 
     def _recheck_jobs(self, samples: Sequence[Sample]) -> Jobs:
         """Return the jobs that read samples singly: their list does not show all, or they had left it."""
@@ -326,7 +325,7 @@ class ConfirmationRun:
                 self._in_flight.discard(listed.sample_id)
                 self.table.fail(listed, whole.code or UNKNOWN, whole.message)
                 continue
-            had_left = self._had_left(listed.sample_id, self.table.category(listed.sample_id))
+            had_left = self._had_left(listed.sample_id, self.table.status(listed.sample_id))
             if whole is not None and (not had_left or self._is_listed_so(listed, whole.sample)):
                 reads.append(whole)
                 continue
@@ -360,7 +359,7 @@ class ConfirmationRun:
             if fault is not None:
                 self.table.fail(sample, ODD, fault)
             elif decision is not None:
-                self.table.settle(sample, _DECIDED[decision.action], changed=decision in (CHANGED, NOT_PLANNED))
+                self.table.set_status(sample, _status_of(decision))
             if decision == CHANGED and self._recorder is not None:
                 self._recorder.note(read, "changed")
         return chosen
@@ -374,9 +373,9 @@ class ConfirmationRun:
         if self._only_plans:
             for read in chosen:
                 self._in_flight.discard(read.sample.sample_id)
-                self.table.settle(read.sample, Category.PLANNED)
-                if self._intent is not None:
-                    self._intent.add(read.sample)
+                self.table.set_status(read.sample, ConfirmationStatus.PLANNED)
+                if self._remembers:
+                    self.table.remember_labels(read.sample)
             return []
         size = self._batch_size
         parts = [chosen[start : start + size] for start in range(0, len(chosen), size)]
@@ -416,7 +415,7 @@ class ConfirmationRun:
         for sample_id, read in outstanding.items():
             self._in_flight.discard(sample_id)
             if written.error is None or sample_id not in written.uncertain:
-                self.table.settle(read.sample, Category.LEFT)
+                self.table.set_status(read.sample, ConfirmationStatus.LEFT)
                 continue
             self.table.fail(read.sample, UNKNOWN, written.error.message)
             if self._recorder is not None:
@@ -427,7 +426,7 @@ class ConfirmationRun:
         if rounds >= DECISION_ROUNDS:
             for read in again:
                 self._in_flight.discard(read.sample.sample_id)
-                self.table.settle(read.sample, Category.LEFT)
+                self.table.set_status(read.sample, ConfirmationStatus.LEFT)
             again = []
         stores = self._recorder.due() if self._recorder is not None else []
         return stores + self._write_jobs(again, rounds=rounds + 1)
@@ -435,12 +434,12 @@ class ConfirmationRun:
     def _note_outcome(self, decided: ProposalRead, outcome: WriteOutcome, before: list[dict[str, Any]] | None) -> None:
         sample = outcome.sample
         self._in_flight.discard(sample.sample_id)
-        if outcome.fate in ("failed", "unknown"):
+        if outcome.status in (ConfirmationStatus.FAILED, ConfirmationStatus.UNKNOWN):
             self.table.fail(sample, outcome.code, outcome.message)
         else:
-            self._count.written += outcome.fate == "written"
-            self.table.settle(sample, _WRITTEN[outcome.fate])
-        if outcome.fate == "unsent":
+            self._count.written += outcome.status is ConfirmationStatus.CONFIRMED
+            self.table.set_status(sample, outcome.status)
+        if outcome.status is ConfirmationStatus.LEFT:
             # What an error held back was not stopped by anybody.
             self._stopped = self._stopped or self._stop.is_requested()
         elif self._recorder is not None:
@@ -453,3 +452,10 @@ class ConfirmationRun:
         self._reported = now
         total = max(self._total, len(self.table))
         self._on_progress(Progress(total, len(self.table), self.table.counts, now - self._begun))
+
+
+def _status_of(decision: Decision) -> ConfirmationStatus:
+    """Return the status of a sample that is not to be confirmed."""
+    if decision in (CHANGED, NOT_PLANNED):
+        return ConfirmationStatus.CHANGED
+    return ConfirmationStatus.REVIEW if decision.action == "review" else ConfirmationStatus.LEFT

@@ -274,7 +274,7 @@ class PassEnd(NamedTuple):
 
     :param total: proposals that the service counts after the walk
     :param remaining: samples that the walk saw and that must still be among them: review, left, failed
-    :param news: samples about which the walk learnt or did something
+    :param changes: samples whose status changed in the walk
     :param disturbed: the count changed during the walk by more than the walk itself changed: others are at work, and
         the list may have moved past the reader
     :param repeated: rows of the list in which a sample of those remaining stood once more
@@ -282,7 +282,7 @@ class PassEnd(NamedTuple):
 
     total: int
     remaining: int
-    news: int
+    changes: int
     disturbed: bool
     repeated: int = 0
 
@@ -303,7 +303,7 @@ def count_unaccounted(end: PassEnd, previous: PassEnd | None, *, last: bool) -> 
     :param previous: the one before
     :param last: no further pass is allowed
     """
-    found_nothing = end.news == 0
+    found_nothing = end.changes == 0
     if end.unaccounted <= 0 and (found_nothing or not end.disturbed or last):
         return 0
     stuck = found_nothing and previous is not None and end.total == previous.total

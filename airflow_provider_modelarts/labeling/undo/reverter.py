@@ -27,6 +27,7 @@ from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN
 from airflow_provider_modelarts.labeling.ledger.reader import LedgerBroken, read_ledger, replay
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead, is_odd_read
 from airflow_provider_modelarts.labeling.results import SAMPLES_SHOWN, Failure
+from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 from airflow_provider_modelarts.labeling.undo.results import FATES, LISTED, SHOWN, RevertFate, RevertResult
 
@@ -430,15 +431,18 @@ class _Run:
             raise
 
     def _take(self, trace: SampleHistory, outcome: WriteOutcome, done: RevertFate) -> None:
-        if outcome.fate == "unsent":
+        if outcome.status is ConfirmationStatus.LEFT:
             self._stopped = True
-        elif outcome.fate == "failed":
+        elif outcome.status is ConfirmationStatus.FAILED:
             self._fail(trace, outcome.code, outcome.message)
         elif outcome.carries_labels:
             self._note(trace, "already")  # by somebody else
         else:
             # Where nothing tells who has put it back it is as it was all the same.
-            self._note(trace, done if outcome.fate in ("written", "unknown") else "changed")
+            self._note(
+                trace,
+                done if outcome.status in (ConfirmationStatus.CONFIRMED, ConfirmationStatus.UNKNOWN) else "changed",
+            )
 
     def _fail(self, trace: SampleHistory, error_code: str, message: str) -> None:
         self._note(trace, "failed")
