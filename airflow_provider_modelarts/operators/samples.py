@@ -45,8 +45,8 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
 
     Returns the counts of a confirmation, ``confirmed`` being what would be confirmed. A summary for people (Markdown,
     at most 8 KB) is stored as XCom ``summary``; it fits the body of an approval. The plan's digest is stored as XCom
-    ``plan_digest``. Guards of the policy are held after all that is stored. A retry goes on with the plan that an
-    earlier try has stored, unless something else is asked for now; a cleared task makes a new one.
+    ``plan_digest``. Guards of the policy are checked after all that is stored. A retry continues with the plan
+    that an earlier try has stored, unless something else is asked for now; a cleared task makes a new one.
 
     :param dataset_id: the dataset (templated)
     :param plan_uri: file to store the plan in, as JSON Lines: ``file://``, or ``s3://`` with s3fs. A plan that is there
@@ -158,7 +158,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
 
     Returns counts: ``seen, confirmed, review, left, failed, gone, changed_since_plan, passes, requests, seconds,
     plan_uri, ledger_uri, by_label``; they are stored before anything is raised. It may run again at any time: what is
-    confirmed stays so, and what a person has labeled meanwhile is not touched.
+    confirmed stays so, and what a person has labeled since is not touched.
 
     With ``plan_uri`` exactly what was planned is written, where it still is proposed so. With ``ledger_uri``, or with a
     guard in the policy, all decisions are stored as a plan before the first write, and every retry goes on with that
@@ -181,9 +181,9 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
     :param approved_by: who approved the plan, noted in the ledger: a name, or the output of an ``ApprovalOperator``
         (templated)
     :param batch_size: samples in one request; a page of 100 is the most that is written at once
-    :param concurrency: requests under way at once, 1 to 64; fewer while the service throttles
-    :param preview: decide, count and hold the guards, but write nothing, neither to the dataset nor to the ledger; of
-        a task that a guard fails the counts tell what it judged (templated)
+    :param concurrency: requests in flight at once, 1 to 64; fewer while the service throttles
+    :param preview: decide, count and check the guards, but write nothing, neither to the dataset nor to the ledger; of
+        a task that a guard fails the counts say what it judged (templated)
     :param on_partial_failure: ``fail``: raise if the service refused samples. ``warn``: log them and succeed
     :param modelarts_conn_id: the Airflow connection (templated)
     :param project_id: takes the place of the connection's own project (templated)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -16,11 +16,22 @@ from airflow_provider_modelarts.labeling.proposals.page_order import (
     PAGE_SIZE,
     PassEnd,
     count_unaccounted,
-    descend,
     detect_offset_step,
     last_page,
     locate_last_page,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_modelarts.labeling.proposals.page_order import ListBounds
+
+
+def descend(bounds: ListBounds) -> Iterator[Page[Sample]]:
+    """Read from the last page to the first, each only when it is asked for."""
+    yield bounds.last.page
+    for lower in range(bounds.last.number - 1, -1, -1):
+        yield bounds.pages.page(lower)
 
 
 def the_size(size: int, shown: int) -> int:

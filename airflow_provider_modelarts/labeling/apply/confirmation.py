@@ -200,7 +200,7 @@ class Confirmation:
         request = self._request
         decide, filters, first_label = decide_by(request.policy, request.filters), request.filters, request.first_label
         if plan is not None:
-            # It holds the labels that were decided upon whatever the filters; where it is for a part, so is the walk.
+            # It knows the labels decided upon whatever the filters; a plan for a part of the list reads that part.
             decide, filters, first_label = plan.decide, dict(plan.header.filters), plan.header.first_label
         self._run = ConfirmationRun(
             DatasetProposals(
