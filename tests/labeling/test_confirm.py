@@ -267,6 +267,21 @@ def test_a_batch_refused_for_a_sample_is_split(client: ModelArtsClient, emulator
     assert emulator.journal.count(*WRITE) <= 2 * 6 + 1
 
 
+def test_counts_are_there_when_the_run_is_over_and_not_before(client: ModelArtsClient, emulator: Emulator) -> None:
+    during: list[object] = []
+    run = Confirmation(
+        client,
+        ConfirmationRequest.checked(emulator.load_proposals(150)),
+        on_progress=lambda _: during.append(run.result()),
+    )
+    assert run.result() is None
+    returned = run.run()
+    assert set(during) == {None}
+    result = run.result()
+    assert result is not None
+    assert (result.confirmed, returned.confirmed) == (150, 150)
+
+
 def test_a_missing_permission_ends_the_run_without_splitting(client: ModelArtsClient, emulator: Emulator) -> None:
     dataset_id = emulator.load_proposals(250)
     emulator.faults.add("PUT", WRITE[1], "status", times=None, after=1, status=403, code="ModelArts.0108")

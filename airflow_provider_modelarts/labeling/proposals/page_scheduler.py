@@ -28,7 +28,7 @@ AHEAD = 2
 class PageScheduler:
     """Schedules page reads on a worker pool. Follow-up work (writes) runs before further reads.
 
-    :param crew: carries the requests
+    :param pool: carries the requests
     :param pace: how many may be in flight
     :param read: asks for the page of a number
     :param deal_with: called for each page in turn; returns the jobs that follow from it
@@ -38,13 +38,13 @@ class PageScheduler:
 
     def __init__(
         self,
-        crew: WorkerPool,
+        pool: WorkerPool,
         pace: ConcurrencyLimiter,
         read: Callable[[int], Page[Sample]],
         deal_with: Callable[[Numbered], Iterable[WorkItem[Any]]],
         stop: StopSignal,
     ) -> None:
-        self._crew = crew
+        self._pool = pool
         self._pace = pace
         self._read = read
         self._deal_with = deal_with
@@ -68,9 +68,9 @@ class PageScheduler:
             yield
         while True:
             self._hand_out()
-            if not self._crew.busy:
+            if not self._pool.busy:
                 break
-            job = self._crew.finished()
+            job = self._pool.finished()
             try:
                 self._follow(job.conclude())
             except Exception as error:  # noqa: BLE001 - raised again when nothing is in flight any more
@@ -81,16 +81,16 @@ class PageScheduler:
             raise self._error
 
     def _hand_out(self) -> None:
-        while self._crew.busy < self._pace.allowed:
+        while self._pool.busy < self._pace.allowed:
             job = self._next()
             if job is None:
                 return
-            self._crew.start(job)
+            self._pool.start(job)
 
     def _next(self) -> WorkItem[Any] | None:
         if self._ready:
             return self._ready.popleft()
-        ahead = len(self._answered) + self._crew.busy
+        ahead = len(self._answered) + self._pool.busy
         if self._unread < 0 or ahead >= AHEAD * self._pace.allowed or not self._goes_on():
             return None
         number = self._unread
@@ -115,10 +115,10 @@ class PageScheduler:
         return self._error is None and not self._stop.is_requested()
 
 
-def pages_ahead(crew: WorkerPool, pace: ConcurrencyLimiter, bounds: ListBounds) -> Iterator[Page[Sample]]:
+def pages_ahead(pool: WorkerPool, pace: ConcurrencyLimiter, bounds: ListBounds) -> Iterator[Page[Sample]]:
     """Read the list once, from its last page to its first; for reading alone.
 
-    :param crew: carries the requests; nobody else may use it until all pages are read
+    :param pool: carries the requests; nobody else may use it until all pages are read
     :param pace: how many may be in flight
     :param bounds: of the list
     :raises ModelArtsError: if a page cannot be read
@@ -129,7 +129,7 @@ def pages_ahead(crew: WorkerPool, pace: ConcurrencyLimiter, bounds: ListBounds) 
         waiting.append(numbered.page)
         return ()
 
-    for _ in PageScheduler(crew, pace, bounds.pages.page, take, StopSignal()).steps(bounds.last):
+    for _ in PageScheduler(pool, pace, bounds.pages.page, take, StopSignal()).steps(bounds.last):
         while waiting:
             yield waiting.popleft()
 

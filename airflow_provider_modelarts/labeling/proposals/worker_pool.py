@@ -64,12 +64,8 @@ class WorkerPool:
 
     def start(self, job: WorkItem[Any]) -> None:
         """Start a job, in this thread's context: its log lines belong to the same Airflow task."""
-        self._pool.submit(copy_context().run, self._run, job)
+        self._pool.submit(copy_context().run, job.run).add_done_callback(lambda _: self._ended.put(job))
         self.busy += 1
-
-    def _run(self, job: WorkItem[Any]) -> None:
-        job.run()
-        self._ended.put(job)
 
     def finished(self) -> WorkItem[Any]:
         """Wait until a job ends, and return it."""
