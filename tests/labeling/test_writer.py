@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_modelarts.client.errors import PermissionDenied
 from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS, BatchWriter
-from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
+from airflow_provider_modelarts.labeling.apply.confirmation import ConfirmationRequest, LedgerTarget, confirm
 from airflow_provider_modelarts.labeling.apply.run import ConfirmationRun
 from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity
 from airflow_provider_modelarts.labeling.policy import confirm_all
@@ -164,7 +164,7 @@ def test_an_error_holds_all_others_back_before_anybody_has_noted_it(
     dataset_id = emulator.load_proposals(5)
     service = DatasetProposals(client, dataset_id, moved_clock)  # type: ignore[arg-type]  # a clock by what it does
     pool = WorkerPool(1)
-    run = ConfirmationRun(service, confirm_all, pool, stop=StopSignal(), batch_size=1)
+    run = ConfirmationRun(service, ConfirmationRequest(dataset_id, batch_size=1), confirm_all, pool, stop=StopSignal())
     page = service.page(0, 100)
     one, two, *_ = run._write_jobs([ProposalRead(sample, page.read_at) for sample in page.items])
     emulator.faults.add(*WRITE, "status", status=403, code="ModelArts.0108")

@@ -117,7 +117,7 @@ class Confirmation:
         return None if self._run is None else self._result_of(self._run)
 
     def _result_of(self, run: ConfirmationRun) -> ConfirmationResult:
-        return replace(run.result(preview=self._request.preview), **self._uris)  # type: ignore[arg-type]
+        return replace(run.result(), **self._uris)  # type: ignore[arg-type]
 
     def _confirm(self, pool: WorkerPool) -> ConfirmationRun:
         request, place = self._request, self._request.plan
@@ -198,26 +198,21 @@ class Confirmation:
     def _begin(self, pool: WorkerPool, plan: Plan | None = None, recorder: Recorder | None = None) -> ConfirmationRun:
         """Return the run that decides by the plan, or else by the policy."""
         request = self._request
-        decide, filters, first_label = decide_by(request.policy, request.filters), request.filters, request.first_label
+        filters, decide = request.filters, decide_by(request.policy, request.filters)
         if plan is not None:
             # It knows the labels decided upon whatever the filters; a plan for a part of the list reads that part.
-            decide, filters, first_label = plan.decide, dict(plan.header.filters), plan.header.first_label
-        self._run = ConfirmationRun(
-            DatasetProposals(
-                self._client,
-                request.dataset_id,
-                self._clock,
-                filters,
-                concurrency=request.concurrency,
-                stop=self._stop,
-            ),
-            decide,
-            pool,
+            request = replace(request, first_label=plan.header.first_label)
+            filters, decide = dict(plan.header.filters), plan.decide
+        proposals = DatasetProposals(
+            self._client,
+            request.dataset_id,
+            self._clock,
+            filters,
+            concurrency=request.concurrency,
             stop=self._stop,
-            batch_size=request.batch_size,
-            first_label=first_label,
-            on_progress=self._on_progress,
-            recorder=recorder,
+        )
+        self._run = ConfirmationRun(
+            proposals, request, decide, pool, stop=self._stop, on_progress=self._on_progress, recorder=recorder
         )
         return self._run
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client import Page
     from airflow_provider_modelarts.labeling.apply.batches import WriteOutcome
+    from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
     from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
     from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, Decision
     from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
@@ -79,11 +80,10 @@ class ConfirmationRun:
     """A confirmation: what is known of each sample, and how far the run is.
 
     :param service: where to read and write, with the filters of the list
+    :param request: what is asked for; if a plan is applied, with the plan's first label
     :param decide: says what to do with a proposal
     :param pool: carries the requests
     :param stop: once it is set no further write goes out; the first error sets it
-    :param batch_size: samples per write
-    :param first_label: only samples whose first label has this name
     :param on_progress: called every few seconds and at the end
     :param recorder: keeps the ledger
     """
@@ -91,12 +91,11 @@ class ConfirmationRun:
     def __init__(
         self,
         service: DatasetProposals,
+        request: ConfirmationRequest,
         decide: Callable[[Sample], Decision],
         pool: WorkerPool,
         *,
         stop: StopSignal,
-        batch_size: int = 100,
-        first_label: str | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         recorder: Recorder | None = None,
     ) -> None:
@@ -104,11 +103,12 @@ class ConfirmationRun:
         self._decide = decide
         self._pool = pool
         self._stop = stop
-        self._batch_size = batch_size
+        self._batch_size = request.batch_size
+        self._is_preview = request.preview
         self._on_progress = on_progress
         self._recorder = recorder
         self._breaker = CircuitBreaker()
-        self._filtered = FilteredProposals(service, first_label)
+        self._filtered = FilteredProposals(service, request.first_label)
         self._pages = Pages(self._filtered.page, 1, page_order.PAGE_SIZE)
         self._count = ListCountMonitor(0)
         self.table = SampleTable()
@@ -158,13 +158,13 @@ class ConfirmationRun:
         self._complete = not self._is_cut_short
         self._report(last=True)
 
-    def result(self, *, preview: bool = False) -> ConfirmationResult:
+    def result(self) -> ConfirmationResult:
         """Return the counts as they are now."""
         counts: dict[str, Any] = self.table.counts
         planned = counts.pop("planned")
         # A planned sample that a complete run did not list is gone; one that was not reached is as it was.
-        counts["confirmed" if preview else "gone" if self._complete else "left"] += planned
-        by_label = self.table.by_label[ConfirmationStatus.PLANNED if preview else ConfirmationStatus.CONFIRMED]
+        counts["confirmed" if self._is_preview else "gone" if self._complete else "left"] += planned
+        by_label = self.table.by_label[ConfirmationStatus.PLANNED if self._is_preview else ConfirmationStatus.CONFIRMED]
         return ConfirmationResult(
             seen=len(self.table),
             **counts,
@@ -177,7 +177,7 @@ class ConfirmationRun:
             failures=self.table.failures,
             unaccounted=self._unaccounted,
             stopped=self._stopped,
-            preview=preview,
+            preview=self._is_preview,
         )
 
     @property
