@@ -1,10 +1,10 @@
-"""What a confirmation came to: the counts that go into XCom, the failures that go into the log, and the verdict."""
+"""The result of a confirmation: counts for XCom, failures for the log, and the error that says what is missing."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.client.redaction import storable
@@ -13,21 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
 PROGRESS_SECONDS = 3.0
-"""So often it is told how far a run is (B23)."""
+"""Seconds between two lines of progress (B23)."""
 
 SAMPLES_SHOWN = 10
-"""So many samples of a failure are named; the rest is counted."""
+"""How many samples of a failure are named; the rest is counted."""
 
 LABELS_SHOWN = 50
-"""So many labels have a count of their own in XCom."""
+"""How many labels have a count of their own in XCom."""
 
 OTHER_LABELS = "(other labels)"
 """Key in XCom of the counts of all other labels, added up: a sample with several of them counts several times."""
 
 _LABEL_LENGTH = 256
 _GONE = "confirmed already by an earlier run, or no longer proposed"
-
-Error = TypeVar("Error", bound=Exception)
 
 CATEGORIES = ("confirmed", "review", "left", "failed", "gone")
 """What becomes of a sample; each sample seen ends in exactly one (B16)."""
@@ -69,7 +67,7 @@ class ConfirmationResult:
     :param failed: were to be confirmed, and the service refused or its answer could not be had
     :param gone: were to be confirmed, but are no longer proposed, and it was not this run that confirmed them
     :param changed_since_plan: the part of ``left`` that is there because the proposal is not the one decided upon
-    :param passes: how often the list was walked for writing; 1 unless somebody else changed it meanwhile
+    :param passes: how often the list was read for writing; 1 unless somebody else changed it during the run
     :param requests: calls made to the service
     :param seconds: duration by the clock
     :param plan_uri: the plan that was applied, if one was stored
@@ -104,7 +102,7 @@ class ConfirmationResult:
     def __post_init__(self) -> None:
         accounted = sum(getattr(self, category) for category in CATEGORIES)
         if accounted != self.seen or self.changed_since_plan > self.left:
-            raise ValueError(f"the books do not add up: {self.to_xcom()}")
+            raise ValueError(f"the counts do not add up: {self.to_xcom()}")
 
     def to_xcom(self) -> dict[str, Any]:
         """Return the counts as JSON primitives of at most some kilobytes (B19).
@@ -120,16 +118,15 @@ class ConfirmationResult:
         if self.gone:
             words["gone"] = f"gone ({_GONE})"
         counts = ", ".join(f"{getattr(self, name)} {words.get(name, name)}" for name in CATEGORIES)
-        # A plan is not written, so its list was not walked for that.
-        walks = f"the list was read {_times(self.passes)}, " if self.passes else ""
-        return f"{self.seen} proposals seen: {counts}; {walks}{self.requests} requests"
+        passes = f"the list was read {_times(self.passes)}, " if self.passes else ""  # a plan has no passes
+        return f"{self.seen} proposals seen: {counts}; {passes}{self.requests} requests"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a confirmation or the making of a plan is; ``str()`` is a line for the log.
+    """How far a confirmation or the making of a plan is; ``str()`` is a line for the log.
 
-    :param total: proposals that the service counted when the walk began
+    :param total: proposals that the service counted when the reading began
     :param seen: different samples read so far
     :param counts: so far, for each of :data:`CATEGORIES`; of a plan: for each decision
     :param seconds: since the start
@@ -174,12 +171,12 @@ def _short(name: str) -> str:
 
 
 def check(result: ConfirmationResult, on_partial_failure: Literal["fail", "warn"] = "fail") -> None:
-    """Raise unless a confirmation did all that it should; call it after the result was stored.
+    """Raise unless a confirmation is complete; call it after the result was stored.
 
     :param result: what :func:`airflow_provider_modelarts.labeling.apply.confirmation.confirm` returned
     :param on_partial_failure: "fail" (default) raises for samples that failed; "warn" does not: the caller logs
-        ``result.failures``. A walk that was stopped or that could not account for all proposals raises either way
-    :raises ConfirmationError: in one line, with ``result`` attached (:func:`result_of`)
+        ``result.failures``. A run that was stopped or that could not account for all proposals raises either way
+    :raises ConfirmationError: in one line
     """
     complaints = []
     if result.failed and on_partial_failure == "fail":
@@ -199,33 +196,14 @@ def check(result: ConfirmationResult, on_partial_failure: Literal["fail", "warn"
     if complaints:
         text = f"Dataset {result.dataset_id}: {'; '.join(complaints)}. Run the task again"
         text += "." if result.preview else ": what is confirmed stays so."
-        raise with_result(ConfirmationError(text), result)
+        raise ConfirmationError(text)
 
 
 def listed_twice(dataset_id: str, sample_ids: Collection[str]) -> str:
-    """Return a line for the log about samples that the list shows more than once.
-
-    :param dataset_id: the dataset
-    :param sample_ids: those samples
-    """
+    """Return a line for the log about samples that the list shows more than once."""
     shown = sorted(sample_ids)[:SAMPLES_SHOWN]
     more = f" and {len(sample_ids) - len(shown)} more" if len(sample_ids) > len(shown) else ""
     return (
         f"The list of proposals of dataset {dataset_id} shows samples that are listed twice: {', '.join(shown)}{more}. "
         "Each of them is decided about once."
     )
-
-
-def with_result(error: Error, result: ConfirmationResult) -> Error:
-    """Attach to an error what had been done when it struck."""
-    error.result = result  # type: ignore[attr-defined]  # the client knows nothing of confirmations
-    return error
-
-
-def result_of(error: BaseException) -> ConfirmationResult | None:
-    """Return what a confirmation had done when this error ended it, or None if it had not begun.
-
-    An operator stores it (XCom) before it lets the error pass.
-    """
-    result = getattr(error, "result", None)
-    return result if isinstance(result, ConfirmationResult) else None

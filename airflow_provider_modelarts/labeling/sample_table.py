@@ -1,6 +1,6 @@
-"""The books of a confirmation: what became of each sample, counted so that the sums can be checked (B16).
+"""What is known of each sample: its status in a confirmation, and what a plan decided about it (B16, B18).
 
-They hold one small number per sample (B18): its category and the pass in which it was last listed.
+A dataset may hold a million samples, so both are packed.
 """
 
 from __future__ import annotations
@@ -8,32 +8,48 @@ from __future__ import annotations
 from bisect import insort
 from collections import Counter
 from enum import IntEnum
+from hashlib import blake2b
+from struct import Struct
 from typing import TYPE_CHECKING
 
-from airflow_provider_modelarts.labeling.policy import label_names
+from airflow_provider_modelarts.labeling.label_equality import fingerprint
+from airflow_provider_modelarts.labeling.policy import Decision, label_names
 from airflow_provider_modelarts.labeling.results import SAMPLES_SHOWN, Failure
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample
 
-_BITS = 3
+AS_PLANNED = Decision("confirm", "planned")
+CHANGED = Decision("leave", "changed_since_plan")
+NOT_PLANNED = Decision("leave", "not_planned")
 
 
-class Category(IntEnum):
-    """Where a sample stands; all but PLANNED are final unless the sample is listed again."""
+class ConfirmationStatus(IntEnum):
+    """What became of a sample, so far."""
 
     CONFIRMED = 0
+    """Its final labels are those that were decided upon."""
     REVIEW = 1
+    """Left to people by the policy."""
     LEFT = 2
+    """Not touched: the policy leaves it, or nothing was sent because of a stop or an error."""
     FAILED = 3
+    """The service refused it, or its answer could not be had."""
     GONE = 4
+    """No longer proposed, and it was not this run that confirmed it."""
     PLANNED = 5
+    """To be confirmed; proposed with the labels decided upon when it was last read."""
+    CHANGED = 6
+    """Proposed with other labels than were decided upon, or new since the decisions."""
+    UNKNOWN = 7
+    """It carries the labels that were sent; whether this run or a person gave them is not known. Counts as failed."""
 
 
-_CATEGORIES = tuple(Category)
+_STATUSES = tuple(ConfirmationStatus)
+_BITS = 3
 _MASK = (1 << _BITS) - 1
-# By category, for a set would have to hash it, which enumerations do slowly.
-_STAYS_LISTED = tuple(one in (Category.REVIEW, Category.LEFT, Category.FAILED, Category.PLANNED) for one in _CATEGORIES)
+# By status, for a set would have to hash it, which enumerations do slowly.
+_STAYS_LISTED = tuple(one.name in ("REVIEW", "LEFT", "FAILED", "PLANNED", "CHANGED") for one in _STATUSES)
 
 
 def short_key(sample_id: str) -> str | bytes:
@@ -47,39 +63,45 @@ def short_key(sample_id: str) -> str | bytes:
 
 
 class SampleTable:
-    """What became of each sample of a run."""
+    """The status of each sample of a run, counted so that the sums can be checked.
+
+    It holds one small number per sample: the status, and the pass in which the sample was last listed.
+    """
 
     def __init__(self) -> None:
         self._states: dict[str | bytes, int] = {}
-        self._counts = [0] * len(Category)
+        self._planned: dict[str | bytes, int] = {}
+        self._counts = [0] * len(_STATUSES)
         self._pass = 0
-        self.by_label: dict[Category, Counter[str]] = {Category.CONFIRMED: Counter(), Category.PLANNED: Counter()}
-        """For each label name, how many samples were ever planned, and are confirmed, with it."""
-        self.changed = 0
+        self.by_label: dict[ConfirmationStatus, Counter[str]] = {
+            ConfirmationStatus.CONFIRMED: Counter(),
+            ConfirmationStatus.PLANNED: Counter(),
+        }
+        """For each label name, how many samples are confirmed, and were ever planned, with it."""
         self.remaining = 0
         """Samples listed in this pass that the service must still count."""
         self.repeats: Counter[str] = Counter()
         """For each sample that was listed more than once in this pass, how often more."""
-        self.news = 0
-        """Samples whose category changed in this pass: whether the pass got anywhere."""
+        self.changes = 0
+        """Samples whose status changed in this pass: whether the pass got anywhere."""
         self._failures: dict[str, tuple[str, int, list[str]]] = {}
 
     def begin_pass(self) -> None:
-        """Begin to count anew what is listed; what became of the samples stays known."""
+        """Count from zero what is listed; the statuses stay."""
         self._pass += 1
-        self.remaining = self.news = 0
+        self.remaining = self.changes = 0
         self.repeats.clear()
 
     def __len__(self) -> int:
         return len(self._states)
 
-    def category(self, sample_id: str) -> Category | None:
-        """Return where a sample stands; None if it was never seen."""
+    def status(self, sample_id: str) -> ConfirmationStatus | None:
+        """Return the status of a sample; None if it was never seen."""
         return self._at(short_key(sample_id))
 
-    def _at(self, key: str | bytes) -> Category | None:
+    def _at(self, key: str | bytes) -> ConfirmationStatus | None:
         state = self._states.get(key)
-        return None if state is None else _CATEGORIES[state & _MASK]
+        return None if state is None else _STATUSES[state & _MASK]
 
     def is_listed(self, sample_id: str) -> bool:
         """Whether a sample was listed in this pass."""
@@ -89,51 +111,47 @@ class SampleTable:
     @property
     def repeated(self) -> int:
         """Rows of the list in this pass that showed a sample once more which the service must still count."""
-        stays = (number for one, number in self.repeats.items() if _STAYS_LISTED[self.category(one) or 0])
-        return sum(stays)
+        return sum(number for one, number in self.repeats.items() if _STAYS_LISTED[self.status(one) or 0])
 
-    def count(self, category: Category) -> int:
-        """Return how many samples stand there."""
-        return self._counts[category]
+    def count(self, status: ConfirmationStatus) -> int:
+        """Return how many samples have a status."""
+        return self._counts[status]
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many samples stand where, by name."""
-        return {category.name.lower(): self._counts[category] for category in Category}
+        """How many samples are confirmed, for review, left (changed ones too), failed, gone and planned."""
+        counts = {status.name.lower(): self._counts[status] for status in _STATUSES[:6]}
+        counts["left"] += self._counts[ConfirmationStatus.CHANGED]
+        counts["failed"] += self._counts[ConfirmationStatus.UNKNOWN]
+        return counts
 
     def mark_listed(self, sample: Sample) -> None:
-        """Note that a sample known before is listed again; where it stands does not change."""
+        """Note that a sample known before is listed again; its status stays."""
         key = short_key(sample.sample_id)
-        category = self._at(key)
-        if category is not None:
-            self._put(key, category)
+        status = self._at(key)
+        if status is not None:
+            self._put(key, status)
 
     def count_stale(self) -> None:
         """Note that a sample is listed that a single read shows to be no proposal any more: the list is behind."""
         self.remaining += 1
 
-    def settle(self, sample: Sample, category: Category, *, changed: bool = False) -> None:
-        """Note where a sample stands now.
-
-        :param sample: with the labels that were decided upon
-        :param category: its new place
-        :param changed: it is left because it is not as it was planned
-        """
-        before = self._put(short_key(sample.sample_id), category)
-        if before is category:
+    def set_status(self, sample: Sample, status: ConfirmationStatus) -> None:
+        """Note the status of a sample, listed now with the labels that were decided upon."""
+        before = self._put(short_key(sample.sample_id), status)
+        if before is status:
             return
-        self.news += 1
-        self.changed += changed
-        if category is Category.CONFIRMED or category is Category.PLANNED:
-            counter = self.by_label[category]
+        self.changes += 1
+        if status is ConfirmationStatus.CONFIRMED or status is ConfirmationStatus.PLANNED:
+            counter = self.by_label[status]
             for name in label_names(sample):
                 counter[name] += 1
-        if before is Category.CONFIRMED:
+        if before is ConfirmationStatus.CONFIRMED:
             self.by_label[before].subtract(label_names(sample))
 
     def fail(self, sample: Sample, code: str, message: str) -> None:
         """Note that a sample could not be confirmed, and why."""
-        self.settle(sample, Category.FAILED)
+        self.set_status(sample, ConfirmationStatus.FAILED)
         text, number, shown = self._failures.get(code, (message, 0, []))
         # The first by id: which of several threads fails first is chance.
         insort(shown, sample.sample_id)
@@ -148,15 +166,82 @@ class SampleTable:
             for code, (message, number, shown) in sorted(self._failures.items())
         }
 
-    def _put(self, key: str | bytes, category: Category) -> Category | None:
-        """Put a sample where it stands now; return where it stood."""
+    def remember_labels(self, sample: Sample) -> None:
+        """Keep a fingerprint of the labels that a sample is to be confirmed with."""
+        self._planned[short_key(sample.sample_id)] = fingerprint(sample)
+
+    def decide_as_planned(self, sample: Sample) -> Decision:
+        """Confirm what :meth:`remember_labels` kept and still is as it was; leave what is new or has changed."""
+        planned = self._planned.get(short_key(sample.sample_id))
+        return AS_PLANNED if planned is not None and planned == fingerprint(sample) else CHANGED
+
+    def _put(self, key: str | bytes, status: ConfirmationStatus) -> ConfirmationStatus | None:
+        """Store a status; return the one before."""
         old, was = self._states.get(key), None
         if old is not None:
-            was = _CATEGORIES[old & _MASK]
+            was = _STATUSES[old & _MASK]
             self._counts[was] -= 1
             if old >> _BITS == self._pass and _STAYS_LISTED[was]:
                 self.remaining -= 1
-        self._counts[category] += 1
-        self.remaining += _STAYS_LISTED[category]
-        self._states[key] = category | self._pass << _BITS
+        self._counts[status] += 1
+        self.remaining += _STAYS_LISTED[status]
+        self._states[key] = status | self._pass << _BITS
         return was
+
+
+class PlanIndex:
+    """Decisions by sample id, in about 35 bytes per proposal (B18).
+
+    Each bucket is a run of records of fixed width; looking one up is a search for its key in a few kilobytes.
+    """
+
+    _RECORD = Struct("<16sQIB")
+    _BUCKETS = 4096
+
+    def __init__(self) -> None:
+        self._buckets = [bytearray() for _ in range(self._BUCKETS)]
+        self._decisions: list[Decision] = []
+        self._codes: dict[Decision, int] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __contains__(self, sample_id: str) -> bool:
+        key = _key(sample_id)
+        return self._place(key) >= 0
+
+    def add(self, sample_id: str, decision: Decision, mark: int) -> None:
+        """Add a proposal at the next position.
+
+        :param sample_id: its id
+        :param decision: what to do with it
+        :param mark: the fingerprint of its labels
+        """
+        key = _key(sample_id)
+        code = self._codes.setdefault(decision, len(self._decisions))
+        if code == len(self._decisions):
+            self._decisions.append(decision)
+        self._buckets[_bucket(key)] += self._RECORD.pack(key, mark, self._count, code)
+        self._count += 1
+
+    def find(self, sample_id: str) -> tuple[Decision, int, int] | None:
+        """Return decision, fingerprint and position of a proposal; None if it is not in the plan."""
+        key = _key(sample_id)
+        place = self._place(key)
+        if place < 0:
+            return None
+        _, mark, position, code = self._RECORD.unpack_from(self._buckets[_bucket(key)], place)
+        return self._decisions[code], mark, position
+
+    def _place(self, key: bytes) -> int:
+        # 16 bytes of a hash are found nowhere but where they were put, so records need not be stepped through.
+        return self._buckets[_bucket(key)].find(key)
+
+
+def _key(sample_id: str) -> bytes:
+    return blake2b(sample_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _bucket(key: bytes) -> int:
+    return key[0] << 4 | key[1] >> 4

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
     from airflow_provider_modelarts.labeling.results import ConfirmationResult, Progress
+    from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 
 SUMMARY_XCOM = "summary"
 """XCom with a summary for people: Markdown of at most 8 KB, which fits the body of an approval (B19)."""
@@ -48,10 +50,10 @@ class StoppableOperator(TemplatedOperator):
         if self._gate is not None:
             self._gate.close_if_ended()
 
-    def open_gate(self, context: Context) -> Callable[[], bool]:
-        """Let ``on_kill`` stop this run; return what is to be asked before every write."""
+    def open_gate(self, context: Context) -> StopSignal:
+        """Begin to listen to ``on_kill``; return the signal that it sets."""
         self._gate = WriteStop(TaskKey.of(context["ti"]), self.log)
-        return self._gate.is_closed
+        return self._gate.signal
 
     def push_result(self, context: Context, result: Mapping[str, Any] | None, summary: str | None = None) -> None:
         """Push the counts, and the summary for people, before anything is raised: a failed Airflow task keeps them."""
@@ -148,13 +150,14 @@ class ProposalsOperator(StoppableOperator):
             if name not in known:
                 self.log.warning("Dataset %s has no label %r%s.", dataset_id, name, nearest(name, known))
 
-    def check_labels(self, client: ModelArtsClient, request: Mapping[str, Any]) -> None:
-        """Refuse a policy that names a label that the dataset does not have; warn if the labels cannot be read.
+    def check_labels(self, client: ModelArtsClient, request: ConfirmationRequest) -> None:
+        """Refuse a policy that names a label which the dataset does not have; where that cannot be known, warn.
 
-        :param request: the rendered parameters
-        :raises InvalidPolicy: naming the label and the nearest one of the dataset
+        :param client: reads the labels, if the policy names any
+        :param request: what is asked for
+        :raises InvalidPolicy: naming the label, and the nearest that there is
         """
-        dataset_id, policy = request["dataset_id"], request["policy"]
+        dataset_id, policy = request.dataset_id, request.policy
         if policy is None or not policy.named_labels:
             return
         try:
@@ -181,13 +184,15 @@ class ProposalsOperator(StoppableOperator):
         """Log the progress."""
         self.log.info("%s", progress)
 
-    def request(self) -> dict[str, Any]:
-        """Return the rendered parameters as arguments of the calls that plan and confirm."""
-        request = {name: read(name, getattr(self, name)) for name, read in _READ.items()}
-        low, high = request["low_score"], request["high_score"]
+    def request(self) -> ConfirmationRequest:
+        """Return what the rendered parameters ask for."""
+        from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
+
+        request = ConfirmationRequest(**{name: read(name, getattr(self, name)) for name, read in _READ.items()})
+        low, high = request.low_score, request.high_score
         if low is not None and high is not None and low > high:
             raise ParameterError(f"low_score {low:g} is above high_score {high:g}: no proposal can score so.")
-        if None not in (request["label_name"], request["first_label"]):
+        if None not in (request.label_name, request.first_label):
             raise ParameterError("Give label_name or first_label, not both: either chooses by one label.")
         return request
 

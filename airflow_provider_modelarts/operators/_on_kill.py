@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowRuntimeError
 
-from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import ModelArtsError
+from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 from airflow_provider_modelarts.utils.task_state import ENDED_OR_CLEARED_STATES, TaskKey
 
 if TYPE_CHECKING:
@@ -79,31 +79,28 @@ class LabelTaskStopper:
 
 
 class WriteStop:
-    """Permits writes until a user ends or clears the Airflow task.
+    """Stops the writes of an operator when a user ends its Airflow task.
 
-    While Airflow is being asked, threads that want to write wait, so that no write is sent after the user's click.
-    There is no lock: the signal handler may interrupt the main thread anywhere, also while it would hold one.
+    While Airflow is asked, threads that want to write wait: no write leaves after the user's word has arrived.
+
+    :param key: the Airflow task
+    :param log: logger of the Airflow task
     """
 
     def __init__(self, key: TaskKey, log: Any) -> None:
         self._key = key
         self._log = log
-        self._is_asking = False
-        self._is_closed = False
+        self.signal = StopSignal()
+        """What is to be asked before every write."""
 
     def is_closed(self) -> bool:
-        """Return whether no further write may be sent; waits while Airflow is being asked."""
-        while self._is_asking:
-            system_clock.sleep(0.01)
-        return self._is_closed
+        """Return whether no further write may go out; waits while Airflow is being asked."""
+        return self.signal.is_requested()
 
     def close_if_ended(self) -> None:
-        """Permit no further write if Airflow says that the Airflow task was ended or cleared."""
-        self._is_asking = True
-        try:
+        """Close the gate if Airflow says that the Airflow task was ended or cleared."""
+        with self.signal.undecided():
             _call_in_thread(self._close_if_ended)
-        finally:
-            self._is_asking = False
 
     def _close_if_ended(self) -> None:
         try:
@@ -111,6 +108,7 @@ class WriteStop:
         except (AirflowRuntimeError, OSError) as error:
             self._log.warning("Airflow does not report the state of the task, so writing goes on: %s", error)
             return
-        self._is_closed = state in ENDED_OR_CLEARED_STATES
-        verdict = "No further write" if self._is_closed else "Writing goes on"
-        self._log.info("%s: the Airflow task is %s.", verdict, state)
+        is_ended = state in ENDED_OR_CLEARED_STATES
+        if is_ended:
+            self.signal.request()
+        self._log.info("%s: the Airflow task is %s.", "No further write" if is_ended else "Writing goes on", state)

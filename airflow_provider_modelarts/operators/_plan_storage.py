@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
 
     from airflow_provider_modelarts.client import ModelArtsClient
-    from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget
+    from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
     from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
+    from airflow_provider_modelarts.labeling.ledger.recorder import LedgerTarget
     from airflow_provider_modelarts.labeling.plan.builder import PlanResult
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
     from airflow_provider_modelarts.labeling.results import ConfirmationResult, Progress
-    from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
 
 _APPROVAL_PART = re.compile(r"""["'](chosen_options|responded_by_user)["']:\s*(\[[^]]*\]|\{[^}]*\}|\w+)""")
 _NULL = {"null": "None"}
@@ -59,44 +59,50 @@ class PlanAndLedger:
 
 
 def resolve_plan_and_ledger(
-    operator: ModelArtsConfirmSamplesOperator, request: dict[str, Any], context: Context, *, preview: bool
+    request: ConfirmationRequest,
+    context: Context,
+    *,
+    plan_uri: object,
+    plan_digest: object,
+    ledger_uri: object,
+    approved_by: object,
+    log: Any,
 ) -> PlanAndLedger:
     """Return the plan and the ledger of a confirming task; all that can be wrong with them is found here.
 
-    :param operator: rendered
-    :param request: its parameters, read
+    :param request: what is asked for; a preview stores nothing
     :param context: Airflow's
-    :param preview: nothing is to be stored
+    :param plan_uri: this and the next three are the operator's parameters, rendered
     :raises ParameterError: for a place that cannot be used
     :raises PlanRefused: if the plan that is to be applied is not there, or damaged, or if the one that an earlier try
         has stored is for something else
     """
-    from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget
+    from airflow_provider_modelarts.labeling.ledger.recorder import LedgerTarget
 
-    approved_by = approver("approved_by", operator.approved_by)
-    root = None if operator.ledger_uri is None else places.storage_path("ledger_uri", operator.ledger_uri)
+    by = approver("approved_by", approved_by)
+    root = None if ledger_uri is None else places.storage_path("ledger_uri", ledger_uri)
     ledger = None
     uris: dict[str, Any] = {}
-    if root is not None and not preview:
+    if root is not None and not request.preview:
         places.check_writable("ledger_uri", root)
-        ledger = LedgerTarget(root, identity_of(context), approved_by)
+        ledger = LedgerTarget(root, identity_of(context), by)
         uris["ledger_uri"] = str(root)
-    if operator.plan_uri is not None:
-        path = places.storage_path("plan_uri", operator.plan_uri)
-        digest = parameters.optional(parameters.identifier)("plan_digest", operator.plan_digest)
-        plan = _to_apply(path, request["dataset_id"], digest)
+    if plan_uri is not None:
+        path = places.storage_path("plan_uri", plan_uri)
+        digest = parameters.optional(parameters.identifier)("plan_digest", plan_digest)
+        plan = _to_apply(path, request.dataset_id, digest)
         filters = {**plan.header.filters, "first_label": plan.header.first_label}
         return PlanAndLedger(plan, ledger, {**uris, "plan_uri": str(path)}, filters)
-    own = None if preview else _own_place(root, request, context, operator.log)
+    own = None if request.preview else _own_place(root, request, context, log)
     if own is None:
         return PlanAndLedger(None, ledger, uris)
-    return PlanAndLedger(_own(own, request, operator.log), ledger, {**uris, "plan_uri": str(own)})
+    return PlanAndLedger(_own(own, request, log), ledger, {**uris, "plan_uri": str(own)})
 
 
 def find_or_make(
     client: ModelArtsClient,
     path: ObjectStoragePath,
-    request: dict[str, Any],
+    request: ConfirmationRequest,
     *,
     label_task_id: str | None,
     identity: RunIdentity,
@@ -108,13 +114,13 @@ def find_or_make(
 
     :param path: where it is stored; another task's plan there is replaced, and so is one of this task before a clear or
         for something else, as the DAG may have changed between two tries
-    :param request: dataset, policy and filters, as :meth:`ProposalsOperator.request` gives them
+    :param request: what is asked for
     :raises PlanRefused: if another mapped task of this task has stored its plan there
     """
     from airflow_provider_modelarts.labeling.plan.builder import PlanResult, make_plan
     from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 
-    asked = {**_asked(request), "label_task_id": label_task_id}
+    asked = {**request.plan_terms, "label_task_id": label_task_id}
 
     def is_ours(plan: Plan) -> bool:
         _check_not_of_another_index(plan, identity)
@@ -150,21 +156,6 @@ def _check_not_of_another_index(plan: Plan, identity: RunIdentity) -> None:
             f"{identity.map_index}: one would replace the other. Nothing was stored. Give each mapped task a plan_uri "
             "of its own, with {{ ti.map_index }} in it."
         )
-
-
-def _asked(request: dict[str, Any]) -> dict[str, Any]:
-    """Return what a plan is made for, as :func:`make_plan` takes it and :meth:`Plan.differs_in` compares it."""
-    filters = {
-        "label_name": request["first_label"] if request["label_name"] is None else request["label_name"],
-        "low_score": request["low_score"],
-        "high_score": request["high_score"],
-    }
-    return {
-        "dataset_id": request["dataset_id"],
-        "policy": request["policy"],
-        "filters": {name: value for name, value in filters.items() if value is not None},
-        "first_label": request["first_label"],
-    }
 
 
 def title(plan: Plan) -> str:
@@ -268,10 +259,10 @@ def _place_of_plan(root: ObjectStoragePath, plan_uri: str) -> ObjectStoragePath:
 
 
 def _own_place(
-    root: ObjectStoragePath | None, request: dict[str, Any], context: Context, log: Any
+    root: ObjectStoragePath | None, request: ConfirmationRequest, context: Context, log: Any
 ) -> ObjectStoragePath | None:
     """Return where the plan of this task and all its tries is; None if it needs none."""
-    policy = request["policy"]
+    policy = request.policy
     if root is not None:
         return cast("ObjectStoragePath", identity_of(context).plan_path(root))
     if policy is None or not policy.has_guards:
@@ -290,14 +281,14 @@ def _own_place(
     return path
 
 
-def _own(path: ObjectStoragePath, request: dict[str, Any], log: Any) -> Plan | ObjectStoragePath:
+def _own(path: ObjectStoragePath, request: ConfirmationRequest, log: Any) -> Plan | ObjectStoragePath:
     """Return the plan that an earlier try has stored, or the place where to store it, free of parts of one.
 
     :raises PlanRefused: if it is for something else than is asked for now: by it something may have been written
     """
     found = _found(path, log, removes_parts=True)
     if found is not None:
-        found.check_made_for(**_asked(request))
+        found.check_made_for(**request.plan_terms)
     return path if found is None else found
 
 

@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.labeling.results import check, result_of
+from airflow_provider_modelarts.labeling.results import check
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _plan_storage as plans
@@ -44,8 +44,8 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
 
     Returns the counts of a confirmation, ``confirmed`` being what would be confirmed. A summary for people (Markdown,
     at most 8 KB) is stored as XCom ``summary``; it fits the body of an approval. The plan's digest is stored as XCom
-    ``plan_digest``. Guards of the policy are held after all that is stored. A retry goes on with the plan that an
-    earlier try has stored, unless something else is asked for now; a cleared task makes a new one.
+    ``plan_digest``. Guards of the policy are checked after all that is stored. A retry continues with the plan
+    that an earlier try has stored, unless something else is asked for now; a cleared task makes a new one.
 
     :param dataset_id: the dataset (templated)
     :param plan_uri: file to store the plan in, as JSON Lines: ``file://``, or ``s3://`` with s3fs. A plan that is there
@@ -126,7 +126,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             label_task_id = parameters.optional(parameters.identifier)("label_task_id", self.label_task_id)
             path = places.file_to_write("plan_uri", self.plan_uri)
             hook = parameters.hook(self)
-            link_dataset(context, hook, request["dataset_id"])
+            link_dataset(context, hook, request.dataset_id)
             client = hook.look_afresh().client
             self.check_labels(client, request)
             made = plans.find_or_make(
@@ -136,7 +136,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
                 label_task_id=label_task_id,
                 identity=identity_of(context),
                 on_progress=self.report,
-                should_stop=self.open_gate(context),
+                should_stop=self.open_gate(context).is_set,
                 log=self.log,
             )
             # As it was given: with the connection that leads there, for the task that applies the plan.
@@ -157,7 +157,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
 
     Returns counts: ``seen, confirmed, review, left, failed, gone, changed_since_plan, passes, requests, seconds,
     plan_uri, ledger_uri, by_label``; they are stored before anything is raised. It may run again at any time: what is
-    confirmed stays so, and what a person has labeled meanwhile is not touched.
+    confirmed stays so, and what a person has labeled since is not touched.
 
     With ``plan_uri`` exactly what was planned is written, where it still is proposed so. With ``ledger_uri``, or with a
     guard in the policy, all decisions are stored as a plan before the first write, and every retry goes on with that
@@ -180,9 +180,9 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
     :param approved_by: who approved the plan, noted in the ledger: a name, or the output of an ``ApprovalOperator``
         (templated)
     :param batch_size: samples in one request; a page of 100 is the most that is written at once
-    :param concurrency: requests under way at once, 1 to 64; fewer while the service throttles
-    :param preview: decide, count and hold the guards, but write nothing, neither to the dataset nor to the ledger; of
-        a task that a guard fails the counts tell what it judged (templated)
+    :param concurrency: requests in flight at once, 1 to 64; fewer while the service throttles
+    :param preview: decide, count and check the guards, but write nothing, neither to the dataset nor to the ledger; of
+        a task that a guard fails the counts say what it judged (templated)
     :param on_partial_failure: ``fail``: raise if the service refused samples. ``warn``: log them and succeed
     :param modelarts_conn_id: the Airflow connection (templated)
     :param project_id: takes the place of the connection's own project (templated)
@@ -262,41 +262,40 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Confirm the proposals; see the class."""
-        from airflow_provider_modelarts.labeling.apply.confirmation import confirm
+        from airflow_provider_modelarts.labeling.apply.confirmation import Confirmation
 
         with permanent_errors_fail_at_once():
             self.check_rendered(context)
-            should_stop = self.open_gate(context)
+            stop = self.open_gate(context)
             self._check_that_a_plan_is_alone()
-            request = self.request()
-            preview = parameters.flag("preview", self.preview)
-            stored = plans.resolve_plan_and_ledger(self, request, context, preview=preview)
+            request = replace(
+                self.request(),
+                batch_size=self.batch_size,
+                concurrency=self.concurrency,
+                preview=parameters.flag("preview", self.preview),
+            )
+            stored = plans.resolve_plan_and_ledger(
+                request,
+                context,
+                plan_uri=self.plan_uri,
+                plan_digest=self.plan_digest,
+                ledger_uri=self.ledger_uri,
+                approved_by=self.approved_by,
+                log=self.log,
+            )
+            request = replace(request, plan=stored.plan, ledger=stored.ledger)
             hook = parameters.hook(self)
-            link_dataset(context, hook, request["dataset_id"])
+            link_dataset(context, hook, request.dataset_id)
             client = hook.look_afresh().client
             self.check_labels(client, request)
+            confirmation = Confirmation(client, request, on_progress=self.report, stop=stop)
             try:
-                result = stored.named(
-                    run_in_thread(
-                        lambda stops: confirm(
-                            client,
-                            **request,
-                            batch_size=self.batch_size,
-                            concurrency=self.concurrency,
-                            preview=preview,
-                            plan=stored.plan,
-                            ledger=stored.ledger,
-                            on_progress=self.report,
-                            should_stop=stops,
-                        ),
-                        should_stop,
-                    )
-                )
+                result = stored.named(run_in_thread(confirmation.run, stop))
                 self._tell(client, result, stored.filters)
                 check(result, self.on_partial_failure)
             except BaseException as error:
                 # Airflow's alarm is no Exception (B16).
-                done = result_of(error)
+                done = confirmation.result()
                 self.push_result_after_error(error, context, None if done is None else stored.named(done).to_xcom())
                 raise
             return result.to_xcom()
@@ -398,9 +397,10 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
                 known = plans.of_ledger(root, run_id, dag_id, dataset_id, self.log)
             preview = parameters.flag("preview", self.preview)
             client = parameters.hook(self).look_afresh().client
+            stop = self.open_gate(context)
             try:
                 result = run_in_thread(
-                    lambda stops: revert(
+                    lambda: revert(
                         client,
                         root,
                         run_id,
@@ -409,9 +409,9 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
                         plans=known,
                         preview=preview,
                         concurrency=self.concurrency,
-                        should_stop=stops,
+                        should_stop=stop.is_set,
                     ),
-                    self.open_gate(context),
+                    stop,
                 )
             except BaseException as error:
                 # Airflow's alarm is no Exception.

@@ -99,11 +99,12 @@ class ModelArtsUpdateTeamSamplesOperator(StoppableOperator):
             email = parameters.optional(parameters.email)("worker_email", self.worker_email)
             samples = self.samples if self.samples_uri is None else _read_samples(self.samples_uri)
             try:
+                stop = self.open_gate(context)
                 result = run_in_thread(
-                    lambda stops: update_team_samples(
-                        client, dataset_id, workforce_task_id, samples, worker_email=email, should_stop=stops
+                    lambda: update_team_samples(
+                        client, dataset_id, workforce_task_id, samples, worker_email=email, should_stop=stop.is_set
                     ),
-                    self.open_gate(context),
+                    stop,
                 )
             except BaseException as error:
                 # The alarm of execution_timeout is no Exception.

@@ -14,29 +14,31 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_provider_modelarts.labeling.stop_signal import StopSignal
+
 T = TypeVar("T")
 
 PATIENCE = 60.0
 """Seconds that interrupted work gets to finish its requests in flight; each of them has a timeout of its own."""
 
 
-def run_in_thread(work: Callable[[Callable[[], bool]], T], should_stop: Callable[[], bool] = lambda: False) -> T:
+def run_in_thread(work: Callable[[], T], stop: StopSignal) -> T:
     """Run some work in a thread, and wait for it.
 
-    :param work: gets a function that says whether it has to stop; once that returns True, the work must end by itself
-    :param should_stop: is also asked by that function, in any thread
+    :param work: what to do; once ``stop`` is requested, it must end by itself
+    :param stop: requested when an exception interrupts the waiting
     :return: what the work returns
     :raises BaseException: what the work raises. An exception that interrupts the waiting is raised when the work has
         ended, with its result attached as ``result``: what it returned, or the ``result`` of its own error. Nothing is
         attached if the work does not end in time
     """
-    stop, ended = threading.Event(), threading.Event()
+    ended = threading.Event()
     results: list[T] = []
     errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            results.append(work(lambda: stop.is_set() or should_stop()))
+            results.append(work())
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
             errors.append(error)
         finally:
@@ -46,7 +48,7 @@ def run_in_thread(work: Callable[[Callable[[], bool]], T], should_stop: Callable
         threading.Thread(target=copy_context().run, args=(run,), name="modelarts-work", daemon=True).start()
         ended.wait()
     except BaseException as interruption:
-        stop.set()
+        stop.request()
         if ended.wait(PATIENCE):
             result = getattr(errors[0], "result", None) if errors else results[0]
             interruption.result = result  # type: ignore[attr-defined]  # whoever raised it knows nothing of the work

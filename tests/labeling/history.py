@@ -19,7 +19,7 @@ from airflow_provider_modelarts.emulator import Emulator
 from airflow_provider_modelarts.emulator.clock import EmulatorClock
 from airflow_provider_modelarts.labeling import sample_table as books
 from airflow_provider_modelarts.labeling.apply import confirmation as apply
-from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
+from airflow_provider_modelarts.labeling.apply.confirmation import Confirmation, ConfirmationRequest, LedgerTarget
 from airflow_provider_modelarts.labeling.ledger import reader as ledger
 from airflow_provider_modelarts.labeling.ledger import recorder as recording
 from airflow_provider_modelarts.labeling.ledger.reader import LedgerWriter, RunIdentity
@@ -28,6 +28,7 @@ from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanRefused
 from airflow_provider_modelarts.labeling.policy import confirm_all, parse_policy
 from airflow_provider_modelarts.labeling.proposals import page_order as walk
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
+from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 from airflow_provider_modelarts.labeling.undo.reverter import revert
 from tests.labeling.faults import FAULTS
 from tests.labeling.lives import Life, Store
@@ -381,8 +382,7 @@ class History:
             self._note_empty_plan()
             says_all = not is_alone or self.plan is None
             place = LedgerTarget(self.place(life), identity, "ada") if setup.has_ledger else None
-            return confirm(
-                life.client,
+            request = ConfirmationRequest.checked(
                 self.dataset_id,
                 policy=setup.policy if says_all else None,
                 label_name=setup.label_name if says_all else None,
@@ -390,9 +390,15 @@ class History:
                 concurrency=setup.concurrency,
                 plan=self.plan_place(life) if setup.keeps in ("plan", "both") else None,
                 ledger=place,
-                should_stop=lambda: life.is_stopped,
+            )
+            run = Confirmation(
+                life.client,
+                request,
+                stop=StopSignal(lambda: life.is_stopped),
                 clock=life.clock,  # type: ignore[arg-type]
             )
+            life.counts = run.result
+            return run.run()
 
         return Life(self, work, **fate)
 

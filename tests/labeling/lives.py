@@ -81,6 +81,8 @@ class Life:
         self.instants = 0
         self.result: Any = None
         self.error: BaseException | None = None
+        self.counts: Callable[[], Any] = lambda: None
+        """Returns the counts of a confirmation that an error ended."""
         self.shown: dict[str, list[tuple[float, int, dict[str, Any]]]] = {}
         """What reads have shown, the oldest first: when, before which event, and what."""
         self.allowed: dict[str, int] = {}

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.labeling.apply import batch_writer as write
 from airflow_provider_modelarts.labeling.apply import confirmation as apply
-from airflow_provider_modelarts.labeling.apply import run as confirming
 from airflow_provider_modelarts.labeling.apply.batch_writer import BatchWriter
 from airflow_provider_modelarts.labeling.apply.batches import WriteOutcome
-from airflow_provider_modelarts.labeling.intent import PLANNED, Intent
 from airflow_provider_modelarts.labeling.ledger.reader import LedgerState
 from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter
@@ -18,6 +16,7 @@ from airflow_provider_modelarts.labeling.proposals import page_order as walk
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
 from airflow_provider_modelarts.labeling.proposals.filtered import FilteredProposals
 from airflow_provider_modelarts.labeling.proposals.page_scheduler import PageScheduler
+from airflow_provider_modelarts.labeling.sample_table import AS_PLANNED, ConfirmationStatus, SampleTable
 from tests.labeling.retries import with_another_try_that_plans, with_kills
 from tests.labeling.simulation import in_calm, in_storms, with_a_trimming_filter, with_newcomers_after_the_guard
 
@@ -50,7 +49,7 @@ def offset_counts_pages(patch: pytest.MonkeyPatch) -> None:
 
 
 def one_walk_is_enough(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(confirming, "verdict", lambda *_, **__: 0)
+    patch.setattr(walk, "count_unaccounted", lambda *_, **__: 0)
 
 
 def positions_trusted(patch: pytest.MonkeyPatch) -> None:
@@ -58,9 +57,11 @@ def positions_trusted(patch: pytest.MonkeyPatch) -> None:
 
     def doubtful(writer: BatchWriter, batch: Any, replies: dict[str, Any]) -> Any:
         return [
-            WriteOutcome(one.sample, "written")
+            WriteOutcome(one.sample, ConfirmationStatus.CONFIRMED)
             if replies[one.sample.sample_id].ok
-            else WriteOutcome(one.sample, "failed", replies[one.sample.sample_id].error_code or "unknown")
+            else WriteOutcome(
+                one.sample, ConfirmationStatus.FAILED, replies[one.sample.sample_id].error_code or "unknown"
+            )
             for one in batch.candidates
         ], []
 
@@ -116,7 +117,7 @@ def no_look_after_a_token_was_fetched(patch: pytest.MonkeyPatch) -> None:
 
 def guard_forgotten_at_the_write(patch: pytest.MonkeyPatch) -> None:
     """What appeared after the guard was held is confirmed as well."""
-    patch.setattr(Intent, "decide", lambda plan, sample: PLANNED)
+    patch.setattr(SampleTable, "decide_as_planned", lambda table, sample: AS_PLANNED)
 
 
 def filtered_list_trusted(patch: pytest.MonkeyPatch) -> None:

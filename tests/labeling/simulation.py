@@ -13,13 +13,14 @@ from airflow_provider_modelarts.labeling import sample_table as books
 from airflow_provider_modelarts.labeling.apply import confirmation as apply
 from airflow_provider_modelarts.labeling.policy import confirm_all, parse_policy
 from airflow_provider_modelarts.labeling.proposals import page_order as walk
-from airflow_provider_modelarts.labeling.results import ConfirmationResult, result_of
+from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 from tests.labeling.model import DATASET, ModelClient, ModelService, Violation, raw_label, raw_sample, stored
 from tests.labeling.turns import TurnCrew
 
 if TYPE_CHECKING:
     import pytest
 
+    from airflow_provider_modelarts.labeling.results import ConfirmationResult
     from tests.labeling.model import Raw
 
 PAGE = 4
@@ -100,14 +101,17 @@ def simulate(
 
     service.before_request = meanwhile
     try:
-        story.result = confirm_in(
+        run = confirmation_in(
             service,
             policy=story.policy,
             batch_size=batch_size or rng.choice([1, 3, 100]),
             concurrency=concurrency or rng.choice([1, 2, 3, 8]),
         )
+        with small_crew(service):
+            run.run()
     except ModelArtsError as error:
-        story.error, story.result = error, result_of(error)
+        story.error = error
+    story.result = run.result()
     story.events.update(service.fired)
     return story
 
@@ -245,9 +249,20 @@ def with_a_trimming_filter() -> None:
         raise Violation(f"labels lost: {result}, {service.final}")
 
 
-def confirm_in(service: ModelService, **parameters: Any) -> ConfirmationResult:
-    """Confirm in the model."""
+def small_crew(service: ModelService) -> Any:
+    """Let threads take turns."""
+    return patch.object(apply, "WorkerPool", lambda size: TurnCrew(size, service, service.rng))
+
+
+def confirmation_in(service: ModelService, *, should_stop: Any = None, **parameters: Any) -> apply.Confirmation:
+    """Return a confirmation in the model; run it with :func:`small_crew`."""
     client: Any = ModelClient(service)
     clock: Any = service.clock
-    with patch.object(apply, "WorkerPool", lambda size: TurnCrew(size, service, service.rng)):
-        return apply.confirm(client, DATASET, clock=clock, **parameters)
+    request = apply.ConfirmationRequest.checked(DATASET, **parameters)
+    return apply.Confirmation(client, request, stop=StopSignal(should_stop), clock=clock)
+
+
+def confirm_in(service: ModelService, **parameters: Any) -> ConfirmationResult:
+    """Confirm in the model."""
+    with small_crew(service):
+        return confirmation_in(service, **parameters).run()

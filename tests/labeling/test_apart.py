@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.client.errors import ServiceUnavailable
+from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 from airflow_provider_modelarts.utils import worker_thread as module
 from airflow_provider_modelarts.utils.worker_thread import run_in_thread
 
@@ -44,56 +45,59 @@ def until(should_stop: Callable[[], bool]) -> None:
 
 def test_what_the_work_returns_is_returned_and_it_sees_this_threads_context() -> None:
     VARIABLE.set("of the task")
-    assert run_in_thread(lambda _: (VARIABLE.get(), threading.current_thread() is threading.main_thread())) == (
-        "of the task",
-        False,
-    )
+    assert run_in_thread(
+        lambda: (VARIABLE.get(), threading.current_thread() is threading.main_thread()), StopSignal()
+    ) == ("of the task", False)
 
 
 @pytest.mark.parametrize("error", [ServiceUnavailable("down"), Alarm(), KeyError("a bug")])
 def test_what_the_work_raises_is_raised_here(error: BaseException) -> None:
-    def work(_: object) -> None:
+    def work() -> None:
         raise error
 
     with pytest.raises(type(error)) as raised:
-        run_in_thread(work)
+        run_in_thread(work, StopSignal())
     assert raised.value is error
 
 
 def test_a_stop_from_outside_reaches_the_work() -> None:
-    asked = threading.Event()
+    stop = StopSignal()
 
-    def work(should_stop: Callable[[], bool]) -> bool:
-        before = should_stop()
-        asked.set()
-        return before or not should_stop()
+    def work() -> bool:
+        before = stop.is_set()
+        stop.request()
+        return before or not stop.is_set()
 
-    assert run_in_thread(work, asked.is_set) is False
+    assert run_in_thread(work, stop) is False
 
 
 def test_an_alarm_stops_the_work_and_carries_what_it_came_to(strike: Callable[[], None]) -> None:
-    def work(should_stop: Callable[[], bool]) -> str:
+    stop = StopSignal()
+
+    def work() -> str:
         strike()
-        until(should_stop)
+        until(stop.is_set)
         return "counts"
 
     with pytest.raises(Alarm) as raised:
-        run_in_thread(work)
+        run_in_thread(work, stop)
     assert raised.value.result == "counts"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("carried", ["counts", None])
 def test_an_alarm_carries_what_an_error_of_the_work_carries(strike: Callable[[], None], carried: str | None) -> None:
-    def work(should_stop: Callable[[], bool]) -> None:
+    stop = StopSignal()
+
+    def work() -> None:
         strike()
-        until(should_stop)
+        until(stop.is_set)
         error: Any = ServiceUnavailable("down")
         if carried:
             error.result = carried
         raise error
 
     with pytest.raises(Alarm) as raised:
-        run_in_thread(work)
+        run_in_thread(work, stop)
     assert raised.value.result == carried  # type: ignore[attr-defined]
 
 
@@ -103,11 +107,11 @@ def test_work_that_does_not_end_is_not_waited_for_for_ever(
     monkeypatch.setattr(module, "PATIENCE", 0.0)
     may_end = threading.Event()
 
-    def work(_: object) -> None:
+    def work() -> None:
         strike()
         may_end.wait(10)
 
     with pytest.raises(Alarm) as raised:
-        run_in_thread(work)
+        run_in_thread(work, StopSignal())
     assert not hasattr(raised.value, "result")
     may_end.set()

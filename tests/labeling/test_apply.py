@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest, PermissionDenied
-from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
+from airflow_provider_modelarts.labeling.apply.confirmation import (
+    Confirmation,
+    ConfirmationRequest,
+    LedgerTarget,
+    confirm,
+)
 from airflow_provider_modelarts.labeling.ledger.reader import Entry, LedgerWriter, RunIdentity, read_ledger
 from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanRefused, read_plan
 from airflow_provider_modelarts.labeling.policy import GuardFailed
 from airflow_provider_modelarts.labeling.proposals.worker_pool import ConcurrencyLimiter
-from airflow_provider_modelarts.labeling.results import result_of
 from airflow_provider_modelarts.labeling.undo.reverter import revert
 from tests.labeling.model import ModelClock
 from tests.labeling.object_store import Bucket
@@ -203,9 +207,12 @@ def test_a_guard_judges_the_stored_plan_at_every_try(client: ModelArtsClient, em
     bucket = Bucket()
     policy = {"min_samples": 120, "hard_examples": "confirm"}
     emulator.faults.add("PUT", WRITE[1], "status", times=None, after=1, status=403, code="ModelArts.0108")
-    with pytest.raises(Exception, match=r"0108") as caught:
-        confirm(client, dataset_id, policy=policy, ledger=place(bucket), concurrency=1)
-    first = result_of(caught.value)
+    run = Confirmation(
+        client, ConfirmationRequest.checked(dataset_id, policy=policy, ledger=place(bucket), concurrency=1)
+    )
+    with pytest.raises(Exception, match=r"0108"):
+        run.run()
+    first = run.result()
     assert first is not None
     assert first.confirmed == 50
     emulator.faults.clear()
@@ -217,9 +224,12 @@ def test_a_guard_judges_the_stored_plan_at_every_try(client: ModelArtsClient, em
 
 def test_a_guard_that_does_not_hold_for_a_plan_writes_nothing(client: ModelArtsClient, emulator: Emulator) -> None:
     dataset_id = emulator.load_proposals(150)
-    with pytest.raises(GuardFailed, match="max_samples") as caught:
-        confirm(client, dataset_id, policy={"max_samples": 10}, plan=Bucket() / "plan.jsonl")
-    result = result_of(caught.value)
+    run = Confirmation(
+        client, ConfirmationRequest.checked(dataset_id, policy={"max_samples": 10}, plan=Bucket() / "plan.jsonl")
+    )
+    with pytest.raises(GuardFailed, match="max_samples"):
+        run.run()
+    result = run.result()
     assert result is not None
     assert (result.seen, result.confirmed) == (150, 0)
     assert emulator.journal.count(*WRITE) == 0
@@ -429,9 +439,10 @@ def test_guards_of_an_empty_plan_are_held(client: ModelArtsClient, emulator: Emu
     policy = {"min_samples": 1, "hard_examples": "confirm"}
     plan_nothing(client, dataset_id, path, policy=policy)
     for preview in (True, False):
-        with pytest.raises(GuardFailed, match="only 0 samples") as caught:
-            confirm(client, dataset_id, plan=path, preview=preview)
-        result = result_of(caught.value)
+        run = Confirmation(client, ConfirmationRequest.checked(dataset_id, plan=path, preview=preview))
+        with pytest.raises(GuardFailed, match="only 0 samples"):
+            run.run()
+        result = run.result()
         assert result is not None
         assert (result.seen, result.confirmed) == (0, 0)
     assert emulator.journal.count(*WRITE) == 0
@@ -554,9 +565,10 @@ def test_a_storage_that_fails_once_costs_no_entry(
             return super().open(mode)
 
     dataset_id, bucket = emulator.load_proposals(3000), Flaky()
-    with pytest.raises(ConfirmationError, match="Could not connect") as caught:
-        confirm(client, dataset_id, ledger=place(bucket))
-    result, ledger = result_of(caught.value), read_ledger(bucket, "run")
+    run = Confirmation(client, ConfirmationRequest.checked(dataset_id, ledger=place(bucket)))
+    with pytest.raises(ConfirmationError, match="Could not connect"):
+        run.run()
+    result, ledger = run.result(), read_ledger(bucket, "run")
     written = emulator.dataset(dataset_id).annotated
     assert result is not None
     assert result.confirmed == written > 0
@@ -572,9 +584,10 @@ def test_what_nobody_expected_leaves_counts_and_an_open_ledger(
 
     dataset_id, bucket = emulator.load_proposals(300), Bucket()
     monkeypatch.setattr(Recorder, "unlisted", broken)
-    with pytest.raises(ZeroDivisionError) as caught:
-        confirm(client, dataset_id, ledger=place(bucket))
-    result, ledger = result_of(caught.value), read_ledger(bucket, "run")
+    run = Confirmation(client, ConfirmationRequest.checked(dataset_id, ledger=place(bucket)))
+    with pytest.raises(ZeroDivisionError):
+        run.run()
+    result, ledger = run.result(), read_ledger(bucket, "run")
     assert result is not None
     assert result.confirmed == 300 == sum(1 for _ in ledger.entries())
     assert "its writer crashed" in ledger.verify()[0]

@@ -11,6 +11,8 @@ from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget,
 from airflow_provider_modelarts.labeling.ledger.reader import Entry, LedgerWriter, RunIdentity, read_ledger
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
+from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
+from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 from airflow_provider_modelarts.labeling.undo.reverter import revert
 from tests.labeling.model import DATASET, ModelClient, ModelService, raw_label, raw_sample
 from tests.labeling.object_store import Bucket
@@ -74,7 +76,9 @@ def test_a_stop_while_samples_are_read_once_more_lets_no_write_out() -> None:
     candidates = [ProposalRead(sample, listed.read_at) for sample in listed.items]
     clock.sleep(FRESH_SECONDS + 1)
     writer = BatchWriter(
-        DatasetProposals(client, DATASET, clock), batch_size=100, may_write=lambda: "proposal" not in service.journal
+        DatasetProposals(client, DATASET, clock),
+        batch_size=100,
+        stop=StopSignal(lambda: "proposal" in service.journal),
     )
     outcomes = list(writer.write(candidates))
     assert "proposal" in service.journal
@@ -82,7 +86,7 @@ def test_a_stop_while_samples_are_read_once_more_lets_no_write_out() -> None:
     assert sorted(outcome.sample.sample_id for outcome in outcomes) == sorted(
         raw["sample_id"] for raw in service.listed
     )
-    assert {outcome.fate for outcome in outcomes} == {"unsent"}
+    assert {outcome.status for outcome in outcomes} == {ConfirmationStatus.LEFT}
 
 
 # Who shares the ledger of a run with the task that confirms, and has written there before it.

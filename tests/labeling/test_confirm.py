@@ -16,9 +16,9 @@ from airflow_provider_modelarts.client.errors import (
     ServiceUnavailable,
 )
 from airflow_provider_modelarts.labeling.apply.batch_writer import GIVE_UP, UNKNOWN_PATIENCE
-from airflow_provider_modelarts.labeling.apply.confirmation import confirm
+from airflow_provider_modelarts.labeling.apply.confirmation import Confirmation, ConfirmationRequest, confirm
 from airflow_provider_modelarts.labeling.policy import GuardFailed, InvalidPolicy, parse_policy
-from airflow_provider_modelarts.labeling.results import check, result_of
+from airflow_provider_modelarts.labeling.results import check
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:
@@ -129,9 +129,10 @@ def test_a_preview_holds_the_guards(client: ModelArtsClient, emulator: Emulator,
         with pytest.raises(GuardFailed):
             confirm(client, dataset_id, plan=plan, **given)
         given = {"plan": plan}
-    with pytest.raises(GuardFailed, match="max_samples=249") as caught:
-        confirm(client, dataset_id, preview=True, **given)
-    counted = result_of(caught.value)
+    run = Confirmation(client, ConfirmationRequest.checked(dataset_id, preview=True, **given))
+    with pytest.raises(GuardFailed, match="max_samples=249"):
+        run.run()
+    counted = run.result()
     assert counted is not None
     assert (counted.seen, counted.confirmed) == (250, 250)
     assert not written(emulator)
@@ -146,10 +147,11 @@ def test_a_guard_that_does_not_hold_stops_before_the_first_write(
     client: ModelArtsClient, emulator: Emulator, guard: dict[str, Any]
 ) -> None:
     dataset_id = emulator.load_proposals(250)
-    with pytest.raises(GuardFailed, match=next(iter(guard))) as caught:
-        confirm(client, dataset_id, policy={**guard, "hard_examples": "confirm"})
+    run = Confirmation(client, ConfirmationRequest.checked(dataset_id, policy={**guard, "hard_examples": "confirm"}))
+    with pytest.raises(GuardFailed, match=next(iter(guard))):
+        run.run()
     assert not written(emulator)
-    result = result_of(caught.value)
+    result = run.result()
     assert result is not None
     assert (result.seen, result.left, result.confirmed) == (250, 250, 0)
     assert confirm(client, dataset_id, policy={"max_samples": 250, "hard_examples": "confirm"}).confirmed == 250
@@ -168,7 +170,6 @@ def test_one_bad_sample_costs_only_itself(client: ModelArtsClient, emulator: Emu
     check(result, "warn")
     with pytest.raises(ConfirmationError, match=f"1 of 300 .*ModelArts.4423.*{bad}") as caught:
         check(result)
-    assert result_of(caught.value) is result
     assert "\n" not in str(caught.value)
 
 
@@ -225,10 +226,11 @@ def test_a_dataset_busy_for_ten_minutes_ends_the_run(
 ) -> None:
     dataset_id = emulator.load_proposals(150)
     emulator.dataset(dataset_id).status = 6
-    with pytest.raises(DatasetBusy, match=dataset_id) as caught:
-        confirm(client, dataset_id, concurrency=1)
+    run = Confirmation(client, ConfirmationRequest.checked(dataset_id, concurrency=1))
+    with pytest.raises(DatasetBusy, match=dataset_id):
+        run.run()
     assert sum(moved_clock.slept) == pytest.approx(600, abs=5)
-    result = result_of(caught.value)
+    result = run.result()
     assert result is not None
     assert (result.confirmed, result.failed) == (0, 0)
     assert emulator.dataset(dataset_id).unconfirmed == 150
@@ -265,13 +267,29 @@ def test_a_batch_refused_for_a_sample_is_split(client: ModelArtsClient, emulator
     assert emulator.journal.count(*WRITE) <= 2 * 6 + 1
 
 
+def test_counts_are_there_when_the_run_is_over_and_not_before(client: ModelArtsClient, emulator: Emulator) -> None:
+    during: list[object] = []
+    run = Confirmation(
+        client,
+        ConfirmationRequest.checked(emulator.load_proposals(150)),
+        on_progress=lambda _: during.append(run.result()),
+    )
+    assert run.result() is None
+    returned = run.run()
+    assert set(during) == {None}
+    result = run.result()
+    assert result is not None
+    assert (result.confirmed, returned.confirmed) == (150, 150)
+
+
 def test_a_missing_permission_ends_the_run_without_splitting(client: ModelArtsClient, emulator: Emulator) -> None:
     dataset_id = emulator.load_proposals(250)
     emulator.faults.add("PUT", WRITE[1], "status", times=None, after=1, status=403, code="ModelArts.0108")
-    with pytest.raises(PermissionDenied) as caught:
-        confirm(client, dataset_id, concurrency=1)
+    run = Confirmation(client, ConfirmationRequest.checked(dataset_id, concurrency=1))
+    with pytest.raises(PermissionDenied):
+        run.run()
     assert emulator.journal.count(*WRITE) == 2
-    result = result_of(caught.value)
+    result = run.result()
     assert result is not None
     assert (result.confirmed, result.left) == (50, 100)
 
@@ -283,9 +301,10 @@ def test_writes_that_never_get_an_answer_end_the_run(
     dataset_id = emulator.load_proposals(2000)
     emulator.faults.add("PUT", WRITE[1], "status", times=None, status=502, code="APIGW.0610")
     begun = moved_clock.now()
-    with pytest.raises(ServiceUnavailable, match="Gave up") as caught:
-        confirm(client, dataset_id, batch_size=10, concurrency=concurrency)
-    result = result_of(caught.value)
+    run = Confirmation(client, ConfirmationRequest.checked(dataset_id, batch_size=10, concurrency=concurrency))
+    with pytest.raises(ServiceUnavailable, match="Gave up"):
+        run.run()
+    result = run.result()
     assert result is not None
     assert (result.confirmed, result.failed + result.left) == (0, result.seen)
     assert GIVE_UP * 10 <= result.failures["unknown"].count <= (GIVE_UP + concurrency) * 10

@@ -11,13 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_modelarts.client import Sample, SampleOutcome
-from airflow_provider_modelarts.client.errors import ConfirmationError, ModelArtsError
+from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.labeling.apply.batches import Batch, split, split_suspects
-from airflow_provider_modelarts.labeling.intent import CHANGED, PLANNED, Intent
 from airflow_provider_modelarts.labeling.label_equality import fingerprint, has_labels_of, same_proposal
 from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead
-from airflow_provider_modelarts.labeling.results import ConfirmationResult, Failure, Progress, check, result_of
-from airflow_provider_modelarts.labeling.sample_table import Category, SampleTable, short_key
+from airflow_provider_modelarts.labeling.results import ConfirmationResult, Failure, Progress, check
+from airflow_provider_modelarts.labeling.sample_table import (
+    AS_PLANNED,
+    CHANGED,
+    ConfirmationStatus,
+    SampleTable,
+    short_key,
+)
 from tests.labeling.model import raw_label, raw_sample, stored
 
 BOX = {"@modelarts:shape": "bndbox", "@modelarts:feature": [[1, 2], [30.0, 40.5]]}
@@ -44,9 +49,9 @@ def test_proposals_are_the_same_if_all_but_the_id_is(one: list[Any], other: list
     first, second = proposal(*one), proposal(*other)
     assert same_proposal(first, second) is same
     assert (fingerprint(first) == fingerprint(second)) is same
-    plan = Intent()
-    plan.add(first)
-    assert plan.decide(second) == (PLANNED if same else CHANGED)
+    table = SampleTable()
+    table.remember_labels(first)
+    assert table.decide_as_planned(second) == (AS_PLANNED if same else CHANGED)
 
 
 def test_labels_that_are_written_differently_have_different_fingerprints() -> None:
@@ -118,13 +123,13 @@ def test_the_books_and_the_intent_cost_less_than_300_bytes_per_sample() -> None:
     number_of_samples = 10_000
     sample = proposal(raw_label())
     tracemalloc.start()
-    books, intent = SampleTable(), Intent()
+    books = SampleTable()
     books.begin_pass()
     for number in range(number_of_samples):
         raw = {"sample_id": f"{number:032x}", "labels": sample.raw["labels"]}
         listed = Sample(raw)
-        books.settle(listed, Category.PLANNED)
-        intent.add(listed)
+        books.set_status(listed, ConfirmationStatus.PLANNED)
+        books.remember_labels(listed)
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(books) == books.remaining == number_of_samples
@@ -135,17 +140,17 @@ def test_a_sample_is_counted_once_wherever_it_goes() -> None:
     books = SampleTable()
     books.begin_pass()
     sample = proposal(raw_label("rose"), raw_label("rose"), raw_label("tulip"))
-    books.settle(sample, Category.PLANNED)
-    books.settle(sample, Category.CONFIRMED)
-    assert (len(books), books.remaining, books.count(Category.CONFIRMED)) == (1, 0, 1)
-    assert books.by_label[Category.CONFIRMED] == {"rose": 1, "tulip": 1}
+    books.set_status(sample, ConfirmationStatus.PLANNED)
+    books.set_status(sample, ConfirmationStatus.CONFIRMED)
+    assert (len(books), books.remaining, books.count(ConfirmationStatus.CONFIRMED)) == (1, 0, 1)
+    assert books.by_label[ConfirmationStatus.CONFIRMED] == {"rose": 1, "tulip": 1}
     books.begin_pass()
     books.mark_listed(sample)
-    assert (books.news, books.remaining) == (0, 0)
+    assert (books.changes, books.remaining) == (0, 0)
     books.fail(sample, "X", "why")
     books.mark_listed(sample)
-    assert (len(books), books.remaining, books.count(Category.CONFIRMED), books.news) == (1, 1, 0, 1)
-    assert +books.by_label[Category.CONFIRMED] == {}
+    assert (len(books), books.remaining, books.count(ConfirmationStatus.CONFIRMED), books.changes) == (1, 1, 0, 1)
+    assert +books.by_label[ConfirmationStatus.CONFIRMED] == {}
 
 
 def test_sums_that_do_not_hold_are_not_reported() -> None:
@@ -155,7 +160,7 @@ def test_sums_that_do_not_hold_are_not_reported() -> None:
         ConfirmationResult(seen=1, left=1, changed_since_plan=2)
 
 
-def test_the_verdict_names_what_is_missing_and_carries_the_result() -> None:
+def test_the_error_names_what_is_missing() -> None:
     failures = {"ModelArts.4423": Failure("ModelArts.4423", "Size\nunknown.", 12, tuple("abcdefghij"))}
     result = ConfirmationResult(seen=13, confirmed=1, failed=12, failures=failures, dataset_id="d", passes=1)
     check(result, "warn")
@@ -163,11 +168,9 @@ def test_the_verdict_names_what_is_missing_and_carries_the_result() -> None:
         check(result)
     assert "ModelArts.4423: Size unknown. (12 samples: a, b, c, d, e, f, g, h, i, j and 2 more)" in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert result_of(caught.value) is result
     with pytest.raises(ConfirmationError, match="2 proposals that the service counts"):
         check(ConfirmationResult(unaccounted=2, passes=2), "warn")
     check(ConfirmationResult())
-    assert result_of(ModelArtsError("other")) is None
 
 
 def test_progress_is_one_line() -> None:

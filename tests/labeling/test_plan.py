@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ConfirmationError, UnexpectedResponse
 from airflow_provider_modelarts.labeling.apply.confirmation import confirm
-from airflow_provider_modelarts.labeling.intent import CHANGED
 from airflow_provider_modelarts.labeling.label_equality import raw_labels
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import (
@@ -24,8 +23,8 @@ from airflow_provider_modelarts.labeling.plan.plan_file import (
     PlanWriter,
     read_plan,
 )
-from airflow_provider_modelarts.labeling.plan_index import PlanIndex
 from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, Decision, GuardFailed
+from airflow_provider_modelarts.labeling.sample_table import CHANGED, PlanIndex
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:
@@ -188,7 +187,7 @@ def test_the_index_finds_every_sample_and_stays_small() -> None:
     index = PlanIndex()
     for number, sample_id in enumerate(ids):
         index.add(sample_id, CONFIRM if number % 2 else Decision("leave", "no_labels"), number * 7)
-    ours = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/labeling/plan_index.py")])
+    ours = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/labeling/sample_table.py")])
     tracemalloc.stop()
     size = sum(statistic.size for statistic in ours.statistics("filename"))
     # 4,096 buckets of about 60 bytes are the fixed part.

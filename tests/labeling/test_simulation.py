@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,16 +11,17 @@ from hypothesis import strategies as st
 
 from airflow_provider_modelarts.client.errors import PermissionDenied
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused
-from airflow_provider_modelarts.labeling.results import result_of
 from tests.labeling.model import ModelService, Violation, raw_label, raw_sample
 from tests.labeling.mutants import MUTANTS
 from tests.labeling.retries import with_another_try_that_plans, with_kills, with_kills_among_people
 from tests.labeling.simulation import (
     confirm_in,
+    confirmation_in,
     in_calm,
     in_storms,
     judge,
     simulate,
+    small_crew,
     small_pages,
     with_a_trimming_filter,
     with_newcomers_after_the_guard,
@@ -99,12 +101,11 @@ def test_once_stopped_or_failed_no_thread_begins_another_write(ending: str, seed
 
     service.update = noted  # type: ignore[assignment,method-assign]
     service.before_request = meanwhile
-    try:
-        result = confirm_in(service, concurrency=8, should_stop=lambda: ending == "stop" and is_over)
-    except PermissionDenied as error:
-        found = result_of(error)
-        assert found is not None
-        result = found
+    run = confirmation_in(service, concurrency=8, should_stop=lambda: ending == "stop" and is_over)
+    with small_crew(service), suppress(PermissionDenied):
+        run.run()
+    result = run.result()
+    assert result is not None
     assert is_over
     assert not any(begun)
     assert result.confirmed == len(service.final) < 200

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -15,12 +15,23 @@ from airflow_provider_modelarts.client.errors import InvalidRequest, ServiceUnav
 from airflow_provider_modelarts.labeling.proposals.page_order import (
     PAGE_SIZE,
     PassEnd,
-    descend,
+    count_unaccounted,
     detect_offset_step,
     last_page,
     locate_last_page,
-    verdict,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from airflow_provider_modelarts.labeling.proposals.page_order import ListBounds
+
+
+def descend(bounds: ListBounds) -> Iterator[Page[Sample]]:
+    """Read from the last page to the first, each only when it is asked for."""
+    yield bounds.last.page
+    for lower in range(bounds.last.number - 1, -1, -1):
+        yield bounds.pages.page(lower)
 
 
 def the_size(size: int, shown: int) -> int:
@@ -149,23 +160,23 @@ def test_a_refused_page_that_the_list_reaches_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("end", "previous", "last", "expected"),
     [
-        (PassEnd(total=3, remaining=3, news=9, disturbed=False), None, False, 0),
-        (PassEnd(total=3, remaining=3, news=9, disturbed=True), None, False, None),
-        (PassEnd(total=3, remaining=3, news=9, disturbed=True), None, True, 0),
-        (PassEnd(total=3, remaining=3, news=0, disturbed=True), PassEnd(4, 4, 9, True), False, 0),
-        (PassEnd(total=5, remaining=3, news=9, disturbed=False), None, False, None),
-        (PassEnd(total=5, remaining=3, news=0, disturbed=False), PassEnd(5, 3, 9, False), False, 2),
-        (PassEnd(total=5, remaining=3, news=0, disturbed=True), PassEnd(4, 3, 9, False), False, None),
-        (PassEnd(total=5, remaining=3, news=1, disturbed=True), PassEnd(4, 3, 9, False), True, 2),
-        (PassEnd(total=7, remaining=6, news=9, disturbed=False, repeated=1), None, False, None),
-        (PassEnd(total=7, remaining=6, news=0, disturbed=False, repeated=1), PassEnd(7, 6, 9, False), False, 0),
-        (PassEnd(total=7, remaining=5, news=0, disturbed=False, repeated=1), PassEnd(7, 5, 9, False), False, 1),
-        (PassEnd(total=2, remaining=3, news=9, disturbed=True), None, False, None),
-        (PassEnd(total=2, remaining=3, news=0, disturbed=True), PassEnd(2, 3, 9, True), False, 0),
+        (PassEnd(total=3, remaining=3, changes=9, disturbed=False), None, False, 0),
+        (PassEnd(total=3, remaining=3, changes=9, disturbed=True), None, False, None),
+        (PassEnd(total=3, remaining=3, changes=9, disturbed=True), None, True, 0),
+        (PassEnd(total=3, remaining=3, changes=0, disturbed=True), PassEnd(4, 4, 9, True), False, 0),
+        (PassEnd(total=5, remaining=3, changes=9, disturbed=False), None, False, None),
+        (PassEnd(total=5, remaining=3, changes=0, disturbed=False), PassEnd(5, 3, 9, False), False, 2),
+        (PassEnd(total=5, remaining=3, changes=0, disturbed=True), PassEnd(4, 3, 9, False), False, None),
+        (PassEnd(total=5, remaining=3, changes=1, disturbed=True), PassEnd(4, 3, 9, False), True, 2),
+        (PassEnd(total=7, remaining=6, changes=9, disturbed=False, repeated=1), None, False, None),
+        (PassEnd(total=7, remaining=6, changes=0, disturbed=False, repeated=1), PassEnd(7, 6, 9, False), False, 0),
+        (PassEnd(total=7, remaining=5, changes=0, disturbed=False, repeated=1), PassEnd(7, 5, 9, False), False, 1),
+        (PassEnd(total=2, remaining=3, changes=9, disturbed=True), None, False, None),
+        (PassEnd(total=2, remaining=3, changes=0, disturbed=True), PassEnd(2, 3, 9, True), False, 0),
     ],
 )
 def test_when_it_has_been_enough(end: PassEnd, previous: PassEnd | None, last: bool, expected: int | None) -> None:
-    assert verdict(end, previous, last=last) == expected
+    assert count_unaccounted(end, previous, last=last) == expected
 
 
 def test_pages_are_numbered_from_zero() -> None:

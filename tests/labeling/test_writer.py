@@ -9,12 +9,15 @@ import pytest
 
 from airflow_provider_modelarts.client.errors import PermissionDenied
 from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS, BatchWriter
-from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
-from airflow_provider_modelarts.labeling.apply.writing import Writing
+from airflow_provider_modelarts.labeling.apply.confirmation import ConfirmationRequest, LedgerTarget, confirm
+from airflow_provider_modelarts.labeling.apply.run import ConfirmationRun
 from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity
+from airflow_provider_modelarts.labeling.policy import confirm_all
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
-from airflow_provider_modelarts.labeling.proposals.sample_status import Standing, check_status
-from airflow_provider_modelarts.labeling.sample_table import SampleTable
+from airflow_provider_modelarts.labeling.proposals.sample_status import check_status
+from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
+from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
+from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 from airflow_provider_modelarts.labeling.undo.reverter import revert
 from tests.labeling.model import DATASET, ModelClient, ModelService, raw_label, raw_sample, stored
 from tests.labeling.object_store import Bucket
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
 
+GONE, CONFIRMED = ConfirmationStatus.GONE, ConfirmationStatus.CONFIRMED
 WRITE = ("PUT", "data-annotations/samples")
 
 
@@ -40,10 +44,10 @@ class Desk:
         self.candidates = [ProposalRead(sample, self.page.read_at) for sample in self.page.items]
         self.ids = [sample.sample_id for sample in self.page.items]
 
-    def write(self, **more: Any) -> dict[str, str]:
+    def write(self, **more: Any) -> dict[str, ConfirmationStatus]:
         """Return what became of each sample."""
-        writer = BatchWriter(self.service, batch_size=100, may_write=lambda: True, **more)
-        return {outcome.sample.sample_id: outcome.fate for outcome in writer.write(self.candidates)}
+        writer = BatchWriter(self.service, batch_size=100, stop=StopSignal(), **more)
+        return {outcome.sample.sample_id: outcome.status for outcome in writer.write(self.candidates)}
 
 
 def test_what_a_person_confirmed_while_it_grew_old_is_not_ours() -> None:
@@ -51,7 +55,7 @@ def test_what_a_person_confirmed_while_it_grew_old_is_not_ours() -> None:
     first, *rest = desk.ids
     desk.clock.sleep(FRESH_SECONDS + 1)
     desk.model.edit(first, [raw_label()])  # accepted in the console, with the very labels that were proposed
-    assert desk.write() == {first: "gone", **dict.fromkeys(rest, "written")}
+    assert desk.write() == {first: GONE, **dict.fromkeys(rest, CONFIRMED)}
 
 
 def test_of_what_was_sent_before_a_list_proves_nothing() -> None:
@@ -72,7 +76,10 @@ def test_of_what_was_sent_before_a_list_proves_nothing() -> None:
         looks.append(desk.clock.now())
         return replace(desk.page, read_at=desk.clock.now())
 
-    assert desk.write(list_again=list_that_is_behind) == {first: "gone", **dict.fromkeys(rest, "written")}
+    assert desk.write(list_again=list_that_is_behind) == {
+        first: GONE,
+        **dict.fromkeys(rest, CONFIRMED),
+    }
     assert len(looks) == 1
     assert desk.model.final[first] == stored([raw_label("corrected")])
 
@@ -80,7 +87,7 @@ def test_of_what_was_sent_before_a_list_proves_nothing() -> None:
 def test_samples_that_grow_old_before_they_were_sent_are_listed_once_more() -> None:
     desk = Desk()
     desk.clock.sleep(FRESH_SECONDS + 1)
-    assert set(desk.write(list_again=lambda: desk.service.page(0, 100)).values()) == {"written"}
+    assert set(desk.write(list_again=lambda: desk.service.page(0, 100)).values()) == {CONFIRMED}
     assert "proposal" not in desk.model.journal
 
 
@@ -94,10 +101,10 @@ def test_what_grows_old_while_others_are_read_waits_for_a_read_of_its_own() -> N
             desk.clock.sleep(takes.pop(desk.model.journal.count("proposal"), 0.0))
 
     desk.model.before_request = be_slow
-    writer = BatchWriter(desk.service, batch_size=100, may_write=lambda: True)
-    outcomes = [(outcome.sample.sample_id, outcome.fate) for outcome in writer.write(desk.candidates)]
+    writer = BatchWriter(desk.service, batch_size=100, stop=StopSignal())
+    outcomes = [(outcome.sample.sample_id, outcome.status) for outcome in writer.write(desk.candidates)]
     first, second = desk.ids
-    assert outcomes == [(second, "written"), (first, "written")]
+    assert outcomes == [(second, CONFIRMED), (first, CONFIRMED)]
     assert desk.model.journal == ["page", "proposal", "proposal", "update", "proposal", "update"]
 
 
@@ -105,22 +112,26 @@ CORRECTED = [raw_label("corrected")]
 
 
 @pytest.mark.parametrize(
-    ("proposed", "final", "standing"),
+    ("proposed", "final", "status"),
     [
-        ([raw_label()], None, Standing.PROPOSED),
-        ([raw_label(id="7")], None, Standing.PROPOSED),
-        ([raw_label(score=0.1)], None, Standing.CHANGED),
-        (CORRECTED, None, Standing.CHANGED),
-        (CORRECTED, [raw_label()], Standing.CHANGED),
-        (CORRECTED, CORRECTED, Standing.GONE),  # a single read that shows final labels as if they were proposed
-        (stored([raw_label()]), [raw_label()], Standing.WRITTEN),
-        (None, [raw_label()], Standing.WRITTEN),
-        (None, CORRECTED, Standing.GONE),
-        (None, None, Standing.GONE),
+        ([raw_label()], None, ConfirmationStatus.PLANNED),
+        ([raw_label(id="7")], None, ConfirmationStatus.PLANNED),
+        ([raw_label(score=0.1)], None, ConfirmationStatus.CHANGED),
+        (CORRECTED, None, ConfirmationStatus.CHANGED),
+        (CORRECTED, [raw_label()], ConfirmationStatus.CHANGED),
+        (
+            CORRECTED,
+            CORRECTED,
+            GONE,
+        ),  # a single read that shows final labels as if they were proposed
+        (stored([raw_label()]), [raw_label()], CONFIRMED),
+        (None, [raw_label()], CONFIRMED),
+        (None, CORRECTED, GONE),
+        (None, None, GONE),
     ],
 )
 def test_how_a_sample_stands_is_what_two_reads_show_together(
-    proposed: list[dict[str, Any]] | None, final: list[dict[str, Any]] | None, standing: Standing
+    proposed: list[dict[str, Any]] | None, final: list[dict[str, Any]] | None, status: ConfirmationStatus
 ) -> None:
     desk = Desk(1)
     (decided,) = desk.page.items
@@ -128,8 +139,8 @@ def test_how_a_sample_stands_is_what_two_reads_show_together(
     if final is not None:
         desk.model.final[decided.sample_id] = stored(final)
     found = check_status(desk.service, decided)
-    assert found.standing is standing
-    if standing in (Standing.PROPOSED, Standing.CHANGED):
+    assert found.status is status
+    if status in (ConfirmationStatus.PLANNED, ConfirmationStatus.CHANGED):
         assert found.now is not None
         assert found.now.sample.raw["labels"] == proposed
 
@@ -152,18 +163,10 @@ def test_an_error_holds_all_others_back_before_anybody_has_noted_it(
 ) -> None:
     dataset_id = emulator.load_proposals(5)
     service = DatasetProposals(client, dataset_id, moved_clock)  # type: ignore[arg-type]  # a clock by what it does
-    writing = Writing(
-        service,
-        SampleTable(),
-        set(),
-        batch_size=1,
-        should_stop=lambda: False,
-        recorder=None,
-        list_again=lambda number: service.page(number, 100),
-        decide_anew=lambda candidates: candidates,
-    )
+    pool = WorkerPool(1)
+    run = ConfirmationRun(service, ConfirmationRequest(dataset_id, batch_size=1), confirm_all, pool, stop=StopSignal())
     page = service.page(0, 100)
-    one, two, *_ = writing.jobs([ProposalRead(sample, page.read_at) for sample in page.items], None)
+    one, two, *_ = run._write_jobs([ProposalRead(sample, page.read_at) for sample in page.items])
     emulator.faults.add(*WRITE, "status", status=403, code="ModelArts.0108")
     one.run()
     two.run()

@@ -10,7 +10,7 @@ from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.emulator.api.samples import varied
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
 from airflow_provider_modelarts.labeling.policy import parse_policy
-from airflow_provider_modelarts.labeling.results import CATEGORIES, ConfirmationResult, result_of
+from airflow_provider_modelarts.labeling.results import CATEGORIES, ConfirmationResult
 from tests.labeling.model import Killed, Violation, without_id
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def judge_life(life: Life) -> None:
     if error is not None and not isinstance(error, (ModelArtsError, Killed, OSError)):
         raise error
     life.history.note(f"ended: {type(error).__name__ if error else 'well'}")
-    result = result_of(error) if error else life.result
+    result = life.counts() if isinstance(error, Exception) else life.result
     if isinstance(result, ConfirmationResult):
         counts = result.to_xcom()
         if sum(counts[name] for name in CATEGORIES) != counts["seen"]:

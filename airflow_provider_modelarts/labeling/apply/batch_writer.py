@@ -13,11 +13,11 @@ from airflow_provider_modelarts.client.errors import DatasetBusy, ModelArtsError
 from airflow_provider_modelarts.client.sample_updates import SampleOutcome
 from airflow_provider_modelarts.labeling.apply.batches import (
     BUSY_CODES,
+    PERHAPS_REFUSED,
     Batch,
     Refusals,
     Replies,
     Step,
-    WriteFate,
     WriteOutcome,
     is_fault_of_samples,
     is_inconclusive,
@@ -31,7 +31,8 @@ from airflow_provider_modelarts.labeling.apply.batches import (
 from airflow_provider_modelarts.labeling.label_equality import has_labels_of, names, raw_labels, same_proposal
 from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN
 from airflow_provider_modelarts.labeling.proposals.dataset import HeldBack, is_odd_read
-from airflow_provider_modelarts.labeling.proposals.sample_status import Finding, Standing, check_status
+from airflow_provider_modelarts.labeling.proposals.sample_status import Finding, check_status
+from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,28 +40,26 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Page, Sample
     from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
     from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
+    from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 
 log = logging.getLogger(__name__)
 
 FRESH_SECONDS = 25.0
 """A read may be 30 s old when its labels are written (B14); the request itself takes some of them."""
 LOOK_SECONDS = 15.0
-"""What people had given is looked at until the proposals read with it are so old; the rest is read again first."""
+"""People's labels are read until the proposals of the batch are so old; the rest is read again first."""
 ODD_TRIES = 3
-"""So often a single read is asked for whose answer is odd; then its sample fails, and the others go on."""
+"""A single read with an odd answer is repeated so often; then its sample fails, and the others go on."""
 UNREADABLE_IN_A_ROW = 2
 """After so many reads in a row that failed the service is to blame, and the rest of a batch is not read."""
 REREADS = 5
-"""So often in a row a read may take too long for its labels to be written; then its samples fail."""
+"""A read may take too long for its labels to be written so often in a row; then its samples fail."""
 UNKNOWN_PATIENCE = 120.0
 BUSY_PATIENCE = 600.0
 LOST_IN_A_ROW = 3
-"""After so many batches in a row about which nothing could be learnt, the next ones get no patience ..."""
 GIVE_UP = 20
-"""... and after so many the run ends: they are not to blame."""
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 BUSY_PAUSES = (5.0, 10.0, 20.0, 30.0)
-_FATES: dict[Standing, WriteFate] = {Standing.GONE: "gone", Standing.CHANGED: "changed"}
 _UNCLEAR = (
     "The service refused some samples of its batch and did not say which. It carries the labels that were sent, and "
     "whether this run or a person gave them is not known: look at it in the console."
@@ -68,66 +67,67 @@ _UNCLEAR = (
 
 
 class CircuitBreaker:
-    """How much patience writing deserves, and whether it is worth going on with: shared by all writers of a run."""
+    """Circuit breaker shared by all writers of a run.
+
+    Shortens retries after 3 inconclusive batches in a row and ends the run after 20: the batches are not to blame.
+    Remembers also who the author of this run's writes is.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._lost_in_a_row = 0
-        self._learnt_at = 0.0
+        self._failures_in_a_row = 0
+        self._succeeded_at = 0.0
         self._author: str | None = None
         self._witness: Sample | None = None
 
-    def saw_written(self, sample: Sample) -> None:
-        """Remember a sample that the service said it has written: its author is the one of all of this run's writes."""
+    def record_success(self, now: float) -> None:
+        """Note that the service said what became of a batch."""
+        with self._lock:
+            self._failures_in_a_row = 0
+            self._succeeded_at = now
+
+    def record_failure(self, since: float) -> None:
+        """Note an inconclusive batch; if the service was clear about another one since then, the batch is to blame."""
+        with self._lock:
+            if self._succeeded_at <= since:
+                self._failures_in_a_row += 1
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which an inconclusive batch is retried; 0: it is sent once."""
+        return UNKNOWN_PATIENCE if self._failures_in_a_row < LOST_IN_A_ROW else 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the run must end."""
+        return self._failures_in_a_row >= GIVE_UP
+
+    def record_witness(self, sample: Sample) -> None:
+        """Remember a sample that the service said it has written: its author wrote all samples of this run."""
         self._witness = sample
 
     def author(self, service: DatasetProposals) -> str | None:
-        """Return who wrote, as the service names this run's user; None if that cannot be known."""
+        """Return whom the service names as the author of this run's writes; None if that cannot be known."""
         witness = self._witness
         if self._author is None and witness is not None:
             self._witness = None
             try:
                 final = service.final(witness.sample_id)
             except ModelArtsError:
-                return None  # it would only have helped to tell
+                return None  # it would only have helped
             if final is not None and has_labels_of(final, witness, loosely=True):
                 self._author = final.annotated_by or None
         return self._author
 
-    @property
-    def patience(self) -> float:
-        """Seconds for which a batch without a usable answer is sent and looked at again; 0: once and no more."""
-        return UNKNOWN_PATIENCE if self._lost_in_a_row < LOST_IN_A_ROW else 0.0
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether so many batches in a row were lost that the service is to blame, and not they."""
-        return self._lost_in_a_row >= GIVE_UP
-
-    def learnt(self, now: float) -> None:
-        """Note that the service told what became of a batch."""
-        with self._lock:
-            self._lost_in_a_row = 0
-            self._learnt_at = now
-
-    def lost(self, since: float) -> None:
-        """Note a batch about which nothing could be learnt since a time.
-
-        If the service was clear about others meanwhile, the batch itself is to blame.
-        """
-        with self._lock:
-            if self._learnt_at <= since:
-                self._lost_in_a_row += 1
-
 
 class BatchWriter:
-    """Writes labels; every sample handed in comes back with exactly one outcome. For one thread.
+    """Writes labels; every sample comes back with exactly one outcome. For one thread.
 
     :param service: where to write and to read
     :param batch_size: samples per request at most
-    :param may_write: asked before every request that writes and in every pause; false lets no further write out
-    :param hope: shared with the other writers of the run
-    :param list_again: lists the proposals handed in once more; None: they are read one by one if they grow old
+    :param stop: once it is set no further write goes out
+    :param breaker: shared with the other writers of the run
+    :param list_again: lists the proposals of the batch once more; None: they are read one by one if they grow old
     :param recorder: stores the labels that people had given, before they are replaced
     """
 
@@ -136,18 +136,18 @@ class BatchWriter:
         service: DatasetProposals,
         *,
         batch_size: int,
-        may_write: Callable[[], bool],
-        hope: CircuitBreaker | None = None,
+        stop: StopSignal,
+        breaker: CircuitBreaker | None = None,
         list_again: Callable[[], Page[Sample]] | None = None,
         recorder: Recorder | None = None,
     ) -> None:
         self._service = service
-        self._hope = hope or CircuitBreaker()
+        self._breaker = CircuitBreaker() if breaker is None else breaker
         self._list_again = list_again
         self._recorder = recorder
         self._clock = service.clock
         self._batch_size = batch_size
-        self._may_write = may_write
+        self._stop = stop
         self._held_up_since: float | None = None
         self._holdups = 0
         self._sent: set[str] = set()
@@ -155,11 +155,11 @@ class BatchWriter:
         self._undecided: list[tuple[Sequence[tuple[ProposalRead, Finding]], Refusals]] = []
         """Samples that carry the labels sent, while it is not known who this run's author is."""
         self._counted = 0
-        """Number of the last batch that was counted as lost: its parts are not counted again."""
+        """Number of the last batch that was counted as inconclusive: its parts are not counted again."""
         self.uncertain: set[str] = set()
         """Samples of which nobody knows now whether they were written; of use if an error ends the writing."""
         self.before: dict[str, list[dict[str, Any]]] = {}
-        """Labels that people had given samples, as they were found just before these were last sent."""
+        """Labels that people had given samples, as they were read just before these were last sent."""
 
     def write(self, candidates: Iterable[ProposalRead]) -> Iterator[WriteOutcome]:
         """Write proposals with the labels they were read with.
@@ -178,8 +178,7 @@ class BatchWriter:
         parts = split(candidates, self._batch_size)
         queue = deque(Batch(part, number=number) for number, part in enumerate(parts, start=1))
         while queue:
-            batch = queue.popleft()
-            outcomes, rest = self._attempt(batch)
+            outcomes, rest = self._attempt(queue.popleft())
             self.uncertain.difference_update(outcome.sample.sample_id for outcome in outcomes)
             yield from outcomes
             queue.extendleft(reversed([part for part in rest if part.candidates]))
@@ -189,63 +188,80 @@ class BatchWriter:
             yield from outcomes
 
     def _attempt(self, batch: Batch) -> Step:
-        self._service.pace.wait(self._may_write)
-        if not self._may_write():
+        self._service.pace.wait(self._stop)
+        if self._stop.is_set():
             return _unsent(batch.candidates), []
         outcomes, read, later = ([], batch.candidates, []) if self._is_fresh(batch) else self._read_again(batch)
-        if self._may_write():
-            failed, read, unseen = self._note_before(read)
+        if not self._stop.is_set():
+            failed, read, unseen = self._record_previous_labels(read)
             outcomes, later = outcomes + failed, unseen + later
-        # Reading takes time as well: nothing may be sent any more, or what grew old by then waits for its turn.
-        if not self._may_write():
+        # Reading takes time as well: by now a stop may be set, and what grew old is read again first.
+        if self._stop.is_set():
             return outcomes + _unsent([*read, *later]), []
         now = self._clock.now()
         fresh = [candidate for candidate in read if now - candidate.read_at <= FRESH_SECONDS]
         later += [candidate for candidate in read if now - candidate.read_at > FRESH_SECONDS]
         if later and not fresh and batch.rereads >= REREADS:
-            return outcomes + [
-                self._given_up(one.sample, "Reading it takes longer than a read holds.") for one in later
-            ], []
-        settled, rest = self._send(batch.of(fresh)) if fresh else ([], [])
+            reason = "Reading it takes longer than a read holds."
+            return outcomes + [self._given_up(one.sample, reason) for one in later], []
+        sent, rest = self._send(batch.of(fresh)) if fresh else ([], [])
         again = replace(batch, candidates=later, rereads=0 if fresh else batch.rereads + 1)
-        return outcomes + settled, [*rest, again]
+        return outcomes + sent, [*rest, again]
+
+    # Before sending
 
     def _is_fresh(self, batch: Batch) -> bool:
         now = self._clock.now()
         return all(now - candidate.read_at <= FRESH_SECONDS for candidate in batch.candidates)
 
     def _read_again(self, batch: Batch) -> tuple[list[WriteOutcome], list[ProposalRead], list[ProposalRead]]:
-        """Read again what was read too long ago; return what is settled, what was read, and what was not reached."""
+        """Read again what was read too long ago; return outcomes, what was read, and what was not reached."""
         begun = self._clock.now()
         outcomes: list[WriteOutcome] = []
         fresh: list[ProposalRead] = []
-        listed = self._listed_anew(batch)
+        listed = self._listed_again(batch)
         for number, candidate in enumerate(batch.candidates):
             if candidate.sample.sample_id in listed:
                 fresh.append(listed[candidate.sample.sample_id])
                 continue
             if self._clock.now() - begun > FRESH_SECONDS / 2:
                 return outcomes, fresh, list(batch.candidates[number:])
-            finding = self._find_out(candidate.sample, begun + UNKNOWN_PATIENCE)
+            finding = self._check_status(candidate.sample, begun + UNKNOWN_PATIENCE)
             if isinstance(finding, ModelArtsError):
                 if not is_odd_read(finding):
                     raise finding
                 outcomes.append(self._given_up(candidate.sample, finding.message, finding.code))
-            elif finding.standing is Standing.PROPOSED and finding.now:
+            elif finding.status is ConfirmationStatus.PLANNED and finding.now:
                 fresh.append(finding.now._replace(rule=candidate.rule))
             else:
-                outcomes += self._outcomes([(candidate, finding)], Refusals(frozenset(), 0, 1))
+                outcomes += self._outcomes([(candidate, finding)], PERHAPS_REFUSED)
         return outcomes, fresh, []
 
-    def _note_before(
+    def _listed_again(self, batch: Batch) -> dict[str, ProposalRead]:
+        """Return those of a batch that one more read of their page shows as they were decided upon.
+
+        The page stands where it stood: only pages above it were written. Of a sample that was sent before, a list
+        proves nothing.
+        """
+        if self._list_again is None or len(batch.candidates) == 1:
+            return {}
+        page = self._list_again()
+        now = {sample.sample_id: sample for sample in page.items}
+        return {
+            sample_id: candidate._replace(sample=now[sample_id], read_at=page.read_at)
+            for candidate in batch.candidates
+            if (sample_id := candidate.sample.sample_id) in now
+            and sample_id not in self._sent
+            and same_proposal(now[sample_id], candidate.sample)
+        }
+
+    def _record_previous_labels(
         self, read: Sequence[ProposalRead]
     ) -> tuple[list[WriteOutcome], Sequence[ProposalRead], list[ProposalRead]]:
-        """Look at the labels that people have given samples about to be sent, and store those before they are replaced.
+        """Read the labels that people have given samples about to be sent, and store those that will be replaced.
 
-        It is done before every write, for a person may have labeled a sample since it was last read, and a labeling
-        task have proposed it once more.
-
-        :return: what is settled, what may be sent, and what must be read again first because the look took long
+        Done before every write: a person may have labeled a sample since it was last read, and a labeling task have
+        proposed it once more. Returns outcomes, what may be sent, and what must be read again because this took long.
         """
         if self._recorder is None:
             return [], read, []
@@ -274,7 +290,7 @@ class BatchWriter:
                 final is not None and sample_id in self._sent and has_labels_of(final, candidate.sample, loosely=True)
             )
             if known is not None and is_sent:
-                continue  # what was sent before, and its answer lost: what was there before that counts
+                continue  # it was sent before, and its answer lost: what was there before that counts
             if labels != (known or []):
                 found.append((candidate, labels))
                 self.before[sample_id] = labels
@@ -282,23 +298,7 @@ class BatchWriter:
             self._recorder.record_previous_labels(found)
         return outcomes, ready, later
 
-    def _listed_anew(self, batch: Batch) -> dict[str, ProposalRead]:
-        """Return those of a batch that one more look at their page shows as they were decided upon.
-
-        The page stands where it stood: only pages above it were written. Of a sample that was sent before, a list
-        proves nothing.
-        """
-        if self._list_again is None or len(batch.candidates) == 1:
-            return {}
-        page = self._list_again()
-        now = {sample.sample_id: sample for sample in page.items}
-        return {
-            sample_id: candidate._replace(sample=now[sample_id], read_at=page.read_at)
-            for candidate in batch.candidates
-            if (sample_id := candidate.sample.sample_id) in now
-            and sample_id not in self._sent
-            and same_proposal(now[sample_id], candidate.sample)
-        }
+    # Sending, and what the answer says
 
     def _send(self, batch: Batch) -> Step:
         samples = [candidate.sample for candidate in batch.candidates]
@@ -308,13 +308,12 @@ class BatchWriter:
             return self._held_back(batch)
         except ModelArtsError as error:
             return self._refused(batch, error)
-        ids = [sample.sample_id for sample in samples]
         if len(replies) == len(samples) and all(reply.ok for reply in replies):
-            self._hope.learnt(self._clock.now())
+            self._breaker.record_success(self._clock.now())
             self._held_up_since = None
-            self._hope.saw_written(samples[0])
-            return [WriteOutcome(sample, "written") for sample in samples], []
-        by_id = {sample_id: SampleOutcome(sample_id, None) for sample_id in ids}
+            self._breaker.record_witness(samples[0])
+            return [WriteOutcome(sample, ConfirmationStatus.CONFIRMED) for sample in samples], []
+        by_id = {sample.sample_id: SampleOutcome(sample.sample_id, None) for sample in samples}
         by_id |= {reply.sample_id: reply for reply in replies if reply.sample_id in by_id}
         # What was refused was not written.
         sent = by_id.keys() - refusals(by_id).ids
@@ -323,16 +322,16 @@ class BatchWriter:
         return self._lost(batch, by_id) if is_inconclusive(by_id) else self._resolve_partial(batch, by_id)
 
     def _check_again(self, batch: Batch) -> None:
-        """Look once more when a request is about to go out: getting a token for it may have taken long.
+        """Check once more when a request is about to go out: getting a token for it may have taken long.
 
         :raises HeldBack: if it may not go out any more
         """
-        if not self._may_write() or not self._is_fresh(batch):
+        if self._stop.is_set() or not self._is_fresh(batch):
             raise HeldBack
 
     def _held_back(self, batch: Batch) -> Step:
-        """Have a batch that was not sent read again, or account for it if nothing may be written any more."""
-        if self._may_write() and batch.rereads >= REREADS:
+        """Have a batch that was not sent read again; too often in a row: its samples fail."""
+        if not self._stop.is_set() and batch.rereads >= REREADS:
             reason = "Getting a token, or storing what was there before, takes longer than a read holds."
             return [self._given_up(candidate.sample, reason) for candidate in batch.candidates], []
         return [], [replace(batch, rereads=batch.rereads + 1)]
@@ -348,47 +347,43 @@ class BatchWriter:
         if len(batch.candidates) > 1:
             return [], batch.halves()
         sample = batch.candidates[0].sample
-        return [WriteOutcome(sample, "failed", error.code or "invalid", error.message)], []
+        return [WriteOutcome(sample, ConfirmationStatus.FAILED, error.code or "invalid", error.message)], []
 
     def _lost(self, batch: Batch, replies: Replies) -> Step:
-        """Deal with an answer that was lost or says nothing: only what is still proposed as decided goes out again."""
+        """Deal with an answer that was lost or is inconclusive: only what is still proposed as decided is retried.
+
+        :raises ServiceUnavailable: after too many such batches in a row
+        """
         self._held_up_since = None
         now = self._clock.now()
         since = now if batch.lost_since is None else batch.lost_since
         batch = replace(batch, losses=batch.losses + 1, lost_since=since)
-        patience = since + self._hope.patience
+        patience = since + self._breaker.patience
         if batch.losses > 1 and now < patience:
             self._pause(PAUSES[min(batch.losses - 2, len(PAUSES) - 1)])
         undecided = len(self._undecided)
         outcomes, proposed = self._read_all(batch, replies, patience)
         reason = next(iter(replies.values())).error_msg or ""
         if self._clock.now() >= patience:
-            outcomes += [_unknown(candidate.sample, reason) for candidate in proposed]
+            outcomes += [_uncertain(candidate.sample, reason) for candidate in proposed]
             proposed = []
-        if len(self._undecided) > undecided or any(outcome.fate != "failed" for outcome in outcomes):
-            self._hope.learnt(self._clock.now())
+        if len(self._undecided) > undecided or any(one.status is not ConfirmationStatus.FAILED for one in outcomes):
+            self._breaker.record_success(self._clock.now())
         elif not proposed:
-            self._count_lost(batch, since, reason)
+            if self._counted != batch.number:
+                self._counted = batch.number
+                self._breaker.record_failure(since)
+            if self._breaker.is_open:
+                raise ServiceUnavailable(
+                    f"Gave up writing labels of dataset {self._service.dataset_id}: {GIVE_UP} batches in a row got no "
+                    f"usable answer, the last one: {reason}"
+                )
         return outcomes, retry_batches(batch, proposed)
-
-    def _count_lost(self, batch: Batch, since: float, reason: str) -> None:
-        """Note that nothing could be learnt about (a part of) a batch.
-
-        :raises ServiceUnavailable: if that was one too many
-        """
-        if self._counted != batch.number:
-            self._counted = batch.number
-            self._hope.lost(since)
-        if self._hope.is_gone:
-            raise ServiceUnavailable(
-                f"Gave up writing labels of dataset {self._service.dataset_id}: {GIVE_UP} batches in a row got no "
-                f"usable answer, the last one: {reason}"
-            )
 
     def _resolve_partial(self, batch: Batch, replies: Replies) -> Step:
         """Deal with an answer that is not "all written": read all of the batch, positions only name suspects (B15)."""
         outcomes, proposed = self._read_all(batch, replies, self._clock.now() + UNKNOWN_PATIENCE)
-        self._hope.learnt(self._clock.now())
+        self._breaker.record_success(self._clock.now())
         # The service has answered, and they are still proposed: that request has not written them.
         left = {candidate.sample.sample_id for candidate in proposed}
         self._sent -= left
@@ -403,10 +398,12 @@ class BatchWriter:
         failed, rest = split_suspects(batch, proposed, replies)
         return outcomes + failed, rest
 
+    # Reading what became of samples
+
     def _read_all(
         self, batch: Batch, replies: Replies, patience: float
     ) -> tuple[list[WriteOutcome], list[ProposalRead]]:
-        """Read how each sample of a batch stands; return what is settled, and what is still proposed as decided."""
+        """Read the status of each sample of a batch; return outcomes, and what is still proposed as decided."""
         outcomes: list[WriteOutcome] = []
         proposed: list[ProposalRead] = []
         found: list[tuple[ProposalRead, Finding]] = []
@@ -414,7 +411,7 @@ class BatchWriter:
         in_a_row = 0
         for candidate in batch.candidates:
             # Once the patience is over, reads that cannot succeed would each wait for the transport's own retries.
-            finding = unreadable or self._find_out(candidate.sample, patience)
+            finding = unreadable or self._check_status(candidate.sample, patience)
             if isinstance(finding, ModelArtsError):
                 in_a_row += not is_odd_read(finding)
                 unreadable = finding if in_a_row >= UNREADABLE_IN_A_ROW else None
@@ -422,7 +419,7 @@ class BatchWriter:
                 outcomes.append(self._given_up(candidate.sample, finding.message, reply.error_code))
                 continue
             in_a_row = 0
-            if finding.standing is Standing.PROPOSED and finding.now:
+            if finding.status is ConfirmationStatus.PLANNED and finding.now:
                 proposed.append(finding.now._replace(rule=candidate.rule))
             else:
                 found.append((candidate, finding))
@@ -430,11 +427,11 @@ class BatchWriter:
         return outcomes + self._outcomes(found, _unexplained(replies, proposed, found)), proposed
 
     def _warn_of_other_labels(self, batch: Batch, found: Sequence[tuple[ProposalRead, Finding]]) -> None:
-        """Say so if all of a batch are labeled otherwise than was sent: then it is hardly people who did that."""
+        """Warn if all samples of a batch carry other labels than were sent: it is hardly people who did that."""
         if len(found) < max(len(batch.candidates), 2):
             return
         decided, first = found[0]
-        if all(one.standing is Standing.GONE and one.final and raw_labels(one.final) for _, one in found):
+        if all(one.status is ConfirmationStatus.GONE and one.final and raw_labels(one.final) for _, one in found):
             log.warning(
                 "All %d samples of a write to dataset %s whose answer was lost carry other labels than were sent: of "
                 "sample %s %s were sent, and it carries %s. Perhaps the service changes labels when it keeps them. "
@@ -446,7 +443,8 @@ class BatchWriter:
                 names(first.final) if first.final else "",
             )
 
-    def _find_out(self, sample: Sample, patience: float) -> Finding | ModelArtsError:
+    def _check_status(self, sample: Sample, patience: float) -> Finding | ModelArtsError:
+        """Read the status of a sample; return the error if that fails until the patience is over."""
         tries = 0
         while True:
             try:
@@ -456,24 +454,24 @@ class BatchWriter:
                 if error.permanent and not is_odd:
                     raise
                 tries += 1
-                if self._clock.now() >= patience or not self._may_write() or (is_odd and tries >= ODD_TRIES):
+                if self._clock.now() >= patience or self._stop.is_set() or (is_odd and tries >= ODD_TRIES):
                     return error
                 self._pause(max(error.retry_after or 0, PAUSES[min(tries, len(PAUSES)) - 1]))
 
     def _outcomes(self, found: Sequence[tuple[ProposalRead, Finding]], refused: Refusals) -> list[WriteOutcome]:
         """Return what became of samples that are no longer proposed as decided, as far as that can be told now.
 
-        :param found: the samples as they were decided upon, and how they stand
+        :param found: the samples as they were decided upon, and what was read of them
         :param refused: how many of those that carry the labels may have been refused
         """
-        carrying = [(candidate, finding) for candidate, finding in found if finding.standing is Standing.WRITTEN]
+        carrying = [(one, finding) for one, finding in found if finding.status is ConfirmationStatus.CONFIRMED]
         outcomes = [
-            WriteOutcome(candidate.sample, _FATES[finding.standing], now=finding.now)
+            WriteOutcome(candidate.sample, finding.status, now=finding.now)
             for candidate, finding in found
-            if finding.standing is not Standing.WRITTEN
+            if finding.status is not ConfirmationStatus.CONFIRMED
         ]
         is_in_doubt = refused.most > 0 and any(finding.final and finding.final.annotated_by for _, finding in carrying)
-        if is_in_doubt and self._hope.author(self._service) is None:
+        if is_in_doubt and self._breaker.author(self._service) is None:
             # What is written next may show who this run's author is.
             self._undecided.append((carrying, refused))
             return outcomes
@@ -487,7 +485,7 @@ class BatchWriter:
             for candidate, finding in carrying
             if candidate.sample.sample_id in self._sent and candidate.sample.sample_id not in refused.ids
         }
-        ours = self._hope.author(self._service) if refused.most > 0 and any(authors.values()) else None
+        ours = self._breaker.author(self._service) if refused.most > 0 and any(authors.values()) else None
         known = owners(authors, refused.least, refused.most, ours)
         for candidate, _ in carrying:
             sample = candidate.sample
@@ -495,18 +493,20 @@ class BatchWriter:
             # The service may keep the author of the first labels.
             is_kept = sample.sample_id in known.others and author == sample.annotated_by
             if sample.sample_id in known.unknown or is_kept:
-                outcomes.append(WriteOutcome(sample, "unknown", UNKNOWN, _UNCLEAR))
+                outcomes.append(WriteOutcome(sample, ConfirmationStatus.UNKNOWN, UNKNOWN, _UNCLEAR))
             elif sample.sample_id in known.ours:
-                outcomes.append(WriteOutcome(sample, "written"))
+                outcomes.append(WriteOutcome(sample, ConfirmationStatus.CONFIRMED))
             else:  # somebody else confirmed it with the same labels
-                outcomes.append(WriteOutcome(sample, "gone", carries_labels=True))
+                outcomes.append(WriteOutcome(sample, ConfirmationStatus.GONE, carries_labels=True))
         return outcomes
 
     def _given_up(self, sample: Sample, reason: str, code: str | None = None) -> WriteOutcome:
-        """Return the failure of a sample of which nothing more can be learnt; of one never sent it is known."""
+        """Return the failure of a sample of which nothing more can be learnt; one never sent was not written."""
         if sample.sample_id in self._sent:
-            return _unknown(sample, reason)
-        return WriteOutcome(sample, "failed", code or "not_sent", f"{reason} It was not written.")
+            return _uncertain(sample, reason)
+        return WriteOutcome(sample, ConfirmationStatus.FAILED, code or "not_sent", f"{reason} It was not written.")
+
+    # Waiting
 
     def _wait_until_writable(self, error: ModelArtsError) -> None:
         """Wait until a request that was turned away may be sent again.
@@ -523,18 +523,23 @@ class BatchWriter:
                 pause = max(error.retry_after or 0, BUSY_PAUSES[min(self._holdups, len(BUSY_PAUSES) - 1)])
                 self._holdups += 1
                 self._pause(min(pause, over - self._clock.now()))
-            if not self._may_write() or not isinstance(error, DatasetBusy) or not self._service.is_busy():
+            if self._stop.is_set() or not isinstance(error, DatasetBusy) or not self._service.is_busy():
                 return
 
     def _pause(self, seconds: float) -> None:
-        """Sleep in short pieces: who asks for a stop shall not wait for the end of a long one."""
+        """Sleep in short pieces: a stop ends the pause."""
         end = self._clock.now() + seconds
-        while self._may_write() and (left := end - self._clock.now()) > 0:
+        while not self._stop.is_set() and (left := end - self._clock.now()) > 0:
             self._clock.sleep(min(left, 1.0))
 
 
 def _unsent(candidates: Iterable[ProposalRead]) -> list[WriteOutcome]:
-    return [WriteOutcome(candidate.sample, "unsent") for candidate in candidates]
+    return [WriteOutcome(candidate.sample, ConfirmationStatus.LEFT) for candidate in candidates]
+
+
+def _uncertain(sample: Sample, reason: str) -> WriteOutcome:
+    message = f"{reason} It may have been written or not.".strip()
+    return WriteOutcome(sample, ConfirmationStatus.FAILED, UNKNOWN, message)
 
 
 def _unexplained(
@@ -544,12 +549,7 @@ def _unexplained(
     refused = refusals(replies)
     unread = len(replies) - len(proposed) - len(found)
     left = {one.sample.sample_id for one in proposed} - refused.ids
-    moved = {
-        candidate.sample.sample_id for candidate, finding in found if finding.standing is not Standing.WRITTEN
-    } - refused.ids
+    moved = {one.sample.sample_id for one, finding in found if finding.status is not ConfirmationStatus.CONFIRMED}
     named = len(refused.ids) + len(left)
-    return Refusals(refused.ids, max(refused.least - named - len(moved) - unread, 0), max(refused.most - named, 0))
-
-
-def _unknown(sample: Sample, reason: str) -> WriteOutcome:
-    return WriteOutcome(sample, "failed", UNKNOWN, f"{reason} It may have been written or not.".strip())
+    least = refused.least - named - len(moved - refused.ids) - unread
+    return Refusals(refused.ids, max(least, 0), max(refused.most - named, 0))

@@ -1,12 +1,13 @@
-"""What goes out in one request, what became of it, and how a batch is taken apart when it was refused. Pure."""
+"""What goes out in one request, what its answer proves, and how a refused batch is split. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
+from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,22 +17,18 @@ if TYPE_CHECKING:
 
 BATCH_BYTES = 1_000_000
 
-# Codes that a sample causes: the others of its batch may be well (B15). 413 is the status of a body too large.
+# Codes that one sample causes (B15). 413 is the status of a body that is too large.
 SAMPLE_FAULTS = frozenset({"4105", "0104", "4420", "4423"})
 TOO_LARGE = 413
 BUSY_CODES = frozenset({"4381", "4343", "4349", "4355", "4356"})
-_TELLING = SAMPLE_FAULTS | BUSY_CODES
-
-WriteFate = Literal["written", "gone", "changed", "failed", "unknown", "unsent"]
+_CONCLUSIVE = SAMPLE_FAULTS | BUSY_CODES
 
 
 class WriteOutcome(NamedTuple):
     """What became of one sample.
 
     :param sample: as it was decided upon
-    :param fate: "written"; "gone": no longer proposed, not by us; "changed": proposed otherwise than decided;
-        "failed": the service refused, or its answer could not be had; "unknown": it carries the labels that were sent,
-        and nothing tells whether the service wrote them or a person did; "unsent": the run was asked to stop
+    :param status: CONFIRMED: this run wrote it; LEFT: it was not sent, because of a stop or an error
     :param code: the service's code, or "unknown"; of failed and unknown samples
     :param message: the service's text; of failed and unknown samples
     :param now: the proposal as it is now; of changed samples
@@ -39,7 +36,7 @@ class WriteOutcome(NamedTuple):
     """
 
     sample: Sample
-    fate: WriteFate
+    status: ConfirmationStatus
     code: str = ""
     message: str = ""
     now: ProposalRead | None = None
@@ -54,7 +51,7 @@ class Batch:
     :param lost_since: when the first answer about them was lost; None if none was
     :param losses: how many answers were lost
     :param rereads: how often in a row its samples grew old while they were read again
-    :param number: tells it from others of the same writer; its parts have the same
+    :param number: of the batch, for this writer; the parts of a split batch share it
     """
 
     candidates: Sequence[ProposalRead]
@@ -74,19 +71,14 @@ class Batch:
 
 
 Step = tuple[list[WriteOutcome], list[Batch]]
-"""What is settled, and what is to be sent (again), in this order."""
+"""Outcomes, and the batches to send next, in this order."""
 Replies = dict[str, "SampleOutcome"]
 
 
 def split(
     candidates: Iterable[ProposalRead], batch_size: int, batch_bytes: int = BATCH_BYTES
 ) -> Iterator[list[ProposalRead]]:
-    """Split proposals into batches, in order.
-
-    :param candidates: to be split
-    :param batch_size: samples per batch at most
-    :param batch_bytes: JSON bytes per batch, about; a sample that is larger goes alone
-    """
+    """Split proposals into batches, in order, of about ``batch_bytes`` of JSON; a sample that is larger goes alone."""
     batch: list[ProposalRead] = []
     size = 0
     for candidate in candidates:
@@ -102,16 +94,17 @@ def split(
 
 
 def split_suspects(batch: Batch, proposed: Sequence[ProposalRead], replies: Replies) -> Step:
-    """Take apart what a batch left unwritten: each sample fails by itself, or goes out again in smaller company.
+    """Split what a batch left unwritten: each sample fails, or goes out again in a smaller batch.
 
-    A sample that was refused alone has failed. One refused for a reason that is not its own to mend has failed as
-    well. All others go out again, suspects apart from the rest; every part is smaller than the batch, so this ends.
+    A sample that was refused alone has failed, and so has one refused for a reason that no other sample can have
+    caused. All others go out again, suspects apart from the rest; every part is smaller than the batch, so this ends.
     """
     if len(batch.candidates) == 1:
         return [_failed(candidate.sample, replies) for candidate in proposed], []
     suspects, others, failed = [], [], []
     for candidate in proposed:
-        code = number_of(replies[candidate.sample.sample_id].error_code) if _is_suspect(candidate, replies) else ""
+        reply = replies.get(candidate.sample.sample_id)
+        code = number_of(reply.error_code) if reply is not None else ""
         if not code:
             others.append(candidate)
         elif code in SAMPLE_FAULTS:
@@ -124,11 +117,11 @@ def split_suspects(batch: Batch, proposed: Sequence[ProposalRead], replies: Repl
 
 
 class Refusals(NamedTuple):
-    """What an answer that is not "all written" says about how many samples of a batch were refused.
+    """How many samples of a batch were refused, as an answer that is not "all written" says.
 
     :param ids: samples that were certainly refused
-    :param least: so many were refused at least
-    :param most: so many may have been refused, or not have been carried out at all
+    :param least: how many were refused at least
+    :param most: how many may have been refused, or not have been carried out at all
     """
 
     ids: frozenset[str]
@@ -136,16 +129,18 @@ class Refusals(NamedTuple):
     most: int
 
 
+PERHAPS_REFUSED = Refusals(frozenset(), 0, 1)
+"""Of one sample whose last answer is not at hand: it may have been refused."""
+
+
 def refusals(replies: Replies) -> Refusals:
-    """Return what an answer says about refusals.
+    """Return what an answer says about refusals, given a reply for each sample of the batch.
 
     Positions prove nothing. A text that holds the sample's id does, and so does a number: if all were refused, each
     was.
-
-    :param replies: one for each sample of the batch
     """
     whole = len(replies)
-    told = {sample_id for sample_id, reply in replies.items() if number_of(reply.error_code) in _TELLING}
+    told = {sample_id for sample_id, reply in replies.items() if number_of(reply.error_code) in _CONCLUSIVE}
     refused = {sample_id for sample_id, reply in replies.items() if reply.ok is False}
     named = {name for name in refused | told if f"[{name}]" in (replies[name].error_msg or "")}
     refused |= named
@@ -157,12 +152,7 @@ def refusals(replies: Replies) -> Refusals:
 
 
 class Owners(NamedTuple):
-    """Who has given samples the labels that were sent.
-
-    :param ours: samples that the service wrote for this run
-    :param others: samples that somebody else labeled so
-    :param unknown: samples of which nothing tells
-    """
+    """Samples by who gave them the labels that were sent: this run, somebody else, or nobody knows."""
 
     ours: frozenset[str]
     others: frozenset[str]
@@ -170,13 +160,13 @@ class Owners(NamedTuple):
 
 
 def owners(authors: Mapping[str, str], least: int, most: int, ours: str | None) -> Owners:
-    """Tell whose the labels are that samples carry after a write that was not answered with "all written".
+    """Return who gave samples the labels that they carry after an answer that is not "all written".
 
     A write leaves its author in ``annotated_by``. All samples that this run wrote name the same one.
 
-    :param authors: who labeled each of the samples, says the service; empty if it does not say
-    :param least: at least so many of them were not written by this run
-    :param most: so many of them at most
+    :param authors: who labeled each sample, as the service says; empty if it does not say
+    :param least: how many of them this run did not write, at least
+    :param most: and at most
     :param ours: the author of this run's writes, if that is known
     """
     everybody = frozenset(authors)
@@ -197,22 +187,17 @@ def owners(authors: Mapping[str, str], least: int, most: int, ours: str | None) 
 
 
 def is_inconclusive(replies: Replies) -> bool:
-    """Whether an answer was lost, or leaves open what became of every sample and why."""
-    return all(reply.ok is None and number_of(reply.error_code) not in _TELLING for reply in replies.values())
+    """Whether an answer was lost, or does not say what became of any sample, nor why."""
+    return all(reply.ok is None and number_of(reply.error_code) not in _CONCLUSIVE for reply in replies.values())
 
 
 def retry_batches(batch: Batch, proposed: Sequence[ProposalRead]) -> list[Batch]:
-    """Return what goes out again after an answer that says nothing: the same batch once, then its halves.
+    """Return what goes out again after an inconclusive answer: the same batch once, then its halves.
 
-    If one of the samples is to blame, only smaller company shows which.
+    If one of the samples is to blame, only smaller batches show which.
     """
     again = batch.of(proposed)
     return again.halves() if batch.losses > 1 and len(proposed) > 1 else [again]
-
-
-def _is_suspect(candidate: ProposalRead, replies: Replies) -> bool:
-    reply = replies.get(candidate.sample.sample_id)
-    return bool(reply and reply.error_code)
 
 
 def number_of(code: str | None) -> str:
@@ -235,5 +220,7 @@ def _failed(sample: Sample, replies: Replies) -> WriteOutcome:
     own = [reply for reply in replies.values() if reply.sample_id == sample.sample_id]
     reply = next((reply for reply in (*own, *replies.values()) if reply.error_code), None)
     if reply is None:
-        return WriteOutcome(sample, "failed", "refused", "The service did not write it and gave no reason.")
-    return WriteOutcome(sample, "failed", reply.error_code or "", reply.error_msg or "")
+        return WriteOutcome(
+            sample, ConfirmationStatus.FAILED, "refused", "The service did not write it and gave no reason."
+        )
+    return WriteOutcome(sample, ConfirmationStatus.FAILED, reply.error_code or "", reply.error_msg or "")

@@ -1,7 +1,6 @@
-"""One confirmation: walks the list of proposals, decides, and accounts for every sample (B13 to B18).
+"""One confirmation: reads the list of proposals, decides, writes, and accounts for every sample (B13 to B18).
 
-The thread that runs it knows and decides everything; the crew's threads read and write. What becomes of that which is
-written is the matter of :mod:`.writing`.
+The thread that runs it decides everything and keeps all counts; the threads of the pool only read and write.
 """
 
 from __future__ import annotations
@@ -11,13 +10,11 @@ import logging
 from collections import Counter
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ModelArtsError
-from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS
-from airflow_provider_modelarts.labeling.apply.writing import Writing
-from airflow_provider_modelarts.labeling.intent import CHANGED, NOT_PLANNED, Intent
+from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS, BatchWriter, CircuitBreaker
 from airflow_provider_modelarts.labeling.label_equality import (
     ODD,
     same_proposal,
@@ -25,101 +22,109 @@ from airflow_provider_modelarts.labeling.label_equality import (
     with_other_labels,
 )
 from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN
-from airflow_provider_modelarts.labeling.proposals import page_order as walk
+from airflow_provider_modelarts.labeling.proposals import page_order
 from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead, is_odd_read
 from airflow_provider_modelarts.labeling.proposals.filtered import FilteredProposals
-from airflow_provider_modelarts.labeling.proposals.page_order import (
-    Pages,
-    PassEnd,
-    length_of,
-    locate_last_page,
-    verdict,
-)
+from airflow_provider_modelarts.labeling.proposals.page_order import Pages, PassEnd
 from airflow_provider_modelarts.labeling.proposals.page_scheduler import ListCountMonitor, PageScheduler, pages_ahead
-from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool, WorkItem
+from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkItem
 from airflow_provider_modelarts.labeling.results import PROGRESS_SECONDS, ConfirmationResult, Progress, listed_twice
-from airflow_provider_modelarts.labeling.sample_table import Category, SampleTable
+from airflow_provider_modelarts.labeling.sample_table import CHANGED, NOT_PLANNED, ConfirmationStatus, SampleTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from airflow_provider_modelarts.client import Page
+    from airflow_provider_modelarts.labeling.apply.batches import WriteOutcome
+    from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
     from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
     from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, Decision
     from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
     from airflow_provider_modelarts.labeling.proposals.page_order import Numbered
+    from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
+    from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 
     Jobs = list[WorkItem[Any]]
-    Looked = tuple[Sample, ProposalRead | ModelArtsError | None]
+    SingleRead = tuple[Sample, ProposalRead | ModelArtsError | None]
 
 log = logging.getLogger(__name__)
 
 MAX_PASSES = 5
-LOOKS = 25
-"""Samples that one job reads singly."""
+READS_PER_JOB = 25
+DECISION_ROUNDS = 5
+"""A proposal may change between decision and write; it is decided about so often, then it is left."""
 
-_DECIDED = {"review": Category.REVIEW, "leave": Category.LEFT}
-_KNOWN = frozenset({Category.REVIEW, Category.LEFT, Category.FAILED})
-_LEFT_THE_LIST = frozenset({Category.CONFIRMED, Category.GONE})
+_STAYS = frozenset(
+    {ConfirmationStatus.REVIEW, ConfirmationStatus.LEFT, ConfirmationStatus.CHANGED, ConfirmationStatus.FAILED}
+)
+_LEFT_THE_LIST = frozenset({ConfirmationStatus.CONFIRMED, ConfirmationStatus.GONE})
+
+
+class _Written(NamedTuple):
+    """What a write job came to.
+
+    :param outcomes: what is known, a sample each
+    :param before: labels that people had given, by sample id
+    :param error: what ended it early
+    :param uncertain: samples without an outcome that may have been written
+    """
+
+    outcomes: list[WriteOutcome]
+    before: dict[str, list[dict[str, Any]]]
+    error: ModelArtsError | None
+    uncertain: set[str]
 
 
 class ConfirmationRun:
-    """A confirmation: what it knows and where it is.
+    """A confirmation: what is known of each sample, and how far the run is.
 
     :param service: where to read and write, with the filters of the list
+    :param request: what is asked for; if a plan is applied, with the plan's first label
     :param decide: says what to do with a proposal
-    :param crew: carries the requests
-    :param batch_size: samples per write
-    :param first_label: only samples whose first label has this name
+    :param pool: carries the requests
+    :param stop: once it is set no further write goes out; the first error sets it
     :param on_progress: called every few seconds and at the end
-    :param should_stop: asked before every write and while waiting; once true no further write goes out
     :param recorder: keeps the ledger
     """
 
     def __init__(
         self,
         service: DatasetProposals,
+        request: ConfirmationRequest,
         decide: Callable[[Sample], Decision],
-        crew: WorkerPool,
+        pool: WorkerPool,
         *,
-        batch_size: int = 100,
-        first_label: str | None = None,
+        stop: StopSignal,
         on_progress: Callable[[Progress], None] | None = None,
-        should_stop: Callable[[], bool] | None = None,
         recorder: Recorder | None = None,
     ) -> None:
         self._service = service
         self._decide = decide
-        self._crew = crew
+        self._pool = pool
+        self._stop = stop
+        self._batch_size = request.batch_size
+        self._is_preview = request.preview
         self._on_progress = on_progress
-        self._should_stop = should_stop or (lambda: False)
         self._recorder = recorder
-        self._begun = self._reported = service.clock.now()
-        self._untrimmed = FilteredProposals(service, first_label)
-        self._in_hand: set[str] = set()
-        self._said_twice: set[str] = set()
-        self._nameless: Counter[str] = Counter()
+        self._breaker = CircuitBreaker()
+        self._filtered = FilteredProposals(service, request.first_label)
+        self._pages = Pages(self._filtered.page, 1, page_order.PAGE_SIZE)
+        self._count = ListCountMonitor(0)
+        self.table = SampleTable()
+        self._in_flight: set[str] = set()
+        """Samples taken from the list in this pass that have no status in the table yet."""
         self._written_before: dict[int, int] = {}
-        self._pages = Pages(self._untrimmed.page, 1, walk.PAGE_SIZE)
+        """For each page that was asked for, how many samples of this pass were known to be written by then."""
+        self._warned_of: set[str] = set()
+        self._nameless: Counter[str] = Counter()
+        self._begun = self._reported = service.clock.now()
         self._passes = self._total = self._unaccounted = 0
-        self._stopped = self._complete = self._only_plans = False
-        self.books = SampleTable()
-        self._writing = Writing(
-            service,
-            self.books,
-            self._in_hand,
-            batch_size=batch_size,
-            should_stop=self._should_stop,
-            recorder=recorder,
-            list_again=self._read,
-            decide_anew=self._to_confirm,
-        )
-        service.may_go_on = self._writing.may_write
+        self._only_plans = self._remembers = self._stopped = self._complete = False
 
     def preview(self) -> None:
         """Decide about everything and write nothing."""
         self._only_plans = True
-        self._walk_until_accounted(self._note_planned)
+        self._read_until_accounted()
         self._report(last=True)
 
     def check_guards_first(self, policy: ConfirmPolicy) -> None:
@@ -127,151 +132,116 @@ class ConfirmationRun:
 
         :raises GuardFailed: naming the guard that does not hold
         """
-        intent = Intent()
-        self._only_plans = True
-        self._walk_until_accounted(partial(self._note_planned, intent=intent))
+        self._only_plans = self._remembers = True
+        self._read_until_accounted()
         self._only_plans = False
         self.check_guards(policy)
-        if self._goes_on:
-            self._decide = intent.decide
+        self._decide = self.table.decide_as_planned
 
     def check_guards(self, policy: ConfirmPolicy) -> None:
-        """Hold guards against what was decided; a run that did not decide about everything ends otherwise.
+        """Check guards against what was decided; a run that did not decide about everything ends otherwise.
 
         :raises GuardFailed: naming the guard that does not hold
         """
-        if self._goes_on:
-            policy.check_guards(self.books.count(Category.PLANNED), self.books.by_label[Category.PLANNED])
+        if not self._is_cut_short:
+            policy.check_guards(
+                self.table.count(ConfirmationStatus.PLANNED), self.table.by_label[ConfirmationStatus.PLANNED]
+            )
 
     def apply(self) -> None:
         """Write everything that is decided so."""
-        if self._goes_on:
-            self._walk_until_accounted(self._writing.jobs)
-        if self._goes_on and self._recorder is not None:
-            self._recorder.reconcile_unlisted(self.books, self._service, self._run_jobs)
-        self._complete = self._goes_on
+        if not self._is_cut_short:
+            self._read_until_accounted()
+        if not self._is_cut_short and self._recorder is not None:
+            self._recorder.reconcile_unlisted(self.table, self._service, self._run_jobs)
+        self._complete = not self._is_cut_short
         self._report(last=True)
 
-    def stop_writes(self) -> None:
-        """Let no further write out, whatever happens."""
-        self._writing.stop_writes()
-
-    def result(self, *, preview: bool = False, **more: Any) -> ConfirmationResult:
+    def result(self) -> ConfirmationResult:
         """Return the counts as they are now."""
-        counts = self.books.counts
+        counts: dict[str, Any] = self.table.counts
         planned = counts.pop("planned")
-        # A planned sample that a complete walk did not list is gone; one that was not reached is as it was.
-        counts["confirmed" if preview else "gone" if self._complete else "left"] += planned
-        by_label = self.books.by_label[Category.PLANNED if preview else Category.CONFIRMED]
+        # A planned sample that a complete run did not list is gone; one that was not reached is as it was.
+        counts["confirmed" if self._is_preview else "gone" if self._complete else "left"] += planned
+        by_label = self.table.by_label[ConfirmationStatus.PLANNED if self._is_preview else ConfirmationStatus.CONFIRMED]
         return ConfirmationResult(
-            seen=len(self.books),
-            confirmed=counts["confirmed"],
-            review=counts["review"],
-            left=counts["left"],
-            failed=counts["failed"],
-            gone=counts["gone"],
-            changed_since_plan=self.books.changed,
+            seen=len(self.table),
+            **counts,
+            changed_since_plan=self.table.count(ConfirmationStatus.CHANGED),
             passes=self._passes,
             requests=self._service.requests,
             seconds=self._service.clock.now() - self._begun,
             by_label={name: number for name, number in sorted(by_label.items()) if number > 0},
             dataset_id=self._service.dataset_id,
-            failures=self.books.failures,
+            failures=self.table.failures,
             unaccounted=self._unaccounted,
-            stopped=self._is_stopped,
-            preview=preview,
-            **more,
+            stopped=self._stopped,
+            preview=self._is_preview,
         )
 
     @property
-    def _goes_on(self) -> bool:
-        return not self._is_stopped and not self._unaccounted
+    def _is_cut_short(self) -> bool:
+        return self._stopped or self._unaccounted > 0
 
-    @property
-    def _is_stopped(self) -> bool:
-        return self._stopped or self._writing.is_stopped
+    # Reading
 
-    def _may_read(self) -> bool:
-        self._stopped = self._is_stopped or self._should_stop()
-        return not self._stopped
-
-    # Walking
-
-    def _walk_until_accounted(self, take: Callable[[list[ProposalRead], int | None], Jobs]) -> None:
-        """Walk the list until all that the service counts has been dealt with (B14).
-
-        :param take: takes over what is to be confirmed, with the number of its page; returns the jobs that follow
-        """
+    def _read_until_accounted(self) -> None:
+        """Read the list until all that the service counts has been dealt with (B14)."""
         previous: PassEnd | None = None
         for number in range(1, MAX_PASSES + 1):
             self._passes += 1
-            end = self._pass(take)
-            if self._is_stopped:
+            end = self._read_once()
+            if end is None:
                 return
-            over = verdict(end, previous, last=number == MAX_PASSES)
-            if over is not None:
-                self._unaccounted = over
+            unaccounted = page_order.count_unaccounted(end, previous, last=number == MAX_PASSES)
+            if unaccounted is not None:
+                self._unaccounted = unaccounted
                 return
             previous = end
 
-    def _pass(self, take: Callable[[list[ProposalRead], int | None], Jobs]) -> PassEnd:
-        self.books.begin_pass()
+    def _read_once(self) -> PassEnd | None:
+        """Read the list from its last page to its first; None if a stop was requested by the end of that."""
+        self.table.begin_pass()
         self._nameless.clear()
-        read_pages = partial(pages_ahead, self._crew, self._service.pace)
-        first = self._untrimmed.begin(read_pages)
-        bearings = locate_last_page(self._untrimmed.page, first)
-        self._pages = bearings.pages
-        self._writing.count = ListCountMonitor(bearings.total)
-        self._total = max(self._total, bearings.total)
-        self._run_jobs(last=bearings.last, take=take)
-        if not self._may_read():
-            return PassEnd(0, self.books.remaining, self.books.news, disturbed=True)
-        now = self._untrimmed.page(0, 1)
-        self._writing.count.look(now, self._writing.count.written)
-        disturbed = self._writing.count.disturbed
-        if not disturbed:
-            self._say_what_is_listed_twice()
-        read = self._untrimmed.page
-        if not self._untrimmed.walks_the_filtered_list:
-            read, now = self._service.page, self._service.page(0, 1)
-        total = length_of(read, now, is_counted=bearings.is_counted)
-        return PassEnd(total, self.books.remaining, self.books.news, disturbed, self.books.repeated)
-
-    def _say_what_is_listed_twice(self) -> None:
-        twice = self.books.repeats.keys() - self._said_twice
-        if twice:
-            self._said_twice |= twice
+        first = self._filtered.begin(partial(pages_ahead, self._pool, self._service.pace))
+        bounds = page_order.locate_last_page(self._filtered.page, first)
+        self._pages = bounds.pages
+        self._count = ListCountMonitor(bounds.total)
+        self._total = max(self._total, bounds.total)
+        self._run_jobs(last=bounds.last)
+        self._stopped = self._stopped or self._stop.is_requested()
+        if self._stopped:
+            return None
+        now = self._filtered.page(0, 1)
+        self._count.look(now, self._count.written)
+        disturbed = self._count.disturbed
+        if not disturbed and (twice := self.table.repeats.keys() - self._warned_of):
+            self._warned_of |= twice
             log.warning("%s", listed_twice(self._service.dataset_id, twice))
+        read = self._filtered.page
+        if not self._filtered.walks_the_filtered_list:
+            read, now = self._service.page, self._service.page(0, 1)
+        total = page_order.length_of(read, now, is_counted=bounds.is_counted)
+        return PassEnd(total, self.table.remaining, self.table.changes, disturbed, self.table.repeated)
 
-    def _run_jobs(
-        self,
-        jobs: Iterable[WorkItem[Any]] = (),
-        last: Numbered | None = None,
-        take: Callable[[list[ProposalRead], int | None], Jobs] = lambda *_: [],
-    ) -> None:
-        descent = PageScheduler(
-            self._crew,
-            self._service.pace,
-            self._read,
-            partial(self._deal_with, take),
-            may_go_on=self._may_read,
-            on_error=self.stop_writes,
-        )
-        for _ in descent.steps(last, jobs):
+    def _run_jobs(self, jobs: Iterable[WorkItem[Any]] = (), last: Numbered | None = None) -> None:
+        """Carry out jobs, and deal with the pages from the last one down, until all that follows is done."""
+        scheduler = PageScheduler(self._pool, self._service.pace, self._read_page, self._on_page, self._stop)
+        for _ in scheduler.steps(last, jobs):
             self._report()
 
-    def _read(self, number: int) -> Page[Sample]:
-        self._written_before[number] = self._writing.count.written
+    def _read_page(self, number: int) -> Page[Sample]:
+        self._written_before[number] = self._count.written
         return self._pages.page(number)
 
-    def _deal_with(self, take: Callable[[list[ProposalRead], int | None], Jobs], numbered: Numbered) -> Jobs:
+    def _on_page(self, numbered: Numbered) -> Jobs:
         number, page = numbered
-        self._writing.count.look(page, self._written_before.pop(number, self._writing.count.written))
+        self._count.look(page, self._written_before.pop(number, self._count.written))
         wanted, again = self._sorted(page)
-        if not self._untrimmed.lists_whole_samples:
-            return self._recheck_jobs(wanted + again, take)
-        candidates = [ProposalRead(sample, page.read_at) for sample in wanted]
-        return take(self._to_confirm(candidates), number) + self._recheck_jobs(again, take)
+        if not self._filtered.lists_whole_samples:
+            return self._recheck_jobs(wanted + again)
+        reads = [ProposalRead(sample, page.read_at) for sample in wanted]
+        return self._write_jobs(self._to_confirm(reads), number) + self._recheck_jobs(again)
 
     def _sorted(self, page: Page[Sample]) -> tuple[list[Sample], list[Sample]]:
         """Return the samples of a page that need a decision, and those to be read singly first; each once.
@@ -280,61 +250,60 @@ class ConfirmationRun:
         """
         wanted: list[Sample] = []
         again: list[Sample] = []
-        chooses = None if self._untrimmed.walks_the_filtered_list else self._untrimmed.matches_filter
+        matches = None if self._filtered.walks_the_filtered_list else self._filtered.matches_filter
         contradicted = with_other_labels(page.items)
         repeats: list[str] = []
         fresh = 0
         for sample in page.items:
             sample_id = sample.sample_id
-            if chooses is not None and not chooses(sample):
+            if matches is not None and not matches(sample):
                 continue
             if not sample_id:
                 self._fail_nameless(sample)
                 continue
-            if sample_id in self._in_hand or self.books.is_listed(sample_id):
+            if sample_id in self._in_flight or self.table.is_listed(sample_id):
                 repeats.append(sample_id)
                 continue
             fresh += 1
-            category = self.books.category(sample_id)
-            if category in _KNOWN or (category is Category.PLANNED and self._only_plans):
-                self.books.mark_listed(sample)
+            status = self.table.status(sample_id)
+            if status in _STAYS or (status is ConfirmationStatus.PLANNED and self._only_plans):
+                self.table.mark_listed(sample)
                 continue
-            self._in_hand.add(sample_id)
-            looks = sample_id in contradicted or self._had_left(sample_id, category)
-            (again if looks else wanted).append(sample)
+            self._in_flight.add(sample_id)
+            is_doubtful = sample_id in contradicted or self._had_left(sample_id, status)
+            (again if is_doubtful else wanted).append(sample)
         if fresh:  # else it is a page that was read before: the service takes no notice of the offset
-            self.books.repeats.update(repeats)
+            self.table.repeats.update(repeats)
         return wanted, again
 
     def _fail_nameless(self, sample: Sample) -> None:
         """Account for a row of the list without an id: it is told apart by what it holds."""
-        if not self._untrimmed.has_first_label(sample):
-            self.books.count_stale()
+        if not self._filtered.has_first_label(sample):
+            self.table.count_stale()
             return
         content = sha256(json.dumps(sample.raw, sort_keys=True).encode()).hexdigest()[:8]
         self._nameless[content] += 1
         named = Sample({"sample_id": f"(no id, {content}, {self._nameless[content]})"})
-        if self.books.category(named.sample_id) is None:
-            self.books.fail(named, ODD, sample.oddity or "")
+        if self.table.status(named.sample_id) is None:
+            self.table.fail(named, ODD, sample.oddity or "")
         else:
-            self.books.mark_listed(named)
+            self.table.mark_listed(named)
 
-    def _had_left(self, sample_id: str, category: Category | None) -> bool:
+    def _had_left(self, sample_id: str, status: ConfirmationStatus | None) -> bool:
         """Whether a sample is known to have been no proposal any more: that it is listed proves nothing then."""
-        if category is None:
+        if status is None:
             return self._recorder is not None and self._recorder.is_confirmed(sample_id)
-        return category in _LEFT_THE_LIST
+        return status in _LEFT_THE_LIST
 
-    # Deciding
-
-    def _recheck_jobs(self, samples: Sequence[Sample], take: Callable[[list[ProposalRead], int | None], Jobs]) -> Jobs:
+    def _recheck_jobs(self, samples: Sequence[Sample]) -> Jobs:
         """Return the jobs that read samples singly: their list does not show all, or they had left it."""
-        pieces = [samples[place : place + LOOKS] for place in range(0, len(samples), LOOKS)]
-        return [WorkItem(partial(self._read_single, piece), partial(self._on_read, take)) for piece in pieces]
+        parts = [samples[start : start + READS_PER_JOB] for start in range(0, len(samples), READS_PER_JOB)]
+        return [WorkItem(partial(self._read_single, part), self._on_read) for part in parts]
 
-    def _read_single(self, samples: Sequence[Sample]) -> tuple[list[Looked], Sequence[Sample]]:
+    def _read_single(self, samples: Sequence[Sample]) -> tuple[list[SingleRead], Sequence[Sample]]:
+        """Read samples one by one; return also those that were not reached. A job of the pool."""
         begun = self._service.clock.now()
-        found: list[Looked] = []
+        found: list[SingleRead] = []
         for number, sample in enumerate(samples):
             # What was read first must not grow old while the rest is read.
             if self._service.clock.now() - begun > FRESH_SECONDS / 2:
@@ -347,69 +316,145 @@ class ConfirmationRun:
                 found.append((sample, error))
         return found, ()
 
-    def _on_read(
-        self,
-        take: Callable[[list[ProposalRead], int | None], Jobs],
-        looked: tuple[list[Looked], Sequence[Sample]],
-    ) -> Jobs:
-        found, rest = looked
-        candidates = []
+    def _on_read(self, answer: tuple[list[SingleRead], Sequence[Sample]]) -> Jobs:
+        found, rest = answer
+        reads = []
         for listed, whole in found:
             if isinstance(whole, ModelArtsError):  # an odd answer about one sample is the failure of that sample
-                self._in_hand.discard(listed.sample_id)
-                self.books.fail(listed, whole.code or UNKNOWN, whole.message)
+                self._in_flight.discard(listed.sample_id)
+                self.table.fail(listed, whole.code or UNKNOWN, whole.message)
                 continue
-            had_left = self._had_left(listed.sample_id, self.books.category(listed.sample_id))
+            had_left = self._had_left(listed.sample_id, self.table.status(listed.sample_id))
             if whole is not None and (not had_left or self._is_listed_so(listed, whole.sample)):
-                candidates.append(whole)
+                reads.append(whole)
                 continue
-            self._in_hand.discard(listed.sample_id)
+            self._in_flight.discard(listed.sample_id)
             if whole is None and had_left:
-                self.books.count_stale()
-        return take(self._to_confirm(candidates), None) + self._recheck_jobs(rest, take)
+                self.table.count_stale()
+        return self._write_jobs(self._to_confirm(reads)) + self._recheck_jobs(rest)
 
     def _is_listed_so(self, listed: Sample, whole: Sample) -> bool:
         """Whether the list shows a proposal as it is, or the part of its labels that the filters leave."""
-        return (same_proposal if self._untrimmed.lists_whole_samples else shows_part_of)(listed, whole)
+        return (same_proposal if self._filtered.lists_whole_samples else shows_part_of)(listed, whole)
 
-    def _to_confirm(self, candidates: Iterable[ProposalRead]) -> list[ProposalRead]:
+    # Deciding and writing
+
+    def _to_confirm(self, reads: Iterable[ProposalRead]) -> list[ProposalRead]:
         """Decide; return what is to be confirmed, and note the rest."""
         chosen = []
-        for candidate in candidates:
-            sample = candidate.sample
-            if not self._untrimmed.has_first_label(sample):
-                self._in_hand.discard(sample.sample_id)
-                self.books.count_stale()
+        for read in reads:
+            sample = read.sample
+            if not self._filtered.has_first_label(sample):
+                self._in_flight.discard(sample.sample_id)
+                self.table.count_stale()
                 continue
-            if (fault := sample.oddity) is not None:
-                self._in_hand.discard(sample.sample_id)
-                self.books.fail(sample, ODD, fault)
-                if self._recorder is not None and self._decide(sample) == CHANGED:
-                    self._recorder.note(candidate, "changed")
+            fault = sample.oddity
+            # Rules cannot read an odd sample; with a recorder it is a plan that decides, which compares only.
+            decision = self._decide(sample) if fault is None or self._recorder is not None else None
+            if fault is None and decision is not None and decision.action == "confirm":
+                chosen.append(ProposalRead(sample, read.read_at, decision.rule))
                 continue
-            decision = self._decide(sample)
-            if decision.action == "confirm":
-                chosen.append(ProposalRead(sample, candidate.read_at, decision.rule))
-                continue
-            self._in_hand.discard(sample.sample_id)
-            self.books.settle(sample, _DECIDED[decision.action], changed=decision in (CHANGED, NOT_PLANNED))
+            self._in_flight.discard(sample.sample_id)
+            if fault is not None:
+                self.table.fail(sample, ODD, fault)
+            elif decision is not None:
+                self.table.set_status(sample, _status_of(decision))
             if decision == CHANGED and self._recorder is not None:
-                self._recorder.note(candidate, "changed")
+                self._recorder.note(read, "changed")
         return chosen
 
-    def _note_planned(self, candidates: list[ProposalRead], number: int | None, intent: Intent | None = None) -> Jobs:
-        del number
-        for candidate in candidates:
-            self._in_hand.discard(candidate.sample.sample_id)
-            self.books.settle(candidate.sample, Category.PLANNED)
-            if intent is not None:
-                intent.add(candidate.sample)
-        return []
+    def _write_jobs(self, chosen: list[ProposalRead], page: int | None = None, rounds: int = 1) -> Jobs:
+        """Return the jobs that write what was decided; a run that only plans notes it.
+
+        :param page: number of the page that listed them; None: read singly
+        :param rounds: how often they have been decided about
+        """
+        if self._only_plans:
+            for read in chosen:
+                self._in_flight.discard(read.sample.sample_id)
+                self.table.set_status(read.sample, ConfirmationStatus.PLANNED)
+                if self._remembers:
+                    self.table.remember_labels(read.sample)
+            return []
+        size = self._batch_size
+        parts = [chosen[start : start + size] for start in range(0, len(chosen), size)]
+        self._count.under_way += len(chosen)
+        return [WorkItem(partial(self._write, part, page), partial(self._on_written, part, rounds)) for part in parts]
+
+    def _write(self, chosen: list[ProposalRead], page: int | None) -> _Written:
+        """Write a batch. A job of the pool."""
+        writer = BatchWriter(
+            self._service,
+            batch_size=self._batch_size,
+            stop=self._stop,
+            breaker=self._breaker,
+            list_again=None if page is None else partial(self._pages.page, page),
+            recorder=self._recorder,
+        )
+        outcomes: list[WriteOutcome] = []
+        error = None
+        try:
+            outcomes.extend(writer.write(chosen))
+        except ModelArtsError as failed:
+            self._stop.abort()  # at once: other threads would go on writing until this one's error is noticed
+            error = failed
+        return _Written(outcomes, writer.before, error, writer.uncertain)
+
+    def _on_written(self, chosen: list[ProposalRead], rounds: int, written: _Written) -> Jobs:
+        """Note what became of a batch, and decide again about proposals that have changed."""
+        self._count.under_way -= len(chosen)
+        outstanding = {read.sample.sample_id: read for read in chosen}
+        changed: list[ProposalRead] = []
+        for outcome in written.outcomes:
+            decided = outstanding.pop(outcome.sample.sample_id)
+            if outcome.now is not None:
+                changed.append(outcome.now)
+            else:
+                self._note_outcome(decided, outcome, written.before.get(outcome.sample.sample_id))
+        for sample_id, read in outstanding.items():
+            self._in_flight.discard(sample_id)
+            if written.error is None or sample_id not in written.uncertain:
+                self.table.set_status(read.sample, ConfirmationStatus.LEFT)
+                continue
+            self.table.fail(read.sample, UNKNOWN, written.error.message)
+            if self._recorder is not None:
+                self._recorder.note_unknown(read, written.error.message, written.before.get(sample_id))
+        if written.error is not None:
+            raise written.error
+        again = self._to_confirm(changed)
+        if rounds >= DECISION_ROUNDS:
+            for read in again:
+                self._in_flight.discard(read.sample.sample_id)
+                self.table.set_status(read.sample, ConfirmationStatus.LEFT)
+            again = []
+        stores = self._recorder.due() if self._recorder is not None else []
+        return stores + self._write_jobs(again, rounds=rounds + 1)
+
+    def _note_outcome(self, decided: ProposalRead, outcome: WriteOutcome, before: list[dict[str, Any]] | None) -> None:
+        sample = outcome.sample
+        self._in_flight.discard(sample.sample_id)
+        if outcome.status in (ConfirmationStatus.FAILED, ConfirmationStatus.UNKNOWN):
+            self.table.fail(sample, outcome.code, outcome.message)
+        else:
+            self._count.written += outcome.status is ConfirmationStatus.CONFIRMED
+            self.table.set_status(sample, outcome.status)
+        if outcome.status is ConfirmationStatus.LEFT:
+            # What an error held back was not stopped by anybody.
+            self._stopped = self._stopped or self._stop.is_requested()
+        elif self._recorder is not None:
+            self._recorder.record_outcome(decided, outcome, before)
 
     def _report(self, *, last: bool = False) -> None:
         now = self._service.clock.now()
         if self._on_progress is None or (not last and now - self._reported < PROGRESS_SECONDS):
             return
         self._reported = now
-        total = max(self._total, len(self.books))
-        self._on_progress(Progress(total, len(self.books), self.books.counts, now - self._begun))
+        total = max(self._total, len(self.table))
+        self._on_progress(Progress(total, len(self.table), self.table.counts, now - self._begun))
+
+
+def _status_of(decision: Decision) -> ConfirmationStatus:
+    """Return the status of a sample that is not to be confirmed."""
+    if decision in (CHANGED, NOT_PLANNED):
+        return ConfirmationStatus.CHANGED
+    return ConfirmationStatus.REVIEW if decision.action == "review" else ConfirmationStatus.LEFT

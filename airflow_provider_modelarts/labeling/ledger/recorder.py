@@ -15,9 +15,8 @@ from airflow_provider_modelarts.labeling.ledger.reader import Entry, Ledger, Led
 from airflow_provider_modelarts.labeling.ledger.reconcile import superseded_plans
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused
 from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead, is_odd_read
-from airflow_provider_modelarts.labeling.proposals.sample_status import Standing
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkItem
-from airflow_provider_modelarts.labeling.sample_table import Category
+from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 from airflow_provider_modelarts.labeling.storage.path import stored_uri
 
 if TYPE_CHECKING:
@@ -46,23 +45,28 @@ READS_AT_ONCE = 1000
 WITNESSES = 3
 """Of so many samples that earlier tries have certainly written the author is looked at."""
 
-_BOOKED: dict[LedgerFate, Category] = {
-    "confirmed": Category.CONFIRMED,
-    "gone": Category.GONE,
-    "changed": Category.LEFT,
-    "unknown": Category.GONE,
+_BOOKED: dict[LedgerFate, ConfirmationStatus] = {
+    "confirmed": ConfirmationStatus.CONFIRMED,
+    "gone": ConfirmationStatus.GONE,
+    "changed": ConfirmationStatus.CHANGED,
+    "unknown": ConfirmationStatus.GONE,
 }
-_FATES: dict[str, LedgerFate] = {"written": "confirmed", "gone": "gone", "failed": "failed", "unknown": "unknown"}
+_FATES: dict[ConfirmationStatus, LedgerFate] = {
+    ConfirmationStatus.CONFIRMED: "confirmed",
+    ConfirmationStatus.GONE: "gone",
+    ConfirmationStatus.FAILED: "failed",
+    ConfirmationStatus.UNKNOWN: "unknown",
+}
 
 
 class Found(NamedTuple):
     """What was read of a planned sample that the list did not show.
 
-    :param standing: how it stands
+    :param status: its status
     :param author: who gave it its labels, says the service; empty if it does not say
     """
 
-    standing: Standing
+    status: ConfirmationStatus
     author: str = ""
 
 
@@ -167,9 +171,9 @@ class Recorder:
             # Another try may have written it and not have recorded that yet: it is judged at the end.
             self._found.add(decided.sample.sample_id)
             return
-        if outcome.fate == "written":
+        if outcome.status is ConfirmationStatus.CONFIRMED:
             self._witness = decided.sample
-        entry = _entry(decided, _FATES[outcome.fate], before=before)
+        entry = _entry(decided, _FATES[outcome.status], before=before)
         self._add(entry._replace(code=outcome.code, message=outcome.message) if outcome.code else entry)
 
     def note_unknown(self, candidate: ProposalRead, message: str, before: list[dict[str, Any]] | None) -> None:
@@ -217,7 +221,7 @@ class Recorder:
     def _settle(self, books: SampleTable, reads: list[tuple[ProposalRead, Found]], service: DatasetProposals) -> None:
         fates = self._judged(reads, self._others, service)
         if any(
-            found.standing is Standing.WRITTEN and fate in ("gone", "unknown")
+            found.status is ConfirmationStatus.CONFIRMED and fate in ("gone", "unknown")
             for (_, found), fate in zip(reads, fates, strict=True)
         ):
             # Another try may have begun since, and have written before these were read.
@@ -227,7 +231,7 @@ class Recorder:
             if candidate.sample.sample_id in self._changed:  # it has its place: only the ledger is told
                 self.note(candidate, "confirmed" if fate == "confirmed" else "changed", read=True)
                 continue
-            books.settle(candidate.sample, _BOOKED[fate], changed=fate == "changed")
+            books.set_status(candidate.sample, _BOOKED[fate])
             self.note(candidate, fate, read=True)
 
     def _judged(
@@ -238,7 +242,7 @@ class Recorder:
         That a try may have written a sample does not make its labels that try's: a person may have accepted the same
         proposal since the try ended. Where the service names somebody else, nothing tells.
         """
-        fates = [_fate(candidate, found.standing, others) for candidate, found in reads]
+        fates = [_fate(candidate, found.status, others) for candidate, found in reads]
         doubtful = {
             candidate.sample.sample_id: found.author
             for (candidate, found), fate in zip(reads, fates, strict=True)
@@ -329,18 +333,18 @@ class Recorder:
 
         :param books: of a complete walk
         """
-        met = sum(map(books.count, (Category.CONFIRMED, Category.FAILED, Category.GONE)))
+        met = sum(map(books.count, (ConfirmationStatus.CONFIRMED, ConfirmationStatus.FAILED, ConfirmationStatus.GONE)))
         if met - len(self._found) >= self._plan.counts["confirm"]:
             return
         unknown: list[ProposalRead] = []
         unjudged = self._found | self._changed
         for planned in self._plan.samples():
             sample = planned.sample
-            is_open = books.category(sample.sample_id) is None or sample.sample_id in unjudged
+            is_open = books.status(sample.sample_id) is None or sample.sample_id in unjudged
             if planned.decision.action != "confirm" or not is_open:
                 continue
             if self.is_confirmed(sample.sample_id):
-                books.settle(sample, Category.CONFIRMED)
+                books.set_status(sample, ConfirmationStatus.CONFIRMED)
                 continue
             unknown.append(ProposalRead(sample, 0.0, planned.decision.rule))
             if len(unknown) >= READS_AT_ONCE:
@@ -435,7 +439,7 @@ def _found(service: DatasetProposals, witness: Sample) -> Found | None:
         found = _standing(service, witness)
     except ModelArtsError:
         return None  # it would only have helped to tell
-    return found if found.standing is Standing.WRITTEN else None
+    return found if found.status is ConfirmationStatus.CONFIRMED else None
 
 
 def _standing(service: DatasetProposals, planned: Sample) -> Found:
@@ -445,10 +449,10 @@ def _standing(service: DatasetProposals, planned: Sample) -> Found:
     """
     final = service.final(planned.sample_id)
     if final is not None and has_labels_of(final, planned, loosely=True):
-        return Found(Standing.WRITTEN, final.annotated_by or "")
+        return Found(ConfirmationStatus.CONFIRMED, final.annotated_by or "")
     if service.filters and service.proposal(planned.sample_id) is not None:
-        return Found(Standing.CHANGED)
-    return Found(Standing.GONE)
+        return Found(ConfirmationStatus.CHANGED)
+    return Found(ConfirmationStatus.GONE)
 
 
 def _known(reads: list[Read]) -> list[tuple[ProposalRead, Found]]:
@@ -460,15 +464,15 @@ def _take_in(reads: list[Read], more: list[Read]) -> list[WorkItem[Any]]:
     return []
 
 
-def _fate(candidate: ProposalRead, standing: Standing, others: LedgerState) -> LedgerFate:
+def _fate(candidate: ProposalRead, standing: ConfirmationStatus, others: LedgerState) -> LedgerFate:
     """Return what the ledger says of a sample that was read: ours only if another try may have written it."""
     sample_id = candidate.sample.sample_id
     is_known = others.fate(sample_id) == "confirmed"
-    if standing is Standing.WRITTEN and (is_known or others.may_be_written(sample_id)):
+    if standing is ConfirmationStatus.CONFIRMED and (is_known or others.may_be_written(sample_id)):
         return "confirmed"
-    if standing is Standing.WRITTEN and others.fate(sample_id) == "unknown":
+    if standing is ConfirmationStatus.CONFIRMED and others.fate(sample_id) == "unknown":
         return "unknown"
-    return "changed" if standing is Standing.CHANGED else "gone"
+    return "changed" if standing is ConfirmationStatus.CHANGED else "gone"
 
 
 def _pieces(candidates: list[ProposalRead]) -> list[list[ProposalRead]]:

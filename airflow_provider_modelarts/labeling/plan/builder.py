@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client import ModelArtsClient, Page, Sample
     from airflow_provider_modelarts.client.clock import Clock
-    from airflow_provider_modelarts.labeling.plan_index import PlanIndex
     from airflow_provider_modelarts.labeling.proposals.filtered import ReadPages
     from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
     from airflow_provider_modelarts.labeling.results import ConfirmationResult
+    from airflow_provider_modelarts.labeling.sample_table import PlanIndex
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
 log = logging.getLogger(__name__)

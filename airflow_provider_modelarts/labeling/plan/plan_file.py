@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.redaction import without_queries
 from airflow_provider_modelarts.client.resources.samples import HARD, HARD_REASONS, SIZE
-from airflow_provider_modelarts.labeling.intent import CHANGED, NOT_PLANNED
 from airflow_provider_modelarts.labeling.label_equality import ODD, fingerprint, raw_labels
 from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
-from airflow_provider_modelarts.labeling.plan_index import PlanIndex
 from airflow_provider_modelarts.labeling.policy import Decision, label_names, parse_policy
 from airflow_provider_modelarts.labeling.results import ConfirmationResult
+from airflow_provider_modelarts.labeling.sample_table import CHANGED, NOT_PLANNED, PlanIndex
 from airflow_provider_modelarts.labeling.storage.path import (
     SealedReader,
     SealedWriter,

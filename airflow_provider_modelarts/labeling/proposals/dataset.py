@@ -1,4 +1,4 @@
-"""The few questions that confirming asks the service, each counted; nothing else here talks to the client."""
+"""The requests that a confirmation sends to the service; nothing else in labeling/apply calls the client."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client import ModelArtsClient, Page, Sample, SampleOutcome
     from airflow_provider_modelarts.client.clock import Clock
+    from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 
 UNKNOWN_DATASET = ("4352", "4338")
 # Contract 6.1, dataset status: synchronizing, publishing, switching version, importing.
@@ -30,18 +31,18 @@ BUSY_STATUSES = frozenset({5, 6, 7, 8})
 
 
 THROTTLE_PATIENCE = 600.0
-"""Seconds for which a read is asked for again although the service throttles."""
+"""Seconds for which a read is repeated while the service throttles."""
 
 
 class HeldBack(Exception):  # noqa: N818 - nothing went wrong
-    """A write was not sent: what it rests on is too old by now, or nothing may be written any more."""
+    """The write was not sent: the proposals were read too long ago, or a stop was requested."""
 
 
 class ProposalRead(NamedTuple):
     """A proposal that is to be confirmed.
 
     :param sample: as it was read
-    :param read_at: the time before it was read: so old it is at least (B14)
+    :param read_at: the time just before it was read, by the clock (B14)
     :param rule: the rule that decided
     """
 
@@ -55,9 +56,10 @@ class DatasetProposals:
 
     :param client: speaks to the service
     :param dataset_id: whose proposals
-    :param clock: tells the age of what was read; the client's
+    :param clock: the client's
     :param filters: ``label_name``, ``low_score``, ``high_score`` of the list, each only if it is to be sent
-    :param concurrency: requests under way at once, at most
+    :param concurrency: requests in flight at once, at most
+    :param stop: ends the wait while the service throttles
     """
 
     def __init__(
@@ -68,14 +70,14 @@ class DatasetProposals:
         filters: dict[str, Any] | None = None,
         *,
         concurrency: int = 1,
+        stop: StopSignal | None = None,
     ) -> None:
         self._client = client
         self.dataset_id = dataset_id
         self.clock = clock
         self.filters = filters or {}
         self.pace = ConcurrencyLimiter(concurrency, clock)
-        self.may_go_on: Callable[[], bool] | None = None
-        """Asked while the service wants to be left alone; false ends the wait."""
+        self._stop = stop
         self.requests = 0
         self._counting = threading.Lock()
 
@@ -86,7 +88,7 @@ class DatasetProposals:
     def page(self, offset: int, limit: int, *, filtered: bool = True, retry: bool = True) -> Page[Sample]:
         """Return a piece of the list of proposals, oldest first.
 
-        :param offset: goes out as it is, whatever the service counts by it: the client takes it for a page's number
+        :param offset: sent as it is: whether it counts pages or records differs between services
         :param limit: proposals at most
         :param filtered: False: of the whole list, whatever the filters
         :param retry: False: one attempt, but that throttling is waited for
@@ -94,7 +96,7 @@ class DatasetProposals:
         filters = self.filters if filtered else {}
         patience = self.clock.now() + THROTTLE_PATIENCE
         while True:
-            self.pace.wait(self.may_go_on)
+            self.pace.wait(self._stop)
             self._count()
             asked_at = self.clock.now()
             try:
@@ -110,7 +112,7 @@ class DatasetProposals:
                 break
             self.pace.went_well()
             return page
-        # It failed for another reason than haste: the client knows how long to try.
+        # It failed, and not by throttling: the client knows how long to try.
         self._count()
         return self._client.proposals.page(self.dataset_id, offset, limit=limit, order="asc", **filters)
 
@@ -144,7 +146,7 @@ class DatasetProposals:
         return sample
 
     def _check_answer(self, sample: Sample, sample_id: str) -> None:
-        """Refuse an answer to a single read that is no sample, or another one: it would pass for one without labels."""
+        """Refuse an answer to a single read that is not that sample: it would be taken for a sample without labels."""
         code, text = sample.raw.get("error_code"), sample.raw.get("error_msg")
         fault = sample.oddity
         if sample.sample_id == sample_id and not code and fault is None:
@@ -169,15 +171,19 @@ class DatasetProposals:
         :param before_sending: called when it is about to go out, also after a stale token was replaced; raises
             :class:`HeldBack` if it may not any more
         """
-        update = self._client.samples.update
-        return self._paced(lambda: update(self.dataset_id, samples, retry=False, before_sending=before_sending))
+        return self._paced(self._client.samples.update, samples, before_sending)
 
-    def _paced(self, write: Callable[[], Sequence[SampleOutcome]]) -> Sequence[SampleOutcome]:
-        """Count a write, and learn from what the service says about haste."""
+    def _paced(
+        self,
+        send: Callable[..., Sequence[SampleOutcome]],
+        samples: Sequence[Any],
+        before_sending: Callable[[], None] | None,
+    ) -> Sequence[SampleOutcome]:
+        """Send a write; slow down if the service throttles."""
         self._count()
         asked_at = self.clock.now()
         try:
-            replies = write()
+            replies = send(self.dataset_id, samples, retry=False, before_sending=before_sending)
         except Throttled as error:
             self.pace.throttled(asked_at, error.retry_after)
             raise
@@ -190,18 +196,17 @@ class DatasetProposals:
         try:
             return self._client.datasets.get(self.dataset_id).status in BUSY_STATUSES
         except ModelArtsError:
-            # Only a hint how long to wait: the next write shows what is the matter.
-            return False
+            return False  # this only helps to wait: the next write shows what is wrong
 
 
 def is_odd_read(error: ModelArtsError) -> bool:
-    """Whether a single read has failed in a way that says something about its sample alone: others may go on."""
+    """Whether a single read failed because of its sample: others may be read."""
     if isinstance(error, (AuthenticationError, PermissionDenied, ForeignAnswer)):
         return False
     return isinstance(error, (UnexpectedResponse, InvalidRequest)) or error.status == 200
 
 
 def _check_dataset(error: NotFound) -> None:
-    """Accept that a sample is unknown; an unknown dataset is another matter (both may be 400 or 404, quirk 23)."""
+    """Accept that a sample is unknown, but not that the dataset is (both may be 400 or 404, quirk 23)."""
     if (error.code or "").endswith(UNKNOWN_DATASET):
         raise error

@@ -1,11 +1,14 @@
-"""Labels to write must be whole: a list filtered by label or score may show only the labels that match (B13)."""
+"""Reads complete labels when a filter is set.
+
+A filtered list may omit a sample's other labels; writing it back would delete them (B13).
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.labeling.label_equality import same_proposal, with_other_labels
-from airflow_provider_modelarts.labeling.proposals import page_order as walk
+from airflow_provider_modelarts.labeling.proposals import page_order
 from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead
 from airflow_provider_modelarts.labeling.sample_table import short_key
 
@@ -15,16 +18,16 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Page, Sample, SampleLabel
     from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
 
-    ReadPages = Callable[[walk.ListBounds], Iterable[Page[Sample]]]
+    ReadPages = Callable[[page_order.ListBounds], Iterable[Page[Sample]]]
 
 
 class FilteredProposals:
-    """Which proposals the filters choose, and how those are read with all their labels.
+    """The proposals that the filters choose, and how they are read with all their labels.
 
-    Without a filter the list is whole. With one, a sample listed with a label that does not match the filter, and with
-    no others when it is read singly, proves that this service does not trim; each kind of filter (name, score) needs
-    its own such witness. Without proof the cheaper of two ways is taken: few samples are read singly; of many the
-    filtered list only tells which they are, and the whole list shows their labels.
+    Without a filter the list shows all labels. With one, a sample listed with a label that does not match the filter,
+    and with no others when it is read singly, proves that this service omits none; each kind of filter (name, score)
+    needs its own proof. Without proof the cheaper of two ways is taken: a few samples are read singly; of many the
+    filtered list only names the samples, and the whole list shows their labels.
 
     :param service: where to read
     :param first_label: only samples whose first label has this name: a sample of several labels belongs to one of them
@@ -38,41 +41,41 @@ class FilteredProposals:
         self._chosen: Collection[str | bytes] | None = None
 
     def begin(self, read_pages: ReadPages) -> Page[Sample] | None:
-        """Settle how to read, before a walk.
+        """Decide how to read, before a pass; return the first page of the list to read, if it has been read.
 
-        :param read_pages: reads every page of a list, given where it ends
-        :return: the first page of the list to walk, if it has been read
+        :param read_pages: reads every page of a list, given its bounds
         """
         self._chosen = None
         if not self._unproven:
             return None
-        first = self._service.page(0, walk.PAGE_SIZE)
+        first = self._service.page(0, page_order.PAGE_SIZE)
         self._look_for_proof(first)
-        if not self._unproven or not (walk.count(first) or first.items):
+        if not self._unproven or not (page_order.count(first) or first.items):
             return first
-        everything = self._service.page(0, 1, filtered=False)
-        if walk.count(first) > walk.last_page(walk.count(everything)) + walk.last_page(walk.count(first)) + 2:
-            pages = read_pages(walk.locate_last_page(self._service.page, first))
+        chosen, everything = page_order.count(first), page_order.count(self._service.page(0, 1, filtered=False))
+        # Reading both lists whole costs fewer requests than reading each chosen sample.
+        if chosen > page_order.last_page(everything) + page_order.last_page(chosen) + 2:
+            pages = read_pages(page_order.locate_last_page(self._service.page, first))
             self._chosen = {short_key(sample.sample_id) for page in pages for sample in page.items}
             return None
         return first
 
     def page(self, offset: int, limit: int, *, retry: bool = True) -> Page[Sample]:
-        """Return a piece of the list to walk."""
+        """Return a piece of the list to read."""
         return self._service.page(offset, limit, filtered=self._chosen is None, retry=retry)
 
     @property
     def walks_the_filtered_list(self) -> bool:
-        """Whether the list to walk is the filtered one; else it holds samples that the filters do not choose."""
+        """Whether the list to read is the filtered one; else it holds samples that the filters do not choose."""
         return self._chosen is None
 
     @property
     def lists_whole_samples(self) -> bool:
-        """Whether the list to walk shows every label of its samples; else each is to be read singly."""
+        """Whether the list to read shows every label of its samples; else each is to be read singly."""
         return not self._unproven or self._chosen is not None
 
     def matches_filter(self, sample: Sample) -> bool:
-        """Whether the filters choose a sample of the list to walk."""
+        """Whether the filters choose a sample of the list to read."""
         return self._chosen is None or short_key(sample.sample_id) in self._chosen
 
     def has_first_label(self, sample: Sample) -> bool:
@@ -84,8 +87,8 @@ class FilteredProposals:
     def candidates(self, page: Page[Sample], wanted: Sequence[Sample]) -> Iterator[ProposalRead]:
         """Return the proposals of some samples, whole; a sample that is no longer proposed is left out.
 
-        :param page: as it was listed
-        :param wanted: those samples of it that matter
+        :param page: the page that lists them
+        :param wanted: the samples
         """
         contradicted = with_other_labels(page.items)
         for sample in wanted:

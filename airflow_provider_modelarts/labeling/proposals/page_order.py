@@ -1,8 +1,8 @@
 """The order in which the list of proposals is read, so that writing does not make it skip samples (B14).
 
-What is confirmed leaves the list, and what stands behind it moves up. So the list is walked from its last page to its
-first: what leaves was read already, and only what was read already moves. Others may change the list meanwhile as
-well; whoever walks compares the service's count afterwards and walks again.
+What is confirmed leaves the list, and what stands behind it moves up. So the list is read from its last page to its
+first: what leaves was read already, and only what was read already moves. Others may change the list as well, so the
+service's count is compared after each pass, and the list is read once more if it does not fit.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Numbered(NamedTuple):
 class Pages:
     """The list as pages of one size.
 
-    :param read: asks for a piece of it
+    :param read: reads a piece of it
     :param step: by how much ``offset`` grows from page to page
     :param size: items per page; less than :data:`PAGE_SIZE` where the service gives less at once
     """
@@ -91,19 +91,6 @@ class Pages:
             if is_inside and not error.permanent:
                 raise
             return type(now)([], now.total, number, now.read_at)
-
-
-class _Kept:
-    """Pages that were read just now are not read again to find out where the list ends."""
-
-    def __init__(self, pages: Pages, first: Page[Sample]) -> None:
-        self._pages = pages
-        self._known = {0: first}
-
-    def __call__(self, number: int) -> Page[Sample]:
-        if number not in self._known:
-            self._known[number] = self._pages.page(number)
-        return self._known[number]
 
 
 def detect_offset_step(number: int, size: int, read: Callable[[int], Page[Sample]]) -> int:
@@ -180,11 +167,7 @@ def _goes_on(page: Page[Sample], following: Page[Sample]) -> bool:
 
 @dataclass(frozen=True)
 class ListBounds:
-    """Where a walk begins.
-
-    :param pages: reads pages
-    :param last: the last page, as it was read before anything of this walk was written
-    """
+    """The pages of a list, and its last one as it was read before anything was written."""
 
     pages: Pages
     last: Numbered
@@ -206,9 +189,7 @@ class ListBounds:
 
 
 def locate_last_page(read: ReadPage, first: Page[Sample] | None = None) -> ListBounds:
-    """Find out what ``offset`` counts and where the list ends, before anything is written.
-
-    What ``offset`` counts is found out for each walk: a wrong finding would cost samples of that walk only.
+    """Find out what ``offset`` counts and where the list ends, before anything is written; done for each pass.
 
     :param read: asks for the page at an offset, with a limit
     :param first: the first page, if it was read just now
@@ -218,21 +199,27 @@ def locate_last_page(read: ReadPage, first: Page[Sample] | None = None) -> ListB
     shown, total = len(first.items), count(first)
     # What comes is what the service gives at once, if it is less than was asked for.
     size = min(shown, PAGE_SIZE) or PAGE_SIZE
-    # Where something is shown one more look is due, also if the service counts no more: its count may be the page's.
+    # If anything is shown, read behind it, also if the service counts no more: its count may be the page's.
     if not shown and total <= PAGE_SIZE:
         return ListBounds(Pages(read, 1, size), Numbered(0, first))
     number = last_page(total, size) if total > shown else 0
-    numbered = _Kept(Pages(read, 1, size), first)
-    step = detect_offset_step(number, size, numbered)
+    known = {0: first}
+
+    def read_once(number: int) -> Page[Sample]:
+        if number not in known:
+            known[number] = Pages(read, 1, size).page(number)
+        return known[number]
+
+    step = detect_offset_step(number, size, read_once)
     pages = Pages(read, step, size)
-    # Where records are counted the looks have shown samples of the first page again, maybe with other labels by now.
-    last = find_last(number, size, numbered if step == 1 else pages.page)
-    bearings = ListBounds(pages, last)
-    if not bearings.is_counted:
+    # Where records are counted the probes have shown samples of the first page, maybe with other labels by now.
+    last = find_last(number, size, read_once if step == 1 else pages.page)
+    bounds = ListBounds(pages, last)
+    if not bounds.is_counted:
         log.warning(
-            "The service counts %s proposals, but its list shows %d. The list counts.", last.page.total, bearings.length
+            "The service counts %s proposals, but its list shows %d. The list counts.", last.page.total, bounds.length
         )
-    return bearings
+    return bounds
 
 
 def length_of(read: ReadPage, now: Page[Sample], *, is_counted: bool) -> int:
@@ -258,41 +245,40 @@ def descend(bearings: ListBounds) -> Iterator[Page[Sample]]:
 
 
 class PassEnd(NamedTuple):
-    """What a walk found.
+    """What a pass over the list found.
 
-    :param total: proposals that the service counts after the walk
-    :param remaining: samples that the walk saw and that must still be among them: review, left, failed
-    :param news: samples about which the walk learnt or did something
-    :param disturbed: the count changed during the walk by more than the walk itself changed: others are at work, and
-        the list may have moved past the reader
+    :param total: proposals that the service counts after the pass
+    :param remaining: samples that the pass saw and that must still be among them: review, left, failed
+    :param changes: samples whose status changed in the pass
+    :param disturbed: the count changed by more than this run's writes: others change the list, and it may have moved
+        past the reader
     :param repeated: rows of the list in which a sample of those remaining stood once more
     """
 
     total: int
     remaining: int
-    news: int
+    changes: int
     disturbed: bool
     repeated: int = 0
 
     @property
     def unaccounted(self) -> int:
-        """Proposals that the service counts and the walk did not see; negative if others took some away."""
+        """Proposals that the service counts and the pass did not see; negative if others took some away."""
         return self.total - self.remaining
 
 
-def verdict(end: PassEnd, previous: PassEnd | None, *, last: bool) -> int | None:
-    """Judge whether another walk is needed (B14).
+def count_unaccounted(end: PassEnd, previous: PassEnd | None, *, last: bool) -> int | None:
+    """Return how many proposals are unaccounted for, 0 means done; None if another pass is needed to know (B14).
 
     A count that fits means done, but not while others change the list: one proposal taken away and one missed add up
-    as well. A walk that finds nothing new proves that there is nothing more to find. A sample that is listed twice
-    counts twice; but a list that moves shows a sample twice as well, so that explains a count only after such a walk.
+    as well. A pass that finds nothing new proves that there is nothing more to find. A sample that is listed twice
+    counts twice; but a list that moves shows a sample twice as well, so that explains a count only after such a pass.
 
-    :param end: this walk
+    :param end: this pass
     :param previous: the one before
-    :param last: no further walk is allowed
-    :return: None for another walk, else how many proposals are unaccounted for: 0 means done
+    :param last: no further pass is allowed
     """
-    found_nothing = end.news == 0
+    found_nothing = end.changes == 0
     if end.unaccounted <= 0 and (found_nothing or not end.disturbed or last):
         return 0
     stuck = found_nothing and previous is not None and end.total == previous.total

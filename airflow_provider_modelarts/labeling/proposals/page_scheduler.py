@@ -1,7 +1,7 @@
-"""One walk down the list of proposals: pages are read ahead, and dealt with from the last to the first (B14).
+"""Reads the list of proposals once: pages are read ahead, and dealt with from the last to the first (B14).
 
-A page is dealt with when every page above it has been answered; what follows from it (writes above all) then goes out
-while lower pages are read. What is confirmed leaves the list behind the reader, so lower pages do not move.
+A page is dealt with when every page above it has been answered; its writes then go out while lower pages are read.
+What is confirmed leaves the list behind the reader, so lower pages do not move.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.labeling.proposals.page_order import Numbered
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkItem
+from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -21,54 +22,45 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.proposals.worker_pool import ConcurrencyLimiter, WorkerPool
 
 AHEAD = 2
-"""Pages in hand per thread: enough that none is idle, few enough that no page grows old."""
+"""Pages per thread that are read ahead: enough that no thread is idle, few enough that no page grows old."""
 
 
 class PageScheduler:
-    """Keeps a crew busy: what follows from pages goes first, the other threads read ahead.
+    """Schedules page reads on a worker pool. Follow-up work (writes) runs before further reads.
 
-    :param crew: carries the requests
-    :param pace: how many may be under way
+    :param pool: carries the requests
+    :param pace: how many may be in flight
     :param read: asks for the page of a number
     :param deal_with: called for each page in turn; returns the jobs that follow from it
-    :param may_go_on: false: nothing further is read or dealt with; what is ready is still handed out, because it is
-        for the jobs to account for what they do not send
-    :param on_error: told of the first error at once, so that it lets no further write out
+    :param stop: once it is requested nothing further is read or dealt with. Jobs that are ready are still started,
+        because they account for what they do not send. The first error aborts it
     """
 
     def __init__(
         self,
-        crew: WorkerPool,
+        pool: WorkerPool,
         pace: ConcurrencyLimiter,
         read: Callable[[int], Page[Sample]],
         deal_with: Callable[[Numbered], Iterable[WorkItem[Any]]],
-        *,
-        may_go_on: Callable[[], bool] = lambda: True,
-        on_error: Callable[[], None] = lambda: None,
+        stop: StopSignal,
     ) -> None:
-        self._crew = crew
+        self._pool = pool
         self._pace = pace
         self._read = read
         self._deal_with = deal_with
-        self._may_go_on = may_go_on
-        self._on_error = on_error
+        self._stop = stop
         self._ready: deque[WorkItem[Any]] = deque()
         self._answered: dict[int, Page[Sample]] = {}
         self._unread = self._due = -1
         self._error: Exception | None = None
 
-    def run(self, last: Numbered | None = None, jobs: Iterable[WorkItem[Any]] = ()) -> None:
-        """Walk down from a page that has been read, until all that follows has been done.
-
-        :param last: the last page
-        :param jobs: to be done first
-        :raises Exception: the first error, after everything under way has been accounted for
-        """
-        for _ in self.steps(last, jobs):
-            pass
-
     def steps(self, last: Numbered | None = None, jobs: Iterable[WorkItem[Any]] = ()) -> Iterator[None]:
-        """Do the same, and give way after each answer."""
+        """Read down from the last page, until all that follows has been done; yields after each answer.
+
+        :param last: the last page, read already
+        :param jobs: to be done first
+        :raises Exception: the first error, after everything in flight has been accounted for
+        """
         self._ready.extend(jobs)
         if last is not None:
             self._unread, self._due = last.number - 1, last.number
@@ -76,29 +68,30 @@ class PageScheduler:
             yield
         while True:
             self._hand_out()
-            if not self._crew.busy:
+            if not self._pool.busy:
                 break
-            job = self._crew.finished()
+            job = self._pool.finished()
             try:
                 self._follow(job.conclude())
-            except Exception as error:  # noqa: BLE001 - raised again when nothing is under way any more
-                self._fail(error)
+            except Exception as error:  # noqa: BLE001 - raised again when nothing is in flight any more
+                self._error = self._error or error
+                self._stop.abort()
             yield
         if self._error is not None:
             raise self._error
 
     def _hand_out(self) -> None:
-        while self._crew.busy < self._pace.allowed:
+        while self._pool.busy < self._pace.allowed:
             job = self._next()
             if job is None:
                 return
-            self._crew.start(job)
+            self._pool.start(job)
 
     def _next(self) -> WorkItem[Any] | None:
         if self._ready:
             return self._ready.popleft()
-        in_hand = len(self._answered) + self._crew.busy
-        if self._unread < 0 or in_hand >= AHEAD * self._pace.allowed or not self._goes_on():
+        ahead = len(self._answered) + self._pool.busy
+        if self._unread < 0 or ahead >= AHEAD * self._pace.allowed or not self._goes_on():
             return None
         number = self._unread
         self._unread -= 1
@@ -119,19 +112,15 @@ class PageScheduler:
             self._ready.extendleft(reversed(list(jobs)))
 
     def _goes_on(self) -> bool:
-        return self._error is None and self._may_go_on()
-
-    def _fail(self, error: Exception) -> None:
-        self._error = self._error or error
-        self._on_error()
+        return self._error is None and not self._stop.is_requested()
 
 
-def pages_ahead(crew: WorkerPool, pace: ConcurrencyLimiter, bearings: ListBounds) -> Iterator[Page[Sample]]:
-    """Read the list once as :func:`.page_order.descend` does, with pages read ahead; for reading alone.
+def pages_ahead(pool: WorkerPool, pace: ConcurrencyLimiter, bounds: ListBounds) -> Iterator[Page[Sample]]:
+    """Read the list once, from its last page to its first; for reading alone.
 
-    :param crew: carries the requests; nobody else may use it meanwhile
-    :param pace: how many may be under way
-    :param bearings: of the list
+    :param pool: carries the requests; nobody else may use it until all pages are read
+    :param pace: how many may be in flight
+    :param bounds: of the list
     :raises ModelArtsError: if a page cannot be read
     """
     waiting: deque[Page[Sample]] = deque()
@@ -140,18 +129,17 @@ def pages_ahead(crew: WorkerPool, pace: ConcurrencyLimiter, bearings: ListBounds
         waiting.append(numbered.page)
         return ()
 
-    descent = PageScheduler(crew, pace, bearings.pages.page, take)
-    for _ in descent.steps(bearings.last):
+    for _ in PageScheduler(pool, pace, bounds.pages.page, take, StopSignal()).steps(bounds.last):
         while waiting:
             yield waiting.popleft()
 
 
 class ListCountMonitor:
-    """Whether the list's count is what this run's own writes make it, or others are at work.
+    """Whether the list's count is what this run's own writes make it, or others change the list as well.
 
-    While writes are under way the count may be either; so between two bounds nothing is known.
+    While writes are in flight the count may be anything between two bounds.
 
-    :param total: the count before the first write of this walk
+    :param total: the count before the first write of this pass
     """
 
     def __init__(self, total: int) -> None:

@@ -1,7 +1,4 @@
-"""Threads that ask the service on behalf of one thread that decides, and how many of them may do so at once.
-
-Everything that is known and decided about a run stays in the thread that started it; the crew only carries requests.
-"""
+"""Threads that send requests for one thread that decides, and how many of them may do so at once."""
 
 from __future__ import annotations
 
@@ -16,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from airflow_provider_modelarts.client.clock import Clock
+    from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 
 log = logging.getLogger(__name__)
 
@@ -28,9 +26,9 @@ PIECE = 1.0
 
 
 class WorkItem(Generic[Result]):
-    """Something to ask in a thread of the crew, and what to do with the answer in the thread that decides.
+    """A request to send in a thread of the pool, and what to do with its answer in the thread that decides.
 
-    :param work: asks
+    :param work: sends the request
     :param then: deals with the answer, and returns the jobs that follow from it
     """
 
@@ -38,57 +36,41 @@ class WorkItem(Generic[Result]):
         self._work = work
         self._then = then
         self._results: list[Result] = []
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
 
     def run(self) -> None:
-        """Ask; an error is kept for the thread that decides."""
+        """Send the request; an error is kept for the thread that decides."""
         try:
             self._results.append(self._work())
-        except Exception as error:  # noqa: BLE001 - raised again by conclude
+        except BaseException as error:  # noqa: BLE001 - raised again by conclude
             self._error = error
 
     def conclude(self) -> Iterable[WorkItem[Any]]:
-        """Deal with the answer.
-
-        :raises Exception: what asking raised
-        """
+        """Deal with the answer; raise what the request raised."""
         if self._error is not None:
             raise self._error
         return self._then(self._results.pop())
 
 
 class WorkerPool:
-    """A few threads. One thread hands jobs in and takes them out again, in the order in which they end.
-
-    :param size: threads
-    """
+    """A pool of threads; one other thread starts jobs and takes them out again, in the order in which they end."""
 
     def __init__(self, size: int) -> None:
         self._pool = ThreadPoolExecutor(size, thread_name_prefix="modelarts-confirm")
-        self._ended: SimpleQueue[tuple[WorkItem[Any], BaseException | None]] = SimpleQueue()
+        self._ended: SimpleQueue[WorkItem[Any]] = SimpleQueue()
         self.size = size
         self.busy = 0
-        """Jobs handed in and not taken out."""
+        """Jobs started and not taken out."""
 
     def start(self, job: WorkItem[Any]) -> None:
-        """Hand in a job; its log lines belong where those of this thread do."""
-        self._pool.submit(copy_context().run, self._carry_out, job)
+        """Start a job, in this thread's context: its log lines belong to the same Airflow task."""
+        self._pool.submit(copy_context().run, job.run).add_done_callback(lambda _: self._ended.put(job))
         self.busy += 1
-
-    def _carry_out(self, job: WorkItem[Any]) -> None:
-        error: BaseException | None = None
-        try:
-            job.run()
-        except BaseException as unexpected:  # noqa: BLE001 - raised again in the thread that decides
-            error = unexpected
-        self._ended.put((job, error))
 
     def finished(self) -> WorkItem[Any]:
         """Wait until a job ends, and return it."""
-        job, error = self._ended.get()
+        job = self._ended.get()
         self.busy -= 1
-        if error is not None:
-            raise error
         return job
 
     def close(self) -> None:
@@ -97,10 +79,9 @@ class WorkerPool:
 
 
 class ConcurrencyLimiter:
-    """How many requests may be under way: halved when the service throttles, grown back by one per round without.
+    """How many requests may be in flight: halved when the service throttles, grown back by one per round without.
 
     :param most: the number of threads
-    :param clock: the client's
     """
 
     def __init__(self, most: int, clock: Clock) -> None:
@@ -114,7 +95,7 @@ class ConcurrencyLimiter:
 
     @property
     def allowed(self) -> int:
-        """Requests that may be under way at once."""
+        """Requests that may be in flight at once."""
         return max(1, int(self._allowed))
 
     def went_well(self) -> None:
@@ -127,7 +108,7 @@ class ConcurrencyLimiter:
     def throttled(self, asked_at: float, retry_after: float | None) -> None:
         """Note that the service asked for fewer requests.
 
-        :param asked_at: when the request went out: those that were under way together count as one sign
+        :param asked_at: when the request went out: those that were in flight together count once
         :param retry_after: seconds that the service wants to be left alone, if it says so
         """
         now = self._clock.now()
@@ -142,10 +123,7 @@ class ConcurrencyLimiter:
             if retry_after is not None:
                 self._held_until = max(self._held_until, now + retry_after)
 
-    def wait(self, may_go_on: Callable[[], bool] | None = None) -> None:
-        """Wait as long as the service wants to be left alone.
-
-        :param may_go_on: asked now and then; false ends the wait
-        """
-        while (left := self._held_until - self._clock.now()) > 0 and (may_go_on is None or may_go_on()):
+    def wait(self, stop: StopSignal | None = None) -> None:
+        """Wait as long as the service wants to be left alone; a stop ends the wait."""
+        while (left := self._held_until - self._clock.now()) > 0 and (stop is None or not stop.is_set()):
             self._clock.sleep(min(left, PIECE))

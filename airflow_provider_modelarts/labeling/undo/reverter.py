@@ -27,6 +27,8 @@ from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN
 from airflow_provider_modelarts.labeling.ledger.reader import LedgerBroken, read_ledger, replay
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead, is_odd_read
 from airflow_provider_modelarts.labeling.results import SAMPLES_SHOWN, Failure
+from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
+from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 from airflow_provider_modelarts.labeling.undo.results import FATES, LISTED, SHOWN, RevertFate, RevertResult
 
 if TYPE_CHECKING:
@@ -276,8 +278,7 @@ class RevertTarget(DatasetProposals):
         if not self._clears:
             return super().write(samples, before_sending)
         ids = [sample.sample_id for sample in samples]
-        clear = self._client.samples.clear_labels
-        return self._paced(lambda: clear(self.dataset_id, ids, retry=False, before_sending=before_sending))
+        return self._paced(self._client.samples.clear_labels, ids, before_sending)
 
 
 class _Run:
@@ -420,7 +421,7 @@ class _Run:
             return
         service.traces = {trace.sample_id: trace for trace, _ in pending}
         open_traces = dict(service.traces)
-        writer = BatchWriter(service, batch_size=max(len(pending), 1), may_write=lambda: not self._should_stop())
+        writer = BatchWriter(service, batch_size=max(len(pending), 1), stop=StopSignal(self._should_stop))
         try:
             for outcome in writer.write([candidate for _, candidate in pending]):
                 self._take(open_traces.pop(outcome.sample.sample_id), outcome, done)
@@ -430,15 +431,18 @@ class _Run:
             raise
 
     def _take(self, trace: SampleHistory, outcome: WriteOutcome, done: RevertFate) -> None:
-        if outcome.fate == "unsent":
+        if outcome.status is ConfirmationStatus.LEFT:
             self._stopped = True
-        elif outcome.fate == "failed":
+        elif outcome.status is ConfirmationStatus.FAILED:
             self._fail(trace, outcome.code, outcome.message)
         elif outcome.carries_labels:
             self._note(trace, "already")  # by somebody else
         else:
             # Where nothing tells who has put it back it is as it was all the same.
-            self._note(trace, done if outcome.fate in ("written", "unknown") else "changed")
+            self._note(
+                trace,
+                done if outcome.status in (ConfirmationStatus.CONFIRMED, ConfirmationStatus.UNKNOWN) else "changed",
+            )
 
     def _fail(self, trace: SampleHistory, error_code: str, message: str) -> None:
         self._note(trace, "failed")
