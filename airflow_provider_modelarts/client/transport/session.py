@@ -36,7 +36,7 @@ LEAST_LIMIT = 60.0
 A server that sends a byte now and then would otherwise hold a thread for ever.
 """
 
-_BUFFER = 1 << 16
+_BUFFER = 1 << 18  # each further call of the system lets other threads run first; a page has some 100 KB
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
