@@ -138,7 +138,8 @@ def test_the_wheel_brings_the_types_and_leaves_the_tests_at_home(folder: Path, t
         assert part in names
     assert "tests/" not in names
     assert "demo/" not in names
-    assert ("airflow_provider_modelarts/operators/" in names) is (folder == REPOSITORY)
+    for part in ("operators/samples.py", "example_dags/auto_label_images.py"):
+        assert (f"airflow_provider_modelarts/{part}" in names) is (folder == REPOSITORY)
 
 
 def test_the_script_of_the_readme_confirms_every_proposal(python_without_airflow: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from airflow_provider_modelarts.get_provider_info import get_provider_info
 from airflow_provider_modelarts.labeling.policy import ConfirmPolicy
 from demo import metadata
-from demo.environment import REPOSITORY, airflow_settings, child_environment
+from demo.environment import EXAMPLE_DAGS, REPOSITORY, airflow_settings, child_environment
 from tests.support.harness import run_dag
 from tests.support.readme import code_block
 
@@ -161,7 +161,7 @@ def test_the_policy_table_names_every_key() -> None:
 def test_the_table_of_examples_names_every_dag() -> None:
     table = README.partition("| DAG | Does |")[2].partition("##")[0]
     named = set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
-    assert named == {path.stem for path in (PACKAGE / "example_dags").glob("[!_]*.py")}
+    assert named == {path.stem for path in EXAMPLE_DAGS.glob("[!_]*.py")}
 
 
 def test_every_row_of_a_table_has_as_many_cells_as_its_head() -> None:
