@@ -169,6 +169,10 @@ def test_the_files_that_the_guide_names_exist() -> None:
 
 def test_the_files_that_the_makefile_names_exist() -> None:
     named = re.findall(r"\btests/[\w/]*test_\w+\.py\b", MAKEFILE)
+    for folder in ("client", "labeling"):
+        names = re.findall(rf"^{folder.upper()} := (.*)$", MAKEFILE, re.MULTILINE)[0]
+        named += [f"tests/{folder}/test_{name}.py" for name in names.split()]
+    assert len(named) > 15
     assert [path for path in named if not (REPOSITORY / path).is_file()] == []
 
 
