@@ -33,7 +33,7 @@ _CITED_QUIRK = re.compile(rf"\bquirks? ({_NUMBERS})", re.IGNORECASE)
 _CITED_RULE = re.compile(r"\bB[1-9]\d?a?\b")
 _NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 _NAMED_OBJECT = re.compile(
-    r"(?<![\w/.])((?:client|labeling|hooks|operators|sensors|triggers|emulator|resume|links)(?:\.\w+)+)"
+    r"(?<![\w/.])((?:client|labeling|hooks|operators|sensors|triggers|emulator|utils|links)(?:\.\w+)+)"
 )
 
 
