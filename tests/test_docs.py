@@ -160,6 +160,11 @@ def test_the_tests_and_links_of_a_page_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_a_page_uses_plain_words(page: Path) -> None:
+    assert re.findall(r"\b(anew|meanwhile|strikes|bears|lets? nothing out|the books)\b", page.read_text("utf-8")) == []
+
+
 def test_the_files_that_the_guide_names_exist() -> None:
     guide = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
     named = re.findall(r"`([\w./]+/[\w.]+\.(?:py|md|yaml)|[\w./]+/)`", guide)

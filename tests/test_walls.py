@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ LABELING_FLOORS = (
 )
 # What is known to be wrong. These tables may only shrink.
 KNOWN_UPWARD: set[tuple[str, str]] = {("labeling.ledger.recorder", "labeling.apply.batches")}
+KNOWN_TWICE = {"_Reading"}
 KNOWN_CIRCLES: tuple[set[str], ...] = (
     {"client.auth.credentials", "client.auth.password", "client.auth.refusals"},
     {"labeling.storage.atomic", "labeling.storage.path"},
@@ -192,10 +194,27 @@ def test_no_modules_import_each_other() -> None:
     assert [circle for circle in found if not any(circle <= known for known in KNOWN_CIRCLES)] == []
 
 
+def names_of_two_classes() -> set[str]:
+    """Return the names that two classes of the package have, apart from the emulator's: it shares nothing with them."""
+    counts = Counter(
+        node.name
+        for path in modules()
+        if part_of(path) != "emulator"
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    )
+    return {name for name, count in counts.items() if count > 1}
+
+
+def test_one_class_name_is_one_thing() -> None:
+    assert names_of_two_classes() - KNOWN_TWICE == set()
+
+
 def test_what_is_known_to_be_wrong_still_is() -> None:
     """Else take it out of the tables at the top of this file."""
     graph = import_graph()
     assert KNOWN_UPWARD - upward_imports(graph) == set()
+    assert KNOWN_TWICE - names_of_two_classes() == set()
     assert [known for known in KNOWN_CIRCLES if known not in circles(graph)] == []
 
 
