@@ -15,23 +15,22 @@ ARGS ?=
 # Parts of the long runs: files tests/soak/soak_PART.py; none given means all.
 SOAK ?=
 BENCH ?=
-# What `make check` runs: the walls, the documents, and the unit tests of the lower layers. Left out, by name, is what
-# starts processes, plays long histories, or takes more than seconds.
-SLOW := $(patsubst %,tests/client/test_%.py,typing) \
-    $(patsubst %,tests/labeling/test_%.py,apply beside_others confirm kills machine odd_samples plan simulation undo)
-QUICK = tests/test_walls.py tests/test_docs.py \
-    $(filter-out $(SLOW),$(sort $(wildcard tests/client/test_*.py tests/hooks/test_*.py tests/labeling/test_*.py)))
+# What `make check` runs: the walls, the documents, and unit tests that take seconds and start no process.
+CLIENT := auth errors models odd_answers paging samples signing tasks transport waiting
+LABELING := ledger policy result storage team walk writer
+QUICK = tests/test_walls.py tests/test_docs.py tests/hooks \
+    $(CLIENT:%=tests/client/test_%.py) $(LABELING:%=tests/labeling/test_%.py)
 SOAK_PARTS = $(if $(filter-out all,$(SOAK)),$(SOAK:%=tests/soak/soak_%.py),$(sort $(wildcard tests/soak/soak_*.py)))
 
 .PHONY: help demo check test soak bench lint emulator clean
 
 help:
-	@echo 'make demo           run the documented workflow against the emulator and print what came of it'
+	@echo 'make demo           run the documented workflow against the emulator and print the outcome'
 	@echo 'make demo SEED=7    the same with other images labeled'
 	@echo 'make demo UI=1      leave a real Airflow running with the example DAGs and the emulator'
 	@echo 'make check          ruff, mypy, the walls and the quick unit tests, in under a minute; before every commit'
-	@echo 'make test           run the tests; ARGS="-k confirm" hands arguments to pytest, JOBS=4 processes'
-	@echo 'make soak           tell the long stories: kills, users, triggerers ...; SOAK="kills users" tells parts of them'
+	@echo 'make test           run the tests; ARGS="-k confirm" passes arguments to pytest, JOBS=4 processes'
+	@echo 'make soak           run the long tests: kills, users, triggerers ...; SOAK="kills users" runs parts of them'
 	@echo 'make bench          print the benchmarks; BENCH=polls prints one'
 	@echo 'make lint           ruff and mypy --strict'
 	@echo 'make emulator       serve the emulator on PORT with DATA (digits, or a folder of images) and SEED'

@@ -175,7 +175,7 @@ class AirflowProcesses(AirflowApi):
     def task_process(self, ti_id: str) -> psutil.Process | None:
         """Return the process that runs a try of a task, if one does; its parent supervises it.
 
-        :param ti_id: id of the try, as :meth:`task_instance` tells it.
+        :param ti_id: id of the try, from :meth:`task_instance`.
         """
         import psutil
 
@@ -205,7 +205,7 @@ class AirflowProcesses(AirflowApi):
     def _leftovers(self) -> list[psutil.Process]:
         """Return what is left of the sessions that the parts led: tasks lead process groups of their own.
 
-        Neither parent nor environment tells: a task outlives its killed supervisor, and its title hides its
+        Parent and environment do not show it: a task outlives its killed supervisor, and its title hides its
         environment.
         """
         import psutil
@@ -234,7 +234,7 @@ class AirflowProcesses(AirflowApi):
     def wait_until(self, condition: Callable[[], bool], within: float, complaint: str) -> None:
         """Ask ``condition`` every quarter of a second.
 
-        :raises AirflowProcessError: it does not hold ``within`` seconds, or a part of Airflow has ended meanwhile.
+        :raises AirflowProcessError: it does not hold ``within`` seconds, or a part of Airflow has ended.
         """
         deadline = time.monotonic() + within
         while not condition():
@@ -253,7 +253,7 @@ class AirflowProcesses(AirflowApi):
                 )
 
     def _is_healthy(self) -> bool:
-        if not self._listens():  # else another Airflow may answer, which has taken the port meanwhile
+        if not self._listens():  # else another Airflow may answer, which has taken the port
             return False
         try:
             health = self.request("GET", "/api/v2/monitor/health")

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-EXAMPLE_DAGS = REPOSITORY / "airflow_provider_modelarts" / "example_dags"
+EXAMPLE_DAGS = REPOSITORY / "example_dags"
 
 
 def airflow_settings(home: Path, *, dags_folder: Path = EXAMPLE_DAGS) -> dict[str, str]:

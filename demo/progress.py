@@ -1,4 +1,4 @@
-"""Tells on the terminal what happens, as the emulator's journal shows it."""
+"""Shows the progress on the terminal, as read from the emulator's journal."""
 
 from __future__ import annotations
 

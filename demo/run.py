@@ -36,7 +36,7 @@ ACTIONS = {"confirm": "to be confirmed", "review": "left for people", "leave": "
 
 
 class DemoError(Exception):
-    """The demo came to no good end; the text is one line that says why."""
+    """The demo failed; the text is one line that says why."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _start_airflow(folder: Path) -> subprocess.Popen[str]:
 
 def _hand_over(airflow: subprocess.Popen[str], task: dict[str, Any]) -> None:
     assert airflow.stdin is not None  # noqa: S101  # it was asked for above
-    with suppress(BrokenPipeError):  # it has ended already; its exit status tells
+    with suppress(BrokenPipeError):  # it has ended already; its exit status says why
         airflow.stdin.write(json.dumps(task) + "\n")
         airflow.stdin.close()
 

@@ -1,7 +1,7 @@
 """The child process of the demo: an Airflow of its own that runs the example DAG once. What it prints is Airflow's log.
 
 One line of JSON on standard input says what to run: the connection, and the run's configuration. It is read when
-Airflow is loaded, which takes a while; meanwhile the parent loads the emulator. The outcome goes to the file that it
+Airflow is loaded, which takes a while; the parent loads the emulator in that time. The outcome goes to the file that it
 names.
 """
 

@@ -1,4 +1,4 @@
-"""The client in an environment without Airflow: the distribution of its own, what it requires, the README's script."""
+"""The client in an environment without Airflow: its distribution, what it requires, the script of its page."""
 
 from __future__ import annotations
 
@@ -138,11 +138,12 @@ def test_the_wheel_brings_the_types_and_leaves_the_tests_at_home(folder: Path, t
         assert part in names
     assert "tests/" not in names
     assert "demo/" not in names
-    assert ("airflow_provider_modelarts/operators/" in names) is (folder == REPOSITORY)
+    for part in ("operators/samples.py", "example_dags/auto_label_images.py"):
+        assert (f"airflow_provider_modelarts/{part}" in names) is (folder == REPOSITORY)
 
 
-def test_the_script_of_the_readme_confirms_every_proposal(python_without_airflow: Path) -> None:
-    script = code_block("The client without Airflow")
+def test_the_script_of_its_page_confirms_every_proposal(python_without_airflow: Path) -> None:
+    script = code_block("The client without Airflow", page="docs/client.md")
     assert sum(1 for line in script.splitlines() if line.strip() and not line.startswith(("import", "from"))) <= 12
     with Emulator(seed=2, task_seconds=1) as emulator:
         dataset_id = emulator.load_digits(labeled=150)

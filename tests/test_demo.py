@@ -27,6 +27,7 @@ from demo.environment import EXAMPLE_DAGS, REPOSITORY
 from demo.journal_steps import STEPS, step_of, steps
 from demo.metadata import STATE
 from tests.e2e.support import processes_of
+from tests.support.readme import code_block
 
 
 def started(*arguments: str) -> subprocess.Popen[str]:
@@ -76,6 +77,7 @@ def test_the_table_is_the_outcome_of_the_run_and_the_seed_changes_it() -> None:
         assert 6 <= len(progress) <= 20, "progress, but no stack of log lines"
         check_record(output, table)
     assert tables[0]["confirmed"] != tables[1]["confirmed"]
+    assert code_block("Try it", "text") in outputs[0][0], "the README shows another output"
 
 
 @pytest.mark.e2e

@@ -33,7 +33,7 @@ _CITED_QUIRK = re.compile(rf"\bquirks? ({_NUMBERS})", re.IGNORECASE)
 _CITED_RULE = re.compile(r"\bB[1-9]\d?a?\b")
 _NAMED_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 _NAMED_OBJECT = re.compile(
-    r"(?<![\w/.])((?:client|labeling|hooks|operators|sensors|triggers|emulator|resume|links)(?:\.\w+)+)"
+    r"(?<![\w/.])((?:client|labeling|hooks|operators|sensors|triggers|emulator|utils|links)(?:\.\w+)+)"
 )
 
 
@@ -160,6 +160,11 @@ def test_the_tests_and_links_of_a_page_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=relative)
+def test_a_page_uses_plain_words(page: Path) -> None:
+    assert re.findall(r"\b(anew|meanwhile|strikes|bears|lets? nothing out|the books)\b", page.read_text("utf-8")) == []
+
+
 def test_the_files_that_the_guide_names_exist() -> None:
     guide = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
     named = re.findall(r"`([\w./]+/[\w.]+\.(?:py|md|yaml)|[\w./]+/)`", guide)
@@ -169,6 +174,10 @@ def test_the_files_that_the_guide_names_exist() -> None:
 
 def test_the_files_that_the_makefile_names_exist() -> None:
     named = re.findall(r"\btests/[\w/]*test_\w+\.py\b", MAKEFILE)
+    for folder in ("client", "labeling"):
+        names = re.findall(rf"^{folder.upper()} := (.*)$", MAKEFILE, re.MULTILINE)[0]
+        named += [f"tests/{folder}/test_{name}.py" for name in names.split()]
+    assert len(named) > 15
     assert [path for path in named if not (REPOSITORY / path).is_file()] == []
 
 

@@ -1,4 +1,4 @@
-"""The README tells the truth: its code is run, and its tables name what is there."""
+"""The README and the pages in docs/ tell the truth: their code is run, and their tables name what is there."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import ast
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_provider_modelarts.get_provider_info import get_provider_info
 from airflow_provider_modelarts.labeling.policy import ConfirmPolicy
+from airflow_provider_modelarts.labeling.results import ConfirmationResult
 from demo import metadata
-from demo.environment import REPOSITORY, airflow_settings, child_environment
+from demo.environment import EXAMPLE_DAGS, REPOSITORY, airflow_settings, child_environment
 from tests.support.harness import run_dag
 from tests.support.readme import code_block
 
@@ -25,7 +28,29 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    name: (REPOSITORY / name).read_text(encoding="utf-8")
+    for name in ["README.md", *re.findall(r"\]\((docs/[\w-]+\.md)\)", README)]
+}
+PLANS, CONNECTION, POLICIES = "docs/plans-and-ledgers.md", "docs/connection.md", "docs/policies.md"
 PACKAGE = REPOSITORY / "airflow_provider_modelarts"
+
+
+def test_the_readme_is_short_and_names_every_page() -> None:
+    assert len(README.splitlines()) < 200
+    there = {f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md")}
+    assert there - set(PAGES) == {"docs/emulator-assumptions.md"}, "docs/emulator.md links to that one"
+
+
+def test_the_description_of_the_package_has_no_relative_link() -> None:
+    hook = runpy.run_path(str(REPOSITORY / "hatch_build.py"))
+    text = hook["description"](README)
+    assert re.findall(r"\]\((?!https?://)", text) == []
+    assert "[Apache Airflow](https://airflow.apache.org)" in text
+    assert "The connection (`docs/connection.md`)" in text
+    assert "docs/images" not in text
+    for page in PAGES:
+        assert page == "README.md" or page in text
 
 
 def test_the_dag_has_twenty_lines_at_most() -> None:
@@ -34,15 +59,17 @@ def test_the_dag_has_twenty_lines_at_most() -> None:
 
 
 def test_the_test_of_the_dag_passes(tmp_path: Path) -> None:
-    """As a user would have it: own folder, own Airflow, DAG in the DAG folder, the test beside it."""
+    """As a user would have it: own folder, own Airflow, DAG in the DAG folder, the tests beside it."""
     (tmp_path / "dags").mkdir()
     (tmp_path / "home").mkdir()
     (tmp_path / "dags" / "label_flowers.py").write_text(code_block("A DAG"), encoding="utf-8")
     (tmp_path / "test_label_flowers.py").write_text(code_block("A test of it"), encoding="utf-8")
+    further = code_block("In pytest", page="docs/emulator.md")
+    (tmp_path / "test_refused_samples.py").write_text(further, encoding="utf-8")
     metadata.copy_to(tmp_path / "home")
     settings = airflow_settings(tmp_path / "home", dags_folder=tmp_path / "dags")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_label_flowers.py"],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
         cwd=tmp_path,
         env=child_environment(os.environ, settings),
         capture_output=True,
@@ -51,7 +78,7 @@ def test_the_test_of_the_dag_passes(tmp_path: Path) -> None:
         timeout=600,
     )
     assert done.returncode == 0, done.stdout[-3000:]
-    assert "1 passed" in done.stdout
+    assert "2 passed" in done.stdout
 
 
 @pytest.mark.usefixtures("airflow_db", "moved_clock")
@@ -60,8 +87,8 @@ def test_a_plan_is_approved_applied_and_undone(emulator: Emulator, tmp_path: Pat
     from airflow.dag_processing.dagbag import DagBag
 
     dags = []
-    for number in range(2):
-        code = code_block("Plan, approve, apply, undo", number=number)
+    for number, heading in enumerate(("A DAG that asks first", "Undo")):
+        code = code_block(heading, page=PLANS)
         assert "s3://my-bucket/labels" in code
         file = tmp_path / f"dag_{number}.py"
         file.write_text(code.replace("s3://my-bucket/labels", f"file://{tmp_path}"), encoding="utf-8")
@@ -85,7 +112,8 @@ def test_a_plan_is_approved_applied_and_undone(emulator: Emulator, tmp_path: Pat
 
 def test_the_commands_are_in_the_makefile() -> None:
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-    named = set(re.findall(r"make (\w+)", README)) - {"and"}
+    named = {name for page in PAGES.values() for name in re.findall(r"`make (\w+)|^make (\w+)", page, re.MULTILINE)}
+    named = {name for pair in named for name in pair if name}
     assert {"demo", "test", "lint", "emulator"} <= named
     for target in named:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
@@ -97,7 +125,7 @@ def test_the_connections_can_be_read(number: int, tmp_path: Path) -> None:
 
     from airflow_provider_modelarts.hooks.connection import read_settings
 
-    texts = re.findall(r"^export AIRFLOW_CONN_MODELARTS_DEFAULT='(.*?)'$", README, re.DOTALL | re.MULTILINE)
+    texts = re.findall(r"^export AIRFLOW_CONN_MODELARTS_DEFAULT='(.*?)'$", PAGES[CONNECTION], re.DOTALL | re.MULTILINE)
     assert len(texts) == 2
     certificates = tmp_path / "example.pem"
     certificates.touch()
@@ -115,7 +143,7 @@ def test_the_command_that_tests_a_connection_does_so(
 ) -> None:
     from airflow.cli.cli_parser import get_parser
 
-    setting, _, command = code_block("The connection", "sh", number=2).strip().partition(" airflow ")
+    setting, _, command = code_block("Test it", "sh", page=CONNECTION).strip().partition(" airflow ")
     name, _, value = setting.partition("=")
     parsed = get_parser().parse_args(command.split())
     if not works:
@@ -135,7 +163,7 @@ def test_the_command_that_tests_a_connection_does_so(
 
 
 def test_the_connection_table_names_every_field() -> None:
-    table = README.partition("## The connection")[2].partition("The fields from")[0]
+    table = PAGES[CONNECTION].partition("## Fields")[2].partition("The fields from")[0]
     named = set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
     assert named == set(get_provider_info()["connection-types"][0]["conn-fields"])
 
@@ -153,25 +181,44 @@ def test_the_table_of_classes_names_every_class() -> None:
 
 
 def test_the_policy_table_names_every_key() -> None:
-    table = README.partition("A policy is a plain dict:")[2].partition("Without a policy")[0]
+    table = PAGES[POLICIES].partition("## The policy")[2].partition("Without a policy")[0]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     assert {key for row in rows for key in re.findall(r"`(\w+)`", row)} == set(ConfirmPolicy.model_fields)
+
+
+def test_the_table_of_counts_names_every_one() -> None:
+    table = PAGES[POLICIES].partition("## The counts")[2].partition("##")[0]
+    named = re.findall(r"^\| `(\w+)`", table, re.MULTILINE)
+    assert len(named) == len(set(named) & {field.name for field in fields(ConfirmationResult)}) == 5
+    assert f"`seen` = {' + '.join(f'`{name}`' for name in named)}" in PAGES[POLICIES]
 
 
 def test_the_table_of_examples_names_every_dag() -> None:
     table = README.partition("| DAG | Does |")[2].partition("##")[0]
     named = set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
-    assert named == {path.stem for path in (PACKAGE / "example_dags").glob("[!_]*.py")}
+    assert named == {path.stem for path in EXAMPLE_DAGS.glob("[!_]*.py")}
 
 
-def test_every_row_of_a_table_has_as_many_cells_as_its_head() -> None:
-    tables = re.findall(r"(?:^\|.*\|$\n?)+", README, re.MULTILINE)
-    assert len(tables) >= 6
-    for table in tables:
+@pytest.mark.parametrize("page", PAGES)
+def test_every_row_of_a_table_has_as_many_cells_as_its_head(page: str) -> None:
+    for table in re.findall(r"(?:^\|.*\|$\n?)+", PAGES[page], re.MULTILINE):
         head, *rows = table.splitlines()
         assert {row.count("|") for row in rows} == {head.count("|")}, head
 
 
-def test_the_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(((?!https?://)[^)]+)\)", README):
-        assert (REPOSITORY / target).exists(), target
+@pytest.mark.parametrize("page", PAGES)
+def test_the_python_and_json_of_a_page_can_be_read(page: str) -> None:
+    for language, code in re.findall(r"^```(\w+)\n(.*?)^```", PAGES[page], re.DOTALL | re.MULTILINE):
+        if language == "python":
+            ast.parse(code)
+        elif language == "json":
+            json.loads(code)
+
+
+def test_the_links_lead_to_headings_that_are_there() -> None:
+    for name, text in PAGES.items():
+        for target, anchor in re.findall(r"\]\(((?!https?://)[^)#]*)#([\w-]+)\)", text):
+            file = (REPOSITORY / name).parent / target if target else REPOSITORY / name
+            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in anchors, f"{name}: {target}#{anchor}"

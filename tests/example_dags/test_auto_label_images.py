@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
-from airflow_provider_modelarts.example_dags import auto_label_images
+from example_dags import auto_label_images
 from tests.support.harness import run_dag
 
 if TYPE_CHECKING:

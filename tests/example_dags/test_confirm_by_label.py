@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
-from airflow_provider_modelarts.example_dags import confirm_by_label
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
+from example_dags import confirm_by_label
 from tests.support.harness import DagOutcome, run_dag
 
 if TYPE_CHECKING:

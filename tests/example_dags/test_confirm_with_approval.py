@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
-from airflow_provider_modelarts.example_dags import confirm_with_approval
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
 from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
+from example_dags import confirm_with_approval
 from tests.support.harness import APPROVER, DagOutcome, run_dag
 
 if TYPE_CHECKING:

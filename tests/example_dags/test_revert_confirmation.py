@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 
-from airflow_provider_modelarts.example_dags import auto_label_images, confirm_with_approval, revert_confirmation
+from example_dags import auto_label_images, confirm_with_approval, revert_confirmation
 from tests.support.harness import DagOutcome, run_dag
 
 if TYPE_CHECKING:
