@@ -18,7 +18,7 @@ BENCH ?=
 # What `make check` runs: the walls, the documents, and the unit tests of the lower layers. Left out, by name, is what
 # starts processes, plays long histories, or takes more than seconds.
 SLOW := $(patsubst %,tests/client/test_%.py,refusals_processes refusals_shared typing) \
-    $(patsubst %,tests/labeling/test_%.py,apply beside_others confirm kills machine odd_samples plan simulation undo)
+    $(patsubst %,tests/labeling/test_%.py,apply beside_others confirm kills machine odd_samples plan undo)
 QUICK = tests/test_walls.py tests/test_docs.py \
     $(filter-out $(SLOW),$(sort $(wildcard tests/client/test_*.py tests/hooks/test_*.py tests/labeling/test_*.py)))
 SOAK_PARTS = $(if $(filter-out all,$(SOAK)),$(SOAK:%=tests/soak/soak_%.py),$(sort $(wildcard tests/soak/soak_*.py)))

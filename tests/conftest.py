@@ -34,7 +34,7 @@ FIRST = (
     "tests/test_client_alone.py",
     "tests/resume/test_resume.py",
     "tests/labeling/test_confirm.py",
-    "tests/labeling/test_simulation.py",
+    "tests/labeling/test_machine.py",
     "tests/resume/test_machine.py",
 )
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity, read_ledger, replay
 from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 from airflow_provider_modelarts.labeling.storage.path import StorageDamaged
-from tests.labeling.model import Violation, stored
+from tests.labeling.raw_samples import stored
+from tests.labeling.referee import Violation
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,8 @@ import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from tests.labeling.model import Killed, Violation
 from tests.labeling.object_store import Bucket
+from tests.labeling.referee import Violation
 from tests.labeling.wire import client_of
 
 if TYPE_CHECKING:
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from tests.labeling.history import History
 
 _HERE = threading.local()
+
+
+class Killed(BaseException):
+    """The process that confirms has been killed: nothing of it asks or stores anything any more."""
 
 
 class WorldClock:

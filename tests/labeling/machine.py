@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import hypothesis.strategies as st
@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from airflow_provider_modelarts.client.auth.credentials import forget_tokens
 from tests.labeling.faults import FAULTS
 from tests.labeling.history import NOWHERE, POLICIES, Event, History, Setup, small_world
-from tests.labeling.model import Violation
+from tests.labeling.referee import Violation
 from tests.labeling.verdict import judge_end, judge_life, judge_try, judge_undo
 
 if TYPE_CHECKING:
@@ -71,36 +71,37 @@ newcomers = st.lists(
 scripts = st.one_of(
     st.lists(st.builds(Event, moments, happenings), max_size=8), newcomers, st.builds(storm, st.integers(0, 1 << 16))
 )
-variants = st.fixed_dictionaries(
-    {
-        "offset_mode": st.sampled_from(["page", "record"]),
-        "results": st.sampled_from(["normal", "missing", "short", "shuffled"]),
-        "results_on_success": st.booleans(),
-        "hard": st.sampled_from(["bool", "number", "text"]),
-        "score": st.sampled_from(["number", "number", "text"]),
-        "extra_fields": st.booleans(),
-        "null_fields": st.booleans(),
-        "trim_labels_to_filter": st.booleans(),
-        "shrink_list": st.sampled_from([0, 0, 0, 1]),
-        "metadata": st.sampled_from(["merge", "replace"]),
-        "unknown_status": st.sampled_from([400, 404]),
-        "code_prefix": st.sampled_from(["APIGW.", "APIG."]),
-    }
-)
+VARIANTS: dict[str, tuple[Any, ...]] = {
+    "offset_mode": ("page", "record"),
+    "results": ("normal", "missing", "short", "shuffled"),
+    "results_on_success": (False, True),
+    "hard": ("bool", "number", "text"),
+    "score": ("number", "number", "text"),
+    "extra_fields": (False, True),
+    "null_fields": (False, True),
+    "trim_labels_to_filter": (False, True),
+    "shrink_list": (0, 0, 0, 1),
+    "metadata": ("merge", "replace"),
+    "unknown_status": (400, 404),
+    "code_prefix": ("APIGW.", "APIG."),
+}
+SETUPS: dict[str, tuple[Any, ...]] = {
+    "kind": ("classification", "multi_label", "detection"),
+    "labeled": (0.0, 0.0, 0.3),
+    "bad": (0.0, 0.1, 0.2),
+    "keeps": ("both", "both", "ledger", "plan", "nothing"),
+    "policy": POLICIES,
+    "label_name": (None, None, None, "rose", NOWHERE),
+    "batch_size": (1, 3, 100),
+    "concurrency": (1, 1, 2, 3, 8),
+    "anonymous": (False, True),
+    "latency": (0.0, 1.0, 8.0),
+}
 setups = st.builds(
     Setup,
-    kind=st.sampled_from(["classification", "multi_label", "detection"]),
+    **{name: st.sampled_from(values) for name, values in SETUPS.items()},
     samples=st.one_of(st.integers(0, 26), st.integers(8, 26)),
-    labeled=st.sampled_from([0.0, 0.0, 0.3]),
-    bad=st.sampled_from([0.0, 0.1, 0.2]),
-    keeps=st.sampled_from(["both", "both", "ledger", "plan", "nothing"]),
-    policy=st.sampled_from(POLICIES),
-    label_name=st.sampled_from([None, None, None, "rose", NOWHERE]),
-    batch_size=st.sampled_from([1, 3, 100]),
-    concurrency=st.sampled_from([1, 1, 2, 3, 8]),
-    anonymous=st.booleans(),
-    variants=variants,
-    latency=st.sampled_from([0.0, 1.0, 8.0]),
+    variants=st.fixed_dictionaries({name: st.sampled_from(values) for name, values in VARIANTS.items()}),
     seed=st.integers(0, 1 << 32),
 )
 

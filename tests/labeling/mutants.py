@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.labeling.apply import batch_writer as write
@@ -18,8 +19,7 @@ from airflow_provider_modelarts.labeling.proposals import page_order as walk
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
 from airflow_provider_modelarts.labeling.proposals.filtered import FilteredProposals
 from airflow_provider_modelarts.labeling.proposals.page_scheduler import PageScheduler
-from tests.labeling.retries import with_another_try_that_plans, with_kills
-from tests.labeling.simulation import in_calm, in_storms, with_a_trimming_filter, with_newcomers_after_the_guard
+from tests.labeling.scenarios import calm, disturbed, killed, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,27 +181,39 @@ def unlisted_samples_not_settled(patch: pytest.MonkeyPatch) -> None:
 
 Mutant = Callable[["pytest.MonkeyPatch"], None]
 
-# Each wrong version, and the scenario that must show it.
-MUTANTS: dict[str, tuple[Mutant, Callable[[], object]]] = {
+# Each wrong version, and the scenario that shows it within a few histories.
+MUTANTS: dict[str, tuple[Mutant, Callable[..., None]]] = {
     mutant.__name__: (mutant, scenario)
     for mutant, scenario in (
-        (ascending_walk, in_calm),
-        (offset_counts_pages, in_calm),
-        (one_walk_is_enough, in_storms),
-        (positions_trusted, in_storms),
-        (put_resent_blindly, in_storms),
-        (labels_dropped, in_calm),
-        (label_keys_dropped, in_calm),
-        (old_reads_written, in_storms),
-        (no_look_after_a_token_was_fetched, in_storms),
-        (guard_forgotten_at_the_write, with_newcomers_after_the_guard),
-        (filtered_list_trusted, with_a_trimming_filter),
-        (written_before_the_pages_above_are_answered, in_calm),
-        (window_lost, with_kills),
-        (plan_ignored_at_retry, with_kills),
-        (plan_of_a_slower_try_replaces_the_first, with_another_try_that_plans),
-        (own_plan_applied_by_a_slower_try, with_another_try_that_plans),
-        (unsettled_window_taken_for_others_work, with_kills),
-        (unlisted_samples_not_settled, with_kills),
+        (ascending_walk, calm),
+        (offset_counts_pages, calm),
+        (
+            one_walk_is_enough,
+            partial(disturbed, "propose first", "propose last", "confirm by hand", keeps="nothing", policy=None),
+        ),
+        (positions_trusted, partial(disturbed, "reset", bad=0.2, variants={"results": "shuffled"})),
+        (put_resent_blindly, partial(disturbed, "reset_after")),
+        (labels_dropped, calm),
+        (label_keys_dropped, calm),
+        (old_reads_written, partial(disturbed, "busy", "time passes")),
+        (no_look_after_a_token_was_fetched, partial(disturbed, "revoke", "expired_token")),
+        (
+            guard_forgotten_at_the_write,
+            partial(
+                disturbed,
+                "propose first",
+                "propose otherwise",
+                keeps="nothing",
+                policy={"min_score": 0.7, "max_samples": 99},
+            ),
+        ),
+        (filtered_list_trusted, partial(calm, label_name="rose", variants={"trim_labels_to_filter": True})),
+        (written_before_the_pages_above_are_answered, partial(calm, concurrency=8, latency=8.0)),
+        (window_lost, killed),
+        (plan_ignored_at_retry, killed),
+        (plan_of_a_slower_try_replaces_the_first, together),
+        (own_plan_applied_by_a_slower_try, together),
+        (unsettled_window_taken_for_others_work, killed),
+        (unlisted_samples_not_settled, killed),
     )
 }

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.labeling.model import OLDEST_READ, Violation, without_id
+from tests.labeling.raw_samples import without_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
     from tests.labeling.history import History
     from tests.labeling.lives import Life
-    from tests.labeling.model import Raw
+    from tests.labeling.raw_samples import Raw
+
+OLDEST_READ = 30.0
+"""Seconds that a read allows a write for."""
+
+
+class Violation(AssertionError):  # noqa: N818 - a violation of an invariant
+    """Something that must never happen to a label has happened."""
 
 
 class Referee:

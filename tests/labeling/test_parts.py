@@ -18,7 +18,7 @@ from airflow_provider_modelarts.labeling.label_equality import fingerprint, has_
 from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead
 from airflow_provider_modelarts.labeling.results import ConfirmationResult, Failure, Progress, check, result_of
 from airflow_provider_modelarts.labeling.sample_table import Category, SampleTable, short_key
-from tests.labeling.model import raw_label, raw_sample, stored
+from tests.labeling.raw_samples import raw_label, raw_sample, stored
 
 BOX = {"@modelarts:shape": "bndbox", "@modelarts:feature": [[1, 2], [30.0, 40.5]]}
 
