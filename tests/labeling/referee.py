@@ -62,7 +62,7 @@ class Referee:
         self.look(by_people=False)
 
     def touch(self, sample_id: str, labels: list[Raw] | None = None) -> None:
-        """Note that a person labeled a sample, or (without labels) that it was proposed anew."""
+        """Note that a person labeled a sample, or (without labels) that it was proposed once more."""
         self._history.events += 1
         self.touched[sample_id] = self._history.events
         if labels is not None:
