@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from tests.labeling.object_store import Bucket
-from tests.labeling.referee import Violation
+from tests.labeling.referee import Killed, Violation
 from tests.labeling.wire import client_of
 
 if TYPE_CHECKING:
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from tests.labeling.history import History
 
 _HERE = threading.local()
-
-
-class Killed(BaseException):
-    """The process that confirms has been killed: nothing of it asks or stores anything any more."""
 
 
 class WorldClock:

@@ -25,6 +25,10 @@ class Violation(AssertionError):  # noqa: N818 - a violation of an invariant
     """Something that must never happen to a label has happened."""
 
 
+class Killed(BaseException):
+    """The process that confirms has been killed: nothing of it asks or stores anything any more."""
+
+
 class Referee:
     """Watches one dataset of one history."""
 

@@ -11,9 +11,8 @@ from airflow_provider_modelarts.emulator.api.samples import _varied
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
 from airflow_provider_modelarts.labeling.policy import parse_policy
 from airflow_provider_modelarts.labeling.results import CATEGORIES, ConfirmationResult, result_of
-from tests.labeling.lives import Killed
 from tests.labeling.raw_samples import without_id
-from tests.labeling.referee import Violation
+from tests.labeling.referee import Killed, Violation
 
 if TYPE_CHECKING:
     from tests.labeling.history import History
