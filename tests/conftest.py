@@ -33,7 +33,7 @@ FIRST = (
     "tests/test_client_alone.py",
     "tests/utils/test_label_task_recovery.py",
     "tests/labeling/test_confirm.py",
-    "tests/labeling/test_simulation.py",
+    "tests/labeling/test_machine.py",
     "tests/utils/test_label_task_recovery_machine.py",
 )
 

@@ -161,7 +161,7 @@ class BareServer:
         self._process.communicate()
 
     def reset(self, number: int, leave: str, latency: float) -> None:
-        """Begin anew.
+        """Start from the beginning.
 
         :param number: proposals
         :param leave: "front" or "end": where what is written leaves the list
@@ -170,7 +170,7 @@ class BareServer:
         self._ask(f"reset?number={number}&leave={leave}&latency={latency}")
 
     def report(self) -> dict[str, int]:
-        """Return what was served since it began anew."""
+        """Return what was served since it was started from the beginning."""
         return self._ask("report")
 
     def _ask(self, path: str) -> dict[str, int]:

@@ -1,8 +1,8 @@
 """Thousands of waits in one process, as a triggerer holds them, against a server that takes 100 ms for each answer.
 
 Each row prints, over a window of time: processor time as a share of one core, memory, open files, how late polls
-reached the server, and how late the event loop ran (with what an idle thread of another process lags meanwhile, which
-is the machine's own share). Beside each row the same wait is built from the trigger of
+reached the server, and how late the event loop ran (with the lag of an idle thread of another process, which is
+the machine's own share). Beside each row the same wait is built from the trigger of
 ``HttpSensor(deferrable=True)``, which can wait for the end of a 404 only: it gets one.
 
 *going on*: the waits began at different times, as those of many DAG runs do, and are past their early looks.
@@ -212,7 +212,7 @@ def _line(count: int, start: str, name: str, found: dict[str, Any]) -> str:
 
 
 def _idle_lag(stop: threading.Event) -> float:
-    """Return the p99 lag of a thread that does nothing but sleep: what the machine itself adds meanwhile."""
+    """Return the p99 lag of a thread that does nothing but sleep: what the machine itself adds."""
     lags = []
     while not stop.is_set():
         begin = time.perf_counter()

@@ -32,8 +32,8 @@ from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 from airflow_provider_modelarts.labeling.undo.reverter import revert
 from tests.labeling.faults import FAULTS
 from tests.labeling.lives import Life, Store
-from tests.labeling.model import Violation, without_id
-from tests.labeling.referee import Referee, check_labels
+from tests.labeling.raw_samples import without_id
+from tests.labeling.referee import Referee, Violation, check_labels
 from tests.labeling.turns import TurnCrew
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.emulator.http.faults import Rule
     from airflow_provider_modelarts.labeling.policy import Decision
-    from tests.labeling.model import Raw
+    from tests.labeling.raw_samples import Raw
 
 PAGE = 4
 RUN = "run"
@@ -508,7 +508,7 @@ class History:
 
 
 def _crew(size: int) -> Any:
-    life: Any = Life.here()
+    life = Life.here()
     return WorkerPool(size) if life.history.setup.threads else TurnCrew(size, life, life.history.rng)
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity, read_ledger, replay
 from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 from airflow_provider_modelarts.labeling.storage.path import StorageDamaged
-from tests.labeling.model import Violation, stored
+from tests.labeling.raw_samples import stored
+from tests.labeling.referee import Violation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,10 +34,12 @@ class Kill:
     :param folder: for plan and ledger
     :param samples: how many are proposed
     :param seed: of the moment, the threads and the proposals
+    :param is_held: the process gets no answer from its moment on, so that it cannot end before it is killed; else it
+        goes on, and is killed within the next requests or stores
     """
 
-    def __init__(self, emulator: Emulator, folder: Path, samples: int, seed: int) -> None:
-        self.emulator, self.folder, self.seed = emulator, folder, seed
+    def __init__(self, emulator: Emulator, folder: Path, samples: int, seed: int, *, is_held: bool = False) -> None:
+        self.emulator, self.folder, self.is_held = emulator, folder, is_held
         self.rng = random.Random(seed)
         self.concurrency = self.rng.choice([1, 4, 8, 16])
         self.kind = self.rng.choice(list(_TYPE))
@@ -48,7 +51,7 @@ class Kill:
         pages = -(-samples // 100)
         self.moment = self.rng.randint(1 if self.rng.random() < 0.1 else pages + 8, 3 * pages + 6)
         self._seen = 0
-        self._is_due = threading.Event()
+        self._is_due, self._is_dead = threading.Event(), threading.Event()
         self.was_killed = False
         """False: it was over before the moment came."""
         self.note = ""
@@ -67,10 +70,12 @@ class Kill:
 
     def _watch(self, record: Any) -> None:
         self._seen += 1
-        if self._seen == self.moment:
-            self._is_due.set()
         if record.method == "PUT":
             self.sent.update(sample["sample_id"] for sample in json.loads(record.body)["samples"])
+        if self._seen >= self.moment:
+            self._is_due.set()
+            if self.is_held:
+                self._is_dead.wait(PATIENCE)
 
     def _start(self, try_number: int) -> subprocess.Popen[str]:
         emulator = self.emulator
@@ -107,10 +112,11 @@ class Kill:
         while not self._is_due.wait(0.05):
             if process.poll() is not None or time.monotonic() > end:
                 break
-        # Anywhere between this request and the next ones, or in what is stored between them.
-        time.sleep(self.rng.random() * 0.03)
+        if not self.is_held:
+            time.sleep(self.rng.random() * 0.03)
         process.kill()
         _, err = process.communicate()
+        self._is_dead.set()
         if process.returncode not in (0, -9):
             raise Violation(f"the process failed before it was killed: {err[-2000:]}")
         self.was_killed = process.returncode == -9

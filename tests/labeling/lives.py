@@ -11,8 +11,8 @@ import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from tests.labeling.model import Killed, Violation
 from tests.labeling.object_store import Bucket
+from tests.labeling.referee import Killed, Violation
 from tests.labeling.wire import client_of
 
 if TYPE_CHECKING:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import hypothesis.strategies as st
@@ -19,10 +20,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from airflow_provider_modelarts.client.auth import forget_tokens
 from tests.labeling.faults import FAULTS
 from tests.labeling.history import NOWHERE, POLICIES, Event, History, Setup, small_world
-from tests.labeling.model import Violation
+from tests.labeling.referee import Violation
 from tests.labeling.verdict import judge_end, judge_life, judge_try, judge_undo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from tests.labeling.lives import Life
 
 ACTS = (
@@ -71,36 +74,37 @@ newcomers = st.lists(
 scripts = st.one_of(
     st.lists(st.builds(Event, moments, happenings), max_size=8), newcomers, st.builds(storm, st.integers(0, 1 << 16))
 )
-variants = st.fixed_dictionaries(
-    {
-        "offset_mode": st.sampled_from(["page", "record"]),
-        "results": st.sampled_from(["normal", "missing", "short", "shuffled"]),
-        "results_on_success": st.booleans(),
-        "hard": st.sampled_from(["bool", "number", "text"]),
-        "score": st.sampled_from(["number", "number", "text"]),
-        "extra_fields": st.booleans(),
-        "null_fields": st.booleans(),
-        "trim_labels_to_filter": st.booleans(),
-        "shrink_list": st.sampled_from([0, 0, 0, 1]),
-        "metadata": st.sampled_from(["merge", "replace"]),
-        "unknown_status": st.sampled_from([400, 404]),
-        "code_prefix": st.sampled_from(["APIGW.", "APIG."]),
-    }
-)
+VARIANTS: dict[str, tuple[Any, ...]] = {
+    "offset_mode": ("page", "record"),
+    "results": ("normal", "missing", "short", "shuffled"),
+    "results_on_success": (False, True),
+    "hard": ("bool", "number", "text"),
+    "score": ("number", "number", "text"),
+    "extra_fields": (False, True),
+    "null_fields": (False, True),
+    "trim_labels_to_filter": (False, True),
+    "shrink_list": (0, 0, 0, 1),
+    "metadata": ("merge", "replace"),
+    "unknown_status": (400, 404),
+    "code_prefix": ("APIGW.", "APIG."),
+}
+SETUPS: dict[str, tuple[Any, ...]] = {
+    "kind": ("classification", "multi_label", "detection"),
+    "labeled": (0.0, 0.0, 0.3),
+    "bad": (0.0, 0.1, 0.2),
+    "keeps": ("both", "both", "ledger", "plan", "nothing"),
+    "policy": POLICIES,
+    "label_name": (None, None, None, "rose", NOWHERE),
+    "batch_size": (1, 3, 100),
+    "concurrency": (1, 1, 2, 3, 8),
+    "anonymous": (False, True),
+    "latency": (0.0, 1.0, 8.0),
+}
 setups = st.builds(
     Setup,
-    kind=st.sampled_from(["classification", "multi_label", "detection"]),
+    **{name: st.sampled_from(values) for name, values in SETUPS.items()},
     samples=st.one_of(st.integers(0, 26), st.integers(8, 26)),
-    labeled=st.sampled_from([0.0, 0.0, 0.3]),
-    bad=st.sampled_from([0.0, 0.1, 0.2]),
-    keeps=st.sampled_from(["both", "both", "ledger", "plan", "nothing"]),
-    policy=st.sampled_from(POLICIES),
-    label_name=st.sampled_from([None, None, None, "rose", NOWHERE]),
-    batch_size=st.sampled_from([1, 3, 100]),
-    concurrency=st.sampled_from([1, 1, 2, 3, 8]),
-    anonymous=st.booleans(),
-    variants=variants,
-    latency=st.sampled_from([0.0, 1.0, 8.0]),
+    variants=st.fixed_dictionaries({name: st.sampled_from(values) for name, values in VARIANTS.items()}),
     seed=st.integers(0, 1 << 32),
 )
 
@@ -122,13 +126,19 @@ class Confirmed(RuleBasedStateMachine):
         for name in ("kind", "keeps", "anonymous", "concurrency", "batch_size"):
             COUNTS[f"{name}={getattr(setup, name)}"] += 1
 
-    def live(self, life: Life, script: list[Event] | None = None) -> None:
+    @contextmanager
+    def disturbed_by(self, script: Iterable[Event]) -> Iterator[None]:
+        """Let happen what a script says, beside what is done within."""
         history = self.history
-        history.script = [Event(history.ticks + event.after, event.what) for event in script or []]
-        forget_tokens()  # as a new process does
-        life.live()
+        history.script = [Event(history.ticks + event.after, event.what) for event in script]
+        yield
         history.script.clear()
         history.referee.look()
+
+    def live(self, life: Life, script: Iterable[Event] = ()) -> None:
+        forget_tokens()  # as a new process does
+        with self.disturbed_by(script):
+            life.live()
         judge_life(life)
 
     @precondition(lambda self: self.history.setup.keeps in ("plan", "both") and self.history.plan is None)
@@ -154,11 +164,9 @@ class Confirmed(RuleBasedStateMachine):
         """A try stands still, as its machine does; Airflow takes it for dead."""
         COUNTS["rule: freeze"] += 1
         life = self.history.applying(frozen_at=frozen_at)
-        self.history.script = [Event(self.history.ticks + event.after, event.what) for event in script]
-        while not life.is_over and not life.is_frozen:
-            life.go_on()
-        self.history.script.clear()
-        self.history.referee.look()
+        with self.disturbed_by(script):
+            while not life.is_over and not life.is_frozen:
+                life.go_on()
         if life.is_over:
             judge_life(life)
         else:
@@ -170,15 +178,12 @@ class Confirmed(RuleBasedStateMachine):
         COUNTS["rule: thaw"] += 1
         self.thaw(script)
 
-    def thaw(self, script: list[Event]) -> None:
+    def thaw(self, script: Iterable[Event] = ()) -> None:
         life, self.zombie = self.zombie, None
         assert life is not None
-        history = self.history
-        history.script = [Event(history.ticks + event.after, event.what) for event in script]
-        while not life.is_over:
-            life.go_on()
-        history.script.clear()
-        history.referee.look()
+        with self.disturbed_by(script):
+            while not life.is_over:
+                life.go_on()
         judge_life(life)
 
     @precondition(lambda self: not self.history.is_undone and self.history.tries < 6)
@@ -190,11 +195,9 @@ class Confirmed(RuleBasedStateMachine):
         history.had_unended_try = True
         COUNTS["two plan at once"] += history.setup.has_plan and history.plan is None
         lives = [history.applying(killed_at=killed_at) for killed_at in killed]
-        history.script = [Event(history.ticks + event.after, event.what) for event in script]
-        while alive := [life for life in lives if not life.is_over]:
-            history.rng.choice(alive).go_on()
-        history.script.clear()
-        history.referee.look()
+        with self.disturbed_by(script):
+            while alive := [life for life in lives if not life.is_over]:
+                history.rng.choice(alive).go_on()
         for life in lives:
             judge_life(life)
 
@@ -244,7 +247,7 @@ class Confirmed(RuleBasedStateMachine):
         if not hasattr(self, "history"):
             return
         if self.zombie is not None:
-            self.thaw([])
+            self.thaw()
         if not self.history.is_undone:
             self.finish()
         if self.history.setup.has_ledger:
@@ -258,32 +261,23 @@ class Confirmed(RuleBasedStateMachine):
             COUNTS["undone"] += 1
 
 
-class ConfirmedByThreads(Confirmed):
-    """The life of one dataset, its requests carried by the real pool."""
-
-    threads = True
-
-
-def run_machine(
-    histories: int, *, steps: int = 6, shrinks: bool = True, threads: bool = False, seed: int | None = None
-) -> None:
+def run_machine(histories: int, *, seed: int, steps: int = 6, shrinks: bool = True, threads: bool = False) -> None:
     """Run generated histories.
 
+    :param seed: draws the histories
     :param shrinks: look for the smallest history that fails
     :param threads: the real pool carries the requests; False: its stand-in, whose threads take turns
-    :param seed: draws the histories; None: always the same ones
     """
-    machine = ConfirmedByThreads if threads else Confirmed
-    drawn = machine if seed is None else hypothesis.seed(seed)(type(machine.__name__, (machine,), {}))
+    machine = hypothesis.seed(seed)(type("Confirmed", (Confirmed,), {"threads": threads}))
     phases = [Phase.explicit, Phase.generate, *([Phase.shrink] if shrinks else [])]
     with small_world():
         run_state_machine_as_test(
-            drawn,
+            machine,
             settings=settings(
                 max_examples=histories,
                 stateful_step_count=steps,
                 deadline=None,
-                derandomize=seed is None,
+                derandomize=False,
                 database=None,
                 report_multiple_bugs=False,
                 phases=phases,

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.client.resources.samples import Samples
 from airflow_provider_modelarts.labeling.apply import batch_writer as write
 from airflow_provider_modelarts.labeling.apply import confirmation as apply
 from airflow_provider_modelarts.labeling.apply.batch_writer import BatchWriter
 from airflow_provider_modelarts.labeling.apply.batches import WriteOutcome
-from airflow_provider_modelarts.labeling.ledger.reader import LedgerState
+from airflow_provider_modelarts.labeling.ledger.reader import Entry, LedgerState, LedgerWriter
 from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter
 from airflow_provider_modelarts.labeling.proposals import page_order as walk
-from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
 from airflow_provider_modelarts.labeling.proposals.filtered import FilteredProposals
 from airflow_provider_modelarts.labeling.proposals.page_scheduler import PageScheduler
 from airflow_provider_modelarts.labeling.sample_table import AS_PLANNED, ConfirmationStatus, SampleTable
-from tests.labeling.retries import with_another_try_that_plans, with_kills
-from tests.labeling.simulation import in_calm, in_storms, with_a_trimming_filter, with_newcomers_after_the_guard
+from tests.labeling.scenarios import calm, disturbed, killed, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,39 +71,35 @@ def positions_trusted(patch: pytest.MonkeyPatch) -> None:
 
 def put_resent_blindly(patch: pytest.MonkeyPatch) -> None:
     """A write whose answer was lost is sent again without a look at its samples."""
+    update = Samples.update
 
-    def lost(writer: BatchWriter, batch: Any, replies: dict[str, Any]) -> Any:
-        return [], [batch]
+    def resend(*args: Any, **more: Any) -> Any:
+        outcomes = update(*args, **more)
+        return update(*args, **more) if any(outcome.ok is None for outcome in outcomes) else outcomes
 
-    patch.setattr(BatchWriter, "_lost", lost)
+    patch.setattr(Samples, "update", resend)
+
+
+def _sent_otherwise(patch: pytest.MonkeyPatch, change: Callable[[Any], dict[str, Any]]) -> None:
+    update = Samples.update
+
+    def changed(client: Samples, dataset_id: str, samples: Any, **more: Any) -> Any:
+        return update(client, dataset_id, [change(sample) for sample in samples], **more)
+
+    patch.setattr(Samples, "update", changed)
 
 
 def labels_dropped(patch: pytest.MonkeyPatch) -> None:
     """Only the first label of a sample goes back: the others are erased."""
-    send = DatasetProposals.write
-
-    def write_first(service: DatasetProposals, samples: Any, *more: Any) -> Any:
-        elements = [sample.element() for sample in samples]
-        return send(service, [{**element, "labels": element["labels"][:1]} for element in elements], *more)
-
-    patch.setattr(DatasetProposals, "write", write_first)
+    _sent_otherwise(patch, lambda sample: {**sample.element(), "labels": sample.element()["labels"][:1]})
 
 
 def label_keys_dropped(patch: pytest.MonkeyPatch) -> None:
     """Labels go back by name alone, without what else came with them."""
-    send = DatasetProposals.write
-
-    def write_names(service: DatasetProposals, samples: Any, *more: Any) -> Any:
-        return send(
-            service,
-            [
-                {"sample_id": sample.sample_id, "labels": [{"name": label.name} for label in sample.labels]}
-                for sample in samples
-            ],
-            *more,
-        )
-
-    patch.setattr(DatasetProposals, "write", write_names)
+    _sent_otherwise(
+        patch,
+        lambda sample: {"sample_id": sample.sample_id, "labels": [{"name": label.name} for label in sample.labels]},
+    )
 
 
 def old_reads_written(patch: pytest.MonkeyPatch) -> None:
@@ -136,19 +133,19 @@ def written_before_the_pages_above_are_answered(patch: pytest.MonkeyPatch) -> No
     patch.setattr(PageScheduler, "_answer", answer)
 
 
-def window_lost(patch: pytest.MonkeyPatch) -> None:
-    """What was noted since the last part of the ledger was stored is forgotten when the next one is due."""
-    store = Recorder.store
+def entries_lost(patch: pytest.MonkeyPatch) -> None:
+    """Every second entry of the ledger is forgotten."""
+    record, numbers = LedgerWriter.record, count()
 
-    def forget(recorder: Recorder) -> Any:
-        recorder._entries = []
-        return store(recorder)
+    def forget(writer: LedgerWriter, entry: Entry) -> None:
+        if next(numbers) % 2:
+            record(writer, entry)
 
-    patch.setattr(Recorder, "store", forget)
+    patch.setattr(LedgerWriter, "record", forget)
 
 
 def plan_ignored_at_retry(patch: pytest.MonkeyPatch) -> None:
-    """A retry decides anew about what is left, and stores that as the plan."""
+    """A retry decides once more about what is left, and stores that as the plan."""
     patch.setattr(apply, "_found", lambda plan: None)
     plan_of_a_slower_try_replaces_the_first(patch)
 
@@ -182,27 +179,39 @@ def unlisted_samples_not_settled(patch: pytest.MonkeyPatch) -> None:
 
 Mutant = Callable[["pytest.MonkeyPatch"], None]
 
-# Each wrong version, and the scenario that must show it.
-MUTANTS: dict[str, tuple[Mutant, Callable[[], object]]] = {
+# Each wrong version, and the scenario that shows it within a few histories.
+MUTANTS: dict[str, tuple[Mutant, Callable[..., None]]] = {
     mutant.__name__: (mutant, scenario)
     for mutant, scenario in (
-        (ascending_walk, in_calm),
-        (offset_counts_pages, in_calm),
-        (one_walk_is_enough, in_storms),
-        (positions_trusted, in_storms),
-        (put_resent_blindly, in_storms),
-        (labels_dropped, in_calm),
-        (label_keys_dropped, in_calm),
-        (old_reads_written, in_storms),
-        (no_look_after_a_token_was_fetched, in_storms),
-        (guard_forgotten_at_the_write, with_newcomers_after_the_guard),
-        (filtered_list_trusted, with_a_trimming_filter),
-        (written_before_the_pages_above_are_answered, in_calm),
-        (window_lost, with_kills),
-        (plan_ignored_at_retry, with_kills),
-        (plan_of_a_slower_try_replaces_the_first, with_another_try_that_plans),
-        (own_plan_applied_by_a_slower_try, with_another_try_that_plans),
-        (unsettled_window_taken_for_others_work, with_kills),
-        (unlisted_samples_not_settled, with_kills),
+        (ascending_walk, calm),
+        (offset_counts_pages, calm),
+        (
+            one_walk_is_enough,
+            partial(disturbed, "propose first", "propose last", "confirm by hand", keeps="nothing", policy=None),
+        ),
+        (positions_trusted, partial(disturbed, "reset", bad=0.2, variants={"results": "shuffled"})),
+        (put_resent_blindly, partial(disturbed, "reset_after")),
+        (labels_dropped, calm),
+        (label_keys_dropped, calm),
+        (old_reads_written, partial(disturbed, "busy", "time passes")),
+        (no_look_after_a_token_was_fetched, partial(disturbed, "revoke", "expired_token")),
+        (
+            guard_forgotten_at_the_write,
+            partial(
+                disturbed,
+                "propose first",
+                "propose otherwise",
+                keeps="nothing",
+                policy={"min_score": 0.7, "max_samples": 99},
+            ),
+        ),
+        (filtered_list_trusted, partial(calm, label_name="rose", variants={"trim_labels_to_filter": True})),
+        (written_before_the_pages_above_are_answered, partial(calm, concurrency=8, latency=8.0)),
+        (entries_lost, killed),
+        (plan_ignored_at_retry, killed),
+        (plan_of_a_slower_try_replaces_the_first, together),
+        (own_plan_applied_by_a_slower_try, together),
+        (unsettled_window_taken_for_others_work, killed),
+        (unlisted_samples_not_settled, killed),
     )
 }

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.labeling.model import OLDEST_READ, Violation, without_id
+from tests.labeling.raw_samples import without_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,18 @@ if TYPE_CHECKING:
 
     from tests.labeling.history import History
     from tests.labeling.lives import Life
-    from tests.labeling.model import Raw
+    from tests.labeling.raw_samples import Raw
+
+OLDEST_READ = 30.0
+"""Seconds that a read allows a write for."""
+
+
+class Violation(AssertionError):  # noqa: N818 - a violation of an invariant
+    """Something that must never happen to a label has happened."""
+
+
+class Killed(BaseException):
+    """The process that confirms has been killed: nothing of it asks or stores anything any more."""
 
 
 class Referee:
@@ -55,7 +66,7 @@ class Referee:
         self.look(by_people=False)
 
     def touch(self, sample_id: str, labels: list[Raw] | None = None) -> None:
-        """Note that a person labeled a sample, or (without labels) that it was proposed anew."""
+        """Note that a person labeled a sample, or (without labels) that it was proposed once more."""
         self._history.events += 1
         self.touched[sample_id] = self._history.events
         if labels is not None:

@@ -21,7 +21,6 @@ from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanRefused
 from airflow_provider_modelarts.labeling.policy import GuardFailed
 from airflow_provider_modelarts.labeling.proposals.worker_pool import ConcurrencyLimiter
 from airflow_provider_modelarts.labeling.undo.reverter import revert
-from tests.labeling.model import ModelClock
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:
@@ -632,8 +631,10 @@ def test_throttled_threads_become_fewer_and_more_again(client: ModelArtsClient, 
     assert (result.confirmed, result.failed) == (900, 0)
 
 
-def test_the_pace_is_halved_once_for_what_was_under_way_together_and_grows_by_one_a_round() -> None:
-    clock: Any = ModelClock()
+def test_the_pace_is_halved_once_for_what_was_under_way_together_and_grows_by_one_a_round(
+    moved_clock: MovedClock,
+) -> None:
+    clock: Any = moved_clock
     pace = ConcurrencyLimiter(16, clock)
     asked_at = clock.now()
     clock.sleep(1)

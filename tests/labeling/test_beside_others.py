@@ -14,7 +14,6 @@ from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposa
 from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 from airflow_provider_modelarts.labeling.undo.reverter import revert
-from tests.labeling.model import DATASET, ModelClient, ModelService, raw_label, raw_sample
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:
@@ -68,25 +67,24 @@ def test_undo_knows_what_was_there_before_the_run(client: ModelArtsClient, emula
     assert result.restored + result.cleared == 1
 
 
-def test_a_stop_while_samples_are_read_once_more_lets_no_write_out() -> None:
-    service = ModelService([raw_sample(number, [raw_label()]) for number in range(1, 4)])
-    client: Any = ModelClient(service)
-    clock: Any = service.clock
-    listed = DatasetProposals(client, DATASET, clock).page(0, 100)
+def test_a_stop_while_samples_are_read_once_more_lets_no_write_out(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock
+) -> None:
+    dataset_id = emulator.load_proposals(3)
+    service = DatasetProposals(client, dataset_id, moved_clock)  # type: ignore[arg-type]  # a clock by what it does
+    listed = service.page(0, 100)
     candidates = [ProposalRead(sample, listed.read_at) for sample in listed.items]
-    clock.sleep(FRESH_SECONDS + 1)
-    writer = BatchWriter(
-        DatasetProposals(client, DATASET, clock),
-        batch_size=100,
-        stop=StopSignal(lambda: "proposal" in service.journal),
-    )
+    moved_clock.sleep(FRESH_SECONDS + 1)
+
+    def reads() -> int:
+        return emulator.journal.count("GET", "auto-annotations/samples/")
+
+    writer = BatchWriter(service, batch_size=100, stop=StopSignal(lambda: bool(reads())))
     outcomes = list(writer.write(candidates))
-    assert "proposal" in service.journal
-    assert "update" not in service.journal
-    assert sorted(outcome.sample.sample_id for outcome in outcomes) == sorted(
-        raw["sample_id"] for raw in service.listed
-    )
-    assert {outcome.status for outcome in outcomes} == {ConfirmationStatus.LEFT}
+    assert reads()
+    assert emulator.journal.count("PUT") == 0
+    assert {outcome.sample.sample_id for outcome in outcomes} == emulator.dataset(dataset_id).proposals.keys()
+    assert [outcome.status for outcome in outcomes] == [ConfirmationStatus.LEFT] * 3
 
 
 # Who shares the ledger of a run with the task that confirms, and has written there before it.

@@ -16,6 +16,6 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("seed", [1, 8])  # their moments lie in the middle of the writing
 def test_a_retry_ends_what_a_killed_process_began(seed: int, tmp_path: Path) -> None:
     with Emulator(seed=seed) as emulator:
-        kill = Kill(emulator, tmp_path, 1000, seed)
+        kill = Kill(emulator, tmp_path, 1000, seed, is_held=True)
         kill.tell()
     assert kill.was_killed

@@ -1,21 +1,33 @@
-"""The machine on a few histories, and wrong versions that it must catch; ``make soak SOAK=confirm`` runs many."""
+"""Simulated histories of one dataset, and wrong versions that they must catch; ``make soak SOAK=confirm`` runs many."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
-from tests.labeling.history import Event, Setup, small_world
-from tests.labeling.machine import COUNTS, MUST_HAPPEN, Confirmed, run_machine
-from tests.labeling.model import Violation
+from airflow_provider_modelarts.client.errors import PermissionDenied
+from airflow_provider_modelarts.labeling.results import ConfirmationResult
+from tests.labeling.history import PAGE, Event, History, Setup, small_world
+from tests.labeling.machine import COUNTS, MUST_HAPPEN, run_machine
 from tests.labeling.mutants import MUTANTS
+from tests.labeling.referee import Violation
+from tests.labeling.scenarios import at_once, play
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.labeling.lives import Life
 
 HISTORIES = 40
-QUICKLY_FOUND = ("ascending_walk", "labels_dropped", "put_resent_blindly", "window_lost", "plan_ignored_at_retry")
+MOST = 100
+"""Histories at most that show a wrong version; eleven were enough."""
 
 
 def test_no_label_is_lost_in_any_history() -> None:
     COUNTS.clear()
-    run_machine(HISTORIES)
+    run_machine(HISTORIES, seed=0)
     assert COUNTS["finished"] >= HISTORIES
     rules = {name for name in MUST_HAPPEN if name.startswith("rule: ")}
     assert {name for name in COUNTS if name.startswith("rule: ")} == rules
@@ -23,39 +35,118 @@ def test_no_label_is_lost_in_any_history() -> None:
 
 def test_no_label_is_lost_where_real_threads_carry_the_requests() -> None:
     COUNTS.clear()
-    run_machine(HISTORIES, threads=True, seed=0)
+    run_machine(HISTORIES, threads=True, seed=1)
     assert COUNTS["finished"] >= HISTORIES
 
 
+@pytest.mark.parametrize("name", MUTANTS)
+def test_wrong_versions_are_caught(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutate, scenario = MUTANTS[name]
+    scenario(histories=MOST // 10)  # what is right passes
+    mutate(monkeypatch)
+    with pytest.raises(Violation):
+        scenario(histories=MOST)
+
+
 def test_two_tries_that_plan_at_once_apply_one_plan() -> None:
-    setup = Setup(samples=19, kind="multi_label", keeps="ledger", concurrency=8, batch_size=3, latency=8.0, seed=2)
     COUNTS.clear()
-    with small_world():
-        machine = Confirmed()
-        machine.begin(setup=setup)
-        machine.try_twice_at_once(script=[], killed=(None, None))
-        machine.teardown()
+    play(
+        Setup(samples=19, kind="multi_label", keeps="ledger", concurrency=8, batch_size=3, latency=8.0, seed=2),
+        at_once(),
+    )
     assert COUNTS["a plan that came second"] == 1
 
 
 def test_a_write_in_a_race_is_the_last_one_although_there_was_one_before() -> None:
-    """A person confirms what a labeling task proposes anew, in the moment in which a later try writes it."""
-    setup = Setup(samples=8, keeps="nothing", batch_size=1, variants={"offset_mode": "page", "shrink_list": 1})
+    """A person confirms what a labeling task proposes once more, at the moment when a later try writes it."""
     COUNTS.clear()
-    with small_world():
-        machine = Confirmed()
-        machine.begin(setup=setup)
-        machine.freeze_a_try(frozen_at=1, script=[])
-        machine.let_the_zombie_go_on(script=[Event(0, "propose first")])
-        machine.let_people_act(what="propose otherwise")
-        machine.freeze_a_try(frozen_at=1, script=[])
-        machine.teardown()
+    play(
+        Setup(samples=8, keeps="nothing", batch_size=1, variants={"offset_mode": "page", "shrink_list": 1}),
+        lambda machine: machine.freeze_a_try(frozen_at=1, script=[]),
+        lambda machine: machine.let_the_zombie_go_on(script=[Event(0, "propose first")]),
+        lambda machine: machine.let_people_act(what="propose otherwise"),
+        lambda machine: machine.freeze_a_try(frozen_at=1, script=[]),
+    )
     assert COUNTS["written in a race"]
 
 
-@pytest.mark.parametrize("name", QUICKLY_FOUND)
-def test_wrong_versions_do_not_pass(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    mutate, _ = MUTANTS[name]
-    mutate(monkeypatch)
-    with pytest.raises(Violation):
-        run_machine(200, shrinks=False)
+def confirm_once(setup: Setup, prepare: Callable[[Life], None] = lambda life: None) -> tuple[History, Life]:
+    """Let one try confirm without a plan; nothing happens beside it but what ``prepare`` arranges."""
+    with small_world():
+        life = (history := History(replace(setup, keeps="nothing"), COUNTS)).applying()
+        prepare(life)
+        life.live()
+    return history, life
+
+
+def result_so_far(life: Life) -> ConfirmationResult:
+    """Return the counts of a try, also of one that an error has ended."""
+    found: ConfirmationResult = life.result if life.error is None else life.counts()
+    return found
+
+
+@pytest.mark.parametrize("ending", ["stop", "error"])
+@pytest.mark.parametrize("seed", range(10))
+def test_once_stopped_or_failed_no_thread_begins_another_write(ending: str, seed: int) -> None:
+    begun: list[bool] = []
+    is_over = False
+
+    def prepare(life: Life) -> None:
+        emulator, update = life.history.emulator, life.client.samples.update
+
+        def noted(*args: Any, **more: Any) -> Any:
+            nonlocal is_over
+            begun.append(is_over)
+            try:
+                return update(*args, **more)
+            except PermissionDenied:
+                is_over = True
+                raise
+
+        def end(record: Any) -> None:
+            nonlocal is_over
+            if (
+                record.method != "PUT"
+                or life.history.dataset.annotated < 20
+                or life.is_stopped
+                or emulator.faults.rules
+            ):
+                return
+            if ending == "stop":
+                is_over = life.is_stopped = True
+            else:
+                emulator.faults.add("PUT", "data-annotations", "status", status=403, code="ModelArts.0108")
+
+        life.client.samples.update = noted  # type: ignore[method-assign]
+        emulator.observers.append(end)
+
+    history, life = confirm_once(Setup(samples=200, concurrency=8, latency=3.0, seed=seed), prepare)
+    assert is_over
+    assert not any(begun)
+    result = result_so_far(life)
+    assert result.confirmed == history.dataset.annotated < 200
+    assert result.stopped is (ending == "stop")
+    assert isinstance(life.error, PermissionDenied) is (ending == "error")
+
+
+def test_a_single_pass_costs_one_read_per_page_two_to_find_the_end_and_one_for_the_count() -> None:
+    history, life = confirm_once(Setup(samples=40))
+    journal = history.emulator.journal
+    assert (life.result.confirmed, life.result.passes) == (40, 1)
+    assert journal.count("GET", "auto-annotations") == 40 / PAGE + 3
+    assert journal.count("PUT") == 40 / PAGE
+    assert life.result.requests == len(journal) - journal.count("POST", "auth/tokens")
+
+
+def test_a_count_that_the_list_never_shows_is_named() -> None:
+    def prepare(life: Life) -> None:
+        page = life.client.proposals.page
+
+        def overcounted(*args: Any, **more: Any) -> Any:
+            found = page(*args, **more)
+            return replace(found, total=found.total + 2)
+
+        life.client.proposals.page = overcounted  # type: ignore[method-assign]
+
+    result = confirm_once(Setup(samples=6), prepare)[1].result
+    assert (result.confirmed, result.unaccounted, result.passes) == (6, 2, 2)

@@ -23,7 +23,7 @@ from airflow_provider_modelarts.labeling.sample_table import (
     SampleTable,
     short_key,
 )
-from tests.labeling.model import raw_label, raw_sample, stored
+from tests.labeling.raw_samples import raw_label, raw_sample, stored
 
 BOX = {"@modelarts:shape": "bndbox", "@modelarts:feature": [[1, 2], [30.0, 40.5]]}
 

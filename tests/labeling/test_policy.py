@@ -22,7 +22,7 @@ from airflow_provider_modelarts.labeling.policy import (
     decide_by,
     parse_policy,
 )
-from tests.labeling.model import raw_label, raw_sample
+from tests.labeling.raw_samples import raw_label, raw_sample
 
 HARD = {"metadata": {"@modelarts:hard": True}}
 

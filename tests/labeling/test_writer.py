@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import PermissionDenied
 from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS, BatchWriter
 from airflow_provider_modelarts.labeling.apply.confirmation import ConfirmationRequest, LedgerTarget, confirm
@@ -19,12 +20,13 @@ from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 from airflow_provider_modelarts.labeling.undo.reverter import revert
-from tests.labeling.model import DATASET, ModelClient, ModelService, raw_label, raw_sample, stored
 from tests.labeling.object_store import Bucket
-from tests.labeling.simulation import confirm_in
+from tests.labeling.raw_samples import raw_label, stored
 
 if TYPE_CHECKING:
-    from airflow_provider_modelarts.client import ModelArtsClient, Page, Sample
+    from collections.abc import Sequence
+
+    from airflow_provider_modelarts.client import ModelArtsClient, Page
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
 
@@ -33,43 +35,79 @@ WRITE = ("PUT", "data-annotations/samples")
 
 
 class Desk:
-    """A model of the service, what its list has just shown, and a writer."""
+    """A dataset, what its list has just shown, and a writer.
 
-    def __init__(self, count: int = 3) -> None:
-        self.model = ModelService([raw_sample(number, [raw_label()]) for number in range(1, count + 1)])
-        client: Any = ModelClient(self.model)
-        self.clock: Any = self.model.clock
-        self.service = DatasetProposals(client, DATASET, self.clock)
+    :param labels: of every proposal
+    """
+
+    def __init__(
+        self,
+        client: ModelArtsClient,
+        emulator: Emulator,
+        clock: MovedClock,
+        count: int = 3,
+        labels: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        self.client, self.emulator, self.clock = client, emulator, clock
+        self.dataset_id = emulator.load_proposals(count)
+        self.dataset = emulator.dataset(self.dataset_id)
+        self.proposed = [
+            {**raw, "labels": list(labels or [raw_label()])} for raw in reversed(self.dataset.proposals.values())
+        ]
+        self.dataset.propose(self.proposed, keep=False)
+        self.service = DatasetProposals(client, self.dataset_id, clock)  # type: ignore[arg-type]  # a clock by what it does
         self.page: Page[Sample] = self.service.page(0, 100)
         self.candidates = [ProposalRead(sample, self.page.read_at) for sample in self.page.items]
         self.ids = [sample.sample_id for sample in self.page.items]
+        emulator.journal.clear()
 
     def write(self, **more: Any) -> dict[str, ConfirmationStatus]:
-        """Return what became of each sample."""
+        """Return what became of each sample, in the order in which that was known."""
         writer = BatchWriter(self.service, batch_size=100, stop=StopSignal(), **more)
         return {outcome.sample.sample_id: outcome.status for outcome in writer.write(self.candidates)}
 
+    def final(self) -> list[list[dict[str, Any]]]:
+        """Return the final labels of every sample, in the order of the list."""
+        return [stored(self.dataset.labels_of(sample_id)) for sample_id in self.ids]
 
-def test_what_a_person_confirmed_while_it_grew_old_is_not_ours() -> None:
-    desk = Desk()
+    def requests(self) -> list[str]:
+        """Return what was asked, "read" or "write" for each request about single samples or batches."""
+        return [
+            "write" if record.method == "PUT" else "read"
+            for record in self.emulator.journal
+            if "-annotations/samples" in record.path
+        ]
+
+
+@pytest.fixture
+def desk(client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock) -> Desk:
+    return Desk(client, emulator, moved_clock)
+
+
+def test_what_a_person_confirmed_while_it_grew_old_is_not_ours(desk: Desk) -> None:
     first, *rest = desk.ids
     desk.clock.sleep(FRESH_SECONDS + 1)
-    desk.model.edit(first, [raw_label()])  # accepted in the console, with the very labels that were proposed
+    desk.dataset.edit(first, [raw_label()])  # accepted in the console, with the very labels that were proposed
     assert desk.write() == {first: GONE, **dict.fromkeys(rest, CONFIRMED)}
 
 
-def test_of_what_was_sent_before_a_list_proves_nothing() -> None:
-    desk = Desk()
+def test_of_what_was_sent_before_a_list_proves_nothing(desk: Desk) -> None:
     first, *rest = desk.ids
-    desk.model.write_faults.append("lost before")
+    desk.emulator.faults.add(*WRITE, "reset")
+    busy_until = 0.0
 
-    def meanwhile(kind: str) -> None:
-        if kind == "update" and desk.model.journal.count("update") == 2:
-            desk.model.busy_until = desk.clock.now() + FRESH_SECONDS + 15
-        if kind == "status" and first not in desk.model.referee.human:
-            desk.model.edit(first, [raw_label("corrected")])
+    def act(record: Any) -> None:
+        nonlocal busy_until
+        if record.method == "PUT" and not busy_until:
+            busy_until = desk.clock.now() + FRESH_SECONDS + 15
+            desk.dataset.status = 6
+        elif record.path.endswith(desk.dataset_id) and busy_until:
+            if not desk.dataset.labels_of(first):
+                desk.dataset.edit(first, [raw_label("corrected")])
+            if desk.clock.now() >= busy_until:
+                desk.dataset.status = 1
 
-    desk.model.before_request = meanwhile
+    desk.emulator.observers.append(act)
     looks: list[float] = []
 
     def list_that_is_behind() -> Page[Sample]:
@@ -81,31 +119,30 @@ def test_of_what_was_sent_before_a_list_proves_nothing() -> None:
         **dict.fromkeys(rest, CONFIRMED),
     }
     assert len(looks) == 1
-    assert desk.model.final[first] == stored([raw_label("corrected")])
+    assert desk.final()[0] == stored([raw_label("corrected")])
 
 
-def test_samples_that_grow_old_before_they_were_sent_are_listed_once_more() -> None:
-    desk = Desk()
+def test_samples_that_grow_old_before_they_were_sent_are_listed_once_more(desk: Desk) -> None:
     desk.clock.sleep(FRESH_SECONDS + 1)
     assert set(desk.write(list_again=lambda: desk.service.page(0, 100)).values()) == {CONFIRMED}
-    assert "proposal" not in desk.model.journal
+    assert desk.requests() == ["read", "write"]
 
 
-def test_what_grows_old_while_others_are_read_waits_for_a_read_of_its_own() -> None:
-    desk = Desk(2)
+def test_what_grows_old_while_others_are_read_waits_for_a_read_of_its_own(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock
+) -> None:
+    desk = Desk(client, emulator, moved_clock, count=2)
     desk.clock.sleep(FRESH_SECONDS + 1)
-    takes = {1: 10.0, 2: 18.0}
+    takes = [10.0, 18.0]
 
-    def be_slow(kind: str) -> None:
-        if kind == "proposal":
-            desk.clock.sleep(takes.pop(desk.model.journal.count("proposal"), 0.0))
+    def be_slow(record: Any) -> None:
+        if record.method == "GET" and takes:
+            desk.clock.sleep(takes.pop(0))
 
-    desk.model.before_request = be_slow
-    writer = BatchWriter(desk.service, batch_size=100, stop=StopSignal())
-    outcomes = [(outcome.sample.sample_id, outcome.status) for outcome in writer.write(desk.candidates)]
+    desk.emulator.observers.append(be_slow)
     first, second = desk.ids
-    assert outcomes == [(second, CONFIRMED), (first, CONFIRMED)]
-    assert desk.model.journal == ["page", "proposal", "proposal", "update", "proposal", "update"]
+    assert list(desk.write().items()) == [(second, CONFIRMED), (first, CONFIRMED)]
+    assert desk.requests() == ["read", "read", "write", "read", "write"]
 
 
 CORRECTED = [raw_label("corrected")]
@@ -131,13 +168,17 @@ CORRECTED = [raw_label("corrected")]
     ],
 )
 def test_how_a_sample_stands_is_what_two_reads_show_together(
-    proposed: list[dict[str, Any]] | None, final: list[dict[str, Any]] | None, status: ConfirmationStatus
+    client: ModelArtsClient,
+    emulator: Emulator,
+    moved_clock: MovedClock,
+    proposed: list[dict[str, Any]] | None,
+    final: list[dict[str, Any]] | None,
+    status: ConfirmationStatus,
 ) -> None:
-    desk = Desk(1)
+    desk = Desk(client, emulator, moved_clock, count=1)
     (decided,) = desk.page.items
-    desk.model.listed = [] if proposed is None else [{**decided.raw, "labels": proposed}]
-    if final is not None:
-        desk.model.final[decided.sample_id] = stored(final)
+    desk.dataset.edit(decided.sample_id, final or [])
+    desk.dataset.propose([] if proposed is None else [{**decided.raw, "labels": proposed}], keep=False)
     found = check_status(desk.service, decided)
     assert found.status is status
     if status in (ConfirmationStatus.PLANNED, ConfirmationStatus.CHANGED):
@@ -175,48 +216,46 @@ def test_an_error_holds_all_others_back_before_anybody_has_noted_it(
         one.conclude()
 
 
-class BehindList(ModelService):
-    """A service whose list is behind: it still shows what has left it, as long as somebody holds it up."""
-
-    behind: list[dict[str, Any]] | None = None
-
-    def page(self, *args: Any, **more: Any) -> Page[Sample]:
-        now, self.listed = self.listed, self.listed if self.behind is None else self.behind
-        try:
-            return super().page(*args, **more)
-        finally:
-            self.listed = now
-
-
-def test_what_an_earlier_try_confirmed_is_not_written_again_because_a_list_is_behind() -> None:
-    model = BehindList([raw_sample(number, [raw_label()]) for number in range(1, 4)])
-    proposed, bucket = list(model.listed), Bucket()
+def test_what_an_earlier_try_confirmed_is_not_written_again_because_a_list_is_behind(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = Bucket()
 
     def place(try_number: int) -> LedgerTarget:
         return LedgerTarget(bucket, RunIdentity("dag", "run", "task", try_number=try_number))
 
-    assert confirm_in(model, ledger=place(1)).confirmed == 3
-    corrected = proposed[0]["sample_id"]
-    model.edit(corrected, CORRECTED)
-    model.behind, written = proposed, model.journal.count("update")
-    result = confirm_in(model, ledger=place(2))
+    assert confirm(desk.client, desk.dataset_id, ledger=place(1)).confirmed == 3
+    desk.dataset.edit(desk.ids[0], CORRECTED)
+    behind = [desk.page, replace(desk.page, items=[])]
+    monkeypatch.setattr(
+        desk.client.proposals,
+        "page",
+        lambda _, number, **more: replace(behind[bool(number)], read_at=desk.clock.now()),
+    )
+    desk.emulator.journal.clear()
+    result = confirm(desk.client, desk.dataset_id, ledger=place(2))
     assert (result.confirmed, result.gone) == (3, 0)
-    assert model.journal.count("update") == written
-    assert model.final[corrected] == stored(CORRECTED)
+    assert "write" not in desk.requests()
+    assert desk.final()[0] == stored(CORRECTED)
 
 
-class OddList(ModelService):
-    """A service whose list, filtered by score, shows of each sample one label, and not one that matches."""
-
-    def _filtered(self, raw: dict[str, Any], filters: dict[str, Any]) -> dict[str, Any]:
-        return {**raw, "labels": raw["labels"][:1]} if "low_score" in filters else raw
-
-
-def test_a_label_outside_the_filter_proves_nothing_if_others_are_missing() -> None:
+def test_a_label_outside_the_filter_proves_nothing_if_others_are_missing(
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list that is filtered by score shows one label of each sample, and not one that matches."""
     labels = [raw_label(score=0.3), raw_label("weed", score=0.9)]
-    model = OddList([raw_sample(number, labels) for number in range(1, 4)], trims=True)
-    assert confirm_in(model, low_score=0.5).confirmed == 3
-    assert list(model.final.values()) == [stored(labels)] * 3
+    desk = Desk(client, emulator, moved_clock, labels=labels)
+    page = client.proposals.page
+
+    def odd_page(*args: Any, **filters: Any) -> Page[Sample]:
+        found = page(*args, **filters)
+        if "low_score" not in filters:
+            return found
+        return replace(found, items=[Sample({**one.raw, "labels": one.raw["labels"][:1]}) for one in found.items])
+
+    monkeypatch.setattr(client.proposals, "page", odd_page)
+    assert confirm(client, desk.dataset_id, low_score=0.5).confirmed == 3
+    assert desk.final() == [stored(labels)] * 3
 
 
 # --- what the service refused was not sent

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import random
 
     from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkItem
-    from tests.labeling.model import ModelService
+    from tests.labeling.lives import Life
 
 
 class _Worker:
@@ -46,15 +46,15 @@ class _Worker:
 class TurnCrew:
     """Stands in for the crew; the same seed gives the same story, at any number of threads."""
 
-    def __init__(self, size: int, service: ModelService, rng: random.Random | None) -> None:
+    def __init__(self, size: int, life: Life, rng: random.Random) -> None:
         self.size = size
         self.busy = 0
         self._rng = rng
         self._workers: list[_Worker] = []
         self._running: _Worker | None = None
-        self._clock = service.clock
-        service.give_way = self._give_way
-        service.clock.suspend = self._suspend
+        self._clock = life.clock
+        life.give_way = self._give_way
+        life.clock.suspend = self._suspend
 
     def start(self, job: WorkItem[Any]) -> None:
         self.busy += 1
@@ -86,7 +86,7 @@ class TurnCrew:
         wakes = min(worker.sleeps_until for worker in self._workers)
         self._clock.time = max(self._clock.time, wakes)
         awake = [worker for worker in self._workers if worker.sleeps_until <= self._clock.time]
-        return self._rng.choice(awake) if self._rng else awake[0]
+        return self._rng.choice(awake)
 
     def _let_go_on(self, worker: _Worker) -> None:
         self._running = worker

@@ -11,12 +11,13 @@ from airflow_provider_modelarts.emulator.api.samples import varied
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
 from airflow_provider_modelarts.labeling.policy import parse_policy
 from airflow_provider_modelarts.labeling.results import CATEGORIES, ConfirmationResult
-from tests.labeling.model import Killed, Violation, without_id
+from tests.labeling.raw_samples import without_id
+from tests.labeling.referee import Killed, Violation
 
 if TYPE_CHECKING:
     from tests.labeling.history import History
     from tests.labeling.lives import Life
-    from tests.labeling.model import Raw
+    from tests.labeling.raw_samples import Raw
 
 _OPEN = "is not the last part"
 

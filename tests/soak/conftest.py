@@ -102,7 +102,7 @@ def told(teller: Teller, record_property: Any) -> Any:
 
 def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> Any:
     """Say behind each story how long it took."""
-    notes = dict(report.user_properties).get("story")
+    notes = dict(getattr(report, "user_properties", ())).get("story")  # files that cannot be read have none
     if report.when == "call" and notes:
         return report.outcome, report.outcome[0].upper(), f"{report.outcome.upper()} in {notes}"
     return None

@@ -1,4 +1,4 @@
-"""An Airflow on SQLite that bears many tasks at once."""
+"""An Airflow on SQLite that takes many tasks at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Confirming in many histories, every wrong version of it, and processes that are killed for real (B13 to B18)."""
+"""Confirming in many simulated histories, and processes that are killed for real (B13 to B18)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ import pytest
 from airflow_provider_modelarts.emulator import Emulator
 from tests.labeling.kills import Kill
 from tests.labeling.machine import COUNTS, MUST_HAPPEN, report, run_machine
-from tests.labeling.model import Violation
-from tests.labeling.mutants import MUTANTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +23,6 @@ SHARDS = (False, False, True) * 8
 """Whether the real pool carries the requests; each is drawn from a seed of its own."""
 HISTORIES = 170
 """In each shard: what hypothesis draws within one resembles itself."""
-TRIALS = 10_000
-"""For a wrong version at most; the one that is hardest to catch takes over 2,000."""
 KILLS = 50
 SAMPLES = 20_000
 OFTEN = 50
@@ -53,16 +49,6 @@ def test_histories(record_property: Any, capsys: pytest.CaptureFixture[str]) -> 
     assert COUNTS["histories"] >= 5000
     assert COUNTS["finished"] >= COUNTS["histories"]
     record_property("story", f"{COUNTS['histories']} histories, {COUNTS['finished']} ended as they must")
-
-
-@pytest.mark.parametrize("name", MUTANTS)
-def test_wrong_versions(name: str, monkeypatch: pytest.MonkeyPatch, record_property: Any) -> None:
-    mutate, _ = MUTANTS[name]
-    mutate(monkeypatch)
-    COUNTS.clear()
-    with pytest.raises(Violation) as caught:
-        run_machine(TRIALS, shrinks=False)
-    record_property("story", f"{COUNTS['histories']} histories: {str(caught.value)[:100]}")
 
 
 _killed: list[bool] = []

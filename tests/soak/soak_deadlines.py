@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.soak.teller import Story
-from tests.soak.world import World, expect
+from tests.soak.world import SENSOR_WAYS, START_WAYS, World, expect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-START_WAYS = ("start_deferred", "start_waiting")
-SENSOR_WAYS = ("sensor_deferred", "sensor_poke", "sensor_reschedule")
 LIMITS = ("timeout", "execution_timeout")
 
 

@@ -9,12 +9,11 @@ import pytest
 
 from tests.soak.soak_users import clear, fail_run, mark_task
 from tests.soak.teller import Story
-from tests.soak.world import World, expect, kill
+from tests.soak.world import START_WAYS, World, expect, kill
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-START_WAYS = ("start_deferred", "start_waiting")
 CHOICES = ("adopt", "wait")
 
 

@@ -11,9 +11,8 @@ import pytest
 from airflow.sdk.execution_time import context as airflow_context
 
 from tests.soak.teller import Story
-from tests.soak.world import StoryError, World, expect, kill
+from tests.soak.world import START_WAYS, StoryError, World, expect, kill
 
-START_WAYS = ("start_deferred", "start_waiting")
 RANDOM_KILLS = 30
 SLOW_REPLY = 8.0
 

@@ -9,13 +9,10 @@ import pytest
 from airflow.triggers.base import BaseTrigger
 
 from tests.soak.teller import Story
-from tests.soak.world import TASK_ID, World, expect
+from tests.soak.world import SENSOR_WAYS, START_WAYS, TASK_ID, World, expect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-START_WAYS = ("start_deferred", "start_waiting")
-SENSOR_WAYS = ("sensor_deferred", "sensor_poke", "sensor_reschedule")
 
 
 def mark_task(state: str, world: World) -> None:
@@ -102,7 +99,7 @@ def ended_but_kept(way: str, world: World) -> None:
 
 
 def cleared_when_over(way: str, world: World) -> None:
-    """A clear of a finished run, which Airflow begins anew: what the start has left running is stopped first."""
+    """A clear of a finished run, which Airflow runs again: what the start has left running is stopped first."""
     world.begin_way("unwaited", way)
     world.until_over()
     (first,) = world.jobs
@@ -137,7 +134,7 @@ def sensor_ended(way: str, world: World) -> None:
 
 
 def sensor_cleared(way: str, world: World) -> None:
-    """A sensor that is cleared waits anew."""
+    """A sensor that is cleared waits again."""
     world.begin_way("plain", way)
     world.until_waiting()
     clear(world)

@@ -32,6 +32,10 @@ LOOK_EVERY = 1.0
 PATIENCE = 180.0
 """Seconds until a story gives up waiting for what must happen: the machine may be slow, and no result depends on it."""
 
+START_WAYS = ("start_deferred", "start_waiting")
+SENSOR_WAYS = ("sensor_deferred", "sensor_poke", "sensor_reschedule")
+"""Ways of waiting, as the names of the stories' DAGs have them."""
+
 LABELED = 60
 OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
@@ -277,7 +281,7 @@ class World:
         if "start" in self.dag_id:
             expect(self.result() == list(self.jobs)[-1], f"the result {self.result()} is not the last job", self)
         else:
-            expect(self.result()["state"] == 3, f"the result {self.result()} tells of no success", self)
+            expect(self.result()["state"] == 3, f"the result {self.result()} is no success", self)
 
 
 def expect(condition: object, complaint: str, world: World) -> None:

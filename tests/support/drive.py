@@ -1,5 +1,5 @@
 """Drives one operator or sensor through its life without Airflow's machinery around it, but with what it would do:
-trigger kwargs and events travel as JSON, a rescheduled sensor begins anew in another process, time stands still unless
+trigger kwargs and events travel as JSON, a rescheduled sensor starts again in another process, time stands still unless
 somebody sleeps.
 """
 

@@ -55,7 +55,7 @@ def leaks_in_folder(folder: Path, secrets: Mapping[str, str]) -> dict[str, set[s
     """Return for each file below ``folder`` that holds secrets their names; a write-ahead log is a file like others."""
     found = {}
     for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # processes that live there may remove a file meanwhile
+        with contextlib.suppress(FileNotFoundError):  # processes that live there may remove a file at any time
             if path.is_file() and (leaks := leaks_in(path.read_bytes(), secrets)):
                 found[str(path.relative_to(folder))] = leaks
     return found

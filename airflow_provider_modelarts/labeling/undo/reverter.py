@@ -115,6 +115,7 @@ class _Note(NamedTuple):
     :param is_read: found out by reading
     :param fate: the entry's
     :param chain: number of the chain it stands in
+    :param is_open: it may have been written, and nobody knew then
     """
 
     time: float
@@ -123,6 +124,20 @@ class _Note(NamedTuple):
     is_read: bool
     fate: str
     chain: int
+    is_open: bool
+
+    @property
+    def is_witness(self) -> bool:
+        """Whether the run wrote the sample, or may have."""
+        return self.is_open or self.fate in ("confirmed", "unknown")
+
+    def disproves(self, earlier: _Note) -> bool:
+        """Whether this later look at the sample says that an earlier try has not written it, or that nothing tells."""
+        if self.fate == "unknown":
+            return self.is_read and self.after == earlier.after
+        # A refusal was of a sample that was still proposed; a try that has not recorded its end may write it yet.
+        is_refusal = self.fate == "failed" and not self.is_open and earlier.fate == "failed"
+        return self.fate in ("gone", "changed") or is_refusal
 
 
 @dataclass
@@ -148,29 +163,29 @@ class SampleHistory:
         """Take over an entry; those of one chain come in order."""
         # What was about to be written is settled by what the same writer says later.
         self.notes = [note for note in self.notes if (note.chain, note.fate) != (chain, "intended")]
-        if not _may_be_written(entry) and entry.fate != "unknown":
-            return
         before, after = entry.before or [], entry.after
         for note in self.notes:  # most repeat what is held already
             before = note.before if note.before == before else before
             after = note.after if note.after == after else after
-        self.notes.append(_Note(time, before, after, entry.read, entry.fate, chain))
+        self.notes.append(_Note(time, before, after, entry.read, entry.fate, chain, not entry.is_settled))
+
+    @property
+    def is_of_the_run(self) -> bool:
+        """Whether the run wrote the sample, or may have."""
+        return any(note.is_witness for note in self.notes)
 
     @cached_property
     def afters(self) -> list[list[dict[str, Any]]]:
         """Every list of labels that the run wrote or may have written."""
         afters: list[list[dict[str, Any]]] = []
-        for note in self.notes:
-            if note.fate != "unknown" and note.after not in afters and not self._is_doubted(note):
+        notes = sorted(self.notes, key=lambda note: note.time)  # those of one part stay in order
+        for place, note in enumerate(notes, start=1):
+            is_written = note.fate == "confirmed" or (
+                note.is_open and not any(later.disproves(note) for later in notes[place:])
+            )
+            if is_written and note.after not in afters:
                 afters.append(note.after)
         return afters
-
-    def _is_doubted(self, note: _Note) -> bool:
-        """Whether what may have been written was looked at later, and nothing told whose it was."""
-        return note.fate != "confirmed" and any(
-            one.fate == "unknown" and one.is_read and one.time >= note.time and one.after == note.after
-            for one in self.notes
-        )
 
     @cached_property
     def before(self) -> list[dict[str, Any]]:
@@ -180,7 +195,9 @@ class SampleHistory:
         carries what the run wrote: so what was noted last, before a write that nobody confirmed, was replaced as well.
         """
         # Who only reads that a write was done does not know what was there before it.
-        witnesses = sorted((note for note in self.notes if not note.is_read), key=lambda note: note.time)
+        witnesses = sorted(
+            (note for note in self.notes if note.is_witness and not note.is_read), key=lambda note: note.time
+        )
         befores = [note.before for note in witnesses]
         of_people = [labels for labels in befores if labels and not self._is_of_the_run(labels)]
         if of_people:
@@ -230,13 +247,13 @@ class _History:
         for chain, time, entry in self._entries():
             if _key(entry.sample_id) not in self._repeated:
                 trace = SampleHistory.of(chain, time, entry)
-                if trace.notes:
+                if trace.is_of_the_run:
                     yield trace
             elif entry.sample_id in merged:
                 merged[entry.sample_id].add(chain, time, entry)
             else:
                 merged[entry.sample_id] = SampleHistory.of(chain, time, entry)
-        yield from (trace for trace in merged.values() if trace.notes)
+        yield from (trace for trace in merged.values() if trace.is_of_the_run)
 
     def _entries(self) -> Iterator[tuple[int, float, Entry]]:
         """Yield what was noted, in which chain and when: chains come by name, which says nothing of time."""
@@ -475,10 +492,6 @@ def _chains_by_dataset(ledger: Ledger, dag_id: str | None, dataset_id: str | Non
             "name the one to revert as ledger_dag_id."
         )
     return found
-
-
-def _may_be_written(entry: Entry) -> bool:
-    return entry.fate == "confirmed" or not entry.is_settled
 
 
 def _with_labels(labels: list[dict[str, Any]]) -> Sample:
