@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
-from airflow_provider_modelarts.client.models import to_flag, to_integer, to_objects, to_text
+from airflow_provider_modelarts.client.models import to_flag, to_integer, to_object, to_objects, to_text
 from airflow_provider_modelarts.client.redaction import without_queries
 from airflow_provider_modelarts.client.validation import shown, validate_id
 
@@ -60,7 +60,7 @@ class Listed(Protocol):
 
 
 def labeled_elements(samples: Iterable[Listed | Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return samples as they go out: with labels, each sample once.
+    """Return the JSON objects that write the labels of samples.
 
     :param samples: models or dicts
     :raises InvalidRequest: if one has no labels, a label without the name that its type needs, no id or an unknown
@@ -74,7 +74,7 @@ def labeled_elements(samples: Iterable[Listed | Mapping[str, Any]]) -> list[dict
 
 
 def emptied_elements(sample_ids: Iterable[str]) -> list[dict[str, Any]]:
-    """Return samples that are to lose their labels.
+    """Return the JSON objects that remove the labels of samples.
 
     :param sample_ids: the samples
     :raises InvalidRequest: if an id is missing or comes twice
@@ -106,7 +106,7 @@ def send_updates(elements: Sequence[Mapping[str, Any]], write: Callable[[], Any]
 
 
 def _may_be_partial(error: ModelArtsError) -> bool:
-    """Whether a code that came as a success names the fault of one sample: then others may have been written."""
+    """Whether a code that came with HTTP 200 is about one sample: then others may have been written."""
     is_success = error.status is not None and 200 <= error.status < 300
     return is_success and (error.code or "").removeprefix("ModelArts.") in _OF_ONE_SAMPLE
 
@@ -114,49 +114,39 @@ def _may_be_partial(error: ModelArtsError) -> bool:
 def outcomes(ids: Sequence[str], answer: object) -> tuple[SampleOutcome, ...]:
     """Return what a batch answer (contract 4.1, HTTP 200 also for failures) says about each sample.
 
-    A sample counts as written only where ``success`` and ``results`` agree; where they do not,
-    one that the text of a refusal names has its code and text. Of a batch with a failure positions are all
-    there is, unless the text names a sample: a caller who must be certain reads the samples of such a batch.
+    A sample counts as written only where ``success`` and ``results`` agree. Where they do not, every outcome is
+    unknown, and a sample that the text of a refusal names has its code and text. After a failure only positions tell
+    which sample failed, unless the texts name one: a caller who must be certain reads the samples of the batch.
 
     :param ids: the samples in the order in which they were sent
     :param answer: the parsed body
     """
-    content = answer if isinstance(answer, dict) else {}
-    success = to_flag(content.get("success"))
+    content = to_object(answer)
+    success, code = to_flag(content.get("success")), to_text(content.get("error_code"))
     results = content.get("results")
     parts = to_objects(results)
     flags = [to_flag(part.get("success")) for part in parts]
-    is_silent = not results and not to_text(content.get("error_code"))
-    if (success and is_silent) or (success and len(flags) == len(ids) and all(flags)):
+    is_complete = len(flags) == len(ids)
+    if success and ((not results and not code) or (is_complete and all(flags))):
         return tuple(SampleOutcome(sample_id, True) for sample_id in ids)
-    agrees = success is False and len(flags) == len(ids) and None not in flags and not all(flags)
     is_refused = success is False or (success is None and False in flags)
     if is_refused and len(ids) == 1 and not any(flags):  # whatever else is missing, it is about this one
-        return (_outcome(ids[0], content if not parts or to_text(content.get("error_code")) else parts[0]),)
-    if not agrees:
-        code, text = to_text(content.get("error_code")), _said(content)
-        unclear = {sample_id: SampleOutcome(sample_id, None, code, text or _UNCLEAR) for sample_id in ids}
-        refused = _named(ids, [part for part, flag in zip(parts, flags, strict=True) if flag is False])
-        for sample_id, part in refused.items():
-            unclear[sample_id] = SampleOutcome(sample_id, None, to_text(part.get("error_code")), _said(part))
-        return tuple(unclear.values())
-    failures = _failures(ids, parts, flags)
-    return tuple(_outcome(sample_id, failures.get(sample_id)) for sample_id in ids)
+        return (_outcome(ids[0], False, content if code or not parts else parts[0]),)
+    if success is False and is_complete and None not in flags and not all(flags):
+        failed = {sample_id: part for sample_id, part, flag in zip(ids, parts, flags, strict=True) if not flag}
+        named = _named(ids, failed.values())
+        # If every text names a sample, these failed, whatever the positions say.
+        failures = named if len(named) == len(failed) else failed
+        return tuple(_outcome(sample_id, sample_id not in failures, failures.get(sample_id)) for sample_id in ids)
+    refused = _named(ids, [part for part, flag in zip(parts, flags, strict=True) if flag is False])
+    unclear = {"error_code": code, "error_msg": (to_text(content.get("error_msg")) or "").strip() or _UNCLEAR}
+    return tuple(_outcome(sample_id, None, refused.get(sample_id, unclear)) for sample_id in ids)
 
 
 _UNCLEAR = "The service's answer does not say what became of this sample; read it."
 
 
-def _failures(
-    ids: Sequence[str], parts: Sequence[Mapping[str, Any]], flags: Sequence[bool | None]
-) -> dict[str, Mapping[str, Any]]:
-    """Return the failed samples: those that the texts name, if every text names one, else those at the positions."""
-    failed = [(ids[place], parts[place]) for place, flag in enumerate(flags) if not flag]
-    named = _named(ids, [part for _, part in failed])
-    return named if len(named) == len(failed) else dict(failed)
-
-
-def _named(ids: Sequence[str], refusals: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+def _named(ids: Sequence[str], refusals: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """Return the samples that the texts of refusals name."""
     known = set(ids)
     named: dict[str, Mapping[str, Any]] = {}
@@ -166,16 +156,12 @@ def _named(ids: Sequence[str], refusals: Sequence[Mapping[str, Any]]) -> dict[st
     return named
 
 
-def _outcome(sample_id: str, failure: Mapping[str, Any] | None) -> SampleOutcome:
-    if failure is None:
-        return SampleOutcome(sample_id, True)
-    return SampleOutcome(sample_id, False, to_text(failure.get("error_code")), _said(failure))
-
-
-def _said(part: Mapping[str, Any]) -> str | None:
-    """Return the service's text as one line that can be shown."""
-    text = to_text(part.get("error_msg"))
-    return None if text is None else without_queries(" ".join(text.split()))
+def _outcome(sample_id: str, ok: bool | None, said: Mapping[str, Any] | None) -> SampleOutcome:
+    if said is None:
+        return SampleOutcome(sample_id, ok)
+    text = to_text(said.get("error_msg"))
+    line = None if text is None else without_queries(" ".join(text.split()))
+    return SampleOutcome(sample_id, ok, to_text(said.get("error_code")), line)
 
 
 def _element(sample: Listed | Mapping[str, Any]) -> dict[str, Any]:
@@ -190,7 +176,7 @@ def _element(sample: Listed | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_plain(labels: object) -> bool:
-    """Whether labels are as they arrived, and nothing is to be refused: the usual case, and told at little cost."""
+    """Whether labels need no closer look, which is the usual case."""
     return type(labels) is list and bool(labels) and all(type(label) is dict and _is_named(label) for label in labels)
 
 
@@ -201,36 +187,33 @@ def _is_named(label: Mapping[str, Any]) -> bool:
 
 def _checked(element: dict[str, Any]) -> dict[str, Any]:
     sample_id = validate_id("sample_id", element.get("sample_id"))
-    unknown = sorted(map(str, set(element) - set(FIELDS)))
+    unknown = [
+        f"{name} (is {right} meant?)" if (right := _nearest(name, FIELDS)) else name
+        for name in sorted(map(str, set(element) - set(FIELDS)))
+    ]
     if unknown:
         raise InvalidRequest(
-            f"Sample {sample_id} has fields that cannot be written: {', '.join(map(_with_right_name, unknown))}. "
+            f"Sample {sample_id} has fields that cannot be written: {', '.join(unknown)}. "
             f"Give sample_id and labels; also allowed are {', '.join(FIELDS[2:])}."
         )
-    element["labels"] = _labels(sample_id, element.get("labels"))
-    return element
-
-
-def _labels(sample_id: str, labels: object) -> list[Any]:
-    """Return labels to write; an empty or missing list would erase what is there."""
+    labels = element.get("labels")
     if not isinstance(labels, (list, tuple)) or not labels:
         raise InvalidRequest(
             f"Sample {sample_id} has no labels to write, which would erase its labels: leave it out, "
             "or call clear_labels if that is meant."
         )
-    plain: list[Any] = [getattr(label, "raw", label) for label in labels]
-    if not all(isinstance(label, dict) and label for label in plain):
-        odd = next(label for label in plain if not isinstance(label, dict) or not label)
-        raise InvalidRequest(
-            f'Labels of sample {sample_id} must be objects such as {{"name": "cat"}}, not {shown(odd)}.'
-        )
-    for number, label in enumerate(plain, start=1):
+    element["labels"] = [getattr(label, "raw", label) for label in labels]
+    for number, label in enumerate(element["labels"], start=1):
         _check_label(sample_id, number, label)
-    return plain
+    return element
 
 
-def _check_label(sample_id: str, number: int, label: Mapping[str, Any]) -> None:
-    """Refuse a label that says less than was meant: it would take the place of what the sample has."""
+def _check_label(sample_id: str, number: int, label: object) -> None:
+    """Refuse a label that says less than was meant: it would replace the labels of the sample."""
+    if not isinstance(label, dict) or not label:
+        raise InvalidRequest(
+            f'Labels of sample {sample_id} must be objects such as {{"name": "cat"}}, not {shown(label)}.'
+        )
     for key in label:
         right = _nearest(key, LABEL_FIELDS)
         if right and right not in label:
@@ -248,22 +231,17 @@ def _check_label(sample_id: str, number: int, label: Mapping[str, Any]) -> None:
 
 
 def _needs_no_name(label: Mapping[str, Any]) -> bool:
-    """Whether a label is one of speech that says something, in its properties (contract 3.3); an empty one erases."""
+    """Whether a label is one of speech, whose content stands in its properties (contract 3.3)."""
     value = label.get("property")
     keys = SPEECH.get(to_integer(label.get("type")), SPEECH[None])
     return isinstance(value, dict) and any(isinstance(value.get(key), str) and value[key].strip() for key in keys)
 
 
 def _nearest(key: object, names: Sequence[str]) -> str | None:
-    """Return the name that a misspelled key stands for; None for one that is right, and for one that resembles none."""
+    """Return the name that a misspelled key resembles; None for a right key, and for one that resembles none."""
     if not isinstance(key, str) or key in names:
         return None
     return next(iter(get_close_matches(key.strip().lower(), names, 1, 0.75)), None)
-
-
-def _with_right_name(key: str) -> str:
-    right = _nearest(key, FIELDS)
-    return f"{key} (is {right} meant?)" if right else key
 
 
 def _refuse_twins(elements: Sequence[Mapping[str, Any]]) -> None:

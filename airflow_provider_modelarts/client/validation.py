@@ -120,8 +120,8 @@ def validate_email(name: str, value: object) -> str:
 
 
 def validate_label(name: str, value: object) -> str:
-    """Return the name of a label, see :func:`as_label`."""
-    label = as_label(value)
+    """Return the name of a label, given as text; see :func:`as_label`."""
+    label = as_label(value) if isinstance(value, str) else None
     if label is None:
         raise wrong(name, "the name of a label", value)
     try:

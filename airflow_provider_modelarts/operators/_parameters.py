@@ -71,6 +71,11 @@ def _stripped(name: str, value: object) -> str:
     return validation.validate_id(name, text.strip() if isinstance(text, str) else value)
 
 
+def _label(name: str, value: object) -> str:
+    text = validation.digits_as_text(value)
+    return validation.validate_label(name, text if isinstance(text, str) else value)
+
+
 def _email(name: str, value: object) -> str:
     return validation.validate_email(name, _stripped(name, value))
 
@@ -84,7 +89,7 @@ def _dict(name: str, value: object) -> dict[str, Any]:
 
 identifier = _reader(_stripped)
 email = _reader(_email)
-label = _reader(validation.validate_label, may_be_blank=True)
+label = _reader(_label, may_be_blank=True)
 flag = _reader(validation.validate_flag)
 mapping = _reader(_dict)
 
