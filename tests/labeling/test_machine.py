@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.client.errors import PermissionDenied
-from airflow_provider_modelarts.labeling.results import ConfirmationResult
 from tests.labeling.history import PAGE, Event, History, Setup, small_world
 from tests.labeling.machine import COUNTS, MUST_HAPPEN, run_machine
 from tests.labeling.mutants import MUTANTS
@@ -18,6 +17,7 @@ from tests.labeling.scenarios import at_once, play
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_provider_modelarts.labeling.results import ConfirmationResult
     from tests.labeling.lives import Life
 
 HISTORIES = 40

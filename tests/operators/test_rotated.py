@@ -15,8 +15,8 @@ from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTri
 from tests.operators.bureau import WRITE, Bureau, check_sums
 from tests.support.drive import drive
 from tests.support.once import Once
-from tests.triggers.watching import Story, start
-from tests.triggers.watching import trigger as watch
+from tests.triggers.watch_timeline import WatchTimeline, start
+from tests.triggers.watch_timeline import trigger as watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -146,7 +146,7 @@ def test_a_watch_uses_an_edited_connection_within_a_minute(
     emulator: Emulator, move: Move, moved_clock: MovedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset_id = emulator.load_digits(labeled=100)
-    story = Story(moved_clock, monkeypatch)
+    story = WatchTimeline(moved_clock, monkeypatch)
     story.at(60, move.make)
     story.at(150, lambda: start(dataset_id))
     assert len(story.watch(watch(dataset_id), until=1200)) == 1
