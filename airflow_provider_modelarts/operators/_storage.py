@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.storage.atomic import error_response
-from airflow_provider_modelarts.labeling.storage.path import SealedWriter, display_uri, list_folder, local_path, name_of
+from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, local_path, name_of
+from airflow_provider_modelarts.labeling.storage.sealed_file import SealedWriter
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._templates import has_marks
 

@@ -24,7 +24,7 @@ from airflow_provider_modelarts.labeling.ledger.reader import (
 )
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import Decision
-from airflow_provider_modelarts.labeling.storage.path import seal_line
+from airflow_provider_modelarts.labeling.storage.sealed_file import seal_line
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:

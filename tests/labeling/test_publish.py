@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.storage import atomic as publish
-from airflow_provider_modelarts.labeling.storage.path import NotStoredError, SealedWriter, encode_line
+from airflow_provider_modelarts.labeling.storage.sealed_file import NotStoredError, SealedWriter, encode_line
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:

@@ -10,17 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_modelarts.labeling.storage.path import (
+from airflow_provider_modelarts.labeling.storage.path import display_uri, file_name, list_folder, name_of, stored_uri
+from airflow_provider_modelarts.labeling.storage.sealed_file import (
     SealedReader,
     SealedWriter,
     StorageDamaged,
     decode_object,
-    display_uri,
     encode_line,
-    file_name,
-    list_folder,
-    name_of,
-    stored_uri,
 )
 from tests.labeling.object_store import Bucket
 

@@ -7,14 +7,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from airflow_provider_modelarts.client.redaction import without_queries
-from airflow_provider_modelarts.labeling.storage.path import (
-    SealedReader,
-    StorageDamaged,
-    StoragePath,
-    decode_object,
-    file_name,
-    name_of,
-)
+from airflow_provider_modelarts.labeling.storage.path import StoragePath, file_name, name_of
+from airflow_provider_modelarts.labeling.storage.sealed_file import SealedReader, StorageDamaged, decode_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -34,14 +34,8 @@ from airflow_provider_modelarts.labeling.ledger.entries import (
     read_part,
     run_folder,
 )
-from airflow_provider_modelarts.labeling.storage.path import (
-    SealedWriter,
-    StoragePath,
-    display_uri,
-    encode_line,
-    list_folder,
-    name_of,
-)
+from airflow_provider_modelarts.labeling.storage.path import StoragePath, display_uri, list_folder, name_of
+from airflow_provider_modelarts.labeling.storage.sealed_file import SealedWriter, encode_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,13 +20,12 @@ from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
 from airflow_provider_modelarts.labeling.plan_index import PlanIndex
 from airflow_provider_modelarts.labeling.policy import Decision, label_names, parse_policy
 from airflow_provider_modelarts.labeling.results import ConfirmationResult
-from airflow_provider_modelarts.labeling.storage.path import (
+from airflow_provider_modelarts.labeling.storage.path import StoragePath, display_uri
+from airflow_provider_modelarts.labeling.storage.sealed_file import (
     SealedReader,
     SealedWriter,
     StorageDamaged,
-    StoragePath,
     decode_object,
-    display_uri,
     encode_line,
 )
 
