@@ -228,7 +228,7 @@ def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_
 
 
 def _applied(root: ObjectStoragePath, run_id: str, plan_uri: str, digest: str | None, log: Any) -> Plan | None:
-    from airflow_provider_modelarts.labeling.ledger.reader import run_folder
+    from airflow_provider_modelarts.labeling.ledger.entries import run_folder
     from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 
     try:

@@ -386,8 +386,8 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Revert; see the class."""
-        from airflow_provider_modelarts.labeling.undo.results import check_reverted, reverted_by
-        from airflow_provider_modelarts.labeling.undo.reverter import revert
+        from airflow_provider_modelarts.labeling.undo.results import check_reverted
+        from airflow_provider_modelarts.labeling.undo.reverter import RevertRun
 
         with permanent_errors_fail_at_once():
             self.check_rendered(context)
@@ -398,28 +398,24 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
             with places.storage_errors("ledger_uri", str(root), "read"):
                 known = plans.of_ledger(root, run_id, dag_id, dataset_id, self.log)
             preview = parameters.flag("preview", self.preview)
-            client = lasting_client(parameters.hook(self))
+            should_stop = self.open_gate(context)
+            run = RevertRun(
+                lasting_client(parameters.hook(self)),
+                root,
+                run_id,
+                ledger_dag_id=dag_id,
+                dataset_id=dataset_id,
+                plans=known,
+                preview=preview,
+                concurrency=self.concurrency,
+            )
             try:
-                result = run_in_thread(
-                    lambda stops: revert(
-                        client,
-                        root,
-                        run_id,
-                        ledger_dag_id=dag_id,
-                        dataset_id=dataset_id,
-                        plans=known,
-                        preview=preview,
-                        concurrency=self.concurrency,
-                        should_stop=stops,
-                    ),
-                    self.open_gate(context),
-                )
+                result = run_in_thread(run.revert, should_stop)
             except BaseException as error:
                 # Airflow's alarm is no Exception.
-                done = reverted_by(error)
-                if done is not None:
-                    self.push_result_after_error(error, context, done.to_xcom(), done.markdown())
-                    self._tell(done)
+                done = run.result()
+                self.push_result_after_error(error, context, done.to_xcom(), done.markdown())
+                self._tell(done)
                 raise
             self.keep(context, result.to_xcom(), result.markdown())
             self._tell(result)

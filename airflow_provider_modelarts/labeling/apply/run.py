@@ -386,7 +386,7 @@ class ConfirmationRun:
                 self._in_hand.discard(sample.sample_id)
                 self.books.fail(sample, ODD, fault)
                 if self._recorder is not None and self._decide(sample) == CHANGED:
-                    self._recorder.note(candidate, "changed")
+                    self._recorder.record_changed(candidate)
                 continue
             decision = self._decide(sample)
             if decision.action == "confirm":
@@ -395,7 +395,7 @@ class ConfirmationRun:
             self._in_hand.discard(sample.sample_id)
             self.books.settle(sample, _DECIDED[decision.action], changed=decision in (CHANGED, NOT_PLANNED))
             if decision == CHANGED and self._recorder is not None:
-                self._recorder.note(candidate, "changed")
+                self._recorder.record_changed(candidate)
         return chosen
 
     def _note_planned(self, candidates: list[ProposalRead], number: int | None, intent: Intent | None = None) -> Jobs:

@@ -161,7 +161,7 @@ class Writing:
             self.count.written += outcome.fate == "written"
             self._books.settle(sample, _BOOKED[outcome.fate])
         if self._recorder is not None and outcome.fate != "unsent":
-            self._recorder.record_outcome(decided, outcome, written.before.get(sample.sample_id))
+            self._recorder.record(decided, outcome, written.before.get(sample.sample_id))
 
     def _give_up(self, candidate: ProposalRead, written: _Written, *, is_uncertain: bool) -> None:
         """Note a sample whose writing an error ended."""
@@ -170,6 +170,6 @@ class Writing:
         if is_uncertain and error is not None:
             self._books.fail(sample, UNKNOWN, error.message)
             if self._recorder is not None:
-                self._recorder.note_unknown(candidate, error.message, written.before.get(sample.sample_id))
+                self._recorder.record_uncertain(candidate, error.message, written.before.get(sample.sample_id))
         else:
             self._books.settle(sample, Category.LEFT)

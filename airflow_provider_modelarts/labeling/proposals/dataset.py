@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
@@ -48,6 +48,27 @@ class ProposalRead(NamedTuple):
     sample: Sample
     read_at: float
     rule: str = ""
+
+
+class WriteTarget(Protocol):
+    """What the writer of batches needs of a dataset; its methods are those of :class:`DatasetProposals`.
+
+    A confirmation gives it the dataset, an undo a target that means the opposite.
+    """
+
+    dataset_id: str
+    clock: Clock
+    pace: ConcurrencyLimiter
+
+    def proposal(self, sample_id: str) -> ProposalRead | None: ...  # noqa: D102
+
+    def final(self, sample_id: str) -> Sample | None: ...  # noqa: D102
+
+    def write(  # noqa: D102
+        self, samples: Sequence[Sample], before_sending: Callable[[], None] | None = None
+    ) -> Sequence[SampleOutcome]: ...
+
+    def is_busy(self) -> bool: ...  # noqa: D102
 
 
 class DatasetProposals:
@@ -171,6 +192,13 @@ class DatasetProposals:
         """
         update = self._client.samples.update
         return self._paced(lambda: update(self.dataset_id, samples, retry=False, before_sending=before_sending))
+
+    def clear(
+        self, samples: Sequence[Sample], before_sending: Callable[[], None] | None = None
+    ) -> Sequence[SampleOutcome]:
+        """Take all labels of some samples away, in one request; parameters as of :meth:`write`."""
+        clear, ids = self._client.samples.clear_labels, [sample.sample_id for sample in samples]
+        return self._paced(lambda: clear(self.dataset_id, ids, retry=False, before_sending=before_sending))
 
     def _paced(self, write: Callable[[], Sequence[SampleOutcome]]) -> Sequence[SampleOutcome]:
         """Count a write, and learn from what the service says about haste."""

@@ -13,7 +13,7 @@ from airflow_provider_modelarts.labeling.label_equality import has_labels_of, sa
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample
-    from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
+    from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead, WriteTarget
 
 
 class Standing(Enum):
@@ -38,7 +38,7 @@ class Finding(NamedTuple):
     final: Sample | None = None
 
 
-def check_status(service: DatasetProposals, decided: Sample) -> Finding:
+def check_status(service: WriteTarget, decided: Sample) -> Finding:
     """Read how a sample stands.
 
     :param service: where to read

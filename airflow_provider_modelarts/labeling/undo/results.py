@@ -75,7 +75,7 @@ class RevertResult:
 
     def __post_init__(self) -> None:
         if self.seen != sum(getattr(self, fate) for fate in FATES):
-            raise ValueError(f"the books do not add up: {self.to_xcom()}")
+            raise ValueError(f"the counts are inconsistent: {self.to_xcom()}")
 
     def to_xcom(self) -> dict[str, Any]:
         """Return the counts as JSON primitives (B19)."""
@@ -119,9 +119,3 @@ def check_reverted(result: RevertResult) -> None:
         complaints.append(f"stopped after {result.seen} samples")
     if complaints:
         raise ConfirmationError(f"{'; '.join(complaints)}. Run the task again: what is reverted stays so.")
-
-
-def reverted_by(error: BaseException) -> RevertResult | None:
-    """Return what an undo had done when this error ended it; None if it had not begun."""
-    result = getattr(error, "result", None)
-    return result if isinstance(result, RevertResult) else None
