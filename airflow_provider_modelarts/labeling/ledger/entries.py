@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
 from airflow_provider_modelarts.client.redaction import without_queries
 from airflow_provider_modelarts.labeling.storage.path import file_name, name_of
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
+
+    PathT = TypeVar("PathT", bound=StoragePath)
 
 FORMAT = "modelarts-confirmation-ledger"
 VERSION = 1
@@ -52,7 +54,7 @@ class RunIdentity:
     try_number: int = 1
     intent: str = ""
 
-    def plan_path(self, root: StoragePath) -> StoragePath:
+    def plan_path(self, root: PathT) -> PathT:
         """Return where the plan of this task lies beside its ledger when the user names no other place."""
         return run_folder(root, self.run_id) / f"{self.task_name}.{file_name(self.intent, 60)}.plan.jsonl"
 
@@ -69,11 +71,10 @@ class RunIdentity:
         return f"{file_name(self.task_id, 60)}-{mark}{index}"
 
 
-@dataclass(frozen=True)
-class PartHeader:
-    """The first line of a part.
+@dataclass(frozen=True, kw_only=True)
+class PartHeader(RunIdentity):
+    """The first line of a part: who wrote it, and where it belongs.
 
-    :param dag_id: and the five after it: see :class:`RunIdentity`
     :param dataset_id: the dataset that was written to
     :param writer: random id of the process's ledger
     :param sequence: number of the part in its chain, from 0
@@ -86,12 +87,6 @@ class PartHeader:
     :param created_at: epoch seconds
     """
 
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
-    try_number: int
-    intent: str
     dataset_id: str
     writer: str
     sequence: int
@@ -101,12 +96,6 @@ class PartHeader:
     plan_digest: str | None
     approved_by: str | None
     created_at: float
-
-    @property
-    def chain_name(self) -> str:
-        """The name of the chain that the part belongs to."""
-        names = self.dag_id, self.run_id, self.task_id, self.map_index, self.try_number, self.intent
-        return RunIdentity(*names).chain_name(self.writer)
 
 
 class Entry(NamedTuple):
@@ -142,7 +131,7 @@ class Entry(NamedTuple):
         return self.fate != "intended" and not (self.fate == "failed" and self.code == UNKNOWN)
 
 
-def run_folder(root: StoragePath, run_id: str) -> StoragePath:
+def run_folder(root: PathT, run_id: str) -> PathT:
     """Return the folder of a run's parts under the ledger's place."""
     return root / f"{file_name(run_id, 80)}-{sha256(run_id.encode()).hexdigest()[:12]}"
 

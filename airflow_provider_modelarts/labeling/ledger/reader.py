@@ -46,8 +46,9 @@ class LedgerChain:
                     f"The ledger's part {self.name}.{expected:06d}.jsonl is missing: {name_of(path)} comes after it."
                 )
             header, entries, digest = read_part(path, total)
-            if (header.chain_name, header.sequence) != (self.name, sequence):
-                raise broken(path, f"it was written as {header.chain_name}.{header.sequence:06d}.jsonl")
+            written_as = header.chain_name(header.writer)
+            if (written_as, header.sequence) != (self.name, sequence):
+                raise broken(path, f"it was written as {written_as}.{header.sequence:06d}.jsonl")
             if header.previous != previous or closing:
                 raise broken(path, f"it does not follow {closing or 'the part before it'}")
             previous, total, closing = digest, total + len(entries), name_of(path) if header.closing else ""

@@ -25,7 +25,7 @@ from airflow_provider_modelarts.labeling.ledger.reader import Ledger, read_ledge
 from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter, ledger_errors
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
 from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead, is_odd_read
-from airflow_provider_modelarts.labeling.proposals.sample_status import Standing
+from airflow_provider_modelarts.labeling.proposals.sample_status import Finding, Standing
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkItem
 from airflow_provider_modelarts.labeling.sample_table import Category
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
     RunJobs = Callable[[list[WorkItem[Any]]], None]
-    Read = tuple[ProposalRead, "Found | ModelArtsError"]
+    Read = tuple[ProposalRead, Finding | ModelArtsError]
 
 log = logging.getLogger(__name__)
 
@@ -58,17 +58,6 @@ _CATEGORIES: dict[LedgerFate, Category] = {
     "changed": Category.LEFT,
     "unknown": Category.GONE,
 }
-
-
-class Found(NamedTuple):
-    """What was read of a planned sample that the list did not show.
-
-    :param standing: how it stands
-    :param author: who gave it its labels, says the service; empty if it does not say
-    """
-
-    standing: Standing
-    author: str = ""
 
 
 class SupersededPlan(NamedTuple):
@@ -87,11 +76,6 @@ class SupersededPlan(NamedTuple):
 class Reconciler:
     """Knows what the other tries of a task recorded, and looks up what they and this try left open.
 
-    :param root: the ledger's place
-    :param identity: this try
-    :param plan: what is applied now
-    :param writer: this try's ledger
-    :param clock: the client's
     :raises LedgerBroken: if what earlier tries left cannot be trusted
     :raises PlanRefused: if another try of the same work has applied another plan
     """
@@ -168,7 +152,9 @@ class Reconciler:
         if unknown:
             yield unknown
 
-    def _settle(self, table: SampleTable, reads: list[tuple[ProposalRead, Found]], proposals: DatasetProposals) -> None:
+    def _settle(
+        self, table: SampleTable, reads: list[tuple[ProposalRead, Finding]], proposals: DatasetProposals
+    ) -> None:
         fates = self._judge(reads, self._others, proposals)
         if any(
             found.standing is Standing.WRITTEN and fate in ("gone", "unknown")
@@ -215,7 +201,7 @@ class Reconciler:
         log.info("Looked up %d samples that an earlier try of this cleared task had left open.", len(unlisted))
 
     def _judge(
-        self, reads: list[tuple[ProposalRead, Found]], others: LedgerState, proposals: DatasetProposals
+        self, reads: list[tuple[ProposalRead, Finding]], others: LedgerState, proposals: DatasetProposals
     ) -> list[LedgerFate]:
         """Return what the ledger says of samples that were read.
 
@@ -223,9 +209,9 @@ class Reconciler:
         """
         fates = [_fate(candidate, found.standing, others) for candidate, found in reads]
         authors = {
-            candidate.sample.sample_id: found.author
+            candidate.sample.sample_id: _author(found)
             for (candidate, found), fate in zip(reads, fates, strict=True)
-            if fate == "confirmed" and others.fate(candidate.sample.sample_id) != "confirmed" and found.author
+            if fate == "confirmed" and others.fate(candidate.sample.sample_id) != "confirmed" and _author(found)
         }
         strangers = self._of_strangers(authors, proposals)
         return [
@@ -262,13 +248,13 @@ class Reconciler:
                 samples = (one.sample for one in plan.samples())
                 confirmed = (one for one in samples if state.fate(one.sample_id) == "confirmed")
                 witnesses += islice(confirmed, WITNESSES)
-            found: list[Found] = []
+            authors = set()
             for witness in witnesses:
                 try:
-                    found.append(_standing(proposals, witness))
+                    authors.add(_author(_standing(proposals, witness)))
                 except ModelArtsError:
                     continue  # one witness less
-            self._authors = frozenset(one.author for one in found if one.standing is Standing.WRITTEN and one.author)
+            self._authors = frozenset(authors - {""})
         return self._authors
 
 
@@ -360,21 +346,25 @@ def _read(proposals: DatasetProposals, planned: Sequence[ProposalRead]) -> list[
     return reads
 
 
-def _standing(proposals: DatasetProposals, planned: Sample) -> Found:
-    """Return how a planned sample stands.
+def _standing(proposals: DatasetProposals, planned: Sample) -> Finding:
+    """Return how a planned sample stands that the list did not show.
 
     A list without filters shows all that is proposed; one with filters not what is proposed otherwise by now.
     """
     final = proposals.final(planned.sample_id)
     if final is not None and has_labels_of(final, planned, loosely=True):
-        return Found(Standing.WRITTEN, final.annotated_by or "")
-    if proposals.filters and proposals.proposal(planned.sample_id) is not None:
-        return Found(Standing.CHANGED)
-    return Found(Standing.GONE)
+        return Finding(Standing.WRITTEN, final=final)
+    is_proposed = bool(proposals.filters) and proposals.proposal(planned.sample_id) is not None
+    return Finding(Standing.CHANGED if is_proposed else Standing.GONE)
 
 
-def _known(reads: list[Read]) -> list[tuple[ProposalRead, Found]]:
-    return [(candidate, found) for candidate, found in reads if isinstance(found, Found)]
+def _author(found: Finding) -> str:
+    """Return who gave a sample its labels, says the service; empty if it does not say."""
+    return (found.final.annotated_by or "") if found.final else ""
+
+
+def _known(reads: list[Read]) -> list[tuple[ProposalRead, Finding]]:
+    return [(candidate, found) for candidate, found in reads if isinstance(found, Finding)]
 
 
 def _fate(candidate: ProposalRead, standing: Standing, others: LedgerState) -> LedgerFate:

@@ -12,7 +12,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable
@@ -46,48 +46,15 @@ def revert(
     root: StoragePath,
     ledger_run_id: str,
     *,
-    ledger_dag_id: str | None = None,
-    dataset_id: str | None = None,
-    plans: Sequence[Plan] = (),
-    preview: bool = False,
-    batch_size: int = 100,
-    concurrency: int = 8,
     should_stop: Callable[[], bool] | None = None,
-    clock: Clock = system_clock,
+    **parameters: Any,
 ) -> RevertResult:
     """Put back what was there before a run confirmed, where samples still carry what the run wrote.
 
-    Labels are recognised by name, type and property, which is all that the service keeps. Samples that had no label
-    lose theirs. Everything else is counted and left alone. Safe to repeat, and after a kill at any moment.
-
-    :param client: speaks to the service
-    :param root: the ledger's place, as it was given to the run
-    :param ledger_run_id: the DAG run that wrote
-    :param ledger_dag_id: only what this DAG wrote; default: runs of other DAGs with the same id are refused
-    :param dataset_id: only what was written to this dataset; default: all that the run wrote to
-    :param plans: the plans that the run applied, to count what a crash left unsettled
-    :param preview: read and count, write nothing
-    :param batch_size: samples in one request
-    :param concurrency: samples read at once
-    :param should_stop: asked before every write and between batches; once true no further write is sent
-    :param clock: the client's
-    :raises InvalidRequest: if there is no ledger of that run there
-    :raises LedgerBroken: before anything is written, if a part of the ledger cannot be trusted
-    :raises ModelArtsError: for what ends the run early; :class:`RevertRun` gives the counts of such a run too
+    :param should_stop: called before every write and between batches; once true no further write is sent
+    :param parameters: and the first three, and what is raised: as of :class:`RevertRun`
     """
-    run = RevertRun(
-        client,
-        root,
-        ledger_run_id,
-        ledger_dag_id=ledger_dag_id,
-        dataset_id=dataset_id,
-        plans=plans,
-        preview=preview,
-        batch_size=batch_size,
-        concurrency=concurrency,
-        clock=clock,
-    )
-    return run.revert(should_stop or (lambda: False))
+    return RevertRun(client, root, ledger_run_id, **parameters).revert(should_stop or (lambda: False))
 
 
 class RevertTarget:
@@ -129,7 +96,24 @@ class RevertTarget:
 
 
 class RevertRun:
-    """One undo: reads, writes and counts. Parameters and errors as of :func:`revert`; made, it has read the ledger."""
+    """Puts back what was there before a run confirmed, where samples still carry what the run wrote.
+
+    Labels are recognised by name, type and property, which is all that the service keeps. Samples that had no label
+    lose theirs. Everything else is counted and left alone. Safe to repeat, and after a kill at any moment.
+
+    :param client: speaks to the service
+    :param root: the ledger's place, as it was given to the run
+    :param ledger_run_id: the DAG run that wrote
+    :param ledger_dag_id: only what this DAG wrote; default: runs of other DAGs with the same id are refused
+    :param dataset_id: only what was written to this dataset; default: all that the run wrote to
+    :param plans: the plans that the run applied, to count what a crash left unsettled
+    :param preview: read and count, write nothing
+    :param batch_size: samples in one request
+    :param concurrency: samples read at once
+    :param clock: the client's
+    :raises InvalidRequest: if there is no ledger of that run there
+    :raises LedgerBroken: if a part of the ledger cannot be trusted
+    """
 
     def __init__(
         self,
@@ -177,7 +161,11 @@ class RevertRun:
         self._changed_example = ""
 
     def revert(self, should_stop: Callable[[], bool]) -> RevertResult:
-        """Revert; to be called once."""
+        """Revert; to be called once.
+
+        :param should_stop: called before every write and between batches; once true no further write is sent
+        :raises ModelArtsError: for what ends the run early; :meth:`result` then has the counts
+        """
         self._should_stop = should_stop
         with ThreadPoolExecutor(max_workers=self._concurrency, thread_name_prefix="modelarts-undo") as pool:
             for dataset, history in self._datasets:
