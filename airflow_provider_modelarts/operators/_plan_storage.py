@@ -120,7 +120,7 @@ def find_or_make(
 
     found = _found(path, log)
     if found is not None and is_ours(found):
-        log.info("Going on with the plan that an earlier try has stored at %s.", found.uri)
+        log.info("Using the plan that an earlier try has stored at %s.", found.uri)
         return PlanResult(found, found.summarize(), found.result())
     return make_plan(
         client,

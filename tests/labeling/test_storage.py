@@ -98,7 +98,7 @@ def test_an_error_keeps_what_was_there_on_a_disk(tmp_path: Path) -> None:
     assert [name_of(path) for path in tmp_path.iterdir()] == ["x.jsonl"]
 
 
-def test_an_object_without_a_seal_is_not_published_on_a_disk(tmp_path: Path) -> None:
+def test_an_object_without_a_seal_is_not_stored_on_a_disk(tmp_path: Path) -> None:
     with SealedWriter(tmp_path / "x.jsonl") as file:
         file.write(LINES[0])
     assert list(tmp_path.iterdir()) == []

@@ -61,15 +61,13 @@ def forget_listings(path: StoragePath) -> None:
             forget()
 
 
-def display_uri(path: StoragePath) -> str:
+def display_uri(path: StoragePath | str) -> str:
     """Return a path for people: without user, password and query, should somebody have written them into it."""
-    text = str(path)
-    if "://" not in text:
-        return text
-    head, _, tail = text.partition("://")
-    place = tail.partition("?")[0]
-    host, slash, rest = place.partition("/")
-    return f"{head}://{host.rpartition('@')[2]}{slash}{rest}"
+    scheme, separator, rest = str(path).partition("://")
+    if not separator:
+        return scheme
+    host, slash, key = rest.partition("?")[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{key}"
 
 
 def stored_uri(path: StoragePath) -> str:

@@ -135,7 +135,9 @@ class SealedWriter:
             return
         try:
             if self._temporary and self._local:
-                is_created = create_file(self._temporary, self._local)
+                if create_file(self._temporary, self._local):
+                    return
+                is_created = False
             else:
                 is_created = create_object(file, self._path)
         except Exception:
