@@ -166,11 +166,19 @@ def title(plan: Plan) -> str:
 
 
 def approver(name: str, value: object) -> str | None:
-    """Return who approved, from a name or from what an ``ApprovalOperator`` returns; None if nobody is known.
+    """Return who approved, from a name or from what an ``ApprovalOperator`` returns; None if that is not known.
 
-    :raises ParameterError: if the approval was refused, or nobody has chosen anything
+    :raises ParameterError: if the approval was refused, if no option was chosen, or if it cannot be read
     """
-    value = _from_text(name, value)
+    if isinstance(value, str) and "chosen_options" in value:
+        # A template made a text of the output. The whole cannot be read: the time in it is no literal.
+        try:
+            value = {part[1]: ast.literal_eval(_NULL.get(part[2], part[2])) for part in _APPROVAL_PART.finditer(value)}
+        except (ValueError, SyntaxError):
+            raise ParameterError(
+                f"{name} is the text of an approval's output and cannot be read. Nothing was sent. Give the output "
+                "itself (approve.output), or a name."
+            ) from None
     if not isinstance(value, dict):
         return None if value is None else parameters.identifier(name, value)
     chosen = value.get("chosen_options")
@@ -181,23 +189,6 @@ def approver(name: str, value: object) -> str | None:
     user = value.get("responded_by_user")
     found = user.get("name") or user.get("id") if isinstance(user, dict) else user
     return str(found) if found else None
-
-
-def _from_text(name: str, value: object) -> object:
-    """Return what counts of an approval's output that a template made a text of; all else as it is.
-
-    :raises ParameterError: if it cannot be read: it may say that the plan was rejected
-    """
-    if not isinstance(value, str) or "chosen_options" not in value:
-        return value
-    try:
-        # Not the whole: the time in it is no literal.
-        return {part[1]: ast.literal_eval(_NULL.get(part[2], part[2])) for part in _APPROVAL_PART.finditer(value)}
-    except (ValueError, SyntaxError):
-        raise ParameterError(
-            f"{name} is the text of an approval's output and cannot be read. Nothing was sent. Give the output itself "
-            "(approve.output), or a name."
-        ) from None
 
 
 def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_id: str | None, log: Any) -> list[Plan]:

@@ -82,31 +82,33 @@ def uri(name: str, value: object) -> str:
     """
     text = parameters.identifier(name, _as_text(name, value))
     scheme, separator, rest = text.partition("://")
+
+    def refused(complaint: str) -> ParameterError:
+        return ParameterError(f"{name} {_short(text)} {complaint}")
+
     if not separator or not scheme or not rest.strip("/"):
         raise ParameterError(
             f"{name} must be a URI such as file:///data/labels or s3://bucket/labels, not {_short(text)}."
         )
     if scheme == "file":
         if not rest.startswith("/"):
-            raise ParameterError(f"{name} {_short(text)} needs three slashes: file:/// and the path from the root on.")
+            raise refused("needs three slashes: file:/// and the path from the root on.")
         if "?" in rest:
             # Plans and ledgers name places without what follows it, as it may be a signature.
-            raise ParameterError(f"{name} {_short(text)} has a question mark: give a place without one.")
+            raise refused("has a question mark: give a place without one.")
         return f"file://{_folded(rest)}"
     host, _, key = rest.partition("/")
     connection, at, bucket = host.rpartition("@")
     if (not bucket and scheme in _BUCKETS) or (at and not connection):
         missing = "bucket" if not bucket else "connection before the @"
-        raise ParameterError(f"{name} {_short(text)} names no {missing}: write it as s3://my_conn@bucket/labels.")
+        raise refused(f"names no {missing}: write it as s3://my_conn@bucket/labels.")
     if ":" in connection:
-        raise ParameterError(
-            f"{name} {_short(text)} has a password in it. Before the @ stands the id of an Airflow connection: "
-            "put user and password into that."
+        raise refused(
+            "has a password in it. Before the @ stands the id of an Airflow connection: put user and password into "
+            "that."
         )
     if {".", ".."} & set(key.split("/")):
-        raise ParameterError(
-            f"{name} {_short(text)} has . or .. in it, which object storage does not know: leave it out."
-        )
+        raise refused("has . or .. in it, which object storage does not know: leave it out.")
     return f"{scheme}://{host}{_folded('/' + key)}"
 
 

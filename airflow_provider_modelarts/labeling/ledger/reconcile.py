@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     RunJobs = Callable[[list[WorkItem[Any]]], None]
     Read = tuple[ProposalRead, Finding | ModelArtsError]
+    Known = tuple[ProposalRead, Finding]
 
 log = logging.getLogger(__name__)
 
@@ -152,21 +153,16 @@ class Reconciler:
         if unknown:
             yield unknown
 
-    def _settle(
-        self, table: SampleTable, reads: list[tuple[ProposalRead, Finding]], proposals: DatasetProposals
-    ) -> None:
-        fates = self._judge(reads, self._others, proposals)
-        if any(
-            found.standing is Standing.WRITTEN and fate in ("gone", "unknown")
-            for (_, found), fate in zip(reads, fates, strict=True)
-        ):
+    def _settle(self, table: SampleTable, reads: list[Known], proposals: DatasetProposals) -> None:
+        judged = self._judge(reads, self._others, proposals)
+        if any(found.standing is Standing.WRITTEN and fate in ("gone", "unknown") for _, found, fate in judged):
             # Another try may have begun since, and have written before these were read.
             ledger = read_ledger(self._root, self._identity.run_id).of(self._identity)
             chains = tuple(chain for chain in ledger.chains if chain.name != self._writer.chain_name)
             self._others = replay(self._plan, Ledger(chains, ledger.uri))
-            fates = self._judge(reads, self._others, proposals)
+            judged = self._judge(reads, self._others, proposals)
         entries = []
-        for (candidate, _), fate in zip(reads, fates, strict=True):
+        for candidate, _, fate in judged:
             if candidate.sample.sample_id in self.changed:  # the table has it as left
                 entries.append(entry_of(candidate, "confirmed" if fate == "confirmed" else "changed", read=True))
             else:
@@ -192,32 +188,30 @@ class Reconciler:
         # What the new plan confirms was still proposed, and is recorded for that one.
         proposed = [one for one in open_samples if self._plan.confirms(one.sample.sample_id)]
         unlisted = [one for one in open_samples if not self._plan.confirms(one.sample.sample_id)]
-        known = _known(_read_all(proposals, unlisted, run_jobs))
-        fates = self._judge(known, old.state, proposals)
+        judged = self._judge(_known(_read_all(proposals, unlisted, run_jobs)), old.state, proposals)
         with ledger_errors(ledger.uri):
             ledger.record(*(entry_of(one, "changed") for one in proposed))
-            ledger.record(*(entry_of(one, fate, read=True) for (one, _), fate in zip(known, fates, strict=True)))
+            ledger.record(*(entry_of(one, fate, read=True) for one, _, fate in judged))
             ledger.close()
         log.info("Looked up %d samples that an earlier try of this cleared task had left open.", len(unlisted))
 
     def _judge(
-        self, reads: list[tuple[ProposalRead, Finding]], others: LedgerState, proposals: DatasetProposals
-    ) -> list[LedgerFate]:
+        self, reads: list[Known], others: LedgerState, proposals: DatasetProposals
+    ) -> list[tuple[ProposalRead, Finding, LedgerFate]]:
         """Return what the ledger says of samples that were read.
 
         A sample counts as this task's if another try may have written it, and the service names nobody else.
         """
-        fates = [_fate(candidate, found.standing, others) for candidate, found in reads]
+        fates = {candidate.sample.sample_id: _fate(candidate, found, others) for candidate, found in reads}
         authors = {
-            candidate.sample.sample_id: _author(found)
-            for (candidate, found), fate in zip(reads, fates, strict=True)
-            if fate == "confirmed" and others.fate(candidate.sample.sample_id) != "confirmed" and _author(found)
+            candidate.sample.sample_id: author
+            for candidate, found in reads
+            if fates[candidate.sample.sample_id] == "confirmed"
+            and others.fate(candidate.sample.sample_id) != "confirmed"
+            and (author := _author(found))
         }
-        strangers = self._of_strangers(authors, proposals)
-        return [
-            "unknown" if candidate.sample.sample_id in strangers else fate
-            for (candidate, _), fate in zip(reads, fates, strict=True)
-        ]
+        fates.update(dict.fromkeys(self._of_strangers(authors, proposals), "unknown"))
+        return [(candidate, found, fates[candidate.sample.sample_id]) for candidate, found in reads]
 
     def _of_strangers(self, authors: dict[str, str], proposals: DatasetProposals) -> set[str]:
         """Return the samples whose author is not known to be one of this task's."""
@@ -363,16 +357,15 @@ def _author(found: Finding) -> str:
     return (found.final.annotated_by or "") if found.final else ""
 
 
-def _known(reads: list[Read]) -> list[tuple[ProposalRead, Finding]]:
+def _known(reads: list[Read]) -> list[Known]:
     return [(candidate, found) for candidate, found in reads if isinstance(found, Finding)]
 
 
-def _fate(candidate: ProposalRead, standing: Standing, others: LedgerState) -> LedgerFate:
+def _fate(candidate: ProposalRead, found: Finding, others: LedgerState) -> LedgerFate:
     """Return what the ledger says of a sample that was read: ours only if another try may have written it."""
     sample_id = candidate.sample.sample_id
-    is_known = others.fate(sample_id) == "confirmed"
-    if standing is Standing.WRITTEN and (is_known or others.may_be_written(sample_id)):
+    if found.standing is not Standing.WRITTEN:
+        return "changed" if found.standing is Standing.CHANGED else "gone"
+    if others.fate(sample_id) == "confirmed" or others.may_be_written(sample_id):
         return "confirmed"
-    if standing is Standing.WRITTEN and others.fate(sample_id) == "unknown":
-        return "unknown"
-    return "changed" if standing is Standing.CHANGED else "gone"
+    return "unknown" if others.fate(sample_id) == "unknown" else "gone"

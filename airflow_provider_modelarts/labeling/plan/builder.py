@@ -15,7 +15,7 @@ from airflow_provider_modelarts.labeling.label_equality import ODD, oddity
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanHeader, PlanWriter
 from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
 from airflow_provider_modelarts.labeling.policy import Decision, decide_by, parse_policy
-from airflow_provider_modelarts.labeling.proposals import page_order as walk
+from airflow_provider_modelarts.labeling.proposals import page_order
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
 from airflow_provider_modelarts.labeling.proposals.filtered import FilteredProposals
 from airflow_provider_modelarts.labeling.proposals.page_scheduler import pages_ahead
@@ -142,30 +142,26 @@ def make_plan(
 
 
 def checked_label(name: str, value: str | None) -> str | None:
-    """Return the label to choose by, None for all; one that rendered to nothing must not turn into "all"."""
-    if value is not None and (not isinstance(value, str) or value.strip() in ("", "None")):
+    """Return the label to choose by, None for all; a template that rendered to nothing must not mean "all"."""
+    if value is None:
+        return None
+    if not isinstance(value, str) or value.strip() in ("", "None"):
         raise InvalidRequest(f"{name} must be a label's name, not {value!r}. Leave it out to take all labels.")
-    if value is not None and not _is_utf8(value):
-        raise InvalidRequest(f"{name} {value!r} cannot be sent: half a surrogate pair has no UTF-8.")
-    return value
-
-
-def _is_utf8(text: str) -> bool:
     try:
-        text.encode()
+        value.encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        raise InvalidRequest(f"{name} {value!r} cannot be sent: half a surrogate pair has no UTF-8.") from None
+    return value
 
 
 class _Listing:
     """One reading of all proposals: each once, its labels whole, none missing that the service counts (B11)."""
 
     def __init__(
-        self, service: DatasetProposals, first_label: str | None, planned: PlanIndex, should_stop: Callable[[], bool]
+        self, proposals: DatasetProposals, first_label: str | None, planned: PlanIndex, should_stop: Callable[[], bool]
     ) -> None:
-        self._service = service
-        self._untrimmed = FilteredProposals(service, first_label)
+        self._proposals = proposals
+        self._filtered = FilteredProposals(proposals, first_label)
         self._planned = planned
         self._should_stop = should_stop
         self._totals: set[int] = set()
@@ -180,19 +176,19 @@ class _Listing:
         return max(self._totals, default=0)
 
     def samples(self, read_pages: ReadPages) -> Iterator[Sample]:
-        self._untrimmed.begin(read_pages)
-        bearings = walk.locate_last_page(self._page)
-        for page in read_pages(bearings):
+        self._filtered.begin(read_pages)
+        bounds = page_order.locate_last_page(self._page)
+        for page in read_pages(bounds):
             fresh = self._fresh(page)
             self._count += len(fresh)
-            chosen = [sample for sample in fresh if self._untrimmed.matches_filter(sample)]
+            matching = [sample for sample in fresh if self._filtered.matches_filter(sample)]
             over = {sample.sample_id for sample in fresh}
-            for candidate in self._untrimmed.candidates(page, chosen):
-                if self._untrimmed.has_first_label(candidate.sample):
+            for candidate in self._filtered.candidates(page, matching):
+                if self._filtered.has_first_label(candidate.sample):
                     over.discard(candidate.sample.sample_id)
                     yield candidate.sample
             self._passed_over.update(map(short_key, over))
-        self._check(bearings)
+        self._check(bounds)
 
     def _fresh(self, page: Page[Sample]) -> list[Sample]:
         """Return the samples of a page that no earlier page had; the list may move while it is read."""
@@ -218,28 +214,28 @@ class _Listing:
     def _page(self, offset: int, limit: int, *, retry: bool = True) -> Page[Sample]:
         if self._should_stop():
             raise ConfirmationError(
-                f"Asked to stop while the proposals of dataset {self._service.dataset_id} were read; no plan was "
+                f"Asked to stop while the proposals of dataset {self._proposals.dataset_id} were read; no plan was "
                 "stored. Run the task again."
             )
-        page = self._untrimmed.page(offset, limit, retry=retry)
-        self._totals.add(walk.count(page))
+        page = self._filtered.page(offset, limit, retry=retry)
+        self._totals.add(page_order.count(page))
         return page
 
-    def _check(self, bearings: walk.ListBounds) -> None:
+    def _check(self, bounds: page_order.ListBounds) -> None:
         count = self._count
         # Not more than there are samples: a service that serves the same all the time lists nothing twice.
         rows = count + self._repeats if self._repeats <= count else count
-        is_moving = len(self._totals) > 1 if bearings.is_counted else rows < bearings.total
+        is_moving = len(self._totals) > 1 if bounds.is_counted else rows < bounds.total
         if self._twice and not is_moving:
-            log.warning("%s", listed_twice(self._service.dataset_id, self._twice))
+            log.warning("%s", listed_twice(self._proposals.dataset_id, self._twice))
         if is_moving:
             log.warning(
                 "The proposals of dataset %s changed while they were read; the plan may not hold all of them. What it "
                 "does not hold is not touched.",
-                self._service.dataset_id,
+                self._proposals.dataset_id,
             )
-        elif rows < bearings.total:
+        elif rows < bounds.total:
             raise UnexpectedResponse(
-                f"Cannot plan for dataset {self._service.dataset_id}: the service counts {bearings.total} "
+                f"Cannot plan for dataset {self._proposals.dataset_id}: the service counts {bounds.total} "
                 f"proposals, but lists only {count}. Somebody may be changing the dataset: try again."
             )

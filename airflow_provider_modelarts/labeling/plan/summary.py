@@ -1,6 +1,6 @@
-"""A summary for people of what a policy decided: Markdown of at most 8 KB, whatever the labels are called (B19).
+"""A summary of a plan for people: Markdown of at most 8 KB, whatever the labels are called (B19).
 
-Names of labels and places of samples are arbitrary text of others, so none of it may act as Markdown or HTML.
+Names of labels and places of samples are arbitrary text, so none of it may act as Markdown or HTML.
 """
 
 from __future__ import annotations
@@ -112,14 +112,13 @@ ASKED: dict[str, str] = {
     "high_score": "only proposals that score at most",
 }
 
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-# The last three keep addresses from becoming links.
-_ESCAPED = frozenset("\\`*_{}[]()#!|~$:@.")
+# The last three with a backslash keep addresses from becoming links.
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{char: f"\\{char}" for char in "\\`*_{}[]()#!|~$:@."}}
 _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+")
 
 
 class PlanSummary:
-    """Collects what the summary of a plan says; memory does not grow with the number of samples."""
+    """Counts and examples of a plan, as Markdown; memory does not grow with the number of samples."""
 
     def __init__(self) -> None:
         self._actions: Counter[Action] = Counter()
@@ -288,7 +287,7 @@ class PlanSummary:
 
 
 def _asked_lines(asked: Mapping[str, Any] | None) -> list[str]:
-    """Return what was asked for, one line for each rule and filter, in no more bytes than it may take."""
+    """Return a line for each rule and filter, in at most :data:`_ASKED_BYTES` bytes."""
     if asked is None:
         return []
     filters = {"label_name", "first_label", "low_score", "high_score"}
@@ -313,9 +312,9 @@ def _in_words(value: Any) -> str:
 
 
 def sample_score(sample: Sample) -> float | None:
-    """Return a sample's score: its lowest label score, its own standing in for those that are missing; else None.
+    """Return the lowest label score of a sample; where labels have none, its own score is used; None if unknown.
 
-    A score that is none, outside 0 to 1, leaves it unknown: the others say nothing of that label.
+    A score outside 0 to 1 makes it unknown: the other labels say nothing about that one.
     """
     if has_odd_score(sample):
         return None
@@ -329,7 +328,15 @@ def escape(text: str, limit: int = _NAME_BYTES) -> str:
     :param text: the text; white space and what cannot be printed becomes a space
     :param limit: bytes of the result at most; what is cut off is marked
     """
-    return _cut((_escaped(char) for char in _flat(text)), limit)
+    taken: list[str] = []
+    used = 0
+    for char in _flat(text):
+        piece = _ESCAPES.get(char, char)
+        used += len(piece.encode())
+        if used > limit - 3:
+            return "".join(taken) + "..."
+        taken.append(piece)
+    return "".join(taken)
 
 
 def code(text: str, limit: int = _PLACE_BYTES) -> str:
@@ -348,21 +355,6 @@ def code(text: str, limit: int = _PLACE_BYTES) -> str:
 
 def _flat(text: str) -> str:
     return _UNPRINTABLE.sub(" ", text).strip() or "(empty)"
-
-
-def _escaped(char: str) -> str:
-    return _ENTITIES.get(char) or (f"\\{char}" if char in _ESCAPED else char)
-
-
-def _cut(pieces: Iterable[str], limit: int) -> str:
-    taken: list[str] = []
-    used = 0
-    for piece in pieces:
-        used += len(piece.encode())
-        if used > limit - 3:
-            return "".join(taken) + "..."
-        taken.append(piece)
-    return "".join(taken)
 
 
 def _size(lines: Sequence[str]) -> int:

@@ -37,7 +37,7 @@ class StorageDamaged(InvalidRequest):
 
 
 class NotStoredError(ConfirmationError):
-    """What was written is not what lies at its place now, so nobody may go by it."""
+    """The file at a place is not the one that was just written there, so it may not be used."""
 
 
 def encode_line(value: object) -> bytes:
@@ -80,8 +80,6 @@ class SealedWriter:
         self._local = local_path(path)
         self._temporary = self._local and self._local.with_name(f".{self._local.name[:200]}.{secrets.token_hex(4)}")
         self._file: IO[bytes] | None = None
-        self._waiting: list[bytes] = []
-        self._size = 0
         self._hash = sha256()
         self._facts: dict[str, Any] | None = None
 
@@ -90,25 +88,27 @@ class SealedWriter:
             self._file = tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES)
             return self
         try:
-            self._file = self._temporary.open("wb")
+            self._file = self._temporary.open("wb", CHUNK)
         except FileNotFoundError:
             self._temporary.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._temporary.open("wb")
+            self._file = self._temporary.open("wb", CHUNK)
         return self
 
     def write(self, line: bytes) -> None:
         """Add a line, as :func:`encode_line` gives it."""
-        self._hash.update(line)
-        self._append(line)
+        if self._file is not None:
+            self._hash.update(line)
+            self._file.write(line)
 
     def seal(self, facts: dict[str, Any]) -> str:
         """Write the last line and return the digest, as 64 hex digits.
 
-        :param facts: what the last line says besides; a reader that counts must come to the same
+        :param facts: what the last line says besides the digest; a reader must count the same
         """
         self._facts = facts
         digest = self._hash.hexdigest()
-        self._append(seal_line(facts, digest))
+        if self._file is not None:
+            self._file.write(seal_line(facts, digest))
         return digest
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -117,7 +117,6 @@ class SealedWriter:
         try:
             with self._file as file:
                 if kind is None and self._facts is not None:
-                    self._flush()
                     if self._temporary:
                         file.flush()
                         os.fsync(file.fileno())
@@ -176,17 +175,6 @@ class SealedWriter:
         except Exception:  # noqa: BLE001 - what a storage's library raises need be no OSError
             return False
 
-    def _append(self, line: bytes) -> None:
-        self._waiting.append(line)
-        self._size += len(line)
-        if self._size >= CHUNK:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._file is not None:
-            self._file.write(b"".join(self._waiting))
-        self._waiting, self._size = [], 0
-
 
 class SealedReader:
     """Reads one file of JSON lines and checks that it is what was written."""
@@ -199,7 +187,7 @@ class SealedReader:
     def lines(self) -> Iterator[bytes]:
         """Yield every line but the last; memory does not grow with the file.
 
-        Until :meth:`check` has passed nothing says that these are the lines that were written.
+        They are the lines that were written only if :meth:`check` passes afterwards.
 
         :raises StorageDamaged: if there is no such file
         """
