@@ -145,6 +145,22 @@ def test_an_old_window_is_stored_although_it_is_not_full() -> None:
     assert len(bucket.objects) == 1
 
 
+def test_what_was_added_waits_in_memory_and_says_when_it_is_due() -> None:
+    bucket, clock = Bucket(), StandingClock()
+    ledger = LedgerWriter(bucket, RUN, "dataset", clock=clock, window=3)
+    ledger.add(entry(1))
+    assert not ledger.is_due
+    clock.time += 10
+    assert ledger.is_due
+    ledger.flush()
+    assert not ledger.is_due
+    ledger.add(entry(2), entry(3), entry(4))
+    assert ledger.is_due
+    assert read(bucket) == [entry(1)]
+    ledger.close()
+    assert read(bucket) == [entry(number) for number in (1, 2, 3, 4)]
+
+
 def test_flushing_nothing_stores_nothing_and_closing_twice_is_closing_once() -> None:
     bucket = Bucket()
     ledger = LedgerWriter(bucket, RUN, "dataset")

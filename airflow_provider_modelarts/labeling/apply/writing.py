@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client import Page, Sample
     from airflow_provider_modelarts.labeling.apply.batches import WriteOutcome
+    from airflow_provider_modelarts.labeling.ledger.entries import LedgerFate
     from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
     from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
     from airflow_provider_modelarts.labeling.sample_table import SampleTable
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
 DECISION_ROUNDS = 5
 """A proposal may change between decision and write; so often it is decided anew, then it is left."""
 
+_LEDGER_FATES: dict[str, LedgerFate] = {
+    "written": "confirmed",
+    "gone": "gone",
+    "failed": "failed",
+    "unknown": "unknown",
+}
 _BOOKED = {"written": Category.CONFIRMED, "gone": Category.GONE, "unsent": Category.LEFT}
 
 
@@ -160,8 +167,14 @@ class Writing:
             self.is_stopped = self.is_stopped or (outcome.fate == "unsent" and not self._brake.is_set())
             self.count.written += outcome.fate == "written"
             self._books.settle(sample, _BOOKED[outcome.fate])
-        if self._recorder is not None and outcome.fate != "unsent":
-            self._recorder.record(decided, outcome, written.before.get(sample.sample_id))
+        if self._recorder is None or outcome.fate == "unsent":
+            return
+        if outcome.carries_labels:
+            self._recorder.record_carrying(decided)
+        else:
+            before, code = written.before.get(sample.sample_id), outcome.code
+            fate = _LEDGER_FATES[outcome.fate]
+            self._recorder.record(decided, fate, before=before, code=code, message=outcome.message)
 
     def _give_up(self, candidate: ProposalRead, written: _Written, *, is_uncertain: bool) -> None:
         """Note a sample whose writing an error ended."""
@@ -170,6 +183,7 @@ class Writing:
         if is_uncertain and error is not None:
             self._books.fail(sample, UNKNOWN, error.message)
             if self._recorder is not None:
-                self._recorder.record_uncertain(candidate, error.message, written.before.get(sample.sample_id))
+                before = written.before.get(sample.sample_id)
+                self._recorder.record(candidate, "failed", before=before, code=UNKNOWN, message=error.message)
         else:
             self._books.settle(sample, Category.LEFT)

@@ -129,9 +129,9 @@ class Reconciler:
             self._reconcile_superseded(superseded, proposals, run_jobs)
 
     def unlisted(self, table: SampleTable) -> Iterator[list[ProposalRead]]:
-        """Yield the planned samples that are to be read, some hundred at once.
+        """Yield the planned samples that are to be read, at most :data:`READS_AT_ONCE` at once.
 
-        Those that another try is known to have confirmed are noted in the table instead.
+        Those that another try is known to have confirmed are counted in the table instead.
         """
         met = sum(map(table.count, (Category.CONFIRMED, Category.FAILED, Category.GONE)))
         if met - len(self.carrying) >= self._plan.counts["confirm"]:
@@ -188,10 +188,14 @@ class Reconciler:
         # What the new plan confirms was still proposed, and is recorded for that one.
         proposed = [one for one in open_samples if self._plan.confirms(one.sample.sample_id)]
         unlisted = [one for one in open_samples if not self._plan.confirms(one.sample.sample_id)]
-        judged = self._judge(_known(_read_all(proposals, unlisted, run_jobs)), old.state, proposals)
         with ledger_errors(ledger.uri):
             ledger.record(*(entry_of(one, "changed") for one in proposed))
-            ledger.record(*(entry_of(one, fate, read=True) for one, _, fate in judged))
+        for first in range(0, len(unlisted), READS_AT_ONCE):
+            reads = _read_all(proposals, unlisted[first : first + READS_AT_ONCE], run_jobs)
+            judged = self._judge(_known(reads), old.state, proposals)
+            with ledger_errors(ledger.uri):
+                ledger.record(*(entry_of(one, fate, read=True) for one, _, fate in judged))
+        with ledger_errors(ledger.uri):
             ledger.close()
         log.info("Looked up %d samples that an earlier try of this cleared task had left open.", len(unlisted))
 

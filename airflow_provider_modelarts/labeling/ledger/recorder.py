@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN
 from airflow_provider_modelarts.labeling.ledger.reconcile import Reconciler, entry_of
 from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter, ledger_errors
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkItem
@@ -14,14 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from airflow_provider_modelarts.client.clock import Clock
-    from airflow_provider_modelarts.labeling.apply.batches import WriteOutcome
     from airflow_provider_modelarts.labeling.ledger.entries import LedgerFate, RunIdentity
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
     from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
     from airflow_provider_modelarts.labeling.sample_table import SampleTable
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
-
-_FATES: dict[str, LedgerFate] = {"written": "confirmed", "gone": "gone", "failed": "failed", "unknown": "unknown"}
 
 
 class LedgerTarget(NamedTuple):
@@ -99,21 +95,26 @@ class Recorder:
             self._writer.add(*(entry_of(candidate, "intended", before=before) for candidate, before in found))
             self._writer.flush()
 
-    def record(self, decided: ProposalRead, outcome: WriteOutcome, before: list[dict[str, Any]] | None) -> None:
-        """Record what became of a sample that was to be written."""
-        if outcome.carries_labels:
-            # Another try may have written it and not have recorded that yet: it is judged at the end.
-            self._reconciler.carrying.add(decided.sample.sample_id)
-            return
-        if outcome.fate == "written":
-            self._reconciler.witness = decided.sample
-        self._writer.add(
-            entry_of(decided, _FATES[outcome.fate], before=before, code=outcome.code, message=outcome.message)
-        )
+    def record(
+        self,
+        candidate: ProposalRead,
+        fate: LedgerFate,
+        *,
+        before: list[dict[str, Any]] | None = None,
+        code: str = "",
+        message: str = "",
+    ) -> None:
+        """Record what became of a sample that was to be written; parameters as of :class:`.entries.Entry`."""
+        if fate == "confirmed":
+            self._reconciler.witness = candidate.sample
+        self._writer.add(entry_of(candidate, fate, before=before, code=code, message=message))
 
-    def record_uncertain(self, decided: ProposalRead, message: str, before: list[dict[str, Any]] | None) -> None:
-        """Record a sample that was sent, and whose outcome neither an answer nor a read has shown."""
-        self._writer.add(entry_of(decided, "failed", before=before, code=UNKNOWN, message=message))
+    def record_carrying(self, candidate: ProposalRead) -> None:
+        """Note that a sample carries the planned labels, and that this try did not write it.
+
+        Another try may have written it and not have recorded that yet: it is looked up at the end.
+        """
+        self._reconciler.carrying.add(candidate.sample.sample_id)
 
     def record_changed(self, candidate: ProposalRead) -> None:
         """Record a planned sample that is proposed otherwise now; looked up at the end if a try may have written it."""
