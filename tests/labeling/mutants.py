@@ -10,6 +10,7 @@ from airflow_provider_modelarts.labeling.apply import confirmation as apply
 from airflow_provider_modelarts.labeling.apply.batch_writer import BatchWriter
 from airflow_provider_modelarts.labeling.apply.batches import WriteOutcome
 from airflow_provider_modelarts.labeling.ledger.reader import LedgerState
+from airflow_provider_modelarts.labeling.ledger.reconcile import Reconciler
 from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter
 from airflow_provider_modelarts.labeling.proposals import page_order as walk
@@ -138,13 +139,13 @@ def written_before_the_pages_above_are_answered(patch: pytest.MonkeyPatch) -> No
 
 def window_lost(patch: pytest.MonkeyPatch) -> None:
     """What was noted since the last part of the ledger was stored is forgotten when the next one is due."""
-    store = Recorder.store
+    store = Recorder._store
 
     def forget(recorder: Recorder) -> Any:
-        recorder._entries = []
+        recorder._writer._entries = []
         return store(recorder)
 
-    patch.setattr(Recorder, "store", forget)
+    patch.setattr(Recorder, "_store", forget)
 
 
 def plan_ignored_at_retry(patch: pytest.MonkeyPatch) -> None:
@@ -177,7 +178,7 @@ def unsettled_window_taken_for_others_work(patch: pytest.MonkeyPatch) -> None:
 
 def unlisted_samples_not_settled(patch: pytest.MonkeyPatch) -> None:
     """What is planned and not listed any more is not looked up."""
-    patch.setattr(Recorder, "unlisted", lambda recorder, books: iter(()))
+    patch.setattr(Reconciler, "unlisted", lambda reconciler, table: iter(()))
 
 
 Mutant = Callable[["pytest.MonkeyPatch"], None]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget
 from airflow_provider_modelarts.labeling.ledger import recorder as recording
-from airflow_provider_modelarts.labeling.ledger.reader import Ledger, RunIdentity, read_ledger, replay
+from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
+from airflow_provider_modelarts.labeling.ledger.reader import Ledger, read_ledger, replay
+from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, read_plan
 from tests.labeling.model import DATASET, Killed, ModelClient, ModelService, Violation, stored
@@ -99,7 +102,7 @@ class Retried:
         self.service.before_request = meanwhile
         place = LedgerTarget(self.bucket, self.identity(try_number))
         try:
-            with patch.object(recording, "STORE_ENTRIES", 3):
+            with patch.object(recording, "LedgerWriter", partial(LedgerWriter, window=3)):
                 self.result = confirm_in(
                     self.service,
                     policy=self.policy,
