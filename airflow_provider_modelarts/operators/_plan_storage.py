@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ast
 import re
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.labeling.ledger.entries import run_folder
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
+from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
 from airflow_provider_modelarts.labeling.storage.path import display_uri
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _storage as places
@@ -33,9 +35,6 @@ if TYPE_CHECKING:
 
 _APPROVAL_PART = re.compile(r"""["'](chosen_options|responded_by_user)["']:\s*(\[[^]]*\]|\{[^}]*\}|\w+)""")
 _NULL = {"null": "None"}
-
-READERS = 8
-"""Pages that are read at once for a plan: as many requests as a confirmation has under way by default."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,6 @@ def find_or_make(
     :raises PlanRefused: if another mapped task of this task has stored its plan there
     """
     from airflow_provider_modelarts.labeling.plan.builder import PlanResult, make_plan
-    from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 
     asked = {**request.plan_terms, "label_task_id": label_task_id}
 
@@ -128,26 +126,21 @@ def find_or_make(
 
     found = _found(path, log)
     if found is not None and is_ours(found):
-        log.info("Going on with the plan that an earlier try has stored at %s.", found.uri)
+        log.info("Using the plan that an earlier try has stored at %s.", found.uri)
         return PlanResult(found, found.summarize(), found.result())
-    with closing(WorkerPool(READERS)) as crew:
-        return make_plan(
-            client,
-            path=path,
-            **asked,
-            # Not the one of a try beside this one: somebody may be looking at it already.
-            keep=is_ours,
-            made_by=asdict(identity),
-            crew=crew,
-            on_progress=on_progress,
-            should_stop=should_stop,
-        )
+    return make_plan(
+        client,
+        path=path,
+        **asked,
+        keep=is_ours,  # the plan of another try of this task stays: somebody may be looking at it already
+        made_by=asdict(identity),
+        on_progress=on_progress,
+        should_stop=should_stop,
+    )
 
 
 def _check_not_of_another_index(plan: Plan, identity: RunIdentity) -> None:
     """Refuse to replace the plan of a task mapped beside this one: only the last of them would be applied."""
-    from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused
-
     by = plan.header.made_by
     is_same_task = all(by.get(name) == getattr(identity, name) for name in ("dag_id", "run_id", "task_id"))
     if is_same_task and by.get("map_index") != identity.map_index:
@@ -164,11 +157,19 @@ def title(plan: Plan) -> str:
 
 
 def approver(name: str, value: object) -> str | None:
-    """Return who approved, from a name or from what an ``ApprovalOperator`` returns; None if nobody is known.
+    """Return who approved, from a name or from what an ``ApprovalOperator`` returns; None if that is not known.
 
-    :raises ParameterError: if the approval was refused, or nobody has chosen anything
+    :raises ParameterError: if the approval was refused, if no option was chosen, or if it cannot be read
     """
-    value = _from_text(name, value)
+    if isinstance(value, str) and "chosen_options" in value:
+        # A template made a text of the output. The whole cannot be read: the time in it is no literal.
+        try:
+            value = {part[1]: ast.literal_eval(_NULL.get(part[2], part[2])) for part in _APPROVAL_PART.finditer(value)}
+        except (ValueError, SyntaxError):
+            raise ParameterError(
+                f"{name} is the text of an approval's output and cannot be read. Nothing was sent. Give the output "
+                "itself (approve.output), or a name."
+            ) from None
     if not isinstance(value, dict):
         return None if value is None else parameters.identifier(name, value)
     chosen = value.get("chosen_options")
@@ -181,60 +182,35 @@ def approver(name: str, value: object) -> str | None:
     return str(found) if found else None
 
 
-def _from_text(name: str, value: object) -> object:
-    """Return what counts of an approval's output that a template made a text of; all else as it is.
-
-    :raises ParameterError: if it cannot be read: it may say that the plan was rejected
-    """
-    if not isinstance(value, str) or "chosen_options" not in value:
-        return value
-    try:
-        # Not the whole: the time in it is no literal.
-        return {part[1]: ast.literal_eval(_NULL.get(part[2], part[2])) for part in _APPROVAL_PART.finditer(value)}
-    except (ValueError, SyntaxError):
-        raise ParameterError(
-            f"{name} is the text of an approval's output and cannot be read. Nothing was sent. Give the output itself "
-            "(approve.output), or a name."
-        ) from None
-
-
 def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_id: str | None, log: Any) -> list[Plan]:
     """Return the plans that the writers of a run applied, as far as they can be read; warn of the others.
 
     :param dag_id: only by this DAG; None: by all
     :param dataset_id: only of this dataset; None: of all
     """
-    from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
-
     headers = [chain.first() for chain in read_ledger(root, run_id).chains]
     applied = {
         header.plan_digest: header.plan_uri
         for header in headers
-        if dag_id in (None, header.dag_id) and dataset_id in (None, header.dataset_id)
+        if dag_id in (None, header.dag_id) and dataset_id in (None, header.dataset_id) and header.plan_uri is not None
     }
-    found = [
-        _applied(root, run_id, plan_uri, digest, log) for digest, plan_uri in applied.items() if plan_uri is not None
-    ]
-    return [plan for plan in found if plan is not None]
-
-
-def _applied(root: ObjectStoragePath, run_id: str, plan_uri: str, digest: str | None, log: Any) -> Plan | None:
-    from airflow_provider_modelarts.labeling.ledger.reader import run_folder
-    from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
-
-    try:
-        # A plan of the task's own lies in the ledger's folder.
-        beside = run_folder(root, run_id) / plan_uri.rpartition("/")[2]
-        plan = read_plan(beside if beside.exists() else _place_of_plan(root, plan_uri))
-        if plan.digest == digest:
-            return plan
-        reason = f"The plan {plan.uri} was replaced since: it is not the one that the run applied."
-    except Exception as error:  # noqa: BLE001 - what a storage's library raises need be no OSError
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-    log.warning(
-        "Samples that a crash left unsettled are not counted, all else is undone: their plan cannot be read. %s", reason
-    )
-    return None
+    plans = []
+    for digest, plan_uri in applied.items():
+        try:
+            # A plan of the task's own lies in the ledger's folder.
+            beside = run_folder(root, run_id) / plan_uri.rpartition("/")[2]
+            plan = read_plan(beside if beside.exists() else _place_of_plan(root, plan_uri))
+            if plan.digest == digest:
+                plans.append(plan)
+                continue
+            reason = f"The plan {plan.uri} was replaced since: it is not the one that the run applied."
+        except Exception as error:  # noqa: BLE001 - what a storage's library raises need be no OSError
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+        log.warning(
+            "Samples that a crash left unsettled are not counted, all else is undone: their plan cannot be read. %s",
+            reason,
+        )
+    return plans
 
 
 def _place_of_plan(root: ObjectStoragePath, plan_uri: str) -> ObjectStoragePath:
@@ -264,7 +240,7 @@ def _own_place(
     """Return where the plan of this task and all its tries is; None if it needs none."""
     policy = request.policy
     if root is not None:
-        return cast("ObjectStoragePath", identity_of(context).plan_path(root))
+        return identity_of(context).plan_path(root)
     if policy is None or not policy.has_guards:
         return None
     # Airflow's own log files too lie under the folder that the process works in if this one is relative.
@@ -272,7 +248,7 @@ def _own_place(
     name = "ledger_uri is not given, and base_log_folder"
     base = places.storage_path(name, logs) / "modelarts"
     places.check_writable(name, base)
-    path = cast("ObjectStoragePath", identity_of(context).plan_path(base))
+    path = identity_of(context).plan_path(base)
     if context["ti"].try_number > 1 and not path.exists():
         log.warning(
             "No plan of an earlier try is on this machine, so the guards judge what there is now. Give ledger_uri, a "
@@ -293,8 +269,6 @@ def _own(path: ObjectStoragePath, request: ConfirmationRequest, log: Any) -> Pla
 
 
 def _to_apply(path: ObjectStoragePath, dataset_id: str, digest: str | None) -> Plan:
-    from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
-
     with places.storage_errors("plan_uri", str(path), "read"):
         if not path.exists():
             raise PlanRefused(
@@ -318,15 +292,13 @@ def _to_apply(path: ObjectStoragePath, dataset_id: str, digest: str | None) -> P
 
 def _found(path: ObjectStoragePath, log: Any, *, removes_parts: bool = False) -> Plan | None:
     """Return the plan at a path; None if there is none, or only a part of one: by that nothing was written."""
-    from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
-
     with places.storage_errors("the plan", str(path), "read"):
         if not path.exists():
             return None
         try:
             return read_plan(path)
         except PlanRefused as error:
-            log.warning("Planning anew. %s", error)
+            log.warning("Creating a new plan: %s", error)
     if removes_parts:
         with places.storage_errors("the plan", str(path), "replaced"):
             places.remove(path)

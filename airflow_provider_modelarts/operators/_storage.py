@@ -1,4 +1,4 @@
-"""Where plans and ledgers lie: URIs of Airflow's object storage, tried before anything is sent."""
+"""Places of plans and ledgers: URIs of Airflow's object storage, tried before anything is sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.storage.atomic import error_response
-from airflow_provider_modelarts.labeling.storage.path import SealedWriter, display_uri, list_folder, local_path, name_of
+from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, local_path, name_of
+from airflow_provider_modelarts.labeling.storage.sealed_file import SealedWriter
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._templates import has_marks
 
@@ -30,7 +31,7 @@ _S3 = ("s3", "s3a", "s3n")
 _BUCKETS = (*_S3, "gs", "gcs", "obs")
 """Schemes whose URIs begin with the name of a bucket."""
 
-_ADVICE = {
+_ADVICE: dict[type[Exception], str] = {
     ImportError: "install what it asks for",
     ValueError: "look at the URI",
     PermissionError: "permit it, or choose another place",
@@ -38,7 +39,7 @@ _ADVICE = {
     NotADirectoryError: "look at the URI",
     IsADirectoryError: "give the URI of a file",
 }
-"""What no retry can mend, and what to do about it; other errors of a storage may pass by themselves."""
+"""Errors that no retry can mend, and what to do about them; other errors of a storage may pass by themselves."""
 
 _ADVICE_BY_NUMBER = {
     errno.EROFS: "it is mounted read-only: choose another place",
@@ -56,21 +57,21 @@ _OBS_EXTRA = (
     '{"addressing_style": "virtual"}, "request_checksum_calculation": "when_required", "response_checksum_validation": '
     '"when_required"}} into the extra of the connection, and name that in the URI, as in s3://my_conn@bucket/labels'
 )
-_ADVICE_BY_CODE = {
+_OBS_CODES = (
     # The bucket stands in the path; the second is what Alibaba's OSS says.
-    "virtualhostdomainrequired": _OBS_EXTRA,
-    "secondleveldomainforbidden": _OBS_EXTRA,
-    # Checksums that newer botocore sends by default; some say it in words.
-    "xamzcontentsha256mismatch": _OBS_EXTRA,
-    "content-sha256": _OBS_EXTRA,
-    "x-amz-sdk-checksum": _OBS_EXTRA,
-    "aws-chunked": _OBS_EXTRA,
-}
-"""What S3-like storage says, in small letters, and what to do about it."""
+    "virtualhostdomainrequired",
+    "secondleveldomainforbidden",
+    # Checksums that newer botocore sends by default; some storage says it in words.
+    "xamzcontentsha256mismatch",
+    "content-sha256",
+    "x-amz-sdk-checksum",
+    "aws-chunked",
+)
+"""What S3-like storage says, in small letters, where the connection needs that extra."""
 
 
 class PlaceUnavailableError(OSError):
-    """A storage that may answer at the next try does not answer now."""
+    """A storage does not answer now; the next try may succeed."""
 
 
 def uri(name: str, value: object) -> str:
@@ -81,31 +82,33 @@ def uri(name: str, value: object) -> str:
     """
     text = parameters.identifier(name, _as_text(name, value))
     scheme, separator, rest = text.partition("://")
+
+    def refused(complaint: str) -> ParameterError:
+        return ParameterError(f"{name} {_short(text)} {complaint}")
+
     if not separator or not scheme or not rest.strip("/"):
         raise ParameterError(
             f"{name} must be a URI such as file:///data/labels or s3://bucket/labels, not {_short(text)}."
         )
     if scheme == "file":
         if not rest.startswith("/"):
-            raise ParameterError(f"{name} {_short(text)} needs three slashes: file:/// and the path from the root on.")
+            raise refused("needs three slashes: file:/// and the path from the root on.")
         if "?" in rest:
             # Plans and ledgers name places without what follows it, as it may be a signature.
-            raise ParameterError(f"{name} {_short(text)} has a question mark: give a place without one.")
+            raise refused("has a question mark: give a place without one.")
         return f"file://{_folded(rest)}"
     host, _, key = rest.partition("/")
     connection, at, bucket = host.rpartition("@")
     if (not bucket and scheme in _BUCKETS) or (at and not connection):
         missing = "bucket" if not bucket else "connection before the @"
-        raise ParameterError(f"{name} {_short(text)} names no {missing}: write it as s3://my_conn@bucket/labels.")
+        raise refused(f"names no {missing}: write it as s3://my_conn@bucket/labels.")
     if ":" in connection:
-        raise ParameterError(
-            f"{name} {_short(text)} has a password in it. Before the @ stands the id of an Airflow connection: "
-            "put user and password into that."
+        raise refused(
+            "has a password in it. Before the @ stands the id of an Airflow connection: put user and password into "
+            "that."
         )
     if {".", ".."} & set(key.split("/")):
-        raise ParameterError(
-            f"{name} {_short(text)} has . or .. in it, which object storage does not know: leave it out."
-        )
+        raise refused("has . or .. in it, which object storage does not know: leave it out.")
     return f"{scheme}://{host}{_folded('/' + key)}"
 
 
@@ -126,22 +129,21 @@ def _as_text(name: str, value: object) -> object:
 
 
 def storage_path(name: str, value: object) -> ObjectStoragePath:
-    """Return the path that a URI stands for; nothing is asked of its storage yet.
+    """Return the path of a URI; no request is sent to its storage yet.
 
     :param name: the parameter, for errors
     :param value: its value, rendered
     :raises ParameterError: if it is no URI, or of a storage that nobody can speak to here
     :raises PlaceUnavailableError: if Airflow does not know its connection
     """
-    # Here, because a DAG file need not load what only a running task uses.
+    # Here, because a DAG file need not load it.
     from airflow.sdk import BaseHook, ObjectStoragePath
 
     text = uri(name, value)
     with storage_errors(name, text, "used"):
         path = ObjectStoragePath(text)
         if path.conn_id is not None:
-            # Otherwise Airflow goes on without it, to the provider's own address and as nobody: its path does if the
-            # file system cannot be made, its S3 hook if there is no such connection.
+            # Without these lines Airflow ignores an unknown connection and asks the provider's own address as nobody.
             if path.protocol in _S3:
                 BaseHook.get_connection(path.conn_id)
             _ = path.fs
@@ -158,7 +160,7 @@ def file_to_write(name: str, value: object) -> ObjectStoragePath:
         has_name = "/" in uri(name, value).partition("://")[2] and not str(value).rstrip().endswith("/")
         is_folder = not has_name or path.is_dir()
     if is_folder:
-        raise ParameterError(f"{name} {_shown(str(path))} names a folder. Nothing was sent; give the URI of a file.")
+        raise ParameterError(f"{name} {display_uri(path)} names a folder. Nothing was sent; give the URI of a file.")
     check_writable(name, path.parent)
     return path
 
@@ -170,28 +172,22 @@ def check_writable(name: str, folder: ObjectStoragePath) -> None:
     :param folder: is made if it is missing
     :raises ParameterError: if nothing can be written there, or if what is written is not found again
     """
-    # In a folder of its own, as many may try at once, and the place itself may hold more than anybody wants to list.
+    # In a folder of its own: many tasks may try at once, and the place itself may hold too much to be listed.
     place = folder / f"{_PROBE}-{secrets.token_hex(4)}"
     probe = place / "test.jsonl"
     with storage_errors(name, str(folder), "written to"):
         with SealedWriter(probe) as file:
             file.seal({})
         is_listed = name_of(probe) in map(name_of, list_folder(place))
-        _remove_probe(probe)
-        _remove_folder(place)
+        with contextlib.suppress(OSError, NotImplementedError):  # a storage may forbid to delete
+            remove(probe)
+            if local := local_path(place):  # only a disk has folders
+                local.rmdir()
     if not is_listed:
         raise ParameterError(
-            f"{name} {_shown(str(folder))} cannot be used: what is written there is not listed afterwards, so a record "
-            "would be lost. Nothing was sent; look at the URI, or choose another place."
+            f"{name} {display_uri(folder)} cannot be used: what is written there is not listed afterwards, so a "
+            "record would be lost. Nothing was sent; look at the URI, or choose another place."
         )
-
-
-def _remove_folder(place: ObjectStoragePath) -> None:
-    """Remove the empty folder of a trial; only a disk has one."""
-    folder = local_path(place)
-    if folder is not None:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
 
 
 def remove(path: ObjectStoragePath) -> None:
@@ -201,12 +197,6 @@ def remove(path: ObjectStoragePath) -> None:
     """
     with contextlib.suppress(FileNotFoundError):
         path.fs.rm_file(path.path)
-
-
-def _remove_probe(probe: ObjectStoragePath) -> None:
-    # A storage may forbid to delete what it lets one write.
-    with contextlib.suppress(OSError, NotImplementedError):
-        remove(probe)
 
 
 @contextmanager
@@ -227,7 +217,7 @@ def storage_errors(name: str, text: str, doing: str) -> Iterator[None]:
         code = error_response(error).get("Error", {}).get("Code", "")
         said = f"{type(error).__name__}: {error}"
         reason = " ".join((said if code in said else f"{said} ({code})").split())
-        trouble = f"{name} {_shown(text)} cannot be {doing}: {reason}. Nothing was sent; "
+        trouble = f"{name} {display_uri(text)} cannot be {doing}: {reason}. Nothing was sent; "
         advice = _advice(error, text.partition("://")[0], f"{reason} {code}".lower())
         if advice is None:
             raise PlaceUnavailableError(
@@ -238,9 +228,8 @@ def storage_errors(name: str, text: str, doing: str) -> Iterator[None]:
 
 def _advice(error: Exception, scheme: str, said: str) -> str | None:
     """Return what to do about an error that no retry can mend; None if it may pass."""
-    by_code = next((advice for code, advice in _ADVICE_BY_CODE.items() if code in said), None)
-    if by_code is not None:
-        return by_code
+    if any(code in said for code in _OBS_CODES):
+        return _OBS_EXTRA
     advice = next((found for kind, found in _ADVICE.items() if isinstance(error, kind)), None)
     if isinstance(error, (ImportError, ValueError)):
         return _ADVICE_BY_SCHEME.get(scheme, advice)
@@ -252,10 +241,6 @@ def _folded(path: str) -> str:
     return re.sub("/{2,}", "/", path).rstrip("/")
 
 
-def _shown(text: str) -> str:
-    return display_uri(text)  # type: ignore[arg-type]  # it asks for no more than the text of a path
-
-
 def _short(text: str) -> str:
-    safe = _shown(text)
+    safe = display_uri(text)
     return repr(safe if len(safe) <= 80 else f"{safe[:77]}...")

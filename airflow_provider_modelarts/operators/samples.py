@@ -384,8 +384,8 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Revert; see the class."""
-        from airflow_provider_modelarts.labeling.undo.results import check_reverted, reverted_by
-        from airflow_provider_modelarts.labeling.undo.reverter import revert
+        from airflow_provider_modelarts.labeling.undo.results import check_reverted
+        from airflow_provider_modelarts.labeling.undo.reverter import RevertRun
 
         with permanent_errors_fail_at_once():
             self.check_rendered(context)
@@ -398,24 +398,21 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
             preview = parameters.flag("preview", self.preview)
             client = parameters.hook(self).look_afresh().client
             stop = self.open_gate(context)
+            run = RevertRun(
+                client,
+                root,
+                run_id,
+                ledger_dag_id=dag_id,
+                dataset_id=dataset_id,
+                plans=known,
+                preview=preview,
+                concurrency=self.concurrency,
+            )
             try:
-                result = run_in_thread(
-                    lambda: revert(
-                        client,
-                        root,
-                        run_id,
-                        ledger_dag_id=dag_id,
-                        dataset_id=dataset_id,
-                        plans=known,
-                        preview=preview,
-                        concurrency=self.concurrency,
-                        should_stop=stop.is_set,
-                    ),
-                    stop,
-                )
+                result = run_in_thread(lambda: run.revert(stop), stop)
             except BaseException as error:
                 # Airflow's alarm is no Exception.
-                done = reverted_by(error)
+                done = run.result()
                 if done is not None:
                     self.push_result_after_error(error, context, done.to_xcom(), done.markdown())
                     self._tell(done)

@@ -72,7 +72,7 @@ def package(port: int, number: int, threads: int, ledger: bool) -> dict[str, flo
     """Confirm with this package; with the ledger on, a plan first."""
     from airflow_provider_modelarts.client import ModelArtsClient, TokenCredentials
     from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
-    from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity
+    from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
     from airflow_provider_modelarts.labeling.plan.builder import make_plan
     from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from airflow_provider_modelarts.client import ModelArtsClient, PasswordCredentials
 from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
-from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity
+from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
 
 
 def main() -> None:

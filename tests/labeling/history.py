@@ -20,9 +20,11 @@ from airflow_provider_modelarts.emulator.clock import EmulatorClock
 from airflow_provider_modelarts.labeling import sample_table as books
 from airflow_provider_modelarts.labeling.apply import confirmation as apply
 from airflow_provider_modelarts.labeling.apply.confirmation import Confirmation, ConfirmationRequest, LedgerTarget
-from airflow_provider_modelarts.labeling.ledger import reader as ledger
+from airflow_provider_modelarts.labeling.ledger import reconcile
 from airflow_provider_modelarts.labeling.ledger import recorder as recording
-from airflow_provider_modelarts.labeling.ledger.reader import LedgerWriter, RunIdentity
+from airflow_provider_modelarts.labeling.ledger import writer as ledger_writer
+from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
+from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanRefused, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import confirm_all, parse_policy
@@ -534,11 +536,11 @@ def small_world() -> Iterator[None]:
         for target, name, value in (
             (walk, "PAGE_SIZE", PAGE),
             (books, "SAMPLES_SHOWN", 1000),
-            (recording, "STORE_ENTRIES", 3),
             (recording, "LedgerWriter", partial(LedgerWriter, window=3)),
+            (reconcile, "LedgerWriter", partial(LedgerWriter, window=3)),
             (apply, "WorkerPool", _crew),
             (PlanWriter, "_keeps", _keeps_noted),
-            (ledger, "secrets", SimpleNamespace(token_hex=_token_hex)),
+            (ledger_writer, "secrets", SimpleNamespace(token_hex=_token_hex)),
         ):
             stack.enter_context(patch.object(target, name, value))
         yield

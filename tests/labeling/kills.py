@@ -11,9 +11,10 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity, read_ledger, replay
+from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
 from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
-from airflow_provider_modelarts.labeling.storage.path import StorageDamaged
+from airflow_provider_modelarts.labeling.storage.sealed_file import StorageDamaged
 from tests.labeling.raw_samples import stored
 from tests.labeling.referee import Violation
 

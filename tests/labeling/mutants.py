@@ -12,8 +12,9 @@ from airflow_provider_modelarts.labeling.apply import batch_writer as write
 from airflow_provider_modelarts.labeling.apply import confirmation as apply
 from airflow_provider_modelarts.labeling.apply.batch_writer import BatchWriter
 from airflow_provider_modelarts.labeling.apply.batches import WriteOutcome
-from airflow_provider_modelarts.labeling.ledger.reader import Entry, LedgerState, LedgerWriter
-from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
+from airflow_provider_modelarts.labeling.ledger.reader import LedgerState
+from airflow_provider_modelarts.labeling.ledger.reconcile import Reconciler
+from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter
 from airflow_provider_modelarts.labeling.proposals import page_order as walk
 from airflow_provider_modelarts.labeling.proposals.filtered import FilteredProposals
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pytest
+
+    from airflow_provider_modelarts.labeling.ledger.entries import Entry
 
 
 def ascending_walk(patch: pytest.MonkeyPatch) -> None:
@@ -135,13 +138,12 @@ def written_before_the_pages_above_are_answered(patch: pytest.MonkeyPatch) -> No
 
 def entries_lost(patch: pytest.MonkeyPatch) -> None:
     """Every second entry of the ledger is forgotten."""
-    record, numbers = LedgerWriter.record, count()
+    add, numbers = LedgerWriter.add, count()
 
-    def forget(writer: LedgerWriter, entry: Entry) -> None:
-        if next(numbers) % 2:
-            record(writer, entry)
+    def forget(writer: LedgerWriter, *entries: Entry) -> None:
+        add(writer, *(entry for entry in entries if next(numbers) % 2))
 
-    patch.setattr(LedgerWriter, "record", forget)
+    patch.setattr(LedgerWriter, "add", forget)
 
 
 def plan_ignored_at_retry(patch: pytest.MonkeyPatch) -> None:
@@ -174,7 +176,7 @@ def unsettled_window_taken_for_others_work(patch: pytest.MonkeyPatch) -> None:
 
 def unlisted_samples_not_settled(patch: pytest.MonkeyPatch) -> None:
     """What is planned and not listed any more is not looked up."""
-    patch.setattr(Recorder, "unlisted", lambda recorder, books: iter(()))
+    patch.setattr(Reconciler, "unlisted", lambda reconciler, table: iter(()))
 
 
 Mutant = Callable[["pytest.MonkeyPatch"], None]

@@ -14,8 +14,10 @@ from airflow_provider_modelarts.labeling.apply.confirmation import (
     LedgerTarget,
     confirm,
 )
-from airflow_provider_modelarts.labeling.ledger.reader import Entry, LedgerWriter, RunIdentity, read_ledger
-from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
+from airflow_provider_modelarts.labeling.ledger.entries import Entry, RunIdentity
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
+from airflow_provider_modelarts.labeling.ledger.reconcile import Reconciler
+from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanRefused, read_plan
 from airflow_provider_modelarts.labeling.policy import GuardFailed
@@ -582,7 +584,7 @@ def test_what_nobody_expected_leaves_counts_and_an_open_ledger(
         raise ZeroDivisionError("unexpected")
 
     dataset_id, bucket = emulator.load_proposals(300), Bucket()
-    monkeypatch.setattr(Recorder, "unlisted", broken)
+    monkeypatch.setattr(Reconciler, "unlisted", broken)
     run = Confirmation(client, ConfirmationRequest.checked(dataset_id, ledger=place(bucket)))
     with pytest.raises(ZeroDivisionError):
         run.run()

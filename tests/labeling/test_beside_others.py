@@ -8,7 +8,9 @@ import pytest
 
 from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS, BatchWriter
 from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
-from airflow_provider_modelarts.labeling.ledger.reader import Entry, LedgerWriter, RunIdentity, read_ledger
+from airflow_provider_modelarts.labeling.ledger.entries import Entry, RunIdentity
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
+from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
 from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus

@@ -14,17 +14,12 @@ from hypothesis import strategies as st
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.clock import Clock
-from airflow_provider_modelarts.labeling.ledger.reader import (
-    Entry,
-    LedgerBroken,
-    LedgerWriter,
-    RunIdentity,
-    read_ledger,
-    replay,
-)
+from airflow_provider_modelarts.labeling.ledger.entries import Entry, LedgerBroken, RunIdentity
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
+from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import Decision
-from airflow_provider_modelarts.labeling.storage.path import seal_line
+from airflow_provider_modelarts.labeling.storage.sealed_file import seal_line
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:
@@ -148,6 +143,22 @@ def test_an_old_window_is_stored_although_it_is_not_full() -> None:
     assert read(bucket) == [entry(1), entry(2)]
     ledger.record(entry(3))
     assert len(bucket.objects) == 1
+
+
+def test_what_was_added_waits_in_memory_and_says_when_it_is_due() -> None:
+    bucket, clock = Bucket(), StandingClock()
+    ledger = LedgerWriter(bucket, RUN, "dataset", clock=clock, window=3)
+    ledger.add(entry(1))
+    assert not ledger.is_due
+    clock.time += 10
+    assert ledger.is_due
+    ledger.flush()
+    assert not ledger.is_due
+    ledger.add(entry(2), entry(3), entry(4))
+    assert ledger.is_due
+    assert read(bucket) == [entry(1)]
+    ledger.close()
+    assert read(bucket) == [entry(number) for number in (1, 2, 3, 4)]
 
 
 def test_flushing_nothing_stores_nothing_and_closing_twice_is_closing_once() -> None:

@@ -11,7 +11,7 @@ from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
 from airflow_provider_modelarts.labeling.label_equality import has_labels_of, same_proposal
-from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity
+from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 from airflow_provider_modelarts.labeling.results import check

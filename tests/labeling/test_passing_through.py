@@ -9,7 +9,8 @@ import pytest
 
 from airflow_provider_modelarts.emulator.variants import CHOICES, Variants
 from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
-from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity, read_ledger
+from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
 from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 from airflow_provider_modelarts.labeling.proposals import page_order as walk
 from tests.labeling.object_store import Bucket

@@ -15,6 +15,7 @@ from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ConfirmationError, UnexpectedResponse
 from airflow_provider_modelarts.labeling.apply.confirmation import confirm
 from airflow_provider_modelarts.labeling.label_equality import raw_labels
+from airflow_provider_modelarts.labeling.plan import builder
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import (
     NOT_PLANNED,
@@ -260,18 +261,21 @@ def test_a_filter_does_not_trim_the_labels_planned(client: ModelArtsClient, emul
     assert any(len(p.sample.labels) > 1 for p in read)
 
 
-def test_a_list_that_misses_what_it_counts_is_no_plan(client: ModelArtsClient, emulator: Emulator) -> None:
+def test_a_list_that_misses_what_it_counts_is_no_plan(
+    client: ModelArtsClient, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dataset_id = emulator.load_proposals(250)
     path = Bucket() / "plan.jsonl"
     fetch = client.proposals.page
 
-    def doubled(bearings: Any) -> Iterator[Any]:
+    def doubled(pool: Any, pace: Any, bearings: Any) -> Iterator[Any]:
         page = bearings.pages.page(0)
         yield page
         yield page
 
+    monkeypatch.setattr(builder, "pages_ahead", doubled)
     with pytest.raises(UnexpectedResponse, match="counts 250 proposals, but lists only 100"):
-        make_plan(client, dataset_id, path, read_pages=doubled)
+        make_plan(client, dataset_id, path)
     with pytest.raises(PlanRefused):
         read_plan(path)
     assert fetch(dataset_id, 0).total == 250

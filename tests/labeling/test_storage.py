@@ -10,17 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_modelarts.labeling.storage.path import (
+from airflow_provider_modelarts.labeling.storage.path import display_uri, file_name, list_folder, name_of, stored_uri
+from airflow_provider_modelarts.labeling.storage.sealed_file import (
     SealedReader,
     SealedWriter,
     StorageDamaged,
     decode_object,
-    display_uri,
     encode_line,
-    file_name,
-    list_folder,
-    name_of,
-    stored_uri,
 )
 from tests.labeling.object_store import Bucket
 
@@ -102,7 +98,7 @@ def test_an_error_keeps_what_was_there_on_a_disk(tmp_path: Path) -> None:
     assert [name_of(path) for path in tmp_path.iterdir()] == ["x.jsonl"]
 
 
-def test_an_object_without_a_seal_is_not_published_on_a_disk(tmp_path: Path) -> None:
+def test_an_object_without_a_seal_is_not_stored_on_a_disk(tmp_path: Path) -> None:
     with SealedWriter(tmp_path / "x.jsonl") as file:
         file.write(LINES[0])
     assert list(tmp_path.iterdir()) == []

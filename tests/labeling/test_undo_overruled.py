@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.labeling.ledger.reader import Entry, LedgerWriter, RunIdentity
+from airflow_provider_modelarts.labeling.ledger import Entry, LedgerWriter, RunIdentity
 from airflow_provider_modelarts.labeling.undo.reverter import revert
 from tests.labeling.object_store import Bucket
 

@@ -12,7 +12,7 @@ from airflow_provider_modelarts.client.errors import PermissionDenied
 from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS, BatchWriter
 from airflow_provider_modelarts.labeling.apply.confirmation import ConfirmationRequest, LedgerTarget, confirm
 from airflow_provider_modelarts.labeling.apply.run import ConfirmationRun
-from airflow_provider_modelarts.labeling.ledger.reader import RunIdentity
+from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
 from airflow_provider_modelarts.labeling.policy import confirm_all
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
 from airflow_provider_modelarts.labeling.proposals.sample_status import check_status

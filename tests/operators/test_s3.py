@@ -19,7 +19,8 @@ from s3fs import S3FileSystem
 from airflow_provider_modelarts.labeling.ledger import recorder as recording
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
-from airflow_provider_modelarts.labeling.storage.path import NotStoredError, display_uri, list_folder, name_of
+from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, name_of
+from airflow_provider_modelarts.labeling.storage.sealed_file import NotStoredError
 from airflow_provider_modelarts.operators import _storage as places
 from airflow_provider_modelarts.operators._storage import PlaceUnavailableError
 from tests.operators.bureau import RUN_ID, WRITE, Bureau
@@ -288,7 +289,7 @@ def test_a_plan_that_cannot_be_read_does_not_end_the_undo(
     def fails(path: Any) -> None:
         raise error
 
-    monkeypatch.setattr("airflow_provider_modelarts.labeling.plan.plan_file.read_plan", fails)
+    monkeypatch.setattr("airflow_provider_modelarts.operators._plan_storage.read_plan", fails)
     ending = bureau.revert()
     assert ending.error is None
     assert ending.result["cleared"] == planned.result["confirmed"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.labeling.ledger.reader import LedgerWriter
+from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter
 from tests.operators.bureau import WRITE
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def test_what_a_person_accepted_between_a_crash_and_the_retry_stays_when_the_run
     with monkeypatch.context() as patch:
         patch.setattr(LedgerWriter, "close", LedgerWriter.flush)
         if not recorded:
-            patch.setattr(LedgerWriter, "record", lambda *_: None)
+            patch.setattr(LedgerWriter, "add", lambda *_: None)
         faults.add("PUT", WRITE, "status", after=2, times=None, status=403, code="ModelArts.0108")
         assert bureau.confirm(**given).error is not None
     faults.clear()
@@ -89,7 +89,7 @@ def test_a_retry_by_another_user_does_not_take_back_nor_hide_what_the_try_before
     given = {"plan_uri": bureau.plan_uri, "ledger_uri": bureau.ledger_uri, "concurrency": 1}
     faults = bureau.emulator.faults
     with monkeypatch.context() as patch:
-        patch.setattr(LedgerWriter, "record", lambda *_: None)
+        patch.setattr(LedgerWriter, "add", lambda *_: None)
         patch.setattr(LedgerWriter, "close", LedgerWriter.flush)
         faults.add("PUT", WRITE, "status", after=2, times=None, status=403, code="ModelArts.0108")
         bureau.confirm(**given)
@@ -130,7 +130,7 @@ def test_what_was_written_before_a_clear_and_not_recorded_is_looked_up_and_can_b
         bureau.confirm(**given)
     else:
         with monkeypatch.context() as patch:
-            patch.setattr(LedgerWriter, "record", lambda *_: None)
+            patch.setattr(LedgerWriter, "add", lambda *_: None)
             patch.setattr(LedgerWriter, "close", LedgerWriter.flush)
             faults.add("PUT", WRITE, "status", after=2, times=None, status=403, code="ModelArts.0108")
             bureau.confirm(**given)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client import Page, Sample
     from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
-    from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
+    from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead, WriteTarget
     from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class CircuitBreaker:
         """Remember a sample that the service said it has written: its author wrote all samples of this run."""
         self._witness = sample
 
-    def author(self, service: DatasetProposals) -> str | None:
+    def author(self, service: WriteTarget) -> str | None:
         """Return whom the service names as the author of this run's writes; None if that cannot be known."""
         witness = self._witness
         if self._author is None and witness is not None:
@@ -133,7 +133,7 @@ class BatchWriter:
 
     def __init__(
         self,
-        service: DatasetProposals,
+        service: WriteTarget,
         *,
         batch_size: int,
         stop: StopSignal,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Page
     from airflow_provider_modelarts.labeling.apply.batches import WriteOutcome
     from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
+    from airflow_provider_modelarts.labeling.ledger.entries import LedgerFate
     from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
     from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, Decision
     from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
@@ -58,6 +59,12 @@ _STAYS = frozenset(
     {ConfirmationStatus.REVIEW, ConfirmationStatus.LEFT, ConfirmationStatus.CHANGED, ConfirmationStatus.FAILED}
 )
 _LEFT_THE_LIST = frozenset({ConfirmationStatus.CONFIRMED, ConfirmationStatus.GONE})
+_FATES: dict[ConfirmationStatus, LedgerFate] = {
+    ConfirmationStatus.CONFIRMED: "confirmed",
+    ConfirmationStatus.GONE: "gone",
+    ConfirmationStatus.FAILED: "failed",
+    ConfirmationStatus.UNKNOWN: "unknown",
+}
 
 
 class _Written(NamedTuple):
@@ -360,7 +367,7 @@ class ConfirmationRun:
             elif decision is not None:
                 self.table.set_status(sample, _status_of(decision))
             if decision == CHANGED and self._recorder is not None:
-                self._recorder.note(read, "changed")
+                self._recorder.record_changed(read)
         return chosen
 
     def _write_jobs(self, chosen: list[ProposalRead], page: int | None = None, rounds: int = 1) -> Jobs:
@@ -418,7 +425,8 @@ class ConfirmationRun:
                 continue
             self.table.fail(read.sample, UNKNOWN, written.error.message)
             if self._recorder is not None:
-                self._recorder.note_unknown(read, written.error.message, written.before.get(sample_id))
+                before = written.before.get(sample_id)
+                self._recorder.record(read, "failed", before=before, code=UNKNOWN, message=written.error.message)
         if written.error is not None:
             raise written.error
         again = self._to_confirm(changed)
@@ -441,8 +449,13 @@ class ConfirmationRun:
         if outcome.status is ConfirmationStatus.LEFT:
             # What an error held back was not stopped by anybody.
             self._stopped = self._stopped or self._stop.is_requested()
-        elif self._recorder is not None:
-            self._recorder.record_outcome(decided, outcome, before)
+        elif self._recorder is None:
+            pass
+        elif outcome.carries_labels:
+            self._recorder.record_carrying(decided)
+        else:
+            fate = _FATES[outcome.status]
+            self._recorder.record(decided, fate, before=before, code=outcome.code, message=outcome.message)
 
     def _report(self, *, last: bool = False) -> None:
         now = self._service.clock.now()

@@ -1,30 +1,34 @@
-"""One part of a ledger: who wrote it, what it says, where it lies, and whether it is what was written."""
+"""One part of a ledger: who wrote it, its entries, its name and place, and whether it is what was written."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
 from airflow_provider_modelarts.client.redaction import without_queries
-from airflow_provider_modelarts.labeling.storage.path import (
+from airflow_provider_modelarts.labeling.storage.path import file_name, name_of
+from airflow_provider_modelarts.labeling.storage.sealed_file import (
     SealedReader,
+    SealedWriter,
     StorageDamaged,
-    StoragePath,
     decode_object,
-    file_name,
-    name_of,
+    encode_line,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
+
+    from airflow_provider_modelarts.labeling.storage.path import StoragePath
+
+    PathT = TypeVar("PathT", bound=StoragePath)
 
 FORMAT = "modelarts-confirmation-ledger"
 VERSION = 1
 LedgerFate = Literal["intended", "confirmed", "failed", "gone", "changed", "unknown"]
 FATES: tuple[LedgerFate, ...] = get_args(LedgerFate)
 UNKNOWN = "unknown"
-"""Code of a sample that was sent, and of which nothing has told what became."""
+"""Code of a sample that was sent, and whose outcome neither an answer nor a read has shown."""
 
 
 class LedgerBroken(StorageDamaged):
@@ -33,13 +37,13 @@ class LedgerBroken(StorageDamaged):
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """Which Airflow task writes; the parameters that retries share name the same work.
+    """Which Airflow task writes. Retries share all parameters but the try number.
 
     :param dag_id: the DAG
     :param run_id: the DAG run
     :param task_id: the task
     :param map_index: of a mapped task, else -1
-    :param try_number: which try this is; retries differ in it alone
+    :param try_number: which try this is
     :param intent: what a retry keeps and a clear changes, if the caller knows such a thing
     """
 
@@ -50,44 +54,39 @@ class RunIdentity:
     try_number: int = 1
     intent: str = ""
 
-    def plan_path(self, root: StoragePath) -> StoragePath:
-        """Return where the plan of this work lies beside its ledger when the user names no other place."""
-        return run_folder(root, self.run_id) / f"{self._task()}.{file_name(self.intent, 60)}.plan.jsonl"
+    def plan_path(self, root: PathT) -> PathT:
+        """Return where the plan of this task lies beside its ledger when the user names no other place."""
+        return run_folder(root, self.run_id) / f"{self.task_name}.{file_name(self.intent, 60)}.plan.jsonl"
 
     def chain_name(self, writer: str) -> str:
         """Return what the names of a writer's parts begin with; they sort by task, try, writer, sequence."""
-        return f"{self._task()}.try{self.try_number:03d}.{writer}"
+        return f"{self.task_name}.try{self.try_number:03d}.{writer}"
 
-    def _task(self) -> str:
+    @property
+    def task_name(self) -> str:
+        """What the names of all files of this task begin with, whichever try wrote them."""
         # Names may be alike once they are cut and cleaned; the hash is not.
         mark = sha256(f"{self.dag_id}\n{self.task_id}".encode()).hexdigest()[:8]
         index = "" if self.map_index < 0 else f".{self.map_index:05d}"
         return f"{file_name(self.task_id, 60)}-{mark}{index}"
 
 
-@dataclass(frozen=True)
-class PartHeader:
-    """The first line of a part.
+@dataclass(frozen=True, kw_only=True)
+class PartHeader(RunIdentity):
+    """The first line of a part: who wrote it, and where it belongs.
 
-    :param dag_id: and the four after it: see :class:`RunIdentity`
     :param dataset_id: the dataset that was written to
     :param writer: random id of the process's ledger
     :param sequence: number of the part in its chain, from 0
     :param previous: digest of the part before it; None in the first
     :param closing: this is the chain's last part
     :param plan_uri: the plan that was applied, with the id of the connection that leads there, if it has one; older
-        ledgers hold none
+        ledgers hold no connection
     :param plan_digest: its digest
     :param approved_by: who approved the plan, if anybody was asked
     :param created_at: epoch seconds
     """
 
-    dag_id: str
-    run_id: str
-    task_id: str
-    map_index: int
-    try_number: int
-    intent: str
     dataset_id: str
     writer: str
     sequence: int
@@ -105,7 +104,7 @@ class Entry(NamedTuple):
     :param sample_id: the sample
     :param fate: "confirmed": the labels are final; "failed": the service refused them, or its answer could not be
         had; "gone": no longer proposed; "changed": proposed otherwise than decided; "intended": about to be written,
-        noted before a write that replaces a person's labels; "unknown": it carries the labels, and nothing tells
+        recorded before a write that replaces a person's labels; "unknown": it carries the labels, and nothing shows
         whether this run or a person gave them
     :param rule: the rule that decided
     :param after: the labels written, or to be written
@@ -132,12 +131,58 @@ class Entry(NamedTuple):
         return self.fate != "intended" and not (self.fate == "failed" and self.code == UNKNOWN)
 
 
-def run_folder(root: StoragePath, run_id: str) -> StoragePath:
+def run_folder(root: PathT, run_id: str) -> PathT:
     """Return the folder of a run's parts under the ledger's place."""
     return root / f"{file_name(run_id, 80)}-{sha256(run_id.encode()).hexdigest()[:12]}"
 
 
-def entry_line(entry: Entry) -> dict[str, Any]:
+def write_part(path: StoragePath, header: PartHeader, entries: Sequence[Entry], total: int) -> str:
+    """Store a part; return its digest.
+
+    :param total: entries of the chain up to the end of this part
+    """
+    with SealedWriter(path) as file:
+        file.write(encode_line({"format": FORMAT, "version": VERSION, **asdict(header)}))
+        for entry in entries:
+            file.write(encode_line(_line(entry)))
+        return file.seal(_facts(len(entries), total))
+
+
+def read_part(path: StoragePath, before: int) -> tuple[PartHeader, list[Entry], str]:
+    """Read and check a part; return its header, its entries and its digest.
+
+    :param before: entries in the parts before it
+    :raises LedgerBroken: if it is not what was written, or not the one that belongs there
+    """
+    file = SealedReader(path)
+    try:
+        lines = list(file.lines())
+        count = max(len(lines) - 1, 0)
+        digest = file.check(_facts(count, before + count))
+    except StorageDamaged as error:
+        raise LedgerBroken(error.message) from None
+    raw = decode_object(lines[0]) if lines else None
+    if raw is None or (raw.pop("format", None), raw.pop("version", None)) != (FORMAT, VERSION):
+        raise broken(path, f"it is no part of a ledger of version {VERSION}")
+    try:
+        header = PartHeader(**raw)
+    except TypeError:
+        raise broken(path, "its first line is not as it must be") from None
+    try:
+        entries = [Entry(**(decode_object(line) or {})) for line in lines[1:]]
+    except TypeError:
+        entries = []
+    if len(entries) != count or any(entry.fate not in FATES for entry in entries):
+        raise broken(path, "a line in it is no entry")
+    return header, entries, digest
+
+
+def broken(path: StoragePath, reason: str) -> LedgerBroken:
+    """Return the error that names a part and says what is wrong with it."""
+    return LedgerBroken(f"The ledger's part {name_of(path)} cannot be trusted: {reason}.")
+
+
+def _line(entry: Entry) -> dict[str, Any]:
     """Return an entry as a part holds it: without what it does not say, and without signatures (B20)."""
     line: dict[str, Any] = {
         "sample_id": entry.sample_id,
@@ -158,52 +203,5 @@ def entry_line(entry: Entry) -> dict[str, Any]:
     return line
 
 
-def _entry(raw: Mapping[str, Any] | None) -> Entry | None:
-    try:
-        entry = Entry(**(raw or {}))
-    except TypeError:
-        return None
-    return entry if entry.fate in FATES else None
-
-
-def part_facts(entries: int, total: int) -> dict[str, Any]:
-    """Return what the last line of a part says: its entries, and those of the chain up to its end."""
+def _facts(entries: int, total: int) -> dict[str, Any]:
     return {"entries": entries, "total": total}
-
-
-def read_part(path: StoragePath, before: int) -> tuple[PartHeader, list[Entry], str]:
-    """Read and check a part; return its header, its entries and its digest.
-
-    :param path: the part
-    :param before: entries in the parts before it
-    :raises LedgerBroken: if it is not what was written, or not the one that belongs there
-    """
-    file = SealedReader(path)
-    try:
-        lines = list(file.lines())
-        count = max(len(lines) - 1, 0)
-        digest = file.check(part_facts(count, before + count))
-    except StorageDamaged as error:
-        raise LedgerBroken(error.message) from None
-    raw = decode_object(lines[0]) if lines else None
-    if raw is None or (raw.pop("format", None), raw.pop("version", None)) != (FORMAT, VERSION):
-        raise broken(path, f"it is no part of a ledger of version {VERSION}")
-    entries = [_entry(decode_object(line)) for line in lines[1:]]
-    try:
-        header = PartHeader(**raw)
-    except TypeError:
-        raise broken(path, "its first line is not as it must be") from None
-    whole = [entry for entry in entries if entry is not None]
-    if len(whole) != len(entries):
-        raise broken(path, "a line in it is no entry")
-    return header, whole, digest
-
-
-def identity_of(header: PartHeader) -> RunIdentity:
-    """Return who wrote a part."""
-    return RunIdentity(header.dag_id, header.run_id, header.task_id, header.map_index, header.try_number, header.intent)
-
-
-def broken(path: StoragePath, reason: str) -> LedgerBroken:
-    """Return the error that names a part and says what is wrong with it."""
-    return LedgerBroken(f"The ledger's part {name_of(path)} cannot be trusted: {reason}.")

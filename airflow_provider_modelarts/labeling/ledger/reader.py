@@ -1,203 +1,24 @@
-"""The ledger: what was written to which sample, why, and what the service answered.
-
-A run's folder under the ledger's place holds parts, each written once as a whole. A part covers a window of samples.
-Its first line says who wrote it, and holds the digest of the part before it, so that the parts of one writer form a
-chain; each writer (run, try, random id) has its own, so that a zombie's chain stands beside the retry's. The last
-part of a chain says that it is the last one.
-
-The plan is the intent, the ledger the outcome: what a plan wants confirmed and no part knows is unsettled, and is
-settled by reading (:func:`unsettled`).
-"""
+"""Reads the ledger of a run: its chains, what is wrong with them, and what became of the samples of a plan."""
 
 from __future__ import annotations
 
 import re
-import secrets
-import threading
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from airflow_provider_modelarts.client.clock import Clock, system_clock
-from airflow_provider_modelarts.labeling.ledger.entries import (
-    FATES,
-    FORMAT,
-    VERSION,
-    Entry,
-    LedgerBroken,
-    LedgerFate,
-    PartHeader,
-    RunIdentity,
-    broken,
-    entry_line,
-    identity_of,
-    part_facts,
-    read_part,
-    run_folder,
-)
-from airflow_provider_modelarts.labeling.storage.path import (
-    SealedWriter,
-    StoragePath,
-    display_uri,
-    encode_line,
-    list_folder,
-    name_of,
-)
+from airflow_provider_modelarts.labeling.ledger.entries import FATES, LedgerBroken, broken, read_part, run_folder
+from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from airflow_provider_modelarts.labeling.ledger.entries import Entry, LedgerFate, PartHeader, RunIdentity
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlannedSample
-
-__all__ = [
-    "Entry",
-    "Ledger",
-    "LedgerBroken",
-    "LedgerChain",
-    "LedgerState",
-    "LedgerWriter",
-    "PartHeader",
-    "RunIdentity",
-    "read_ledger",
-    "replay",
-    "run_folder",
-]
-
-WINDOW = 2000
-"""A part is written after so many entries ..."""
-WINDOW_SECONDS = 10.0
-"""... or when its first entry is so old: what a crash leaves to be settled by reading is no more than that."""
+    from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
 _CONFIRMED = 1 + FATES.index("confirmed")
 _OPEN = 1 + len(FATES)
 _PART = re.compile(r"(?P<chain>.+\.try\d{3}\.[0-9a-f]+)\.(?P<sequence>\d{6})\.jsonl")
-
-
-class LedgerWriter:
-    """Writes one chain; threads may share it. To be used as a context manager, or with :meth:`close`.
-
-    A part that could not be stored is kept and stored first at the next occasion, so a chain has no holes.
-
-    :param root: the ledger's place, the same for all runs
-    :param identity: who writes
-    :param dataset_id: the dataset written to
-    :param plan_uri: the plan being applied
-    :param plan_digest: its digest
-    :param approved_by: who approved it
-    :param clock: tells the age of a window
-    :param window: entries per part at most
-    """
-
-    def __init__(
-        self,
-        root: StoragePath,
-        identity: RunIdentity,
-        dataset_id: str,
-        *,
-        plan_uri: str | None = None,
-        plan_digest: str | None = None,
-        approved_by: str | None = None,
-        clock: Clock = system_clock,
-        window: int = WINDOW,
-    ) -> None:
-        self._folder = run_folder(root, identity.run_id)
-        self._identity = identity
-        self._facts: dict[str, Any] = {
-            **asdict(identity),
-            "dataset_id": dataset_id,
-            "plan_uri": plan_uri,
-            "plan_digest": plan_digest,
-            "approved_by": approved_by,
-        }
-        # Begins with the time, so that the writers of one try sort by age.
-        self.writer = f"{int(clock.now() * 1000):011x}{secrets.token_hex(4)}"
-        self._clock = clock
-        self._window = window
-        self._lines: list[bytes] = []
-        self._since = 0.0
-        self._ready: list[_Part] = []
-        self._sequence = 0
-        self._total = 0
-        self._previous: str | None = None
-        self._closed = False
-        self._filling = threading.Lock()
-        self._storing = threading.Lock()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self.close()
-
-    @property
-    def uri(self) -> str:
-        """Where the parts of this run are."""
-        return display_uri(self._folder)
-
-    def record(self, *entries: Entry) -> None:
-        """Add entries; stores a part when the window is full or old.
-
-        :raises OSError: as the storage says, if a part cannot be stored; the entries are kept
-        """
-        lines = [encode_line(entry_line(entry)) for entry in entries]
-        with self._filling:
-            if self._closed:
-                raise ValueError("the ledger is closed")
-            now = self._clock.now()
-            self._since = self._since if self._lines else now
-            self._lines += lines
-            is_due = len(self._lines) >= self._window or now - self._since >= WINDOW_SECONDS
-        if is_due:
-            self.flush()
-
-    def begin(self) -> None:
-        """Store a first part without entries: whoever reads later knows that from here on something may be written."""
-        self._store(closing=False, even_empty=True)
-
-    def flush(self) -> None:
-        """Store what was recorded, so that it survives this process; needed before a person's labels are replaced."""
-        self._store(closing=False)
-
-    def close(self) -> None:
-        """Store the rest and say that the chain is complete; calling it again does nothing."""
-        if not self._closed or self._ready:
-            self._store(closing=True)
-
-    def _store(self, *, closing: bool, even_empty: bool = False) -> None:
-        with self._storing:
-            with self._filling:
-                lines, self._lines = self._lines, []
-                self._closed = self._closed or closing
-            if lines or even_empty or (closing and not any(part.closing for part in self._ready)):
-                self._total += len(lines)
-                self._ready.append(_Part(lines, self._sequence, self._total, closing))
-                self._sequence += 1
-            while self._ready:
-                self._write(self._ready[0])
-                del self._ready[0]
-
-    def _write(self, part: _Part) -> None:
-        name = f"{self._identity.chain_name(self.writer)}.{part.sequence:06d}.jsonl"
-        header = PartHeader(
-            **self._facts,
-            writer=self.writer,
-            sequence=part.sequence,
-            previous=self._previous,
-            closing=part.closing,
-            created_at=self._clock.now(),
-        )
-        with SealedWriter(self._folder / name) as file:
-            file.write(encode_line({"format": FORMAT, "version": VERSION, **asdict(header)}))
-            for line in part.lines:
-                file.write(line)
-            digest = file.seal(part_facts(len(part.lines), part.total))
-        self._previous = digest
-
-
-class _Part(NamedTuple):
-    lines: list[bytes]
-    sequence: int
-    total: int
-    closing: bool
 
 
 @dataclass(frozen=True)
@@ -212,7 +33,7 @@ class LedgerChain:
     parts: tuple[tuple[int, StoragePath], ...]
 
     def read(self) -> Iterator[tuple[PartHeader, list[Entry]]]:
-        """Yield header and entries of each part, checked before it is given out; one part is held at a time.
+        """Yield header and entries of each part, each part checked first; one part is held at a time.
 
         :raises LedgerBroken: naming the first part that is missing, altered, or not of this chain
         """
@@ -225,9 +46,9 @@ class LedgerChain:
                     f"The ledger's part {self.name}.{expected:06d}.jsonl is missing: {name_of(path)} comes after it."
                 )
             header, entries, digest = read_part(path, total)
-            writer = identity_of(header).chain_name(header.writer)
-            if (writer, header.sequence) != (self.name, sequence):
-                raise broken(path, f"it was written as {writer}.{header.sequence:06d}.jsonl")
+            written_as = header.chain_name(header.writer)
+            if (written_as, header.sequence) != (self.name, sequence):
+                raise broken(path, f"it was written as {written_as}.{header.sequence:06d}.jsonl")
             if header.previous != previous or closing:
                 raise broken(path, f"it does not follow {closing or 'the part before it'}")
             previous, total, closing = digest, total + len(entries), name_of(path) if header.closing else ""
@@ -243,7 +64,7 @@ class LedgerChain:
     def verify(self) -> list[str]:
         """Return what is wrong with the chain, a line for each problem, naming the part; empty if it is whole.
 
-        Nobody can tell a writer that crashed from a chain whose last parts were removed: the text says so.
+        A writer that crashed looks like a chain whose last parts were removed: the text says so.
         """
         is_closed = False
         try:
@@ -287,12 +108,8 @@ class Ledger:
 
         :param identity: DAG, task and map index count
         """
-        work = _work(identity.chain_name(""))
-        return Ledger(tuple(chain for chain in self.chains if _work(chain.name) == work), self.uri)
-
-
-def _work(chain: str) -> str:
-    return chain.rpartition(".try")[0]
+        ours = (chain for chain in self.chains if chain.name.rpartition(".try")[0] == identity.task_name)
+        return Ledger(tuple(ours), self.uri)
 
 
 def read_ledger(root: StoragePath, run_id: str) -> Ledger:
@@ -311,7 +128,7 @@ def read_ledger(root: StoragePath, run_id: str) -> Ledger:
 
 
 class LedgerState:
-    """Which samples of a plan have a settled outcome; a byte for each."""
+    """What became of the samples of a plan, as far as the ledger knows; a byte for each."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -354,10 +171,8 @@ class LedgerState:
 
 
 def replay(plan: Plan, ledger: Ledger) -> LedgerState:
-    """Hold a ledger against the plan it is about.
+    """Return what a run's ledger says of the samples of a plan; parts about other plans are passed over.
 
-    :param plan: the plan
-    :param ledger: the run's ledger; parts about other plans are passed over
     :raises LedgerBroken: if a part cannot be trusted
     """
     state = LedgerState(plan)

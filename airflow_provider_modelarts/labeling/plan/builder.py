@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,10 +16,11 @@ from airflow_provider_modelarts.labeling.label_equality import ODD
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanHeader, PlanWriter
 from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
 from airflow_provider_modelarts.labeling.policy import Decision, decide_by, parse_policy
-from airflow_provider_modelarts.labeling.proposals import page_order as walk
+from airflow_provider_modelarts.labeling.proposals import page_order
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
 from airflow_provider_modelarts.labeling.proposals.filtered import FilteredProposals
 from airflow_provider_modelarts.labeling.proposals.page_scheduler import pages_ahead
+from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 from airflow_provider_modelarts.labeling.results import PROGRESS_SECONDS, SAMPLES_SHOWN, Failure, Progress, listed_twice
 from airflow_provider_modelarts.labeling.sample_table import short_key
 
@@ -28,13 +30,14 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient, Page, Sample
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.labeling.proposals.filtered import ReadPages
-    from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
     from airflow_provider_modelarts.labeling.results import ConfirmationResult
     from airflow_provider_modelarts.labeling.sample_table import PlanIndex
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
 log = logging.getLogger(__name__)
 
+READERS = 8
+"""Pages that are read at once: as many requests as a confirmation has in flight by default."""
 NO_ID = Decision("leave", "no_sample_id")
 ODD_SAMPLE = Decision("leave", ODD)
 
@@ -64,14 +67,13 @@ def make_plan(
     first_label: str | None = None,
     keep: Callable[[Plan], bool] | None = None,
     crew: WorkerPool | None = None,
-    read_pages: ReadPages | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     clock: Clock = system_clock,
 ) -> PlanResult:
     """Read all proposals once, decide about each, and store the decisions; writes nothing to the dataset.
 
-    Guards are not held here, so that the plan of a guard that fails can still be read: call ``plan.check_guards()``.
+    Guards are not checked here, so that a plan whose guard fails can still be read: call ``plan.check_guards()``.
 
     :param client: speaks to the service
     :param dataset_id: whose proposals
@@ -81,26 +83,22 @@ def make_plan(
     :param label_task_id: the labeling task that made the proposals; noted in the plan
     :param made_by: noted in the plan: dag, run, task ...
     :param first_label: only proposals whose first label has this name; ``filters`` then hold it as ``label_name``
-    :param keep: None: what is at the path is replaced. Else asked about a complete plan that is there when this one is
+    :param keep: None: what is at the path is replaced. Else called with a complete plan that is there when this one is
         to be stored; true: that one counts and is returned, this one is thrown away
-    :param crew: reads pages ahead; None: they are read one after the other
-    :param read_pages: another way to read every page, given where the list ends
+    :param crew: the worker pool that reads pages; None: one of :data:`READERS` threads
     :param on_progress: called every few seconds
     :param should_stop: asked before each page; true ends the reading without a plan
     :param clock: the client's
     :raises InvalidPolicy: before anything is read
     :raises InvalidRequest: for a label without a name, before anything is read
-    :raises UnexpectedResponse: if the service lists fewer proposals than it counts (B11)
+    :raises UnexpectedResponse: if the service lists fewer proposals than it counts
     :raises ConfirmationError: if it was asked to stop; no plan was stored
     """
     rules = parse_policy(policy)
     filters = {} if filters is None else dict(filters)
     checked_label("label_name", filters.get("label_name"))
     checked_label("first_label", first_label)
-    service = DatasetProposals(client, dataset_id, clock, filters, concurrency=1 if crew is None else crew.size)
-    if read_pages is None:
-        read_pages = walk.descend if crew is None else partial(pages_ahead, crew, service.pace)
-    begun = clock.now()
+    begun = told = clock.now()
     header = PlanHeader(
         dataset_id=dataset_id,
         policy=None if rules is None else rules.model_dump(mode="json", exclude_defaults=True),
@@ -110,101 +108,58 @@ def make_plan(
         made_by={} if made_by is None else made_by,
         created_at=begun,
     )
-    summary = PlanSummary()
-    decide = decide_by(rules, filters)
-    with PlanWriter(path, header, keep=keep) as writer:
-        listing = _Listing(service, first_label, writer.index, should_stop or (lambda: False))
-        odd = _OddSamples()
-        progress = ProgressReporter(on_progress, listing, clock)
-        for sample in listing.samples(read_pages):
+    summary, decide = PlanSummary(), decide_by(rules, filters)
+    odd_count, odd_ids, first_fault = 0, [], ""
+    with ExitStack() as stack:
+        pool = crew if crew is not None else stack.enter_context(closing(WorkerPool(READERS)))
+        proposals = DatasetProposals(client, dataset_id, clock, filters, concurrency=pool.size)
+        writer = stack.enter_context(PlanWriter(path, header, keep=keep))
+        listing = _Listing(proposals, first_label, writer.index, should_stop or (lambda: False))
+        for sample in listing.samples(partial(pages_ahead, pool, proposals.pace)):
             fault = sample.oddity
             decision = decide(sample) if fault is None else ODD_SAMPLE if sample.sample_id else NO_ID
             if fault is not None:
-                odd.add(sample, fault)
+                first_fault = first_fault or fault
+                odd_count += 1
+                if odd_count <= SAMPLES_SHOWN:
+                    odd_ids.append(sample.sample_id or "(no id)")
             writer.add(sample, decision)
             summary.add(sample, decision)
-            progress.look(writer.counts)
+            now = clock.now()
+            if on_progress is not None and now - told >= PROGRESS_SECONDS:
+                told = now
+                counts = dict(writer.counts)
+                on_progress(Progress(listing.total, sum(counts.values()), counts, now - begun))
     plan = writer.plan()
-    odd.tell(dataset_id)
+    # Proposals that are not as the API documents them fail, as when they are confirmed.
+    failures = {ODD: Failure(ODD, first_fault, odd_count, tuple(odd_ids))} if odd_count else {}
+    for failure in failures.values():
+        log.warning("Samples of dataset %s that are left out of the plan's writes: %s", dataset_id, failure)
     if plan.index is not writer.index:
-        log.info("Another try has stored a plan at %s meanwhile; that one counts, not the one just made.", plan.uri)
-        summary = plan.summarize()
-        odd = _OddSamples()
-    result = replace(plan.result(service.requests, clock.now() - begun), failures=odd.failures)
+        log.info("Another try has stored a plan at %s first. That plan counts, this one is dropped.", plan.uri)
+        summary, failures = plan.summarize(), {}
+    result = replace(plan.result(proposals.requests, clock.now() - begun), failures=failures)
     return PlanResult(plan, summary, result)
 
 
-class _OddSamples:
-    """Proposals that are not as the API documents them: they fail, as when they are confirmed."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._shown: list[str] = []
-        self._fault = ""
-
-    def add(self, sample: Sample, fault: str) -> None:
-        """Note one, and what is odd about it."""
-        self._count += 1
-        self._fault = self._fault or fault
-        if len(self._shown) < SAMPLES_SHOWN:
-            self._shown.append(sample.sample_id or "(no id)")
-
-    @property
-    def failures(self) -> dict[str, Failure]:
-        """What a result says of them."""
-        return {ODD: Failure(ODD, self._fault, self._count, tuple(self._shown))} if self._count else {}
-
-    def tell(self, dataset_id: str) -> None:
-        """Name them in the log."""
-        for failure in self.failures.values():
-            log.warning("Samples of dataset %s that are left out of the plan's writes: %s", dataset_id, failure)
-
-
 def checked_label(name: str, value: str | None) -> str | None:
-    """Return the label to choose by, None for all; one that rendered to nothing must not turn into "all"."""
+    """Return the label to choose by, None for all; a template that rendered to nothing must not mean "all"."""
     return None if value is None else validate_label(name, value)
 
 
-class ProgressReporter:
-    """Tells how far the reading is, every few seconds (B23)."""
-
-    def __init__(self, on_progress: Callable[[Progress], None] | None, listing: _Listing, clock: Clock) -> None:
-        self._on_progress = on_progress
-        self._listing = listing
-        self._clock = clock
-        self._begun = self._told = clock.now()
-
-    def look(self, counts: Mapping[str, int]) -> None:
-        """Tell, if it is time for that.
-
-        :param counts: of the decisions so far
-        """
-        now = self._clock.now()
-        if self._on_progress is None or now - self._told < PROGRESS_SECONDS:
-            return
-        self._told = now
-        self._on_progress(Progress(self._listing.total, sum(counts.values()), dict(counts), now - self._begun))
-
-
 class _Listing:
-    """One reading of all proposals: each once, its labels whole, none missing that the service counts (B11).
-
-    :param service: where to read
-    :param first_label: only samples whose first label has this name
-    :param planned: what is planned already
-    :param should_stop: asked before each page
-    """
+    """One reading of all proposals: each once, its labels whole, none missing that the service counts (B11)."""
 
     def __init__(
-        self, service: DatasetProposals, first_label: str | None, planned: PlanIndex, should_stop: Callable[[], bool]
+        self, proposals: DatasetProposals, first_label: str | None, planned: PlanIndex, should_stop: Callable[[], bool]
     ) -> None:
-        self._service = service
-        self._untrimmed = FilteredProposals(service, first_label)
+        self._proposals = proposals
+        self._filtered = FilteredProposals(proposals, first_label)
         self._planned = planned
         self._should_stop = should_stop
         self._totals: set[int] = set()
         self._passed_over: set[str | bytes] = set()
-        """Listed, but not to be planned: not chosen, or gone between two reads."""
+        """Listed, but not to be planned: not matched by a filter, or gone between two reads."""
         self._count = self._repeats = 0
         self._twice: set[str] = set()
 
@@ -214,19 +169,19 @@ class _Listing:
         return max(self._totals, default=0)
 
     def samples(self, read_pages: ReadPages) -> Iterator[Sample]:
-        self._untrimmed.begin(read_pages)
-        bearings = walk.locate_last_page(self._page)
-        for page in read_pages(bearings):
+        self._filtered.begin(read_pages)
+        bounds = page_order.locate_last_page(self._page)
+        for page in read_pages(bounds):
             fresh = self._fresh(page)
             self._count += len(fresh)
-            chosen = [sample for sample in fresh if self._untrimmed.matches_filter(sample)]
+            matching = [sample for sample in fresh if self._filtered.matches_filter(sample)]
             over = {sample.sample_id for sample in fresh}
-            for candidate in self._untrimmed.candidates(page, chosen):
-                if self._untrimmed.has_first_label(candidate.sample):
+            for candidate in self._filtered.candidates(page, matching):
+                if self._filtered.has_first_label(candidate.sample):
                     over.discard(candidate.sample.sample_id)
                     yield candidate.sample
             self._passed_over.update(map(short_key, over))
-        self._check(bearings)
+        self._check(bounds)
 
     def _fresh(self, page: Page[Sample]) -> list[Sample]:
         """Return the samples of a page that no earlier page had; the list may move while it is read."""
@@ -240,43 +195,40 @@ class _Listing:
             for sample_id, sample in here.items()
             if sample_id not in known and (not over or short_key(sample_id) not in over)
         ] + nameless
+        # Rows that show a sample once more; a page without anything new was read before.
         if fresh and len(fresh) < len(page.items):
-            self._note_repeats(page, fresh)
+            self._repeats += len(page.items) - len(fresh)
+            if len(self._twice) < SAMPLES_SHOWN:
+                rows = Counter(sample.sample_id for sample in page.items)
+                rows.subtract(sample.sample_id for sample in fresh)
+                self._twice.update(sample_id for sample_id, number in rows.items() if number)
         return fresh
-
-    def _note_repeats(self, page: Page[Sample], fresh: list[Sample]) -> None:
-        """Count the rows of a page that show a sample once more; a page without anything new was read before."""
-        self._repeats += len(page.items) - len(fresh)
-        if len(self._twice) < SAMPLES_SHOWN:
-            rows = Counter(sample.sample_id for sample in page.items)
-            rows.subtract(sample.sample_id for sample in fresh)
-            self._twice.update(sample_id for sample_id, number in rows.items() if number)
 
     def _page(self, offset: int, limit: int, *, retry: bool = True) -> Page[Sample]:
         if self._should_stop():
             raise ConfirmationError(
-                f"Asked to stop while the proposals of dataset {self._service.dataset_id} were read; no plan was "
+                f"Asked to stop while the proposals of dataset {self._proposals.dataset_id} were read; no plan was "
                 "stored. Run the task again."
             )
-        page = self._untrimmed.page(offset, limit, retry=retry)
-        self._totals.add(walk.count(page))
+        page = self._filtered.page(offset, limit, retry=retry)
+        self._totals.add(page_order.count(page))
         return page
 
-    def _check(self, bearings: walk.ListBounds) -> None:
+    def _check(self, bounds: page_order.ListBounds) -> None:
         count = self._count
         # Not more than there are samples: a service that serves the same all the time lists nothing twice.
         rows = count + self._repeats if self._repeats <= count else count
-        is_moving = len(self._totals) > 1 if bearings.is_counted else rows < bearings.total
+        is_moving = len(self._totals) > 1 if bounds.is_counted else rows < bounds.total
         if self._twice and not is_moving:
-            log.warning("%s", listed_twice(self._service.dataset_id, self._twice))
+            log.warning("%s", listed_twice(self._proposals.dataset_id, self._twice))
         if is_moving:
             log.warning(
                 "The proposals of dataset %s changed while they were read; the plan may not hold all of them. What it "
                 "does not hold is not touched.",
-                self._service.dataset_id,
+                self._proposals.dataset_id,
             )
-        elif rows < bearings.total:
+        elif rows < bounds.total:
             raise UnexpectedResponse(
-                f"Cannot plan for dataset {self._service.dataset_id}: the service counts {bearings.total} "
+                f"Cannot plan for dataset {self._proposals.dataset_id}: the service counts {bounds.total} "
                 f"proposals, but lists only {count}. Somebody may be changing the dataset: try again."
             )

@@ -1,8 +1,8 @@
 """Plans: every decision of one policy over one reading of the proposals, stored before anything is written.
 
-A plan is JSON Lines. The first line says what was asked; then one line for each proposal, in the service's own words
-with the decision added; the last line counts them and holds the digest of all bytes before it. A plan without its last
-line, or with another one than its lines ask for, is refused.
+A plan is JSON Lines. The first line says what was asked for; then comes one line for each proposal, in the service's
+own words with the decision added; the last line counts them and holds the digest of all bytes before it. A plan whose
+last line is missing or does not fit is refused.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
 from airflow_provider_modelarts.labeling.policy import Decision, label_names, parse_policy
 from airflow_provider_modelarts.labeling.results import ConfirmationResult
 from airflow_provider_modelarts.labeling.sample_table import CHANGED, NOT_PLANNED, PlanIndex
-from airflow_provider_modelarts.labeling.storage.path import (
+from airflow_provider_modelarts.labeling.storage.path import StoragePath, display_uri
+from airflow_provider_modelarts.labeling.storage.sealed_file import (
     SealedReader,
     SealedWriter,
     StorageDamaged,
-    StoragePath,
     decode_object,
-    display_uri,
     encode_line,
 )
 
@@ -39,7 +38,7 @@ ORIGIN = "@modelarts:origin_source"
 
 
 class PlanRefused(StorageDamaged):
-    """What lies at the plan's place is no plan, only a part of one, or was altered; nothing was written."""
+    """The file at the plan's place is no plan, only a part of one, altered, or for something else."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class PlannedSample(NamedTuple):
 
 
 class Tally:
-    """Counts of a plan's lines; writer and reader come to the same, or the plan was altered."""
+    """Counts of a plan's lines; a reader whose counts differ from the last line refuses the plan."""
 
     def __init__(self) -> None:
         self.actions = dict.fromkeys(ACTIONS, 0)
@@ -93,14 +92,10 @@ class Tally:
             for name in label_names(sample):
                 self.by_label[name] += 1
 
-    @property
-    def total(self) -> int:
-        """How many proposals were counted."""
-        return sum(self.actions.values())
-
     def facts(self) -> dict[str, Any]:
         """Return the counts as the last line has them."""
-        return {"proposals": self.total, **self.actions, "rules": dict(self.rules), "by_label": dict(self.by_label)}
+        total = sum(self.actions.values())
+        return {"proposals": total, **self.actions, "rules": dict(self.rules), "by_label": dict(self.by_label)}
 
 
 class Plan:
@@ -116,25 +111,19 @@ class Plan:
     def __init__(self, path: StoragePath, header: PlanHeader, tally: Tally, index: PlanIndex, digest: str) -> None:
         self.path = path
         self.header = header
-        self._tally = tally
         self.index = index
         self.digest = digest
+        self.counts: Mapping[str, int] = tally.actions
+        """How many proposals are to be confirmed, to be reviewed, and to be left."""
+        self.by_label: Mapping[str, int] = tally.by_label
+        """For each label name, how many samples to be confirmed carry it."""
+        self._rules = tally.rules
         self.policy = None if header.policy is None else parse_policy(dict(header.policy))
 
     @property
     def uri(self) -> str:
         """Where the plan is, for results, headers and people."""
         return display_uri(self.path)
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """How many proposals are to be confirmed, to be reviewed, and to be left."""
-        return self._tally.actions
-
-    @property
-    def by_label(self) -> Mapping[str, int]:
-        """For each label name, how many samples to be confirmed carry it."""
-        return self._tally.by_label
 
     def __len__(self) -> int:
         """Return how many proposals the plan holds."""
@@ -154,17 +143,15 @@ class Plan:
 
         :raises PlanRefused: at the end, if the plan is not the one that was checked before
         """
-        tally, reading = Tally(), _Reading(self.path)
-        for planned in reading.samples():
-            tally.add(*planned)
-            yield planned
-        if reading.check(tally) != self.digest:
+        reader = _PlanReader(self.path)
+        yield from reader.samples()
+        if reader.check() != self.digest:
             raise PlanRefused(f"The plan {self.uri} was exchanged while it was used. Make a new plan.")
 
     def decide(self, sample: Sample) -> Decision:
-        """Return what the plan says about a proposal as it is now; stands in for ``ConfirmPolicy.decide``.
+        """Return what the plan says about a proposal as it is now; used in place of ``ConfirmPolicy.decide``.
 
-        :param sample: as it was read just now, its labels untrimmed
+        :param sample: as it was read just now, with all its labels
         :return: the planned decision; :data:`CHANGED` if it was to be confirmed with other labels (all keys but
             ``id`` count); :data:`NOT_PLANNED` if the plan does not know it
         """
@@ -201,12 +188,12 @@ class Plan:
             raise PlanRefused(
                 f"The plan {self.uri} was made for another {' and '.join(differing)} than asked for now; nothing was "
                 "written. Give the plan of this dataset and policy, or another place to store a new one; if an earlier "
-                "try of an Airflow task has stored it, clear the task to plan anew."
+                "try of an Airflow task has stored it, clear the task to make a new plan."
             )
 
     @property
     def asked(self) -> Mapping[str, Any]:
-        """What was decided by, for people: the policy's rules by name and the filters; without a policy no rule."""
+        """The rules of the policy, by name, and the filters, for people; without a policy no rule."""
         rules = {} if self.policy is None else self.policy.model_dump(mode="json", exclude_defaults=True)
         if self.policy is not None:
             rules["hard_examples"] = self.policy.hard_examples  # it holds also if nothing was said about it
@@ -218,7 +205,7 @@ class Plan:
         return {**rules, **filters}
 
     def check_guards(self) -> None:
-        """Hold the policy's guards against the whole plan.
+        """Check the policy's guards against the whole plan.
 
         :raises GuardFailed: naming the first that does not hold; the plan stays readable
         """
@@ -227,7 +214,7 @@ class Plan:
 
     def result(self, requests: int = 0, seconds: float = 0.0) -> ConfirmationResult:
         """Return what the plan would do in the form of a confirmation's result."""
-        odd = self._tally.rules["no_sample_id"] + self._tally.rules[ODD]
+        odd = self._rules["no_sample_id"] + self._rules[ODD]
         return ConfirmationResult(
             seen=len(self),
             confirmed=self.counts["confirm"],
@@ -256,11 +243,10 @@ def read_plan(path: StoragePath) -> Plan:
     :param path: where it is
     :raises PlanRefused: if it is not there, not complete, altered, or of another format
     """
-    tally, index, reading = Tally(), PlanIndex(), _Reading(path)
-    for sample, decision in reading.samples():
-        tally.add(sample, decision)
+    index, reader = PlanIndex(), _PlanReader(path)
+    for sample, decision in reader.samples():
         index.add(sample.sample_id, decision, _mark(sample, decision))
-    return Plan(path, reading.header, tally, index, reading.check(tally))
+    return Plan(path, reader.header, reader.tally, index, reader.check())
 
 
 class PlanWriter:
@@ -268,8 +254,8 @@ class PlanWriter:
 
     :param path: where to; appears there when it is complete
     :param header: what was asked
-    :param keep: None: what is there is replaced. Else asked about a complete plan that somebody has stored there
-        meanwhile: true: that one counts, and this one is thrown away
+    :param keep: None: what is there is replaced. Else called with a complete plan that is there when this one is to be
+        stored; true: that one counts, and this one is thrown away
     """
 
     def __init__(self, path: StoragePath, header: PlanHeader, *, keep: Callable[[Plan], bool] | None = None) -> None:
@@ -304,32 +290,30 @@ class PlanWriter:
         return self._tally.actions
 
     def plan(self) -> Plan:
-        """Return the plan that counts, once it is stored: what was just written need not be read."""
-        if self._first is not None:
-            return self._first
-        return Plan(self._path, self._header, self._tally, self.index, self._digest)
+        """Return the plan that counts, once it is stored."""
+        return self._first or Plan(self._path, self._header, self._tally, self.index, self._digest)
 
     def _keeps(self) -> bool:
-        """Whether what is at the path counts, and not what was written here."""
+        """Whether the plan at the path counts, and not the one written here."""
         try:
             there = read_plan(self._path)
         except PlanRefused:
             return False
-        if self._keep is None or not self._keep(there):
-            return False
-        self._first = there
-        return True
+        self._first = there if self._keep is not None and self._keep(there) else None
+        return self._first is not None
 
 
-class _Reading:
-    """One reading of a stored plan."""
+class _PlanReader:
+    """Reads a stored plan once, and counts its lines."""
 
     def __init__(self, path: StoragePath) -> None:
         self._file = SealedReader(path)
         self._path = path
         self.header = PlanHeader("")
+        self.tally = Tally()
 
     def samples(self) -> Iterator[PlannedSample]:
+        """Yield the proposals; nothing says that they are what was written until :meth:`check` has passed."""
         decisions: dict[tuple[str, str], Decision] = {}
         try:
             lines = self._file.lines()
@@ -338,38 +322,41 @@ class _Reading:
                 raw = decode_object(line)
                 said = (raw or {}).get("decision"), (raw or {}).get("rule")
                 if raw is None or said[0] not in ACTIONS or not isinstance(said[1], str):
-                    raise self.refused("a line in it is no decision")
+                    raise self._refused("a line in it is no decision")
                 decision = decisions.setdefault(said, Decision(*said))  # type: ignore[arg-type]  # just checked
-                yield PlannedSample(Sample(raw), decision)
+                planned = PlannedSample(Sample(raw), decision)
+                self.tally.add(*planned)
+                yield planned
         except StorageDamaged as error:
             raise PlanRefused(error.message) from None
 
-    def check(self, tally: Tally) -> str:
+    def check(self) -> str:
+        """Return the digest, after the last sample."""
         try:
-            return self._file.check(tally.facts())
+            return self._file.check(self.tally.facts())
         except StorageDamaged:
-            raise self.refused("it is not complete or was altered") from None
+            raise self._refused("it is not complete or was altered") from None
 
-    def refused(self, reason: str) -> PlanRefused:
+    def _header(self, line: bytes) -> PlanHeader:
+        raw = decode_object(line) or {}
+        if raw.pop("format", None) != FORMAT:
+            raise self._refused("this is no plan, or only a part of one")
+        if raw.pop("version", None) != VERSION:
+            raise self._refused(f"it has another format than version {VERSION}")
+        try:
+            return PlanHeader(**raw)
+        except TypeError:
+            raise self._refused("its first line was altered") from None
+
+    def _refused(self, reason: str) -> PlanRefused:
         return PlanRefused(
             f"The plan {display_uri(self._path)} is refused: {reason}. "
             "Nothing was written. Remove it and make a new plan."
         )
 
-    def _header(self, line: bytes) -> PlanHeader:
-        raw = decode_object(line) or {}
-        if raw.pop("format", None) != FORMAT:
-            raise self.refused("this is no plan, or only a part of one")
-        if raw.pop("version", None) != VERSION:
-            raise self.refused(f"it has another format than version {VERSION}")
-        try:
-            return PlanHeader(**raw)
-        except TypeError:
-            raise self.refused("its first line was altered") from None
-
 
 def _mark(sample: Sample, decision: Decision) -> int:
-    """Return what tells whether a proposal is still the one decided upon; nobody asks unless it is to be confirmed."""
+    """Return the fingerprint of a proposal that is to be confirmed; the others need none."""
     return fingerprint(sample) if decision.action == "confirm" else 0
 
 

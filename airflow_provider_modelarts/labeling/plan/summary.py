@@ -1,6 +1,6 @@
-"""A summary for people of what a policy decided: Markdown of at most 8 KB, whatever the labels are called (B19).
+"""A summary of a plan for people: Markdown of at most 8 KB, whatever the labels are called (B19).
 
-Names of labels and places of samples are arbitrary text of others, so none of it may act as Markdown or HTML.
+Names of labels and places of samples are arbitrary text, so none of it may act as Markdown or HTML.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from bisect import insort
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.redaction import without_queries
 from airflow_provider_modelarts.labeling.policy import has_odd_score, label_names, label_score, score_of
@@ -89,6 +89,11 @@ _LABELS_TRACKED = 10_000
 _NAME_BYTES = 120
 _PLACE_BYTES = 240
 _ORDER = {action: number for number, action in enumerate(_TITLES)}
+_NONE = [0, 0, 0]
+_EXAMPLE_TITLES: dict[Action, str] = {
+    "review": "Examples that are for review:",
+    "leave": "Examples that are left:",
+}
 
 # What an approver wants to know first; the others of a policy come after these.
 ASKED: dict[str, str] = {
@@ -107,22 +112,13 @@ ASKED: dict[str, str] = {
     "high_score": "only proposals that score at most",
 }
 
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-# The last three keep addresses from becoming links.
-_ESCAPED = frozenset("\\`*_{}[]()#!|~$:@.")
+# The last three with a backslash keep addresses from becoming links.
+_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{char: f"\\{char}" for char in "\\`*_{}[]()#!|~$:@."}}
 _UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+")
 
 
-class Example(NamedTuple):
-    """A sample to show: where it lies or its id, its label names and its score."""
-
-    place: str
-    names: tuple[str, ...]
-    score: float | None
-
-
 class PlanSummary:
-    """Collects what the summary of a plan says; memory does not grow with the number of samples."""
+    """Counts and examples of a plan, as Markdown; memory does not grow with the number of samples."""
 
     def __init__(self) -> None:
         self._actions: Counter[Action] = Counter()
@@ -134,9 +130,9 @@ class PlanSummary:
         self._odd_scores = 0
         self._hard = 0
         self._reasons: Counter[int] = Counter()
-        self._examples: dict[tuple[Action, str], list[Example]] = {}
-        self._lowest: dict[str, list[tuple[float, int, str, Example]]] = {}
-        """For a label, of the samples to be confirmed those of the lowest scores: score, order, rule, sample."""
+        self._examples: dict[tuple[Action, str], list[str]] = {}
+        self._lowest: dict[str, list[tuple[float, int, str]]] = {}
+        """For a label, the samples to be confirmed that have the lowest scores: score, number, line to show."""
 
     def add(self, sample: Sample, decision: Decision) -> None:
         """Count a proposal and the decision about it."""
@@ -158,7 +154,7 @@ class PlanSummary:
         if action == "confirm":
             self._keep_lowest(sample, names, score, rule)
         elif self._rules[action, rule] <= _EXAMPLES_PER_RULE:
-            self._examples.setdefault((action, rule), []).append(_example_of(sample, names, score))
+            self._examples.setdefault((action, rule), []).append(_example(sample, names, score, rule))
 
     def markdown(
         self,
@@ -173,10 +169,16 @@ class PlanSummary:
         :param asked: what was decided by, as ``Plan.asked`` gives it; None: it is not shown. Without a rule
             in it the summary says that there is no policy
         """
-        head = [f"### {escape(title)}", "", *self._counts(), *_asked_lines(asked), *map(_note, list(notes)[:3])]
+        head = [
+            f"### {escape(title)}",
+            "",
+            *self._counts(),
+            *_asked_lines(asked),
+            *(f"{escape(note, 600)}\n" for note in list(notes)[:3]),
+        ]
         facts = [*self._histogram(), *self._hard_examples()]
         left = MAX_BYTES - _size(head) - _size(facts) - 1
-        # What no label's row needs is for examples, and of what remains at least half.
+        # Examples get what the table leaves, and at least half.
         table = self._label_table(left)
         examples = self._shown_examples(max(left // 2, left - _size(table)))
         if _size(table) + _size(examples) > left:
@@ -193,7 +195,7 @@ class PlanSummary:
                     continue
                 kept = self._lowest[name] = []
             if len(kept) < _EXAMPLES_PER_LABEL or order < kept[-1][0]:
-                insort(kept, (order, number, rule, _example_of(sample, names, score)))
+                insort(kept, (order, number, _example(sample, names, score, rule)))
                 del kept[_EXAMPLES_PER_LABEL:]
 
     def _count_label(self, name: str, action: Action) -> None:
@@ -261,45 +263,31 @@ class PlanSummary:
 
     def _shown_examples(self, budget: int) -> list[str]:
         """Return examples: of review and leave some for each rule; of confirm the lowest scores of each label."""
-        groups: list[tuple[str, list[str]]] = []
+        others: list[str] = []
         for action, title in _EXAMPLE_TITLES.items():
-            of_action = [(rule, shown) for (of, rule), shown in self._examples.items() if of == action]
-            groups.append((title, [_example(rule, example) for rule, example in _mixed(of_action)[:_EXAMPLES]]))
-        others = [line for title, lines in groups if lines for line in (title, "", *lines, "")]
+            by_rule = [lines for (of, _), lines in self._examples.items() if of == action]
+            # One example of each rule before the second of any.
+            mixed = [lines[number] for number in range(_EXAMPLES_PER_RULE) for lines in by_rule if number < len(lines)]
+            others += [title, "", *mixed[:_EXAMPLES], ""] if mixed else []
         confirmed = self._lowest_scores(budget - _size(others))
-        if _size(others) + _size(confirmed) > budget:
-            others = []
-        return [*confirmed, *others]
+        return [*confirmed, *(others if _size(others) + _size(confirmed) <= budget else [])]
 
     def _lowest_scores(self, budget: int) -> list[str]:
-        lines = ["Examples that would be confirmed, of each label those of the lowest scores:", ""]
-        budget -= _size([*lines, ""])
-        found: list[str] = []
-        shown: set[int] = set()
-        for name in sorted(self._lowest, key=lambda name: (-self._confirmed(name), name)):
-            for _, number, rule, example in self._lowest[name]:
-                line = _example(rule, example)
-                budget -= 0 if number in shown else _size([line])
-                if budget < 0:
-                    break
+        head = ["Examples that would be confirmed, of each label those of the lowest scores:", ""]
+        budget -= _size([*head, ""])
+        shown: dict[int, str] = {}
+        for name in sorted(self._lowest, key=lambda name: (-self._labels.get(name, _NONE)[_ORDER["confirm"]], name)):
+            for _, number, line in self._lowest[name]:
                 if number not in shown:
-                    found.append(line)
-                shown.add(number)
-        return [*lines, *found, ""] if found else []
-
-    def _confirmed(self, name: str) -> int:
-        counts = self._labels.get(name)
-        return 0 if counts is None else counts[_ORDER["confirm"]]
-
-
-_EXAMPLE_TITLES: dict[Action, str] = {
-    "review": "Examples that are for review:",
-    "leave": "Examples that are left:",
-}
+                    budget -= _size([line])
+                    if budget < 0:
+                        break
+                    shown[number] = line
+        return [*head, *shown.values(), ""] if shown else []
 
 
 def _asked_lines(asked: Mapping[str, Any] | None) -> list[str]:
-    """Return what was asked for, one line for each rule and filter, in no more bytes than it may take."""
+    """Return a line for each rule and filter, in at most :data:`_ASKED_BYTES` bytes."""
     if asked is None:
         return []
     filters = {"label_name", "first_label", "low_score", "high_score"}
@@ -323,15 +311,10 @@ def _in_words(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _example_of(sample: Sample, names: Sequence[str], score: float | None) -> Example:
-    place = without_queries(sample.origin or "") or sample.sample_id
-    return Example(place, tuple(names[:_EXAMPLE_LABELS]), score)
-
-
 def sample_score(sample: Sample) -> float | None:
-    """Return a sample's score: its lowest label score, its own standing in for those that are missing; else None.
+    """Return the lowest label score of a sample; where labels have none, its own score is used; None if unknown.
 
-    A score that is none, outside 0 to 1, leaves it unknown: the others say nothing of that label.
+    A score outside 0 to 1 makes it unknown: the other labels say nothing about that one.
     """
     if has_odd_score(sample):
         return None
@@ -345,7 +328,15 @@ def escape(text: str, limit: int = _NAME_BYTES) -> str:
     :param text: the text; white space and what cannot be printed becomes a space
     :param limit: bytes of the result at most; what is cut off is marked
     """
-    return _cut((_escaped(char) for char in _flat(text)), limit)
+    taken: list[str] = []
+    used = 0
+    for char in _flat(text):
+        piece = _ESCAPES.get(char, char)
+        used += len(piece.encode())
+        if used > limit - 3:
+            return "".join(taken) + "..."
+        taken.append(piece)
+    return "".join(taken)
 
 
 def code(text: str, limit: int = _PLACE_BYTES) -> str:
@@ -366,37 +357,12 @@ def _flat(text: str) -> str:
     return _UNPRINTABLE.sub(" ", text).strip() or "(empty)"
 
 
-def _escaped(char: str) -> str:
-    return _ENTITIES.get(char) or (f"\\{char}" if char in _ESCAPED else char)
-
-
-def _cut(pieces: Iterable[str], limit: int) -> str:
-    taken: list[str] = []
-    used = 0
-    for piece in pieces:
-        used += len(piece.encode())
-        if used > limit - 3:
-            return "".join(taken) + "..."
-        taken.append(piece)
-    return "".join(taken)
-
-
-def _note(note: str) -> str:
-    return f"{escape(note, 600)}\n"
-
-
 def _size(lines: Sequence[str]) -> int:
     return sum(len(line.encode()) + 1 for line in lines)
 
 
-def _mixed(groups: Sequence[tuple[str, Sequence[Example]]]) -> list[tuple[str, Example]]:
-    """Return one example of each rule before the second of any."""
-    return [
-        (rule, shown[number]) for number in range(_EXAMPLES_PER_RULE) for rule, shown in groups if number < len(shown)
-    ]
-
-
-def _example(rule: str, example: Example) -> str:
-    names = ", ".join(escape(name, 40) for name in example.names) or "no label"
-    score = "" if example.score is None else f" {example.score:.3f}"
-    return f"- {code(example.place)}: {names}{score}; {RULES.get(rule, escape(rule))}"
+def _example(sample: Sample, names: Sequence[str], score: float | None, rule: str) -> str:
+    """Return a line that shows a sample."""
+    place = without_queries(sample.origin or "") or sample.sample_id
+    labels = ", ".join(escape(name, 40) for name in names[:_EXAMPLE_LABELS]) or "no label"
+    return f"- {code(place)}: {labels}{'' if score is None else f' {score:.3f}'}; {RULES.get(rule, escape(rule))}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
@@ -49,6 +49,27 @@ class ProposalRead(NamedTuple):
     sample: Sample
     read_at: float
     rule: str = ""
+
+
+class WriteTarget(Protocol):
+    """What the writer of batches needs of a dataset; its methods are those of :class:`DatasetProposals`.
+
+    A confirmation gives it the dataset, an undo a target that means the opposite.
+    """
+
+    dataset_id: str
+    clock: Clock
+    pace: ConcurrencyLimiter
+
+    def proposal(self, sample_id: str) -> ProposalRead | None: ...  # noqa: D102
+
+    def final(self, sample_id: str) -> Sample | None: ...  # noqa: D102
+
+    def write(  # noqa: D102
+        self, samples: Sequence[Sample], before_sending: Callable[[], None] | None = None
+    ) -> Sequence[SampleOutcome]: ...
+
+    def is_busy(self) -> bool: ...  # noqa: D102
 
 
 class DatasetProposals:
@@ -172,6 +193,13 @@ class DatasetProposals:
             :class:`HeldBack` if it may not any more
         """
         return self._paced(self._client.samples.update, samples, before_sending)
+
+    def clear(
+        self, samples: Sequence[Sample], before_sending: Callable[[], None] | None = None
+    ) -> Sequence[SampleOutcome]:
+        """Take all labels of some samples away, in one request; parameters as of :meth:`write`."""
+        ids = [sample.sample_id for sample in samples]
+        return self._paced(self._client.samples.clear_labels, ids, before_sending)
 
     def _paced(
         self,

@@ -13,7 +13,7 @@ from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample
-    from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
+    from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead, WriteTarget
 
 
 class Finding(NamedTuple):
@@ -30,7 +30,7 @@ class Finding(NamedTuple):
     final: Sample | None = None
 
 
-def check_status(service: DatasetProposals, decided: Sample) -> Finding:
+def check_status(service: WriteTarget, decided: Sample) -> Finding:
     """Read the status of a sample.
 
     :param service: where to read

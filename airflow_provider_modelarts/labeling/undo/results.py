@@ -1,4 +1,4 @@
-"""What an undo came to: the counts that go into XCom, and the report for people."""
+"""The result of an undo: counts that go into XCom, and a report for people."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FATES: dict[RevertFate, str] = {
     "changed": "carry something else than the run wrote, and were not touched",
     "gone": "no longer exist",
     "failed": "could not be read or written",
-    "unknown": "carry what the run sent, but nothing tells whether the run or a person gave it; they were not touched",
+    "unknown": "carry what the run sent; whether the run or a person gave it is not known; they were not touched",
 }
 _IN_A_PREVIEW: dict[RevertFate, str] = {
     "restored": "would carry the labels again that they had before",
@@ -34,7 +34,7 @@ NO_PROPOSALS = (
 
 @dataclass(frozen=True)
 class RevertResult:
-    """What an undo came to; ``seen`` is the sum of the seven counts after it.
+    """The counts of an undo; ``seen`` is the sum of the seven counts after it.
 
     :param seen: samples that the run wrote, or may have written, and that were dealt with
     :param restored: carry again the labels that a person had given before
@@ -44,7 +44,7 @@ class RevertResult:
     :param gone: the service knows no such sample any more
     :param failed: the service refused, or its answer could not be had
     :param unknown: carry what the run sent; the service had refused a part of that request without saying which, and
-        nothing tells whether the run or a person gave these labels; not touched: look at them in the console
+        whether the run or a person gave these labels is not known; not touched: look at them in the console
     :param unsettled: samples of the plans given of which the ledger does not know whether they were written; not
         touched: run the confirming task again, which settles them, and then the undo
     :param requests: calls made to the service
@@ -53,7 +53,7 @@ class RevertResult:
     :param stopped: the run was asked to stop; what it had not reached is in no count
     :param examples: for changed, failed, gone and unknown, where the first few samples lie
     :param failures: the failed samples by code
-    :param problems: what is incomplete in the ledger, and what makes one doubt the counts; a line each
+    :param problems: what is incomplete in the ledger, and reasons to doubt the counts; a line each
     """
 
     seen: int = 0
@@ -105,9 +105,9 @@ class RevertResult:
 
 
 def check_reverted(result: RevertResult) -> None:
-    """Raise unless an undo did all that it should; call it after the result was stored.
+    """Raise unless an undo is complete; call it after the result was stored.
 
-    Samples that were changed since, or are gone, are no failure: they are not the run's any more.
+    Samples that were changed since, or are gone, are no failure: their labels are not the run's any more.
 
     :raises ConfirmationError: in one line, if samples could not be written or the undo was stopped
     """
@@ -119,9 +119,3 @@ def check_reverted(result: RevertResult) -> None:
         complaints.append(f"stopped after {result.seen} samples")
     if complaints:
         raise ConfirmationError(f"{'; '.join(complaints)}. Run the task again: what is reverted stays so.")
-
-
-def reverted_by(error: BaseException) -> RevertResult | None:
-    """Return what an undo had done when this error ended it; None if it had not begun."""
-    result = getattr(error, "result", None)
-    return result if isinstance(result, RevertResult) else None

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
-from airflow_provider_modelarts.labeling.storage import atomic as publish
-from airflow_provider_modelarts.labeling.storage.path import NotStoredError, SealedWriter, encode_line
+from airflow_provider_modelarts.labeling.storage import atomic
+from airflow_provider_modelarts.labeling.storage.sealed_file import NotStoredError, SealedWriter, encode_line
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:
@@ -157,14 +157,14 @@ def test_a_disk_without_links_is_used_all_the_same(tmp_path: Path, monkeypatch: 
     def link(*_: object) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
-    monkeypatch.setattr(publish.os, "link", link)
+    monkeypatch.setattr(atomic.os, "link", link)
     place = tmp_path / "plan.jsonl"
     first = store(place, "first")
     assert store(place, "second").digest == first.digest
     assert [path.name for path in tmp_path.iterdir()] == ["plan.jsonl"]
 
 
-def test_an_error_publishes_nothing_anywhere(place: Any) -> None:
+def test_an_error_stores_nothing_anywhere(place: Any) -> None:
     with pytest.raises(ZeroDivisionError), SealedWriter(place) as file:  # noqa: PT012 - the point is where it ends
         file.write(LINE)
         raise ZeroDivisionError
@@ -264,7 +264,7 @@ def test_on_a_disk_without_links_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
         path.write_bytes(theirs)
 
     theirs = of_somebody_else()
-    monkeypatch.setattr(publish.os, "link", link)
+    monkeypatch.setattr(atomic.os, "link", link)
     monkeypatch.setattr("pathlib.Path.replace", replace)
     with pytest.raises(NotStoredError):
         store(place, "ours", keep=is_theirs)
