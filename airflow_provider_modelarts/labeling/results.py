@@ -102,7 +102,7 @@ class ConfirmationResult:
     def __post_init__(self) -> None:
         accounted = sum(getattr(self, category) for category in CATEGORIES)
         if accounted != self.seen or self.changed_since_plan > self.left:
-            raise ValueError(f"the counts do not add up: {self.to_xcom()}")
+            raise ValueError(f"the counts are inconsistent: {self.to_xcom()}")
 
     def to_xcom(self) -> dict[str, Any]:
         """Return the counts as JSON primitives of at most some kilobytes (B19).

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.results import ConfirmationResult
     from tests.labeling.lives import Life
 
-HISTORIES = 40
+HISTORIES = 60
 MOST = 100
 """Histories at most that show a wrong version; eleven were enough."""
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
 
+from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 from tests.labeling.reverted_run import PATH, Story, counts
 
 
@@ -92,7 +93,7 @@ def test_what_ends_it_early_says_what_was_done(client: ModelArtsClient, emulator
     emulator.faults.add("PUT", PATH, "status", status=403, code="ModelArts.0112", after=1, times=None)
     run = story.run(batch_size=20)
     with pytest.raises(PermissionDenied):
-        run.revert(lambda: False)
+        run.revert(StopSignal())
     assert counts(run.result()) == {"cleared": 20}
     emulator.faults.clear()
     assert counts(story.revert()) == {"already": 20, "cleared": 40}
@@ -206,7 +207,7 @@ def test_a_service_that_is_down_ends_the_undo(client: ModelArtsClient, emulator:
     emulator.faults.add("GET", PATH, "status", status=503, times=None, after=20)
     run = story.run(batch_size=20)
     with pytest.raises(ServiceUnavailable):
-        run.revert(lambda: False)
+        run.revert(StopSignal())
     assert counts(run.result()) == {"cleared": 20}
 
 

@@ -75,7 +75,7 @@ class RevertResult:
 
     def __post_init__(self) -> None:
         if self.seen != sum(getattr(self, fate) for fate in FATES):
-            raise ValueError(f"the counts do not add up: {self.to_xcom()}")
+            raise ValueError(f"the counts are inconsistent: {self.to_xcom()}")
 
     def to_xcom(self) -> dict[str, Any]:
         """Return the counts as JSON primitives (B19)."""
