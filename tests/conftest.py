@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 # What takes longest comes first, so that no process of the run is left alone with it at the end; before all what waits
 # for processes of its own.
 FIRST = (
-    "tests/soak/test_few.py",
+    "tests/soak/test_few_stories.py",
     "tests/test_demo.py",
     "tests/test_readme.py",
     "tests/test_client_alone.py",
     "tests/utils/test_label_task_recovery.py",
     "tests/labeling/test_confirm.py",
-    "tests/labeling/test_machine.py",
+    "tests/labeling/test_simulation.py",
     "tests/utils/test_label_task_recovery_machine.py",
 )
 

@@ -15,7 +15,7 @@ from airflow.sdk import DAG, BaseOperator
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_modelarts.emulator import Emulator
-from tests.support.harness import DagOutcome, run_dag
+from tests.support.dag_runner import DagOutcome, run_dag
 from tests.support.leaks import leaks_in, leaks_in_folder, leaks_in_outcome
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from airflow_provider_modelarts.labeling.policy import ConfirmPolicy
 from airflow_provider_modelarts.labeling.results import ConfirmationResult
 from demo import metadata
 from demo.environment import EXAMPLE_DAGS, REPOSITORY, airflow_settings, child_environment
-from tests.support.harness import run_dag
+from tests.support.dag_runner import run_dag
 from tests.support.readme import code_block
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsEr
 from airflow_provider_modelarts.client.transport import session
 from airflow_provider_modelarts.client.transport.session import HttpSession, Request
 from airflow_provider_modelarts.client.validation import Endpoint
-from tests.support.lines import one_line
+from tests.support.error_text import one_line
 from tests.support.servers import canned, one_connection
 
 if TYPE_CHECKING:

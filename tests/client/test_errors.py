@@ -28,7 +28,7 @@ from airflow_provider_modelarts.client.errors import (
 from airflow_provider_modelarts.client.sample_updates import emptied_elements, labeled_elements
 from airflow_provider_modelarts.client.transport.session import HttpSession
 from airflow_provider_modelarts.client.validation import Endpoint, validate_conditions, validate_id
-from tests.support.lines import one_line
+from tests.support.error_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

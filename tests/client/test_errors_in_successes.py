@@ -23,7 +23,7 @@ from airflow_provider_modelarts.client.errors import (
     Throttled,
     UnexpectedResponse,
 )
-from tests.support.lines import one_line
+from tests.support.error_text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -23,7 +23,7 @@ from airflow_provider_modelarts.client.errors import (
 )
 from airflow_provider_modelarts.client.transport.response import Response, redact
 from airflow_provider_modelarts.client.transport.session import HttpSession, Request
-from tests.support.lines import one_line
+from tests.support.error_text import one_line
 from tests.support.servers import canned
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from airflow_provider_modelarts.client.errors import (
     Throttled,
 )
 from airflow_provider_modelarts.client.transport.session import HttpSession
-from tests.support.lines import one_line
+from tests.support.error_text import one_line
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import PasswordCredentials

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.e2e.support import check_outcome, outcome_of
-from tests.support.harness import run_dag
+from tests.support.dag_runner import run_dag
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator

@@ -10,7 +10,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 from example_dags import auto_label_images
-from tests.support.harness import run_dag
+from tests.support.dag_runner import run_dag
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG

@@ -11,7 +11,7 @@ from airflow.dag_processing.dagbag import DagBag
 
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
 from example_dags import confirm_by_label
-from tests.support.harness import DagOutcome, run_dag
+from tests.support.dag_runner import DagOutcome, run_dag
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator

@@ -14,7 +14,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
 from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 from example_dags import confirm_with_approval
-from tests.support.harness import APPROVER, DagOutcome, run_dag
+from tests.support.dag_runner import APPROVER, DagOutcome, run_dag
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
@@ -51,7 +51,7 @@ def test_an_approval_that_was_passed_over_is_none(
     emulator: Emulator, moved_clock: MovedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when somebody marks the task that asks as successful."""
-    monkeypatch.setattr("tests.support.harness._approve", lambda context: None)
+    monkeypatch.setattr("tests.support.dag_runner._approve", lambda context: None)
     dataset_id = emulator.load_proposals(100)
     outcome = run(dataset_id, tmp_path)
     assert outcome.tasks["confirm"].state == "failed"

@@ -9,7 +9,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 
 from example_dags import auto_label_images, confirm_with_approval, revert_confirmation
-from tests.support.harness import DagOutcome, run_dag
+from tests.support.dag_runner import DagOutcome, run_dag
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tests.labeling.history import Event, Setup, small_world
-from tests.labeling.machine import SETUPS, VARIANTS, Confirmed
+from tests.labeling.simulation import Event, Setup, small_world
+from tests.labeling.state_machine import SETUPS, VARIANTS, ConfirmationMachine
 
-Step = Callable[[Confirmed], None]
+Step = Callable[[ConfirmationMachine], None]
 
 
-def play(setup: Setup, *steps: Step) -> Confirmed:
+def play(setup: Setup, *steps: Step) -> ConfirmationMachine:
     """Take steps, then let a try end undisturbed and undo it; whatever is wrong on the way is a Violation."""
     with small_world():
-        machine = Confirmed()
+        machine = ConfirmationMachine()
         machine.begin(setup=setup)
         for step in steps:
             step(machine)

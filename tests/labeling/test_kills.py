@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from airflow_provider_modelarts.emulator import Emulator
-from tests.labeling.kills import Kill
+from tests.labeling.process_kill import Kill
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.operators.bureau import Bureau
-from tests.operators.scene import Scene
+from tests.operators.runners import ConfirmRunner, StartRunner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,10 +16,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def bureau(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path) -> Bureau:
-    return Bureau(emulator, moved_clock, tmp_path)
+def runner(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path) -> ConfirmRunner:
+    return ConfirmRunner(emulator, moved_clock, tmp_path)
 
 
 @pytest.fixture
-def scene(emulator: Emulator, moved_clock: MovedClock) -> Scene:
-    return Scene(emulator, moved_clock)
+def starter(emulator: Emulator, moved_clock: MovedClock) -> StartRunner:
+    return StartRunner(emulator, moved_clock)

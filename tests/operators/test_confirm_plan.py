@@ -21,8 +21,8 @@ from airflow_provider_modelarts.operators.samples import (
     ModelArtsPlanConfirmationOperator,
     ModelArtsRevertConfirmationOperator,
 )
-from tests.operators.bureau import RUN_ID, WRITE, Bureau, check_sums
-from tests.support.harness import run_operator
+from tests.operators.runners import RUN_ID, WRITE, ConfirmRunner, check_sums
+from tests.support.dag_runner import run_operator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,105 +34,105 @@ POLICY = {"min_score": 0.9}
 EVERYTHING = {"hard_examples": "confirm", "max_samples": 250, "min_samples": 250}
 
 
-def verify(bureau: Bureau) -> None:
+def verify(runner: ConfirmRunner) -> None:
     """The ledger's chains are whole, and each sample that it says is confirmed is so."""
-    ledger = read_ledger(Path(bureau.ledger_uri.removeprefix("file://")), RUN_ID)
+    ledger = read_ledger(Path(runner.ledger_uri.removeprefix("file://")), RUN_ID)
     assert ledger.verify() == []
     for _, entry in ledger.entries():
         if entry.fate == "confirmed":
-            assert bureau.final[entry.sample_id], entry
+            assert runner.final[entry.sample_id], entry
 
 
 # --- plan, then apply
 
 
-def test_exactly_what_was_planned_is_written(bureau: Bureau) -> None:
-    planned = bureau.plan(policy=POLICY).result
-    wanted = {s.sample.sample_id for s in read_plan(bureau.files()[0]).samples() if s.decision.action == "confirm"}
-    ending = bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri)
+def test_exactly_what_was_planned_is_written(runner: ConfirmRunner) -> None:
+    planned = runner.plan(policy=POLICY).result
+    wanted = {s.sample.sample_id for s in read_plan(runner.files()[0]).samples() if s.decision.action == "confirm"}
+    ending = runner.confirm(plan_uri=runner.plan_uri, ledger_uri=runner.ledger_uri)
     assert ending.error is None
     check_sums(ending.result)
     assert ending.result["confirmed"] == planned["confirmed"] == len(wanted)
-    assert (ending.result["plan_uri"], ending.result["ledger_uri"]) == (bureau.plan_uri, bureau.ledger_uri)
-    assert {sample_id for sample_id, labels in bureau.final.items() if labels} == wanted
-    assert {entry["sample_id"] for entry in bureau.entries() if entry["fate"] == "confirmed"} == wanted
-    verify(bureau)
+    assert (ending.result["plan_uri"], ending.result["ledger_uri"]) == (runner.plan_uri, runner.ledger_uri)
+    assert {sample_id for sample_id, labels in runner.final.items() if labels} == wanted
+    assert {entry["sample_id"] for entry in runner.entries() if entry["fate"] == "confirmed"} == wanted
+    verify(runner)
 
 
 @pytest.mark.parametrize("keeps_ledger", [False, True], ids=["no ledger", "ledger"])
 @pytest.mark.parametrize("preview", [True, False], ids=["preview", "applied"])
-def test_an_empty_plan_confirms_nothing(bureau: Bureau, preview: bool, keeps_ledger: bool) -> None:
-    planned = bureau.plan(label_name="orchid", policy={"min_score": 0.99, "max_samples": 10})
+def test_an_empty_plan_confirms_nothing(runner: ConfirmRunner, preview: bool, keeps_ledger: bool) -> None:
+    planned = runner.plan(label_name="orchid", policy={"min_score": 0.99, "max_samples": 10})
     assert (planned.error, planned.result["seen"]) == (None, 0)
-    ending = bureau.confirm(
-        plan_uri=bureau.plan_uri,
+    ending = runner.confirm(
+        plan_uri=runner.plan_uri,
         plan_digest=planned.xcoms["plan_digest"],
-        ledger_uri=bureau.ledger_uri if keeps_ledger else None,
+        ledger_uri=runner.ledger_uri if keeps_ledger else None,
         preview=preview,
     )
     assert ending.error is None
     assert (ending.result["seen"], ending.result["confirmed"], ending.result["by_label"]) == (0, 0, {})
-    assert ending.result["plan_uri"] == bureau.plan_uri
-    assert (bureau.writes, bureau.dataset.unconfirmed) == (0, 250)
+    assert ending.result["plan_uri"] == runner.plan_uri
+    assert (runner.writes, runner.dataset.unconfirmed) == (0, 250)
 
 
 @pytest.mark.parametrize("preview", [True, False], ids=["preview", "applied"])
-def test_a_guard_of_an_empty_plan_is_held_again(bureau: Bureau, preview: bool) -> None:
-    assert "min_samples=1" in str(bureau.plan(label_name="orchid", policy={"min_samples": 1}).error)
-    ending = bureau.confirm(plan_uri=bureau.plan_uri, preview=preview)
+def test_a_guard_of_an_empty_plan_is_held_again(runner: ConfirmRunner, preview: bool) -> None:
+    assert "min_samples=1" in str(runner.plan(label_name="orchid", policy={"min_samples": 1}).error)
+    ending = runner.confirm(plan_uri=runner.plan_uri, preview=preview)
     assert type(ending.error) is AirflowFailException
     assert "only 0 samples" in str(ending.error)
-    assert bureau.writes == 0
+    assert runner.writes == 0
 
 
 @pytest.mark.parametrize("place", ["ledger", "logs"])
 def test_a_retry_goes_on_with_an_empty_plan_of_its_own(
-    bureau: Bureau, monkeypatch: pytest.MonkeyPatch, place: str
+    runner: ConfirmRunner, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(bureau.folder / "logs"))
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(runner.folder / "logs"))
     given: dict[str, Any] = {"label_name": "orchid", "policy": {"min_samples": 0, "max_samples": 10}}
-    given["ledger_uri"] = bureau.ledger_uri if place == "ledger" else None
-    assert bureau.confirm(**given).result["seen"] == 0
-    raw = next(iter(bureau.dataset.proposals.values()))
-    bureau.dataset.propose([{**raw, "labels": [{**raw["labels"][0], "name": "orchid"}]}])
-    second = bureau.confirm(try_number=2, **given)
-    assert (second.result["confirmed"], second.result["changed_since_plan"], bureau.writes) == (0, 1, 0)
-    cleared = bureau.confirm(try_number=3, max_tries=5, **given)
-    assert (cleared.result["confirmed"], bureau.dataset.annotated) == (1, 1)
+    given["ledger_uri"] = runner.ledger_uri if place == "ledger" else None
+    assert runner.confirm(**given).result["seen"] == 0
+    raw = next(iter(runner.dataset.proposals.values()))
+    runner.dataset.propose([{**raw, "labels": [{**raw["labels"][0], "name": "orchid"}]}])
+    second = runner.confirm(try_number=2, **given)
+    assert (second.result["confirmed"], second.result["changed_since_plan"], runner.writes) == (0, 1, 0)
+    cleared = runner.confirm(try_number=3, max_tries=5, **given)
+    assert (cleared.result["confirmed"], runner.dataset.annotated) == (1, 1)
 
 
-def test_what_changed_after_planning_is_left_and_counted(bureau: Bureau) -> None:
-    bureau.plan()
-    first, second, *_ = proposals = bureau.dataset.proposals
-    bureau.dataset.edit(first, ["by hand"])
+def test_what_changed_after_planning_is_left_and_counted(runner: ConfirmRunner) -> None:
+    runner.plan()
+    first, second, *_ = proposals = runner.dataset.proposals
+    runner.dataset.edit(first, ["by hand"])
     other = [{**label, "name": "another"} for label in proposals[second]["labels"]]
-    bureau.dataset.propose([{**proposals[second], "labels": other}])
-    ending = bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri)
+    runner.dataset.propose([{**proposals[second], "labels": other}])
+    ending = runner.confirm(plan_uri=runner.plan_uri, ledger_uri=runner.ledger_uri)
     assert (ending.result["confirmed"], ending.result["gone"], ending.result["changed_since_plan"]) == (248, 1, 1)
-    assert bureau.dataset.names_of(first) == ["by hand"]
-    assert bureau.dataset.names_of(second) == []
+    assert runner.dataset.names_of(first) == ["by hand"]
+    assert runner.dataset.names_of(second) == []
 
 
 @pytest.mark.parametrize("stored", ["plan", "nothing"])
-def test_a_preview_sends_no_write_and_stores_nothing(bureau: Bureau, stored: str) -> None:
+def test_a_preview_sends_no_write_and_stores_nothing(runner: ConfirmRunner, stored: str) -> None:
     given: dict[str, Any] = {"policy": POLICY}
     if stored == "plan":
-        bureau.plan(policy=POLICY)
-        given = {"plan_uri": bureau.plan_uri}
-    files = bureau.files()
-    ending = bureau.confirm(preview=True, ledger_uri=bureau.ledger_uri, **given)
+        runner.plan(policy=POLICY)
+        given = {"plan_uri": runner.plan_uri}
+    files = runner.files()
+    ending = runner.confirm(preview=True, ledger_uri=runner.ledger_uri, **given)
     check_sums(ending.result)
     assert 0 < ending.result["confirmed"] < 250
-    assert {record.method for record in bureau.emulator.journal} <= {"GET", "POST"}
-    assert (bureau.writes, bureau.dataset.unconfirmed) == (0, 250)
-    assert bureau.files() == files
+    assert {record.method for record in runner.emulator.journal} <= {"GET", "POST"}
+    assert (runner.writes, runner.dataset.unconfirmed) == (0, 250)
+    assert runner.files() == files
 
 
 @pytest.mark.parametrize("mode", ["fail", "warn"])
-def test_a_refused_sample_fails_or_warns_and_stands_in_the_ledger(bureau: Bureau, mode: Any) -> None:
-    sample_id = next(iter(bureau.dataset.proposals))
-    fault = bureau.emulator.faults.add("PUT", WRITE, "fail_sample", times=None, sample_id=sample_id)
-    ending = bureau.confirm(on_partial_failure=mode, ledger_uri=bureau.ledger_uri)
+def test_a_refused_sample_fails_or_warns_and_stands_in_the_ledger(runner: ConfirmRunner, mode: Any) -> None:
+    sample_id = next(iter(runner.dataset.proposals))
+    fault = runner.emulator.faults.add("PUT", WRITE, "fail_sample", times=None, sample_id=sample_id)
+    ending = runner.confirm(on_partial_failure=mode, ledger_uri=runner.ledger_uri)
     assert fault.fired
     counts = ending.result if mode == "warn" else ending.xcoms["return_value"]
     check_sums(counts)
@@ -142,30 +142,30 @@ def test_a_refused_sample_fails_or_warns_and_stands_in_the_ledger(bureau: Bureau
         assert sample_id in str(ending.error)
     else:
         assert ending.error is None
-    (failed,) = (entry for entry in bureau.entries() if entry["fate"] == "failed")
+    (failed,) = (entry for entry in runner.entries() if entry["fate"] == "failed")
     assert failed["sample_id"] == sample_id
     assert failed["code"].startswith("ModelArts.")
-    verify(bureau)
+    verify(runner)
 
 
-def test_a_preview_says_what_would_be_confirmed(bureau: Bureau, capsys: pytest.CaptureFixture[str]) -> None:
-    bureau.plan(policy=POLICY)
+def test_a_preview_says_what_would_be_confirmed(runner: ConfirmRunner, capsys: pytest.CaptureFixture[str]) -> None:
+    runner.plan(policy=POLICY)
     capsys.readouterr()
-    confirmed = bureau.confirm(plan_uri=bureau.plan_uri, preview=True).result["confirmed"]
+    confirmed = runner.confirm(plan_uri=runner.plan_uri, preview=True).result["confirmed"]
     text = capsys.readouterr().out
     assert f"Preview, nothing was written: 250 proposals seen: {confirmed} would be confirmed, " in text
 
 
 def test_a_plan_that_is_applied_a_second_time_says_what_happened(
-    bureau: Bureau, capsys: pytest.CaptureFixture[str]
+    runner: ConfirmRunner, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bureau.plan()
-    bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri)
+    runner.plan()
+    runner.confirm(plan_uri=runner.plan_uri, ledger_uri=runner.ledger_uri)
     capsys.readouterr()
     operator = ModelArtsConfirmSamplesOperator(
-        task_id="second", dataset_id=bureau.dataset_id, plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri
+        task_id="second", dataset_id=runner.dataset_id, plan_uri=runner.plan_uri, ledger_uri=runner.ledger_uri
     )
-    ending = bureau.run(operator, 1, 0)
+    ending = runner.run(operator, 1, 0)
     assert ending.error is None
     assert ending.result["gone"] == 250
     text = capsys.readouterr().out
@@ -175,43 +175,43 @@ def test_a_plan_that_is_applied_a_second_time_says_what_happened(
 
 
 def test_an_empty_plan_that_is_applied_names_its_own_filters(
-    bureau: Bureau, capsys: pytest.CaptureFixture[str]
+    runner: ConfirmRunner, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bureau.plan(label_name="orchid")
+    runner.plan(label_name="orchid")
     capsys.readouterr()
-    bureau.confirm(plan_uri=bureau.plan_uri)
+    runner.confirm(plan_uri=runner.plan_uri)
     assert "has no proposals with label_name='orchid'" in capsys.readouterr().out
 
 
 # --- retries and clears
 
 
-def cut_off(bureau: Bureau) -> Any:
+def cut_off(runner: ConfirmRunner) -> Any:
     """Let the try die after its first write: from then on every answer is an error that passes by itself."""
-    return bureau.emulator.faults.add("PUT", WRITE, "status", after=1, times=None, status=403, code="ModelArts.0108")
+    return runner.emulator.faults.add("PUT", WRITE, "status", after=1, times=None, status=403, code="ModelArts.0108")
 
 
-def test_a_retry_goes_on_with_the_very_same_plan_and_guards_judge_the_whole(bureau: Bureau) -> None:
-    fault = cut_off(bureau)
-    first = bureau.confirm(policy=EVERYTHING, ledger_uri=bureau.ledger_uri, concurrency=1)
+def test_a_retry_goes_on_with_the_very_same_plan_and_guards_judge_the_whole(runner: ConfirmRunner) -> None:
+    fault = cut_off(runner)
+    first = runner.confirm(policy=EVERYTHING, ledger_uri=runner.ledger_uri, concurrency=1)
     assert type(first.error) is AirflowFailException
     assert fault.fired
-    (plan,) = bureau.plans()
+    (plan,) = runner.plans()
     content = plan.read_bytes()
-    confirmed = bureau.dataset.annotated
+    confirmed = runner.dataset.annotated
     assert 0 < confirmed < 250
 
-    bureau.emulator.faults.clear()
-    second = bureau.confirm(policy=EVERYTHING, ledger_uri=bureau.ledger_uri, try_number=2)
+    runner.emulator.faults.clear()
+    second = runner.confirm(policy=EVERYTHING, ledger_uri=runner.ledger_uri, try_number=2)
     assert second.error is None, "min_samples counts the whole plan, not the rest"
     check_sums(second.result)
-    assert bureau.plans() == [plan]
+    assert runner.plans() == [plan]
     assert plan.read_bytes() == content
     assert second.result["plan_uri"] == first.xcoms["return_value"]["plan_uri"] == f"file://{plan}"
-    assert bureau.dataset.annotated == 250
-    assert len({header.plan_digest for header in headers(bureau)}) == 1
-    assert [header.try_number for header in headers(bureau)] == [1, 2]
-    verify(bureau)
+    assert runner.dataset.annotated == 250
+    assert len({header.plan_digest for header in headers(runner)}) == 1
+    assert [header.try_number for header in headers(runner)] == [1, 2]
+    verify(runner)
 
 
 @pytest.mark.parametrize(
@@ -227,112 +227,112 @@ def test_a_retry_goes_on_with_the_very_same_plan_and_guards_judge_the_whole(bure
     ids=str,
 )
 def test_a_retry_refuses_its_plan_if_something_else_is_asked_for_now(
-    bureau: Bureau, monkeypatch: pytest.MonkeyPatch, place: str, changed: dict[str, Any], named: str
+    runner: ConfirmRunner, monkeypatch: pytest.MonkeyPatch, place: str, changed: dict[str, Any], named: str
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(bureau.folder / "logs"))
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(runner.folder / "logs"))
     policy = {"min_samples": 1, "hard_examples": "confirm"}
-    given: dict[str, Any] = {"policy": policy, "ledger_uri": bureau.ledger_uri if place == "ledger" else None}
-    cut_off(bureau)
-    bureau.confirm(**given)
-    bureau.emulator.faults.clear()
-    writes = bureau.writes
-    ending = bureau.confirm(try_number=2, **{**given, **changed})
+    given: dict[str, Any] = {"policy": policy, "ledger_uri": runner.ledger_uri if place == "ledger" else None}
+    cut_off(runner)
+    runner.confirm(**given)
+    runner.emulator.faults.clear()
+    writes = runner.writes
+    ending = runner.confirm(try_number=2, **{**given, **changed})
     assert type(ending.error) is AirflowFailException
     assert f"made for another {named} than asked for now" in str(ending.error)
     assert "clear the task" in str(ending.error)
-    assert bureau.writes == writes
-    assert bureau.confirm(try_number=2, max_tries=4, **{**given, **changed}).error is None
+    assert runner.writes == writes
+    assert runner.confirm(try_number=2, max_tries=4, **{**given, **changed}).error is None
 
 
-def headers(bureau: Bureau) -> list[Any]:
-    ledger = read_ledger(Path(bureau.ledger_uri.removeprefix("file://")), RUN_ID)
+def headers(runner: ConfirmRunner) -> list[Any]:
+    ledger = read_ledger(Path(runner.ledger_uri.removeprefix("file://")), RUN_ID)
     return [chain.first() for chain in ledger.chains]
 
 
-def test_a_clear_makes_a_new_plan(bureau: Bureau) -> None:
-    cut_off(bureau)
-    bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri)
-    bureau.emulator.faults.clear()
-    ending = bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri, try_number=2, max_tries=4)
+def test_a_clear_makes_a_new_plan(runner: ConfirmRunner) -> None:
+    cut_off(runner)
+    runner.confirm(policy=POLICY, ledger_uri=runner.ledger_uri)
+    runner.emulator.faults.clear()
+    ending = runner.confirm(policy=POLICY, ledger_uri=runner.ledger_uri, try_number=2, max_tries=4)
     assert ending.error is None
-    old, new = (read_plan(path) for path in bureau.plans())
-    assert {old.uri, new.uri} == {str(path) for path in bureau.plans()}
+    old, new = (read_plan(path) for path in runner.plans())
+    assert {old.uri, new.uri} == {str(path) for path in runner.plans()}
     assert len(new) != len(old), "what the first try confirmed is no proposal any more"
-    verify(bureau)
+    verify(runner)
 
 
-def test_the_tasks_of_a_run_do_not_share_plans(bureau: Bureau) -> None:
-    names = list(bureau.plan().result["by_label"])[:2]
+def test_the_tasks_of_a_run_do_not_share_plans(runner: ConfirmRunner) -> None:
+    names = list(runner.plan().result["by_label"])[:2]
     for number, name in enumerate(names):
         operator = ModelArtsConfirmSamplesOperator(
-            task_id=f"confirm_{number}", dataset_id=bureau.dataset_id, label_name=name, ledger_uri=bureau.ledger_uri
+            task_id=f"confirm_{number}", dataset_id=runner.dataset_id, label_name=name, ledger_uri=runner.ledger_uri
         )
-        assert bureau.run(operator, 1, 0).error is None
-    assert len(bureau.plans()) == 2
-    verify(bureau)
+        assert runner.run(operator, 1, 0).error is None
+    assert len(runner.plans()) == 2
+    verify(runner)
 
 
 def test_a_guard_without_a_ledger_keeps_its_plan_beside_the_logs(
-    bureau: Bureau, monkeypatch: pytest.MonkeyPatch
+    runner: ConfirmRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(bureau.folder / "logs"))
-    cut_off(bureau)
-    bureau.confirm(policy=EVERYTHING)
-    bureau.emulator.faults.clear()
-    ending = bureau.confirm(policy=EVERYTHING, try_number=2)
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(runner.folder / "logs"))
+    cut_off(runner)
+    runner.confirm(policy=EVERYTHING)
+    runner.emulator.faults.clear()
+    ending = runner.confirm(policy=EVERYTHING, try_number=2)
     assert ending.error is None
-    (plan,) = bureau.plans()
-    assert plan.is_relative_to(bureau.folder / "logs" / "modelarts")
+    (plan,) = runner.plans()
+    assert plan.is_relative_to(runner.folder / "logs" / "modelarts")
     assert ending.result["plan_uri"] == f"file://{plan}"
     assert ending.result["ledger_uri"] is None
-    assert bureau.dataset.annotated == 250
+    assert runner.dataset.annotated == 250
 
 
-def test_a_part_of_a_plan_is_replaced_before_anything_was_written(bureau: Bureau) -> None:
-    bureau.emulator.faults.add("PUT", WRITE, "status", times=None, status=403, code="ModelArts.0108")
-    bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri)
-    bureau.emulator.faults.clear()
-    (plan,) = bureau.plans()
+def test_a_part_of_a_plan_is_replaced_before_anything_was_written(runner: ConfirmRunner) -> None:
+    runner.emulator.faults.add("PUT", WRITE, "status", times=None, status=403, code="ModelArts.0108")
+    runner.confirm(policy=POLICY, ledger_uri=runner.ledger_uri)
+    runner.emulator.faults.clear()
+    (plan,) = runner.plans()
     whole = plan.read_bytes()
     plan.write_bytes(whole[:-20])
-    assert bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri, try_number=2).error is None
+    assert runner.confirm(policy=POLICY, ledger_uri=runner.ledger_uri, try_number=2).error is None
     assert len(read_plan(plan)) == 250
 
 
-def test_a_guard_that_does_not_hold_leaves_plan_and_counts(bureau: Bureau) -> None:
-    ending = bureau.confirm(policy={"max_samples": 10}, ledger_uri=bureau.ledger_uri)
+def test_a_guard_that_does_not_hold_leaves_plan_and_counts(runner: ConfirmRunner) -> None:
+    ending = runner.confirm(policy={"max_samples": 10}, ledger_uri=runner.ledger_uri)
     assert type(ending.error) is AirflowFailException
     assert "max_samples=10" in str(ending.error)
     counts = ending.xcoms["return_value"]
     check_sums(counts)
     assert (counts["seen"], counts["confirmed"]) == (250, 0)
-    assert counts["plan_uri"] == f"file://{bureau.plans()[0]}"
-    assert (bureau.writes, bureau.parts()) == (0, [])
+    assert counts["plan_uri"] == f"file://{runner.plans()[0]}"
+    assert (runner.writes, runner.parts()) == (0, [])
 
 
 # --- refusals
 
 
-def test_a_plan_of_another_dataset_a_part_of_one_and_none_are_refused(bureau: Bureau) -> None:
-    missing = refusal(bureau, bureau.confirm(plan_uri=bureau.plan_uri))
-    assert missing.startswith(f"There is no plan at {bureau.plan_uri}. Nothing was written; run the task that makes it")
-    bureau.plan()
-    other = bureau.emulator.load_proposals(5)
-    bureau.emulator.journal.clear()
-    assert f"not of {other}" in refusal(bureau, bureau.confirm(dataset_id=other, plan_uri=bureau.plan_uri))
-    (plan,) = bureau.files()
+def test_a_plan_of_another_dataset_a_part_of_one_and_none_are_refused(runner: ConfirmRunner) -> None:
+    missing = refusal(runner, runner.confirm(plan_uri=runner.plan_uri))
+    assert missing.startswith(f"There is no plan at {runner.plan_uri}. Nothing was written; run the task that makes it")
+    runner.plan()
+    other = runner.emulator.load_proposals(5)
+    runner.emulator.journal.clear()
+    assert f"not of {other}" in refusal(runner, runner.confirm(dataset_id=other, plan_uri=runner.plan_uri))
+    (plan,) = runner.files()
     plan.write_bytes(plan.read_bytes()[:-20])
-    assert "not complete" in refusal(bureau, bureau.confirm(plan_uri=bureau.plan_uri))
+    assert "not complete" in refusal(runner, runner.confirm(plan_uri=runner.plan_uri))
 
 
-def test_another_plan_than_was_approved_is_refused(bureau: Bureau) -> None:
-    digest = bureau.plan(policy={"min_score": 0.97}).xcoms["plan_digest"]
-    given = {"plan_uri": bureau.plan_uri, "plan_digest": digest}
-    assert bureau.confirm(**given, preview=True).error is None
-    other = bureau.plan(max_tries=4).xcoms["plan_digest"]
+def test_another_plan_than_was_approved_is_refused(runner: ConfirmRunner) -> None:
+    digest = runner.plan(policy={"min_score": 0.97}).xcoms["plan_digest"]
+    given = {"plan_uri": runner.plan_uri, "plan_digest": digest}
+    assert runner.confirm(**given, preview=True).error is None
+    other = runner.plan(max_tries=4).xcoms["plan_digest"]
     assert other != digest
-    bureau.emulator.journal.clear()
-    text = refusal(bureau, bureau.confirm(**given))
+    runner.emulator.journal.clear()
+    text = refusal(runner, runner.confirm(**given))
     assert digest in text
     assert other in text
 
@@ -342,19 +342,19 @@ def test_a_digest_needs_a_plan() -> None:
         ModelArtsConfirmSamplesOperator(task_id="confirm", dataset_id="d", plan_digest="0" * 64)
 
 
-def refusal(bureau: Bureau, ending: Any) -> str:
+def refusal(runner: ConfirmRunner, ending: Any) -> str:
     assert type(ending.error) is AirflowFailException
-    assert len(bureau.emulator.journal) == 0, "nothing is sent"
+    assert len(runner.emulator.journal) == 0, "nothing is sent"
     text = str(ending.error)
     assert "\n" not in text
     return text
 
 
-def test_a_guard_of_an_applied_plan_is_held_again(bureau: Bureau) -> None:
-    bureau.plan(policy={"max_samples": 10})
-    ending = bureau.confirm(plan_uri=bureau.plan_uri)
+def test_a_guard_of_an_applied_plan_is_held_again(runner: ConfirmRunner) -> None:
+    runner.plan(policy={"max_samples": 10})
+    ending = runner.confirm(plan_uri=runner.plan_uri)
     assert "max_samples=10" in str(ending.error)
-    assert bureau.writes == 0
+    assert runner.writes == 0
 
 
 @pytest.mark.parametrize(
@@ -378,12 +378,12 @@ def test_wrong_constants_are_found_when_the_dag_is_parsed(parameters: dict[str, 
 
 @pytest.mark.parametrize("ledger_uri", ["s3://bucket/ledger", "file:///proc/no/such", "file:///dev/null/ledger"])
 def test_a_ledger_that_cannot_be_written_is_refused_before_anything_is_sent(
-    bureau: Bureau, ledger_uri: str, monkeypatch: pytest.MonkeyPatch
+    runner: ConfirmRunner, ledger_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it were not installed
-    bureau.plan()
-    bureau.emulator.journal.clear()
-    text = refusal(bureau, bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=ledger_uri))
+    runner.plan()
+    runner.emulator.journal.clear()
+    text = refusal(runner, runner.confirm(plan_uri=runner.plan_uri, ledger_uri=ledger_uri))
     assert f"ledger_uri {ledger_uri}" in text
 
 
@@ -412,39 +412,39 @@ APPROVAL = {
         (None, None),
     ],
 )
-def test_the_ledger_says_who_approved(bureau: Bureau, given: Any, noted: str | None) -> None:
-    bureau.plan()
+def test_the_ledger_says_who_approved(runner: ConfirmRunner, given: Any, noted: str | None) -> None:
+    runner.plan()
     operator = ModelArtsConfirmSamplesOperator(
-        task_id="confirm", dataset_id=bureau.dataset_id, plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri
+        task_id="confirm", dataset_id=runner.dataset_id, plan_uri=runner.plan_uri, ledger_uri=runner.ledger_uri
     )
     operator.approved_by = given  # as Airflow puts in what the approval returned
-    assert bureau.run(operator, 1, 0).error is None
-    assert {header.approved_by for header in headers(bureau)} == {noted}
+    assert runner.run(operator, 1, 0).error is None
+    assert {header.approved_by for header in headers(runner)} == {noted}
 
 
 @pytest.mark.parametrize("written", [dict, str, json.dumps], ids=["rendered natively", "as text", "as JSON"])
-def test_a_rejected_plan_is_not_applied(bureau: Bureau, written: Any) -> None:
-    bureau.plan()
-    bureau.emulator.journal.clear()
-    operator = ModelArtsConfirmSamplesOperator(task_id="c", dataset_id=bureau.dataset_id, plan_uri=bureau.plan_uri)
+def test_a_rejected_plan_is_not_applied(runner: ConfirmRunner, written: Any) -> None:
+    runner.plan()
+    runner.emulator.journal.clear()
+    operator = ModelArtsConfirmSamplesOperator(task_id="c", dataset_id=runner.dataset_id, plan_uri=runner.plan_uri)
     rejected = {**APPROVAL, "chosen_options": ["Reject"]}
     timed = {**rejected, "responded_at": datetime(2026, 11, 20, tzinfo=UTC)}
     for given in (written(rejected), f" {json.dumps(rejected)}\n", str(timed)):  # as templates render it
         operator.approved_by = given  # type: ignore[assignment]
-        assert "was rejected" in refusal(bureau, bureau.run(operator, 1, 0))
+        assert "was rejected" in refusal(runner, runner.run(operator, 1, 0))
     operator.approved_by = "{'chosen_options': ['Reject"
-    assert "nobody has chosen" in refusal(bureau, bureau.run(operator, 1, 0))
+    assert "nobody has chosen" in refusal(runner, runner.run(operator, 1, 0))
     operator.approved_by = "{'chosen_options': [?]}"
-    assert "cannot be read" in refusal(bureau, bureau.run(operator, 1, 0))
+    assert "cannot be read" in refusal(runner, runner.run(operator, 1, 0))
 
 
 @pytest.mark.parametrize("chosen", [[], None], ids=str)
-def test_a_plan_for_which_nobody_chose_anything_is_not_applied(bureau: Bureau, chosen: Any) -> None:
-    bureau.plan()
-    bureau.emulator.journal.clear()
-    operator = ModelArtsConfirmSamplesOperator(task_id="c", dataset_id=bureau.dataset_id, plan_uri=bureau.plan_uri)
+def test_a_plan_for_which_nobody_chose_anything_is_not_applied(runner: ConfirmRunner, chosen: Any) -> None:
+    runner.plan()
+    runner.emulator.journal.clear()
+    operator = ModelArtsConfirmSamplesOperator(task_id="c", dataset_id=runner.dataset_id, plan_uri=runner.plan_uri)
     operator.approved_by = {**APPROVAL, "chosen_options": chosen}  # type: ignore[assignment]
-    assert "nobody has chosen" in refusal(bureau, bureau.run(operator, 1, 0))
+    assert "nobody has chosen" in refusal(runner, runner.run(operator, 1, 0))
 
 
 # --- what lies about afterwards
@@ -521,21 +521,21 @@ def bucket() -> Iterator[str]:
     store.rm("/bucket", recursive=True)
 
 
-def test_plan_ledger_and_undo_work_in_an_object_storage(bureau: Bureau, bucket: str) -> None:
+def test_plan_ledger_and_undo_work_in_an_object_storage(runner: ConfirmRunner, bucket: str) -> None:
     from fsspec.implementations.memory import MemoryFileSystem
 
-    before = bureau.final
-    planned = bureau.plan(policy=POLICY, plan_uri=f"{bucket}/plan.jsonl")
+    before = runner.final
+    planned = runner.plan(policy=POLICY, plan_uri=f"{bucket}/plan.jsonl")
     assert planned.result["plan_uri"] == f"{bucket}/plan.jsonl"
-    ending = bureau.confirm(plan_uri=planned.result["plan_uri"], ledger_uri=f"{bucket}/ledger")
+    ending = runner.confirm(plan_uri=planned.result["plan_uri"], ledger_uri=f"{bucket}/ledger")
     assert ending.error is None
     assert ending.result["confirmed"] == planned.result["confirmed"] > 0
     stored = MemoryFileSystem().find("/bucket")
     assert not [name for name in stored if "write-test" in name], "nothing is left of the trial"
     assert len(stored) >= 2
-    undone = bureau.revert(ledger_uri=ending.result["ledger_uri"])
+    undone = runner.revert(ledger_uri=ending.result["ledger_uri"])
     assert undone.result["cleared"] == ending.result["confirmed"]
-    assert bureau.final == before
+    assert runner.final == before
 
 
 @pytest.mark.usefixtures("airflow_db")

@@ -16,8 +16,8 @@ from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.links import DATASET_XCOM, ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
 from airflow_provider_modelarts.utils.task_record import LabelTaskRecord, RecordStore
-from tests.support.drive import StandInTaskInstance
-from tests.support.harness import DagOutcome, run_dag, run_operator
+from tests.support.dag_runner import DagOutcome, run_dag, run_operator
+from tests.support.operator_driver import StandInTaskInstance
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator

@@ -19,37 +19,37 @@ from airflow_provider_modelarts.operators.label_task import (
     ModelArtsStopLabelTaskOperator,
 )
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
-from tests.support.drive import Ending, drive
+from tests.support.operator_driver import Ending, drive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.operators.scene import Scene
+    from tests.operators.runners import StartRunner
 
 
 # --- what is sent
 
 
-def test_it_starts_returns_the_id_and_does_not_wait(scene: Scene) -> None:
-    ending = scene.start()
-    assert scene.emulator.dataset(scene.dataset_id).tasks == {ending.result: TaskState.QUEUED}
-    marker = scene.body["config"]["name"]
+def test_it_starts_returns_the_id_and_does_not_wait(starter: StartRunner) -> None:
+    ending = starter.start()
+    assert starter.emulator.dataset(starter.dataset_id).tasks == {ending.result: TaskState.QUEUED}
+    marker = starter.body["config"]["name"]
     assert re.fullmatch(r"af-[0-9a-f]{16}-0", marker)
-    assert scene.body == {"task_type": "auto-label", "config": {"name": marker}}
-    assert scene.emulator.journal.count("GET", "/tasks/") == 0
-    assert scene.clock.slept == []
+    assert starter.body == {"task_type": "auto-label", "config": {"name": marker}}
+    assert starter.emulator.journal.count("GET", "/tasks/") == 0
+    assert starter.clock.slept == []
 
 
-def test_all_parameters_reach_the_service_and_text_is_as_good_as_values(scene: Scene) -> None:
-    scene.start(
+def test_all_parameters_reach_the_service_and_text_is_as_good_as_values(starter: StartRunner) -> None:
+    starter.start(
         label_task_type="auto-label",
         algorithm_type="accurate",
         collect_key_sample="true",
         config='{"n_clusters": "2", "name": "nightly"}',
     )
-    name = scene.body["config"]["name"]
+    name = starter.body["config"]["name"]
     assert re.fullmatch(r"nightly-af-[0-9a-f]{16}-0", name)
-    assert scene.body == {
+    assert starter.body == {
         "task_type": "auto-label",
         "collect_key_sample": True,
         "config": {"n_clusters": 2, "name": name, "algorithm_type": "accurate"},
@@ -106,15 +106,15 @@ def test_wrong_constants_are_found_when_the_dag_is_parsed(parameters: dict[str, 
     ],
 )
 def test_what_a_template_got_wrong_is_said_before_anything_is_sent(
-    scene: Scene, rendered: dict[str, Any], complaint: str
+    starter: StartRunner, rendered: dict[str, Any], complaint: str
 ) -> None:
-    operator = scene.operator()
+    operator = starter.operator()
     for name, value in rendered.items():
         setattr(operator, name, value)
-    ending = drive(operator, scene.clock)
+    ending = drive(operator, starter.clock)
     assert type(ending.error) is AirflowFailException
     assert complaint in str(ending.error)
-    assert len(scene.emulator.journal) == 0
+    assert len(starter.emulator.journal) == 0
     assert ending.xcoms == {}
 
 
@@ -142,25 +142,25 @@ def test_flags_of_default_args_are_read_too() -> None:
     ("template", "name"),
     [("{{ ds_nodash }}", "20261127"), ("{{ when }}", "2026-11-27T01:02:00+00:00"), ("{{ ratio }}", "0.5")],
 )
-def test_what_native_rendering_makes_of_a_name_is_text_again(scene: Scene, template: str, name: str) -> None:
+def test_what_native_rendering_makes_of_a_name_is_text_again(starter: StartRunner, template: str, name: str) -> None:
     with DAG("native", schedule=None, render_template_as_native_obj=True):
-        start = scene.operator(config={"name": template, "n_clusters": "{{ 2 }}"})
+        start = starter.operator(config={"name": template, "n_clusters": "{{ 2 }}"})
     start.render_template_fields(
         {"ds_nodash": "20261127", "when": datetime(2026, 11, 27, 1, 2, tzinfo=UTC), "ratio": 0.5}  # type: ignore[typeddict-item,typeddict-unknown-key]
     )
-    assert drive(start, scene.clock).error is None
-    assert scene.body["config"]["name"].startswith(f"{name}-af-")
-    assert scene.body["config"]["n_clusters"] == 2
+    assert drive(start, starter.clock).error is None
+    assert starter.body["config"]["name"].startswith(f"{name}-af-")
+    assert starter.body["config"]["n_clusters"] == 2
 
 
-def test_what_json_cannot_say_is_refused_before_anything_is_sent(scene: Scene) -> None:
+def test_what_json_cannot_say_is_refused_before_anything_is_sent(starter: StartRunner) -> None:
     with DAG("native", schedule=None, render_template_as_native_obj=True):
-        start = scene.operator(config={"flavor": {"code": "{{ thing }}"}})
+        start = starter.operator(config={"flavor": {"code": "{{ thing }}"}})
     start.render_template_fields({"thing": object()})  # type: ignore[typeddict-item,typeddict-unknown-key]
-    ending = drive(start, scene.clock)
+    ending = drive(start, starter.clock)
     assert type(ending.error) is AirflowFailException
     assert "config['flavor']['code'] must be what JSON can say" in str(ending.error)
-    assert len(scene.emulator.journal) == 0
+    assert len(starter.emulator.journal) == 0
 
 
 def test_what_only_the_run_knows_is_not_asked_of_the_dag_file() -> None:
@@ -173,7 +173,7 @@ def test_what_only_the_run_knows_is_not_asked_of_the_dag_file() -> None:
         ModelArtsStartLabelTaskOperator(task_id="start", dataset_id="d", **given)  # type: ignore[arg-type]
 
 
-def test_kwargs_that_cannot_be_stored_orphan_nothing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kwargs_that_cannot_be_stored_orphan_nothing(starter: StartRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     serialize = ModelArtsLabelTaskTrigger.serialize
 
     def broken(self: ModelArtsLabelTaskTrigger) -> tuple[str, dict[str, Any]]:
@@ -181,32 +181,32 @@ def test_kwargs_that_cannot_be_stored_orphan_nothing(scene: Scene, monkeypatch: 
         return path, {**kwargs, "poll_interval": object()}
 
     monkeypatch.setattr(ModelArtsLabelTaskTrigger, "serialize", broken)
-    ending = scene.start(wait_for_completion=True, deferrable=True)
+    ending = starter.start(wait_for_completion=True, deferrable=True)
     assert isinstance(ending.error, TypeError)
-    assert len(scene.emulator.journal) == 0
+    assert len(starter.emulator.journal) == 0
 
 
 # --- what the service says
 
 
-def dataset_type_text(scene: Scene) -> None:
-    scene.emulator.dataset(scene.dataset_id).dataset_type = 100
+def dataset_type_text(starter: StartRunner) -> None:
+    starter.emulator.dataset(starter.dataset_id).dataset_type = 100
 
 
-def nothing_labeled(scene: Scene) -> None:
-    scene.dataset_id = scene.emulator.load_digits(labeled=0)
+def nothing_labeled(starter: StartRunner) -> None:
+    starter.dataset_id = starter.emulator.load_digits(labeled=0)
 
 
-def too_few_labeled(scene: Scene) -> None:
-    scene.dataset_id = scene.emulator.load_digits(labeled=20)
+def too_few_labeled(starter: StartRunner) -> None:
+    starter.dataset_id = starter.emulator.load_digits(labeled=20)
 
 
-def nothing_unlabeled(scene: Scene) -> None:
-    scene.dataset_id = scene.emulator.load_digits(labeled=1797)
+def nothing_unlabeled(starter: StartRunner) -> None:
+    starter.dataset_id = starter.emulator.load_digits(labeled=1797)
 
 
-def unknown_dataset(scene: Scene) -> None:
-    scene.dataset_id = "no-such-dataset"
+def unknown_dataset(starter: StartRunner) -> None:
+    starter.dataset_id = "no-such-dataset"
 
 
 @pytest.mark.parametrize(
@@ -220,55 +220,55 @@ def unknown_dataset(scene: Scene) -> None:
     ],
 )
 def test_a_dataset_that_is_not_fit_fails_at_once_with_the_next_step_in_one_line(
-    scene: Scene, prepare: Callable[[Scene], None], words: tuple[str, ...]
+    starter: StartRunner, prepare: Callable[[StartRunner], None], words: tuple[str, ...]
 ) -> None:
-    prepare(scene)
-    ending = scene.start(retries=3)
+    prepare(starter)
+    ending = starter.start(retries=3)
     assert type(ending.error) is AirflowFailException
     text = str(ending.error)
-    for word in (*words, scene.dataset_id, "request id"):
+    for word in (*words, starter.dataset_id, "request id"):
         assert word in text
     assert "\n" not in text
 
 
 def test_a_wrong_password_is_sent_once_for_a_hundred_mapped_tasks(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    starter: StartRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = {**scene.emulator.connection, "password": "wrong-passw0rd"}
+    wrong = {**starter.emulator.connection, "password": "wrong-passw0rd"}
     monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", json.dumps(wrong))
     for _ in range(100):
-        ending = scene.start(retries=3)
+        ending = starter.start(retries=3)
         assert type(ending.error) is AirflowFailException
         assert "wrong-passw0rd" not in str(ending.error)
-    assert scene.emulator.journal.count("POST", "/v3/auth/tokens") == 1
+    assert starter.emulator.journal.count("POST", "/v3/auth/tokens") == 1
 
 
 # --- stop
 
 
-def stop(scene: Scene, **parameters: Any) -> Ending:
-    given = {"dataset_id": scene.dataset_id, **parameters}
-    return drive(ModelArtsStopLabelTaskOperator(task_id="stop", **given), scene.clock)
+def stop(starter: StartRunner, **parameters: Any) -> Ending:
+    given = {"dataset_id": starter.dataset_id, **parameters}
+    return drive(ModelArtsStopLabelTaskOperator(task_id="stop", **given), starter.clock)
 
 
-def test_stop_stops_and_may_be_repeated(scene: Scene) -> None:
-    label_task_id = scene.start().result
+def test_stop_stops_and_may_be_repeated(starter: StartRunner) -> None:
+    label_task_id = starter.start().result
     for _ in range(2):
-        ending = stop(scene, label_task_id=label_task_id)
+        ending = stop(starter, label_task_id=label_task_id)
         assert (ending.error, ending.result) == (None, None)
-        scene.clock.advance(60)
-    assert scene.states == [TaskState.STOPPED]
+        starter.clock.advance(60)
+    assert starter.states == [TaskState.STOPPED]
 
 
-def test_stop_leaves_a_finished_labeling_task_as_it_is(scene: Scene) -> None:
-    label_task_id = scene.start().result
-    scene.clock.advance(600)
-    assert stop(scene, label_task_id=label_task_id).error is None
-    assert scene.states == [TaskState.SUCCEEDED]
+def test_stop_leaves_a_finished_labeling_task_as_it_is(starter: StartRunner) -> None:
+    label_task_id = starter.start().result
+    starter.clock.advance(600)
+    assert stop(starter, label_task_id=label_task_id).error is None
+    assert starter.states == [TaskState.SUCCEEDED]
 
 
-def test_stop_names_an_unknown_labeling_task(scene: Scene) -> None:
-    ending = stop(scene, label_task_id="no-such-task")
+def test_stop_names_an_unknown_labeling_task(starter: StartRunner) -> None:
+    ending = stop(starter, label_task_id="no-such-task")
     assert type(ending.error) is AirflowFailException
     assert "no-such-task" in str(ending.error)
     assert "\n" not in str(ending.error)

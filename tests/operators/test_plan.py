@@ -17,8 +17,8 @@ from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter, read_
 from airflow_provider_modelarts.labeling.policy import InvalidPolicy
 from airflow_provider_modelarts.operators import _plan_storage as _plans
 from airflow_provider_modelarts.operators.samples import ModelArtsPlanConfirmationOperator
-from tests.operators.bureau import RUN_ID, Bureau, check_sums
-from tests.support.harness import run_operator
+from tests.operators.runners import RUN_ID, ConfirmRunner, check_sums
+from tests.support.dag_runner import run_operator
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
@@ -27,50 +27,50 @@ LIST = "/auto-annotations/samples"
 POLICY = {"min_score": "0.9"}
 
 
-def stored(bureau: Bureau) -> Path:
-    return Path(bureau.plan_uri.removeprefix("file://"))
+def stored(runner: ConfirmRunner) -> Path:
+    return Path(runner.plan_uri.removeprefix("file://"))
 
 
-def test_it_stores_every_decision_and_writes_nothing(bureau: Bureau) -> None:
-    ending = bureau.plan(policy=POLICY, label_task_id="label-task-1")
+def test_it_stores_every_decision_and_writes_nothing(runner: ConfirmRunner) -> None:
+    ending = runner.plan(policy=POLICY, label_task_id="label-task-1")
     assert ending.error is None
     check_sums(ending.result)
     assert ending.result["seen"] == 250
     assert 0 < ending.result["confirmed"] < 250
-    assert ending.result["plan_uri"] == bureau.plan_uri
-    assert (bureau.writes, bureau.dataset.unconfirmed) == (0, 250)
-    plan = read_plan(stored(bureau))
+    assert ending.result["plan_uri"] == runner.plan_uri
+    assert (runner.writes, runner.dataset.unconfirmed) == (0, 250)
+    plan = read_plan(stored(runner))
     assert plan.counts["confirm"] == ending.result["confirmed"]
-    assert {sample.sample.sample_id for sample in plan.samples()} == set(bureau.dataset.proposals)
+    assert {sample.sample.sample_id for sample in plan.samples()} == set(runner.dataset.proposals)
     header = plan.header
     assert (header.dataset_id, header.label_task_id, header.policy) == (
-        bureau.dataset_id,
+        runner.dataset_id,
         "label-task-1",
         {"min_score": 0.9},
     )
     assert (header.made_by["run_id"], header.made_by["task_id"]) == (RUN_ID, "plan")
 
 
-def test_people_get_a_summary_that_fits_the_body_of_an_approval(bureau: Bureau) -> None:
-    ending = bureau.plan(policy=POLICY)
+def test_people_get_a_summary_that_fits_the_body_of_an_approval(runner: ConfirmRunner) -> None:
+    ending = runner.plan(policy=POLICY)
     summary = ending.xcoms["summary"]
     assert len(summary.encode()) <= 8192
     assert f"**{ending.result['confirmed']}** would be confirmed" in summary
     assert "score too low" in summary
 
 
-def test_a_guard_fails_after_plan_counts_and_summary_are_stored(bureau: Bureau) -> None:
-    ending = bureau.plan(policy={"max_samples": 10, "hard_examples": "confirm"})
+def test_a_guard_fails_after_plan_counts_and_summary_are_stored(runner: ConfirmRunner) -> None:
+    ending = runner.plan(policy={"max_samples": 10, "hard_examples": "confirm"})
     assert type(ending.error) is AirflowFailException
     assert "max_samples=10" in str(ending.error)
-    assert read_plan(stored(bureau)).counts["confirm"] == 250
+    assert read_plan(stored(runner)).counts["confirm"] == 250
     check_sums(ending.xcoms["return_value"])
     assert "**250** would be confirmed" in ending.xcoms["summary"]
-    assert bureau.writes == 0
+    assert runner.writes == 0
 
 
-def test_people_see_by_what_was_decided_and_examples_of_every_label(bureau: Bureau) -> None:
-    ending = bureau.plan(policy={**POLICY, "max_share_per_label": 0.9}, low_score=0.2)
+def test_people_see_by_what_was_decided_and_examples_of_every_label(runner: ConfirmRunner) -> None:
+    ending = runner.plan(policy={**POLICY, "max_share_per_label": 0.9}, low_score=0.2)
     summary = ending.xcoms["summary"]
     assert r"- lowest score (min\_score): 0\.9" in summary
     assert r"- hard examples (hard\_examples): review" in summary
@@ -79,16 +79,16 @@ def test_people_see_by_what_was_decided_and_examples_of_every_label(bureau: Bure
     names = ending.result["by_label"]
     assert len(names) > 2
     assert all(len(re.findall(rf"^- `.*`: {name} [01]\.\d+; every rule", summary, re.M)) == 3 for name in names)
-    assert "Decided without a policy" in bureau.plan(max_tries=7).xcoms["summary"]
+    assert "Decided without a policy" in runner.plan(max_tries=7).xcoms["summary"]
 
 
 NOTHING_HIGH = {"min_score": 1, "hard_examples": "review", "audit_share": 1}
 
 
 def test_nothing_to_confirm_skips_the_approval_after_all_is_stored(
-    bureau: Bureau, capsys: pytest.CaptureFixture[str]
+    runner: ConfirmRunner, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    ending = bureau.plan(policy=NOTHING_HIGH, if_nothing_to_confirm="skip")
+    ending = runner.plan(policy=NOTHING_HIGH, if_nothing_to_confirm="skip")
     assert type(ending.error) is AirflowSkipException
     text = str(ending.error)
     assert "Nothing would be confirmed of the 250 proposals" in text
@@ -96,26 +96,26 @@ def test_nothing_to_confirm_skips_the_approval_after_all_is_stored(
     assert "there is nothing to approve" in text
     assert ending.xcoms["return_value"]["review"] == 250
     assert "**0** would be confirmed" in ending.xcoms["summary"]
-    assert ending.xcoms["plan_digest"] == read_plan(stored(bureau)).digest
+    assert ending.xcoms["plan_digest"] == read_plan(stored(runner)).digest
     assert "warning" in capsys.readouterr().out
     # A retry, or the same without proposals at all, ends the same.
-    assert type(bureau.plan(policy=NOTHING_HIGH, if_nothing_to_confirm="skip", try_number=2).error) is type(
+    assert type(runner.plan(policy=NOTHING_HIGH, if_nothing_to_confirm="skip", try_number=2).error) is type(
         ending.error
     )
-    empty = bureau.plan(label_name="orchid", if_nothing_to_confirm="skip", max_tries=4)
+    empty = runner.plan(label_name="orchid", if_nothing_to_confirm="skip", max_tries=4)
     assert type(empty.error) is AirflowSkipException
     assert "has no proposals with label_name='orchid'" in capsys.readouterr().out
 
 
-def test_nothing_to_confirm_goes_on_with_a_warning(bureau: Bureau, capsys: pytest.CaptureFixture[str]) -> None:
-    assert bureau.plan(policy=NOTHING_HIGH).error is None
+def test_nothing_to_confirm_goes_on_with_a_warning(runner: ConfirmRunner, capsys: pytest.CaptureFixture[str]) -> None:
+    assert runner.plan(policy=NOTHING_HIGH).error is None
     assert re.search(r"warning.*Nothing would be confirmed of the 250 proposals", capsys.readouterr().out)
-    assert bureau.plan(if_nothing_to_confirm="skip", max_tries=4).error is None
+    assert runner.plan(if_nothing_to_confirm="skip", max_tries=4).error is None
     assert "Nothing would be" not in capsys.readouterr().out
 
 
-def test_a_guard_fails_also_where_nothing_would_be_confirmed(bureau: Bureau) -> None:
-    ending = bureau.plan(policy={**NOTHING_HIGH, "min_samples": 1}, if_nothing_to_confirm="skip")
+def test_a_guard_fails_also_where_nothing_would_be_confirmed(runner: ConfirmRunner) -> None:
+    ending = runner.plan(policy={**NOTHING_HIGH, "min_samples": 1}, if_nothing_to_confirm="skip")
     assert type(ending.error) is AirflowFailException
 
 
@@ -127,25 +127,25 @@ def test_what_to_do_if_there_is_nothing_to_confirm_is_one_of_two_words(value: An
         )
 
 
-def test_the_log_says_what_would_be_confirmed(bureau: Bureau, capsys: pytest.CaptureFixture[str]) -> None:
-    bureau.plan()
+def test_the_log_says_what_would_be_confirmed(runner: ConfirmRunner, capsys: pytest.CaptureFixture[str]) -> None:
+    runner.plan()
     text = capsys.readouterr().out
     assert "250 proposals seen: 250 would be confirmed, 0 review, 0 left, 0 failed, 0 gone; " in text
     assert "passes" not in text
 
 
-def test_with_do_xcom_push_off_only_the_plan_is_stored(bureau: Bureau) -> None:
-    assert bureau.plan(do_xcom_push=False).xcoms == {}
-    assert len(read_plan(stored(bureau))) == 250
+def test_with_do_xcom_push_off_only_the_plan_is_stored(runner: ConfirmRunner) -> None:
+    assert runner.plan(do_xcom_push=False).xcoms == {}
+    assert len(read_plan(stored(runner))) == 250
 
 
-def test_a_retry_goes_on_with_the_plan_of_an_earlier_try(bureau: Bureau) -> None:
-    first = bureau.plan(policy=POLICY)
-    content = stored(bureau).read_bytes()
-    bureau.emulator.journal.clear()
-    again = bureau.plan(policy=POLICY, try_number=2)
-    assert stored(bureau).read_bytes() == content
-    assert bureau.emulator.journal.count("GET", LIST) == 0
+def test_a_retry_goes_on_with_the_plan_of_an_earlier_try(runner: ConfirmRunner) -> None:
+    first = runner.plan(policy=POLICY)
+    content = stored(runner).read_bytes()
+    runner.emulator.journal.clear()
+    again = runner.plan(policy=POLICY, try_number=2)
+    assert stored(runner).read_bytes() == content
+    assert runner.emulator.journal.count("GET", LIST) == 0
     assert again.xcoms["summary"] == first.xcoms["summary"]
     assert {**again.result, "requests": 0, "seconds": 0} == {**first.result, "requests": 0, "seconds": 0}
 
@@ -164,117 +164,119 @@ def test_a_retry_goes_on_with_the_plan_of_an_earlier_try(bureau: Bureau) -> None
     ids=str,
 )
 def test_a_retry_makes_its_plan_anew_if_something_else_is_asked_for_now(
-    bureau: Bureau, changed: dict[str, Any]
+    runner: ConfirmRunner, changed: dict[str, Any]
 ) -> None:
-    bureau.plan(policy=POLICY)
-    given: dict[str, Any] = {"dataset_id": bureau.dataset_id, "policy": POLICY, **changed}
+    runner.plan(policy=POLICY)
+    given: dict[str, Any] = {"dataset_id": runner.dataset_id, "policy": POLICY, **changed}
     if "dataset_id" in changed:
-        given["dataset_id"] = bureau.emulator.load_proposals(10)
-    again = bureau.plan(try_number=2, **given)
-    header = read_plan(stored(bureau)).header
+        given["dataset_id"] = runner.emulator.load_proposals(10)
+    again = runner.plan(try_number=2, **given)
+    header = read_plan(stored(runner)).header
     assert header.made_by["try_number"] == 2
     assert header.dataset_id == given["dataset_id"]
-    afresh = bureau.plan(max_tries=9, **given)
+    afresh = runner.plan(max_tries=9, **given)
     assert {**again.result, "seconds": 0} == {**afresh.result, "seconds": 0}
 
 
-def test_a_plan_for_a_first_label_is_applied_with_its_own_counts(bureau: Bureau) -> None:
-    bureau.dataset_id = bureau.emulator.load_proposals(200, kind="multi_label")
-    planned = bureau.plan(first_label="daisy").result
+def test_a_plan_for_a_first_label_is_applied_with_its_own_counts(runner: ConfirmRunner) -> None:
+    runner.dataset_id = runner.emulator.load_proposals(200, kind="multi_label")
+    planned = runner.plan(first_label="daisy").result
     assert 0 < planned["seen"] < 200
-    applied = bureau.confirm(plan_uri=bureau.plan_uri).result
+    applied = runner.confirm(plan_uri=runner.plan_uri).result
     assert {**planned, **dict.fromkeys(("seconds", "requests", "passes"))} == {
         **applied, **dict.fromkeys(("seconds", "requests", "passes"))
     }  # fmt: skip
 
 
-def test_a_retry_replaces_what_is_only_a_part_of_a_plan(bureau: Bureau) -> None:
-    bureau.plan(policy=POLICY)
-    whole = stored(bureau).read_bytes()
-    stored(bureau).write_bytes(whole[: len(whole) // 2])
-    assert bureau.plan(policy=POLICY, try_number=2).error is None
-    assert len(read_plan(stored(bureau))) == 250
+def test_a_retry_replaces_what_is_only_a_part_of_a_plan(runner: ConfirmRunner) -> None:
+    runner.plan(policy=POLICY)
+    whole = stored(runner).read_bytes()
+    stored(runner).write_bytes(whole[: len(whole) // 2])
+    assert runner.plan(policy=POLICY, try_number=2).error is None
+    assert len(read_plan(stored(runner))) == 250
 
 
-def test_a_zombie_does_not_replace_the_plan_of_its_retry(bureau: Bureau, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_zombie_does_not_replace_the_plan_of_its_retry(
+    runner: ConfirmRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It found no plan when it began; by now somebody may have approved the other one."""
-    retry = bureau.plan(policy=POLICY, try_number=2)
-    digest = read_plan(stored(bureau)).digest
-    bureau.clock.advance(60)
+    retry = runner.plan(policy=POLICY, try_number=2)
+    digest = read_plan(stored(runner)).digest
+    runner.clock.advance(60)
     monkeypatch.setattr(_plans, "_found", lambda *_, **__: None)
-    zombie = bureau.plan(policy=POLICY, try_number=1)
+    zombie = runner.plan(policy=POLICY, try_number=1)
     assert zombie.error is None
-    assert bureau.emulator.journal.count("GET", LIST) > retry.result["requests"], "it read all and made a plan"
-    assert read_plan(stored(bureau)).digest == digest
+    assert runner.emulator.journal.count("GET", LIST) > retry.result["requests"], "it read all and made a plan"
+    assert read_plan(stored(runner)).digest == digest
     assert zombie.xcoms["summary"] == retry.xcoms["summary"]
-    cleared = bureau.plan(policy=POLICY, try_number=3, max_tries=5)
+    cleared = runner.plan(policy=POLICY, try_number=3, max_tries=5)
     assert cleared.error is None
-    assert read_plan(stored(bureau)).digest != digest
+    assert read_plan(stored(runner)).digest != digest
 
 
 @pytest.mark.parametrize("at_once", [False, True], ids=["one after the other", "at once"])
 @pytest.mark.parametrize("cleared", [False, True], ids=["first", "cleared"])
 def test_mapped_tasks_do_not_replace_each_others_plan(
-    bureau: Bureau, monkeypatch: pytest.MonkeyPatch, at_once: bool, cleared: bool
+    runner: ConfirmRunner, monkeypatch: pytest.MonkeyPatch, at_once: bool, cleared: bool
 ) -> None:
-    names = sorted(bureau.plan().result["by_label"])
-    stored(bureau).unlink()
-    assert bureau.plan(map_index=0, label_name=names[0]).error is None
-    content = stored(bureau).read_bytes()
+    names = sorted(runner.plan().result["by_label"])
+    stored(runner).unlink()
+    assert runner.plan(map_index=0, label_name=names[0]).error is None
+    content = stored(runner).read_bytes()
     if at_once:  # the other one had not stored its plan when this one began
         monkeypatch.setattr(_plans, "_found", lambda *_, **__: None)
     given: dict[str, Any] = {"try_number": 2, "max_tries": 5} if cleared else {}
-    ending = bureau.plan(map_index=1, label_name=names[1], **given)
+    ending = runner.plan(map_index=1, label_name=names[1], **given)
     assert type(ending.error) is AirflowFailException
     text = str(ending.error)
     assert "was made by map index 0 of this task, and this is map index 1" in text
     assert "{{ ti.map_index }}" in text
     assert "\n" not in text
-    assert stored(bureau).read_bytes() == content
+    assert stored(runner).read_bytes() == content
     assert "plan_digest" not in ending.xcoms
 
 
-def test_a_mapped_task_keeps_its_own_plan_and_replaces_it_after_a_clear(bureau: Bureau) -> None:
-    bureau.plan(map_index=2, policy=POLICY)
-    content = stored(bureau).read_bytes()
-    bureau.clock.advance(60)
-    assert bureau.plan(map_index=2, policy=POLICY, try_number=2).error is None
-    assert stored(bureau).read_bytes() == content
-    assert bureau.plan(map_index=2, policy=POLICY, try_number=3, max_tries=5).error is None
-    assert stored(bureau).read_bytes() != content
+def test_a_mapped_task_keeps_its_own_plan_and_replaces_it_after_a_clear(runner: ConfirmRunner) -> None:
+    runner.plan(map_index=2, policy=POLICY)
+    content = stored(runner).read_bytes()
+    runner.clock.advance(60)
+    assert runner.plan(map_index=2, policy=POLICY, try_number=2).error is None
+    assert stored(runner).read_bytes() == content
+    assert runner.plan(map_index=2, policy=POLICY, try_number=3, max_tries=5).error is None
+    assert stored(runner).read_bytes() != content
 
 
-def test_the_plan_of_another_run_or_task_is_replaced_whatever_its_map_index(bureau: Bureau) -> None:
-    bureau.plan(map_index=0)
+def test_the_plan_of_another_run_or_task_is_replaced_whatever_its_map_index(runner: ConfirmRunner) -> None:
+    runner.plan(map_index=0)
     for changed in ({"run_id": "another"}, {"task_id": "another"}, {"dag_id": "another"}):
-        header = read_plan(stored(bureau)).header
-        with PlanWriter(stored(bureau), replace(header, made_by={**header.made_by, **changed})):
+        header = read_plan(stored(runner)).header
+        with PlanWriter(stored(runner), replace(header, made_by={**header.made_by, **changed})):
             pass
-        assert bureau.plan(map_index=1).error is None
-        assert read_plan(stored(bureau)).header.made_by["map_index"] == 1
-        stored(bureau).unlink()
-        bureau.plan(map_index=0)
+        assert runner.plan(map_index=1).error is None
+        assert read_plan(stored(runner)).header.made_by["map_index"] == 1
+        stored(runner).unlink()
+        runner.plan(map_index=0)
 
 
-def test_a_clear_makes_a_new_plan(bureau: Bureau) -> None:
-    bureau.plan(policy=POLICY)
-    bureau.dataset.edit(next(iter(bureau.dataset.proposals)), ["by hand"])
-    ending = bureau.plan(policy=POLICY, try_number=2, max_tries=4)
-    assert ending.result["seen"] == len(read_plan(stored(bureau))) == 249
+def test_a_clear_makes_a_new_plan(runner: ConfirmRunner) -> None:
+    runner.plan(policy=POLICY)
+    runner.dataset.edit(next(iter(runner.dataset.proposals)), ["by hand"])
+    ending = runner.plan(policy=POLICY, try_number=2, max_tries=4)
+    assert ending.result["seen"] == len(read_plan(stored(runner))) == 249
 
 
-def test_the_log_tells_how_far_the_reading_is(bureau: Bureau, capsys: pytest.CaptureFixture[str]) -> None:
-    bureau.emulator.observers.append(lambda _: bureau.clock.advance(2))
-    bureau.plan()
+def test_the_log_tells_how_far_the_reading_is(runner: ConfirmRunner, capsys: pytest.CaptureFixture[str]) -> None:
+    runner.emulator.observers.append(lambda _: runner.clock.advance(2))
+    runner.plan()
     assert re.search(r" %: \d+ of 250 proposals: \d+ confirm, \d+ samples/s", capsys.readouterr().out)
 
 
-def test_filters_choose_and_are_noted(bureau: Bureau) -> None:
-    names = sorted(bureau.plan().result["by_label"])
-    ending = bureau.plan(max_tries=4, label_name=names[0], low_score="0.5")
+def test_filters_choose_and_are_noted(runner: ConfirmRunner) -> None:
+    names = sorted(runner.plan().result["by_label"])
+    ending = runner.plan(max_tries=4, label_name=names[0], low_score="0.5")
     assert 0 < ending.result["seen"] < 250
     assert set(ending.result["by_label"]) == {names[0]}
-    assert read_plan(stored(bureau)).header.filters == {"label_name": names[0], "low_score": 0.5}
+    assert read_plan(stored(runner)).header.filters == {"label_name": names[0], "low_score": 0.5}
 
 
 @pytest.mark.parametrize(
@@ -309,29 +311,29 @@ def test_wrong_constants_are_found_when_the_dag_is_parsed(
     ],
 )
 def test_a_place_that_cannot_be_written_is_refused_before_anything_is_sent(
-    bureau: Bureau, plan_uri: str, complaint: str, monkeypatch: pytest.MonkeyPatch
+    runner: ConfirmRunner, plan_uri: str, complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it were not installed
-    ending = bureau.plan(plan_uri=plan_uri)
+    ending = runner.plan(plan_uri=plan_uri)
     assert type(ending.error) is AirflowFailException
     assert complaint in str(ending.error)
     assert "Nothing was sent" in str(ending.error)
     assert "\n" not in str(ending.error)
-    assert len(bureau.emulator.journal) == 0
+    assert len(runner.emulator.journal) == 0
 
 
-def test_a_folder_is_no_place_for_a_plan(bureau: Bureau) -> None:
-    for plan_uri in (f"file://{bureau.folder}", f"{bureau.plan_uri}/"):
-        ending = bureau.plan(plan_uri=plan_uri)
+def test_a_folder_is_no_place_for_a_plan(runner: ConfirmRunner) -> None:
+    for plan_uri in (f"file://{runner.folder}", f"{runner.plan_uri}/"):
+        ending = runner.plan(plan_uri=plan_uri)
         assert type(ending.error) is AirflowFailException
         assert "names a folder" in str(ending.error)
-    assert len(bureau.emulator.journal) == 0
+    assert len(runner.emulator.journal) == 0
 
 
-def test_two_filters_by_label_are_refused(bureau: Bureau) -> None:
-    ending = bureau.plan(label_name="a", first_label="b")
+def test_two_filters_by_label_are_refused(runner: ConfirmRunner) -> None:
+    ending = runner.plan(label_name="a", first_label="b")
     assert "label_name or first_label, not both" in str(ending.error)
-    assert len(bureau.emulator.journal) == 0
+    assert len(runner.emulator.journal) == 0
 
 
 @pytest.mark.usefixtures("airflow_db")

@@ -12,9 +12,9 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.operators.teams import ModelArtsUpdateTeamSamplesOperator
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
-from tests.operators.bureau import WRITE, Bureau, check_sums
-from tests.support.drive import drive
-from tests.support.once import Once
+from tests.operators.runners import WRITE, ConfirmRunner, check_sums
+from tests.support.on_request import OnRequest
+from tests.support.operator_driver import drive
 from tests.triggers.watch_timeline import WatchTimeline, start
 from tests.triggers.watch_timeline import trigger as watch
 
@@ -47,7 +47,7 @@ class Rotation:
             if in_airflow:
                 self._monkeypatch.setenv(VARIABLE, self._emulator.connection_json)
 
-        self._rotating = Once(self._emulator, method, path_part, number, rotate)
+        self._rotating = OnRequest(self._emulator, method, path_part, number, rotate)
 
     @property
     def done(self) -> bool:
@@ -83,40 +83,40 @@ def rotation(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Rotation:
 
 
 @pytest.fixture
-def bureau(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path) -> Bureau:
-    return Bureau(emulator, moved_clock, tmp_path, samples=1000)
+def runner(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path) -> ConfirmRunner:
+    return ConfirmRunner(emulator, moved_clock, tmp_path, samples=1000)
 
 
 @pytest.mark.parametrize("concurrency", [1, 8])
 @pytest.mark.parametrize("ledger", [False, True])
 def test_a_confirmation_goes_on_and_its_counts_are_of_the_whole(
-    bureau: Bureau, rotation: Rotation, concurrency: int, ledger: bool
+    runner: ConfirmRunner, rotation: Rotation, concurrency: int, ledger: bool
 ) -> None:
     rotation.at("PUT", WRITE, 3)
-    given = {"ledger_uri": bureau.ledger_uri} if ledger else {}
-    ending = bureau.confirm(concurrency=concurrency, **given)
+    given = {"ledger_uri": runner.ledger_uri} if ledger else {}
+    ending = runner.confirm(concurrency=concurrency, **given)
     assert rotation.done
     assert ending.error is None
     check_sums(ending.result)
     assert (ending.result["seen"], ending.result["confirmed"], ending.result["passes"]) == (1000, 1000, 1)
-    assert bureau.dataset.unconfirmed == 0
-    assert bureau.emulator.journal.count("POST", TOKENS) == 3  # the first, one with the old password, the new one
-    assert len(bureau.entries()) == (1000 if ledger else 0)
+    assert runner.dataset.unconfirmed == 0
+    assert runner.emulator.journal.count("POST", TOKENS) == 3  # the first, one with the old password, the new one
+    assert len(runner.entries()) == (1000 if ledger else 0)
 
 
 def test_a_confirmation_where_nothing_fails_uses_an_edited_connection_within_a_minute(
-    bureau: Bureau, move: Move, moved_clock: MovedClock
+    runner: ConfirmRunner, move: Move, moved_clock: MovedClock
 ) -> None:
-    journal = bureau.emulator.journal
+    journal = runner.emulator.journal
     after: list[int] = []
 
     def a_minute_passes() -> None:
         moved_clock.advance(61)
         after.append(len(journal) + 1)
 
-    edited = Once(bureau.emulator, "PUT", WRITE, 3, move.make)
-    passed = Once(bureau.emulator, "PUT", WRITE, 4, a_minute_passes)
-    ending = bureau.confirm(concurrency=1)
+    edited = OnRequest(runner.emulator, "PUT", WRITE, 3, move.make)
+    passed = OnRequest(runner.emulator, "PUT", WRITE, 4, a_minute_passes)
+    ending = runner.confirm(concurrency=1)
     assert edited.done
     assert passed.done
     assert ending.error is None
@@ -135,7 +135,7 @@ def test_a_wait_of_the_triggerer_uses_an_edited_connection_within_a_minute(
     async def wait() -> list[Any]:
         return [event.payload async for event in trigger.run()]
 
-    edited = Once(emulator, "GET", label_task_id, 2, move.make)
+    edited = OnRequest(emulator, "GET", label_task_id, 2, move.make)
     (event,) = asyncio.run(wait())
     assert edited.done
     assert event["status"] == "success"
@@ -153,19 +153,19 @@ def test_a_watch_uses_an_edited_connection_within_a_minute(
     assert move.hosts() == {"localhost"}
 
 
-def test_making_a_plan_goes_on(bureau: Bureau, rotation: Rotation) -> None:
+def test_making_a_plan_goes_on(runner: ConfirmRunner, rotation: Rotation) -> None:
     rotation.at("GET", "/auto-annotations/", 4)
-    ending = bureau.plan()
+    ending = runner.plan()
     assert rotation.done
     assert ending.error is None
     assert ending.result["confirmed"] == 1000
 
 
-def test_an_undo_goes_on(bureau: Bureau, rotation: Rotation) -> None:
-    bureau.confirm(ledger_uri=bureau.ledger_uri)
-    bureau.emulator.journal.clear()
+def test_an_undo_goes_on(runner: ConfirmRunner, rotation: Rotation) -> None:
+    runner.confirm(ledger_uri=runner.ledger_uri)
+    runner.emulator.journal.clear()
     rotation.at("PUT", WRITE, 3)
-    ending = bureau.revert()
+    ending = runner.revert()
     assert rotation.done
     assert ending.error is None
     assert (ending.result["seen"], ending.result["cleared"]) == (1000, 1000)
@@ -195,12 +195,12 @@ def test_team_samples_are_written_to_the_end(
 
 
 def test_a_password_that_airflow_does_not_know_yet_ends_the_run_after_one_try(
-    bureau: Bureau, rotation: Rotation
+    runner: ConfirmRunner, rotation: Rotation
 ) -> None:
     rotation.at("PUT", WRITE, 3, in_airflow=False)
-    ending = bureau.confirm(concurrency=1)
+    ending = runner.confirm(concurrency=1)
     assert rotation.done
     assert type(ending.error) is AirflowFailException
     check_sums(ending.xcoms["return_value"])
-    assert ending.xcoms["return_value"]["confirmed"] == bureau.dataset.annotated > 0
-    assert bureau.emulator.journal.count("POST", TOKENS) == 2
+    assert ending.xcoms["return_value"]["confirmed"] == runner.dataset.annotated > 0
+    assert runner.emulator.journal.count("POST", TOKENS) == 2

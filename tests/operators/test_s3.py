@@ -23,7 +23,7 @@ from airflow_provider_modelarts.labeling.storage.path import display_uri, list_f
 from airflow_provider_modelarts.labeling.storage.sealed_file import NotStoredError
 from airflow_provider_modelarts.operators import _storage as places
 from airflow_provider_modelarts.operators._storage import PlaceUnavailableError
-from tests.operators.bureau import RUN_ID, WRITE, Bureau
+from tests.operators.runners import RUN_ID, WRITE, ConfirmRunner
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 
 if TYPE_CHECKING:
@@ -75,10 +75,10 @@ def store(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Serve
 
 
 @pytest.fixture
-def bureau(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path, store: S3Server) -> Bureau:
-    bureau = Bureau(emulator, moved_clock, tmp_path, 60)
-    bureau.plan_uri, bureau.ledger_uri = f"{PLACE}/plans/{RUN_ID}.jsonl", f"{PLACE}/ledger"
-    return bureau
+def runner(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path, store: S3Server) -> ConfirmRunner:
+    runner = ConfirmRunner(emulator, moved_clock, tmp_path, 60)
+    runner.plan_uri, runner.ledger_uri = f"{PLACE}/plans/{RUN_ID}.jsonl", f"{PLACE}/ledger"
+    return runner
 
 
 class Child:
@@ -86,32 +86,32 @@ class Child:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.operators.child"],
+            [sys.executable, "-m", "tests.operators.confirm_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def confirm_and_die(self, bureau: Bureau, **parameters: Any) -> None:
+    def confirm_and_die(self, runner: ConfirmRunner, **parameters: Any) -> None:
         given = {
             "environment": {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW_CONN_")},
-            "run_started": bureau.run_started.isoformat(),
+            "run_started": runner.run_started.isoformat(),
             "run_id": RUN_ID,
             "max_tries": 3,
-            "parameters": {"dataset_id": bureau.dataset_id, "batch_size": 10, "concurrency": 1, **parameters},
+            "parameters": {"dataset_id": runner.dataset_id, "batch_size": 10, "concurrency": 1, **parameters},
         }
-        writes = bureau.writes
+        writes = runner.writes
 
         def watch(record: Any) -> None:
-            if record.method == "PUT" and WRITE in record.path and bureau.writes >= writes + 2:
+            if record.method == "PUT" and WRITE in record.path and runner.writes >= writes + 2:
                 self._process.kill()
 
-        bureau.emulator.observers.append(watch)
+        runner.emulator.observers.append(watch)
         try:
             _, said = self._process.communicate(json.dumps(given) + "\n", timeout=120)
         finally:
-            bureau.emulator.observers.remove(watch)
+            runner.emulator.observers.remove(watch)
         assert self._process.returncode == -9, said[-3000:]
 
     def close(self) -> None:
@@ -134,49 +134,53 @@ def wanted(plan_uri: str) -> set[str]:
 
 @pytest.mark.parametrize("conditions", KILLED)
 def test_plan_approve_apply_kill_retry_undo(
-    bureau: Bureau, store: S3Server, children: list[Child], conditions: int | str, capfd: pytest.CaptureFixture[str]
+    runner: ConfirmRunner,
+    store: S3Server,
+    children: list[Child],
+    conditions: int | str,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     store.conditions = conditions
-    before = bureau.final
-    planned = bureau.plan(policy=POLICY)
+    before = runner.final
+    planned = runner.plan(policy=POLICY)
     assert planned.error is None
-    assert planned.result["plan_uri"] == bureau.plan_uri
+    assert planned.result["plan_uri"] == runner.plan_uri
     given = {
         "plan_uri": planned.result["plan_uri"],
         "plan_digest": planned.xcoms["plan_digest"],
-        "ledger_uri": bureau.ledger_uri,
+        "ledger_uri": runner.ledger_uri,
         "approved_by": APPROVAL,
     }
-    children[KILLED.index(conditions)].confirm_and_die(bureau, **given)
-    written = sum(bool(labels) for labels in bureau.final.values())
+    children[KILLED.index(conditions)].confirm_and_die(runner, **given)
+    written = sum(bool(labels) for labels in runner.final.values())
     assert 0 < written < planned.result["confirmed"]
 
-    looked = bureau.revert(preview=True)
+    looked = runner.revert(preview=True)
     assert looked.error is None
     assert looked.result["unsettled"] == planned.result["confirmed"], "of none a part was stored, and the plan was read"
 
-    retried = bureau.confirm(try_number=2, **given)
+    retried = runner.confirm(try_number=2, **given)
     assert retried.error is None
     assert retried.result["confirmed"] == planned.result["confirmed"]
-    samples = wanted(bureau.plan_uri)
-    assert {sample_id for sample_id, labels in bureau.final.items() if labels} == samples
-    ledger = read_ledger(ObjectStoragePath(bureau.ledger_uri), RUN_ID)
-    state = replay(read_plan(ObjectStoragePath(bureau.plan_uri)), ledger)
+    samples = wanted(runner.plan_uri)
+    assert {sample_id for sample_id, labels in runner.final.items() if labels} == samples
+    ledger = read_ledger(ObjectStoragePath(runner.ledger_uri), RUN_ID)
+    state = replay(read_plan(ObjectStoragePath(runner.plan_uri)), ledger)
     assert {state.fate(sample_id) for sample_id in samples} == {"confirmed"}
     header = ledger.chains[0].first()
-    assert (header.plan_uri, header.approved_by) == (bureau.plan_uri, "ada"), "with the connection that leads there"
+    assert (header.plan_uri, header.approved_by) == (runner.plan_uri, "ada"), "with the connection that leads there"
 
-    undone = bureau.revert()
+    undone = runner.revert()
     assert undone.error is None
     assert (undone.result["cleared"], undone.result["unsettled"]) == (len(samples), 0)
-    assert bureau.final == before
+    assert runner.final == before
     assert "not counted" not in capfd.readouterr().out
     assert all(request.is_signed for request in store.requests), "nothing was asked without the connection"
     assert not [name for name in ObjectStoragePath(PLACE).fs.find(BUCKET) if "write-test" in name]
 
 
 @pytest.mark.parametrize("conditions", CONDITIONS)
-def test_the_first_plan_counts_for_two_tries(bureau: Bureau, store: S3Server, conditions: int | str) -> None:
+def test_the_first_plan_counts_for_two_tries(runner: ConfirmRunner, store: S3Server, conditions: int | str) -> None:
     """They confirm with a plan of their own, both having found none: it lies beside the ledger."""
     store.conditions = conditions
     place = ObjectStoragePath(PLACE) / "own.jsonl"
@@ -189,8 +193,8 @@ def test_the_first_plan_counts_for_two_tries(bureau: Bureau, store: S3Server, co
         pass
     assert late.plan().digest == read_plan(place).digest, "it is replaced where that is meant"
 
-    first = bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri)
-    again = bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri, try_number=2)
+    first = runner.confirm(policy=POLICY, ledger_uri=runner.ledger_uri)
+    again = runner.confirm(policy=POLICY, ledger_uri=runner.ledger_uri, try_number=2)
     assert first.error is None
     assert again.error is None
     assert again.result["plan_uri"] == first.result["plan_uri"]
@@ -209,7 +213,9 @@ def test_a_collision_is_repeated_until_it_is_known_who_came_first(store: S3Serve
 
 
 @pytest.mark.parametrize("conditions", CONDITIONS)
-def test_a_plan_that_is_not_stored_is_not_applied(bureau: Bureau, store: S3Server, conditions: int | str) -> None:
+def test_a_plan_that_is_not_stored_is_not_applied(
+    runner: ConfirmRunner, store: S3Server, conditions: int | str
+) -> None:
     """The store says that it has it, and has not: nobody could go on with it, or undo it."""
     store.conditions = conditions
 
@@ -220,26 +226,28 @@ def test_a_plan_that_is_not_stored_is_not_applied(bureau: Bureau, store: S3Serve
 
     lost: list[str] = []
     store.before_answer = lose
-    ending = bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri)
+    ending = runner.confirm(policy=POLICY, ledger_uri=runner.ledger_uri)
     assert lost
     assert type(ending.error) is NotStoredError
     assert "nothing lies there now" in str(ending.error)
-    assert bureau.writes == 0
+    assert runner.writes == 0
     store.before_answer = lambda request: None
-    assert bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri, try_number=2).error is None
+    assert runner.confirm(policy=POLICY, ledger_uri=runner.ledger_uri, try_number=2).error is None
 
 
 # --- the undo and the plan's place
 
 
-def leave_unsettled(bureau: Bureau, monkeypatch: pytest.MonkeyPatch, *, is_old: bool = False, **given: Any) -> int:
+def leave_unsettled(
+    runner: ConfirmRunner, monkeypatch: pytest.MonkeyPatch, *, is_old: bool = False, **given: Any
+) -> int:
     """Confirm, and take away the last parts as a crash would have; return how many are not settled."""
     if is_old:
         monkeypatch.setattr(recording, "stored_uri", display_uri)
-    planned = bureau.plan(policy=POLICY, **given)
-    ending = bureau.confirm(plan_uri=planned.result["plan_uri"], ledger_uri=bureau.ledger_uri)
+    planned = runner.plan(policy=POLICY, **given)
+    ending = runner.confirm(plan_uri=planned.result["plan_uri"], ledger_uri=runner.ledger_uri)
     assert ending.error is None
-    ledger = read_ledger(ObjectStoragePath(bureau.ledger_uri), RUN_ID)
+    ledger = read_ledger(ObjectStoragePath(runner.ledger_uri), RUN_ID)
     for _, path in ledger.chains[0].parts[1:]:
         path.unlink()
     return int(ending.result["confirmed"])
@@ -247,24 +255,24 @@ def leave_unsettled(bureau: Bureau, monkeypatch: pytest.MonkeyPatch, *, is_old: 
 
 @pytest.mark.parametrize("is_old", [False, True])
 def test_the_undo_finds_the_plan_also_by_a_ledger_that_names_no_connection(
-    bureau: Bureau, store: S3Server, monkeypatch: pytest.MonkeyPatch, is_old: bool
+    runner: ConfirmRunner, store: S3Server, monkeypatch: pytest.MonkeyPatch, is_old: bool
 ) -> None:
-    unsettled = leave_unsettled(bureau, monkeypatch, is_old=is_old)
+    unsettled = leave_unsettled(runner, monkeypatch, is_old=is_old)
     store.requests.clear()
-    ending = bureau.revert()
+    ending = runner.revert()
     assert ending.error is None
     assert ending.result["unsettled"] == unsettled > 0
     assert all(request.is_signed for request in store.requests)
 
 
 def test_the_undo_asks_nowhere_if_the_connection_is_not_known(
-    bureau: Bureau, store: S3Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    runner: ConfirmRunner, store: S3Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A ledger of an older version, its plan in another bucket: which connection led there nobody knows any more."""
     store.client().create_bucket(Bucket="elsewhere")
-    leave_unsettled(bureau, monkeypatch, is_old=True, plan_uri="s3://store@elsewhere/plan.jsonl")
+    leave_unsettled(runner, monkeypatch, is_old=True, plan_uri="s3://store@elsewhere/plan.jsonl")
     store.requests.clear()
-    ending = bureau.revert()
+    ending = runner.revert()
     assert ending.error is None
     said = capfd.readouterr().out
     assert "unsettled are not counted, all else is undone" in said
@@ -281,16 +289,16 @@ def test_the_undo_asks_nowhere_if_the_connection_is_not_known(
     ],
 )
 def test_a_plan_that_cannot_be_read_does_not_end_the_undo(
-    bureau: Bureau, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], error: Exception
+    runner: ConfirmRunner, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], error: Exception
 ) -> None:
-    planned = bureau.plan(policy=POLICY)
-    bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri)
+    planned = runner.plan(policy=POLICY)
+    runner.confirm(plan_uri=runner.plan_uri, ledger_uri=runner.ledger_uri)
 
     def fails(path: Any) -> None:
         raise error
 
     monkeypatch.setattr("airflow_provider_modelarts.operators._plan_storage.read_plan", fails)
-    ending = bureau.revert()
+    ending = runner.revert()
     assert ending.error is None
     assert ending.result["cleared"] == planned.result["confirmed"]
     said = capfd.readouterr().out
@@ -298,80 +306,80 @@ def test_a_plan_that_cannot_be_read_does_not_end_the_undo(
     assert type(error).__name__ in said
 
 
-def test_a_plan_whose_store_refuses_does_not_end_the_undo(bureau: Bureau, store: S3Server) -> None:
-    planned = bureau.plan(policy=POLICY)
-    bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri)
+def test_a_plan_whose_store_refuses_does_not_end_the_undo(runner: ConfirmRunner, store: S3Server) -> None:
+    planned = runner.plan(policy=POLICY)
+    runner.confirm(plan_uri=runner.plan_uri, ledger_uri=runner.ledger_uri)
     store.refuses = lambda request: 403 if "/plans/" in request.path else None
-    ending = bureau.revert()
+    ending = runner.revert()
     assert ending.error is None
     assert ending.result["cleared"] == planned.result["confirmed"]
 
 
-def test_a_plan_that_was_replaced_is_told(bureau: Bureau, capfd: pytest.CaptureFixture[str]) -> None:
-    bureau.plan(policy=POLICY)
-    bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri)
-    with PlanWriter(ObjectStoragePath(bureau.plan_uri), PlanHeader(bureau.dataset_id)):
+def test_a_plan_that_was_replaced_is_told(runner: ConfirmRunner, capfd: pytest.CaptureFixture[str]) -> None:
+    runner.plan(policy=POLICY)
+    runner.confirm(plan_uri=runner.plan_uri, ledger_uri=runner.ledger_uri)
+    with PlanWriter(ObjectStoragePath(runner.plan_uri), PlanHeader(runner.dataset_id)):
         pass
-    assert bureau.revert().error is None
+    assert runner.revert().error is None
     assert "was replaced since" in capfd.readouterr().out
 
 
 # --- places
 
 
-def test_an_unknown_connection_is_never_left_out(bureau: Bureau, store: S3Server) -> None:
+def test_an_unknown_connection_is_never_left_out(runner: ConfirmRunner, store: S3Server) -> None:
     """Airflow would go on to the provider's own address, as nobody: with the bucket's name and the key."""
     uri = f"s3://stroe@{BUCKET}/labels"
     for ending in (
-        bureau.plan(plan_uri=f"{uri}/plan.jsonl"),
-        bureau.confirm(plan_uri=f"{uri}/plan.jsonl"),
-        bureau.confirm(ledger_uri=uri),
-        bureau.revert(ledger_uri=uri),
+        runner.plan(plan_uri=f"{uri}/plan.jsonl"),
+        runner.confirm(plan_uri=f"{uri}/plan.jsonl"),
+        runner.confirm(ledger_uri=uri),
+        runner.revert(ledger_uri=uri),
     ):
         assert type(ending.error) is PlaceUnavailableError
         assert "stroe" in str(ending.error)
         assert "look at its connection" in str(ending.error)
     assert not store.requests
-    assert len(bureau.emulator.journal) == 0
+    assert len(runner.emulator.journal) == 0
 
 
 @pytest.mark.parametrize("place", [f"{PLACE}/", f"{PLACE}//", f"{PLACE}//a///b//"])
-def test_several_slashes_are_one(bureau: Bureau, place: str) -> None:
+def test_several_slashes_are_one(runner: ConfirmRunner, place: str) -> None:
     """As the example DAGs make them of a place that ends in one."""
-    before = bureau.final
-    planned = bureau.plan(policy=POLICY, plan_uri=f"{place}/plans/plan.jsonl")
+    before = runner.final
+    planned = runner.plan(policy=POLICY, plan_uri=f"{place}/plans/plan.jsonl")
     assert planned.error is None
     given = {"plan_uri": f"{place}/plans/plan.jsonl", "ledger_uri": f"{place}/ledger"}
-    confirmed = bureau.confirm(**given)
+    confirmed = runner.confirm(**given)
     assert confirmed.error is None
     assert confirmed.result["confirmed"] == planned.result["confirmed"] > 0
     for uri in (confirmed.result["plan_uri"], confirmed.result["ledger_uri"], planned.result["plan_uri"]):
         assert "//" not in uri.removeprefix("s3://")
-    again = bureau.confirm(try_number=2, **given)
+    again = runner.confirm(try_number=2, **given)
     assert (again.result["confirmed"], again.result["gone"]) == (planned.result["confirmed"], 0)
-    assert bureau.revert(ledger_uri=f"{place}/ledger").result["cleared"] == planned.result["confirmed"]
-    assert bureau.final == before
+    assert runner.revert(ledger_uri=f"{place}/ledger").result["cleared"] == planned.result["confirmed"]
+    assert runner.final == before
 
 
-def test_the_root_of_a_bucket_is_a_place_for_ledgers_but_not_for_a_plan(bureau: Bureau) -> None:
-    assert bureau.confirm(policy=POLICY, ledger_uri=PLACE).error is None
-    assert bureau.revert(ledger_uri=f"{PLACE}/").result["cleared"] > 0
+def test_the_root_of_a_bucket_is_a_place_for_ledgers_but_not_for_a_plan(runner: ConfirmRunner) -> None:
+    assert runner.confirm(policy=POLICY, ledger_uri=PLACE).error is None
+    assert runner.revert(ledger_uri=f"{PLACE}/").result["cleared"] > 0
     for plan_uri in (PLACE, f"{PLACE}/", f"{PLACE}/a/"):
-        ending = bureau.plan(plan_uri=plan_uri)
+        ending = runner.plan(plan_uri=plan_uri)
         assert type(ending.error) is AirflowFailException
         assert "names a folder" in str(ending.error)
 
 
-def test_what_one_task_tries_a_place_with_is_no_other_tasks(bureau: Bureau, store: S3Server) -> None:
+def test_what_one_task_tries_a_place_with_is_no_other_tasks(runner: ConfirmRunner, store: S3Server) -> None:
     """Mapped tasks begin at once; what one takes away another must still find."""
-    bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri)
-    bureau.confirm(policy=POLICY, ledger_uri=bureau.ledger_uri)
+    runner.confirm(policy=POLICY, ledger_uri=runner.ledger_uri)
+    runner.confirm(policy=POLICY, ledger_uri=runner.ledger_uri)
     names = [request.path for request in store.requests if request.method == "PUT" and "write-test" in request.path]
     assert len(names) == len(set(names)) == 2
 
 
-def test_a_plan_beside_many_objects_does_not_list_them(bureau: Bureau, store: S3Server) -> None:
-    assert bureau.plan(plan_uri=f"{PLACE}/plan.jsonl").error is None
+def test_a_plan_beside_many_objects_does_not_list_them(runner: ConfirmRunner, store: S3Server) -> None:
+    assert runner.plan(plan_uri=f"{PLACE}/plan.jsonl").error is None
     listed = [parse_qs(request.query) for request in store.requests if "list-type" in request.query]
     assert listed
     assert all(query.get("prefix") for query in listed)
@@ -381,20 +389,22 @@ def test_a_plan_beside_many_objects_does_not_list_them(bureau: Bureau, store: S3
 
 
 @pytest.mark.parametrize("status", [403, 400])
-def test_what_obs_refuses_comes_with_the_extra_that_it_wants(bureau: Bureau, store: S3Server, status: int) -> None:
+def test_what_obs_refuses_comes_with_the_extra_that_it_wants(
+    runner: ConfirmRunner, store: S3Server, status: int
+) -> None:
     store.refuses = lambda request: status if request.method == "PUT" else None
-    for ending in (bureau.plan(), bureau.confirm(ledger_uri=bureau.ledger_uri)):
+    for ending in (runner.plan(), runner.confirm(ledger_uri=runner.ledger_uri)):
         assert type(ending.error) is AirflowFailException
         text = str(ending.error)
         assert '"addressing_style": "virtual"' in text
         assert '"request_checksum_calculation": "when_required"' in text
         assert '"response_checksum_validation": "when_required"' in text
         assert "\n" not in text
-    assert len(bureau.emulator.journal) == 0
+    assert len(runner.emulator.journal) == 0
 
 
 def test_the_extra_that_obs_wants_takes_effect(
-    bureau: Bureau, store: S3Server, monkeypatch: pytest.MonkeyPatch
+    runner: ConfirmRunner, store: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extra = {
         "config_kwargs": {
@@ -405,9 +415,9 @@ def test_the_extra_that_obs_wants_takes_effect(
     }
     monkeypatch.setenv("AIRFLOW_CONN_STORE", store.connection(**extra))
     store.refuses = lambda request: 400 if any("checksum" in name for name in request.headers) else None
-    assert bureau.plan(policy=POLICY).error is None
-    assert bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri).error is None
-    path = ObjectStoragePath(bureau.ledger_uri) / "cut off"
+    assert runner.plan(policy=POLICY).error is None
+    assert runner.confirm(plan_uri=runner.plan_uri, ledger_uri=runner.ledger_uri).error is None
+    path = ObjectStoragePath(runner.ledger_uri) / "cut off"
     with path.open("wb") as file:
         file.write(b"part")
     places.remove(path)

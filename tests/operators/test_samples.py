@@ -20,11 +20,10 @@ from airflow_provider_modelarts.labeling.policy import InvalidPolicy
 from airflow_provider_modelarts.operators._on_kill import WriteStop
 from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
 from airflow_provider_modelarts.utils.task_state import TaskKey
-from tests.operators.bureau import WRITE, Bureau, check_sums
-from tests.support.alarm import Alarm
-from tests.support.drive import Ending, drive
-from tests.support.harness import messages, run_operator
-from tests.support.task_states import TaskStates
+from tests.operators.runners import WRITE, ConfirmRunner, check_sums
+from tests.support.dag_runner import messages, run_operator
+from tests.support.on_request import AlarmOnRequest
+from tests.support.operator_driver import Ending, TaskStates, drive
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
@@ -52,34 +51,34 @@ def check_counts(counts: dict[str, Any]) -> None:
     check_sums(counts)
 
 
-def test_without_a_policy_everything_is_confirmed_and_only_counts_come_back(bureau: Bureau) -> None:
-    ending = bureau.confirm()
+def test_without_a_policy_everything_is_confirmed_and_only_counts_come_back(runner: ConfirmRunner) -> None:
+    ending = runner.confirm()
     assert ending.error is None
     check_counts(ending.result)
     assert (ending.result["seen"], ending.result["confirmed"]) == (250, 250)
-    assert bureau.dataset.unconfirmed == 0
+    assert runner.dataset.unconfirmed == 0
     assert len(json.dumps(ending.result)) < 2000
 
 
-def test_a_policy_leaves_doubtful_proposals_to_people(bureau: Bureau) -> None:
-    ending = bureau.confirm(policy={"min_score": "0.9"})
+def test_a_policy_leaves_doubtful_proposals_to_people(runner: ConfirmRunner) -> None:
+    ending = runner.confirm(policy={"min_score": "0.9"})
     check_counts(ending.result)
     assert 0 < ending.result["confirmed"] < 250
-    assert bureau.dataset.unconfirmed == 250 - ending.result["confirmed"] == ending.result["review"]
+    assert runner.dataset.unconfirmed == 250 - ending.result["confirmed"] == ending.result["review"]
 
 
-def test_a_preview_counts_and_writes_nothing(bureau: Bureau) -> None:
-    ending = bureau.confirm(policy={"min_score": 0.9}, preview=True)
+def test_a_preview_counts_and_writes_nothing(runner: ConfirmRunner) -> None:
+    ending = runner.confirm(policy={"min_score": 0.9}, preview=True)
     check_counts(ending.result)
     assert ending.result["confirmed"] > 0
-    assert (bureau.writes, bureau.dataset.unconfirmed) == (0, 250)
+    assert (runner.writes, runner.dataset.unconfirmed) == (0, 250)
 
 
 @pytest.mark.parametrize("mode", ["fail", "warn"])
-def test_a_refused_sample_fails_or_warns_and_the_counts_are_there_either_way(bureau: Bureau, mode: Any) -> None:
-    sample_id = next(iter(bureau.dataset.proposals))
-    fault = bureau.emulator.faults.add("PUT", WRITE, "fail_sample", times=None, sample_id=sample_id)
-    ending = bureau.confirm(on_partial_failure=mode)
+def test_a_refused_sample_fails_or_warns_and_the_counts_are_there_either_way(runner: ConfirmRunner, mode: Any) -> None:
+    sample_id = next(iter(runner.dataset.proposals))
+    fault = runner.emulator.faults.add("PUT", WRITE, "fail_sample", times=None, sample_id=sample_id)
+    ending = runner.confirm(on_partial_failure=mode)
     assert fault.fired
     counts = ending.result if mode == "warn" else ending.xcoms["return_value"]
     check_counts(counts)
@@ -92,25 +91,25 @@ def test_a_refused_sample_fails_or_warns_and_the_counts_are_there_either_way(bur
         assert ending.error is None
 
 
-def test_a_guard_that_does_not_hold_fails_without_a_write_or_a_retry(bureau: Bureau) -> None:
-    ending = bureau.confirm(policy={"max_samples": 10})
+def test_a_guard_that_does_not_hold_fails_without_a_write_or_a_retry(runner: ConfirmRunner) -> None:
+    ending = runner.confirm(policy={"max_samples": 10})
     assert type(ending.error) is AirflowFailException
     assert "max_samples=10" in str(ending.error)
-    assert bureau.writes == 0
+    assert runner.writes == 0
 
 
-def test_an_error_half_way_leaves_the_counts_so_far(bureau: Bureau) -> None:
-    fault = bureau.emulator.faults.add("PUT", WRITE, "status", after=1, times=None, status=403, code="ModelArts.0108")
-    ending = bureau.confirm()
+def test_an_error_half_way_leaves_the_counts_so_far(runner: ConfirmRunner) -> None:
+    fault = runner.emulator.faults.add("PUT", WRITE, "status", after=1, times=None, status=403, code="ModelArts.0108")
+    ending = runner.confirm()
     assert fault.fired
     assert type(ending.error) is AirflowFailException
     check_counts(ending.xcoms["return_value"])
-    assert ending.xcoms["return_value"]["confirmed"] == 250 - bureau.dataset.unconfirmed > 0
+    assert ending.xcoms["return_value"]["confirmed"] == 250 - runner.dataset.unconfirmed > 0
 
 
-def test_with_do_xcom_push_off_nothing_is_stored(bureau: Bureau) -> None:
-    bureau.emulator.faults.add("PUT", WRITE, "status", after=1, times=None, status=403, code="ModelArts.0108")
-    assert bureau.confirm(do_xcom_push=False).xcoms == {}
+def test_with_do_xcom_push_off_nothing_is_stored(runner: ConfirmRunner) -> None:
+    runner.emulator.faults.add("PUT", WRITE, "status", after=1, times=None, status=403, code="ModelArts.0108")
+    assert runner.confirm(do_xcom_push=False).xcoms == {}
 
 
 @pytest.mark.parametrize(
@@ -161,25 +160,25 @@ LABELS = "/data-annotations/labels"
 )
 @pytest.mark.parametrize("way", ["confirm", "preview", "ledger", "plan"])
 def test_a_policy_that_names_a_label_that_the_dataset_does_not_have_is_refused(
-    bureau: Bureau, policy: dict[str, Any], nearest: str, way: str
+    runner: ConfirmRunner, policy: dict[str, Any], nearest: str, way: str
 ) -> None:
     ending = {
-        "confirm": lambda: bureau.confirm(policy=policy),
-        "preview": lambda: bureau.confirm(policy=policy, preview=True),
-        "ledger": lambda: bureau.confirm(policy=policy, ledger_uri=bureau.ledger_uri),
-        "plan": lambda: bureau.plan(policy=policy),
+        "confirm": lambda: runner.confirm(policy=policy),
+        "preview": lambda: runner.confirm(policy=policy, preview=True),
+        "ledger": lambda: runner.confirm(policy=policy, ledger_uri=runner.ledger_uri),
+        "plan": lambda: runner.plan(policy=policy),
     }[way]()
     assert type(ending.error) is AirflowFailException
-    assert nearest.format(bureau.dataset_id) in str(ending.error)
-    assert (bureau.writes, bureau.files()) == (0, [])
+    assert nearest.format(runner.dataset_id) in str(ending.error)
+    assert (runner.writes, runner.files()) == (0, [])
 
 
-def test_labels_are_read_once_and_only_if_the_policy_names_some(bureau: Bureau) -> None:
-    assert bureau.confirm(policy={"min_score": 0.99}).error is None
-    assert bureau.emulator.journal.count("GET", LABELS) == 0
+def test_labels_are_read_once_and_only_if_the_policy_names_some(runner: ConfirmRunner) -> None:
+    assert runner.confirm(policy={"min_score": 0.99}).error is None
+    assert runner.emulator.journal.count("GET", LABELS) == 0
     policy = {"labels": ["rose", "tulip"], "min_score_by_label": {"rose": 0.9, "tulip": 0.8}}
-    assert bureau.confirm(policy=policy).error is None
-    read = bureau.emulator.journal.select("GET", match=lambda record: record.path.endswith(LABELS))
+    assert runner.confirm(policy=policy).error is None
+    read = runner.emulator.journal.select("GET", match=lambda record: record.path.endswith(LABELS))
     assert [record.query["offset"] for record in read] == ["0", "1"], "the list, and a look behind its only page"
 
 
@@ -187,10 +186,10 @@ def test_labels_are_read_once_and_only_if_the_policy_names_some(bureau: Bureau) 
     "fault", [{"status": 403, "code": "ModelArts.0112"}, {"status": 404}, {"status": 405}, {"status": 501}]
 )
 def test_where_labels_cannot_be_read_a_name_is_only_warned_of(
-    bureau: Bureau, capsys: pytest.CaptureFixture[str], fault: dict[str, Any]
+    runner: ConfirmRunner, capsys: pytest.CaptureFixture[str], fault: dict[str, Any]
 ) -> None:
-    armed = bureau.emulator.faults.add("GET", LABELS, "status", times=None, **fault)
-    ending = bureau.confirm(policy={"min_score_by_label": {"roze": 0.99}})
+    armed = runner.emulator.faults.add("GET", LABELS, "status", times=None, **fault)
+    ending = runner.confirm(policy={"min_score_by_label": {"roze": 0.99}})
     assert ending.error is None
     assert armed.fired > 0
     assert (
@@ -198,21 +197,21 @@ def test_where_labels_cannot_be_read_a_name_is_only_warned_of(
     )
 
 
-def test_an_outage_is_no_reason_to_skip_the_look_at_the_labels(bureau: Bureau) -> None:
-    armed = bureau.emulator.faults.add("GET", LABELS, "status", times=None, status=503)
-    ending = bureau.confirm(policy={"min_score_by_label": {"rose": 0.99}})
+def test_an_outage_is_no_reason_to_skip_the_look_at_the_labels(runner: ConfirmRunner) -> None:
+    armed = runner.emulator.faults.add("GET", LABELS, "status", times=None, status=503)
+    ending = runner.confirm(policy={"min_score_by_label": {"rose": 0.99}})
     assert type(ending.error) is ServiceUnavailable
     assert armed.fired > 0
-    assert bureau.writes == 0
+    assert runner.writes == 0
 
 
 @pytest.mark.parametrize("name", ["label_name", "first_label"])
 def test_a_filter_by_a_label_that_there_is_not_chooses_none_and_names_the_nearest(
-    bureau: Bureau, capsys: pytest.CaptureFixture[str], name: str
+    runner: ConfirmRunner, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    ending = bureau.confirm(**{name: "roze"})
+    ending = runner.confirm(**{name: "roze"})
     assert (ending.error, ending.result["seen"]) == (None, 0)
-    assert f"Dataset {bureau.dataset_id} has no label 'roze' (did you mean 'rose'?)" in capsys.readouterr().out
+    assert f"Dataset {runner.dataset_id} has no label 'roze' (did you mean 'rose'?)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("native", [7, "7"])
@@ -220,8 +219,8 @@ def test_a_filter_by_a_label_that_there_is_not_chooses_none_and_names_the_neares
 def test_labels_named_by_digits_may_come_as_numbers(
     emulator: Emulator, moved_clock: MovedClock, tmp_path: Path, native: Any, way: str
 ) -> None:
-    bureau = Bureau(emulator, moved_clock, tmp_path)
-    bureau.dataset_id = emulator.load_proposals(40, labels=["7", "8"])
+    runner = ConfirmRunner(emulator, moved_clock, tmp_path)
+    runner.dataset_id = emulator.load_proposals(40, labels=["7", "8"])
     parameters: dict[str, dict[str, Any]] = {
         "label_name": {"label_name": native},
         "first_label": {"first_label": native},
@@ -229,45 +228,45 @@ def test_labels_named_by_digits_may_come_as_numbers(
         "min_score_by_label": {"policy": {"min_score_by_label": {native: 0, "8": 1}, "min_score": 1}},
         "text": {"policy": json.dumps({"labels": [native]})},
     }
-    ending = bureau.confirm(**parameters[way])
+    ending = runner.confirm(**parameters[way])
     assert ending.error is None
     assert 10 < ending.result["by_label"]["7"] < 40
 
 
 @pytest.mark.parametrize("way", ["policy", "low_score", "plan"])
-def test_scores_that_are_none_go_to_people(bureau: Bureau, way: str) -> None:
+def test_scores_that_are_none_go_to_people(runner: ConfirmRunner, way: str) -> None:
     """45 is a percentage, and no reason to be sure."""
     odd = [45, -1, 1.0001, "45", "1_0", "0_1"]
-    bureau.dataset.propose(
+    runner.dataset.propose(
         [
             {"sample_id": f"odd{number}", "labels": [{"name": "rose", "type": 0, "id": "1", "score": score}]}
             for number, score in enumerate(odd)
         ]
     )
     if way == "low_score":
-        ending = bureau.confirm(low_score=0.5)
+        ending = runner.confirm(low_score=0.5)
     elif way == "policy":
-        ending = bureau.confirm(policy={"min_score": 0.5, "hard_examples": "confirm"})
+        ending = runner.confirm(policy={"min_score": 0.5, "hard_examples": "confirm"})
     else:
-        planned = bureau.plan(policy={"min_score": 0.5, "hard_examples": "confirm"})
+        planned = runner.plan(policy={"min_score": 0.5, "hard_examples": "confirm"})
         assert "- **6** with a score that is no number from 0 to 1; it counts as unknown" in planned.xcoms["summary"]
-        ending = bureau.confirm(plan_uri=bureau.plan_uri)
+        ending = runner.confirm(plan_uri=runner.plan_uri)
     assert ending.error is None
     assert ending.result["confirmed"] > 200
     assert ending.result["review"] >= 1
-    assert not any(bureau.dataset.labels_of(f"odd{number}") for number in range(len(odd)))
+    assert not any(runner.dataset.labels_of(f"odd{number}") for number in range(len(odd)))
 
 
 @pytest.mark.parametrize("kind", [Path, ObjectStoragePath])
-def test_places_may_be_paths(bureau: Bureau, kind: Any) -> None:
-    plan, ledger = bureau.folder / "a plan.jsonl", bureau.folder / "ledger"
+def test_places_may_be_paths(runner: ConfirmRunner, kind: Any) -> None:
+    plan, ledger = runner.folder / "a plan.jsonl", runner.folder / "ledger"
     if kind is ObjectStoragePath:
         plan, ledger = (ObjectStoragePath(f"file://{path}") for path in (plan, ledger))
-    assert bureau.plan(plan_uri=plan).error is None
-    ending = bureau.confirm(plan_uri=plan, ledger_uri=ledger)
+    assert runner.plan(plan_uri=plan).error is None
+    ending = runner.confirm(plan_uri=plan, ledger_uri=ledger)
     assert ending.error is None
-    assert ending.result["ledger_uri"] == f"file://{bureau.folder}/ledger"
-    assert bureau.revert(ledger_uri=ledger).result["cleared"] == 250
+    assert ending.result["ledger_uri"] == f"file://{runner.folder}/ledger"
+    assert runner.revert(ledger_uri=ledger).result["cleared"] == 250
 
 
 @pytest.mark.usefixtures("airflow_db")
@@ -280,20 +279,20 @@ def test_places_that_are_paths_survive_airflow(emulator: Emulator, tmp_path: Pat
 
 
 def test_a_guard_keeps_its_plan_below_a_relative_log_folder(
-    bureau: Bureau, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runner: ConfirmRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", "logs")
-    ending = bureau.confirm(policy={"max_samples": 1000})
+    ending = runner.confirm(policy={"max_samples": 1000})
     assert ending.error is None
     assert ending.result["plan_uri"].startswith(f"file://{tmp_path}/logs/modelarts/")
 
 
 def test_a_log_folder_that_cannot_be_written_is_named_with_what_to_give_instead(
-    bureau: Bureau, monkeypatch: pytest.MonkeyPatch
+    runner: ConfirmRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", "/dev/null")
-    ending = bureau.confirm(policy={"max_samples": 1000})
+    ending = runner.confirm(policy={"max_samples": 1000})
     assert type(ending.error) is AirflowFailException
     assert str(ending.error).startswith("ledger_uri is not given, and base_log_folder file:///dev/null/modelarts ")
 
@@ -311,14 +310,16 @@ def test_a_log_folder_that_cannot_be_written_is_named_with_what_to_give_instead(
         ({"low_score": "0.9", "high_score": "0.5"}, "low_score 0.9 is above high_score 0.5"),
     ],
 )
-def test_what_renders_to_nothing_never_confirms_more(bureau: Bureau, rendered: dict[str, Any], complaint: str) -> None:
-    operator = ModelArtsConfirmSamplesOperator(task_id="confirm", dataset_id=bureau.dataset_id)
+def test_what_renders_to_nothing_never_confirms_more(
+    runner: ConfirmRunner, rendered: dict[str, Any], complaint: str
+) -> None:
+    operator = ModelArtsConfirmSamplesOperator(task_id="confirm", dataset_id=runner.dataset_id)
     for name, value in rendered.items():
         setattr(operator, name, value)
-    ending = drive(operator, bureau.clock)
+    ending = drive(operator, runner.clock)
     assert type(ending.error) is AirflowFailException
     assert complaint in str(ending.error)
-    assert len(bureau.emulator.journal) == 0
+    assert len(runner.emulator.journal) == 0
 
 
 @pytest.mark.usefixtures("airflow_db")
@@ -363,7 +364,7 @@ def test_an_execution_timeout_leaves_counts_and_a_ledger_of_all_that_was_written
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, concurrency: int, ledger: bool
 ) -> None:
     dataset_id = emulator.load_proposals(2000)
-    alarm = Alarm(emulator, monkeypatch, "PUT", WRITE, after=3)
+    alarm = AlarmOnRequest(emulator, monkeypatch, "PUT", WRITE, after=3)
     run, log = run_operator(
         ModelArtsConfirmSamplesOperator,
         dataset_id=dataset_id,
@@ -384,15 +385,15 @@ def test_an_execution_timeout_leaves_counts_and_a_ledger_of_all_that_was_written
 
 
 def test_counts_that_cannot_be_stored_do_not_hide_why_the_run_ended(
-    bureau: Bureau, monkeypatch: pytest.MonkeyPatch
+    runner: ConfirmRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object, **__: object) -> None:
         raise BrokenPipeError("the supervisor is gone")
 
-    monkeypatch.setattr("tests.support.drive.StandInTaskInstance.xcom_push", broken)
+    monkeypatch.setattr("tests.support.operator_driver.StandInTaskInstance.xcom_push", broken)
     monkeypatch.setattr("airflow_provider_modelarts.operators.samples.link_dataset", lambda *_: None)
-    fault = bureau.emulator.faults.add("PUT", WRITE, "status", after=1, times=None, status=403, code="ModelArts.0108")
-    ending = bureau.confirm()
+    fault = runner.emulator.faults.add("PUT", WRITE, "status", after=1, times=None, status=403, code="ModelArts.0108")
+    ending = runner.confirm()
     assert fault.fired
     assert type(ending.error) is AirflowFailException
     assert "ModelArts.0108" in str(ending.error)
@@ -401,36 +402,38 @@ def test_counts_that_cannot_be_stored_do_not_hide_why_the_run_ended(
 # --- kills
 
 
-def confirm_and_kill_after_the_first_write(bureau: Bureau) -> Ending:
+def confirm_and_kill_after_the_first_write(runner: ConfirmRunner) -> Ending:
     # One write at a time: what is under way when the kill arrives cannot be called back.
-    operator = ModelArtsConfirmSamplesOperator(task_id="confirm", dataset_id=bureau.dataset_id, concurrency=1)
+    operator = ModelArtsConfirmSamplesOperator(task_id="confirm", dataset_id=runner.dataset_id, concurrency=1)
 
     def kill(record: Any) -> None:
-        if record.method == "PUT" and bureau.writes == 1:
+        if record.method == "PUT" and runner.writes == 1:
             operator.on_kill()
 
-    bureau.emulator.observers.append(kill)
-    return drive(operator, bureau.clock, copies=False)
+    runner.emulator.observers.append(kill)
+    return drive(operator, runner.clock, copies=False)
 
 
 @pytest.mark.parametrize("state", ["failed", "success", "restarting"])
-def test_after_a_kill_no_further_write_goes_out(bureau: Bureau, monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+def test_after_a_kill_no_further_write_goes_out(
+    runner: ConfirmRunner, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
     airflow = TaskStates(monkeypatch, confirm=state)
-    ending = confirm_and_kill_after_the_first_write(bureau)
+    ending = confirm_and_kill_after_the_first_write(runner)
     assert airflow.asked
-    assert bureau.writes == 1
+    assert runner.writes == 1
     assert type(ending.error) is ConfirmationError
     check_counts(ending.xcoms["return_value"])
-    assert ending.xcoms["return_value"]["confirmed"] == 250 - bureau.dataset.unconfirmed
+    assert ending.xcoms["return_value"]["confirmed"] == 250 - runner.dataset.unconfirmed
 
 
 @pytest.mark.parametrize("state", ["running", None])
-def test_an_evicted_worker_goes_on(bureau: Bureau, monkeypatch: pytest.MonkeyPatch, state: str | None) -> None:
+def test_an_evicted_worker_goes_on(runner: ConfirmRunner, monkeypatch: pytest.MonkeyPatch, state: str | None) -> None:
     airflow = TaskStates(monkeypatch, confirm=state)
-    ending = confirm_and_kill_after_the_first_write(bureau)
+    ending = confirm_and_kill_after_the_first_write(runner)
     assert airflow.asked
     assert ending.error is None
-    assert bureau.dataset.unconfirmed == 0
+    assert runner.dataset.unconfirmed == 0
 
 
 def test_writers_wait_while_airflow_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.operators.bureau import Bureau
+    from tests.operators.runners import ConfirmRunner
 
 
 @pytest.mark.parametrize(
@@ -74,12 +74,12 @@ def test_a_password_in_a_uri_is_not_quoted() -> None:
     assert "the id of an Airflow connection" in str(caught.value)
 
 
-def test_many_slashes_after_file_are_no_place_of_the_process(bureau: Bureau, tmp_path: Path) -> None:
+def test_many_slashes_after_file_are_no_place_of_the_process(runner: ConfirmRunner, tmp_path: Path) -> None:
     """Airflow takes ``file:////data`` for a path below the working directory of whoever runs the task."""
-    ending = bureau.confirm(ledger_uri=f"file:///{tmp_path}//ledger/")
+    ending = runner.confirm(ledger_uri=f"file:///{tmp_path}//ledger/")
     assert ending.error is None
     assert list((tmp_path / "ledger").iterdir())
-    assert bureau.revert(ledger_uri=f"file://{tmp_path}/ledger").result["cleared"] == ending.result["confirmed"]
+    assert runner.revert(ledger_uri=f"file://{tmp_path}/ledger").result["cleared"] == ending.result["confirmed"]
 
 
 @pytest.fixture
@@ -96,16 +96,16 @@ def unlisted(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         store.rm("/hidden", recursive=True)
 
 
-def test_a_place_that_does_not_list_what_is_written_is_refused(bureau: Bureau, unlisted: str) -> None:
-    for ending in (bureau.confirm(ledger_uri=unlisted), bureau.plan(plan_uri=f"{unlisted}/plan.jsonl")):
+def test_a_place_that_does_not_list_what_is_written_is_refused(runner: ConfirmRunner, unlisted: str) -> None:
+    for ending in (runner.confirm(ledger_uri=unlisted), runner.plan(plan_uri=f"{unlisted}/plan.jsonl")):
         assert type(ending.error) is AirflowFailException
         assert f"{unlisted} cannot be used: what is written there is not listed afterwards" in str(ending.error)
-    assert len(bureau.emulator.journal) == 0
+    assert len(runner.emulator.journal) == 0
 
 
-def test_nothing_is_left_of_the_trial_of_a_disk(bureau: Bureau, tmp_path: Path) -> None:
-    assert bureau.plan().error is None
-    assert bureau.confirm(plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri).error is None
+def test_nothing_is_left_of_the_trial_of_a_disk(runner: ConfirmRunner, tmp_path: Path) -> None:
+    assert runner.plan().error is None
+    assert runner.confirm(plan_uri=runner.plan_uri, ledger_uri=runner.ledger_uri).error is None
     assert not [path for path in tmp_path.rglob("*") if "write-test" in path.name]
 
 

@@ -13,10 +13,9 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.operators.teams import ModelArtsUpdateTeamSamplesOperator
-from tests.support.alarm import Alarm
-from tests.support.drive import Ending, drive
-from tests.support.harness import run_dag, run_operator
-from tests.support.task_states import TaskStates
+from tests.support.dag_runner import run_dag, run_operator
+from tests.support.on_request import AlarmOnRequest
+from tests.support.operator_driver import Ending, TaskStates, drive
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,7 +195,7 @@ def test_an_execution_timeout_leaves_the_counts_of_what_was_written(
     team: Team, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = team.samples() + [{**one, "worker_id": "f" * 32} for one in team.samples()]
-    alarm = Alarm(team.emulator, monkeypatch, "PUT", "workforce-tasks", after=1)
+    alarm = AlarmOnRequest(team.emulator, monkeypatch, "PUT", "workforce-tasks", after=1)
     run, log = run_operator(
         ModelArtsUpdateTeamSamplesOperator,
         dataset_id=team.dataset_id,

@@ -31,12 +31,12 @@ from airflow_provider_modelarts.operators.samples import (
 )
 from airflow_provider_modelarts.operators.teams import ModelArtsUpdateTeamSamplesOperator
 from airflow_provider_modelarts.sensors.label_task import ModelArtsLabelTaskSensor
-from tests.support.drive import StandInTaskInstance, as_task_runner, context_of, moment
-from tests.support.harness import DagOutcome, run_dag
+from tests.support.dag_runner import DagOutcome, run_dag
+from tests.support.operator_driver import StandInTaskInstance, as_task_runner, context_of, moment
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
-    from tests.operators.bureau import Bureau
+    from tests.operators.runners import ConfirmRunner
     from tests.support.clock import MovedClock
 
 SAMPLES = [{"sample_id": "s", "labels": [{"name": "rose"}]}]
@@ -189,7 +189,9 @@ def test_a_place_inside_the_configuration_is_named_too(emulator: Emulator, moved
         run(made, moved_clock, nothing=None)
 
 
-def test_none_and_empty_dicts_of_the_dag_file_stay_what_they_are(bureau: Bureau, moved_clock: MovedClock) -> None:
+def test_none_and_empty_dicts_of_the_dag_file_stay_what_they_are(
+    runner: ConfirmRunner, moved_clock: MovedClock
+) -> None:
     made = make(
         ModelArtsConfirmSamplesOperator,
         dataset_id="{{ dataset_id }}",
@@ -200,8 +202,8 @@ def test_none_and_empty_dicts_of_the_dag_file_stay_what_they_are(bureau: Bureau,
         ledger_uri=None,
         approved_by=None,
     )
-    assert run(made, moved_clock, dataset_id=bureau.dataset_id)["confirmed"] == 250
-    made = make(ModelArtsConfirmSamplesOperator, native=True, policy="{{ policy }}", dataset_id=bureau.dataset_id)
+    assert run(made, moved_clock, dataset_id=runner.dataset_id)["confirmed"] == 250
+    made = make(ModelArtsConfirmSamplesOperator, native=True, policy="{{ policy }}", dataset_id=runner.dataset_id)
     assert run(made, moved_clock, policy={})["seen"] == 0
 
 
@@ -290,14 +292,14 @@ def test_the_output_of_a_task_that_gave_nothing_widens_nothing(
 
 
 @pytest.mark.usefixtures("airflow_db")
-def test_the_digest_of_a_plan_that_was_skipped_lets_no_other_plan_pass(bureau: Bureau) -> None:
-    plan_uri = f"file://{bureau.folder}/plan.jsonl"
-    assert bureau.plan(plan_uri=plan_uri).error is None
+def test_the_digest_of_a_plan_that_was_skipped_lets_no_other_plan_pass(runner: ConfirmRunner) -> None:
+    plan_uri = f"file://{runner.folder}/plan.jsonl"
+    assert runner.plan(plan_uri=plan_uri).error is None
 
     def build() -> None:
         ModelArtsConfirmSamplesOperator(
             task_id="confirm",
-            dataset_id=bureau.dataset_id,
+            dataset_id=runner.dataset_id,
             plan_uri=plan_uri,
             plan_digest=skipped(),
             trigger_rule="all_done",
@@ -305,7 +307,7 @@ def test_the_digest_of_a_plan_that_was_skipped_lets_no_other_plan_pass(bureau: B
 
     done = build_and_run(build).tasks["confirm"]
     assert (done.state, str(done.error).split(":")[0]) == ("failed", "plan_digest is None")
-    assert bureau.dataset.annotated == 0
+    assert runner.dataset.annotated == 0
 
 
 @pytest.mark.usefixtures("airflow_db")
@@ -436,10 +438,10 @@ def test_a_template_as_a_key_is_refused_in_the_configuration_and_in_samples() ->
         )
 
 
-def test_a_whole_dict_as_one_template_may_make_keys(bureau: Bureau, moved_clock: MovedClock) -> None:
+def test_a_whole_dict_as_one_template_may_make_keys(runner: ConfirmRunner, moved_clock: MovedClock) -> None:
     made = make(
         ModelArtsConfirmSamplesOperator,
-        dataset_id=bureau.dataset_id,
+        dataset_id=runner.dataset_id,
         policy='{"min_score_by_label": {"{{ strict }}": 1, "tulip": 0.5}, "hard_examples": "confirm"}',
     )
     done = run(made, moved_clock, strict="rose")

@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_modelarts.labeling.apply import confirmation as apply
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter, read_plan
-from tests.operators.bureau import RUN_ID, Bureau, check_sums
+from tests.operators.runners import RUN_ID, ConfirmRunner, check_sums
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
@@ -25,14 +25,14 @@ SAMPLES = 400
 def test_a_retry_beside_its_zombie_ends_in_the_same_state(
     emulator: Emulator, moved_clock: MovedClock, tmp_path: Path, concurrency: int
 ) -> None:
-    bureau = Bureau(emulator, moved_clock, tmp_path, SAMPLES)
-    proposals = bureau.dataset.proposals
-    bureau.plan(policy=POLICY)
+    runner = ConfirmRunner(emulator, moved_clock, tmp_path, SAMPLES)
+    proposals = runner.dataset.proposals
+    runner.plan(policy=POLICY)
     endings: dict[int, Any] = {}
 
     def confirm(try_number: int) -> None:
-        endings[try_number] = bureau.confirm(
-            try_number=try_number, plan_uri=bureau.plan_uri, ledger_uri=bureau.ledger_uri, concurrency=concurrency
+        endings[try_number] = runner.confirm(
+            try_number=try_number, plan_uri=runner.plan_uri, ledger_uri=runner.ledger_uri, concurrency=concurrency
         )
 
     tries = [threading.Thread(target=confirm, args=(number,)) for number in (1, 2)]
@@ -41,20 +41,20 @@ def test_a_retry_beside_its_zombie_ends_in_the_same_state(
     for thread in tries:
         thread.join()
 
-    plan = read_plan(Path(bureau.plan_uri.removeprefix("file://")))
+    plan = read_plan(Path(runner.plan_uri.removeprefix("file://")))
     wanted = {one.sample.sample_id for one in plan.samples() if one.decision.action == "confirm"}
     assert 0 < len(wanted) < SAMPLES
-    for sample_id, labels in bureau.final.items():
+    for sample_id, labels in runner.final.items():
         names = [label["name"] for label in proposals[sample_id]["labels"]] if sample_id in wanted else []
         assert [label["name"] for label in labels] == names
-    assert set(bureau.dataset.proposals) == proposals.keys() - wanted
+    assert set(runner.dataset.proposals) == proposals.keys() - wanted
 
     assert {number: ending.error for number, ending in endings.items()} == {1: None, 2: None}
     for ending in endings.values():
         check_sums(ending.result)
         assert ending.result["failed"] == 0
         assert ending.result["confirmed"] + ending.result["gone"] == len(wanted)
-    ledger = read_ledger(Path(bureau.ledger_uri.removeprefix("file://")), RUN_ID)
+    ledger = read_ledger(Path(runner.ledger_uri.removeprefix("file://")), RUN_ID)
     assert len(ledger.chains) == 2
     assert ledger.verify() == []
     state = replay(plan, ledger)
@@ -65,7 +65,7 @@ def test_a_retry_beside_its_zombie_ends_in_the_same_state(
 def test_two_tries_that_find_no_plan_apply_one(
     emulator: Emulator, moved_clock: MovedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, concurrency: int
 ) -> None:
-    bureau = Bureau(emulator, moved_clock, tmp_path, SAMPLES)
+    runner = ConfirmRunner(emulator, moved_clock, tmp_path, SAMPLES)
     looked, made, endings = threading.Barrier(2, timeout=60), [], {}
     found, make_plan, plan_of = apply._found, apply.make_plan, PlanWriter.plan
 
@@ -87,8 +87,8 @@ def test_two_tries_that_find_no_plan_apply_one(
     monkeypatch.setattr(PlanWriter, "plan", noted)
 
     def confirm(try_number: int) -> None:
-        endings[try_number] = bureau.confirm(
-            try_number=try_number, policy=POLICY, ledger_uri=bureau.ledger_uri, concurrency=concurrency
+        endings[try_number] = runner.confirm(
+            try_number=try_number, policy=POLICY, ledger_uri=runner.ledger_uri, concurrency=concurrency
         )
 
     tries = [threading.Thread(target=confirm, args=(number,)) for number in (1, 2)]
@@ -99,10 +99,10 @@ def test_two_tries_that_find_no_plan_apply_one(
 
     assert {number: ending.error for number, ending in endings.items()} == {1: None, 2: None}
     assert len(set(made)) == 2
-    (path,) = bureau.plans()
+    (path,) = runner.plans()
     plan = read_plan(path)
     assert plan.digest in made
-    ledger = read_ledger(Path(bureau.ledger_uri.removeprefix("file://")), RUN_ID)
+    ledger = read_ledger(Path(runner.ledger_uri.removeprefix("file://")), RUN_ID)
     assert {chain.first().plan_digest for chain in ledger.chains} == {plan.digest}
     for ending in endings.values():
         check_sums(ending.result)

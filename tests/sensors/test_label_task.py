@@ -22,7 +22,7 @@ from airflow_provider_modelarts.client.resources.tasks import Tasks
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.sensors.label_task import ModelArtsLabelTaskSensor
-from tests.support.drive import StandInTaskInstance, as_task_runner, context_of, drive, moment
+from tests.support.operator_driver import StandInTaskInstance, as_task_runner, context_of, drive, moment
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator

@@ -14,8 +14,8 @@ from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
 from airflow_provider_modelarts.sensors.label_task import ModelArtsLabelTaskSensor
 from tests.conftest import forget_clients
-from tests.support.drive import Ending, drive
-from tests.support.stories import STORIES, SUCCEEDED, Story, World
+from tests.support.operator_driver import Ending, drive
+from tests.support.wait_stories import STORIES, SUCCEEDED, WaitStory, WaitWorld
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,12 +59,12 @@ class Stage:
     def __init__(self, emulator: Emulator, clock: MovedClock, monkeypatch: pytest.MonkeyPatch) -> None:
         self.emulator, self.clock, self.monkeypatch = emulator, clock, monkeypatch
 
-    def tell(self, story: Story, play: Callable[[World], Ending]) -> Ending:
+    def tell(self, story: WaitStory, play: Callable[[WaitWorld], Ending]) -> Ending:
         with self.monkeypatch.context() as patch:
             forget_clients()
             self.emulator.reset()
             self.emulator.task_seconds = story.task_seconds
-            world = World(self.emulator, self.clock, patch, self.emulator.load_digits(labeled=100))
+            world = WaitWorld(self.emulator, self.clock, patch, self.emulator.load_digits(labeled=100))
             world.tell_airflow_the_new_password()
             story.tell(world)
             ending = play(world)
@@ -79,8 +79,8 @@ def stage(emulator: Emulator, moved_clock: MovedClock, monkeypatch: pytest.Monke
     return Stage(emulator, moved_clock, monkeypatch)
 
 
-def start_and_wait(way: dict[str, Any], story: Story) -> Callable[[World], Ending]:
-    def play(world: World) -> Ending:
+def start_and_wait(way: dict[str, Any], story: WaitStory) -> Callable[[WaitWorld], Ending]:
+    def play(world: WaitWorld) -> Ending:
         operator = ModelArtsStartLabelTaskOperator(
             task_id="start",
             dataset_id=world.dataset_id,
@@ -94,8 +94,8 @@ def start_and_wait(way: dict[str, Any], story: Story) -> Callable[[World], Endin
     return play
 
 
-def wait(way: dict[str, Any], story: Story, **parameters: Any) -> Callable[[World], Ending]:
-    def play(world: World) -> Ending:
+def wait(way: dict[str, Any], story: WaitStory, **parameters: Any) -> Callable[[WaitWorld], Ending]:
+    def play(world: WaitWorld) -> Ending:
         label_task_id = ModelArtsHook().client.tasks.start(world.dataset_id)
         sensor = ModelArtsLabelTaskSensor(
             task_id="wait",
@@ -115,7 +115,7 @@ def same(text: str) -> str:
     return re.sub(r"request id \S+|last: [^)]*\)|[0-9a-f]{32}", "...", text)
 
 
-def check_error(error: BaseException | None, story: Story, expected: type[BaseException]) -> None:
+def check_error(error: BaseException | None, story: WaitStory, expected: type[BaseException]) -> None:
     assert type(error) is expected, repr(error)
     text = str(error)
     assert "\n" not in text

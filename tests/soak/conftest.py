@@ -14,8 +14,8 @@ import pytest
 
 from demo.environment import EXAMPLE_DAGS
 from tests.e2e.support import processes_of
-from tests.soak.patient import PatientAirflow
-from tests.soak.teller import Story, Teller
+from tests.soak.sqlite_airflow import SqliteAirflow
+from tests.soak.story_runner import Story, StoryRunner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,43 +59,43 @@ def _interruptible() -> Iterator[None]:
 
 
 @pytest.fixture(scope="package")  # not of the session: it would go on beside all other tests
-def airflow(tmp_path_factory: pytest.TempPathFactory, _interruptible: None) -> Iterator[PatientAirflow]:
+def airflow(tmp_path_factory: pytest.TempPathFactory, _interruptible: None) -> Iterator[SqliteAirflow]:
     """A running Airflow with the stories' DAGs and the example DAG; nothing of it is left at the end."""
     folder = tmp_path_factory.mktemp("soak")
     home = folder / "airflow"
     dags = shutil.copytree(HERE / "dags", folder / "dags", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(EXAMPLE_DAGS / "auto_label_images.py", dags)
-    with PatientAirflow(home, dags_folder=dags, settings=SETTINGS) as running:
+    with SqliteAirflow(home, dags_folder=dags, settings=SETTINGS) as running:
         yield running
         assert processes_of(home) != []
     assert processes_of(home) == []
 
 
 @pytest.fixture(scope="module")
-def teller(
-    airflow: PatientAirflow, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[Teller]:
+def story_runner(
+    airflow: SqliteAirflow, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[StoryRunner]:
     """Tells the selected stories of a module side by side; they begin when the first of them is asked for."""
-    teller = Teller(airflow, tmp_path_factory.mktemp("stories"))
-    teller.begin(
+    story_runner = StoryRunner(airflow, tmp_path_factory.mktemp("stories"))
+    story_runner.begin(
         story
         for item in request.session.items
         if isinstance(item, pytest.Function) and item.path == request.path and hasattr(item, "callspec")
         if isinstance(story := item.callspec.params.get("story"), Story)
     )
-    yield teller
-    teller.give_up()
+    yield story_runner
+    story_runner.give_up()
 
 
 @pytest.fixture
-def told(teller: Teller, record_property: Any) -> Any:
+def run_story(story_runner: StoryRunner, record_property: Any) -> Any:
     """Hears a story to its end; fails if it took another course than it must."""
 
     def hear(story: Story) -> None:
-        telling = teller.outcome(story)
-        record_property("story", ", ".join([f"{telling.seconds:.0f} s", *telling.notes]))
-        if telling.error is not None:
-            raise telling.error
+        outcome = story_runner.outcome(story)
+        record_property("story", ", ".join([f"{outcome.seconds:.0f} s", *outcome.notes]))
+        if outcome.error is not None:
+            raise outcome.error
 
     return hear
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.emulator import Emulator
-from tests.labeling.kills import Kill
-from tests.labeling.machine import COUNTS, MUST_HAPPEN, report, run_machine
+from tests.labeling.process_kill import Kill
+from tests.labeling.state_machine import COUNTS, MUST_HAPPEN, report, run_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.soak.teller import Story
-from tests.soak.world import World, expect
+from tests.soak.story_runner import Story
+from tests.soak.story_world import StoryWorld, expect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ SIZE = 100
 PATIENCE = 900.0
 
 
-def wrong_password(way: str, world: World) -> None:
+def wrong_password(way: str, world: StoryWorld) -> None:
     connection = world.emulator.connection
     world.emulator.set_password("another-passw0rd-since-this-morning")
     world.begin(f"crowd_{way}", connection=connection)
@@ -35,5 +35,5 @@ def stories() -> list[Story]:
 
 
 @pytest.mark.parametrize("story", stories(), ids=str)
-def test_crowd(story: Story, told: Callable[[Story], None]) -> None:
-    told(story)
+def test_crowd(story: Story, run_story: Callable[[Story], None]) -> None:
+    run_story(story)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.soak.teller import Story
-from tests.soak.world import SENSOR_WAYS, START_WAYS, World, expect
+from tests.soak.story_runner import Story
+from tests.soak.story_world import SENSOR_WAYS, START_WAYS, StoryWorld, expect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LIMITS = ("timeout", "execution_timeout")
 
 
-def start_gives_up(setting: str, way: str, world: World) -> None:
+def start_gives_up(setting: str, way: str, world: StoryWorld) -> None:
     world.begin_way(setting, way)
     world.until_over()
     expect(world.state() == "failed", "the task has not failed", world)
@@ -25,14 +25,14 @@ def start_gives_up(setting: str, way: str, world: World) -> None:
     expect(len(world.stops_of(next(iter(world.jobs)))) == 1, "the job was not stopped once", world)
 
 
-def stop_is_slow(world: World) -> None:
+def stop_is_slow(world: StoryWorld) -> None:
     """Airflow's own alarm, which comes a little after the deadline, must not cut the stopping short."""
     rule = world.emulator.faults.add("POST", "/stop", "delay", seconds=8.0)
     start_gives_up("execution_timeout", "start_waiting", world)
     expect(rule.fired == 1, "the stop was not slow", world)
 
 
-def sensor_gives_up(setting: str, way: str, world: World) -> None:
+def sensor_gives_up(setting: str, way: str, world: StoryWorld) -> None:
     world.begin_way(setting, way)
     world.until_over()
     soft = setting.startswith("soft")
@@ -55,5 +55,5 @@ def stories() -> list[Story]:
 
 
 @pytest.mark.parametrize("story", stories(), ids=str)
-def test_deadline(story: Story, told: Callable[[Story], None]) -> None:
-    told(story)
+def test_deadline(story: Story, run_story: Callable[[Story], None]) -> None:
+    run_story(story)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.support import check_outcome
-from tests.soak.teller import Story
-from tests.soak.world import LABELED, OVER, World, expect
+from tests.soak.story_runner import Story
+from tests.soak.story_world import LABELED, OVER, StoryWorld, expect
 from tests.support.leaks import leaks_in_folder
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DAG_ID = "auto_label_images"
 
 
-def images_are_labeled(world: World) -> None:
+def images_are_labeled(world: StoryWorld) -> None:
     """Start, wait in the triggerer, list, confirm; and no secret is left in Airflow's database and logs."""
     airflow, emulator = world.airflow, world.emulator
     airflow.add_connection("modelarts_default", emulator.connection)
@@ -44,5 +44,5 @@ def stories() -> list[Story]:
 
 
 @pytest.mark.parametrize("story", stories(), ids=str)
-def test_example(story: Story, told: Callable[[Story], None]) -> None:
-    told(story)
+def test_example(story: Story, run_story: Callable[[Story], None]) -> None:
+    run_story(story)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.soak.soak_users import clear, fail_run, mark_task
-from tests.soak.teller import Story
-from tests.soak.world import START_WAYS, World, expect, kill
+from tests.soak.story_runner import Story
+from tests.soak.story_world import START_WAYS, StoryWorld, expect, kill
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 CHOICES = ("adopt", "wait")
 
 
-def meet(choice: str, way: str, world: World, *, setting: str = "") -> str:
+def meet(choice: str, way: str, world: StoryWorld, *, setting: str = "") -> str:
     """Let a task meet a foreign job; return that job's id."""
     foreign = world.start_as_somebody_else()
     world.begin(f"{choice}_{setting}{way}")
@@ -25,7 +25,7 @@ def meet(choice: str, way: str, world: World, *, setting: str = "") -> str:
     return foreign
 
 
-def and_ends(choice: str, world: World) -> None:
+def and_ends(choice: str, world: StoryWorld) -> None:
     """Let the foreign job end, and after it our own, if there is to be one."""
     world.let_the_job_end()
     if choice == "wait":
@@ -35,12 +35,12 @@ def and_ends(choice: str, world: World) -> None:
     world.ends_well(jobs=1 if choice == "adopt" else 2)
 
 
-def undisturbed(choice: str, way: str, world: World) -> None:
+def undisturbed(choice: str, way: str, world: StoryWorld) -> None:
     meet(choice, way, world)
     and_ends(choice, world)
 
 
-def ended(end: Callable[[World], None], choice: str, way: str, world: World) -> None:
+def ended(end: Callable[[StoryWorld], None], choice: str, way: str, world: StoryWorld) -> None:
     meet(choice, way, world)
     process = world.process()
     end(world)
@@ -51,7 +51,7 @@ def ended(end: Callable[[World], None], choice: str, way: str, world: World) -> 
     expect(list(world.jobs.values()) == [3], "the foreign job did not go on alone", world)
 
 
-def cleared(choice: str, way: str, world: World) -> None:
+def cleared(choice: str, way: str, world: StoryWorld) -> None:
     meet(choice, way, world)
     tries = world.tries()
     clear(world)
@@ -61,7 +61,7 @@ def cleared(choice: str, way: str, world: World) -> None:
     and_ends(choice, world)
 
 
-def killed(choice: str, way: str, world: World) -> None:
+def killed(choice: str, way: str, world: StoryWorld) -> None:
     """Its own process is killed; if it is deferred, the one that resumes or that starts our own job."""
     foreign = world.start_as_somebody_else()
     deferred = way == "start_deferred"
@@ -79,7 +79,7 @@ def killed(choice: str, way: str, world: World) -> None:
     and_ends(choice, world)
 
 
-def given_up(choice: str, way: str, world: World) -> None:
+def given_up(choice: str, way: str, world: StoryWorld) -> None:
     meet(choice, way, world, setting="timeout_")
     world.until_over()
     expect(world.errors == ["LabelTaskTimeout"], "it is no LabelTaskTimeout", world)
@@ -87,7 +87,7 @@ def given_up(choice: str, way: str, world: World) -> None:
     expect(len(world.jobs) == 1, "another job was started", world)
 
 
-COURSES: dict[str, Callable[[str, str, World], None]] = {
+COURSES: dict[str, Callable[[str, str, StoryWorld], None]] = {
     "undisturbed": undisturbed,
     "marked failed": partial(ended, partial(mark_task, "failed")),
     "run failed": partial(ended, fail_run),
@@ -107,5 +107,5 @@ def stories() -> list[Story]:
 
 
 @pytest.mark.parametrize("story", stories(), ids=str)
-def test_foreign(story: Story, told: Callable[[Story], None]) -> None:
-    told(story)
+def test_foreign(story: Story, run_story: Callable[[Story], None]) -> None:
+    run_story(story)

@@ -10,8 +10,8 @@ import psutil
 import pytest
 from airflow.sdk.execution_time import context as airflow_context
 
-from tests.soak.teller import Story
-from tests.soak.world import START_WAYS, StoryError, World, expect, kill
+from tests.soak.story_runner import Story
+from tests.soak.story_world import START_WAYS, StoryError, StoryWorld, expect, kill
 
 RANDOM_KILLS = 30
 SLOW_REPLY = 8.0
@@ -25,7 +25,7 @@ VICTIMS: dict[str, Victim] = {
 }
 
 
-def victim_of(world: World, victim: str) -> psutil.Process:
+def victim_of(world: StoryWorld, victim: str) -> psutil.Process:
     process = world.until(world.process, "the task's process cannot be found")
     return chosen(process, victim)
 
@@ -37,7 +37,7 @@ def chosen(process: psutil.Process, victim: str) -> psutil.Process:
     return target
 
 
-def kill_at_gate(point: str, victim: str, world: World, way: str) -> None:
+def kill_at_gate(point: str, victim: str, world: StoryWorld, way: str) -> None:
     """Kill at a point in the task's own code; whoever survives its supervisor goes on from there."""
     world.want_gate(point)
     world.begin_way("plain", way)
@@ -49,7 +49,7 @@ def kill_at_gate(point: str, victim: str, world: World, way: str) -> None:
     world.open_gate(point)
 
 
-def kill_before_reply(victim: str, world: World, way: str) -> None:
+def kill_before_reply(victim: str, world: StoryWorld, way: str) -> None:
     """Kill while the service's reply to the start is on its way."""
     world.emulator.faults.add("POST", "/tasks", "delay", applied=True, seconds=SLOW_REPLY)
     world.begin_way("plain", way)
@@ -59,13 +59,13 @@ def kill_before_reply(victim: str, world: World, way: str) -> None:
     expect(not world.starts, "the reply was faster than the kill", world)
 
 
-def kill_while_polling(victim: str, world: World, way: str) -> None:
+def kill_while_polling(victim: str, world: StoryWorld, way: str) -> None:
     world.begin_way("plain", way)
     world.until_waiting()
     kill(victim_of(world, victim))
 
 
-def then_it_goes_on(world: World) -> None:
+def then_it_goes_on(world: StoryWorld) -> None:
     """The retry runs; the job ends; the run is what it would have been."""
     world.until_before_the_end(lambda: world.tries() > 1, "Airflow does not try again")
     world.until_before_the_end(
@@ -80,7 +80,7 @@ GATES = ("begin", "before_post", "after_post", "before_defer", "resumed")
 ONLY_DEFERRED = frozenset({"before_defer", "resumed"})
 
 
-def at_gate(point: str, victim: str, way: str, world: World) -> None:
+def at_gate(point: str, victim: str, way: str, world: StoryWorld) -> None:
     kill_at_gate(point, victim, world, way)
     if point == "resumed":
         world.ends_well()  # the job is over already
@@ -88,12 +88,12 @@ def at_gate(point: str, victim: str, way: str, world: World) -> None:
         then_it_goes_on(world)
 
 
-def before_reply(victim: str, way: str, world: World) -> None:
+def before_reply(victim: str, way: str, world: StoryWorld) -> None:
     kill_before_reply(victim, world, way)
     then_it_goes_on(world)
 
 
-def while_polling(victim: str, way: str, world: World) -> None:
+def while_polling(victim: str, way: str, world: StoryWorld) -> None:
     kill_while_polling(victim, world, way)
     if way.startswith("sensor"):
         world.until_before_the_end(lambda: world.tries() > 1, "Airflow does not try again")
@@ -103,7 +103,7 @@ def while_polling(victim: str, way: str, world: World) -> None:
         then_it_goes_on(world)
 
 
-def reply_lost(way: str, world: World) -> None:
+def reply_lost(way: str, world: StoryWorld) -> None:
     """Nobody is killed, but the reply to the start is lost."""
     rule = world.emulator.faults.add("POST", "/tasks", "reset_after")
     world.begin_way("plain", way)
@@ -113,7 +113,7 @@ def reply_lost(way: str, world: World) -> None:
     world.ends_well()
 
 
-def zombie_wakes_late(way: str, world: World) -> None:
+def zombie_wakes_late(way: str, world: StoryWorld) -> None:
     """The supervisor is killed before the start; its task's process goes on when the retry has a job already."""
     world.want_gate("begin")
     world.begin_way("plain", way)
@@ -132,7 +132,7 @@ REMEMBERS = hasattr(airflow_context, "TaskStateStoreAccessor")
 """Whether this Airflow keeps what a task stores from one try to the next; 3.2 does not."""
 
 
-def unmarked(names: str, way: str, world: World) -> None:
+def unmarked(names: str, way: str, world: StoryWorld) -> None:
     """The service does not echo the marker, and the task is killed before it could store the job's id.
 
     Without a state store nothing is left to know the job by: it is taken for somebody else's, and neither doubled nor
@@ -148,7 +148,7 @@ def unmarked(names: str, way: str, world: World) -> None:
     expect(len(world.starts) == 1 and not world.stops, "the job was doubled or stopped", world)
 
 
-def job_dies_too(way: str, world: World) -> None:
+def job_dies_too(way: str, world: StoryWorld) -> None:
     """The task is killed, and its job fails before the retry: the retry starts one new job."""
     world.emulator.faults.add("POST", "/tasks", "fail_task")
     kill_at_gate("after_post", "own_process", world, way)
@@ -159,7 +159,7 @@ def job_dies_too(way: str, world: World) -> None:
     world.ends_well(jobs=2)
 
 
-def at_random(number: int, world: World) -> None:
+def at_random(number: int, world: StoryWorld) -> None:
     """Kill once at a random moment of the task's life, in whatever it does then."""
     draw = random.Random(f"kill {number}")
     way, victim = draw.choice(START_WAYS), draw.choice(sorted(VICTIMS))
@@ -188,7 +188,7 @@ def at_random(number: int, world: World) -> None:
     world.ends_well()
 
 
-def evicted(way: str, world: World) -> None:
+def evicted(way: str, world: StoryWorld) -> None:
     """The worker is evicted: its supervisor gets a SIGTERM while the task runs."""
     point = None if way == "start_waiting" else "before_defer"
     if point:
@@ -243,5 +243,5 @@ def random_stories() -> list[Story]:
 
 
 @pytest.mark.parametrize("story", [*stories(), *random_stories()], ids=str)
-def test_kill(story: Story, told: Callable[[Story], None]) -> None:
-    told(story)
+def test_kill(story: Story, run_story: Callable[[Story], None]) -> None:
+    run_story(story)

@@ -12,7 +12,7 @@ import pytest
 from airflow.triggers.base import BaseTrigger
 
 from demo.airflow_processes import SECOND_TRIGGERER, AirflowProcesses
-from tests.soak.world import World, expect
+from tests.soak.story_world import StoryWorld, expect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,37 +30,39 @@ FALSE_ALARM = "invoking on_kill"
 
 
 @contextlib.contextmanager
-def worlds(airflow: AirflowProcesses, folder: Path, ways: tuple[str, ...]) -> Iterator[list[World]]:
+def worlds(airflow: AirflowProcesses, folder: Path, ways: tuple[str, ...]) -> Iterator[list[StoryWorld]]:
     """Give a world for each way, all alive."""
     with contextlib.ExitStack() as stack:
         yield [
             stack.enter_context(
-                World(airflow, f"{folder.name}_{number}_{way}", folder / f"{number}_{way}", threading.Event()).alive()
+                StoryWorld(
+                    airflow, f"{folder.name}_{number}_{way}", folder / f"{number}_{way}", threading.Event()
+                ).alive()
             )
             for number, way in enumerate(ways)
         ]
 
 
-def has_heard_false_alarm(world: World) -> bool:
+def has_heard_false_alarm(world: StoryWorld) -> bool:
     return FALSE_ALARM in world.task_log()
 
 
 @contextlib.contextmanager
-def restarted(airflow: AirflowProcesses, told: list[World]) -> Iterator[None]:
+def restarted(airflow: AirflowProcesses, told: list[StoryWorld]) -> Iterator[None]:
     airflow.stop_component(FIRST)
     airflow.start_component(FIRST)
     yield
 
 
 @contextlib.contextmanager
-def killed(airflow: AirflowProcesses, told: list[World]) -> Iterator[None]:
+def killed(airflow: AirflowProcesses, told: list[StoryWorld]) -> Iterator[None]:
     airflow.kill_component(FIRST)
     airflow.start_component(FIRST)
     yield
 
 
 @contextlib.contextmanager
-def frozen_beside_a_second(airflow: AirflowProcesses, told: list[World]) -> Iterator[None]:
+def frozen_beside_a_second(airflow: AirflowProcesses, told: list[StoryWorld]) -> Iterator[None]:
     """The first stands still until the second has its triggers, and kills them in its own memory when it wakes."""
     airflow.start_component(SECOND_TRIGGERER)
     try:

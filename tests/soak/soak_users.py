@@ -8,26 +8,26 @@ from typing import TYPE_CHECKING
 import pytest
 from airflow.triggers.base import BaseTrigger
 
-from tests.soak.teller import Story
-from tests.soak.world import SENSOR_WAYS, START_WAYS, TASK_ID, World, expect
+from tests.soak.story_runner import Story
+from tests.soak.story_world import SENSOR_WAYS, START_WAYS, TASK_ID, StoryWorld, expect
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def mark_task(state: str, world: World) -> None:
+def mark_task(state: str, world: StoryWorld) -> None:
     world.airflow.mark_task(world.dag_id, world.run_id, TASK_ID, state)
 
 
-def fail_run(world: World) -> None:
+def fail_run(world: StoryWorld) -> None:
     world.airflow.mark_run(world.dag_id, world.run_id, "failed")
 
 
-def clear(world: World) -> None:
+def clear(world: StoryWorld) -> None:
     world.airflow.clear_tasks(world.dag_id, world.run_id, [TASK_ID])
 
 
-ENDINGS: dict[str, Callable[[World], None]] = {
+ENDINGS: dict[str, Callable[[StoryWorld], None]] = {
     "marked failed": partial(mark_task, "failed"),
     "marked success": partial(mark_task, "success"),
     "marked skipped": partial(mark_task, "skipped"),
@@ -39,7 +39,7 @@ TELLS_TRIGGERS = hasattr(BaseTrigger, "on_kill")
 """Whether this Airflow tells a trigger that a user has ended its task; 3.2 does not."""
 
 
-def ended(end: Callable[[World], None], way: str, world: World) -> None:
+def ended(end: Callable[[StoryWorld], None], way: str, world: StoryWorld) -> None:
     """The job is stopped once, and nothing is started again; where Airflow tells nobody, the job goes on."""
     world.begin_way("plain", way)
     world.until_waiting()
@@ -55,7 +55,7 @@ def ended(end: Callable[[World], None], way: str, world: World) -> None:
     expect(len(world.stops) == is_told, "it was stopped more than once, or where nobody can", world)
 
 
-def cleared(way: str, world: World) -> None:
+def cleared(way: str, world: StoryWorld) -> None:
     """The job is stopped; when it is over exactly one new one starts, and the run succeeds."""
     world.begin_way("plain", way)
     world.until_waiting()
@@ -71,7 +71,7 @@ def cleared(way: str, world: World) -> None:
     world.ends_well(jobs=2, stops=1)
 
 
-def cleared_but_kept(way: str, world: World) -> None:
+def cleared_but_kept(way: str, world: StoryWorld) -> None:
     """With ``cancel_on_kill`` off the next try adopts the job."""
     world.begin_way("kept", way)
     world.until_waiting()
@@ -85,7 +85,7 @@ def cleared_but_kept(way: str, world: World) -> None:
     world.ends_well()
 
 
-def ended_but_kept(way: str, world: World) -> None:
+def ended_but_kept(way: str, world: StoryWorld) -> None:
     """With ``cancel_on_kill`` off the job goes on."""
     world.begin_way("kept", way)
     world.until_waiting()
@@ -98,7 +98,7 @@ def ended_but_kept(way: str, world: World) -> None:
     expect(not world.stops, "the job was stopped", world)
 
 
-def cleared_when_over(way: str, world: World) -> None:
+def cleared_when_over(way: str, world: StoryWorld) -> None:
     """A clear of a finished run, which Airflow runs again: what the start has left running is stopped first."""
     world.begin_way("unwaited", way)
     world.until_over()
@@ -109,7 +109,7 @@ def cleared_when_over(way: str, world: World) -> None:
     world.ends_well(jobs=2, stops=1)
 
 
-def signaled_when_over(way: str, world: World) -> None:
+def signaled_when_over(way: str, world: StoryWorld) -> None:
     """Airflow ends a process whose callbacks take too long after the task's success: the job goes on."""
     world.begin_way("lingering", way)
     world.until_over()
@@ -120,7 +120,7 @@ def signaled_when_over(way: str, world: World) -> None:
     world.ends_well()
 
 
-def sensor_ended(way: str, world: World) -> None:
+def sensor_ended(way: str, world: StoryWorld) -> None:
     """A sensor stops nothing."""
     world.begin_way("plain", way)
     world.until_waiting()
@@ -133,7 +133,7 @@ def sensor_ended(way: str, world: World) -> None:
     expect(not world.stops, "the job was stopped", world)
 
 
-def sensor_cleared(way: str, world: World) -> None:
+def sensor_cleared(way: str, world: StoryWorld) -> None:
     """A sensor that is cleared waits again."""
     world.begin_way("plain", way)
     world.until_waiting()
@@ -162,5 +162,5 @@ def stories() -> list[Story]:
 
 
 @pytest.mark.parametrize("story", stories(), ids=str)
-def test_user(story: Story, told: Callable[[Story], None]) -> None:
-    told(story)
+def test_user(story: Story, run_story: Callable[[Story], None]) -> None:
+    run_story(story)

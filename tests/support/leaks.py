@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tests.support.harness import DagOutcome
+    from tests.support.dag_runner import DagOutcome
 
 
 def _forms(secret: str) -> set[bytes]:

@@ -16,7 +16,7 @@ from airflow_provider_modelarts.client.resources.tasks import LabelTask, Tasks
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook, clear_clients
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
 from airflow_provider_modelarts.utils import thread_pool as pool
-from tests.support.task_states import TaskStates
+from tests.support.operator_driver import TaskStates
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator

@@ -14,7 +14,7 @@ from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
 from airflow_provider_modelarts.utils.task_record import RecordStore
-from tests.support.drive import Ending, StandInStore, StandInTaskInstance, context_of, drive_try, moment
+from tests.support.operator_driver import Ending, StandInStore, StandInTaskInstance, context_of, drive_try, moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -19,8 +19,8 @@ from airflow_provider_modelarts.utils import label_task_recovery as recovery
 from airflow_provider_modelarts.utils.label_task_recovery import LabelTaskRecovery
 from airflow_provider_modelarts.utils.task_record import LabelTaskRecord, RecordStore, TaskIntent
 from tests.operators import test_label_task_ends as kills
-from tests.operators.scene import Scene
-from tests.support.task_states import TaskStates
+from tests.operators.runners import StartRunner
+from tests.support.operator_driver import TaskStates
 from tests.triggers import test_label_task as triggers
 from tests.utils import test_label_task_recovery as tests
 from tests.utils import test_label_task_recovery_foreign as others
@@ -174,7 +174,7 @@ def test_on_kill_without_a_look_at_the_state_is_caught(
 ) -> None:
     no_state_check_in_on_kill(monkeypatch)
     evicted = kills.test_an_evicted_worker_stops_nothing_and_the_task_goes_on
-    _fails(evicted, Scene(emulator, moved_clock), monkeypatch, "running")
+    _fails(evicted, StartRunner(emulator, moved_clock), monkeypatch, "running")
     dataset_id = emulator.load_digits(labeled=100)
     label_task_id = ModelArtsHook().client.tasks.start(dataset_id)
     killed = triggers.Killed(TaskStates(monkeypatch), (dataset_id, label_task_id))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_modelarts.utils.task_record import LabelTaskRecord, RecordStore, TaskIntent
-from tests.support.drive import StandInTaskInstance, context_of
+from tests.support.operator_driver import StandInTaskInstance, context_of
 from tests.utils.task_life import with_and_without_store
 
 

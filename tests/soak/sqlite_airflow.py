@@ -18,8 +18,8 @@ ATTEMPTS = 6
 SERVER_ERROR = 500
 
 
-class PatientAirflow(AirflowProcesses):
-    """Sends changes one after the other, and again when the database was locked; see :mod:`tests.soak.database`."""
+class SqliteAirflow(AirflowProcesses):
+    """Sends one change at a time, and again when the database was locked; see :mod:`tests.soak.sqlite_settings`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -32,8 +32,8 @@ class PatientAirflow(AirflowProcesses):
         return {
             **self.environ,
             "PYTHONPATH": os.pathsep.join(path),
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": f"tests.soak.database.{name}",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS_ASYNC": f"tests.soak.database.{name}",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS": f"tests.soak.sqlite_settings.{name}",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONNECT_ARGS_ASYNC": f"tests.soak.sqlite_settings.{name}",
         }
 
     def request(self, method: str, path: str, body: Any = None) -> Any:

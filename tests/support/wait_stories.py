@@ -23,7 +23,7 @@ POLL = "/tasks/"
 
 
 @dataclass
-class World:
+class WaitWorld:
     """One telling of a story: a service, its time, and what is going to happen when."""
 
     emulator: Emulator
@@ -69,25 +69,25 @@ class World:
         was = self.emulator.url.removeprefix("http://")
 
         def go() -> None:
-            self.strike(kind, times=None, match=lambda call: call.headers["host"] == was, **arguments)
+            self.let_fail(kind, times=None, match=lambda call: call.headers["host"] == was, **arguments)
             moved = {**self.emulator.connection, "host": self.emulator.url.replace("127.0.0.1", "localhost")}
             self.monkeypatch.setenv("AIRFLOW_CONN_MODELARTS_DEFAULT", json.dumps(moved))
 
         self.after(seconds, go)
 
-    def strike(self, kind: str, *, times: int | None = 1, after: int = 0, **arguments: Any) -> None:
+    def let_fail(self, kind: str, *, times: int | None = 1, after: int = 0, **arguments: Any) -> None:
         self.emulator.faults.add("GET", POLL, kind, times=times, after=after, **arguments)
 
 
 @dataclass(frozen=True)
-class Story:
+class WaitStory:
     """A story and how it ends.
 
     :param ending: status of the outcome; for ``error`` the class of the client's error
     :param says: what the message must say
     """
 
-    tell: Callable[[World], None]
+    tell: Callable[[WaitWorld], None]
     ending: str
     says: tuple[str, ...] = ()
     timeout: float = 3600
@@ -95,106 +95,106 @@ class Story:
     fires: str | None = None
 
 
-def it_succeeds(world: World) -> None:
+def it_succeeds(world: WaitWorld) -> None:
     pass
 
 
-def it_fails(world: World) -> None:
+def it_fails(world: WaitWorld) -> None:
     world.emulator.dataset(world.dataset_id).fail_next_task("ModelArts.4917", "The job failed.", "RGBA image x.png")
 
 
-def somebody_stops_it(world: World) -> None:
+def somebody_stops_it(world: WaitWorld) -> None:
     world.after(40, world.stop_as_somebody_else)
 
 
-def it_takes_too_long(world: World) -> None:
+def it_takes_too_long(world: WaitWorld) -> None:
     pass
 
 
-def the_status_is_a_number_nobody_knows(world: World) -> None:
-    world.strike("status", times=3, after=1, status=200, body={"status": 17, "progress": 5})
+def the_status_is_a_number_nobody_knows(world: WaitWorld) -> None:
+    world.let_fail("status", times=3, after=1, status=200, body={"status": 17, "progress": 5})
 
 
-def the_service_is_down_for_five_minutes(world: World) -> None:
-    world.strike("status", times=15, after=1, status=503)
+def the_service_is_down_for_five_minutes(world: WaitWorld) -> None:
+    world.let_fail("status", times=15, after=1, status=503)
 
 
-def connections_are_reset(world: World) -> None:
-    world.strike("reset", times=4)
+def connections_are_reset(world: WaitWorld) -> None:
+    world.let_fail("reset", times=4)
 
 
-def answers_are_cut_off(world: World) -> None:
-    world.strike("truncated", times=2, after=1)
+def answers_are_cut_off(world: WaitWorld) -> None:
+    world.let_fail("truncated", times=2, after=1)
 
 
-def a_proxy_answers_with_a_page(world: World) -> None:
-    world.strike("html", times=2, after=1, status=502)
+def a_proxy_answers_with_a_page(world: WaitWorld) -> None:
+    world.let_fail("html", times=2, after=1, status=502)
 
 
-def it_is_throttled(world: World) -> None:
-    world.strike("status", times=2, after=1, status=429, code="APIGW.0308", headers={"Retry-After": "75"})
+def it_is_throttled(world: WaitWorld) -> None:
+    world.let_fail("status", times=2, after=1, status=429, code="APIGW.0308", headers={"Retry-After": "75"})
 
 
-def tokens_are_revoked(world: World) -> None:
+def tokens_are_revoked(world: WaitWorld) -> None:
     world.after(30, world.emulator.revoke_tokens)
 
 
-def one_poll_finds_its_token_expired(world: World) -> None:
-    world.strike("expired_token", after=2)
+def one_poll_finds_its_token_expired(world: WaitWorld) -> None:
+    world.let_fail("expired_token", after=2)
 
 
-def the_password_is_rotated(world: World) -> None:
+def the_password_is_rotated(world: WaitWorld) -> None:
     world.after(30, lambda: world.emulator.set_password("a-brand-new-passw0rd"))
     world.after(30, world.tell_airflow_the_new_password)
 
 
-def the_service_moves_and_nobody_listens_where_it_was(world: World) -> None:
+def the_service_moves_and_nobody_listens_where_it_was(world: WaitWorld) -> None:
     world.move(30, "reset")
 
 
-def the_service_moves_and_somebody_else_answers_where_it_was(world: World) -> None:
+def the_service_moves_and_somebody_else_answers_where_it_was(world: WaitWorld) -> None:
     world.move(30, "status", status=404, code="APIGW.0101", message="No such API.")
 
 
-def the_password_is_changed_behind_our_back(world: World) -> None:
+def the_password_is_changed_behind_our_back(world: WaitWorld) -> None:
     world.after(30, lambda: world.emulator.set_password("a-brand-new-passw0rd"))
 
 
-def the_permission_is_taken_away(world: World) -> None:
-    world.strike("status", times=None, after=2, status=403, code="ModelArts.0108", message="No permission.")
+def the_permission_is_taken_away(world: WaitWorld) -> None:
+    world.let_fail("status", times=None, after=2, status=403, code="ModelArts.0108", message="No permission.")
 
 
-def it_is_deleted(world: World) -> None:
+def it_is_deleted(world: WaitWorld) -> None:
     world.after(30, lambda: world.emulator.dataset(world.dataset_id).forget_task(world.label_task_id))
 
 
-def the_service_never_comes_back(world: World) -> None:
-    world.strike("status", times=None, after=1, status=503)
+def the_service_never_comes_back(world: WaitWorld) -> None:
+    world.let_fail("status", times=None, after=1, status=503)
 
 
-STORIES: dict[str, Story] = {
+STORIES: dict[str, WaitStory] = {
     story.tell.__name__: story
     for story in (
-        Story(it_succeeds, "success"),
-        Story(it_fails, "failed", ("failed", "The job failed.", "RGBA image x.png", "ModelArts.4917")),
-        Story(somebody_stops_it, "stopped", ("was stopped",)),
-        Story(it_takes_too_long, "timeout", ("not over at the deadline", "running"), timeout=200),
-        Story(the_status_is_a_number_nobody_knows, "success", fires="status"),
-        Story(the_service_is_down_for_five_minutes, "success", fires="status"),
-        Story(connections_are_reset, "success", fires="reset"),
-        Story(answers_are_cut_off, "success", fires="truncated"),
-        Story(a_proxy_answers_with_a_page, "success", fires="html"),
-        Story(it_is_throttled, "success", fires="status"),
-        Story(tokens_are_revoked, "success"),
-        Story(one_poll_finds_its_token_expired, "success", fires="expired_token"),
-        Story(the_password_is_rotated, "success"),
+        WaitStory(it_succeeds, "success"),
+        WaitStory(it_fails, "failed", ("failed", "The job failed.", "RGBA image x.png", "ModelArts.4917")),
+        WaitStory(somebody_stops_it, "stopped", ("was stopped",)),
+        WaitStory(it_takes_too_long, "timeout", ("not over at the deadline", "running"), timeout=200),
+        WaitStory(the_status_is_a_number_nobody_knows, "success", fires="status"),
+        WaitStory(the_service_is_down_for_five_minutes, "success", fires="status"),
+        WaitStory(connections_are_reset, "success", fires="reset"),
+        WaitStory(answers_are_cut_off, "success", fires="truncated"),
+        WaitStory(a_proxy_answers_with_a_page, "success", fires="html"),
+        WaitStory(it_is_throttled, "success", fires="status"),
+        WaitStory(tokens_are_revoked, "success"),
+        WaitStory(one_poll_finds_its_token_expired, "success", fires="expired_token"),
+        WaitStory(the_password_is_rotated, "success"),
         # A rescheduled sensor begins with each look, and never asks at the old address again.
-        Story(the_service_moves_and_nobody_listens_where_it_was, "success"),
-        Story(the_service_moves_and_somebody_else_answers_where_it_was, "success"),
-        Story(the_password_is_changed_behind_our_back, "AuthenticationError", ("user", "a token")),
-        Story(the_permission_is_taken_away, "PermissionDenied", ("ModelArts.0108",), fires="status"),
-        Story(it_is_deleted, "NotFound", ("ModelArts.4612",)),
-        Story(the_service_never_comes_back, "timeout", ("not over", "503"), timeout=200, fires="status"),
+        WaitStory(the_service_moves_and_nobody_listens_where_it_was, "success"),
+        WaitStory(the_service_moves_and_somebody_else_answers_where_it_was, "success"),
+        WaitStory(the_password_is_changed_behind_our_back, "AuthenticationError", ("user", "a token")),
+        WaitStory(the_permission_is_taken_away, "PermissionDenied", ("ModelArts.0108",), fires="status"),
+        WaitStory(it_is_deleted, "NotFound", ("ModelArts.4612",)),
+        WaitStory(the_service_never_comes_back, "timeout", ("not over", "503"), timeout=200, fires="status"),
     )
 }
 

@@ -1,4 +1,4 @@
-"""A process that confirms, to be killed: plan and ledger are files. ``python -m tests.labeling.child`` reads JSON."""
+"""A process that confirms, to be killed; plan and ledger are files. ``python -m tests.labeling.confirm_process``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Brings the real client to the emulator inside one process: no sockets, no threads of a server, no chance.
 
 A request of the client goes to the emulator's own gateway; what the gateway does to a connection becomes what urllib3
-would raise. So a history of a hundred requests takes a tenth of a second, and the same seed gives the same one.
+would raise. So a simulation of a hundred requests takes a tenth of a second, and the same seed gives the same one.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from airflow_provider_modelarts.emulator.http.gateway import Gateway
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
-    from tests.labeling.lives import WorldClock
+    from tests.labeling.simulated_process import SimulatedClock
 
 URL = "http://127.0.0.1:1"
 
 Carry = "Callable[[requests.PreparedRequest, Callable[[], requests.Response]], requests.Response]"
 
 
-def client_of(emulator: Emulator, clock: WorldClock, carry: Carry) -> ModelArtsClient:
+def client_of(emulator: Emulator, clock: SimulatedClock, carry: Carry) -> ModelArtsClient:
     """Return a client whose requests go to an emulator that is not started.
 
     :param carry: called for each request with a function that has it answered

@@ -45,8 +45,8 @@ class StoryError(AssertionError):
 
 
 @dataclass
-class World:
-    """One telling of one story.
+class StoryWorld:
+    """One outcome of one story.
 
     :param name: distinguishes its connection from those of stories told beside it
     :param folder: shared with the Airflow task, which finds its gates there and leaves its errors
@@ -67,7 +67,7 @@ class World:
     # --- life
 
     @contextlib.contextmanager
-    def alive(self) -> Iterator[World]:
+    def alive(self) -> Iterator[StoryWorld]:
         """Serve the emulator while the story is told; afterwards its exchanges must have kept to the contract."""
         self.folder.mkdir(parents=True)
         self.emulator.observers.append(self.check)
@@ -284,7 +284,7 @@ class World:
             expect(self.result()["state"] == 3, f"the result {self.result()} is no success", self)
 
 
-def expect(condition: object, complaint: str, world: World) -> None:
+def expect(condition: object, complaint: str, world: StoryWorld) -> None:
     """Hold a condition of a story.
 
     :raises StoryError: it does not hold; the complaint tells how things stand

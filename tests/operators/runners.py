@@ -1,16 +1,19 @@
-"""A dataset full of proposals, and the operators that plan, confirm and revert, through tries and clears of one run."""
+"""Run operators on a dataset in the emulator: some plan, confirm and revert, others start labeling tasks."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.operators.label_task import (
+    ModelArtsStartLabelTaskOperator,
+)
 from airflow_provider_modelarts.operators.samples import (
     ModelArtsConfirmSamplesOperator,
     ModelArtsPlanConfirmationOperator,
     ModelArtsRevertConfirmationOperator,
 )
-from tests.support.drive import Ending, StandInTaskInstance, drive_try, moment
+from tests.support.operator_driver import Ending, StandInTaskInstance, drive, drive_try, moment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,13 +23,14 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
 
+
 WRITE = "/data-annotations/samples"
 RUN_ID = "manual__2026-11-20T11:00:00+00:00"
 SUMS = ("confirmed", "review", "left", "failed", "gone")
 
 
-class Bureau:
-    """See the module."""
+class ConfirmRunner:
+    """Plans, confirms and reverts, in tries of one run."""
 
     def __init__(self, emulator: Emulator, clock: MovedClock, folder: Path, samples: int = 250) -> None:
         self.emulator, self.clock, self.folder = emulator, clock, folder
@@ -89,3 +93,33 @@ class Bureau:
 
 def check_sums(counts: dict[str, Any]) -> None:
     assert counts["seen"] == sum(counts[name] for name in SUMS)
+
+
+class StartRunner:
+    """Starts labeling tasks."""
+
+    def __init__(self, emulator: Emulator, clock: MovedClock) -> None:
+        self.emulator, self.clock = emulator, clock
+        emulator.task_seconds = 300
+        self.dataset_id = emulator.load_digits(labeled=100)
+
+    def operator(self, **parameters: Any) -> ModelArtsStartLabelTaskOperator:
+        return ModelArtsStartLabelTaskOperator(task_id="start", **{"dataset_id": self.dataset_id, **parameters})
+
+    def start(self, **parameters: Any) -> Ending:
+        return drive(self.operator(**parameters), self.clock)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What the only start said."""
+        (record,) = self.emulator.journal.select("POST", match=lambda record: record.path.endswith("/tasks"))
+        found: dict[str, Any] = json.loads(record.body)
+        return found
+
+    @property
+    def states(self) -> list[int]:
+        return list(self.emulator.dataset(self.dataset_id).tasks.values())
+
+    @property
+    def stops(self) -> int:
+        return self.emulator.journal.count("POST", "/stop")

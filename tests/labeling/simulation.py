@@ -32,11 +32,11 @@ from airflow_provider_modelarts.labeling.proposals import page_order as walk
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 from airflow_provider_modelarts.labeling.undo.reverter import revert
+from tests.labeling.deterministic_pool import DeterministicPool
 from tests.labeling.faults import FAULTS
-from tests.labeling.lives import Life, Store
+from tests.labeling.invariants import Violation, WriteWatcher, check_labels
 from tests.labeling.raw_samples import without_id
-from tests.labeling.referee import Referee, Violation, check_labels
-from tests.labeling.turns import TurnCrew
+from tests.labeling.simulated_process import ProcessStorage, SimulatedProcess
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -66,7 +66,7 @@ STORED = ("name", "type", "property")
 
 @dataclass(frozen=True)
 class Setup:
-    """What a history begins with.
+    """What a simulation begins with.
 
     :param kind: of the proposals
     :param samples: how many
@@ -105,7 +105,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happens while a life is at work.
+    """Something that happens while a process is at work.
 
     :param after: requests and stores before it
     :param what: an act of people, or a fault
@@ -115,7 +115,7 @@ class Event:
     what: str
 
 
-class History:
+class Simulation:
     """See the module. ``counts`` says how often what happened."""
 
     def __init__(self, setup: Setup, counts: Counter[str]) -> None:
@@ -128,7 +128,7 @@ class History:
         self.dataset_id = self.emulator.load_proposals(setup.samples, kind=setup.kind, seed=setup.seed)
         self.dataset = self.emulator.dataset(self.dataset_id)
         self.objects: dict[str, bytes] = {}
-        self.events = self.tries = self.ticks = self.edits = self.lives = 0
+        self.events = self.tries = self.ticks = self.edits = self.processes = 0
         self.told: list[str] = []
         """What happened, a line each, for who looks into a violation."""
         self.busy_until = 0.0
@@ -151,9 +151,9 @@ class History:
         """Held while the emulator answers, and while people act."""
         self.known = self.dataset.proposals
         self.dataset._dataset.add_label(NOWHERE)
-        self.referee = Referee(self)
+        self.watcher = WriteWatcher(self)
         self._label_some_by_hand()
-        self.referee.begin()
+        self.watcher.begin()
         self.begun = {sample_id: self._labels(sample_id) for sample_id in self.dataset.samples}
         self._refuse_some()
         forget_tokens()
@@ -191,7 +191,7 @@ class History:
             label |= {"type": 1, "property": {"@modelarts:shape": "bndbox", "@modelarts:feature": [[1, 2.0], [3, 4]]}}
         return label
 
-    # What goes on beside the lives
+    # What goes on beside the processes
 
     def latency(self) -> float:
         return 0.0 if self.calm else self.rng.random() * self.setup.latency
@@ -203,7 +203,7 @@ class History:
         self.note("a token takes long")
         return self.rng.choice([10.0, 28.0, 40.0])
 
-    def meanwhile(self, life: Life, kind: str) -> None:
+    def run_due_events(self, process: SimulatedProcess, kind: str) -> None:
         """Let happen what the script has for this moment."""
         self.ticks += 1
         if self.dataset.status == PUBLISHING and self.emulator.clock.now() >= self.busy_until:
@@ -211,9 +211,9 @@ class History:
         due = [event for event in self.script if event.after < self.ticks]
         self.script = [event for event in self.script if event.after >= self.ticks]
         for event in due:
-            self.let_happen(event.what, life, kind)
+            self.let_happen(event.what, process, kind)
 
-    def let_happen(self, what: str, life: Life | None = None, kind: str = "write") -> None:
+    def let_happen(self, what: str, process: SimulatedProcess | None = None, kind: str = "write") -> None:
         """Let people act, or arm a fault for the request under way."""
         self.tell(what)
         if what in FAULTS:
@@ -221,8 +221,8 @@ class History:
             if what.startswith("delay"):
                 self.emulator.clock.advance(self.rng.choice([5, 20, 40]))
         elif what == "stop":
-            if life is not None:
-                life.is_stopped = True
+            if process is not None:
+                process.is_stopped = True
                 self.note("asked to stop")
         elif what == "busy":
             self.dataset.status = PUBLISHING
@@ -263,7 +263,7 @@ class History:
             self._propose(what, everybody)
         else:
             return
-        self.referee.look()
+        self.watcher.look()
         self.acts.add(what)
         self.note(what)
 
@@ -273,8 +273,8 @@ class History:
     def _label_and_propose_again(self, raw: Raw) -> None:
         """Let a person label a sample, and a labeling task then propose for it what it proposed before."""
         self.dataset.edit(raw["sample_id"], [self.label_by_hand()])
-        self.referee.look()
-        self.referee.touch(raw["sample_id"])
+        self.watcher.look()
+        self.watcher.touch(raw["sample_id"])
         served = [one for one in self.dataset.proposals.values() if one["sample_id"] != raw["sample_id"]]
         self.dataset.propose([{**raw, "annotated_by": "human/emulator/person"}, *reversed(served)], keep=False)
 
@@ -309,7 +309,7 @@ class History:
             labels[0]["name"] = "something else"
         by = "human/emulator/person" if self.begun.get(sample_id) or self._labels(sample_id) else ""
         document = {**(model or {}), **raw, "sample_id": sample_id, "labels": labels, "annotated_by": by}
-        self.referee.touch(sample_id)
+        self.watcher.touch(sample_id)
         self.known.setdefault(sample_id, document)
         keep = [one for one in reversed(served) if one["sample_id"] != sample_id]
         self.dataset.propose([document, *keep] if what == "propose first" else [*keep, document], keep=False)
@@ -319,20 +319,20 @@ class History:
         sample = self.dataset.samples.get(sample_id)
         return [] if sample is None else [dict(label) for label in sample.labels]
 
-    # What the lives do
+    # What the processes do
 
-    def place(self, life: Life | None = None) -> Store:
-        return Store("memory://bucket", self.objects, life)
+    def place(self, process: SimulatedProcess | None = None) -> ProcessStorage:
+        return ProcessStorage("memory://bucket", self.objects, process)
 
     def identity(self, number: int) -> RunIdentity:
         return RunIdentity("flowers", RUN, "confirm", try_number=number)
 
-    def plan_place(self, life: Life | None = None) -> Store:
+    def plan_place(self, process: SimulatedProcess | None = None) -> ProcessStorage:
         if self.setup.keeps == "ledger":
-            place = self.identity(1).plan_path(self.place(life))
-            assert isinstance(place, Store)
+            place = self.identity(1).plan_path(self.place(process))
+            assert isinstance(place, ProcessStorage)
             return place
-        return self.place(life) / "plan.jsonl"
+        return self.place(process) / "plan.jsonl"
 
     @property
     def plan(self) -> Plan | None:
@@ -354,85 +354,85 @@ class History:
             if not any(True for _ in plan.samples()):
                 self.note("an empty plan")
 
-    def planning(self, **fate: Any) -> Life:
-        """Return a life that makes the plan, as an Airflow task of its own does."""
+    def planning(self, **fate: Any) -> SimulatedProcess:
+        """Return a process that makes the plan, as an Airflow task of its own does."""
         filters = {"label_name": self.setup.label_name} if self.setup.label_name else {}
 
-        def work(life: Life) -> Any:
+        def work(process: SimulatedProcess) -> Any:
             return make_plan(
-                life.client,
+                process.client,
                 self.dataset_id,
-                self.plan_place(life),
+                self.plan_place(process),
                 policy=self.setup.policy,
                 filters=filters,
                 crew=_crew(self.setup.concurrency),
-                should_stop=lambda: life.is_stopped,
-                clock=life.clock,  # type: ignore[arg-type]  # a clock by what it does
+                should_stop=lambda: process.is_stopped,
+                clock=process.clock,  # type: ignore[arg-type]  # a clock by what it does
             ).result
 
-        return Life(self, work, **fate)
+        return SimulatedProcess(self, work, **fate)
 
-    def applying(self, **fate: Any) -> Life:
-        """Return a life that confirms: the next try of the Airflow task."""
+    def applying(self, **fate: Any) -> SimulatedProcess:
+        """Return a process that confirms: the next try of the Airflow task."""
         self.tries += 1
         setup, identity = self.setup, self.identity(self.tries)
         # A plan of its own task is applied without a word on what it was made for.
         is_alone = setup.keeps in ("plan", "both") and self.rng.random() < 0.7
 
-        def work(life: Life) -> Any:
+        def work(process: SimulatedProcess) -> Any:
             self._remove_part_of_plan()
             self._note_empty_plan()
             says_all = not is_alone or self.plan is None
-            place = LedgerTarget(self.place(life), identity, "ada") if setup.has_ledger else None
+            place = LedgerTarget(self.place(process), identity, "ada") if setup.has_ledger else None
             request = ConfirmationRequest.checked(
                 self.dataset_id,
                 policy=setup.policy if says_all else None,
                 label_name=setup.label_name if says_all else None,
                 batch_size=setup.batch_size,
                 concurrency=setup.concurrency,
-                plan=self.plan_place(life) if setup.keeps in ("plan", "both") else None,
+                plan=self.plan_place(process) if setup.keeps in ("plan", "both") else None,
                 ledger=place,
             )
             run = Confirmation(
-                life.client,
+                process.client,
                 request,
-                stop=StopSignal(lambda: life.is_stopped),
-                clock=life.clock,  # type: ignore[arg-type]
+                stop=StopSignal(lambda: process.is_stopped),
+                clock=process.clock,  # type: ignore[arg-type]
             )
-            life.counts = run.result
+            process.counts = run.result
             return run.run()
 
-        return Life(self, work, **fate)
+        return SimulatedProcess(self, work, **fate)
 
-    def undoing(self, **fate: Any) -> Life:
-        """Return a life that takes the run's confirmations back."""
+    def undoing(self, **fate: Any) -> SimulatedProcess:
+        """Return a process that takes the run's confirmations back."""
         self.is_undone = True
 
-        def work(life: Life) -> Any:
+        def work(process: SimulatedProcess) -> Any:
             return revert(
-                life.client,
-                self.place(life),
+                process.client,
+                self.place(process),
                 RUN,
                 plans=[plan] if (plan := self.plan) else [],
                 batch_size=self.setup.batch_size,
                 concurrency=1,
-                should_stop=lambda: life.is_stopped,
-                clock=life.clock,  # type: ignore[arg-type]
+                should_stop=lambda: process.is_stopped,
+                clock=process.clock,  # type: ignore[arg-type]
             )
 
-        return Life(self, work, undoes=True, **fate)
+        return SimulatedProcess(self, work, undoes=True, **fate)
 
-    # What lives ask the history
+    # What processes ask the simulation
 
     def as_answered(self, kind: str, response: requests.Response) -> requests.Response:
-        """Return an answer, its texts without the ids of samples if that is how this history has it."""
+        """Return an answer, its texts without the ids of samples if that is how this simulation has it."""
         if kind == "write" and self.setup.anonymous and response.status_code == 200:
             response._content = re.sub(rb" \[[^\[\]]*\]\"", b'"', response.content)
         return response
 
-    def shown_by(self, life: Life) -> str:
-        """Return the kind of single read that allows a life's writes."""
-        return "final" if life.undoes else "proposal"
+    def shown_by(self, process: SimulatedProcess) -> str:
+        """Return the kind of single read that allows a process's writes."""
+        return "final" if process.undoes else "proposal"
 
     def as_stored(self, labels: Sequence[Raw]) -> list[Raw]:
         kind = self.dataset.dataset_type
@@ -441,10 +441,10 @@ class History:
             for one in labels
         ]
 
-    def check_form(self, life: Life, form: Raw, shown: Raw) -> None:
+    def check_form(self, process: SimulatedProcess, form: Raw, shown: Raw) -> None:
         """Judge what one sample is about to be given, by what a read showed of it."""
         sample_id = form["sample_id"]
-        if life.undoes:
+        if process.undoes:
             self._check_undo(sample_id, form["labels"], shown)
             return
         check_labels(form, shown, needs_size=self.setup.kind == "detection")
@@ -464,19 +464,19 @@ class History:
         return policy.decide(sample) if policy else confirm_all(sample)
 
     def _check_undo(self, sample_id: str, labels: list[Raw], shown: Raw) -> None:
-        ours = self.referee.ours.get(sample_id)
-        if sample_id in self.referee.raced:
+        ours = self.watcher.ours.get(sample_id)
+        if sample_id in self.watcher.raced:
             return
-        given = shown["labels"] if sample_id in self.referee.human else self.referee.prior.get(sample_id) or []
+        given = shown["labels"] if sample_id in self.watcher.human else self.watcher.prior.get(sample_id) or []
         if self.as_stored(given) == self._planned_labels(sample_id) and self.had_unended_try:
             # A person chose the very labels that were planned: a try that did not end may have written them itself.
             self.note("undone although a person had chosen the same")
-            self.referee.raced.add(sample_id)
+            self.watcher.raced.add(sample_id)
             return
         if ours is None or self.as_stored(shown["labels"]) != ours:
             raise Violation(f"undo touches {sample_id}, which does not carry what the run wrote: {shown['labels']}")
-        if self.as_stored(labels) != self.referee.prior[sample_id]:
-            raise Violation(f"undo gives {sample_id} {labels}; before the run it had {self.referee.prior[sample_id]}")
+        if self.as_stored(labels) != self.watcher.prior[sample_id]:
+            raise Violation(f"undo gives {sample_id} {labels}; before the run it had {self.watcher.prior[sample_id]}")
 
     def _planned_labels(self, sample_id: str) -> list[Raw] | None:
         self.load_plan()
@@ -484,7 +484,7 @@ class History:
 
     def check_before(self, sample_id: str, before: list[Raw]) -> None:
         """Raise unless labels of a person that a write has just replaced are stored in the ledger already."""
-        if not before or before == self.referee.ours.get(sample_id) or not self.setup.has_ledger:
+        if not before or before == self.watcher.ours.get(sample_id) or not self.setup.has_ledger:
             return
         self.note("a person's labels replaced")
         wanted = [self.as_stored(entry["before"]) for entry in self.entries(sample_id) if entry.get("before")]
@@ -510,13 +510,17 @@ class History:
 
 
 def _crew(size: int) -> Any:
-    life = Life.here()
-    return WorkerPool(size) if life.history.setup.threads else TurnCrew(size, life, life.history.rng)
+    process = SimulatedProcess.here()
+    return (
+        WorkerPool(size)
+        if process.simulation.setup.threads
+        else DeterministicPool(size, process, process.simulation.rng)
+    )
 
 
 def _token_hex(size: int) -> str:
-    """Return what names a writer; no chance but the history's own."""
-    return f"{Life.here().history.rng.getrandbits(8 * size):0{2 * size}x}"
+    """Return what names a writer; no chance but the simulation's own."""
+    return f"{SimulatedProcess.here().simulation.rng.getrandbits(8 * size):0{2 * size}x}"
 
 
 _keeps = PlanWriter._keeps
@@ -525,7 +529,7 @@ _keeps = PlanWriter._keeps
 def _keeps_noted(writer: PlanWriter) -> bool:
     keeps = _keeps(writer)
     if keeps:
-        Life.here().history.note("a plan that came second")
+        SimulatedProcess.here().simulation.note("a plan that came second")
     return keeps
 
 

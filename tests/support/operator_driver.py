@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 import copy
 import json
+import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -18,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.exceptions import AirflowRescheduleException, TaskDeferred
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pytest
     from airflow.sdk import BaseOperator
 
     from tests.support.clock import MovedClock
@@ -169,3 +172,23 @@ def fired_event(deferred: TaskDeferred) -> Any:
 
     (payload,) = asyncio.run(run())
     return json.loads(json.dumps(payload))
+
+
+class TaskStates:
+    """Answers with ``states`` from now on, and notes who asked.
+
+    :param states: by task id, of the run ``run_id``; none at all: Airflow knows no such task
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, run_id: str = "run", **states: str | None) -> None:
+        self.run_id, self.states = run_id, dict(states)
+        self.asked: list[dict[str, Any]] = []
+        """The questions."""
+        self.asked_in: list[threading.Thread] = []
+        """The threads that asked them."""
+        monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(self._answer))
+
+    def _answer(self, **question: Any) -> dict[str, dict[str, Any]]:
+        self.asked.append(question)
+        self.asked_in.append(threading.current_thread())
+        return {self.run_id: self.states} if self.states else {}

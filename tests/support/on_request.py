@@ -1,4 +1,4 @@
-"""Airflow's alarm, that of an ``execution_timeout``, at a moment of the test's choice."""
+"""What happens once, when a certain request has been carried out: any act, or Airflow's alarm."""
 
 from __future__ import annotations
 
@@ -9,15 +9,37 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.execution_time.timeout import TimeoutPosix
 
-from tests.support.once import Once
-
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pytest
 
     from airflow_provider_modelarts.emulator import Emulator
 
 
-class Alarm:
+class OnRequest:
+    """Acts once, when a certain request has been carried out; its answer goes out after that.
+
+    :param method: of the requests that are counted
+    :param path_part: in their path
+    :param number: which of them it is, the first is 1
+    :param act: what to do, in the thread of the emulator that answers
+    """
+
+    def __init__(self, emulator: Emulator, method: str, path_part: str, number: int, act: Callable[[], object]) -> None:
+        self.done = False
+
+        def observe(record: Any) -> None:
+            if self.done or record.method != method or path_part not in record.path:
+                return
+            if emulator.journal.count(method, path_part) >= number:
+                self.done = True
+                act()
+
+        emulator.observers.append(observe)
+
+
+class AlarmOnRequest:
     """Sounds once, with the answer to a request; the emulator answers nothing until it has struck.
 
     The Airflow task must have an ``execution_timeout``, of whatever length.
@@ -43,7 +65,7 @@ class Alarm:
             os.kill(os.getpid(), signal.SIGALRM)
             assert struck.wait(30)
 
-        self._sounding = Once(emulator, method, path_part, after, sound)
+        self._sounding = OnRequest(emulator, method, path_part, after, sound)
 
     @property
     def has_sounded(self) -> bool:

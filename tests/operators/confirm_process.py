@@ -1,4 +1,4 @@
-"""A process that runs a confirming task, to be killed. ``python -m tests.operators.child`` waits for a line of JSON."""
+"""A process that runs a confirming task, to be killed. ``python -m tests.operators.confirm_process`` reads JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow.providers.amazon.aws.fs import s3  # noqa: E402, F401
 
 from airflow_provider_modelarts.labeling.apply import confirmation as apply  # noqa: E402, F401
 from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator  # noqa: E402
-from tests.support.drive import StandInTaskInstance, as_task_runner, context_of  # noqa: E402
+from tests.support.operator_driver import StandInTaskInstance, as_task_runner, context_of  # noqa: E402
 
 
 def main() -> None:

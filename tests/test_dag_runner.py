@@ -11,7 +11,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from demo.environment import REPOSITORY
 from tests.conftest import FIRST
-from tests.support.harness import messages, run_dag, run_operator
+from tests.support.dag_runner import messages, run_dag, run_operator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,7 +43,7 @@ class At(BaseTrigger):
         self.number = number
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        return "tests.test_harness.At", {"number": self.number}
+        return "tests.test_dag_runner.At", {"number": self.number}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         self.log.info("trigger ran")

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.client.errors import PermissionDenied
-from tests.labeling.history import PAGE, Event, History, Setup, small_world
-from tests.labeling.machine import COUNTS, MUST_HAPPEN, run_machine
+from tests.labeling.invariants import Violation
 from tests.labeling.mutants import MUTANTS
-from tests.labeling.referee import Violation
 from tests.labeling.scenarios import at_once, play
+from tests.labeling.simulation import PAGE, Event, Setup, Simulation, small_world
+from tests.labeling.state_machine import COUNTS, MUST_HAPPEN, run_machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow_provider_modelarts.labeling.results import ConfirmationResult
-    from tests.labeling.lives import Life
+    from tests.labeling.simulated_process import SimulatedProcess
 
 HISTORIES = 60
 MOST = 100
@@ -70,18 +70,20 @@ def test_a_write_in_a_race_is_the_last_one_although_there_was_one_before() -> No
     assert COUNTS["written in a race"]
 
 
-def confirm_once(setup: Setup, prepare: Callable[[Life], None] = lambda life: None) -> tuple[History, Life]:
+def confirm_once(
+    setup: Setup, prepare: Callable[[SimulatedProcess], None] = lambda process: None
+) -> tuple[Simulation, SimulatedProcess]:
     """Let one try confirm without a plan; nothing happens beside it but what ``prepare`` arranges."""
     with small_world():
-        life = (history := History(replace(setup, keeps="nothing"), COUNTS)).applying()
-        prepare(life)
-        life.live()
-    return history, life
+        process = (simulation := Simulation(replace(setup, keeps="nothing"), COUNTS)).applying()
+        prepare(process)
+        process.run()
+    return simulation, process
 
 
-def result_so_far(life: Life) -> ConfirmationResult:
+def result_so_far(process: SimulatedProcess) -> ConfirmationResult:
     """Return the counts of a try, also of one that an error has ended."""
-    found: ConfirmationResult = life.result if life.error is None else life.counts()
+    found: ConfirmationResult = process.result if process.error is None else process.counts()
     return found
 
 
@@ -91,8 +93,8 @@ def test_once_stopped_or_failed_no_thread_begins_another_write(ending: str, seed
     begun: list[bool] = []
     is_over = False
 
-    def prepare(life: Life) -> None:
-        emulator, update = life.history.emulator, life.client.samples.update
+    def prepare(process: SimulatedProcess) -> None:
+        emulator, update = process.simulation.emulator, process.client.samples.update
 
         def noted(*args: Any, **more: Any) -> Any:
             nonlocal is_over
@@ -107,46 +109,46 @@ def test_once_stopped_or_failed_no_thread_begins_another_write(ending: str, seed
             nonlocal is_over
             if (
                 record.method != "PUT"
-                or life.history.dataset.annotated < 20
-                or life.is_stopped
+                or process.simulation.dataset.annotated < 20
+                or process.is_stopped
                 or emulator.faults.rules
             ):
                 return
             if ending == "stop":
-                is_over = life.is_stopped = True
+                is_over = process.is_stopped = True
             else:
                 emulator.faults.add("PUT", "data-annotations", "status", status=403, code="ModelArts.0108")
 
-        life.client.samples.update = noted  # type: ignore[method-assign]
+        process.client.samples.update = noted  # type: ignore[method-assign]
         emulator.observers.append(end)
 
-    history, life = confirm_once(Setup(samples=200, concurrency=8, latency=3.0, seed=seed), prepare)
+    simulation, process = confirm_once(Setup(samples=200, concurrency=8, latency=3.0, seed=seed), prepare)
     assert is_over
     assert not any(begun)
-    result = result_so_far(life)
-    assert result.confirmed == history.dataset.annotated < 200
+    result = result_so_far(process)
+    assert result.confirmed == simulation.dataset.annotated < 200
     assert result.stopped is (ending == "stop")
-    assert isinstance(life.error, PermissionDenied) is (ending == "error")
+    assert isinstance(process.error, PermissionDenied) is (ending == "error")
 
 
 def test_a_single_pass_costs_one_read_per_page_two_to_find_the_end_and_one_for_the_count() -> None:
-    history, life = confirm_once(Setup(samples=40))
-    journal = history.emulator.journal
-    assert (life.result.confirmed, life.result.passes) == (40, 1)
+    simulation, process = confirm_once(Setup(samples=40))
+    journal = simulation.emulator.journal
+    assert (process.result.confirmed, process.result.passes) == (40, 1)
     assert journal.count("GET", "auto-annotations") == 40 / PAGE + 3
     assert journal.count("PUT") == 40 / PAGE
-    assert life.result.requests == len(journal) - journal.count("POST", "auth/tokens")
+    assert process.result.requests == len(journal) - journal.count("POST", "auth/tokens")
 
 
 def test_a_count_that_the_list_never_shows_is_named() -> None:
-    def prepare(life: Life) -> None:
-        page = life.client.proposals.page
+    def prepare(process: SimulatedProcess) -> None:
+        page = process.client.proposals.page
 
         def overcounted(*args: Any, **more: Any) -> Any:
             found = page(*args, **more)
             return replace(found, total=found.total + 2)
 
-        life.client.proposals.page = overcounted  # type: ignore[method-assign]
+        process.client.proposals.page = overcounted  # type: ignore[method-assign]
 
     result = confirm_once(Setup(samples=6), prepare)[1].result
     assert (result.confirmed, result.unaccounted, result.passes) == (6, 2, 2)

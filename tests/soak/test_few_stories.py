@@ -11,7 +11,7 @@ from tests.soak import soak_deadlines, soak_examples, soak_foreign, soak_kills, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.soak.teller import Story
+    from tests.soak.story_runner import Story
 
 FEW = frozenset(
     {
@@ -39,5 +39,5 @@ def test_every_chosen_story_exists() -> None:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("story", STORIES, ids=str)
-def test_story(story: Story, told: Callable[[Story], None]) -> None:
-    told(story)
+def test_story(story: Story, run_story: Callable[[Story], None]) -> None:
+    run_story(story)

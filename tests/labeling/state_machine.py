@@ -1,7 +1,8 @@
 """Any order of plans, tries, kills, zombies, people, new proposals, faults and undos, as hypothesis draws them.
 
-Each rule lets something happen to one dataset in the emulator; whatever a life sends is judged when it is sent
-(:mod:`.referee`), what it leaves is judged when it ends, and everything when the history ends (:mod:`.verdict`).
+Each rule lets something happen to one dataset in the emulator; whatever a process sends is judged when it is sent
+what it leaves is judged when it ends, and
+everything when the simulation ends (:mod:`.invariants`).
 """
 
 from __future__ import annotations
@@ -19,14 +20,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from airflow_provider_modelarts.client.auth import forget_tokens
 from tests.labeling.faults import FAULTS
-from tests.labeling.history import NOWHERE, POLICIES, Event, History, Setup, small_world
-from tests.labeling.referee import Violation
-from tests.labeling.verdict import judge_end, judge_life, judge_try, judge_undo
+from tests.labeling.invariants import Violation, judge_end, judge_process, judge_try, judge_undo
+from tests.labeling.simulation import NOWHERE, POLICIES, Event, Setup, Simulation, small_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tests.labeling.lives import Life
+    from tests.labeling.simulated_process import SimulatedProcess
 
 ACTS = (
     *("correct", "clear", "confirm by hand", "accept what was refused", "label, and propose again"),
@@ -109,18 +109,18 @@ setups = st.builds(
 )
 
 
-class Confirmed(RuleBasedStateMachine):
-    """The life of one dataset."""
+class ConfirmationMachine(RuleBasedStateMachine):
+    """The process of one dataset."""
 
-    history: History
-    zombie: Life | None = None
+    simulation: Simulation
+    zombie: SimulatedProcess | None = None
     threads = False
     """Whether the real pool carries the requests."""
 
     @initialize(setup=setups)
     def begin(self, setup: Setup) -> None:
         COUNTS["histories"] += 1
-        self.history = History(replace(setup, threads=self.threads), COUNTS)
+        self.simulation = Simulation(replace(setup, threads=self.threads), COUNTS)
         for name, value in setup.variants.items():
             COUNTS[f"{name}={value}"] += 1
         for name in ("kind", "keeps", "anonymous", "concurrency", "batch_size"):
@@ -129,48 +129,48 @@ class Confirmed(RuleBasedStateMachine):
     @contextmanager
     def disturbed_by(self, script: Iterable[Event]) -> Iterator[None]:
         """Let happen what a script says, beside what is done within."""
-        history = self.history
-        history.script = [Event(history.ticks + event.after, event.what) for event in script]
+        simulation = self.simulation
+        simulation.script = [Event(simulation.ticks + event.after, event.what) for event in script]
         yield
-        history.script.clear()
-        history.referee.look()
+        simulation.script.clear()
+        simulation.watcher.look()
 
-    def live(self, life: Life, script: Iterable[Event] = ()) -> None:
+    def run_process(self, process: SimulatedProcess, script: Iterable[Event] = ()) -> None:
         forget_tokens()  # as a new process does
         with self.disturbed_by(script):
-            life.live()
-        judge_life(life)
+            process.run()
+        judge_process(process)
 
-    @precondition(lambda self: self.history.setup.keeps in ("plan", "both") and self.history.plan is None)
+    @precondition(lambda self: self.simulation.setup.keeps in ("plan", "both") and self.simulation.plan is None)
     @rule(script=scripts, killed_at=fatal)
     def make_a_plan(self, script: list[Event], killed_at: int | None) -> None:
         COUNTS["rule: plan"] += 1
-        self.live(self.history.planning(killed_at=killed_at), script)
+        self.run_process(self.simulation.planning(killed_at=killed_at), script)
 
-    @precondition(lambda self: not self.history.is_undone and self.history.tries < 6)
+    @precondition(lambda self: not self.simulation.is_undone and self.simulation.tries < 6)
     @rule(script=scripts, killed_at=fatal)
     def try_to_confirm(self, script: list[Event], killed_at: int | None) -> None:
-        COUNTS["rule: retry" if self.history.tries else "rule: apply"] += 1
-        history = self.history
-        before = history.events
-        history.acts.clear()
-        self.live(life := history.applying(killed_at=killed_at), script)
-        if life.error is None and not life.result.stopped and self.zombie is None:
-            judge_try(history, life.result, before)
+        COUNTS["rule: retry" if self.simulation.tries else "rule: apply"] += 1
+        simulation = self.simulation
+        before = simulation.events
+        simulation.acts.clear()
+        self.run_process(process := simulation.applying(killed_at=killed_at), script)
+        if process.error is None and not process.result.stopped and self.zombie is None:
+            judge_try(simulation, process.result, before)
 
-    @precondition(lambda self: not self.history.is_undone and self.zombie is None and self.history.tries < 6)
+    @precondition(lambda self: not self.simulation.is_undone and self.zombie is None and self.simulation.tries < 6)
     @rule(script=scripts, frozen_at=st.integers(1, 40))
     def freeze_a_try(self, script: list[Event], frozen_at: int) -> None:
         """A try stands still, as its machine does; Airflow takes it for dead."""
         COUNTS["rule: freeze"] += 1
-        life = self.history.applying(frozen_at=frozen_at)
+        process = self.simulation.applying(frozen_at=frozen_at)
         with self.disturbed_by(script):
-            while not life.is_over and not life.is_frozen:
-                life.go_on()
-        if life.is_over:
-            judge_life(life)
+            while not process.is_over and not process.is_frozen:
+                process.go_on()
+        if process.is_over:
+            judge_process(process)
         else:
-            self.zombie = life
+            self.zombie = process
 
     @precondition(lambda self: self.zombie is not None)
     @rule(script=scripts)
@@ -179,85 +179,85 @@ class Confirmed(RuleBasedStateMachine):
         self.thaw(script)
 
     def thaw(self, script: Iterable[Event] = ()) -> None:
-        life, self.zombie = self.zombie, None
-        assert life is not None
+        process, self.zombie = self.zombie, None
+        assert process is not None
         with self.disturbed_by(script):
-            while not life.is_over:
-                life.go_on()
-        judge_life(life)
+            while not process.is_over:
+                process.go_on()
+        judge_process(process)
 
-    @precondition(lambda self: not self.history.is_undone and self.history.tries < 6)
+    @precondition(lambda self: not self.simulation.is_undone and self.simulation.tries < 6)
     @rule(script=scripts, killed=st.tuples(fatal, fatal))
     def try_twice_at_once(self, script: list[Event], killed: tuple[int | None, int | None]) -> None:
         """Two tries take turns, request by request."""
         COUNTS["rule: two at once"] += 1
-        history = self.history
-        history.had_unended_try = True
-        COUNTS["two plan at once"] += history.setup.has_plan and history.plan is None
-        lives = [history.applying(killed_at=killed_at) for killed_at in killed]
+        simulation = self.simulation
+        simulation.had_unended_try = True
+        COUNTS["two plan at once"] += simulation.setup.has_plan and simulation.plan is None
+        processes = [simulation.applying(killed_at=killed_at) for killed_at in killed]
         with self.disturbed_by(script):
-            while alive := [life for life in lives if not life.is_over]:
-                history.rng.choice(alive).go_on()
-        for life in lives:
-            judge_life(life)
+            while alive := [process for process in processes if not process.is_over]:
+                simulation.rng.choice(alive).go_on()
+        for process in processes:
+            judge_process(process)
 
     @rule(what=st.sampled_from(ACTS))
     def let_people_act(self, what: str) -> None:
         COUNTS["rule: people"] += 1
-        self.history.let_happen(what)
+        self.simulation.let_happen(what)
 
-    @precondition(lambda self: self.history.setup.has_ledger and self.history.tries and self.zombie is None)
+    @precondition(lambda self: self.simulation.setup.has_ledger and self.simulation.tries and self.zombie is None)
     @rule(script=scripts, killed_at=fatal)
     def undo(self, script: list[Event], killed_at: int | None) -> None:
         COUNTS["rule: undo"] += 1
         # What a crash left unsettled is settled by a try, says the undo; so there is one.
-        if not self.history.is_undone:
+        if not self.simulation.is_undone:
             self.finish()
-        self.live(self.history.undoing(killed_at=killed_at), script)
+        self.run_process(self.simulation.undoing(killed_at=killed_at), script)
 
     def finish(self) -> None:
         """Let a try have its way."""
-        history = self.history
-        history.calm = True
+        simulation = self.simulation
+        simulation.calm = True
         self.disarm()
         for _ in range(CALM_TRIES):
-            life = history.applying()
-            self.live(life)
-            if life.error is None and not life.result.unaccounted:
-                judge_end(history, life.result)
+            process = simulation.applying()
+            self.run_process(process)
+            if process.error is None and not process.result.unaccounted:
+                judge_end(simulation, process.result)
                 COUNTS["finished"] += 1
                 break
             COUNTS["finished later"] += 1
         else:
-            raise Violation(f"nothing disturbs it, and it does not end: {life.error or life.result}")
-        history.calm = False
+            raise Violation(f"nothing disturbs it, and it does not end: {process.error or process.result}")
+        simulation.calm = False
 
     def disarm(self) -> None:
         """Let nothing fail any more but the samples that the service refuses."""
-        history = self.history
-        for name, armed in history.rules:
+        simulation = self.simulation
+        for name, armed in simulation.rules:
             COUNTS[f"fault: {name}"] += armed.fired
             armed.times = armed.fired
-        history.rules.clear()
-        history.storage_faults = 0
-        history.emulator.variants.shrink_list = 0
-        history.dataset.status = 1
+        simulation.rules.clear()
+        simulation.storage_faults = 0
+        simulation.emulator.variants.shrink_list = 0
+        simulation.dataset.status = 1
 
     def teardown(self) -> None:
-        if not hasattr(self, "history"):
+        if not hasattr(self, "simulation"):
             return
         if self.zombie is not None:
             self.thaw()
-        if not self.history.is_undone:
+        if not self.simulation.is_undone:
             self.finish()
-        if self.history.setup.has_ledger:
+        if self.simulation.setup.has_ledger:
             self.disarm()
-            self.history.calm = True
-            life = self.history.undoing()
-            self.live(life)
-            if life.error is not None:
-                raise Violation(f"nothing disturbs the undo, and it fails: {life.error}")
-            judge_undo(self.history, life.result)
+            self.simulation.calm = True
+            process = self.simulation.undoing()
+            self.run_process(process)
+            if process.error is not None:
+                raise Violation(f"nothing disturbs the undo, and it fails: {process.error}")
+            judge_undo(self.simulation, process.result)
             COUNTS["undone"] += 1
 
 
@@ -265,10 +265,10 @@ def run_machine(histories: int, *, seed: int, steps: int = 6, shrinks: bool = Tr
     """Run generated histories.
 
     :param seed: draws the histories
-    :param shrinks: look for the smallest history that fails
+    :param shrinks: look for the smallest simulation that fails
     :param threads: the real pool carries the requests; False: its stand-in, whose threads take turns
     """
-    machine = hypothesis.seed(seed)(type("Confirmed", (Confirmed,), {"threads": threads}))
+    machine = hypothesis.seed(seed)(type("ConfirmationMachine", (ConfirmationMachine,), {"threads": threads}))
     phases = [Phase.explicit, Phase.generate, *([Phase.shrink] if shrinks else [])]
     with small_world():
         run_state_machine_as_test(

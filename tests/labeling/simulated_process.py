@@ -1,7 +1,7 @@
-"""Processes that confirm, as a history needs them: they die or freeze at any instant, and take turns with each other.
+"""Simulated processes that confirm: they die or freeze at any instant, and take turns with each other.
 
-An instant lies before and after every request and every object that is stored. All lives of a history share one
-clock, one emulator and one object storage; each has its own client, its own crew, and its own referee.
+An instant lies before and after every request and every object that is stored. All processes of a simulation share one
+clock, one emulator and one object storage; each has its own client, its own crew, and its own watcher.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import threading
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from tests.labeling.in_process_transport import client_of
+from tests.labeling.invariants import Killed, Violation
 from tests.labeling.object_store import Bucket
-from tests.labeling.referee import Killed, Violation
-from tests.labeling.wire import client_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     import requests
 
     from airflow_provider_modelarts.emulator import Emulator
-    from tests.labeling.history import History
+    from tests.labeling.simulation import Simulation
 
 _HERE = threading.local()
 
 
-class WorldClock:
-    """The emulator's frozen clock, as one life sees it."""
+class SimulatedClock:
+    """The emulator's frozen clock, as one process sees it."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._clock = emulator.clock
@@ -50,31 +50,31 @@ class WorldClock:
             self.time = until
 
 
-class Life:
+class SimulatedProcess:
     """One process.
 
-    :param history: what it belongs to
+    :param simulation: what it belongs to
     :param work: what it does; returns its result
     :param undoes: it takes a confirmation back
-    :param killed_at: the instant at which it dies; None: it lives
+    :param killed_at: the instant at which it dies; None: it does not
     :param frozen_at: the instant at which it stops for a while, with all its threads
     """
 
     def __init__(
         self,
-        history: History,
-        work: Callable[[Life], Any],
+        simulation: Simulation,
+        work: Callable[[SimulatedProcess], Any],
         *,
         undoes: bool = False,
         killed_at: int | None = None,
         frozen_at: int | None = None,
     ) -> None:
         self.undoes = undoes
-        self.history = history
-        history.lives += 1
-        self.name = f"life {history.lives}"
-        self.clock = WorldClock(history.emulator)
-        self.client = client_of(history.emulator, self.clock, self._carry)
+        self.simulation = simulation
+        simulation.processes += 1
+        self.name = f"process {simulation.processes}"
+        self.clock = SimulatedClock(simulation.emulator)
+        self.client = client_of(simulation.emulator, self.clock, self._carry)
         self.give_way: Callable[[], None] = lambda: None
         self.killed_at, self.frozen_at = killed_at, frozen_at
         self.is_dead = self.is_stopped = self.is_frozen = self.is_over = False
@@ -94,28 +94,28 @@ class Life:
         self._takes_turns = False
         # With the real pool one thread at a time is on its way, so that all stand still when one is frozen. Threads
         # that take turns would wait for each other.
-        self.one_at_a_time: Any = threading.RLock() if history.setup.threads else nullcontext()
+        self.one_at_a_time: Any = threading.RLock() if simulation.setup.threads else nullcontext()
 
     @staticmethod
-    def here() -> Life:
-        """Return the life whose main thread this is."""
-        life: Life = _HERE.life
-        return life
+    def here() -> SimulatedProcess:
+        """Return the process whose main thread this is."""
+        process: SimulatedProcess = _HERE.process
+        return process
 
-    def live(self) -> None:
-        """Live to the end in this thread."""
-        _HERE.life = self
+    def run(self) -> None:
+        """Run to the end in this thread."""
+        _HERE.process = self
         try:
             self.result = self._work(self)
-        except BaseException as error:  # noqa: BLE001 - judged by the history
+        except BaseException as error:  # noqa: BLE001 - judged by the simulation
             self.error = error
             if isinstance(error, Violation):
                 # Of real threads no second run does the same again.
-                error.add_note("\n".join([str(self.history.setup), *self.history.told]))
+                error.add_note("\n".join([str(self.simulation.setup), *self.simulation.told]))
         self.is_over = True
 
     def go_on(self) -> None:
-        """Live in a thread of its own until the next instant at which it gives way, or to the end."""
+        """Run in a thread of its own until the next instant at which it gives way, or to the end."""
         if not self._takes_turns:
             self._takes_turns = True
             self._thread.start()
@@ -124,23 +124,23 @@ class Life:
 
     def _run(self) -> None:
         self._mine.acquire()
-        self.live()
+        self.run()
         self._theirs.release()
 
     def instant(self, what: str) -> None:
-        """Die here, or freeze, or let others live, as the history has it."""
+        """Die here, or freeze, or let others go on, as the simulation has it."""
         self._check()
         self.instants += 1
         if self.instants == self.killed_at:
-            self.history.tell(f"{self.name} is killed {what}")
-            self.history.note(f"killed {what}")
-            self.is_dead = self.history.had_unended_try = True
+            self.simulation.tell(f"{self.name} is killed {what}")
+            self.simulation.note(f"killed {what}")
+            self.is_dead = self.simulation.had_unended_try = True
         if self.instants == self.frozen_at:
-            self.history.tell(f"{self.name} is frozen {what}")
-            self.history.note(f"frozen {what}")
-            if self.history.setup.has_plan and self.history.plan is None:
-                self.history.note("frozen while it plans")
-            self.is_frozen = self.history.had_unended_try = True
+            self.simulation.tell(f"{self.name} is frozen {what}")
+            self.simulation.note(f"frozen {what}")
+            if self.simulation.setup.has_plan and self.simulation.plan is None:
+                self.simulation.note("frozen while it plans")
+            self.is_frozen = self.simulation.had_unended_try = True
         if self._takes_turns and not self.is_dead:
             self._theirs.release()
             self._mine.acquire()
@@ -163,35 +163,37 @@ class Life:
 
     def _carry_token(self, have_answered: Callable[[], requests.Response]) -> requests.Response:
         # Asked for under a lock of the client: whoever gave way now would never go on.
-        history = self.history
-        with history.world:
-            self.clock.time += history.token_takes()
-            if not history.setup.threads:
-                history.meanwhile(self, "token")
+        simulation = self.simulation
+        with simulation.world:
+            self.clock.time += simulation.token_takes()
+            if not simulation.setup.threads:
+                simulation.run_due_events(self, "token")
             return have_answered()
 
     def _carry_in_turn(
         self, kind: str, request: requests.PreparedRequest, have_answered: Callable[[], requests.Response]
     ) -> requests.Response:
-        history = self.history
+        simulation = self.simulation
         self._check()
-        at, event = self.clock.now(), history.events
-        history.referee.check_sent(self, kind, request, at)
+        at, event = self.clock.now(), simulation.events
+        simulation.watcher.check_sent(self, kind, request, at)
         self.give_way()
-        self.clock.sleep(history.latency())
+        self.clock.sleep(simulation.latency())
         self._check()
-        with history.world:
-            history.meanwhile(self, kind)
+        with simulation.world:
+            simulation.run_due_events(self, kind)
         self.instant(f"before {kind}")
         try:
-            with history.world:
-                response = history.as_answered(kind, history.referee.watch(self, kind, request, have_answered))
+            with simulation.world:
+                response = simulation.as_answered(kind, simulation.watcher.watch(self, kind, request, have_answered))
         finally:
             self.instant(f"after {kind}")
             self.give_way()
             self._check()
-        history.tell(f"{self.name} {kind} {request.path_url.rpartition('/')[2]}: {response.status_code}", request.body)
-        history.referee.check_read(self, kind, request, response, (at, event))
+        simulation.tell(
+            f"{self.name} {kind} {request.path_url.rpartition('/')[2]}: {response.status_code}", request.body
+        )
+        simulation.watcher.check_read(self, kind, request, response, (at, event))
         return response
 
 
@@ -207,35 +209,35 @@ def kind_of(request: requests.PreparedRequest) -> str:
     return "status"
 
 
-class Store(Bucket):
-    """Object storage as one life reaches it: what it stores appears whole or, if it dies, not at all."""
+class ProcessStorage(Bucket):
+    """Object storage as one process reaches it: what it stores appears whole or, if it dies, not at all."""
 
-    def __init__(self, name: str, objects: dict[str, bytes], life: Life | None) -> None:
+    def __init__(self, name: str, objects: dict[str, bytes], process: SimulatedProcess | None) -> None:
         super().__init__(name, objects)
-        self._life = life
+        self._process = process
 
-    def __truediv__(self, name: str) -> Store:
-        return Store(f"{self}/{name}", self.objects, self._life)
+    def __truediv__(self, name: str) -> ProcessStorage:
+        return ProcessStorage(f"{self}/{name}", self.objects, self._process)
 
     @property
-    def parent(self) -> Store:
-        return Store(str(self).rpartition("/")[0], self.objects, self._life)
+    def parent(self) -> ProcessStorage:
+        return ProcessStorage(str(self).rpartition("/")[0], self.objects, self._process)
 
     def open(self, mode: str = "rb") -> Any:
-        if mode != "rb" and self._life is not None:
-            with self._life.one_at_a_time:
-                self._life.history.meanwhile(self._life, "store")
-                self._life.instant("before store")
-                self._life.history.let_storage_fail()
+        if mode != "rb" and self._process is not None:
+            with self._process.one_at_a_time:
+                self._process.simulation.run_due_events(self._process, "store")
+                self._process.instant("before store")
+                self._process.simulation.let_storage_fail()
             # Parts of a ledger are small: they go out in one request.
-            fails_halfway = str(self).endswith("plan.jsonl") and self._life.history.fails_halfway()
-            return _MortalUpload(self, self._life, super().open(mode), fails_halfway=fails_halfway)
+            fails_halfway = str(self).endswith("plan.jsonl") and self._process.simulation.fails_halfway()
+            return _MortalUpload(self, self._process, super().open(mode), fails_halfway=fails_halfway)
         return super().open(mode)
 
 
 class _MortalUpload:
-    def __init__(self, place: Store, life: Life, upload: Any, *, fails_halfway: bool) -> None:
-        self._place, self._life, self._upload = place, life, upload
+    def __init__(self, place: ProcessStorage, process: SimulatedProcess, upload: Any, *, fails_halfway: bool) -> None:
+        self._place, self._process, self._upload = place, process, upload
         self._fails_halfway = fails_halfway
 
     def __enter__(self) -> Any:
@@ -255,9 +257,9 @@ class _MortalUpload:
         pass
 
     def close(self) -> None:
-        if self._life.is_dead:
+        if self._process.is_dead:
             io.BytesIO.close(self._upload)  # or it would publish what it has when it is collected
             return
-        with self._life.one_at_a_time:
+        with self._process.one_at_a_time:
             self._upload.close()
-            self._life.instant("after store")
+            self._process.instant("after store")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import random
 
     from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkItem
-    from tests.labeling.lives import Life
+    from tests.labeling.simulated_process import SimulatedProcess
 
 
 class _Worker:
@@ -43,18 +43,18 @@ class _Worker:
         self._theirs.release()
 
 
-class TurnCrew:
+class DeterministicPool:
     """Stands in for the crew; the same seed gives the same story, at any number of threads."""
 
-    def __init__(self, size: int, life: Life, rng: random.Random) -> None:
+    def __init__(self, size: int, process: SimulatedProcess, rng: random.Random) -> None:
         self.size = size
         self.busy = 0
         self._rng = rng
         self._workers: list[_Worker] = []
         self._running: _Worker | None = None
-        self._clock = life.clock
-        life.give_way = self._give_way
-        life.clock.suspend = self._suspend
+        self._clock = process.clock
+        process.give_way = self._give_way
+        process.clock.suspend = self._suspend
 
     def start(self, job: WorkItem[Any]) -> None:
         self.busy += 1

@@ -15,8 +15,8 @@ from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
 from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 from airflow_provider_modelarts.labeling.storage.sealed_file import StorageDamaged
+from tests.labeling.invariants import Violation
 from tests.labeling.raw_samples import stored
-from tests.labeling.referee import Violation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +95,7 @@ class Kill:
             "try_number": try_number,
         }
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.labeling.child"],
+            [sys.executable, "-m", "tests.labeling.confirm_process"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.soak.world import World
+from tests.soak.story_world import StoryWorld
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -29,14 +29,14 @@ class Story:
     """
 
     name: str
-    tell: Callable[[World], None]
+    tell: Callable[[StoryWorld], None]
 
     def __str__(self) -> str:
         return self.name
 
 
 @dataclass
-class Telling:
+class StoryOutcome:
     """How a story went."""
 
     error: BaseException | None
@@ -44,7 +44,7 @@ class Telling:
     notes: list[str]
 
 
-class Teller:
+class StoryRunner:
     """Tells stories in one Airflow, so many at once.
 
     :param folder: where the stories' own folders go
@@ -55,7 +55,7 @@ class Teller:
         self._folder = folder
         self._ended = threading.Event()
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="story")
-        self._told: dict[str, Future[Telling]] = {}
+        self._told: dict[str, Future[StoryOutcome]] = {}
 
     def begin(self, stories: Iterable[Story]) -> None:
         """Begin to tell stories in their order; those already begun are not told again."""
@@ -63,7 +63,7 @@ class Teller:
             if story.name not in self._told:
                 self._told[story.name] = self._pool.submit(self._tell, story)
 
-    def outcome(self, story: Story) -> Telling:
+    def outcome(self, story: Story) -> StoryOutcome:
         """Return how a story went, as soon as it is told."""
         self.begin([story])
         return self._told[story.name].result()
@@ -78,9 +78,9 @@ class Teller:
         self._ended.set()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _tell(self, story: Story) -> Telling:
+    def _tell(self, story: Story) -> StoryOutcome:
         name = re.sub(r"\W+", "_", story.name)
-        world = World(self._airflow, name, self._folder / name, self._ended)
+        world = StoryWorld(self._airflow, name, self._folder / name, self._ended)
         begin = time.monotonic()
         error: BaseException | None = None
         try:
@@ -88,4 +88,4 @@ class Teller:
                 story.tell(world)
         except Exception as raised:  # noqa: BLE001 - whatever went wrong is the story's outcome
             error = raised
-        return Telling(error, time.monotonic() - begin, world.notes)
+        return StoryOutcome(error, time.monotonic() - begin, world.notes)
