@@ -364,7 +364,7 @@ def test_what_nothing_tells_is_unknown_and_the_undo_lists_it_and_leaves_it(
     undone = story.check_undo()
     assert (undone.seen, undone.unknown, undone.cleared) == (count, count, 0)
     assert len(undone.examples["unknown"]) == min(count, 5)
-    assert "nothing tells" in undone.markdown()
+    assert "is not known" in undone.markdown()
     again = confirm(
         client, story.dataset_id, ledger=LedgerTarget(story.bucket, RunIdentity("dag", "run", "task", try_number=2))
     )
