@@ -10,14 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_modelarts.client.errors import PermissionDenied, ServiceUnavailable
+from airflow_provider_modelarts.labeling.stop_signal import StopSignal
+from tests.labeling.reverted_run import PATH, Story, counts
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
-
-from airflow_provider_modelarts.labeling.stop_signal import StopSignal
-from tests.labeling.reverted_run import PATH, Story, counts
 
 
 def test_samples_that_the_service_refuses_fail_by_their_code(client: ModelArtsClient, emulator: Emulator) -> None:
@@ -87,6 +86,19 @@ def test_a_person_who_corrects_after_a_lost_answer_is_not_overwritten(
     assert story.dataset.names_of(corrected) == ["corrected"]
 
 
+def test_a_revert_that_has_not_ended_has_no_counts(client: ModelArtsClient, emulator: Emulator) -> None:
+    story = Story(client, emulator, 10)
+    story.confirm()
+    run = story.run()
+    seen: list[object] = [run.result()]
+    emulator.observers.append(lambda _: seen.append(run.result()))
+    assert run.revert(StopSignal()).cleared == 10
+    assert len(seen) > 10
+    assert set(seen) == {None}
+    assert (result := run.result()) is not None
+    assert result.cleared == 10
+
+
 def test_what_ends_it_early_says_what_was_done(client: ModelArtsClient, emulator: Emulator) -> None:
     story = Story(client, emulator, 60)
     story.confirm()
@@ -94,7 +106,8 @@ def test_what_ends_it_early_says_what_was_done(client: ModelArtsClient, emulator
     run = story.run(batch_size=20)
     with pytest.raises(PermissionDenied):
         run.revert(StopSignal())
-    assert counts(run.result()) == {"cleared": 20}
+    assert (result := run.result()) is not None
+    assert counts(result) == {"cleared": 20}
     emulator.faults.clear()
     assert counts(story.revert()) == {"already": 20, "cleared": 40}
 
@@ -208,7 +221,8 @@ def test_a_service_that_is_down_ends_the_undo(client: ModelArtsClient, emulator:
     run = story.run(batch_size=20)
     with pytest.raises(ServiceUnavailable):
         run.revert(StopSignal())
-    assert counts(run.result()) == {"cleared": 20}
+    assert (result := run.result()) is not None
+    assert counts(result) == {"cleared": 20}
 
 
 @pytest.mark.parametrize("labels", ["[null]", '["rose"]', '"rose"', '{"name": "rose"}', '[null, {"name": "rose"}]'])

@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import ConfirmationError, UnexpectedResponse
-from airflow_provider_modelarts.client.validation import validate_label
+from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest, UnexpectedResponse
+from airflow_provider_modelarts.client.validation import as_label, validate_label
 from airflow_provider_modelarts.labeling.label_equality import ODD
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanHeader, PlanWriter
 from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
@@ -144,7 +144,11 @@ def make_plan(
 
 def checked_label(name: str, value: str | None) -> str | None:
     """Return the label to choose by, None for all; a template that rendered to nothing must not mean "all"."""
-    return None if value is None else validate_label(name, value)
+    if value is None:
+        return None
+    if not isinstance(value, str) or as_label(value) is None:
+        raise InvalidRequest(f"{name} must be a label's name, not {value!r}. Leave it out to take all labels.")
+    return validate_label(name, value)
 
 
 class _Listing:
