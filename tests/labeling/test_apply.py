@@ -505,12 +505,12 @@ def test_after_a_try_with_an_empty_plan_died_there_is_nothing_to_undo(
 def test_a_first_label_without_a_name_is_refused(client: ModelArtsClient, emulator: Emulator) -> None:
     dataset_id = emulator.load_proposals(5)
     for given in ({"first_label": ""}, {"first_label": "", "label_name": "rose"}, {"label_name": " "}):
-        with pytest.raises(InvalidRequest, match="must be the name of a label"):
+        with pytest.raises(InvalidRequest, match="must be a label's name"):
             confirm(client, dataset_id, **given)  # type: ignore[arg-type]
     with pytest.raises(InvalidRequest, match="half a surrogate pair"):
         confirm(client, dataset_id, label_name="rose \ud83d")
     for more in ({"first_label": " "}, {"filters": {"label_name": ""}}):
-        with pytest.raises(InvalidRequest, match="must be the name of a label"):
+        with pytest.raises(InvalidRequest, match="must be a label's name"):
             make_plan(client, dataset_id, Bucket() / "plan.jsonl", **more)  # type: ignore[arg-type]
     assert len(emulator.journal) == 0
 
