@@ -13,13 +13,14 @@ from gates import note_error
 
 from airflow_provider_modelarts.operators import label_task as operators
 from airflow_provider_modelarts.sensors import label_task as sensors
+from airflow_provider_modelarts.triggers import label_task as triggers
 
 WHERE = {"dataset_id": "{{ dag_run.conf['dataset_id'] }}", "modelarts_conn_id": "{{ dag_run.conf['conn_id'] }}"}
 SHORT = 8  # seconds
 COMMON: dict[str, Any] = {"deferrable": True, "timeout": SHORT, "on_failure_callback": note_error, **WHERE}
 
-for module in (operators, sensors):
-    module.BACKSTOP = 3.0  # type: ignore[attr-defined]
+assert triggers.DEFERRAL_MARGIN == 300  # else it is another name that must be set here
+triggers.DEFERRAL_MARGIN = 3.0
 
 with DAG("abandoned_start_deferred", schedule=None, catchup=False):
     operators.ModelArtsStartLabelTaskOperator(task_id="job", wait_for_completion=True, **COMMON)
