@@ -23,7 +23,7 @@ from tests.labeling.reverted_run import PERSON, RUN, Story, counts
 
 
 def confirm_again(story: Story, names: Mapping[str, str], identity: RunIdentity, moved_clock: MovedClock) -> None:
-    """Let a labeling task propose samples anew, a minute later, and a task of the run confirm that."""
+    """Let a labeling task propose samples again, a minute later, and a task of the run confirm that."""
     moved_clock.advance(60)
     for sample_id, name in names.items():
         proposal = story.proposals[sample_id].raw
@@ -47,7 +47,7 @@ def test_what_a_person_corrected_between_two_writes_of_a_run_comes_back(
     corrected, left = story.ids[2:4]
     begin(story, RUN)
     story.dataset.edit(corrected, ["corrected"])
-    confirm_again(story, {corrected: "proposed anew", left: "proposed anew"}, CLEARED, moved_clock)
+    confirm_again(story, {corrected: "proposed again", left: "proposed again"}, CLEARED, moved_clock)
     assert counts(story.revert()) == {"restored": 1, "cleared": 4}
     assert story.dataset.names_of(corrected) == ["corrected"]
     assert [sample_id for sample_id, labels in story.now().items() if labels] == [corrected]
@@ -75,7 +75,7 @@ def test_what_one_task_wrote_is_not_what_was_there_before_the_next(
     story = Story(client, emulator, 5, relabeled=relabeled)
     first, second = (replace(RUN, task_id=task_id) for task_id in tasks)
     begin(story, first)
-    confirm_again(story, dict.fromkeys(story.ids, "proposed anew"), second, moved_clock)
+    confirm_again(story, dict.fromkeys(story.ids, "proposed again"), second, moved_clock)
     assert counts(story.revert()) == {"restored" if relabeled else "cleared": 5}
     assert story.now() == story.before
 
