@@ -188,7 +188,7 @@ class ProposalsOperator(StoppableOperator):
         """Return what the rendered parameters ask for."""
         from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
 
-        request = ConfirmationRequest(**{name: read(name, getattr(self, name)) for name, read in _READ.items()})
+        request = ConfirmationRequest(**self.read_parameters(_READ))
         low, high = request.low_score, request.high_score
         if low is not None and high is not None and low > high:
             raise ParameterError(f"low_score {low:g} is above high_score {high:g}: no proposal can score so.")

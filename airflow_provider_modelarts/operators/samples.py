@@ -12,8 +12,8 @@ from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.labeling.results import check
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
-from airflow_provider_modelarts.operators import _plan_storage as plans
-from airflow_provider_modelarts.operators import _storage as places
+from airflow_provider_modelarts.operators import _plan_and_ledger as plans
+from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._base import (
     DIGEST_XCOM,
     FILTERS,
@@ -136,7 +136,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
                 label_task_id=label_task_id,
                 identity=identity_of(context),
                 on_progress=self.report,
-                should_stop=self.open_gate(context).is_set,
+                stop=self.open_gate(context),
                 log=self.log,
             )
             # As it was given: with the connection that leads there, for the task that applies the plan.
