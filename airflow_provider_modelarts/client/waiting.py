@@ -6,7 +6,7 @@ Pure: no request, no sleep, no clock. Client, operator, sensor and trigger use i
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from airflow_provider_modelarts.client.errors import (
     ERRORS,
@@ -34,13 +34,51 @@ _EXCEPTIONS: dict[str, type[ModelArtsError]] = {
     "stopped": LabelTaskStopped,
     "timeout": LabelTaskTimeout,
 }
-_NUMBERS = ("progress", "elapsed_time", "total_sample_count", "annotated_sample_count", "unconfirmed_sample_count")
 _ERROR_FACTS = ("code", "status", "request_id", "method", "path")
 
 
-# A LabelTask and its TaskEvent. Their module imports this one.
-WatchedTask = Any
-WatchedEvent = Any
+class WatchedEvent(Protocol):
+    """One step in the event tree of a labeling task (contract 2.3)."""
+
+    @property
+    def name(self) -> str | None: ...  # noqa: D102 - a field of the contract
+    @property
+    def status(self) -> str | None: ...  # noqa: D102
+    @property
+    def error_code(self) -> str | None: ...  # noqa: D102
+    @property
+    def error_message(self) -> str | None: ...  # noqa: D102
+    @property
+    def events(self) -> Sequence[WatchedEvent]: ...  # noqa: D102
+
+
+class WatchedTask(Protocol):
+    """What a wait reads of a labeling task; ``LabelTask`` is one."""
+
+    @property
+    def state(self) -> TaskState | int | None: ...  # noqa: D102 - fields of the contract
+    @property
+    def progress(self) -> float | None: ...  # noqa: D102
+    @property
+    def code(self) -> str | None: ...  # noqa: D102
+    @property
+    def message(self) -> str | None: ...  # noqa: D102
+    @property
+    def error_code(self) -> str | None: ...  # noqa: D102
+    @property
+    def error_msg(self) -> str | None: ...  # noqa: D102
+    @property
+    def error_detail(self) -> str | None: ...  # noqa: D102
+    @property
+    def elapsed_time(self) -> float | None: ...  # noqa: D102
+    @property
+    def total_sample_count(self) -> int | None: ...  # noqa: D102
+    @property
+    def annotated_sample_count(self) -> int | None: ...  # noqa: D102
+    @property
+    def unconfirmed_sample_count(self) -> int | None: ...  # noqa: D102
+    @property
+    def events(self) -> Sequence[WatchedEvent]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -94,8 +132,13 @@ def summarize(task: WatchedTask) -> dict[str, Any]:
     """
     summary: dict[str, Any] = {
         "state": None if task.state is None else int(task.state),
-        **{name: getattr(task, name) for name in _NUMBERS},
-        **{name: _short(getattr(task, name)) for name in ("code", "message")},
+        "progress": task.progress,
+        "elapsed_time": task.elapsed_time,
+        "total_sample_count": task.total_sample_count,
+        "annotated_sample_count": task.annotated_sample_count,
+        "unconfirmed_sample_count": task.unconfirmed_sample_count,
+        "code": _short(task.code),
+        "message": _short(task.message),
     }
     for name in ("error_code", "error_msg", "error_detail"):
         if getattr(task, name):

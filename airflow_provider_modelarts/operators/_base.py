@@ -22,7 +22,7 @@ from airflow_provider_modelarts.utils.task_record import TaskIntent
 from airflow_provider_modelarts.utils.task_state import TaskKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -90,6 +90,8 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
 
 class ProposalsOperator(StoppableOperator):
     """An operator for the proposals of a dataset that a policy and filters choose."""
+
+    template_fields: Sequence[str] = (*_READ, *parameters.CONNECTION)
 
     def __init__(
         self,
