@@ -172,6 +172,15 @@ def test_a_refusal_has_the_path_and_says_what_is_wrong(config: dict[str, Any], c
     assert refusal(CreateTaskRequest, {"task_type": "auto-label", "config": config}) == complaint
 
 
+@pytest.mark.parametrize("labels", [{}, {"labels": None}])
+def test_labels_that_are_not_given_are_not_sent_as_none(labels: dict[str, Any]) -> None:
+    """The service may take a missing list for an empty one, which removes all labels."""
+    assert "samples[0].labels is missing" in refusal(UpdateSamplesRequest, {"samples": [{"sample_id": "s", **labels}]})
+    sent = to_body(UpdateSamplesRequest, {"samples": [{"sample_id": "s", "labels": []}]}, WHAT)
+    assert sent == {"samples": [{"sample_id": "s", "labels": []}]}
+    assert start(samples=[{"sample_id": "s", **labels}]) == {"samples": [{"sample_id": "s"}]}
+
+
 def test_several_problems_are_told_together() -> None:
     said = refusal(SmartTaskConfig, {"stop_time": 0, "name": 1, "ambiguity": 2, "engine_name": 3, "time": 4})
     assert said.count(";") == 3
@@ -311,8 +320,10 @@ def test_wrong_conditions_are_refused(given: Any, complaint: str) -> None:
 
 DRAWS = 400
 # Where a model is stricter than the schema, by the words of its refusal.
-STRICTER = ("sample_id is missing", "must be an id as text", "so it needs op", "does not exist", "at most 30 days",
-            "first day first", "e-mail address")  # fmt: skip
+STRICTER = (
+    *("sample_id is missing", "labels is missing", "must be an id as text", "so it needs op", "does not exist"),
+    *("at most 30 days", "first day first", "e-mail address"),
+)
 
 
 def without_null(value: Any) -> Any:
