@@ -252,8 +252,8 @@ def facts_of(sample: Sample) -> SampleFacts:
 
 def facts_of_row(row: SampleRow) -> SampleFacts:
     """Return the facts about a row of a list; what is not spelled as documented is read as a sample."""
-    labels, metadata = row.plain_labels(), row.plain_metadata()
-    if labels is None or (metadata is None and row.metadata is not None):
+    labels, metadata = row.plain_labels(), row.metadata
+    if labels is None:
         return facts_of(row.sample)
     scores: list[float | None] = []
     is_odd = False
@@ -340,6 +340,19 @@ ODD_SAMPLE = Decision("leave", ODD)
 def confirm_all(facts: SampleFacts) -> Decision:
     """Confirm every proposal that has labels, also hard examples."""
     return NO_POLICY if facts.has_labels else Decision("leave", "no_labels")
+
+
+Decide = Callable[[Sequence["SampleRow"]], list[Decision]]
+"""Says what to do with proposals, a page of them at a time."""
+
+
+def decide_rows_by(policy: ConfirmPolicy | None, filters: Mapping[str, Any]) -> Decide:
+    """Return the function that decides about rows of a list; parameters as of :func:`decide_by`."""
+    decide = decide_by(policy, filters)
+    if policy is None and filters.keys().isdisjoint(("low_score", "high_score")):
+        # Nothing but the names of their labels counts then.
+        return lambda rows: [NO_POLICY if row.plain_labels() else decide(facts_of_row(row)) for row in rows]
+    return lambda rows: [decide(facts_of_row(row)) for row in rows]
 
 
 def decide_by(policy: ConfirmPolicy | None, filters: Mapping[str, Any]) -> Callable[[SampleFacts], Decision]:
