@@ -7,7 +7,6 @@ import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from airflow_provider_modelarts.client.requests.base import RequestBody, to_body
 
 from airflow_provider_modelarts.client import (
     CreatedDataset,
@@ -25,6 +24,7 @@ from airflow_provider_modelarts.client import (
     SearchOptions,
     SyncTask,
 )
+from airflow_provider_modelarts.client.requests.base import RequestBody, to_body
 from airflow_provider_modelarts.client.requests.datasets import CreateDatasetRequest, UpdateDatasetRequest
 from airflow_provider_modelarts.client.requests.labels import LabelPropertyBody, LabelsRequest
 from airflow_provider_modelarts.client.requests.sample_files import DeleteSamplesRequest, UploadSamplesRequest

@@ -214,6 +214,7 @@ def test_metrics_have_a_point_for_each_day(digits: Caller) -> None:
     day = 24 * 3600
     start = int(digits.emulator.clock.now() * 1000)
     digits.emulator.clock.advance(2 * day)
+    digits.session.headers["X-Auth-Token"] = digits.emulator.issue_token()
     digits.dataset.edit(digits.sample_ids(1)[0], "3")
     end = int(digits.emulator.clock.now() * 1000)
     series = digits.get("/metrics", start_time=start, end_time=end + 5000)["metrics"]

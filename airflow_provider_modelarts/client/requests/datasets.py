@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
+from pydantic import Field, model_validator
+
 from airflow_provider_modelarts.client.requests.base import (
     FROM_JSON,
     WHOLE,
@@ -13,8 +15,6 @@ from airflow_provider_modelarts.client.requests.base import (
     RequestBody,
     matching,
 )
-from pydantic import Field, model_validator
-
 from airflow_provider_modelarts.client.requests.labels import NamedLabels
 
 _NAME = r"[A-Za-z0-9_\-\u4e00-\u9fa5]"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Literal
 
+from pydantic import AfterValidator, Field
+
 from airflow_provider_modelarts.client.requests.base import FROM_JSON, RequestBody, matching
 from airflow_provider_modelarts.client.requests.search import LabelTypeNumber
-from pydantic import AfterValidator, Field
 
 Color = Annotated[str, matching(r"(#[0-9A-Fa-f]{6})?", "a color as #rrggbb, or empty")]
 LabelName = Annotated[str, Field(min_length=1, max_length=1024)]

@@ -6,6 +6,8 @@ import base64
 from collections import Counter
 from typing import Annotated, Any, Literal
 
+from pydantic import AfterValidator, BeforeValidator, Field
+
 from airflow_provider_modelarts.client.requests.base import (
     FROM_JSON,
     Flag,
@@ -14,10 +16,8 @@ from airflow_provider_modelarts.client.requests.base import (
     matching,
     wrong_value,
 )
-from airflow_provider_modelarts.client.requests.samples import SampleLabelBody, SampleMetadata, SampleTypeNumber
-from pydantic import AfterValidator, BeforeValidator, Field
-
 from airflow_provider_modelarts.client.requests.datasets import DataSourceBody, LabelFormat
+from airflow_provider_modelarts.client.requests.samples import SampleLabelBody, SampleMetadata, SampleTypeNumber
 
 LARGEST = 12_582_912
 """Bytes that one sample may have (contract 7.3)."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from airflow_provider_modelarts.client.requests.base import FROM_JSON, WHOLE, Flag, Id, Integer, RequestBody, matching
-from airflow_provider_modelarts.client.requests.search import SampleStateWord
-from airflow_provider_modelarts.client.requests.tasks import ExportParams
 from pydantic import Field
 
+from airflow_provider_modelarts.client.requests.base import FROM_JSON, WHOLE, Flag, Id, Integer, RequestBody, matching
 from airflow_provider_modelarts.client.requests.datasets import (
     DatasetTypeNumber,
     DataSourceBody,
@@ -16,6 +14,8 @@ from airflow_provider_modelarts.client.requests.datasets import (
     VersionFormat,
 )
 from airflow_provider_modelarts.client.requests.labels import LabelBody
+from airflow_provider_modelarts.client.requests.search import SampleStateWord
+from airflow_provider_modelarts.client.requests.tasks import ExportParams
 
 ObsPath = Annotated[
     str, matching(r"((obs|s3):/)?/[^/]+/(?s:.*)", "a path of OBS: obs://bucket/..., s3://bucket/... or /bucket/...")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from airflow_provider_modelarts.client.requests.base import Flag, RequestBody, matching
-from airflow_provider_modelarts.client.requests.samples import Coefficient
 from pydantic import Field
 
+from airflow_provider_modelarts.client.requests.base import Flag, RequestBody, matching
 from airflow_provider_modelarts.client.requests.datasets import VersionFormat, VersionName
+from airflow_provider_modelarts.client.requests.samples import Coefficient
 
 
 class CreateVersionRequest(RequestBody):

@@ -343,7 +343,7 @@ class Datasets:
 
         The service reads the files afterwards: the dataset can be used when its status is NORMAL.
 
-        :param dataset: ``CreateDatasetRequest``, or an object with ``dataset_name``, ``work_path``, ``data_sources`` ...
+        :param dataset: ``CreateDatasetRequest``, or an object with ``dataset_name``, ``work_path``, ``data_sources``
         :param extra: fields that the contract does not know
         :raises InvalidRequest: for values outside the contract, before anything is sent; for a name that is taken
             (``ModelArts.4351``)

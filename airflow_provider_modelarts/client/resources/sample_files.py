@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from airflow_provider_modelarts.client.sample_updates import OWN, SampleOutcome,
 from airflow_provider_modelarts.client.validation import validate_id, wrong
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow_provider_modelarts.client.requests.sample_files import SampleFile
     from airflow_provider_modelarts.client.transport.transport import Transport
@@ -117,14 +118,11 @@ class SampleFiles:
         )
 
 
-def _listed(name: str, values: object) -> list[Any]:
+def _listed(name: str, values: Iterable[Any]) -> list[Any]:
     """Return values as a list; refuse None, and what would be taken apart into its characters or keys."""
-    if values is None or isinstance(values, (str, bytes, dict)):
+    if isinstance(values, (str, bytes, dict)) or not isinstance(values, Iterable):
         raise wrong(name, "a list", values)
-    try:
-        return list(values)  # type: ignore[call-overload]  # whatever can be iterated over
-    except TypeError:
-        raise wrong(name, "a list", values) from None
+    return list(values)
 
 
 def _uploaded(outcomes: Sequence[SampleOutcome], answer: object) -> Sequence[UploadOutcome]:

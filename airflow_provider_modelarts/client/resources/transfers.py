@@ -34,8 +34,8 @@ EXPORT_TYPES = {0: "labeled", 1: "unlabeled", 2: "all", 3: "by condition"}
 """Which samples an export takes, by number."""
 
 _MILLISECONDS = "integer, epoch milliseconds"
-# An import or export that failed carries the code of its failure: that is no error of the read.
-_OWN = ("status",)
+# What failed carries the code of its failure: that is no error of the read. An error names none of these.
+_OWN = ("task_id", "dataset_id")
 
 
 def _import_state(value: object) -> ImportState | str | None:

@@ -91,8 +91,8 @@ def _read_file(store: Store, dataset: Dataset, given: dict[str, Any], path: str)
     size = images.add(content)
     if size is not None:
         return StoredFile(path, size, images=images, image=len(images) - 1)
-    width, height, *depth = [*((given.get("metadata") or {}).get(SIZE) or (64, 64)), 3]
-    return StoredFile(path, (width, height, depth[0]))
+    width, height, depth = [*((given.get("metadata") or {}).get(SIZE) or (64, 64)), 3][:3]
+    return StoredFile(path, (width, height, depth))
 
 
 def label_sample(

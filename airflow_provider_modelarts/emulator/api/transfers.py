@@ -17,7 +17,6 @@ from airflow_provider_modelarts.emulator.http.query import integer
 from airflow_provider_modelarts.emulator.http.schema import EXPORT, IMPORT, check
 from airflow_provider_modelarts.emulator.state import job as jobs
 from airflow_provider_modelarts.emulator.state.documents import sample_document
-from airflow_provider_modelarts.emulator.state.storage import StoredFile
 from airflow_provider_modelarts.emulator.state.store import UnknownObjectError
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
     from airflow_provider_modelarts.emulator.state.job import Job
+    from airflow_provider_modelarts.emulator.state.storage import StoredFile
     from airflow_provider_modelarts.emulator.state.store import Store
 
 NOT_EXIST = "NOT_EXIST"

@@ -39,9 +39,10 @@ class OrNull:
 
 @dataclass(frozen=True)
 class OneOf:
-    """A value of one of several shapes."""
+    """A value that is written in two ways: as an object of one shape, or otherwise."""
 
-    shapes: tuple[Any, ...]
+    as_object: Table
+    otherwise: Any
 
 
 @dataclass(frozen=True)
@@ -293,8 +294,8 @@ IMPORT = Table(
         **dict.fromkeys(("import_annotations", "import_samples", "final_annotation", "difficult_only"), bool),
         "import_folder": str,
         # Objects in the table, names in the example (quirk 42).
-        "included_labels": [OneOf((str, NAMED_LABEL))],
-        "excluded_labels": [OneOf((str, NAMED_LABEL))],
+        "included_labels": [OneOf(NAMED_LABEL, str)],
+        "excluded_labels": [OneOf(NAMED_LABEL, str)],
         "included_tags": [str],
         "label_format": LABEL_FORMAT,
         "with_column_header": bool,
@@ -349,19 +350,24 @@ def check(value: Any, shape: Any, *, strict: bool, where: str = "body") -> None:
     :raises Refusal: 400 ModelArts.0104, naming the place.
     """
     if isinstance(shape, OrNull):
-        if value is None:
-            return
-        shape = shape.shape
-    if isinstance(shape, OneOf):
-        shape = next((one for one in shape.shapes if isinstance(value, dict) == isinstance(one, Table)), str)
-    if isinstance(shape, Table):
+        if value is not None:
+            check(value, shape.shape, strict=strict, where=where)
+    elif isinstance(shape, Table):
         _check_table(value, shape, strict=strict, where=where)
     elif isinstance(shape, list):
         if not isinstance(value, list):
             raise refuse("ModelArts.0104", f"{where} is not a list")
         for index, item in enumerate(value):
             check(item, shape[0], strict=strict, where=f"{where}[{index}]")
-    elif isinstance(shape, Text):
+    elif isinstance(shape, OneOf):
+        is_object = isinstance(value, dict)
+        check(value, shape.as_object if is_object else shape.otherwise, strict=strict, where=where)
+    else:
+        _check_value(value, shape, where)
+
+
+def _check_value(value: Any, shape: Any, where: str) -> None:
+    if isinstance(shape, Text):
         if not isinstance(value, str) or not re.fullmatch(shape.pattern, value):
             raise refuse("ModelArts.0104", f"{where} is not allowed: its characters or its length")
     elif isinstance(shape, frozenset):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.emulator.state.task import Failure
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from airflow_provider_modelarts.emulator.state.task import Failure
 
 CREATE, SYNC, PUBLISH, SWITCH, IMPORT, EXPORT = "create", "sync", "publish", "switch", "import", "export"
 # Status of the dataset while a job of this kind runs (contract 6.1); an export does not show.
