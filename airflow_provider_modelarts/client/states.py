@@ -50,9 +50,29 @@ class TaskState(Number):
     STOPPING = 4
     STOPPED = 5
 
+    @classmethod
+    def _missing_(cls, value: object) -> TaskState | None:
+        """Make a state of a number that is not listed, so that it can be asked the same; its name is the number."""
+        if type(value) is not int:
+            return None
+        unlisted = int.__new__(cls, value)
+        unlisted._name_, unlisted._value_ = str(value), value
+        return unlisted
+
+    @classmethod
+    def read(cls, number: object) -> Self | None:
+        """Return the state for a number of the service, also for one that is not listed; None if it is no number."""
+        value = as_number(number)
+        return None if value is None else cls(int(value))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the contract lists it."""
+        return self.name in type(self).__members__
+
     @property
     def is_terminal(self) -> bool:
-        """Whether the labeling task is over."""
+        """Whether the labeling task is over; an unknown state never means that (contract 2.3)."""
         return self in TERMINAL_STATES
 
 

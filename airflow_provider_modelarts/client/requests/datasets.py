@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -15,7 +16,8 @@ from airflow_provider_modelarts.client.requests.base import (
     RequestBody,
     matching,
 )
-from airflow_provider_modelarts.client.requests.labels import NamedLabels
+from airflow_provider_modelarts.client.requests.labels import NamedLabels, SomeLabels
+from airflow_provider_modelarts.client.validation import decoded
 
 _NAME = r"[A-Za-z0-9_\-\u4e00-\u9fa5]"
 _CHARACTERS = "letters, digits, underscores and hyphens"
@@ -117,7 +119,7 @@ class CreateDatasetRequest(RequestBody):
         description="Folder of OBS for output, /bucket/folder/; not a bucket alone, not the input folder or below it.",
     )
     work_path_type: Annotated[Literal[0], WHOLE] | None = Field(
-        default=None, description="Where work_path is: 0 OBS. It is always sent."
+        default=None, description="Where work_path is: 0 (OBS), which is filled in."
     )
     dataset_type: DatasetTypeNumber | None = Field(default=None, description="What is labeled, see DatasetType.")
     data_sources: Annotated[list[DataSourceBody], FROM_JSON] | None = Field(
@@ -139,6 +141,14 @@ class CreateDatasetRequest(RequestBody):
         default=None, description="A team labeling task to make with it."
     )
     workspace_id: Id | None = Field(default=None, description="Its workspace; the service's default: 0.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _say_where_work_path_is(cls, data: Any) -> Any:
+        """Fill in what the contract requires, although there is only one value."""
+        data = decoded(data)
+        is_silent = isinstance(data, Mapping) and data.get("work_path_type") is None
+        return {**data, "work_path_type": 0} if is_silent else data
 
     @model_validator(mode="after")
     def _keep_output_apart(self) -> Self:
@@ -164,10 +174,10 @@ class UpdateDatasetRequest(RequestBody):
         Annotated[str, matching(r"""(?s)[^\^!<>=&"]{0,256}""", 'at most 256 characters, none of ^ ! < > = & "')] | None
     ) = Field(default=None, description="For people, at most 256 characters.")
     current_version_id: Id | None = Field(default=None, description="The version to switch to.")
-    add_labels: NamedLabels | None = Field(default=None, description="Labels to add.")
-    update_labels: NamedLabels | None = Field(default=None, description="Labels to change, by their names.")
-    delete_labels: NamedLabels | None = Field(default=None, description="Labels to delete, by their names.")
+    add_labels: SomeLabels | None = Field(default=None, description="Labels to add.")
+    update_labels: SomeLabels | None = Field(default=None, description="Labels to change, by their names.")
+    delete_labels: SomeLabels | None = Field(default=None, description="Labels to delete, by their names.")
     dataset_id: Id | None = Field(default=None, description="Stands in an example of 2021; do not send.")
-    add_tags: NamedLabels | None = Field(
+    add_tags: SomeLabels | None = Field(
         default=None, description="Stands in an example of 2021 in place of add_labels; do not send."
     )

@@ -87,22 +87,28 @@ class LabelBody(RequestBody):
 
 def _check_names(labels: list[LabelBody]) -> list[LabelBody]:
     """Refuse labels without a name, and a name that comes twice: answers tell labels apart by position only."""
-    if not labels:
-        raise ValueError("is empty: give at least one label")
     for number, label in enumerate(labels):
         if label.name is None:
             raise ValueError(f"has no name in element {number}")
-    name, times = Counter(label.name for label in labels).most_common(1)[0]
-    if times > 1:
-        raise ValueError(f"has the label {str(name)[:100]!r} {times} times: give each once")
+    for name, times in Counter(label.name for label in labels).items():
+        if times > 1:
+            raise ValueError(f"has the label {str(name)[:100]!r} {times} times: give each once")
+    return labels
+
+
+def _check_some(labels: list[LabelBody]) -> list[LabelBody]:
+    if not labels:
+        raise ValueError("is empty: give at least one label")
     return labels
 
 
 NamedLabels = Annotated[list[LabelBody], FROM_JSON, AfterValidator(_check_names)]
 """Labels of which each has a name, and none comes twice."""
+SomeLabels = Annotated[NamedLabels, AfterValidator(_check_some)]
+"""The same, at least one."""
 
 
 class LabelsRequest(RequestBody):
     """Creates, changes or deletes labels."""
 
-    labels: NamedLabels = Field(description="The labels.")
+    labels: SomeLabels = Field(description="The labels.")

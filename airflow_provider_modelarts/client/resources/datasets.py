@@ -354,7 +354,6 @@ class Datasets:
         from airflow_provider_modelarts.client.requests.datasets import CreateDatasetRequest as Body
 
         body = to_body(Body, dataset, "create a dataset", extra)
-        body.setdefault("work_path_type", 0)
         name = body["dataset_name"]
         what = f"create dataset {name}"
         advice = f"Look for it with datasets.find({name!r}) before creating it again."
