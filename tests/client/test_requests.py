@@ -306,10 +306,10 @@ def test_wrong_conditions_are_refused(given: Any, complaint: str) -> None:
 DRAWS = 400
 # Where a model is stricter than the schema, by the words of its refusal.
 STRICTER = ("sample_id is missing", "must be an id as text", "so it needs op", "does not exist", "at most 30 days",
-            "first day first", "e-mail address",
-            "labels is missing", "samples is missing", "].name is missing", "is empty: give", "has no name in element", " times: ",
-            "must be a path of OBS", "must be a file name", "must be the bytes of the file", "not exactly one of data",
-            "no folder in a bucket", "within its data_path")  # fmt: skip
+            "first day first", "e-mail address", "labels is missing", "samples is missing", "].name is missing",
+            "is empty: give", "has no name in element", " times: ", "must be a path of OBS", "must be a file name",
+            "must be the bytes of the file", "not exactly one of data", "no folder in a bucket",
+            "within its data_path")  # fmt: skip
 
 
 def without_null(value: Any) -> Any:
