@@ -1,15 +1,42 @@
-"""What to do when the reply to a write is lost: creations are looked for, changes are read, nothing is sent twice."""
+"""Replies to writes, and lost ones: what was created is looked for, changes are read, nothing is sent twice."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import ModelArtsError, NotFound, UnexpectedResponse
-from airflow_provider_modelarts.client.models import to_object, to_text
+from airflow_provider_modelarts.client.models import failure_of, to_object, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+
+def with_one_of(answer: object, what: str, *names: str) -> dict[str, Any]:
+    """Return an answer that holds what was asked for.
+
+    :param answer: the parsed body
+    :param what: what was asked for, for the error
+    :param names: keys of which at least one must be there
+    :raises UnexpectedResponse: if none is
+    """
+    if not isinstance(answer, dict) or not any(name in answer for name in names):
+        raise UnexpectedResponse(
+            f"Cannot {what}: the answer has none of {', '.join(names)}. Check that endpoint is a ModelArts v2 API."
+        )
+    return answer
+
+
+def check_success(answer: object, what: str) -> None:
+    """Check the answer to a write that returns nothing; most of them are an empty object.
+
+    :param answer: the parsed body, None for none
+    :param what: what was asked for, for the error
+    :raises UnexpectedResponse: if it says that it is no success
+    """
+    said = failure_of(to_object(answer))
+    if said:
+        raise UnexpectedResponse(f"Cannot {what}: {said.rstrip('. ')}. Read it before you try again.")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.client import LabelType
-from airflow_provider_modelarts.client.errors import DatasetBusy, InvalidRequest, NotFound
+from airflow_provider_modelarts.client.errors import DatasetBusy, InvalidRequest, NotFound, UnexpectedResponse
 from airflow_provider_modelarts.client.requests.labels import LabelBody, LabelPropertyBody
 
 if TYPE_CHECKING:
@@ -145,3 +145,29 @@ def test_labels_are_listed_in_pages_and_of_versions(client: ModelArtsClient, emu
     assert len(list(client.labels.list(digits, version_id=version_id))) == 10
     with pytest.raises(InvalidRequest, match="limit"):
         client.labels.list(digits, limit=0)
+
+
+SAID_NO = '{"success": false, "error_msg": "not today"}'
+
+
+def test_a_refusal_without_a_code_is_none_the_less_one(
+    client: ModelArtsClient, emulator: Emulator, digits: str
+) -> None:
+    emulator.faults.add("PUT", "/labels/3", "status", status=200, body=SAID_NO)
+    with pytest.raises(UnexpectedResponse, match="not today"):
+        client.labels.update_one(digits, "3", {"color": "#ffffff"})
+    emulator.faults.add("DELETE", "/labels/3", "status", status=200, body=SAID_NO)
+    with pytest.raises(UnexpectedResponse, match="not today"):
+        client.labels.delete_with_samples(digits, "3")
+    emulator.faults.add("POST", "/sync-data", "status", status=200, body=SAID_NO)
+    with pytest.raises(UnexpectedResponse, match="not today"):
+        client.sync.start(digits)
+    emulator.faults.add("DELETE", f"/datasets/{digits}", "status", status=200, body=SAID_NO)
+    with pytest.raises(UnexpectedResponse, match="not today"):
+        client.datasets.delete(digits)
+    for method in ("metrics", "search-condition"):
+        emulator.faults.add("GET", method, "status", status=200, body="{}")
+    with pytest.raises(UnexpectedResponse, match="none of metrics"):
+        client.datasets.metrics(digits, start_time=1, end_time=2)
+    with pytest.raises(UnexpectedResponse, match="none of labels"):
+        client.datasets.search_options(digits)

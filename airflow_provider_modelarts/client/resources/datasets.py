@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.client.errors import InvalidRequest, UnexpectedResponse
-from airflow_provider_modelarts.client.lost_replies import advice_after_loss, delete, id_of
+from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.client.lost_replies import advice_after_loss, check_success, delete, id_of, with_one_of
 from airflow_provider_modelarts.client.models import (
     Field,
     Model,
@@ -45,7 +45,7 @@ ORDERS = tuple(map(str, Order))
 SORTS = ("create_time", "dataset_name")
 DATASET_VERSIONS = ("v1", "v2", "all")
 LOCALES = ("en-us", "zh-cn")
-_STATISTICS = frozenset({"label_stats", "sample_stats", "key_sample_stats"})
+_STATISTICS = ("key_sample_stats", "label_stats", "sample_stats")
 _MILLISECONDS = "integer, epoch milliseconds"
 
 
@@ -399,7 +399,10 @@ class Datasets:
         :raises PreconditionFailed: while a labeling task is not finished (``ModelArts.4803``)
         """
         what = f"delete dataset {validate_id('dataset_id', dataset_id)}"
-        delete(lambda: self.get(dataset_id), lambda: self._transport.harmless("DELETE", what, "datasets", dataset_id))
+        delete(
+            lambda: self.get(dataset_id),
+            lambda: check_success(self._transport.harmless("DELETE", what, "datasets", dataset_id), what),
+        )
 
     def stats(
         self,
@@ -422,12 +425,8 @@ class Datasets:
             "email": email,
             "locale": None if locale is None else validate_choice("locale", locale, LOCALES),
         }
-        answer: Any = self._transport.get(what, "datasets", dataset_id, "data-annotations", "stats", query=query)
-        if not isinstance(answer, dict) or _STATISTICS.isdisjoint(answer):
-            raise UnexpectedResponse(
-                f"Cannot {what}: the answer has none of {', '.join(sorted(_STATISTICS))}. "
-                "Check that endpoint is a ModelArts v2 API."
-            )
+        answer = self._transport.get(what, "datasets", dataset_id, "data-annotations", "stats", query=query)
+        answer = with_one_of(answer, what, *_STATISTICS)
         return read(DatasetStats, answer, what)
 
     def metrics(
@@ -452,11 +451,8 @@ class Datasets:
                 None if workforce_task_id is None else validate_id("workforce_task_id", workforce_task_id)
             ),
         }
-        answer: Any = self._transport.get(what, "datasets", dataset_id, "metrics", query=query)
-        if not isinstance(answer, dict) or not isinstance(answer.get("metrics"), dict):
-            raise UnexpectedResponse(
-                f"Cannot {what}: the answer has no metrics. Check that endpoint is a ModelArts v2 API."
-            )
+        answer = self._transport.get(what, "datasets", dataset_id, "metrics", query=query)
+        answer = with_one_of(answer, what, "metrics")
         return read(DatasetMetrics, answer, what)
 
     def search_options(self, dataset_id: str) -> SearchOptions:
@@ -465,11 +461,8 @@ class Datasets:
         :param dataset_id: the dataset
         """
         what = f"read search options of dataset {validate_id('dataset_id', dataset_id)}"
-        return read(
-            SearchOptions,
-            self._transport.get(what, "datasets", dataset_id, "data-annotations", "search-condition"),
-            what,
-        )
+        answer = self._transport.get(what, "datasets", dataset_id, "data-annotations", "search-condition")
+        return read(SearchOptions, with_one_of(answer, what, "labels", "labelers", "metadata"), what)
 
 
 def _running(number: int | None) -> dict[str, str | None]:

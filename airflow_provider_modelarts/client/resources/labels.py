@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.client.lost_replies import advice_after_loss
+from airflow_provider_modelarts.client.lost_replies import advice_after_loss, check_success
 from airflow_provider_modelarts.client.models import Field, Model, to_integer, to_name, to_object, to_text
 from airflow_provider_modelarts.client.paging import ListEndpoint
 from airflow_provider_modelarts.client.resources.readers import list_of
@@ -231,7 +231,7 @@ class Labels:
         what, path, query = _one_label("update", dataset_id, name, label_type)
         body = to_body(Body, properties, what, extra)
         with advice_after_loss(_LOOK):
-            self._transport.write("PUT", what, *path, body=body, query=query)
+            check_success(self._transport.write("PUT", what, *path, body=body, query=query), what)
 
     def delete_with_samples(
         self, dataset_id: str, name: str, *, delete_source: bool = False, label_type: int | None = None
@@ -252,7 +252,7 @@ class Labels:
         what, path, query = _one_label("delete", dataset_id, name, label_type)
         query |= {"delete_source": "true" if delete_source else "false"}
         with advice_after_loss(_LOOK):
-            self._transport.write("DELETE", what, *path, query=query)
+            check_success(self._transport.write("DELETE", what, *path, query=query), what)
 
 
 def _one_label(

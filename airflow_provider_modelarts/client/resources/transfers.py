@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import NotFound
-from airflow_provider_modelarts.client.lost_replies import advice_after_loss, id_of
+from airflow_provider_modelarts.client.lost_replies import advice_after_loss, check_success, id_of
 from airflow_provider_modelarts.client.models import (
     Field,
     Model,
@@ -289,7 +289,7 @@ class Sync:
         """
         what = f"synchronize dataset {validate_id('dataset_id', dataset_id)}"
         with advice_after_loss("Read sync.status before starting another synchronization."):
-            self._transport.write("POST", what, "datasets", dataset_id, "sync-data", body=None)
+            check_success(self._transport.write("POST", what, "datasets", dataset_id, "sync-data"), what)
 
     def status(self, dataset_id: str, *, retry: bool = True) -> SyncTask:
         """Return the last synchronization of a dataset (contract 6.6).

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.client.lost_replies import advice_after_loss, delete, id_of
+from airflow_provider_modelarts.client.lost_replies import advice_after_loss, check_success, delete, id_of
 from airflow_provider_modelarts.client.models import (
     Field,
     Model,
@@ -190,7 +190,10 @@ class Versions:
         :raises InvalidRequest: while it is being published (``ModelArts.4828``)
         """
         what, path = _one("delete", dataset_id, version_id)
-        delete(lambda: self.get(dataset_id, version_id), lambda: self._transport.harmless("DELETE", what, *path))
+        delete(
+            lambda: self.get(dataset_id, version_id),
+            lambda: check_success(self._transport.harmless("DELETE", what, *path), what),
+        )
 
 
 def _one(verb: str, dataset_id: str, version_id: str) -> tuple[str, tuple[str, ...]]:

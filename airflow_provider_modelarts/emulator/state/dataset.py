@@ -258,7 +258,7 @@ class Dataset:
         }
 
     def set_labels(self, sample: Sample, labels: list[dict[str, Any]], author: str, now: float) -> None:
-        """Make labels final. This is the one place where a sample's labels change.
+        """Make labels final. Otherwise a sample's labels change only with the label set and with the version.
 
         Replaces the whole list; an empty one makes the sample unlabeled (contract 4.1, "Confirm with labels: []"). In
         both cases the sample leaves the auto list.
