@@ -38,9 +38,9 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": _modules("hooks.modelarts"),
-        "operators": _modules("operators.label_task", "operators.samples", "operators.teams"),
+        "operators": _modules("operators.label_task", "operators.datasets", "operators.samples", "operators.teams"),
         "sensors": _modules("sensors.label_task"),
-        "triggers": _modules("triggers.label_task", "triggers.event"),
+        "triggers": _modules("triggers.label_task", "triggers.service_job", "triggers.event"),
         "extra-links": ["airflow_provider_modelarts.links.ModelArtsDatasetLink"],
         "connection-types": [CONNECTION_FORM],
     }

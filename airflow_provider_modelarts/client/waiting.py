@@ -115,11 +115,7 @@ class Outcome:
         if self.status == "success":
             return None
         if self.status == "error":
-            error = dict(self.summary.get("error") or {})
-            error_class = ERRORS.get(str(error.pop("type", "")), ModelArtsError)
-            message = error.pop("message", self.message)
-            facts: dict[str, Any] = {name: error.get(name) for name in _ERROR_FACTS}
-            return error_class(message, **facts)
+            return error_from(self.summary.get("error") or {}, self.message)
         return _EXCEPTIONS[self.status](self.message, code=self.summary.get("error_code"))
 
 
@@ -137,15 +133,15 @@ def summarize(task: WatchedTask) -> dict[str, Any]:
         "total_sample_count": task.total_sample_count,
         "annotated_sample_count": task.annotated_sample_count,
         "unconfirmed_sample_count": task.unconfirmed_sample_count,
-        "code": _short(task.code),
-        "message": _short(task.message),
+        "code": short_line(task.code),
+        "message": short_line(task.message),
     }
     for name in ("error_code", "error_msg", "error_detail"):
         if getattr(task, name):
-            summary[name] = _short(getattr(task, name))
+            summary[name] = short_line(getattr(task, name))
     failed = find_event(task.events, "failed")
     if failed:
-        summary["failed_event"] = _short(failed[0])
+        summary["failed_event"] = short_line(failed[0])
     return summary
 
 
@@ -245,8 +241,8 @@ class Wait(PollSchedule):
             path, event = failed
             reason = " ".join(text for text in (event.error_code, event.error_message) if text)
             texts.append(f"failed step {path}" + (f" ({reason})" if reason else ""))
-        said = "; ".join(_short(text, 500) or "" for text in texts).rstrip(".")
-        code = _short(task.error_code or task.code)
+        said = "; ".join(short_line(text, 500) or "" for text in texts).rstrip(".")
+        code = short_line(task.error_code or task.code)
         return f"{self._what} failed: {said}{f' [{code}]' if code else ''}. Mend the cause, then start a new one."
 
     def _timeout(self, error: ModelArtsError | None) -> Outcome:
@@ -263,9 +259,20 @@ class Wait(PollSchedule):
 
 
 def describe(error: ModelArtsError) -> dict[str, Any]:
-    """Return an error as JSON primitives, from which :meth:`Outcome.exception` builds it again."""
+    """Return an error as JSON primitives, from which :func:`error_from` builds it again."""
     facts = {name: getattr(error, name) for name in _ERROR_FACTS}
-    return {"type": type(error).__name__, "message": _short(error.message, 2000), **facts}
+    return {"type": type(error).__name__, "message": short_line(error.message, 2000), **facts}
+
+
+def error_from(description: Mapping[str, Any], message: str) -> ModelArtsError:
+    """Return the error that :func:`describe` has described.
+
+    :param description: what that function returned
+    :param message: the text of the error, if the description has none
+    """
+    error_class = ERRORS.get(str(description.get("type", "")), ModelArtsError)
+    facts: dict[str, Any] = {name: description.get(name) for name in _ERROR_FACTS}
+    return error_class(description.get("message", message), **facts)
 
 
 def describe_progress(task: WatchedTask) -> str:
@@ -286,7 +293,8 @@ def describe_progress(task: WatchedTask) -> str:
     return ", ".join(parts)
 
 
-def _short(text: str | None, length: int = 300) -> str | None:
+def short_line(text: str | None, length: int = 300) -> str | None:
+    """Return a text of the service as one short line without secrets; None for None."""
     if text is None:
         return None
     line = storable(without_queries(" ".join(text.split())))

@@ -1,5 +1,7 @@
 """The one place where the client's errors become Airflow's."""
 
+# ruff: noqa: N818 - failed and timeout are words of the service, as in client/errors.py
+
 from __future__ import annotations
 
 import logging
@@ -37,6 +39,34 @@ class LabelTaskUnreadableError(ModelArtsError):
     """
 
     permanent = False
+
+
+class ServiceJobFailed(ModelArtsError):
+    """A job of the service, such as an import or a publication, ended as failed; a retry starts another."""
+
+    permanent = False
+
+
+class ServiceJobTimeout(ModelArtsError):
+    """A job of the service was not over at the deadline. It goes on, and a retry waits for it."""
+
+    permanent = False
+
+
+class ServiceJobUnreadableError(ModelArtsError):
+    """The service has refused several looks in a row at a job of the Airflow task; a retry looks again."""
+
+    permanent = False
+
+
+class ServiceJobUnknownError(ModelArtsError):
+    """A job was started, and the service does not show it yet; a retry looks again before it starts anything."""
+
+    permanent = False
+
+
+class ServiceJobsUnclearError(ModelArtsError):
+    """Several jobs may be the one that an earlier try started, and nothing tells which."""
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_provider_modelarts.client.requests.base import RequestBody
     from airflow_provider_modelarts.operators._templates import TemplatedOperator
 
 Value = TypeVar("Value")
@@ -137,6 +138,7 @@ score = number(0, 1)
 label_task_type = choice(*TaskType)
 algorithm_type = choice(*ALGORITHM_TYPES)
 if_running = choice("fail", "adopt", "wait")
+fail_or_skip = choice("fail", "skip")
 
 
 CONNECTION: dict[str, Callable[[str, Any], Any]] = {
@@ -155,10 +157,16 @@ LABEL_TASK: dict[str, Callable[[str, Any], Any]] = {
 
 def config(name: str, value: object) -> dict[str, Any]:
     """Return the configuration of a labeling task (contract 2.1), each field as the kind that it is."""
-    found: dict[str, Any] = _plain(name, mapping(name, value))
+    found = plain(name, value)
     for key, read in _CONFIG.items():
         if key in found:
             found[key] = read(f"{name}[{key!r}]", found[key])
+    return found
+
+
+def plain(name: str, value: object) -> dict[str, Any]:
+    """Return a dict, or the JSON text of one, as JSON can say it."""
+    found: dict[str, Any] = _plain(name, mapping(name, value))
     return found
 
 
@@ -166,6 +174,9 @@ def _text(name: str, value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise _wrong(name, "text", value)
     return str(value)
+
+
+text = _reader(_text)
 
 
 _TEXTS = (
@@ -224,6 +235,29 @@ def labeling_config(config_value: object, algorithm: object) -> dict[str, Any] |
     return {**(found or {}), "algorithm_type": chosen}
 
 
+def request_body(
+    model: type[RequestBody], what: str, given: Mapping[str, Any], settings: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the body of a request as JSON: parameters of an operator, and the fields that it has no parameter for.
+
+    :param model: the request model that it must fit
+    :param what: what the request is to do, for the error
+    :param given: by field what a parameter gave; None for what was not given
+    :param settings: further fields; None for none
+    :raises ParameterError: if it does not fit, or if a field is given in both ways
+    """
+    from airflow_provider_modelarts.client.requests.base import to_body
+
+    own = {name: value for name, value in given.items() if value is not None}
+    twice = sorted(own.keys() & (settings or {}).keys())
+    if twice:
+        raise ParameterError(f"{twice[0]} is given as a parameter and in settings. Give one of them.")
+    try:
+        return to_body(model, {**(settings or {}), **own}, what)
+    except InvalidRequest as error:
+        raise ParameterError(error.message) from None
+
+
 def check_model(kind: object, model_id: object) -> None:
     """Refuse the kind ``pre-label`` without a model."""
     if kind == "pre-label" and model_id is None:
@@ -250,9 +284,12 @@ def hook(task: TemplatedOperator) -> ModelArtsHook:
     return ModelArtsHook(**task.read_parameters(CONNECTION))
 
 
-def no_triggerer(task: Any) -> str:
-    """Return the message for a wait that a triggerer did not end (B22)."""
+def no_triggerer(task: Any, what: str = "a labeling task") -> str:
+    """Return the message for a wait that a triggerer did not end (B22).
+
+    :param what: what was waited for
+    """
     return (
-        f"The wait for a labeling task of dataset {task.dataset_id} was handed to a triggerer, and none reported by "
+        f"The wait for {what} of dataset {task.dataset_id} was handed to a triggerer, and none reported by "
         "the deadline. Check that a triggerer runs."
     )

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import conf
-from airflow.sdk.exceptions import AirflowRuntimeError, AirflowTaskTimeout, TaskDeferralError, TaskDeferralTimeout
+from airflow.sdk.exceptions import (
+    AirflowRuntimeError,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferralError,
+    TaskDeferralTimeout,
+)
 
 from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import LabelTaskStopped, LabelTaskTimeout, ModelArtsError, NotFound
+from airflow_provider_modelarts.client.errors import (
+    LabelTaskStopped,
+    LabelTaskTimeout,
+    ModelArtsError,
+    NotFound,
+    PreconditionFailed,
+)
 from airflow_provider_modelarts.client.waiting import Outcome
 from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
@@ -41,6 +53,9 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.utils.task_record import LabelTaskRecord
 
 
+NOTHING_TO_LABEL = "ModelArts.4407"
+"""Code of a start that is refused because no image is without label (contract 8.1)."""
+
 LABEL_TASK_XCOM = "label_task_id"
 """XCom with the id of the labeling task that a start operator has started, pushed as soon as it is known."""
 
@@ -51,6 +66,7 @@ _READ: Readers = {
     "collect_key_sample": parameters.optional(parameters.flag),
     "model_id": parameters.optional(parameters.identifier),
     "config": parameters.optional(parameters.config),
+    "extra": parameters.optional(parameters.plain),
     **parameters.CONNECTION,
 }
 
@@ -76,6 +92,8 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
     :param model_id: model to run, for ``pre-label`` (templated)
     :param config: further fields of the service's SmartTaskConfig; a marker, by which a retry finds the labeling task,
         is added to its ``name`` (templated)
+    :param extra: fields that the contract does not know, sent as they are; ``{"config": {...}}`` for settings
+        (templated)
     :param wait_for_completion: wait until the labeling task is over, and fail if it did not succeed
     :param deferrable: wait in the triggerer, not in the worker; default: Airflow's ``[operators] default_deferrable``
     :param poll_interval: seconds between polls; in the first minute at most 10
@@ -84,6 +102,8 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
     :param if_running: what to do if the service refuses the start because somebody else's labeling task is active.
         ``fail``: raise an error that names it. ``adopt``: wait for it as if it were ours, or until it is over if it is
         of another type. ``wait``: wait until it is over, then start. It is never stopped
+    :param if_nothing_to_label: what to do if the service refuses the start because no image is without label, as after
+        a night without new images. ``fail``: fail without retries. ``skip``: skip the Airflow task
     :param cancel_on_kill: stop the labeling task when a user ends or clears the waiting Airflow task; if not, a cleared
         Airflow task follows it
     :param cancel_on_timeout: stop the labeling task when the wait gives up: at its deadline, or because the service
@@ -96,11 +116,12 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
     :raises TaskAlreadyRunning: if somebody else's is active and ``if_running`` is ``fail``
     :raises LabelTaskUnreadableError: if the service refuses several polls in a row of what this task has started
     :raises StartUnknown: if the reply to the start was lost, and the labeling task is not found
+    :raises AirflowSkipException: if there is nothing to label and ``if_nothing_to_label`` is ``skip``
     :raises AirflowFailException: for errors that no retry can mend
     """
 
     template_fields: Sequence[str] = tuple(_READ)
-    template_fields_renderers: ClassVar[dict[str, str]] = {"config": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"config": "json", "extra": "json"}
     operator_extra_links = (ModelArtsDatasetLink(),)
 
     def __init__(
@@ -112,11 +133,13 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
         collect_key_sample: bool | str | None = None,
         model_id: str | None = None,
         config: dict[str, Any] | str | None = None,
+        extra: dict[str, Any] | str | None = None,
         wait_for_completion: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float = 30,
         timeout: float | timedelta = timedelta(hours=24),
         if_running: IfRunning = "fail",
+        if_nothing_to_label: Literal["fail", "skip"] = "fail",
         cancel_on_kill: bool = True,
         cancel_on_timeout: bool = True,
         modelarts_conn_id: str = ModelArtsHook.default_conn_name,
@@ -131,11 +154,13 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
         self.collect_key_sample = collect_key_sample
         self.model_id = model_id
         self.config = config
+        self.extra = extra
         self.wait_for_completion: bool = constant("wait_for_completion", wait_for_completion, parameters.flag)
         self.deferrable: bool = constant("deferrable", deferrable, parameters.flag)
         self.poll_interval: float = constant("poll_interval", poll_interval, parameters.seconds)
         self.timeout: float = constant("timeout", timeout, parameters.seconds)
         self.if_running: IfRunning = constant("if_running", if_running, parameters.if_running)
+        self.if_nothing_to_label: str = constant("if_nothing_to_label", if_nothing_to_label, parameters.fail_or_skip)
         self.cancel_on_kill: bool = constant("cancel_on_kill", cancel_on_kill, parameters.flag)
         self.cancel_on_timeout: bool = constant("cancel_on_timeout", cancel_on_timeout, parameters.flag)
         self.modelarts_conn_id = modelarts_conn_id
@@ -199,6 +224,8 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             "config": parameters.labeling_config(self.config, self.algorithm_type),
             "collect_key_sample": given["collect_key_sample"],
             "model_id": given["model_id"],
+            # Only if given: records of tries that run during an upgrade know it not.
+            **({} if given["extra"] is None else {"extra": given["extra"]}),
         }
         hook = parameters.hook(self).look_afresh()
         stopper = LabelTaskStopper(TaskKey.of(context["ti"]), hook, request["dataset_id"], self.log)
@@ -232,6 +259,10 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
         """Find or start the labeling task and wait for it; the alarm of ``execution_timeout`` is one more deadline."""
         try:
             return self._follow(starter)
+        except PreconditionFailed as error:
+            if error.code != NOTHING_TO_LABEL or self.if_nothing_to_label != "skip":
+                raise
+            raise AirflowSkipException(f"Nothing to label in dataset {self.dataset_id}: {error}") from None
         except AirflowTaskTimeout:
             # The alarm may have interrupted anything, also a start before its reply: stop what this try has started.
             try:

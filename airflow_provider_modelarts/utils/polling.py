@@ -6,7 +6,7 @@ and sleep.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
@@ -17,10 +17,14 @@ from airflow_provider_modelarts.client.waiting import Outcome
 from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime, timedelta
 
+    from airflow_provider_modelarts.client.poll_schedule import PollSchedule
     from airflow_provider_modelarts.client.waiting import Wait
     from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+
+Ended = TypeVar("Ended")
 
 DEFERRAL_MARGIN = 300.0
 """Seconds by which Airflow's own limit of a deferral comes after the trigger's deadline: it is for lost triggerers."""
@@ -77,13 +81,23 @@ def poll_until_done(hook: ModelArtsHook, wait: Wait, log: Any, *, delay: float) 
 
     :param delay: seconds until the first poll
     """
-    step: Outcome | float = delay
-    while not isinstance(step, Outcome):
+    return wait_in_worker(wait, lambda: poll_once(hook, wait, log), delay=delay)
+
+
+def wait_in_worker(schedule: PollSchedule, poll: Callable[[], Ended | float], *, delay: float) -> Ended:
+    """Poll in this thread until a poll says how the wait ended; ``execution_timeout`` is one more deadline.
+
+    :param schedule: its deadline becomes the moment of that alarm
+    :param poll: returns how the wait ended, or the seconds until the next poll
+    :param delay: seconds until the first poll
+    """
+    step: Ended | float = delay
+    while isinstance(step, (float, int)):
         try:
             system_clock.sleep(step)
-            step = poll_once(hook, wait, log)
+            step = poll()
         except AirflowTaskTimeout:
-            wait.deadline = min(wait.deadline, system_clock.now())
+            schedule.deadline = min(schedule.deadline, system_clock.now())
             step = 0.0
     return step
 

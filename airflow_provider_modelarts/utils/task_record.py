@@ -106,37 +106,47 @@ class LabelTaskRecord:
         return self.ours and self.phase == "started"
 
 
-class RecordStore:
-    """Keeps a task's record in its state store, which outlives tries, or else as an XCom, which does not.
+class TaskStore:
+    """Keeps what a task knows in its state store, which outlives tries, or else as XComs, which do not.
 
     Both are written through the task's supervisor. A zombie process has lost its supervisor, so its write fails, and it
     starts and stops nothing: the next try may already be running beside it.
     """
 
-    last_written: LabelTaskRecord | None = None
-    """The record that this process has written last, or tried to; known without asking Airflow."""
-
     def __init__(self, context: Context) -> None:
         self._ti: Any = context["ti"]
         self._state_store: Any = context.get("task_state_store")
 
-    def read(self) -> LabelTaskRecord | None:
-        """Return the stored record; without a state store only one of this try is found."""
+    def get(self, key: str) -> Any:
+        """Return what is stored under a key, or None; without a state store only what this try has stored is found."""
         if self._state_store is not None:
-            return LabelTaskRecord.from_json(self._state_store.get(RECORD_KEY))
-        key = TaskKey.of(self._ti)
-        found = self._ti.xcom_pull(task_ids=key.task_id, key=RECORD_KEY, map_indexes=key.map_index)
-        return LabelTaskRecord.from_json(found)
+            return self._state_store.get(key)
+        task = TaskKey.of(self._ti)
+        return self._ti.xcom_pull(task_ids=task.task_id, key=key, map_indexes=task.map_index)
 
-    def write(self, record: LabelTaskRecord) -> None:
-        """Replace the stored record."""
-        self.last_written = record
-        value = {**asdict(record), "known": list(record.known)}
+    def set(self, key: str, value: Any) -> None:
+        """Store JSON under a key."""
         if self._state_store is not None:
-            self._state_store.set(RECORD_KEY, value)
+            self._state_store.set(key, value)
         else:
-            self.push_xcom(RECORD_KEY, value)
+            self.push_xcom(key, value)
 
     def push_xcom(self, key: str, value: Any) -> None:
         """Push an XCom of the task."""
         self._ti.xcom_push(key=key, value=value)
+
+
+class RecordStore(TaskStore):
+    """Keeps the record of a task's labeling task."""
+
+    last_written: LabelTaskRecord | None = None
+    """The record that this process has written last, or tried to; known without asking Airflow."""
+
+    def read(self) -> LabelTaskRecord | None:
+        """Return the stored record; without a state store only one of this try is found."""
+        return LabelTaskRecord.from_json(self.get(RECORD_KEY))
+
+    def write(self, record: LabelTaskRecord) -> None:
+        """Replace the stored record."""
+        self.last_written = record
+        self.set(RECORD_KEY, {**asdict(record), "known": list(record.known)})

@@ -257,16 +257,17 @@ class Datasets:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def get(self, dataset_id: str, *, running_task_type: int | None = None) -> Dataset:
+    def get(self, dataset_id: str, *, running_task_type: int | None = None, retry: bool = True) -> Dataset:
         """Return a dataset (contract 6.1).
 
         :param dataset_id: the dataset
         :param running_task_type: also ask what of this kind runs; 0 auto-label, 1 pre-label, 2 export, 3 switch of the
             version, 4 export and 5 import of a manifest, 6 publication, 7 auto-grouping, 10 deployment
+        :param retry: False: one attempt, for polls
         :raises NotFound: if the service does not know it
         """
         what = f"read dataset {validate_id('dataset_id', dataset_id)}"
-        answer = self._transport.get(what, "datasets", dataset_id, query=_running(running_task_type))
+        answer = self._transport.get(what, "datasets", dataset_id, query=_running(running_task_type), retry=retry)
         return read(Dataset, checked_answer(answer, what, dataset_id=dataset_id), what)
 
     def list(

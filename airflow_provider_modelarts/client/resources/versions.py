@@ -135,16 +135,17 @@ class Versions:
         """
         return next((one for one in self.list(dataset_id) if one.version_name == version_name), None)
 
-    def get(self, dataset_id: str, version_id: str) -> DatasetVersion:
+    def get(self, dataset_id: str, version_id: str, *, retry: bool = True) -> DatasetVersion:
         """Return a version, with counts for each label (contract 6.3).
 
         :param dataset_id: the dataset
         :param version_id: the version
+        :param retry: False: one attempt, for polls
         :raises NotFound: if the service does not know one of them
         """
         what, path = _one("read", dataset_id, version_id)
         # a version that failed carries the code of its failure: that is no error of the read
-        answer = self._transport.get(what, *path, own=("version_id",))
+        answer = self._transport.get(what, *path, retry=retry, own=("version_id",))
         return read(DatasetVersion, checked_answer(answer, what, version_id=version_id), what)
 
     def create(

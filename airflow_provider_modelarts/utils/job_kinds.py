@@ -1,0 +1,33 @@
+"""All kinds of jobs by their names, which are stored in running Airflows: a name may not change its meaning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_provider_modelarts.utils import dataset_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from airflow_provider_modelarts.utils.service_job import ServiceJob
+
+JOB_KINDS: dict[str, type[ServiceJob]] = {
+    kind.name: kind
+    for kind in (
+        dataset_jobs.DatasetReadiness,
+        dataset_jobs.SyncJob,
+        dataset_jobs.ImportJob,
+        dataset_jobs.ExportJob,
+        dataset_jobs.PublicationJob,
+    )
+}
+
+
+def job_of(kind: str, ids: Mapping[str, str]) -> ServiceJob:
+    """Return the kind of job, and where, that a trigger or a record names.
+
+    :param kind: its name
+    :param ids: its fields
+    :raises KeyError: for a name that this version does not know
+    """
+    return JOB_KINDS[kind](**ids)

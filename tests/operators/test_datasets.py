@@ -1,0 +1,447 @@
+"""Synchronization, import, export, publication: started once, waited for, resumed, and what is said when they fail."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
+
+from airflow_provider_modelarts.client.resources.transfers import Exports, Imports, Sync
+from airflow_provider_modelarts.client.resources.versions import Versions
+from airflow_provider_modelarts.hooks.errors import ParameterError, ServiceJobFailed, ServiceJobTimeout
+from airflow_provider_modelarts.operators._service_job import ServiceJobOperator
+from airflow_provider_modelarts.operators.datasets import (
+    ModelArtsExportSamplesOperator,
+    ModelArtsImportSamplesOperator,
+    ModelArtsPublishVersionOperator,
+    ModelArtsSyncDatasetOperator,
+)
+from airflow_provider_modelarts.utils.service_job import JOB_RECORD_KEY, ServiceJobStore
+from tests.support.operator_driver import Ending, StandInStore, StandInTaskInstance, drive_try, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+RETRIES = 3
+INCOMING, OUTGOING = "/incoming/flowers/", "/outgoing/flowers/"
+
+
+class Crash(BaseException):
+    """The process is gone from here on; nothing of it may handle that."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of job: its operator, what it is given, where its start goes, and what starts it in the client."""
+
+    operator: type[ServiceJobOperator]
+    path: str
+    client: type
+    start: str
+    given: dict[str, Any] = field(default_factory=dict)
+
+
+KINDS = {
+    "sync": Kind(ModelArtsSyncDatasetOperator, "/sync-data", Sync, "start"),
+    "import": Kind(
+        ModelArtsImportSamplesOperator, "/import-tasks", Imports, "start", {"import_path": f"obs:/{INCOMING}"}
+    ),
+    "export": Kind(ModelArtsExportSamplesOperator, "/export-tasks", Exports, "start", {"path": f"obs:/{OUTGOING}"}),
+    "version": Kind(ModelArtsPublishVersionOperator, "/versions", Versions, "create"),
+}
+every_kind = pytest.mark.parametrize("name", KINDS)
+
+
+@dataclass
+class JobLife:
+    """One Airflow task that starts a job, through its tries."""
+
+    emulator: Emulator
+    clock: MovedClock
+    dataset_id: str
+    kind: Kind
+    has_store: bool = True
+    deferrable: bool = True
+
+    def __post_init__(self) -> None:
+        self.run_started = moment(self.clock)
+        self.store = StandInStore() if self.has_store else None
+        self.clear_number = 0
+        self.ti = StandInTaskInstance(moment(self.clock), task_id="job", max_tries=RETRIES)
+
+    def attempt(self, *, crash: Callable[[pytest.MonkeyPatch], None] | None = None, **parameters: Any) -> Ending | None:
+        """Run one try; return how it ended, None if it crashed."""
+        given = {"dataset_id": self.dataset_id, "deferrable": self.deferrable, **self.kind.given, **parameters}
+        operator = self.kind.operator(task_id="job", **given)
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Crash):
+            if crash is not None:
+                crash(patch)
+            return drive_try(
+                operator,
+                self.clock,
+                self.ti,
+                run_started=self.run_started,
+                store=self.store,
+                clear_number=self.clear_number,
+            )
+        return None
+
+    def retry(self, **parameters: Any) -> Ending | None:
+        """Run the next try, as after a failure or a lost worker; Airflow has deleted the XComs."""
+        self.ti = replace(self.ti, start_date=moment(self.clock), try_number=self.ti.try_number + 1, xcoms={})
+        return self.attempt(**parameters)
+
+    def clear(self, **parameters: Any) -> Ending | None:
+        """Run the next try, as after a user has cleared the task."""
+        self.ti = replace(self.ti, max_tries=self.ti.try_number + RETRIES)
+        self.clear_number += 1
+        return self.retry(**parameters)
+
+    @property
+    def starts(self) -> list[dict[str, Any]]:
+        """The bodies of the starts that reached the service."""
+        found = self.emulator.journal.select("POST", match=lambda record: record.path.endswith(self.kind.path))
+        return [json.loads(record.body) if record.body else {} for record in found]
+
+    def before_the_reply(self, patch: pytest.MonkeyPatch) -> None:
+        """Die after the service got the start, before its answer is known."""
+        start = getattr(self.kind.client, self.kind.start)
+
+        def start_and_die(*arguments: Any, **parameters: Any) -> Any:
+            start(*arguments, **parameters)
+            raise Crash
+
+        patch.setattr(self.kind.client, self.kind.start, start_and_die)
+
+
+def at_record(phase: str, *, written: bool) -> Callable[[pytest.MonkeyPatch], None]:
+    """Return a moment to die: when a record of a phase is to be written, or just was."""
+
+    def patch_in(patch: pytest.MonkeyPatch) -> None:
+        write = ServiceJobStore.write
+
+        def write_or_die(store: ServiceJobStore, record: Any) -> None:
+            if record.phase != phase:
+                return write(store, record)
+            if written:
+                write(store, record)
+            raise Crash
+
+        patch.setattr(ServiceJobStore, "write", write_or_die)
+
+    return patch_in
+
+
+def before_the_result(patch: pytest.MonkeyPatch) -> None:
+    def die(*_: Any) -> None:
+        raise Crash
+
+    patch.setattr(ServiceJobOperator, "_conclude", die)
+
+
+MOMENTS = {
+    "before_the_record": at_record("starting", written=False),
+    "before_the_start": at_record("starting", written=True),
+    "before_it_is_stored": at_record("started", written=False),
+    "before_it_is_deferred": at_record("started", written=True),
+    "before_the_result": before_the_result,
+}
+
+
+@pytest.fixture
+def begin(emulator: Emulator, moved_clock: MovedClock) -> Callable[..., JobLife]:
+    """Begin a task's life on a dataset with three new images in its folder, and two elsewhere."""
+    emulator.job_seconds = 300
+    dataset_id = emulator.load_digits(labeled=100)
+    emulator.add_images(dataset_id, 3)
+    emulator.put_images(INCOMING, 2, label="1")
+
+    def begin(name: str, **given: Any) -> JobLife:
+        return JobLife(emulator, moved_clock, dataset_id, KINDS[name], **given)
+
+    return begin
+
+
+# --- what is sent, and what is returned
+
+
+@both_ways
+def test_new_images_come_in(begin: Any, deferrable: bool) -> None:
+    life = begin("sync", deferrable=deferrable)
+    ending = life.attempt()
+    assert ending.error is None
+    result = ending.result
+    assert result.pop("sync_id")
+    assert result == {"samples_before": 1797, "samples_after": 1800, "added": 3, "deleted": 0}
+    assert ending.deferrals == deferrable
+    assert len(life.starts) == 1
+
+
+@both_ways
+def test_a_folder_is_imported(begin: Any, deferrable: bool) -> None:
+    life = begin("import", deferrable=deferrable)
+    ending = life.attempt(final_annotation="false", settings='{"difficult_only": "false"}')
+    assert ending.error is None
+    assert {name: ending.result[name] for name in ("imported", "unconfirmed")} == {"imported": 2, "unconfirmed": 2}
+    assert life.starts == [{"import_path": f"obs:/{INCOMING}", "final_annotation": False, "difficult_only": False}]
+
+
+@both_ways
+def test_labeled_samples_are_exported(begin: Any, deferrable: bool) -> None:
+    life = begin("export", deferrable=deferrable)
+    ending = life.attempt(export_type="0")
+    assert ending.error is None
+    assert {name: ending.result[name] for name in ("samples", "exported")} == {"samples": 100, "exported": 100}
+    assert life.starts == [{"path": f"obs:/{OUTGOING}", "export_type": 0}]
+
+
+@both_ways
+def test_a_version_is_published(begin: Any, deferrable: bool) -> None:
+    life = begin("version", deferrable=deferrable)
+    ending = life.attempt(version_name="nightly", description="by Airflow")
+    assert ending.error is None
+    (body,) = life.starts
+    assert body["version_name"] == "nightly"
+    assert body["description"].startswith("by Airflow af-")
+    assert ending.result["version_name"] == "nightly"
+    assert ending.result["manifest_path"].endswith("/nightly/nightly.manifest")
+    assert ending.result["labeled"] == 100
+
+
+# --- exactly once
+
+
+@both_ways
+@pytest.mark.parametrize("moment", [*MOMENTS, "before_the_reply"])
+@every_kind
+def test_after_a_crash_the_next_try_ends_as_if_nothing_had_happened(
+    begin: Any, name: str, moment: str, deferrable: bool
+) -> None:
+    life = begin(name, deferrable=deferrable)
+    assert life.attempt(crash=MOMENTS.get(moment, life.before_the_reply)) is None
+    ending = life.retry()
+    assert ending.error is None, ending.error
+    assert len(life.starts) == 1
+    if name == "sync":
+        assert (ending.result["samples_before"], ending.result["added"]) == (1797, 3)
+
+
+@every_kind
+def test_a_lost_reply_is_no_second_start(begin: Any, name: str, emulator: Emulator) -> None:
+    life = begin(name)
+    emulator.faults.add("POST", KINDS[name].path.strip("/"), "reset_after")
+    ending = life.attempt()
+    assert ending.error is None, ending.error
+    assert emulator.faults.fired["reset_after"] == 1
+    assert len(life.starts) == 1
+
+
+@every_kind
+def test_a_retry_goes_on_with_what_was_not_over_in_time(begin: Any, name: str) -> None:
+    life = begin(name)
+    ending = life.attempt(timeout=60)
+    assert type(ending.error) is ServiceJobTimeout
+    assert "It goes on" in str(ending.error)
+    assert life.retry().error is None
+    assert len(life.starts) == 1
+
+
+@every_kind
+def test_what_succeeded_is_done_again_after_a_clear(begin: Any, name: str) -> None:
+    life = begin(name)
+    assert life.attempt().error is None
+    life.clock.advance(60)
+    assert life.clear().error is None
+    assert len(life.starts) == 2
+
+
+@every_kind
+def test_what_is_active_is_followed_after_a_clear(begin: Any, name: str) -> None:
+    life = begin(name)
+    life.attempt(timeout=60)
+    assert life.clear().error is None
+    assert len(life.starts) == 1
+
+
+@every_kind
+def test_what_failed_is_started_again_and_its_result_was_pushed(begin: Any, name: str, emulator: Emulator) -> None:
+    life = begin(name)
+    emulator.faults.add("POST", KINDS[name].path.strip("/"), "fail_task", code="ModelArts.4917", message="It broke")
+    ending = life.attempt()
+    assert type(ending.error) is ServiceJobFailed
+    assert "It broke" in str(ending.error)
+    assert "ModelArts.4917" in str(ending.error)
+    assert ending.xcoms["return_value"]
+    life.clock.advance(60)
+    assert life.retry().error is None
+    assert len(life.starts) == 2
+
+
+@every_kind
+def test_a_zombie_starts_nothing(begin: Any, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    life = begin(name)
+
+    def broken(*_: Any) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(life.store, "set", broken)
+    assert type(life.attempt().error) is BrokenPipeError
+    assert life.starts == []
+
+
+@every_kind
+def test_where_airflow_keeps_nothing_what_is_active_is_followed(begin: Any, name: str) -> None:
+    life = begin(name, has_store=False)
+    life.attempt(crash=life.before_the_reply)
+    assert life.retry().error is None
+    assert len(life.starts) == 1
+
+
+def test_a_version_is_found_by_its_marker_where_airflow_keeps_nothing(begin: Any) -> None:
+    life = begin("version", has_store=False)
+    life.attempt(crash=life.before_the_reply)
+    life.clock.advance(600)
+    assert life.retry().error is None
+    assert len(life.starts) == 1
+
+
+def test_what_others_have_imported_before_is_not_taken_for_ours(begin: Any) -> None:
+    theirs = begin("import")
+    assert theirs.attempt().error is None
+    life = begin("import")
+    life.ti.run_id = "another"
+    life.attempt(crash=MOMENTS["before_the_start"])
+    ending = life.retry()
+    assert ending.error is None
+    assert len(life.starts) == 2
+
+
+def test_of_several_that_may_be_ours_none_is_taken_and_all_are_named(begin: Any) -> None:
+    from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+
+    life = begin("export")
+    life.attempt(crash=life.before_the_reply)
+    ModelArtsHook().client.exports.start(life.dataset_id, {"path": OUTGOING})
+    ending = life.retry()
+    assert type(ending.error) is AirflowFailException
+    assert all(task.task_id in str(ending.error) for task in ModelArtsHook().client.exports.list(life.dataset_id))
+    assert len(life.starts) == 2
+    assert life.clear().error is not None  # it is still not known
+
+
+# --- a dataset that is busy
+
+
+@both_ways
+@pytest.mark.parametrize("name", ["sync", "import", "version"])
+def test_a_busy_dataset_is_waited_for(begin: Any, name: str, deferrable: bool) -> None:
+    other = begin("version")
+    other.ti.task_id = "other"
+    assert type(other.attempt(timeout=60).error) is ServiceJobTimeout
+    assert other.emulator.dataset(other.dataset_id).status == 6
+    life = begin(name, deferrable=deferrable)
+    ending = life.attempt()
+    assert ending.error is None, ending.error
+    assert ending.deferrals == 2 * deferrable
+    assert life.store.get(JOB_RECORD_KEY)["phase"] == "started"
+
+
+@both_ways
+def test_the_minute_between_two_versions_is_waited_out(begin: Any, deferrable: bool, emulator: Emulator) -> None:
+    emulator.job_seconds = 5
+    assert begin("version").attempt().error is None
+    life = begin("version", deferrable=deferrable)
+    life.ti.run_id = "another"
+    ending = life.attempt()
+    assert ending.error is None
+    assert ending.result["version_name"] == "V002"
+
+
+def test_a_dataset_that_stays_busy_is_given_up_at_the_deadline(begin: Any) -> None:
+    begin("version").attempt(timeout=60)
+    life = begin("sync")
+    ending = life.attempt(timeout=100)
+    assert type(ending.error) is ServiceJobTimeout
+    assert len(life.starts) == 1  # refused
+    life.clock.advance(600)
+    assert life.retry().error is None
+
+
+# --- the end of a try
+
+
+def test_the_alarm_of_execution_timeout_is_a_timeout(begin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    life = begin("import")
+    start = Imports.start
+
+    def start_then_alarm(*arguments: Any, **parameters: Any) -> str:
+        start(*arguments, **parameters)
+        raise AirflowTaskTimeout
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Imports, "start", start_then_alarm)
+        ending = life.attempt()
+    assert type(ending.error) is ServiceJobTimeout
+    assert life.retry().error is None
+    assert len(life.starts) == 1
+
+
+def test_errors_on_the_way_are_survived(begin: Any, emulator: Emulator) -> None:
+    life = begin("export")
+    emulator.faults.add("GET", "export-tasks/", "status", status=503, times=3)
+    assert life.attempt().error is None
+    assert emulator.faults.fired["status"] == 3
+
+
+def test_an_unknown_dataset_fails_without_retries(begin: Any) -> None:
+    for name in KINDS:
+        ending = begin(name).attempt(dataset_id="unknown")
+        assert type(ending.error) is AirflowFailException
+        assert "Check dataset_id" in str(ending.error)
+
+
+# --- wrong parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "complaint"),
+    [
+        ("sync", {"dataset_id": ""}, "dataset_id is empty"),
+        ("sync", {"deferrable": "maybe"}, "deferrable must be true or false"),
+        ("import", {"import_path": "incoming"}, "import_path must be a path of OBS"),
+        ("import", {"import_type": "folder"}, "import_type must be one of dir, manifest"),
+        ("import", {"settings": {"difficult": True}}, "difficult is unknown; is difficult_only meant"),
+        ("import", {"settings": {"import_type": "dir"}, "import_type": "dir"}, "Give one of them"),
+        ("export", {"export_type": 4}, "export_type must be a number from 0 to 3"),
+        ("export", {"path": None}, "path is empty"),
+        ("version", {"version_name": "a" * 33}, "version_name must be 1 to 32"),
+        ("version", {"description": "a" * 221}, "description must have at most 220 characters"),
+        ("version", {"description": "a > b"}, "description must be at most 256 characters, none of"),
+        ("version", {"settings": "[]"}, "settings must be a dict"),
+    ],
+)
+def test_wrong_constants_are_found_when_the_dag_is_parsed(
+    name: str, parameters: dict[str, Any], complaint: str
+) -> None:
+    kind = KINDS[name]
+    with pytest.raises(ParameterError, match=complaint):
+        kind.operator(task_id="job", **{"dataset_id": "d", **kind.given, **parameters})
+
+
+@every_kind
+def test_what_a_template_did_not_give_is_said_before_anything_is_sent(begin: Any, name: str) -> None:
+    life = begin(name)
+    operator = life.kind.operator(task_id="job", **{"dataset_id": "{{ params.dataset }}", **life.kind.given})
+    operator.dataset_id = "None"
+    ending = drive_try(operator, life.clock, life.ti, run_started=life.run_started)
+    assert type(ending.error) is AirflowFailException
+    assert "dataset_id is 'None'" in str(ending.error)
+    assert len(life.emulator.journal) == 0
