@@ -8,7 +8,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from airflow_provider_modelarts.client import Dataset, DatasetStats, Label, LabelStats, LabelTask, Sample, SampleLabel
+from airflow_provider_modelarts.client import (
+    AcceptanceReport,
+    AcceptanceStats,
+    Dataset,
+    DatasetStats,
+    Label,
+    LabelStats,
+    LabelTask,
+    Sample,
+    SampleCounts,
+    SampleLabel,
+    TeamTask,
+    Worker,
+    WorkerTask,
+    Workforce,
+)
 from airflow_provider_modelarts.client.resources.tasks import TaskEvent
 from airflow_provider_modelarts.client.sample_updates import outcomes
 from tests.support.contract import METHODS, document, operations
@@ -33,24 +48,35 @@ READERS: tuple[tuple[str, tuple[str, ...], Any], ...] = (
     ("DatasetStats", ("label_stats", "*"), LabelStats),
     ("LabelListResponse", ("labels", "*"), Label),
     ("LabelsRequest", ("labels", "*"), Label),
+    ("WorkforceTask", (), TeamTask),
+    ("WorkforceTask", ("worker_stats", "*"), WorkerTask),
+    ("WorkforceTaskListResponse", ("tasks", "*"), TeamTask),
+    ("WorkforceTaskListResponse", ("tasks", "*", "sample_stats"), SampleCounts),
+    ("WorkerTaskListResponse", ("worker_tasks", "*"), WorkerTask),
+    ("Workforce", (), Workforce),
+    ("WorkforceListResponse", ("workforces", "*"), Workforce),
+    ("Worker", (), Worker),
+    ("WorkerListResponse", ("workers", "*"), Worker),
+    ("AcceptanceReport", (), AcceptanceReport),
+    ("AcceptanceReport", ("total_stats",), AcceptanceStats),
 )
-# Small answers that a function reads; the first is tested below, the other two by the tests of the client.
-READ_BY_FUNCTION = {"BatchResult", "TaskIdResponse", "IamTokenResponse"}
+# Small answers that a function reads; the first is tested below, the others by the tests of the client.
+READ_BY_FUNCTION = {"BatchResult", "TaskIdResponse", "IamTokenResponse", "MemberProgress", "WorkforceIdResponse"}
 # Calls that this package does not make.
 NOT_CALLED = {
-    "AcceptCommentRequest", "AcceptanceReport", "BatchDeleteWorkersRequest", "CreateDatasetRequest",
-    "CreateDatasetResponse", "CreateVersionRequest", "CreateWorkerRequest", "CreateWorkforceRequest",
-    "CreateWorkforceTaskRequest", "DatasetIdResponse", "DatasetMetrics", "DatasetVersion", "DeleteSamplesRequest",
-    "ExportTaskListResponse", "ExportTaskRequest", "ExportTaskStatus", "FinishAcceptanceRequest", "IamProjectList",
-    "ImportTaskListResponse", "ImportTaskRequest", "ImportTaskStatus", "LabelPropertyInput", "MemberProgress",
-    "NotifyRequest", "ReviewRequest", "SearchConditionOptions", "StartAcceptanceRequest", "StartWorkforceTaskRequest",
-    "SuccessResult", "SyncStatus", "UpdateDatasetRequest", "UpdateWorkerRequest", "UpdateWorkforceRequest",
-    "UpdateWorkforceTaskRequest", "UploadSamplesRequest", "UploadSamplesResult", "VersionIdResponse",
-    "VersionListResponse", "Worker", "WorkerListResponse", "WorkerTaskListResponse", "Workforce",
-    "WorkforceIdResponse", "WorkforceListResponse", "WorkforceTask", "WorkforceTaskListResponse",
+    "CreateDatasetRequest", "CreateDatasetResponse", "CreateVersionRequest", "DatasetIdResponse", "DatasetMetrics",
+    "DatasetVersion", "DeleteSamplesRequest", "ExportTaskListResponse", "ExportTaskRequest", "ExportTaskStatus",
+    "IamProjectList", "ImportTaskListResponse", "ImportTaskRequest", "ImportTaskStatus", "LabelPropertyInput",
+    "SearchConditionOptions", "SuccessResult", "SyncStatus", "UpdateDatasetRequest", "UploadSamplesRequest",
+    "UploadSamplesResult", "VersionIdResponse", "VersionListResponse",
 }  # fmt: skip
 # Requests that are written, not read.
-WRITTEN = {"CreateTaskRequest", "IamTokenRequest"}
+WRITTEN = {
+    "AcceptCommentRequest", "BatchDeleteWorkersRequest", "CreateTaskRequest", "CreateWorkerRequest",
+    "CreateWorkforceRequest", "CreateWorkforceTaskRequest", "FinishAcceptanceRequest", "IamTokenRequest",
+    "NotifyRequest", "ReviewRequest", "StartAcceptanceRequest", "StartWorkforceTaskRequest", "UpdateWorkerRequest",
+    "UpdateWorkforceRequest", "UpdateWorkforceTaskRequest",
+}  # fmt: skip
 
 
 class Example(NamedTuple):

@@ -22,17 +22,38 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.resources.labels import Label, LabelStats
     from airflow_provider_modelarts.client.resources.samples import Page, Sample, SampleLabel
     from airflow_provider_modelarts.client.resources.tasks import LabelTask, TaskEvent
+    from airflow_provider_modelarts.client.resources.team_samples import TeamSample
+    from airflow_provider_modelarts.client.resources.team_tasks import (
+        AcceptanceReport,
+        AcceptanceStats,
+        AcceptanceTask,
+        TeamCounts,
+        TeamTask,
+        TeamTaskTeam,
+    )
+    from airflow_provider_modelarts.client.resources.workforces import (
+        SampleCounts,
+        Worker,
+        WorkerRemoval,
+        WorkerTask,
+        Workforce,
+    )
     from airflow_provider_modelarts.client.sample_updates import SampleOutcome
     from airflow_provider_modelarts.client.states import (
+        AcceptanceAction,
         DatasetStatus,
         DatasetType,
         EventStatus,
         LabelType,
+        MailStatus,
         Order,
         SampleState,
         SampleStatus,
         TaskState,
         TaskType,
+        TeamTaskState,
+        WorkerRole,
+        WorkerStatus,
     )
     from airflow_provider_modelarts.client.transport.transport import ClientSettings
 
@@ -44,16 +65,25 @@ _HOMES = {
     "resources.labels": ("Label", "LabelStats"),
     "resources.samples": ("Page", "Sample", "SampleLabel"),
     "resources.tasks": ("LabelTask", "TaskEvent"),
+    "resources.team_samples": ("TeamSample",),
+    "resources.team_tasks": (
+        *("AcceptanceReport", "AcceptanceStats", "AcceptanceTask", "TeamCounts", "TeamTask", "TeamTaskTeam"),
+    ),
+    "resources.workforces": ("SampleCounts", "Worker", "WorkerRemoval", "WorkerTask", "Workforce"),
     "sample_updates": ("SampleOutcome",),
     "states": (
-        *("DatasetStatus", "DatasetType", "EventStatus", "LabelType", "Order"),
-        *("SampleState", "SampleStatus", "TaskState", "TaskType"),
+        *("AcceptanceAction", "DatasetStatus", "DatasetType", "EventStatus", "LabelType", "MailStatus", "Order"),
+        *("SampleState", "SampleStatus", "TaskState", "TaskType", "TeamTaskState", "WorkerRole", "WorkerStatus"),
     ),
     "transport.transport": ("ClientSettings",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AcceptanceAction",
+    "AcceptanceReport",
+    "AcceptanceStats",
+    "AcceptanceTask",
     "AccessKeyCredentials",
     "ClientSettings",
     "Dataset",
@@ -65,12 +95,14 @@ __all__ = [
     "LabelStats",
     "LabelTask",
     "LabelType",
+    "MailStatus",
     "ModelArtsClient",
     "OffsetMode",
     "Order",
     "Page",
     "PasswordCredentials",
     "Sample",
+    "SampleCounts",
     "SampleLabel",
     "SampleOutcome",
     "SampleState",
@@ -78,7 +110,18 @@ __all__ = [
     "TaskEvent",
     "TaskState",
     "TaskType",
+    "TeamCounts",
+    "TeamSample",
+    "TeamTask",
+    "TeamTaskState",
+    "TeamTaskTeam",
     "TokenCredentials",
+    "Worker",
+    "WorkerRemoval",
+    "WorkerRole",
+    "WorkerStatus",
+    "WorkerTask",
+    "Workforce",
 ]
 
 

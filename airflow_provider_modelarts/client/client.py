@@ -12,6 +12,8 @@ from airflow_provider_modelarts.client.resources.proposals import Proposals
 from airflow_provider_modelarts.client.resources.samples import Samples
 from airflow_provider_modelarts.client.resources.tasks import Tasks
 from airflow_provider_modelarts.client.resources.team_samples import TeamSamples
+from airflow_provider_modelarts.client.resources.team_tasks import TeamTasks
+from airflow_provider_modelarts.client.resources.workforces import Workforces
 from airflow_provider_modelarts.client.transport.transport import ClientSettings, Transport
 
 if TYPE_CHECKING:
@@ -110,8 +112,18 @@ class ModelArtsClient:
 
     @cached_property
     def team_samples(self) -> TeamSamples:
-        """Samples of team labeling tasks: list, update."""
+        """Samples of team labeling tasks: list, get, update, clear_labels, review."""
         return TeamSamples(self._transport)
+
+    @cached_property
+    def team_tasks(self) -> TeamTasks:
+        """Team labeling tasks: create, start, change, delete, count; accept what the team has labeled."""
+        return TeamTasks(self._transport)
+
+    @cached_property
+    def workforces(self) -> Workforces:
+        """Teams and their members."""
+        return Workforces(self._transport)
 
     @cached_property
     def datasets(self) -> Datasets:

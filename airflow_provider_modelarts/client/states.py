@@ -103,6 +103,67 @@ class LabelType(Number):
     VIDEO = 600
 
 
+class TeamTaskState(Number):
+    """Status of a team task (contract 5.1)."""
+
+    STARTING = 0
+    RUNNING = 1
+    IN_ACCEPTANCE = 2
+    PASSED = 3
+    REJECTED = 4
+    SYNCHRONIZING = 5
+    CREATED = 6
+    SAMPLING = 7
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it is over: its results have passed. Rejected ones are labeled and reviewed again."""
+        return self is TeamTaskState.PASSED
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the service itself goes on to another state, without anybody's doing."""
+        return self in (TeamTaskState.STARTING, TeamTaskState.SYNCHRONIZING, TeamTaskState.SAMPLING)
+
+
+class AcceptanceAction(Number):
+    """How an acceptance is ended (contract 5.2)."""
+
+    PASS_ALL = 0
+    REJECT_ALL = 1
+    CANCEL = 2
+    LIST_CONFLICTS = 3
+    PASS_ACCEPTED_AND_UNJUDGED = 4
+    PASS_ACCEPTED = 5
+
+
+class WorkerRole(Number):
+    """What a member of a team does."""
+
+    LABELER = 0
+    REVIEWER = 1
+    MANAGER = 2
+    DATASET_OWNER = 3
+
+
+class WorkerStatus(Number):
+    """How far a member of a team has come."""
+
+    NOT_INVITED = 0
+    INVITED = 1
+    LOGGED_IN = 2
+    DELETED = 3
+
+
+class MailStatus(Number):
+    """What became of the mail to a member of a team."""
+
+    NOT_SENT = 0
+    BAD_ADDRESS = 1
+    UNREACHABLE = 2
+    SENT = 3
+
+
 class TaskType(Word):
     """Kinds of labeling tasks."""
 

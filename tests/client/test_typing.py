@@ -140,7 +140,7 @@ def documented() -> Iterator[tuple[str, str]]:
     """Yield every public thing of the client that ``help()`` shows, with its text."""
     things: list[tuple[str, Any]] = [(name, getattr(package, name)) for name in package.__all__]
     things += [(name, thing) for name, thing in vars(errors).items() if inspect.isclass(thing)]
-    for resource in ("tasks", "proposals", "samples", "team_samples", "datasets", "labels"):
+    for resource in ("tasks", "proposals", "samples", "team_samples", "team_tasks", "workforces", "datasets", "labels"):
         things.append((resource, inspect.get_annotations(getattr(ModelArtsClient, resource).func, eval_str=False)))
         name = things.pop()[1]["return"]
         home = __import__(f"{package.__name__}.resources.{resource}", fromlist=[name])

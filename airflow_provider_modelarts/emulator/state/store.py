@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.state import ids
@@ -14,6 +16,7 @@ from airflow_provider_modelarts.emulator.state.task import SUCCEEDED, Task
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.clock import EmulatorClock
     from airflow_provider_modelarts.emulator.state.identity import Identity
+    from airflow_provider_modelarts.emulator.state.team import TeamTask, Workforce
     from airflow_provider_modelarts.emulator.variants import Variants
 
 
@@ -34,6 +37,11 @@ class Store:
     """Everything that handlers work on. `lock` guards it: requests and test threads share it.
 
     :param task_seconds: how long the next labeling task takes, in seconds of the clock.
+    :param team_seconds: how long a team task takes to start, to draw samples for an acceptance, and to carry over what
+        was accepted.
+    :param workforces: teams by id, for each project.
+    :param made: how many things of a kind were ever made; ids come from it, so that none returns after a deletion.
+    :param member: e-mail address of the team member who calls; None: the owner of the datasets does.
     """
 
     seed: int
@@ -43,6 +51,10 @@ class Store:
     presigner: Presigner
     task_seconds: float
     datasets: dict[str, Dataset] = field(default_factory=dict)
+    team_seconds: float = 2.0
+    workforces: dict[str, dict[str, Workforce]] = field(default_factory=dict)
+    member: str | None = None
+    made: Counter[str] = field(default_factory=Counter)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def dataset(self, dataset_id: str) -> Dataset:
@@ -56,6 +68,11 @@ class Store:
         self.settle(dataset)
         return dataset
 
+    def new_id(self, kind: str, *within: str) -> str:
+        """Return the id of a new team, team task or acceptance."""
+        self.made[kind] += 1
+        return ids.short_id(self.seed, kind, *within, self.made[kind])
+
     def new_dataset(self, name: str, dataset_type: int) -> Dataset:
         """Add an empty dataset."""
         dataset_id = ids.short_id(self.seed, "dataset", len(self.datasets) + 1)
@@ -65,13 +82,22 @@ class Store:
         return dataset
 
     def settle(self, dataset: Dataset) -> None:
-        """Make the proposals of tasks that have succeeded by now, in the order of their ends.
+        """Do what is due by now, in the order of the moments at which it was due.
 
-        Contract 10, row "Auto list": filled only at status 3.
+        The proposals of labeling tasks that have succeeded are made (contract 10, row "Auto list": filled only at
+        status 3), and team tasks leave a passing status.
         """
         now = self.clock.now()
-        due = [task for task in dataset.tasks.values() if not task.settled and task.status(now) == SUCCEEDED]
-        for task in sorted(due, key=Task.ended):
+        due: list[tuple[float, Task | TeamTask]] = [
+            (task.ended(), task)
+            for task in dataset.tasks.values()
+            if not task.settled and task.status(now) == SUCCEEDED
+        ]
+        due += [(task.due, task) for task in dataset.team_tasks.values() if task.due is not None and task.due <= now]
+        for _, task in sorted(due, key=itemgetter(0)):
+            if not isinstance(task, Task):
+                task.settle(dataset, self.seed)
+                continue
             if task.kind != "auto-grouping":  # contract 8.2: grouping leaves nothing to confirm
                 self._propose(dataset, task)
             # Only now: if the classifier fails, the next request tries it again.
@@ -114,6 +140,8 @@ class Store:
             served = proposal_json(dataset, sample, self.presigner, task.ended(), [label], **hard)
             fragments.append((sample.sample_id, served))
         dataset.proposals.replace(fragments)
+        for team_task in dataset.team_tasks.values():
+            team_task.hand_on((proposal.data() for proposal in dataset.proposals), task.started)
         task.unconfirmed = len(fragments)
 
 
