@@ -94,7 +94,7 @@ def decoded(value: object) -> object:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested deeper than any request is
         return value
 
 
