@@ -9,7 +9,8 @@ from airflow_provider_modelarts.emulator.state import ids
 from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
 from airflow_provider_modelarts.emulator.state.documents import dump_json
 from airflow_provider_modelarts.emulator.state.task import Failure
-from airflow_provider_modelarts.emulator.state.team import LABELER, REVIEWER, TeamTask, Verdict, Workforce, hand_over
+from airflow_provider_modelarts.emulator.state.team import LABELER, REVIEWER, TeamTask, Verdict, Workforce
+from airflow_provider_modelarts.emulator.state.team_work import hand_over
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.state.store import Store

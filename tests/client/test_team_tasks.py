@@ -174,8 +174,8 @@ def test_a_task_is_changed_and_deleted(project: Project, emulator: Emulator) -> 
     emulator.faults.add("PUT", task_id, "reset")
     with pytest.raises(ServiceUnavailable, match="had not been carried out"):
         tasks.update(dataset_id, task_id, workforces_config=project.config)
+    alone = {"workforces": [{"workforce_id": project.team_id, "workers": [{"email": A}]}]}
     with pytest.raises(PreconditionFailed, match="4628"):
-        alone = {"workforces": [{"workforce_id": project.team_id, "workers": [{"email": A}]}]}
         tasks.update(dataset_id, task_id, workforces_config=alone)
     lost = emulator.faults.add("DELETE", task_id, "reset_after")
     tasks.delete(dataset_id, task_id)
@@ -256,7 +256,7 @@ def test_mails(project: Project, make_client: Callable[..., ModelArtsClient]) ->
 
 def test_a_mail_that_was_no_success_is_an_error(project: Project, emulator: Emulator) -> None:
     task_id = project.create()
-    emulator.faults.add("POST", "/notify", "status", status=200, body={"success": False})
+    emulator.faults.add("POST", "/notify", "status", status=200, body=json.dumps({"success": False}))
     with pytest.raises(UnexpectedResponse, match="no success"):
         project.client.team_tasks.notify(project.dataset_id, task_id, [A])
 

@@ -135,7 +135,7 @@ def test_a_creation_whose_reply_is_lost_is_not_repeated_and_can_be_looked_for(
     client: ModelArtsClient, emulator: Emulator, fault: str, *, made: bool
 ) -> None:
     rule = emulator.faults.add("POST", TEAMS, fault)
-    with pytest.raises((ServiceUnavailable, UnexpectedResponse), match="workforces.find"):
+    with pytest.raises((ServiceUnavailable, UnexpectedResponse), match=r"workforces\.find"):
         client.workforces.create("night-shift")
     assert rule.fired == 1
     assert emulator.journal.count("POST", TEAMS) == 1
@@ -143,7 +143,7 @@ def test_a_creation_whose_reply_is_lost_is_not_repeated_and_can_be_looked_for(
 
 
 def test_an_answer_without_an_id_is_no_success(client: ModelArtsClient, emulator: Emulator) -> None:
-    emulator.faults.add("POST", TEAMS, "status", status=201, body={"success": True})
+    emulator.faults.add("POST", TEAMS, "status", status=201, body=json.dumps({"success": True}))
     with pytest.raises(UnexpectedResponse, match=r"no workforce_id.*workforces\.find"):
         client.workforces.create("night-shift")
 

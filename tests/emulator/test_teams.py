@@ -106,7 +106,7 @@ def test_a_team_sample_keeps_metadata_and_usage_and_hands_them_on_when_it_is_acc
     written = {"sample_id": sample_id, "worker_id": first, "labels": [{"name": "3"}]}
     written |= {"metadata": {"@modelarts:hard": True, "weather": "fog"}, "sample_usage": "EVAL"}
     assert digits("PUT", url, json={"samples": [written]}).json() == {"success": True}
-    other, copy = digits.get(url)["samples"]
+    copy, other = digits.get(url)["samples"]
     assert (copy["worker_id"], other["worker_id"]) == (first, second)
     assert (copy["sample_usage"], copy["metadata"]["weather"]) == ("EVAL", "fog")
     assert copy["metadata"]["@modelarts:hard"] is True

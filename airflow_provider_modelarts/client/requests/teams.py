@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
+from pydantic import Field, model_validator
+
 from airflow_provider_modelarts.client.requests.base import (
     FROM_JSON,
     WHOLE,
@@ -14,7 +16,6 @@ from airflow_provider_modelarts.client.requests.base import (
     RequestBody,
     matching,
 )
-from pydantic import Field, model_validator
 
 ResourceName = Annotated[
     str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.client.lost_replies import advice_after_loss, check_success
 from airflow_provider_modelarts.client.models import (
     Field,
     checked_answer,
@@ -15,7 +16,6 @@ from airflow_provider_modelarts.client.models import (
     to_text,
 )
 from airflow_provider_modelarts.client.paging import ListEndpoint
-from airflow_provider_modelarts.client.replies import advice_after_loss, check_success
 from airflow_provider_modelarts.client.resources.samples import Sample, filters
 from airflow_provider_modelarts.client.resources.team_tasks import LOCALES, comments_body, path_of, team_task
 from airflow_provider_modelarts.client.resources.workforces import Worker

@@ -5,6 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import InvalidRequest, NotFound
+from airflow_provider_modelarts.client.lost_replies import (
+    advice_after_loss,
+    change,
+    check_success,
+    delete,
+    id_of,
+    with_one_of,
+)
 from airflow_provider_modelarts.client.models import (
     Field,
     Model,
@@ -19,18 +27,10 @@ from airflow_provider_modelarts.client.models import (
     to_text,
 )
 from airflow_provider_modelarts.client.paging import ListEndpoint
-from airflow_provider_modelarts.client.replies import (
-    advice_after_loss,
-    change,
-    check_success,
-    delete,
-    id_of,
-    with_one_of,
-)
 from airflow_provider_modelarts.client.resources.datasets import DatasetStats
 from airflow_provider_modelarts.client.resources.labels import LabelStats
 from airflow_provider_modelarts.client.resources.samples import Sample
-from airflow_provider_modelarts.client.resources.workforces import Worker, WorkerTask, holds, to_counts
+from airflow_provider_modelarts.client.resources.workforces import Worker, WorkerTask, holds, to_sample_counts
 from airflow_provider_modelarts.client.states import AcceptanceAction, DatasetType, TeamTaskState
 from airflow_provider_modelarts.client.validation import validate_choice, validate_conditions, validate_id
 
@@ -130,7 +130,7 @@ class TeamTask(Model):
         lambda value: TeamCounts(value) if isinstance(value, dict) else None,
         "TeamCounts: how many people work on it; only if asked for.",
     )
-    sample_stats = Field(to_counts, "SampleCounts: how far it is; in lists, else only if asked for.")
+    sample_stats = Field(to_sample_counts, "SampleCounts: how far it is; in lists, else only if asked for.")
     label_stats = Field(
         lambda value: tuple(map(LabelStats, to_objects(value))), "LabelStats for each label; only if asked for."
     )

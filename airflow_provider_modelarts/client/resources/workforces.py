@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import InvalidRequest, UnexpectedResponse
+from airflow_provider_modelarts.client.lost_replies import advice_after_loss, change, delete, id_of
 from airflow_provider_modelarts.client.models import (
     Field,
     Model,
@@ -18,7 +19,6 @@ from airflow_provider_modelarts.client.models import (
     to_text,
 )
 from airflow_provider_modelarts.client.paging import ListEndpoint
-from airflow_provider_modelarts.client.replies import advice_after_loss, change, delete, id_of
 from airflow_provider_modelarts.client.sample_updates import OWN, send_updates
 from airflow_provider_modelarts.client.states import (
     DatasetType,
@@ -55,7 +55,7 @@ class SampleCounts(Model):
     deleted_sample_count = Field(to_integer, "integer, copies: gone with samples that were deleted.")
 
 
-def to_counts(value: object) -> SampleCounts | None:
+def to_sample_counts(value: object) -> SampleCounts | None:
     """Return counts of samples; None where the service left them out."""
     return SampleCounts(value) if isinstance(value, dict) else None
 
@@ -96,7 +96,7 @@ class WorkerTask(Model):
     dataset_id = Field(to_name, "text: id of the dataset.")
     dataset_type = Field(DatasetType.read, "integer, see DatasetType: type of the dataset.")
     task_status = Field(TeamTaskState.read, "integer, see TeamTaskState: status of the team task.")
-    sample_stats = Field(to_counts, "SampleCounts: how far the member's copies are.")
+    sample_stats = Field(to_sample_counts, "SampleCounts: how far the member's copies are.")
     score = Field(to_number, "number: the grade of the member's work, as the service counts it.")
     pass_rate = Field(to_number, "number, 0 to 1: share of the member's work that passed.")
     email_status = Field(MailStatus.read, "integer, see MailStatus: what became of the mail to the member.")

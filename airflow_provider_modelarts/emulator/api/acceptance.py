@@ -11,7 +11,7 @@ from airflow_provider_modelarts.emulator.http.errors import refuse
 from airflow_provider_modelarts.emulator.http.messages import Call, Reply, json_reply
 from airflow_provider_modelarts.emulator.http.query import LOCALES, choice
 from airflow_provider_modelarts.emulator.http.schema import check
-from airflow_provider_modelarts.emulator.state import team
+from airflow_provider_modelarts.emulator.state import team, team_work
 from airflow_provider_modelarts.emulator.state.store import UnknownObjectError
 from airflow_provider_modelarts.emulator.state.team import Acceptance, Verdict
 
@@ -72,7 +72,8 @@ def start_acceptance(store: Store, call: Call) -> Reply:
         raise refuse("ModelArts.4623", task.task_id)
     if not any(task.phase(copy) == "uncheck" for copy in task.copies.values()):
         raise refuse("ModelArts.4625", task.task_id)
-    rate, number = body.get("sampling_rate"), body.get("sampling_num")
+    rate: float | None = body.get("sampling_rate")
+    number: int = body.get("sampling_num", 0)
 
     def wanted(waiting: int) -> int:
         return math.ceil(rate * waiting) if rate is not None else number
@@ -138,7 +139,7 @@ def finish_acceptance(store: Store, call: Call) -> Reply:
     if action == team.LIST_CONFLICTS:
         acceptance = task.acceptances[-1]
         found = [task.copies[key] for key in acceptance.candidates if key in task.copies]
-        documents = [document(store, dataset, task, copy) for copy in found if team.conflicts(dataset, copy)]
+        documents = [document(store, dataset, task, copy) for copy in found if team_work.conflicts(dataset, copy)]
         return json_reply({"sample_count": len(documents), "samples": documents})
     if action == team.CANCEL:
         task.cancel()

@@ -20,7 +20,7 @@ from airflow_provider_modelarts.emulator.http.messages import Call, Reply, json_
 from airflow_provider_modelarts.emulator.http.paging import read_page
 from airflow_provider_modelarts.emulator.http.query import boolean, check_locale
 from airflow_provider_modelarts.emulator.http.schema import check
-from airflow_provider_modelarts.emulator.state import team
+from airflow_provider_modelarts.emulator.state import team, team_work
 from airflow_provider_modelarts.emulator.state.documents import sample_document
 from airflow_provider_modelarts.emulator.state.store import UnknownObjectError
 from airflow_provider_modelarts.emulator.state.team import TeamTask
@@ -28,7 +28,7 @@ from airflow_provider_modelarts.emulator.state.team import TeamTask
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
+    from airflow_provider_modelarts.emulator.state.dataset import Dataset
     from airflow_provider_modelarts.emulator.state.store import Store
     from airflow_provider_modelarts.emulator.state.team import Acceptance, Copy, Worker, Workforce
 
@@ -60,7 +60,7 @@ def find(store: Store, call: Call) -> tuple[Dataset, TeamTask]:
     task = dataset.team_tasks.get(call.params["workforce_task_id"])
     if task is None:
         raise UnknownObjectError("ModelArts.4619", call.params["workforce_task_id"])
-    task.follow(dataset)
+    team_work.follow(task, dataset)
     return dataset, task
 
 
@@ -206,7 +206,7 @@ def _check_name(dataset: Dataset, name: str, task: TeamTask | None = None) -> No
 
 def _conditions(
     store: Store, dataset: Dataset, text: str | None
-) -> tuple[list[dict[str, Any]], Callable[[Sample], bool] | None]:
+) -> tuple[list[dict[str, Any]], Callable[[str], bool] | None]:
     """Return what `sample_conditions` says, as it is shown and as a condition on samples."""
     if not text:
         return [], None
@@ -214,15 +214,15 @@ def _conditions(
     condition = read_search(text, now)
     read = json.loads(text)
 
-    def wants(sample: Sample) -> bool:
-        return condition(sample_document(dataset, sample, store.presigner, now))
+    def wants(sample_id: str) -> bool:
+        return condition(sample_document(dataset, dataset.samples[sample_id], store.presigner, now))
 
     return read if isinstance(read, list) else [read], wants
 
 
 def _begin(store: Store, dataset: Dataset, task: TeamTask) -> None:
     """Give the samples out and start."""
-    task.distribute(one.sample_id for one in dataset.samples.values() if task.wants is None or task.wants(one))
+    task.distribute(one for one in dataset.samples if task.wants is None or task.wants(one))
     task.pass_through(team.STARTING, store.clock.now(), store.team_seconds)
 
 
@@ -324,7 +324,7 @@ def list_team_tasks(store: Store, call: Call) -> Reply:
     page = read_page(call, store.variants, maximum=1000, default=1000)
     shown = page.cut(list(dataset.team_tasks.values()))
     for task in shown:
-        task.follow(dataset)
+        team_work.follow(task, dataset)
     tasks = [
         _describe(dataset, task) | {"sample_stats": sample_stats(task), "workforce_stats": _workforce_stats(task)}
         for task in shown

@@ -12,7 +12,7 @@ from airflow_provider_modelarts.emulator.http.messages import Call, Reply, json_
 from airflow_provider_modelarts.emulator.http.paging import read_page
 from airflow_provider_modelarts.emulator.http.query import choice, integer
 from airflow_provider_modelarts.emulator.http.schema import check
-from airflow_provider_modelarts.emulator.state import team
+from airflow_provider_modelarts.emulator.state import team, team_work
 from airflow_provider_modelarts.emulator.state.store import UnknownObjectError
 from airflow_provider_modelarts.emulator.state.team import Worker, Workforce
 
@@ -59,7 +59,7 @@ def _team_tasks(store: Store, call: Call) -> Iterable[tuple[Dataset, TeamTask]]:
         for dataset_id in list(store.datasets):
             dataset = store.dataset(dataset_id)
             for task in dataset.team_tasks.values():
-                task.follow(dataset)
+                team_work.follow(task, dataset)
                 yield dataset, task
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.emulator.state import ids
+from airflow_provider_modelarts.emulator.state import ids, team_work
 from airflow_provider_modelarts.emulator.state.dataset import Dataset
 from airflow_provider_modelarts.emulator.state.documents import Presigner, proposal_json
 from airflow_provider_modelarts.emulator.state.task import SUCCEEDED, Task
@@ -96,7 +96,7 @@ class Store:
         due += [(task.due, task) for task in dataset.team_tasks.values() if task.due is not None and task.due <= now]
         for _, task in sorted(due, key=itemgetter(0)):
             if not isinstance(task, Task):
-                task.settle(dataset, self.seed)
+                team_work.settle(task, dataset, self.seed)
                 continue
             if task.kind != "auto-grouping":  # contract 8.2: grouping leaves nothing to confirm
                 self._propose(dataset, task)

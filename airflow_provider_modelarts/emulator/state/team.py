@@ -11,7 +11,6 @@ from airflow_provider_modelarts.emulator.state import ids
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
 
 # Status of a team task (contract 5.1).
 STARTING, RUNNING, IN_ACCEPTANCE, PASSED, REJECTED, SYNCHRONIZING, CREATED, SAMPLING = range(8)
@@ -203,7 +202,7 @@ class TeamTask:
     repetition: int = 1
     options: dict[str, bool] = field(default_factory=OPTIONS.copy)
     conditions: list[dict[str, Any]] = field(default_factory=list)
-    wants: Callable[[Sample], bool] | None = None
+    wants: Callable[[str], bool] | None = None
     proposed: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     status: int = RUNNING
     due: float | None = None
@@ -277,29 +276,6 @@ class TeamTask:
                 self.copies[sample_id, worker_id] = Copy(sample_id, worker_id)
             place += share
 
-    def settle(self, dataset: Dataset, seed: int) -> None:
-        """End the passing status that is due."""
-        due, self.due = self.due or 0.0, None
-        if self.status == STARTING:
-            self.status = RUNNING
-        elif self.status == SAMPLING:
-            self._draw(seed)
-            self.status = IN_ACCEPTANCE
-        elif self.status == SYNCHRONIZING:
-            self._finish(dataset, due)
-        self.updated = due
-
-    def follow(self, dataset: Dataset) -> None:
-        """Drop copies of samples that left the dataset; give out those that came, where that was asked for."""
-        gone = [key for key in self.copies if key[0] not in dataset.samples]
-        for key in gone:
-            del self.copies[key]
-        self.deleted += len(gone)
-        if self.workers and self.options["synchronize_data"]:
-            known = {sample_id for sample_id, _ in self.copies}
-            fresh = [one for one in dataset.samples.values() if one.sample_id not in known]
-            self.distribute(one.sample_id for one in fresh if self.wants is None or self.wants(one))
-
     def hand_on(self, proposals: Iterable[dict[str, Any]], since: float) -> None:
         """Show proposals to the members (contract 5.1, "auto-label").
 
@@ -333,7 +309,7 @@ class TeamTask:
             points=sum(GRADES.get(check.score, 0) for check in checks),
         )
 
-    def _draw(self, seed: int) -> None:
+    def draw(self, seed: int) -> None:
         """Draw copies that await acceptance, by the seed."""
         acceptance = self.acceptances[-1]
         waiting = [key for key, copy in self.copies.items() if self.phase(copy) == "uncheck"]
@@ -344,21 +320,6 @@ class TeamTask:
         for key in drawn[: acceptance.wanted(len(waiting))]:
             self.copies[key].is_sampled = True
         self._count()
-
-    def _finish(self, dataset: Dataset, now: float) -> None:
-        """Pass results or send them back, as the action says; what passed reaches the dataset."""
-        acceptance = self.acceptances[-1]
-        passes = ACTIONS[acceptance.action or 0]
-        waiting = [self.copies[key] for key in acceptance.candidates if key in self.copies]
-        for copy in waiting:
-            if self.phase(copy) != "uncheck":
-                continue
-            copy.accepted = passes[copy.check.accept if copy.check else None]
-            copy.rejected = not copy.accepted
-            is_free = not dataset.samples[copy.sample_id].labels
-            if copy.accepted and self.options["auto_sync_dataset"] and (is_free or acceptance.overwrite):
-                hand_over(dataset, copy, now)
-        self.status = REJECTED if any(copy.rejected for copy in waiting) else PASSED
 
 
 def check_stats(counts: Counter[str]) -> dict[str, Any]:
@@ -376,20 +337,6 @@ def check_stats(counts: Counter[str]) -> dict[str, Any]:
         "total_score": counts["points"],
         **{f"{word}_sample_count": counts[word] for word in words},
     }
-
-
-def hand_over(dataset: Dataset, copy: Copy, now: float) -> None:
-    """Make the labels of an accepted copy those of the dataset's sample."""
-    sample = dataset.samples[copy.sample_id]
-    sample.metadata = (sample.metadata or {}) | (copy.metadata or {}) or None
-    sample.usage = copy.usage if copy.usage is not None else sample.usage
-    dataset.set_labels(sample, copy.labels, copy.author, now)
-
-
-def conflicts(dataset: Dataset, copy: Copy) -> bool:
-    """Whether the dataset's sample has labels already, and others than a copy."""
-    sample = dataset.samples[copy.sample_id]
-    return bool(sample.labels) and sample.labels != copy.labels
 
 
 def _is_checked(copy: Copy, accept: bool | None) -> bool:
