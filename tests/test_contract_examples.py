@@ -24,9 +24,9 @@ from airflow_provider_modelarts.client import (
     WorkerTask,
     Workforce,
 )
-from airflow_provider_modelarts.client.resources.tasks import TaskEvent
+from airflow_provider_modelarts.client.resources.tasks import HardSelectTask, TaskEvent, TaskResult
 from airflow_provider_modelarts.client.sample_updates import outcomes
-from tests.support.contract import METHODS, document, operations
+from tests.support.contract import METHODS, at, document, operations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 READERS: tuple[tuple[str, tuple[str, ...], Any], ...] = (
     ("TaskDetail", (), LabelTask),
     ("TaskDetail", ("result", "events", "*"), TaskEvent),
+    ("TaskDetail", ("result",), TaskResult),
+    ("TaskDetail", ("result", "hard_select_tasks", "*"), HardSelectTask),
     ("TaskListResponse", ("tasks", "*"), LabelTask),
+    ("TaskListResponse", ("tasks", "*", "result"), TaskResult),
+    ("TaskListResponse", ("tasks", "*", "result", "hard_select_tasks", "*"), HardSelectTask),
     ("SampleListResponse", ("samples", "*"), Sample),
     ("SampleListResponse", ("samples", "*", "labels", "*"), SampleLabel),
     ("DescribeSampleResp", (), Sample),
@@ -59,6 +63,21 @@ READERS: tuple[tuple[str, tuple[str, ...], Any], ...] = (
     ("WorkerListResponse", ("workers", "*"), Worker),
     ("AcceptanceReport", (), AcceptanceReport),
     ("AcceptanceReport", ("total_stats",), AcceptanceStats),
+)
+# Models that declare each field of a schema, and the fields that they read under another name.
+DECLARED: tuple[tuple[str, Any, frozenset[str]], ...] = (
+    ("TaskDetail", LabelTask, frozenset({"resource_id"})),
+    ("RunningTask", LabelTask, frozenset()),
+    ("TaskResult", TaskResult, frozenset()),
+    ("Event", TaskEvent, frozenset()),
+    ("HardSelectTask", HardSelectTask, frozenset()),
+    ("WorkforceTask", TeamTask, frozenset({"workforces_config"})),
+    ("SampleStats", SampleCounts, frozenset()),
+    ("CheckTaskStats", AcceptanceStats, frozenset()),
+    ("AcceptanceReport", AcceptanceReport, frozenset()),
+    ("WorkerTask", WorkerTask, frozenset()),
+    ("Worker", Worker, frozenset()),
+    ("Workforce", Workforce, frozenset()),
 )
 # Small answers that a function reads; the first is tested below, the others by the tests of the client.
 READ_BY_FUNCTION = {"BatchResult", "TaskIdResponse", "IamTokenResponse", "MemberProgress", "WorkforceIdResponse"}
@@ -154,6 +173,16 @@ def _count(node: Any) -> int:
         for holder in (operation.get("requestBody", {}), *operation["responses"].values())
         for content in [holder.get("content", {})]
     )
+
+
+@pytest.mark.parametrize(
+    ("schema", "model", "renamed"), DECLARED, ids=[f"{one[0]}-{one[1].__name__}" for one in DECLARED]
+)
+def test_every_field_of_the_schema_is_declared_and_explained(schema: str, model: Any, renamed: frozenset[str]) -> None:
+    known = set(at(f"/components/schemas/{schema}")["properties"])
+    assert renamed <= known
+    missing = {name for name in known - renamed if not getattr(getattr(model, name, None), "__doc__", None)}
+    assert not missing
 
 
 def test_the_examples_hold_what_makes_this_hard() -> None:

@@ -39,7 +39,31 @@ class Word(StrEnum):
         return next((member for member in cls if member.value.lower() == word.lower()), word)
 
 
-class TaskState(Number):
+class State(Number):
+    """Numbers that say how far something is; one that is not listed becomes a state, too, and can be asked the same."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        """Make a state of a number that is not listed, so that it can be asked the same; its name is the number."""
+        if type(value) is not int:
+            return None
+        unlisted = int.__new__(cls, value)
+        unlisted._name_, unlisted._value_ = str(value), value
+        return unlisted
+
+    @classmethod
+    def read(cls, number: object) -> Self | None:
+        """Return the state for a number of the service, also for one that is not listed; None if it is no number."""
+        value = as_number(number)
+        return None if value is None else cls(int(value))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the contract lists it."""
+        return self.name in type(self).__members__
+
+
+class TaskState(State):
     """Status of a labeling task."""
 
     QUEUED = -1
@@ -52,7 +76,7 @@ class TaskState(Number):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the labeling task is over."""
+        """Whether the labeling task is over; an unknown state never means that (contract 2.3)."""
         return self in TERMINAL_STATES
 
 
@@ -103,7 +127,7 @@ class LabelType(Number):
     VIDEO = 600
 
 
-class TeamTaskState(Number):
+class TeamTaskState(State):
     """Status of a team task (contract 5.1)."""
 
     STARTING = 0
@@ -118,7 +142,7 @@ class TeamTaskState(Number):
     @property
     def is_terminal(self) -> bool:
         """Whether it is over: its results have passed. Rejected ones are labeled and reviewed again."""
-        return self is TeamTaskState.PASSED
+        return self == TeamTaskState.PASSED
 
     @property
     def is_passing(self) -> bool:

@@ -355,11 +355,12 @@ def _paused(pauses: Iterable[float]) -> Iterator[None]:
 
 
 def _condition(task: LabelTask) -> Condition:
-    return _CONDITIONS.get(task.state, "active")
+    return _CONDITIONS.get(task.status, "active")
 
 
 def _state(task: LabelTask) -> str:
-    return task.state.name.lower() if isinstance(task.state, TaskState) else f"state {task.state}"
+    state = task.status
+    return state.name.lower() if state is not None and state.is_known else f"state {state}"
 
 
 def _names(tasks: Iterable[LabelTask]) -> str:
@@ -377,7 +378,7 @@ def _active(tasks: Iterable[LabelTask]) -> Iterator[LabelTask]:
 
 def _newest_useful(tasks: Sequence[LabelTask]) -> LabelTask | None:
     """Return the newest active labeling task, else the newest that succeeded."""
-    succeeded = (task for task in tasks if task.state == TaskState.SUCCEEDED)
+    succeeded = (task for task in tasks if task.status == TaskState.SUCCEEDED)
     return next(_active(tasks), None) or next(succeeded, None)
 
 

@@ -265,7 +265,7 @@ CONFIG = {"workforces": [{"workforce_id": "t"}]}
 REFUSED: dict[str, tuple[Callable[[Any], object], str]] = {
     "name": (lambda tasks: tasks.create("d", "two words"), "task_name must be 1 to 64 letters"),
     "long name": (lambda tasks: tasks.create("d", "x" * 65), "task_name must be 1 to 64 letters"),
-    "description": (lambda tasks: tasks.create("d", "n", description="a<b"), "description must be at most 256"),
+    "description": (lambda tasks: tasks.create("d", "n", description="x" * 257), "description must have at most 256"),
     "repetition": (lambda tasks: tasks.create("d", "n", repetition=0), "repetition must be at least 1"),
     "synchronization": (lambda tasks: tasks.create("d", "n", data_sync_type=4), "data_sync_type must be one of"),
     "flag": (lambda tasks: tasks.create("d", "n", auto_sync_dataset="maybe"), "auto_sync_dataset must be true or"),

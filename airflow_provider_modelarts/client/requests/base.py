@@ -155,10 +155,9 @@ def _refuse_unknown(data: Mapping[Any, Any], known: Sequence[str]) -> None:
         return
     first = str(unknown[0])
     near = get_close_matches(first.strip().lower(), known, 1, 0.7)
-    if near:
-        hint = f"; is {near[0]} meant?"
-    else:
-        hint = f"; known are {', '.join(known)}" if len(known) <= _MOST_KEYS else ""
+    hint = f"; is {near[0]} meant?" if near else ""
+    if not near and len(known) <= _MOST_KEYS:
+        hint = f"; known are {', '.join(known)}"
     also = f" (also unknown: {', '.join(map(str, unknown[1:]))})" if unknown[1:] else ""
     raise PydanticCustomError("unknown", "is unknown{rest}", {"key": first[:100], "rest": f"{hint}{also[:200]}"})
 
@@ -282,4 +281,5 @@ def _quoted(kind: str, path: str, value: object) -> str:
         return "; the text given is no JSON of one"
     if isinstance(value, (list, tuple, set, frozenset)):
         return ", not a list"
-    return f", not {shown(value)}" if isinstance(value, (str, int, float, type(None))) else f", not {type(value).__name__}"
+    is_plain = value is None or isinstance(value, (str, int, float))
+    return f", not {shown(value) if is_plain else type(value).__name__}"

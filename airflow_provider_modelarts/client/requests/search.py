@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from airflow_provider_modelarts.client.requests.base import FROM_JSON, WHOLE, Integer, RequestBody, matching, to_body
 from airflow_provider_modelarts.client.validation import decoded, strict_json, wrong
@@ -31,6 +32,29 @@ SampleStateWord = Literal[
     "__AUTO_ANNOTATION__",
 ]
 
+_LONGEST_SPAN = timedelta(days=30)
+
+
+def _check_span(text: str) -> str:
+    """Refuse days that do not exist, and a span that the service does not search."""
+    if text in ("month", "day"):
+        return text
+    try:
+        first, last = (datetime.strptime(day, "%Y%m%d") for day in text.split("-"))  # noqa: DTZ007 - a day, no moment
+    except ValueError:
+        raise ValueError("names a day that does not exist; it must be yyyyMMdd-yyyyMMdd") from None
+    if not timedelta(0) <= last - first <= _LONGEST_SPAN:
+        raise ValueError("must be a span of at most 30 days, the first day first")
+    return text
+
+
+Folder = Annotated[str, matching(r"(?s:.*)/", "a folder that ends with a slash")]
+SampleTime = Annotated[
+    str,
+    matching(r"month|day|\d{8}-\d{8}", "month, day, or a span as yyyyMMdd-yyyyMMdd"),
+    AfterValidator(_check_span),
+]
+
 
 class SearchLabel(RequestBody):
     """A label that samples must carry."""
@@ -48,6 +72,12 @@ class SearchLabels(RequestBody):
 
     labels: Annotated[list[SearchLabel], FROM_JSON] | None = Field(default=None, description="The labels.")
     op: Literal["OR", "AND"] | None = Field(default=None, description="How they are joined; needed with several.")
+
+    @model_validator(mode="after")
+    def _say_how_they_are_joined(self) -> Self:
+        if len(self.labels or ()) > 1 and self.op is None:
+            raise ValueError("has several labels, so it needs op: OR or AND")
+        return self
 
 
 class SearchProp(RequestBody):
@@ -71,13 +101,11 @@ class SearchCondition(RequestBody):
     labeler: str | None = Field(default=None, description="Who labeled it, such as human/account/user.")
     metadata: SearchProp | None = Field(default=None, description="Attributes of the sample.")
     parent_sample_id: str | None = Field(default=None, description="The sample that it is a part of.")
-    sample_dir: Annotated[str, matching(r"(?s:.*)/", "a folder that ends with a slash")] | None = Field(
-        default=None, description="Folder that holds it; folders below are not searched."
-    )
+    sample_dir: Folder | None = Field(default=None, description="Folder that holds it; folders below are not searched.")
     sample_name: str | None = Field(default=None, description="Name of its file, with the extension.")
-    sample_time: (
-        Annotated[str, matching(r"month|day|\d{8}-\d{8}", "month, day, or a span as yyyyMMdd-yyyyMMdd")] | None
-    ) = Field(default=None, description="When it was added: month, day, or yyyyMMdd-yyyyMMdd of at most 30 days.")
+    sample_time: SampleTime | None = Field(
+        default=None, description="When it was added: month, day, or yyyyMMdd-yyyyMMdd of at most 30 days."
+    )
     score: str | None = Field(default=None, description="Confidence, as decimal text.")
     slice_thickness: str | None = Field(default=None, description="DICOM: thickness of a layer, in mm.")
     study_date: str | None = Field(default=None, description="DICOM: date of the examination.")
@@ -103,7 +131,5 @@ def conditions_text(
         hint = "; the text given is no JSON" if isinstance(found, str) else ""
         raise wrong("search_conditions", f"a list of conditions, which are objects, or its JSON text{hint}", given)
     name = "search_conditions"
-    bodies = [
-        to_body(SearchCondition, one, what, path=f"{name}[{number}]") for number, one in enumerate(conditions)
-    ]
+    bodies = [to_body(SearchCondition, one, what, path=f"{name}[{number}]") for number, one in enumerate(conditions)]
     return strict_json(bodies, name)

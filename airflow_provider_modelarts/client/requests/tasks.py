@@ -19,9 +19,7 @@ from airflow_provider_modelarts.client.requests.samples import SampleLabels
 from airflow_provider_modelarts.client.requests.search import SampleStateWord, SearchCondition
 
 _PART = r"(0(\.\d+)?|1(\.0+)?)"
-ConfidenceScope = Annotated[
-    str, matching(f"{_PART}-{_PART}", "two decimal numbers from 0 to 1 with a hyphen between, such as 0.10-0.90")
-]
+ConfidenceScope = Annotated[str, matching(f"{_PART}-{_PART}", "a range such as 0.10-0.90, both from 0 to 1")]
 
 
 class Flavor(RequestBody):

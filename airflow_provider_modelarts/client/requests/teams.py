@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -71,7 +71,7 @@ class CreateWorkforceTaskRequest(RequestBody):
     """Creates a team task."""
 
     task_name: ResourceName = Field(description="Its name, which no other team task of the dataset has.")
-    description: Description | None = Field(default=None, description="What to say of it.")
+    description: str | None = Field(default=None, max_length=256, description="What to say of it.")
     workforces_config: WorkforcesConfigInput | None = Field(default=None, description="Who works on it.")
     repetition: Integer | None = Field(default=None, ge=1, description="How many labelers label each sample.")
     data_sync_type: Annotated[Literal[0, 1, 2, 3], WHOLE] | None = Field(
@@ -87,6 +87,14 @@ class CreateWorkforceTaskRequest(RequestBody):
     auto_sync_dataset: Flag | None = Field(
         default=None, description="Write accepted labels into the dataset; the service's default: true."
     )
+    task_type: Annotated[Literal[0, 1, 3, 100, 101, 102, 200, 201, 202, 400, 600, 900], WHOLE] | None = Field(
+        default=None, description="What is labeled, see DatasetType; only in the edition of 2021."
+    )
+    version_id: Id | None = Field(default=None, description="Version of the dataset; only in the edition of 2021.")
+    labels: Annotated[list[dict[str, Any]], FROM_JSON] | None = Field(
+        default=None, description="Labels of the team task; only in the edition of 2021."
+    )
+    workspace_id: Id | None = Field(default=None, description="Id of the workspace; only in the edition of 2021.")
 
 
 class StartWorkforceTaskRequest(RequestBody):

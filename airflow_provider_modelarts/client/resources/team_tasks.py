@@ -32,7 +32,7 @@ from airflow_provider_modelarts.client.resources.labels import LabelStats
 from airflow_provider_modelarts.client.resources.samples import Sample
 from airflow_provider_modelarts.client.resources.workforces import Worker, WorkerTask, holds, to_sample_counts
 from airflow_provider_modelarts.client.states import AcceptanceAction, DatasetType, TeamTaskState
-from airflow_provider_modelarts.client.validation import validate_choice, validate_conditions, validate_id
+from airflow_provider_modelarts.client.validation import validate_choice, validate_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -109,7 +109,7 @@ class TeamTask(Model):
     version_id = Field(to_text, "text: id of the version of the dataset.")
     project_id = Field(to_text, "text: id of the project.")
     task_type = Field(DatasetType.read, "integer, see DatasetType: what is labeled.")
-    status = Field(TeamTaskState.read, "integer, see TeamTaskState; unknown ones stay numbers.")
+    status = Field(TeamTaskState.read, "integer, see TeamTaskState: how far it is; unknown numbers become states, too.")
     description = Field(to_text, "text: what the owner says of it.")
     repetition = Field(to_integer, "integer, members: how many label each sample.")
     create_time = Field(to_integer, f"{_MILLISECONDS}: when it was created.")
@@ -148,7 +148,7 @@ class TeamTask(Model):
     @property
     def is_terminal(self) -> bool:
         """Whether it is over: its results have passed; False for states that are not known."""
-        return isinstance(self.status, TeamTaskState) and self.status.is_terminal
+        return self.status is not None and self.status.is_terminal
 
     @property
     def agency(self) -> str | None:
@@ -202,6 +202,10 @@ class TeamTasks:
         synchronize_data: bool | None = None,
         synchronize_auto_labeling_data: bool | None = None,
         auto_sync_dataset: bool | None = None,
+        task_type: DatasetType | int | None = None,
+        version_id: str | None = None,
+        labels: Sequence[Mapping[str, Any]] | None = None,
+        workspace_id: str | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> str:
         """Create a team task. It is never sent twice once it may have been carried out.
@@ -212,7 +216,7 @@ class TeamTasks:
         :param task_name: 1 to 64 letters, digits, ``_`` or ``-``; no other team task of the dataset has it
         :param workforces_config: ``{"workforces": [{"workforce_id", "workers": [{"email"}]}]}``, or
             ``{"agency": manager}``; not both
-        :param description: at most 256 characters, none of ``^!<>=&"'``
+        :param description: at most 256 characters
         :param repetition: how many labelers label each sample; None leaves it to the service
         :param data_sync_type: what follows the dataset: 0 nothing, 1 data, 2 labels, 3 both
         :param sample_conditions: which samples belong to it: search conditions of contract 3.1, one, a list, or JSON
@@ -221,6 +225,10 @@ class TeamTasks:
         :param synchronize_auto_labeling_data: show labelers what auto-label tasks propose that start later; None leaves
             it to the service (they are not shown)
         :param auto_sync_dataset: write accepted labels into the dataset; None leaves it to the service (it does)
+        :param task_type: what is labeled; only in the edition of 2021, as the three after it
+        :param version_id: a version of the dataset
+        :param labels: labels of the team task
+        :param workspace_id: the workspace
         :param extra: fields that the contract does not know, sent as they are
         :return: its id
         :raises InvalidRequest: for values outside the contract, before anything is sent, and for a name that is taken
@@ -228,6 +236,7 @@ class TeamTasks:
         :raises PreconditionFailed: if it has no or too few labelers, or for another type of dataset
         """
         from airflow_provider_modelarts.client.requests.base import to_body
+        from airflow_provider_modelarts.client.requests.search import conditions_text
         from airflow_provider_modelarts.client.requests.teams import CreateWorkforceTaskRequest
 
         what = f"create a team task on dataset {validate_id('dataset_id', dataset_id)}"
@@ -237,10 +246,14 @@ class TeamTasks:
             "description": description,
             "repetition": repetition,
             "data_sync_type": data_sync_type,
-            "sample_conditions": validate_conditions(sample_conditions),
+            "sample_conditions": conditions_text(sample_conditions, what),
             "synchronize_data": synchronize_data,
             "synchronize_auto_labeling_data": synchronize_auto_labeling_data,
             "auto_sync_dataset": auto_sync_dataset,
+            "task_type": task_type,
+            "version_id": version_id,
+            "labels": labels,
+            "workspace_id": workspace_id,
         }
         body = to_body(CreateWorkforceTaskRequest, given, what, extra)
         advice = "It may have been created: look for its name with team_tasks.find before you create it again."
