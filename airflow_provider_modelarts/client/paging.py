@@ -18,7 +18,7 @@ from airflow_provider_modelarts.client.errors import (
     ServiceUnavailable,
     UnexpectedResponse,
 )
-from airflow_provider_modelarts.client.models import AnyModel, failure_of, to_integer, to_objects
+from airflow_provider_modelarts.client.models import AnyModel, failure_of, parse_json, to_integer, to_objects
 from airflow_provider_modelarts.client.validation import MAX_PAGE
 
 if TYPE_CHECKING:
@@ -286,8 +286,26 @@ class ListEndpoint(Generic[AnyModel]):
         :param retry: False: one attempt
         :raises UnexpectedResponse: if the answer is no list
         """
+        rows, total = self.read(transport, offset, limit, retry=retry)
+        objects = [row if isinstance(row, dict) else {} for row in rows] if self.keeps_odd_rows else to_objects(rows)
+        models = [self.model(row, **self.known) for row in objects]
+        return Slice(models, total, len(rows) - len(models))
+
+    def read(
+        self,
+        transport: Transport,
+        offset: int,
+        limit: int | None,
+        *,
+        retry: bool = True,
+        parse: Callable[[bytes], Any] = parse_json,
+    ) -> tuple[list[Any], int | None]:
+        """Return the rows of one answer as they were parsed, and the length of the list; parameters as :meth:`slice`.
+
+        :param parse: reads the body
+        """
         query = {**self.query, "offset": str(offset), "limit": None if limit is None else str(limit)}
-        answer = transport.get(self.what, *self.segments, query=query, retry=retry)
+        answer = transport.get(self.what, *self.segments, query=query, retry=retry, parse=parse)
         if not isinstance(answer, dict) or (answer.get(self.items) is None and answer.get(self.total) is None):
             raise UnexpectedResponse(
                 f"Cannot {self.what}: the answer has neither {self.items} nor {self.total}. "
@@ -300,9 +318,7 @@ class ListEndpoint(Generic[AnyModel]):
         # An empty list would pass for "there is nothing to do".
         if not rows and (said := failure_of(answer)):
             raise UnexpectedResponse(f"Cannot {self.what}: the answer lists nothing and says: {said}. Try again.")
-        objects = [row if isinstance(row, dict) else {} for row in rows] if self.keeps_odd_rows else to_objects(rows)
-        models = [self.model(row, **self.known) for row in objects]
-        return Slice(models, to_integer(answer.get(self.total)), len(rows) - len(models))
+        return rows, to_integer(answer.get(self.total))
 
     def walk(self, transport: Transport, limit: int | None = MAX_PAGE, *, retry: bool = True) -> Iterator[AnyModel]:
         """Yield everything once; see :func:`walk`.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.models import to_flag, to_integer, to_object, to_objects, to_text
@@ -15,7 +15,7 @@ from airflow_provider_modelarts.client.redaction import without_queries
 from airflow_provider_modelarts.client.validation import shown, validate_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
 # What a sample to write may hold; contract 4.1.
 FIELDS = ("sample_id", "labels", "metadata", "sample_type", "sample_usage", "source", "worker_id")
@@ -93,7 +93,11 @@ def send_updates(elements: Sequence[Mapping[str, Any]], write: Callable[[], Any]
     :param write: sends the request and returns the parsed answer
     :raises ModelArtsError: if the service certainly did not carry the request out
     """
-    ids = [str(element["sample_id"]) for element in elements]
+    return send_of([str(element["sample_id"]) for element in elements], write)
+
+
+def send_of(ids: Sequence[str], write: Callable[[], Any]) -> Sequence[SampleOutcome]:
+    """Write samples of these ids, each once; else as :func:`send_updates`."""
     if not ids:
         return ()
     try:
@@ -111,7 +115,26 @@ def _may_be_partial(error: ModelArtsError) -> bool:
     return is_success and (error.code or "").removeprefix("ModelArts.") in _OF_ONE_SAMPLE
 
 
-def outcomes(ids: Sequence[str], answer: object) -> tuple[SampleOutcome, ...]:
+class AllWritten(Sequence[SampleOutcome]):
+    """The outcomes of a write that wrote all samples; made when they are asked for."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self._ids = ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @overload
+    def __getitem__(self, place: int) -> SampleOutcome: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[SampleOutcome]: ...
+    def __getitem__(self, place: int | slice) -> SampleOutcome | Sequence[SampleOutcome]:
+        if isinstance(place, slice):
+            return AllWritten(self._ids[place])
+        return SampleOutcome(self._ids[place], True)
+
+
+def outcomes(ids: Sequence[str], answer: object) -> Sequence[SampleOutcome]:
     """Return what a batch answer (contract 4.1, HTTP 200 also for failures) says about each sample.
 
     A sample counts as written only where ``success`` and ``results`` agree. Where they do not, every outcome is
@@ -128,7 +151,7 @@ def outcomes(ids: Sequence[str], answer: object) -> tuple[SampleOutcome, ...]:
     flags = [to_flag(part.get("success")) for part in parts]
     is_complete = len(flags) == len(ids)
     if success and ((not results and not code) or (is_complete and all(flags))):
-        return tuple(SampleOutcome(sample_id, True) for sample_id in ids)
+        return AllWritten(ids)
     is_refused = success is False or (success is None and False in flags)
     if is_refused and len(ids) == 1 and not any(flags):  # whatever else is missing, it is about this one
         return (_outcome(ids[0], False, content if code or not parts else parts[0]),)
@@ -245,7 +268,11 @@ def _nearest(key: object, names: Sequence[str]) -> str | None:
 
 
 def _refuse_twins(elements: Sequence[Mapping[str, Any]]) -> None:
-    keys = [(element["sample_id"], element.get("worker_id") or None) for element in elements]
+    refuse_twins([(element["sample_id"], element.get("worker_id") or None) for element in elements])
+
+
+def refuse_twins(keys: Sequence[tuple[str, str | None]]) -> None:
+    """Refuse to write one sample twice; keys are its id and the team member whose copy it is."""
     if len(set(keys)) < len(keys):
         twin = next(key for key, number in Counter(keys).items() if number > 1)
         raise InvalidRequest(f"Sample {twin[0]} comes twice: only one of its label lists could remain.")

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from airflow_provider_modelarts.client.models import parse_json
+from airflow_provider_modelarts.client.sample_rows import SampleRow
+
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample
 
@@ -22,45 +25,42 @@ HARD = "@modelarts:hard"
 Labels = Iterable[Mapping[str, Any]]
 
 
-ODD = "odd_sample"
-"""The code of a sample that is not as the API documents it (``Sample.oddity``): it fails, and is never written."""
-
-
-def raw_labels(sample: Sample) -> list[dict[str, Any]]:
+def raw_labels(sample: Sample | SampleRow) -> list[dict[str, Any]]:
     """Return a sample's labels exactly as they arrived; of an odd sample what stands there may be no objects."""
-    labels: Any = sample.raw.get("labels") or []
+    given = parse_json(bytes(sample.labels)) if isinstance(sample, SampleRow) else sample.raw.get("labels")
+    labels: Any = given or []
     if isinstance(labels, list):
         return labels
     odd: Any = [[labels]]  # equal to no list of labels
     return odd  # type: ignore[no-any-return]
 
 
-def same_proposal(one: Sample, other: Sample) -> bool:
+def same_proposal(one: SampleRow, other: SampleRow) -> bool:
     """Whether two reads of a sample show the same labels: all keys but ``id`` equal, in the same order (B14)."""
+    if one.labels == other.labels:
+        return True
     return _without_id(raw_labels(one)) == _without_id(raw_labels(other))
 
 
-def shows_part_of(listed: Sample, whole: Sample) -> bool:
+def shows_part_of(listed: SampleRow, whole: SampleRow) -> bool:
     """Whether every label that a trimmed list shows of a sample is one of its labels, in the same order."""
     labels = iter(_without_id(raw_labels(whole)))
     return all(label in labels for label in _without_id(raw_labels(listed)))
 
 
-def with_other_labels(samples: Sequence[Sample]) -> set[str]:
+def with_other_labels(rows: Sequence[SampleRow]) -> set[str]:
     """Return the ids under which samples with different labels are listed."""
-    shown: dict[str, Sample] = {}
-    if len({sample.sample_id for sample in samples}) == len(samples):
+    shown: dict[str, SampleRow] = {}
+    if len({row.sample_id for row in rows}) == len(rows):
         return set()
     return {
-        sample.sample_id
-        for sample in samples
-        if sample.sample_id and not same_proposal(shown.setdefault(sample.sample_id, sample), sample)
+        row.sample_id for row in rows if row.sample_id and not same_proposal(shown.setdefault(row.sample_id, row), row)
     }
 
 
-def fingerprint(sample: Sample) -> int:
+def fingerprint(row: SampleRow) -> int:
     """Return 64 bits that stand for the labels of a proposal, as :func:`same_proposal` compares them (B18)."""
-    labels = _without_id(raw_labels(sample))
+    labels = _without_id(raw_labels(row))
     try:
         text = _encode(labels)
     except (ValueError, OverflowError):  # half a surrogate pair, an integer of more than 64 bits
@@ -70,7 +70,7 @@ def fingerprint(sample: Sample) -> int:
     return int.from_bytes(blake2b(text, digest_size=8).digest())
 
 
-def has_labels_of(final: Sample, written: Sample, *, loosely: bool = False) -> bool:
+def has_labels_of(final: Sample, written: Sample | SampleRow, *, loosely: bool = False) -> bool:
     """Whether a labeled sample has the labels that were written to it.
 
     Only name, type and property of a label count, in any order: the service keeps nothing else (contract 4.1,
@@ -89,7 +89,7 @@ def has_labels_of(final: Sample, written: Sample, *, loosely: bool = False) -> b
     return bool(sent) and _kept(kept, typed=typed, loosely=loosely) == _kept(sent, typed=typed, loosely=loosely)
 
 
-def names(sample: Sample) -> str:
+def names(sample: Sample | SampleRow) -> str:
     """Return the names of a sample's labels as a message shows them."""
     return ", ".join(repr(label.get("name") if isinstance(label, Mapping) else label) for label in raw_labels(sample))
 

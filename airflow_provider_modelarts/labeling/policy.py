@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
+from airflow_provider_modelarts.client.models import to_flag, to_number
 from airflow_provider_modelarts.client.validation import as_label, as_number, decoded, shown
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample, SampleLabel
+    from airflow_provider_modelarts.client.sample_rows import SampleRow
 
 Action = Literal["confirm", "review", "leave"]
 
@@ -153,18 +155,22 @@ class ConfirmPolicy(BaseModel):
                     f"{nearest(name, known)}. Nothing was written. Correct the name, or add the label to the dataset."
                 )
 
-    def threshold(self, label: SampleLabel) -> float | None:
-        """Return the score that a label needs, or None if no threshold applies to it."""
-        return self.min_score_by_label.get(label.name, self.min_score)
+    def threshold(self, name: str) -> float | None:
+        """Return the score that a label of this name needs, or None if no threshold applies to it."""
+        return self.min_score_by_label.get(name, self.min_score)
 
     def decide(self, sample: Sample) -> Decision:
         """Return what to do with a proposal; the first applying rule of :data:`RULES` decides.
 
         :param sample: the proposal as it was read without a filter: the service may trim labels to a filter
         """
-        for rule in RULES:
-            if rule.applies(self, sample):
-                return Decision(rule.action, rule.name)
+        return self.decide_by_facts(facts_of(sample))
+
+    def decide_by_facts(self, facts: SampleFacts) -> Decision:
+        """Return what to do with a proposal, see :meth:`decide`."""
+        for name, action, applies in RULES:
+            if applies(self, facts):
+                return Decision(action, name)
         return PASSED
 
     def check_guards(self, confirmed: int, by_label: Mapping[str, int]) -> None:
@@ -198,18 +204,73 @@ class PolicyRule(NamedTuple):
 
     name: str
     action: Action
-    applies: Callable[[ConfirmPolicy, Sample], bool]
+    applies: Callable[[ConfirmPolicy, SampleFacts], bool]
 
 
-def has_labels(sample: Sample) -> bool:
-    """Whether a proposal has labels that can be written: at least one, and each with a name (contract 4.1)."""
-    names = sample.label_names
-    return bool(names) and all(names)
+class SampleFacts(NamedTuple):
+    """What rules and summaries look at.
+
+    :param sample_id: the sample; empty if it came without
+    :param names: the name of each label
+    :param scores: for each label its own score, or the sample's if it has none; None if that is not known, or is not
+        from 0 to 1. Without labels the sample's own score
+    :param has_odd_score: a score that counts was given, and is not from 0 to 1
+    :param is_hard: the service found it hard
+    :param oddity: what keeps it from being read as the API documents it; None if nothing does
+    """
+
+    sample_id: str
+    names: list[str]
+    scores: list[float | None]
+    has_odd_score: bool = False
+    is_hard: bool = False
+    oddity: str | None = None
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether it has labels that can be written: at least one, and each with a name (contract 4.1)."""
+        return bool(self.names) and all(self.names)
+
+    @property
+    def lowest_score(self) -> float | None:
+        """The lowest score of a label; None if none is known, or one is odd: the others say nothing about that one."""
+        return None if self.has_odd_score else min((one for one in self.scores if one is not None), default=None)
 
 
-def label_names(sample: Sample) -> list[str]:
+def facts_of(sample: Sample) -> SampleFacts:
+    """Return the facts about a sample, however it is spelled."""
+    labels = sample.labels
+    return SampleFacts(
+        sample.sample_id,
+        sample.label_names,
+        [label_score(sample, label) for label in labels] or [score_of(sample)],
+        has_odd_score(sample),
+        bool(sample.is_hard),
+        sample.oddity,
+    )
+
+
+def facts_of_row(row: SampleRow) -> SampleFacts:
+    """Return the facts about a row of a list; what is not spelled as documented is read as a sample."""
+    labels, metadata = row.plain_labels(), row.plain_metadata()
+    if labels is None or (metadata is None and row.metadata is not None):
+        return facts_of(row.sample)
+    scores: list[float | None] = []
+    is_odd = False
+    for label in labels:
+        given = row.score if label.score is None else label.score
+        score = to_number(given) if type(given) is str else given
+        if given is not None and (score is None or not 0 <= score <= 1):  # type: ignore[operator]  # text was read
+            is_odd, score = True, None
+        scores.append(score)  # type: ignore[arg-type]
+    is_hard = None if metadata is None or metadata.hard is None else to_flag(metadata.hard)
+    if is_hard is None:
+        is_hard = any(label.property is not None and to_flag(label.property.hard) for label in labels)
+    return SampleFacts(row.sample_id, [label.name for label in labels], scores, is_odd, is_hard)
+
+
+def different(names: list[str]) -> list[str]:
     """Return the different label names of a sample, in order: a box per rose still is one sample with roses."""
-    names = sample.label_names
     return names if len(names) < 2 else list(dict.fromkeys(names))
 
 
@@ -230,37 +291,37 @@ def has_odd_score(sample: Sample) -> bool:
     return any(thing.raw.get("score") is not None and score_of(thing) is None for thing in things)
 
 
-def _has_unlisted_label(policy: ConfirmPolicy, sample: Sample) -> bool:
-    return policy.labels is not None and any(label.name not in policy.labels for label in sample.labels)
+def _has_unlisted_label(policy: ConfirmPolicy, facts: SampleFacts) -> bool:
+    return policy.labels is not None and not set(policy.labels).issuperset(facts.names)
 
 
-def _has_unknown_score(policy: ConfirmPolicy, sample: Sample) -> bool:
-    return any(policy.threshold(label) is not None and label_score(sample, label) is None for label in sample.labels)
+def _has_unknown_score(policy: ConfirmPolicy, facts: SampleFacts) -> bool:
+    pairs = zip(facts.names, facts.scores, strict=False)  # without labels there is a score nevertheless
+    return any(score is None and policy.threshold(name) is not None for name, score in pairs)
 
 
-def _has_low_score(policy: ConfirmPolicy, sample: Sample) -> bool:
-    def is_low(label: SampleLabel) -> bool:
-        threshold, score = policy.threshold(label), label_score(sample, label)
-        # Written as "not at least", so that a score that is not a number does not pass.
-        return threshold is not None and score is not None and not score >= threshold
-
-    return any(is_low(label) for label in sample.labels)
-
-
-def _is_hard(policy: ConfirmPolicy, sample: Sample) -> bool:
-    return policy.hard_examples == "review" and bool(sample.is_hard)
+def _has_low_score(policy: ConfirmPolicy, facts: SampleFacts) -> bool:
+    for name, score in zip(facts.names, facts.scores, strict=False):
+        threshold = policy.threshold(name)
+        if threshold is not None and score is not None and score < threshold:
+            return True
+    return False
 
 
-def _is_audited(policy: ConfirmPolicy, sample: Sample) -> bool:
+def _is_hard(policy: ConfirmPolicy, facts: SampleFacts) -> bool:
+    return facts.is_hard and policy.hard_examples == "review"
+
+
+def _is_audited(policy: ConfirmPolicy, facts: SampleFacts) -> bool:
     if not policy.audit_share:
         return False
-    drawn = sha256(f"{policy.seed}:{sample.sample_id}".encode("utf-8", "surrogatepass")).digest()
+    drawn = sha256(f"{policy.seed}:{facts.sample_id}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(drawn[:8]) < policy.audit_share * 2**64
 
 
 # Order is meaning: the first row that applies decides.
 RULES: tuple[PolicyRule, ...] = (
-    PolicyRule("no_labels", "leave", lambda _, sample: not has_labels(sample)),
+    PolicyRule("no_labels", "leave", lambda _, facts: not facts.has_labels),
     PolicyRule("label_not_allowed", "leave", _has_unlisted_label),
     PolicyRule("score_unknown", "review", _has_unknown_score),
     PolicyRule("score_too_low", "review", _has_low_score),
@@ -270,29 +331,34 @@ RULES: tuple[PolicyRule, ...] = (
 PASSED = Decision("confirm", "passed")
 SCORE_UNKNOWN = Decision("review", "score_unknown")
 NO_POLICY = Decision("confirm", "no_policy")
+NO_ID = Decision("leave", "no_sample_id")
+ODD = "odd_sample"
+"""The code of a sample that is not as the API documents it (``Sample.oddity``): it fails, and is never written."""
+ODD_SAMPLE = Decision("leave", ODD)
 
 
-def confirm_all(sample: Sample) -> Decision:
+def confirm_all(facts: SampleFacts) -> Decision:
     """Confirm every proposal that has labels, also hard examples."""
-    return NO_POLICY if has_labels(sample) else Decision("leave", "no_labels")
+    return NO_POLICY if facts.has_labels else Decision("leave", "no_labels")
 
 
-def decide_by(policy: ConfirmPolicy | None, filters: Mapping[str, Any]) -> Callable[[Sample], Decision]:
+def decide_by(policy: ConfirmPolicy | None, filters: Mapping[str, Any]) -> Callable[[SampleFacts], Decision]:
     """Return the function that decides about the proposals of a list.
 
     :param policy: None: every proposal that has labels is confirmed
     :param filters: those of the list. A bound for scores is a threshold too, but the service only compares numbers, so
         a sample whose score is not from 0 to 1 goes to people
     """
-    decide = confirm_all if policy is None else policy.decide
-    if filters.get("low_score") is None and filters.get("high_score") is None:
-        return decide
+    decide_plain = confirm_all if policy is None else policy.decide_by_facts
+    has_bounds = filters.get("low_score") is not None or filters.get("high_score") is not None
 
-    def decide_with_bounds(sample: Sample) -> Decision:
-        found = decide(sample)
-        return SCORE_UNKNOWN if found.action == "confirm" and has_odd_score(sample) else found
+    def decide(facts: SampleFacts) -> Decision:
+        if facts.oddity is not None:
+            return ODD_SAMPLE if facts.sample_id else NO_ID
+        found = decide_plain(facts)
+        return SCORE_UNKNOWN if has_bounds and facts.has_odd_score and found.action == "confirm" else found
 
-    return decide_with_bounds
+    return decide
 
 
 def nearest(name: str, known: Collection[str]) -> str:

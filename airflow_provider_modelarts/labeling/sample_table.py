@@ -13,11 +13,14 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.labeling.label_equality import fingerprint
-from airflow_provider_modelarts.labeling.policy import Decision, label_names
+from airflow_provider_modelarts.labeling.policy import Decision, different
 from airflow_provider_modelarts.labeling.results import SAMPLES_SHOWN, Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from airflow_provider_modelarts.client import Sample
+    from airflow_provider_modelarts.client.sample_rows import SampleRow
 
 AS_PLANNED = Decision("confirm", "planned")
 CHANGED = Decision("leave", "changed_since_plan")
@@ -103,6 +106,10 @@ class SampleTable:
         state = self._states.get(key)
         return None if state is None else _STATUSES[state & _MASK]
 
+    def knows_any(self, sample_ids: Collection[str]) -> bool:
+        """Whether any of these samples was ever seen."""
+        return not self._states.keys().isdisjoint(map(short_key, sample_ids))
+
     def is_listed(self, sample_id: str) -> bool:
         """Whether a sample was listed in this pass."""
         state = self._states.get(short_key(sample_id))
@@ -125,9 +132,9 @@ class SampleTable:
         counts["failed"] += self._counts[ConfirmationStatus.UNKNOWN]
         return counts
 
-    def mark_listed(self, sample: Sample) -> None:
+    def mark_listed(self, sample_id: str) -> None:
         """Note that a sample known before is listed again; its status stays."""
-        key = short_key(sample.sample_id)
+        key = short_key(sample_id)
         status = self._at(key)
         if status is not None:
             self._put(key, status)
@@ -136,20 +143,32 @@ class SampleTable:
         """Note that a sample is listed that a single read shows to be no proposal any more: the list is behind."""
         self.remaining += 1
 
-    def set_status(self, sample: Sample, status: ConfirmationStatus) -> None:
+    def set_all(self, rows: Sequence[SampleRow], status: ConfirmationStatus) -> None:
+        """Note the status of different samples, see :meth:`set_status`."""
+        keys = [short_key(row.sample_id) for row in rows]
+        if not self._states.keys().isdisjoint(keys):
+            for row in rows:
+                self.set_status(row, status)
+            return
+        self._states.update(dict.fromkeys(keys, status | self._pass << _BITS))
+        self._counts[status] += len(keys)
+        self.changes += len(keys)
+        self.remaining += len(keys) if _STAYS_LISTED[status] else 0
+        if status in self.by_label:
+            self.by_label[status].update([name for row in rows for name in different(row.label_names)])
+
+    def set_status(self, sample: Sample | SampleRow, status: ConfirmationStatus) -> None:
         """Note the status of a sample, listed now with the labels that were decided upon."""
         before = self._put(short_key(sample.sample_id), status)
         if before is status:
             return
         self.changes += 1
         if status is ConfirmationStatus.CONFIRMED or status is ConfirmationStatus.PLANNED:
-            counter = self.by_label[status]
-            for name in label_names(sample):
-                counter[name] += 1
+            self.by_label[status].update(different(sample.label_names))
         if before is ConfirmationStatus.CONFIRMED:
-            self.by_label[before].subtract(label_names(sample))
+            self.by_label[before].subtract(different(sample.label_names))
 
-    def fail(self, sample: Sample, code: str, message: str) -> None:
+    def fail(self, sample: Sample | SampleRow, code: str, message: str) -> None:
         """Note that a sample could not be confirmed, and why."""
         self.set_status(sample, ConfirmationStatus.FAILED)
         text, number, shown = self._failures.get(code, (message, 0, []))
@@ -166,14 +185,14 @@ class SampleTable:
             for code, (message, number, shown) in sorted(self._failures.items())
         }
 
-    def remember_labels(self, sample: Sample) -> None:
+    def remember_labels(self, row: SampleRow) -> None:
         """Keep a fingerprint of the labels that a sample is to be confirmed with."""
-        self._planned[short_key(sample.sample_id)] = fingerprint(sample)
+        self._planned[short_key(row.sample_id)] = fingerprint(row)
 
-    def decide_as_planned(self, sample: Sample) -> Decision:
+    def decide_as_planned(self, rows: Sequence[SampleRow]) -> list[Decision]:
         """Confirm what :meth:`remember_labels` kept and still is as it was; leave what is new or has changed."""
-        planned = self._planned.get(short_key(sample.sample_id))
-        return AS_PLANNED if planned is not None and planned == fingerprint(sample) else CHANGED
+        planned = self._planned
+        return [AS_PLANNED if planned.get(short_key(row.sample_id)) == fingerprint(row) else CHANGED for row in rows]
 
     def _put(self, key: str | bytes, status: ConfirmationStatus) -> ConfirmationStatus | None:
         """Store a status; return the one before."""
@@ -190,12 +209,12 @@ class SampleTable:
 
 
 class PlanIndex:
-    """Decisions by sample id, in about 35 bytes per proposal (B18).
+    """Decisions by sample id, in about 45 bytes per proposal (B18).
 
     Each bucket is a run of records of fixed width; looking one up is a search for its key in a few kilobytes.
     """
 
-    _RECORD = Struct("<16sQIB")
+    _RECORD = Struct("<16sQQIB")
     _BUCKETS = 4096
 
     def __init__(self) -> None:
@@ -209,34 +228,47 @@ class PlanIndex:
 
     def __contains__(self, sample_id: str) -> bool:
         key = _key(sample_id)
-        return self._place(key) >= 0
+        return key in self._buckets[_bucket(key)]
 
-    def add(self, sample_id: str, decision: Decision, mark: int) -> None:
-        """Add a proposal at the next position.
-
-        :param sample_id: its id
-        :param decision: what to do with it
-        :param mark: the fingerprint of its labels
-        """
-        key = _key(sample_id)
+    def add(self, row: SampleRow, decision: Decision) -> None:
+        """Add a proposal at the next position; only of one to be confirmed the labels are compared later."""
+        key = _key(row.sample_id)
         code = self._codes.setdefault(decision, len(self._decisions))
         if code == len(self._decisions):
             self._decisions.append(decision)
-        self._buckets[_bucket(key)] += self._RECORD.pack(key, mark, self._count, code)
+        mark, seen = (fingerprint(row), _hash(row)) if decision.action == "confirm" else (0, 0)
+        self._buckets[_bucket(key)] += self._RECORD.pack(key, mark, seen, self._count, code)
         self._count += 1
 
-    def find(self, sample_id: str) -> tuple[Decision, int, int] | None:
-        """Return decision, fingerprint and position of a proposal; None if it is not in the plan."""
-        key = _key(sample_id)
-        place = self._place(key)
-        if place < 0:
-            return None
-        _, mark, position, code = self._RECORD.unpack_from(self._buckets[_bucket(key)], place)
-        return self._decisions[code], mark, position
+    def find(self, sample_id: str) -> tuple[Decision, int] | None:
+        """Return decision and position of a proposal; None if it is not in the plan."""
+        found = self._record(sample_id)
+        return None if found is None else (self._decisions[found[4]], found[3])
 
-    def _place(self, key: bytes) -> int:
+    def decide(self, rows: Sequence[SampleRow]) -> list[Decision]:
+        """Return the decisions about proposals as they are now.
+
+        :return: for each the planned decision; :data:`CHANGED` if it was to be confirmed with other labels;
+            :data:`NOT_PLANNED` if it is not in the plan
+        """
+        decided = []
+        for row in rows:
+            found = self._record(row.sample_id)
+            if found is None:
+                decided.append(NOT_PLANNED)
+                continue
+            _, mark, seen, _, code = found
+            decision = self._decisions[code]
+            is_as_planned = decision.action != "confirm" or seen == _hash(row) or mark == fingerprint(row)
+            decided.append(decision if is_as_planned else CHANGED)
+        return decided
+
+    def _record(self, sample_id: str) -> tuple[bytes, int, int, int, int] | None:
+        key = _key(sample_id)
+        bucket = self._buckets[_bucket(key)]
         # 16 bytes of a hash are found nowhere but where they were put, so records need not be stepped through.
-        return self._buckets[_bucket(key)].find(key)
+        place = bucket.find(key)
+        return None if place < 0 else self._RECORD.unpack_from(bucket, place)
 
 
 def _key(sample_id: str) -> bytes:
@@ -245,3 +277,11 @@ def _key(sample_id: str) -> bytes:
 
 def _bucket(key: bytes) -> int:
     return key[0] << 4 | key[1] >> 4
+
+
+def _hash(row: SampleRow) -> int:
+    """Return 64 bits that stand for the very bytes of a sample's labels, in this process; much faster than the other.
+
+    Where they differ, the labels may still be the same, spelled otherwise: :func:`fingerprint` tells.
+    """
+    return hash(bytes(row.labels)) & 0xFFFF_FFFF_FFFF_FFFF

@@ -7,7 +7,9 @@ from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.client.resources.samples import Samples
+from airflow_provider_modelarts.client import Sample
+from airflow_provider_modelarts.client.resources.proposals import Proposals
+from airflow_provider_modelarts.client.sample_rows import row_of
 from airflow_provider_modelarts.labeling.apply import batch_writer as write
 from airflow_provider_modelarts.labeling.apply import confirmation as apply
 from airflow_provider_modelarts.labeling.apply.batch_writer import BatchWriter
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pytest
-
-    from airflow_provider_modelarts.labeling.ledger.entries import Entry
 
 
 def ascending_walk(patch: pytest.MonkeyPatch) -> None:
@@ -61,11 +61,9 @@ def positions_trusted(patch: pytest.MonkeyPatch) -> None:
 
     def doubtful(writer: BatchWriter, batch: Any, replies: dict[str, Any]) -> Any:
         return [
-            WriteOutcome(one.sample, ConfirmationStatus.CONFIRMED)
-            if replies[one.sample.sample_id].ok
-            else WriteOutcome(
-                one.sample, ConfirmationStatus.FAILED, replies[one.sample.sample_id].error_code or "unknown"
-            )
+            WriteOutcome([one], ConfirmationStatus.CONFIRMED)
+            if replies[one.sample_id].ok
+            else WriteOutcome([one], ConfirmationStatus.FAILED, replies[one.sample_id].error_code or "unknown")
             for one in batch.candidates
         ], []
 
@@ -74,22 +72,22 @@ def positions_trusted(patch: pytest.MonkeyPatch) -> None:
 
 def put_resent_blindly(patch: pytest.MonkeyPatch) -> None:
     """A write whose answer was lost is sent again without a look at its samples."""
-    update = Samples.update
+    confirm = Proposals.confirm
 
     def resend(*args: Any, **more: Any) -> Any:
-        outcomes = update(*args, **more)
-        return update(*args, **more) if any(outcome.ok is None for outcome in outcomes) else outcomes
+        outcomes = confirm(*args, **more)
+        return confirm(*args, **more) if any(outcome.ok is None for outcome in outcomes) else outcomes
 
-    patch.setattr(Samples, "update", resend)
+    patch.setattr(Proposals, "confirm", resend)
 
 
-def _sent_otherwise(patch: pytest.MonkeyPatch, change: Callable[[Any], dict[str, Any]]) -> None:
-    update = Samples.update
+def _sent_otherwise(patch: pytest.MonkeyPatch, change: Callable[[Sample], dict[str, Any]]) -> None:
+    confirm = Proposals.confirm
 
-    def changed(client: Samples, dataset_id: str, samples: Any, **more: Any) -> Any:
-        return update(client, dataset_id, [change(sample) for sample in samples], **more)
+    def changed(client: Proposals, dataset_id: str, rows: Any, **more: Any) -> Any:
+        return confirm(client, dataset_id, [row_of(Sample(change(row.sample))) for row in rows], **more)
 
-    patch.setattr(Samples, "update", changed)
+    patch.setattr(Proposals, "confirm", changed)
 
 
 def labels_dropped(patch: pytest.MonkeyPatch) -> None:
@@ -117,7 +115,7 @@ def no_look_after_a_token_was_fetched(patch: pytest.MonkeyPatch) -> None:
 
 def guard_forgotten_at_the_write(patch: pytest.MonkeyPatch) -> None:
     """What appeared after the guard was held is confirmed as well."""
-    patch.setattr(SampleTable, "decide_as_planned", lambda table, sample: AS_PLANNED)
+    patch.setattr(SampleTable, "decide_as_planned", lambda table, rows: [AS_PLANNED] * len(rows))
 
 
 def filtered_list_trusted(patch: pytest.MonkeyPatch) -> None:
@@ -138,12 +136,12 @@ def written_before_the_pages_above_are_answered(patch: pytest.MonkeyPatch) -> No
 
 def entries_lost(patch: pytest.MonkeyPatch) -> None:
     """Every second entry of the ledger is forgotten."""
-    add, numbers = LedgerWriter.add, count()
+    add, numbers = LedgerWriter.add_lines, count()
 
-    def forget(writer: LedgerWriter, *entries: Entry) -> None:
-        add(writer, *(entry for entry in entries if next(numbers) % 2))
+    def forget(writer: LedgerWriter, lines: list[bytes]) -> None:
+        add(writer, [line for line in lines if next(numbers) % 2])
 
-    patch.setattr(LedgerWriter, "add", forget)
+    patch.setattr(LedgerWriter, "add_lines", forget)
 
 
 def plan_ignored_at_retry(patch: pytest.MonkeyPatch) -> None:

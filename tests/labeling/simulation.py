@@ -27,7 +27,7 @@ from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
 from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanRefused, PlanWriter, read_plan
-from airflow_provider_modelarts.labeling.policy import confirm_all, parse_policy
+from airflow_provider_modelarts.labeling.policy import confirm_all, facts_of, parse_policy
 from airflow_provider_modelarts.labeling.proposals import page_order as walk
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 from airflow_provider_modelarts.labeling.stop_signal import StopSignal
@@ -461,7 +461,7 @@ class Simulation:
 
     def decide(self, sample: Sample) -> Decision:
         policy = parse_policy(self.setup.policy)
-        return policy.decide(sample) if policy else confirm_all(sample)
+        return policy.decide(sample) if policy else confirm_all(facts_of(sample))
 
     def _check_undo(self, sample_id: str, labels: list[Raw], shown: Raw) -> None:
         ours = self.watcher.ours.get(sample_id)

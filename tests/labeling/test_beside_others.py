@@ -75,7 +75,7 @@ def test_a_stop_while_samples_are_read_once_more_lets_no_write_out(
     dataset_id = emulator.load_proposals(3)
     service = DatasetProposals(client, dataset_id, moved_clock)  # type: ignore[arg-type]  # a clock by what it does
     listed = service.page(0, 100)
-    candidates = [ProposalRead(sample, listed.read_at) for sample in listed.items]
+    candidates = [ProposalRead(row, listed.read_at) for row in listed.items]
     moved_clock.sleep(FRESH_SECONDS + 1)
 
     def reads() -> int:
@@ -85,8 +85,10 @@ def test_a_stop_while_samples_are_read_once_more_lets_no_write_out(
     outcomes = list(writer.write(candidates))
     assert reads()
     assert emulator.journal.count("PUT") == 0
-    assert {outcome.sample.sample_id for outcome in outcomes} == emulator.dataset(dataset_id).proposals.keys()
-    assert [outcome.status for outcome in outcomes] == [ConfirmationStatus.LEFT] * 3
+    assert {sample_id for outcome in outcomes for sample_id in outcome.ids} == emulator.dataset(
+        dataset_id
+    ).proposals.keys()
+    assert [outcome.status for outcome in outcomes for _ in outcome.ids] == [ConfirmationStatus.LEFT] * 3
 
 
 # Who shares the ledger of a run with the task that confirms, and has written there before it.

@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ConfirmationError
+from airflow_provider_modelarts.client.sample_rows import row_of
 from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
 from airflow_provider_modelarts.labeling.label_equality import has_labels_of, same_proposal
 from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
@@ -143,7 +144,7 @@ def test_odd_labels_are_never_taken_for_others() -> None:
     for labels in ([None, ROSE], [ROSE, "x"], "rose", 3, ROSE):
         odd = Sample({"sample_id": "s", "labels": labels})
         assert odd.oddity
-        assert not same_proposal(whole, odd)
+        assert not same_proposal(row_of(whole), row_of(odd))
         assert not has_labels_of(odd, whole)
         assert not has_labels_of(whole, odd)
     for raw in ({"labels": [ROSE]}, {}, {"labels": None}, {"labels": []}, {"labels": [{"type": 201, "score": "0.5"}]}):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_modelarts.client import Sample, SampleOutcome
 from airflow_provider_modelarts.client.errors import ConfirmationError
+from airflow_provider_modelarts.client.sample_rows import row_of
 from airflow_provider_modelarts.labeling.apply.batches import Batch, split, split_suspects
 from airflow_provider_modelarts.labeling.label_equality import fingerprint, has_labels_of, same_proposal
 from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead
@@ -46,22 +47,22 @@ def proposal(*labels: dict[str, Any], number: int = 1, **more: Any) -> Sample:
     ],
 )
 def test_proposals_are_the_same_if_all_but_the_id_is(one: list[Any], other: list[Any], same: bool) -> None:
-    first, second = proposal(*one), proposal(*other)
+    first, second = row_of(proposal(*one)), row_of(proposal(*other))
     assert same_proposal(first, second) is same
     assert (fingerprint(first) == fingerprint(second)) is same
     table = SampleTable()
     table.remember_labels(first)
-    assert table.decide_as_planned(second) == (AS_PLANNED if same else CHANGED)
+    assert table.decide_as_planned([second]) == [AS_PLANNED if same else CHANGED]
 
 
 def test_labels_that_are_written_differently_have_different_fingerprints() -> None:
     numbers = [0, 1, -1, -2, 1.0, -0.0, 10**16, 1e16, 2**64, 2**64 + 1, math.nan, math.inf, -math.inf]
     values = [*numbers, None, True, "1", "null", "NaN", "\ud800", "\ud801", "\u00e9", [], [1], {}, {"a": None}]
-    marks = {fingerprint(Sample({"labels": [{"name": "rose", "property": value}]})) for value in values}
+    marks = {fingerprint(row_of(Sample({"labels": [{"name": "rose", "property": value}]}))) for value in values}
     assert len(marks) == len(values)
     one = {"name": "rose", "property": {"a": {"b": 1, "c": 2}, "d": [1]}}
     other = {"property": {"d": [1], "a": {"c": 2, "b": 1}}, "name": "rose", "id": "7"}
-    assert fingerprint(Sample({"labels": [one]})) == fingerprint(Sample({"labels": [other]}))
+    assert fingerprint(row_of(Sample({"labels": [one]}))) == fingerprint(row_of(Sample({"labels": [other]})))
 
 
 @pytest.mark.parametrize(
@@ -87,13 +88,14 @@ def test_a_written_label_is_known_by_name_type_and_property(final: list[Any], se
 @given(st.lists(st.integers(0, 50_000), max_size=40), st.integers(1, 10))
 def test_batches_hold_everything_in_order_and_stay_small(lengths: list[int], batch_size: int) -> None:
     candidates = [
-        ProposalRead(proposal(raw_label("x" * length), number=number), 0.0) for number, length in enumerate(lengths)
+        ProposalRead(row_of(proposal(raw_label("x" * length), number=number)), 0.0)
+        for number, length in enumerate(lengths)
     ]
     batches = list(split(candidates, batch_size, batch_bytes=60_000))
     assert [candidate for batch in batches for candidate in batch] == candidates
     assert all(0 < len(batch) <= batch_size for batch in batches)
     for batch in batches:
-        assert len(batch) == 1 or sum(len(candidate.sample.labels[0].name) for candidate in batch) < 60_000
+        assert len(batch) == 1 or sum(len(candidate.row.label_names[0]) for candidate in batch) < 60_000
 
 
 CODES = st.sampled_from([None, "ModelArts.4420", "ModelArts.4423", "ModelArts.9999"])
@@ -101,16 +103,16 @@ CODES = st.sampled_from([None, "ModelArts.4420", "ModelArts.4423", "ModelArts.99
 
 @given(st.lists(st.tuples(st.booleans(), CODES), min_size=1, max_size=9))
 def test_a_refused_batch_is_taken_apart_until_each_sample_has_its_answer(told: list[tuple[bool, str | None]]) -> None:
-    candidates = [ProposalRead(proposal(raw_label(), number=number), 0.0) for number in range(len(told))]
+    candidates = [ProposalRead(row_of(proposal(raw_label(), number=number)), 0.0) for number in range(len(told))]
     replies = {
-        candidate.sample.sample_id: SampleOutcome(candidate.sample.sample_id, False if code else None, code)
+        candidate.sample_id: SampleOutcome(candidate.sample_id, False if code else None, code)
         for candidate, (_, code) in zip(candidates, told, strict=True)
     }
     proposed = [candidate for candidate, (still, _) in zip(candidates, told, strict=True) if still]
     failed, rest = split_suspects(Batch(candidates), proposed, replies)
-    accounted = [outcome.sample.sample_id for outcome in failed]
-    accounted += [candidate.sample.sample_id for batch in rest for candidate in batch.candidates]
-    assert sorted(accounted) == sorted(candidate.sample.sample_id for candidate in proposed)
+    accounted = [sample_id for outcome in failed for sample_id in outcome.ids]
+    accounted += [candidate.sample_id for batch in rest for candidate in batch.candidates]
+    assert sorted(accounted) == sorted(candidate.sample_id for candidate in proposed)
     assert all(0 < len(batch.candidates) < len(candidates) for batch in rest)
 
 
@@ -145,10 +147,10 @@ def test_a_sample_is_counted_once_wherever_it_goes() -> None:
     assert (len(books), books.remaining, books.count(ConfirmationStatus.CONFIRMED)) == (1, 0, 1)
     assert books.by_label[ConfirmationStatus.CONFIRMED] == {"rose": 1, "tulip": 1}
     books.begin_pass()
-    books.mark_listed(sample)
+    books.mark_listed(sample.sample_id)
     assert (books.changes, books.remaining) == (0, 0)
     books.fail(sample, "X", "why")
-    books.mark_listed(sample)
+    books.mark_listed(sample.sample_id)
     assert (len(books), books.remaining, books.count(ConfirmationStatus.CONFIRMED), books.changes) == (1, 1, 0, 1)
     assert +books.by_label[ConfirmationStatus.CONFIRMED] == {}
 

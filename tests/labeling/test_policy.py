@@ -20,6 +20,7 @@ from airflow_provider_modelarts.labeling.policy import (
     InvalidPolicy,
     confirm_all,
     decide_by,
+    facts_of,
     parse_policy,
 )
 from tests.labeling.raw_samples import raw_label, raw_sample
@@ -95,20 +96,20 @@ def test_the_first_rule_that_applies_decides(policy: dict[str, Any], sample: Sam
 
 
 def test_without_a_policy_everything_that_has_labels_is_confirmed() -> None:
-    assert confirm_all(proposal(raw_label(score=0), **HARD)).action == "confirm"
-    assert confirm_all(proposal()).action == "leave"
+    assert confirm_all(facts_of(proposal(raw_label(score=0), **HARD))).action == "confirm"
+    assert confirm_all(facts_of(proposal())).action == "leave"
 
 
 @pytest.mark.parametrize("policy", [None, {}, {"hard_examples": "confirm"}])
 @pytest.mark.parametrize("bound", ["low_score", "high_score"])
 def test_a_score_that_is_none_passes_no_bound_of_the_list_either(policy: object, bound: str) -> None:
     decide = decide_by(parse_policy(policy), {bound: 0.9})
-    assert decide(proposal(raw_label(score=45))) == ("review", "score_unknown")
-    assert decide(proposal(raw_label(score=None), score=-1)) == ("review", "score_unknown")
-    assert decide(proposal(raw_label(score=0.95))).action == "confirm"
+    assert decide(facts_of(proposal(raw_label(score=45)))) == ("review", "score_unknown")
+    assert decide(facts_of(proposal(raw_label(score=None), score=-1))) == ("review", "score_unknown")
+    assert decide(facts_of(proposal(raw_label(score=0.95)))).action == "confirm"
     # The service knows better than we why it lists a sample whose score it does not show.
-    assert decide(proposal(raw_label(score=None))).action == "confirm"
-    assert decide(proposal()) == ("leave", "no_labels")
+    assert decide(facts_of(proposal(raw_label(score=None)))).action == "confirm"
+    assert decide(facts_of(proposal())) == ("leave", "no_labels")
 
 
 KNOWN = {"rose", "tulip", "Weed", "7"}

@@ -94,7 +94,7 @@ def test_once_stopped_or_failed_no_thread_begins_another_write(ending: str, seed
     is_over = False
 
     def prepare(process: SimulatedProcess) -> None:
-        emulator, update = process.simulation.emulator, process.client.samples.update
+        emulator, update = process.simulation.emulator, process.client.proposals.confirm
 
         def noted(*args: Any, **more: Any) -> Any:
             nonlocal is_over
@@ -119,7 +119,7 @@ def test_once_stopped_or_failed_no_thread_begins_another_write(ending: str, seed
             else:
                 emulator.faults.add("PUT", "data-annotations", "status", status=403, code="ModelArts.0108")
 
-        process.client.samples.update = noted  # type: ignore[method-assign]
+        process.client.proposals.confirm = noted  # type: ignore[method-assign]
         emulator.observers.append(end)
 
     simulation, process = confirm_once(Setup(samples=200, concurrency=8, latency=3.0, seed=seed), prepare)
@@ -142,13 +142,13 @@ def test_a_single_pass_costs_one_read_per_page_two_to_find_the_end_and_one_for_t
 
 def test_a_count_that_the_list_never_shows_is_named() -> None:
     def prepare(process: SimulatedProcess) -> None:
-        page = process.client.proposals.page
+        page = process.client.proposals.page_of_rows
 
         def overcounted(*args: Any, **more: Any) -> Any:
             found = page(*args, **more)
             return replace(found, total=found.total + 2)
 
-        process.client.proposals.page = overcounted  # type: ignore[method-assign]
+        process.client.proposals.page_of_rows = overcounted  # type: ignore[method-assign]
 
     result = confirm_once(Setup(samples=6), prepare)[1].result
     assert (result.confirmed, result.unaccounted, result.passes) == (6, 2, 2)

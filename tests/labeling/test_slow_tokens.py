@@ -37,7 +37,7 @@ class World:
         """How long the next token takes."""
         service = DatasetProposals(client, self.dataset_id, clock)  # type: ignore[arg-type]  # a clock by what it does
         page = service.page(0, 100)
-        self.candidates = [ProposalRead(sample, page.read_at) for sample in page.items]
+        self.candidates = [ProposalRead(row, page.read_at) for row in page.items]
         self.writer = BatchWriter(service, batch_size=100, stop=StopSignal(lambda: self.is_stopped))
 
     def write(self) -> list[WriteOutcome]:
@@ -69,7 +69,7 @@ def lose_the_token(world: World, how: str) -> int:
 @pytest.mark.parametrize("how", ["first send", "repeat"])
 def test_what_grew_old_while_a_token_was_fetched_is_read_again(world: World, how: str) -> None:
     lose_the_token(world, how)
-    statuses = {outcome.sample.sample_id: outcome.status for outcome in world.write()}
+    statuses = {sample_id: outcome.status for outcome in world.write() for sample_id in outcome.ids}
     assert statuses.pop(world.corrected) is ConfirmationStatus.GONE
     assert list(statuses.values()) == [ConfirmationStatus.CONFIRMED] * (SAMPLES - 1)
     assert world.dataset.names_of(world.corrected) == ["corrected"]
@@ -82,7 +82,7 @@ def test_a_stop_while_a_token_is_fetched_holds_the_write_back(world: World, how:
     sent = lose_the_token(world, how)
     world.stops, world.seconds = True, seconds
     outcomes = world.write()
-    assert [outcome.status for outcome in outcomes] == [ConfirmationStatus.LEFT] * SAMPLES
+    assert [outcome.status for outcome in outcomes for _ in outcome.ids] == [ConfirmationStatus.LEFT] * SAMPLES
     assert world.emulator.journal.count(*WRITE) == sent
     assert world.dataset.annotated == 1, "the one that was corrected"
 

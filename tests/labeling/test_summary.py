@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from airflow_provider_modelarts.client import Sample
+from airflow_provider_modelarts.client.sample_rows import row_of
 from airflow_provider_modelarts.labeling.plan.summary import (
     ASKED,
     MAX_BYTES,
@@ -19,10 +20,9 @@ from airflow_provider_modelarts.labeling.plan.summary import (
     PlanSummary,
     code,
     escape,
-    sample_score,
 )
 from airflow_provider_modelarts.labeling.plan.summary import RULES as RULES_IN_WORDS
-from airflow_provider_modelarts.labeling.policy import PASSED, RULES, ConfirmPolicy, Decision
+from airflow_provider_modelarts.labeling.policy import PASSED, RULES, ConfirmPolicy, Decision, facts_of, facts_of_row
 
 CONFIRM = Decision("confirm", "passed")
 REVIEW = Decision("review", "hard_example")
@@ -39,10 +39,15 @@ def proposal(number: int = 0, name: str = "rose", score: Any = 0.9, **metadata: 
     return Sample({"sample_id": f"{number}", "labels": [label], "metadata": {**origin, **metadata}})
 
 
+def add(summary: PlanSummary, sample: Sample, decision: Decision) -> None:
+    row = row_of(sample)
+    summary.add(row, facts_of_row(row), decision)
+
+
 def summary_of(*pairs: tuple[Sample, Decision]) -> PlanSummary:
     summary = PlanSummary()
     for sample, decision in pairs:
-        summary.add(sample, decision)
+        add(summary, sample, decision)
     return summary
 
 
@@ -108,9 +113,9 @@ def test_scores_outside_their_range_and_on_borders_are_counted() -> None:
 
 def test_the_score_of_a_sample_is_its_lowest_label_score() -> None:
     labels = [{"name": "a", "score": 0.9}, {"name": "b", "score": "0.3"}]
-    assert sample_score(Sample({"labels": labels, "score": 0.1})) == 0.3
-    assert sample_score(Sample({"labels": [{"name": "a"}], "score": 0.1})) == 0.1
-    assert sample_score(Sample({"labels": [{"name": "a"}]})) is None
+    assert facts_of(Sample({"labels": labels, "score": 0.1})).lowest_score == 0.3
+    assert facts_of(Sample({"labels": [{"name": "a"}], "score": 0.1})).lowest_score == 0.1
+    assert facts_of(Sample({"labels": [{"name": "a"}]})).lowest_score is None
 
 
 @settings(deadline=None, derandomize=True, max_examples=200)
@@ -123,7 +128,7 @@ def test_it_is_bounded_and_nothing_in_it_acts(names: list[str], title: str, note
             "labels": [{"name": name, "score": number / 60}],
             "source": f"{place}?Signature=5ecret",
         }
-        summary.add(Sample(raw), (CONFIRM, REVIEW, LEAVE)[number % 3])
+        add(summary, Sample(raw), (CONFIRM, REVIEW, LEAVE)[number % 3])
     text = summary.markdown(title, [note], {"labels": names, "min_score_by_label": dict.fromkeys(names, 0.5)})
     assert len(text.encode()) <= MAX_BYTES
     assert "5ecret" not in text
@@ -148,7 +153,7 @@ def test_long_names_and_many_labels_fit(name: str, count: int) -> None:
         hard = {"@modelarts:hard": True, "@modelarts:hard_reasons": list(range(31))}
         sample = proposal(number, f"{number} {name}", number / count, **hard)
         for rule in ("passed", "no_labels", "hard_example", f"{name}{number % 3}"):
-            summary.add(sample, Decision(("confirm", "review", "leave")[number % 3], rule))
+            add(summary, sample, Decision(("confirm", "review", "leave")[number % 3], rule))
     text = summary.markdown(name, [name] * 5)
     assert len(text.encode()) <= MAX_BYTES
     if count == 3000:
@@ -235,7 +240,7 @@ def test_a_long_policy_fits() -> None:
     asked = dict.fromkeys((*ConfirmPolicy.model_fields, "label_name", "another"), names)
     summary = PlanSummary()
     for number in range(500):
-        summary.add(proposal(number, f"{number} {'|' * 500}"), Decision("confirm", f"{'|' * 500}{number % 20}"))
+        add(summary, proposal(number, f"{number} {'|' * 500}"), Decision("confirm", f"{'|' * 500}{number % 20}"))
     text = summary.markdown("|" * 500, ["|" * 900] * 3, asked)
     assert len(text.encode()) <= MAX_BYTES
     assert "- ... and more, see the plan" in text
@@ -248,10 +253,10 @@ def test_every_key_of_a_policy_has_words() -> None:
 def test_memory_does_not_grow_with_the_samples() -> None:
     summary = PlanSummary()
     for number in range(100):
-        summary.add(proposal(number), CONFIRM)
+        add(summary, proposal(number), CONFIRM)
     tracemalloc.start()
     for number in range(5000):
-        summary.add(proposal(number, score=number / 5000), REVIEW)
+        add(summary, proposal(number, score=number / 5000), REVIEW)
     ours = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, "*/labeling/plan/summary.py")])
     tracemalloc.stop()
     assert sum(statistic.size for statistic in ours.statistics("filename")) < 50_000
@@ -260,7 +265,7 @@ def test_memory_does_not_grow_with_the_samples() -> None:
 def test_more_labels_than_are_tracked_are_counted() -> None:
     summary = PlanSummary()
     for number in range(10_500):
-        summary.add(proposal(name=f"{number}"), CONFIRM)
+        add(summary, proposal(name=f"{number}"), CONFIRM)
     assert "other labels" in summary.markdown()
     assert "more than" in summary.markdown()
 

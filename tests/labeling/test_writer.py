@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,11 @@ import pytest
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import PermissionDenied
+from airflow_provider_modelarts.client.sample_rows import row_of
 from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS, BatchWriter
 from airflow_provider_modelarts.labeling.apply.confirmation import ConfirmationRequest, LedgerTarget, confirm
 from airflow_provider_modelarts.labeling.apply.run import ConfirmationRun
 from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
-from airflow_provider_modelarts.labeling.policy import confirm_all
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
 from airflow_provider_modelarts.labeling.proposals.sample_status import check_status
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_provider_modelarts.client import ModelArtsClient, Page
+    from airflow_provider_modelarts.client.sample_rows import SampleRow
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
 
@@ -56,15 +58,15 @@ class Desk:
         ]
         self.dataset.propose(self.proposed, keep=False)
         self.service = DatasetProposals(client, self.dataset_id, clock)  # type: ignore[arg-type]  # a clock by what it does
-        self.page: Page[Sample] = self.service.page(0, 100)
-        self.candidates = [ProposalRead(sample, self.page.read_at) for sample in self.page.items]
+        self.page: Page[SampleRow] = self.service.page(0, 100)
+        self.candidates = [ProposalRead(row, self.page.read_at) for row in self.page.items]
         self.ids = [sample.sample_id for sample in self.page.items]
         emulator.journal.clear()
 
     def write(self, **more: Any) -> dict[str, ConfirmationStatus]:
         """Return what became of each sample, in the order in which that was known."""
         writer = BatchWriter(self.service, batch_size=100, stop=StopSignal(), **more)
-        return {outcome.sample.sample_id: outcome.status for outcome in writer.write(self.candidates)}
+        return {sample_id: outcome.status for outcome in writer.write(self.candidates) for sample_id in outcome.ids}
 
     def final(self) -> list[list[dict[str, Any]]]:
         """Return the final labels of every sample, in the order of the list."""
@@ -178,12 +180,12 @@ def test_how_a_sample_stands_is_what_two_reads_show_together(
     desk = Desk(client, emulator, moved_clock, count=1)
     (decided,) = desk.page.items
     desk.dataset.edit(decided.sample_id, final or [])
-    desk.dataset.propose([] if proposed is None else [{**decided.raw, "labels": proposed}], keep=False)
+    desk.dataset.propose([] if proposed is None else [{**decided.sample.raw, "labels": proposed}], keep=False)
     found = check_status(desk.service, decided)
     assert found.status is status
     if status in (ConfirmationStatus.PLANNED, ConfirmationStatus.CHANGED):
         assert found.now is not None
-        assert found.now.sample.raw["labels"] == proposed
+        assert found.now.row.sample.raw["labels"] == proposed
 
 
 @pytest.mark.parametrize("code", ["4343", "4349", "4355", "4356", "4381"])
@@ -205,9 +207,9 @@ def test_an_error_holds_all_others_back_before_anybody_has_noted_it(
     dataset_id = emulator.load_proposals(5)
     service = DatasetProposals(client, dataset_id, moved_clock)  # type: ignore[arg-type]  # a clock by what it does
     pool = WorkerPool(1)
-    run = ConfirmationRun(service, ConfirmationRequest(dataset_id, batch_size=1), confirm_all, pool, stop=StopSignal())
+    run = ConfirmationRun(service, ConfirmationRequest(dataset_id, batch_size=1), list, pool, stop=StopSignal())
     page = service.page(0, 100)
-    one, two, *_ = run._write_jobs([ProposalRead(sample, page.read_at) for sample in page.items])
+    one, two, *_ = run._write_jobs([ProposalRead(row, page.read_at) for row in page.items])
     emulator.faults.add(*WRITE, "status", status=403, code="ModelArts.0108")
     one.run()
     two.run()
@@ -239,21 +241,26 @@ def test_what_an_earlier_try_confirmed_is_not_written_again_because_a_list_is_be
     assert desk.final()[0] == stored(CORRECTED)
 
 
+def first_label_of(row: SampleRow) -> SampleRow:
+    raw = row.sample.raw
+    return row_of(Sample({**raw, "labels": raw["labels"][:1]}))
+
+
 def test_a_label_outside_the_filter_proves_nothing_if_others_are_missing(
     client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A list that is filtered by score shows one label of each sample, and not one that matches."""
     labels = [raw_label(score=0.3), raw_label("weed", score=0.9)]
     desk = Desk(client, emulator, moved_clock, labels=labels)
-    page = client.proposals.page
+    page = client.proposals.page_of_rows
 
-    def odd_page(*args: Any, **filters: Any) -> Page[Sample]:
+    def odd_page(*args: Any, **filters: Any) -> Page[SampleRow]:
         found = page(*args, **filters)
         if "low_score" not in filters:
             return found
-        return replace(found, items=[Sample({**one.raw, "labels": one.raw["labels"][:1]}) for one in found.items])
+        return replace(found, items=[first_label_of(row) for row in found.items])
 
-    monkeypatch.setattr(client.proposals, "page", odd_page)
+    monkeypatch.setattr(client.proposals, "page_of_rows", odd_page)
     assert confirm(client, desk.dataset_id, low_score=0.5).confirmed == 3
     assert desk.final() == [stored(labels)] * 3
 
@@ -298,12 +305,13 @@ class Refused:
 
     def write(self, method: str, what: str, *path: str, body: Any, **more: Any) -> Any:
         """Carry a write, without those samples that are refused; then let the person act."""
-        sent = [sample["sample_id"] for sample in body["samples"]]
+        samples = (json.loads(body) if isinstance(body, bytes) else body)["samples"]
+        sent = [sample["sample_id"] for sample in samples]
         answer = self._carry(
             method,
             what,
             *path,
-            body={"samples": [s for s in body["samples"] if s["sample_id"] not in self.refused]},
+            body={"samples": [s for s in samples if s["sample_id"] not in self.refused]},
             **more,
         )
         results: list[dict[str, Any]] = [

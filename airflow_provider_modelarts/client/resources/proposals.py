@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.client.models import checked_answer, read
+from airflow_provider_modelarts.client import sample_rows
+from airflow_provider_modelarts.client.models import checked_answer, parse_json, read
 from airflow_provider_modelarts.client.paging import OffsetMode
 from airflow_provider_modelarts.client.resources.samples import Page, Sample, filters, sample_listing
+from airflow_provider_modelarts.client.sample_updates import OWN, refuse_twins, send_of
 from airflow_provider_modelarts.client.validation import MAX_PAGE, validate_id, validate_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow_provider_modelarts.client.paging import ListEndpoint
+    from airflow_provider_modelarts.client.sample_rows import SampleRow
+    from airflow_provider_modelarts.client.sample_updates import SampleOutcome
     from airflow_provider_modelarts.client.states import Order
     from airflow_provider_modelarts.client.transport.transport import Transport
 
@@ -83,6 +88,60 @@ class Proposals:
         part = listing.slice(self._transport, offset, wanted, retry=retry)
         return Page(part.items, part.total, number, read_at)
 
+    def page_of_rows(
+        self,
+        dataset_id: str,
+        offset: int,
+        limit: int,
+        *,
+        label_name: str | None = None,
+        low_score: float | str | None = None,
+        high_score: float | str | None = None,
+        retry: bool = True,
+    ) -> Page[SampleRow]:
+        """Return a piece of the list as rows whose labels stay bytes, oldest first; filters as in :meth:`list`.
+
+        :param dataset_id: the dataset
+        :param offset: sent as it is
+        :param limit: proposals at most
+        :param retry: False: one attempt
+        """
+        query = filters(label_name, None, low_score, high_score, "asc", None, None)
+        read_at = self._transport.clock.now()
+        rows, total = _listing(dataset_id, query).read(
+            self._transport, offset, limit, retry=retry, parse=sample_rows.parse_page
+        )
+        return Page(rows, total, 0, read_at)
+
+    def get_row(self, dataset_id: str, sample_id: str) -> tuple[Sample, SampleRow]:
+        """Return the proposal for a sample as a model, and as a row whose labels stay bytes; see :meth:`get`."""
+        rows = []
+
+        def parse(body: bytes) -> Any:
+            answer = parse_json(body)
+            rows.append(sample_rows.parse_row(body))
+            return answer
+
+        sample = self._read(dataset_id, sample_id, retry=True, parse=parse)
+        return sample, rows[-1]
+
+    def confirm(
+        self, dataset_id: str, rows: Sequence[SampleRow], *, before_sending: Callable[[], None] | None = None
+    ) -> Sequence[SampleOutcome]:
+        """Make labels final just as they came, in one request that is sent once; else as ``samples.update``.
+
+        :param dataset_id: the dataset
+        :param rows: of its samples
+        :param before_sending: as of ``samples.update``
+        """
+        ids = [row.sample_id for row in rows]
+        refuse_twins([(row.sample_id, row.worker_id) for row in rows])
+        body = sample_rows.body_of(rows)
+        what = f"write labels of {len(ids)} samples of dataset {validate_id('dataset_id', dataset_id)}"
+        path = ("datasets", dataset_id, "data-annotations", "samples")
+        write = partial(self._transport.write, "PUT", what, *path, body=body, retry=False, own=OWN)
+        return send_of(ids, partial(write, before_sending=before_sending))
+
     def get(self, dataset_id: str, sample_id: str, *, retry: bool = True) -> Sample:
         """Return the proposal for a sample (contract 3.2).
 
@@ -92,12 +151,17 @@ class Proposals:
         :raises NotFound: if there is no proposal for it
         :raises UnexpectedResponse: if the answer is about something else
         """
+        return self._read(dataset_id, sample_id, retry=retry)
+
+    def _read(
+        self, dataset_id: str, sample_id: str, *, retry: bool, parse: Callable[[bytes], Any] = parse_json
+    ) -> Sample:
         what = (
             f"read the proposal for sample {validate_id('sample_id', sample_id)} "
             f"of dataset {validate_id('dataset_id', dataset_id)}"
         )
         path = ("datasets", dataset_id, "auto-annotations", "samples", sample_id)
-        answer = self._transport.get(what, *path, retry=retry)
+        answer = self._transport.get(what, *path, retry=retry, parse=parse)
         return read(Sample, checked_answer(answer, what, sample_id=sample_id), what)
 
 

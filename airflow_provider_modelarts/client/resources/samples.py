@@ -147,12 +147,9 @@ class Sample(Model):
     @property
     def origin(self) -> str | None:
         """Where the sample lies, fit for logs and files: ``s3://...``, or its address without the signature."""
-        for key in ("@modelarts:origin_source", "@modelarts:new_source"):
-            place = self.metadata.get(key)
-            if isinstance(place, str) and place.startswith(STABLE_SCHEMES):
-                return place
-        source = self.raw.get("source")
-        return without_query(source) if isinstance(source, str) and source else None
+        metadata = self.metadata
+        places = (metadata.get("@modelarts:origin_source"), metadata.get("@modelarts:new_source"))
+        return stable_origin(places, self.raw.get("source"))
 
     def element(self) -> dict[str, Any]:
         """Return what is sent to confirm it: id and labels as they came, of detection samples the size too."""
@@ -169,6 +166,14 @@ class Sample(Model):
     def __repr__(self) -> str:
         names = [label.name for label in self.labels]
         return f"Sample(sample_id={self.sample_id!r}, labels={names!r}, origin={self.origin!r})"
+
+
+def stable_origin(places: Iterable[object], source: object) -> str | None:
+    """Return the first place that stays where it is, else the address without its signature."""
+    for place in places:
+        if isinstance(place, str) and place.startswith(STABLE_SCHEMES):
+            return place
+    return without_query(source) if isinstance(source, str) and source else None
 
 
 def _kind(value: object) -> str:

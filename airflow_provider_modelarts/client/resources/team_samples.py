@@ -19,7 +19,7 @@ from airflow_provider_modelarts.client.paging import ListEndpoint
 from airflow_provider_modelarts.client.resources.samples import Sample, filters
 from airflow_provider_modelarts.client.resources.team_tasks import LOCALES, comments_body, path_of, team_task
 from airflow_provider_modelarts.client.resources.workforces import Worker
-from airflow_provider_modelarts.client.sample_updates import OWN, labeled_elements, send_updates
+from airflow_provider_modelarts.client.sample_updates import OWN, labeled_elements, refuse_twins, send_updates
 from airflow_provider_modelarts.client.validation import shown, validate_choice, validate_email, validate_id
 
 if TYPE_CHECKING:
@@ -160,9 +160,7 @@ class TeamSamples:
         if isinstance(samples, (str, bytes, dict)):
             raise InvalidRequest(f"samples must be a list of copies or ids, not {shown(samples)}.")
         elements = [_emptied(one) for one in samples]
-        for place, element in enumerate(elements):
-            if element in elements[:place]:
-                raise InvalidRequest(f"Sample {element['sample_id']} comes twice: name each copy once.")
+        refuse_twins([(one["sample_id"], one.get("worker_id")) for one in elements])
         return self._write(dataset_id, workforce_task_id, elements, "clear labels of", email)
 
     def _write(

@@ -19,7 +19,7 @@ from airflow_provider_modelarts.client.models import (
     to_text,
 )
 from airflow_provider_modelarts.client.paging import ListEndpoint
-from airflow_provider_modelarts.client.sample_updates import OWN, send_updates
+from airflow_provider_modelarts.client.sample_updates import OWN, send_of
 from airflow_provider_modelarts.client.states import (
     DatasetType,
     MailStatus,
@@ -388,8 +388,7 @@ class Workforces:
         if len(set(ids)) < len(ids):
             raise InvalidRequest(f"Cannot {what}: a member is named twice.")
         path = ("workforces", workforce_id, "workers", "batch-delete")
-        elements = [{"sample_id": one} for one in ids]
-        outcomes = send_updates(elements, lambda: self._transport.write("POST", what, *path, body=body, own=OWN))
+        outcomes = send_of(ids, lambda: self._transport.write("POST", what, *path, body=body, own=OWN))
         left: set[str] = set()
         if not all(one.ok for one in outcomes):
             left = {one.worker_id for one in self.list_workers(workforce_id)}

@@ -77,7 +77,14 @@ def _spellings(secret: str) -> set[str]:
     return written | {html.escape(one, quote=quotes) for one in written for quotes in (True, False)}
 
 
-def parse_response(answer: Response, what: str, hide: Hide, now: float, own: Collection[str] = ()) -> Any:
+def parse_response(
+    answer: Response,
+    what: str,
+    hide: Hide,
+    now: float,
+    own: Collection[str] = (),
+    parse: Callable[[bytes], Any] = parse_json,
+) -> Any:
     """Return the JSON of a successful answer, None if it has no body.
 
     An error's code in a success is that error: the service and the gateway before it both do so.
@@ -88,12 +95,13 @@ def parse_response(answer: Response, what: str, hide: Hide, now: float, own: Col
     :param now: epoch seconds, to read a ``Retry-After`` that is a date
     :param own: keys with which an answer is what was asked for, although it may carry an error's code as well: that of
         a labeling task that failed, those of samples that were not written
+    :param parse: reads the body; raises ValueError if it is no JSON
     :raises ModelArtsError: for every status but 2xx, for a body that is not JSON, and for a code of an error
     """
     is_success, content = 200 <= answer.status < 300, None
     if answer.status != 204 and answer.body.strip():
         try:
-            content = parse_json(answer.body)
+            content = parse(answer.body)
         except (ValueError, RecursionError):
             if is_success:
                 raise _no_json(answer, what, hide) from None

@@ -21,6 +21,7 @@ from airflow_provider_modelarts.client.errors import (
     Throttled,
     UnexpectedResponse,
 )
+from airflow_provider_modelarts.client.models import parse_json
 from airflow_provider_modelarts.client.transport.response import parse_response, redact
 from airflow_provider_modelarts.client.transport.session import JSON, HttpSession, Request
 from airflow_provider_modelarts.client.validation import Endpoint, strict_json, validate_id
@@ -120,6 +121,7 @@ class Transport:
         query: Mapping[str, str | None] | None = None,
         retry: bool = True,
         own: Collection[str] = (),
+        parse: Callable[[bytes], Any] = parse_json,
     ) -> Any:
         """Read something below the project; return the parsed JSON.
 
@@ -128,8 +130,10 @@ class Transport:
         :param query: parameters; those that are None are not sent
         :param retry: False: one attempt (a poll: the wait itself is the retry)
         :param own: keys with which an answer may name an error's code and is none; see ``parse_response``
+        :param parse: reads the body of an answer, see ``parse_response``
         """
-        return self._call("GET", what, segments, _may_repeat_harmless, retry=retry, query=_pairs(query), own=own)
+        options: Any = {"retry": retry, "own": own, "parse": parse, "query": _pairs(query)}
+        return self._call("GET", what, segments, _may_repeat_harmless, **options)
 
     def harmless(self, method: str, what: str, *segments: str) -> Any:
         """Send something without a body that may be sent twice, such as a stop; parameters as :meth:`get`."""
@@ -148,7 +152,7 @@ class Transport:
     ) -> Any:
         """Send something that must not be carried out twice unknowingly; parameters as :meth:`get`.
 
-        :param body: what to send as JSON; None: nothing
+        :param body: what to send as JSON; bytes are JSON already; None: nothing
         :param retry: False: one attempt
         :param before_sending: called each time that the request is about to go out, after it was authorized, which may
             have taken a while; what it raises keeps the request from being sent, and comes through as it is
@@ -170,6 +174,7 @@ class Transport:
         body: bytes | None = None,
         before_sending: Callable[[], None] | None = None,
         own: Collection[str] = (),
+        parse: Callable[[bytes], Any] = parse_json,
     ) -> Any:
         """Send a request and return the JSON of its answer, None if there is none."""
         for segment in segments:
@@ -179,7 +184,7 @@ class Transport:
         def send(route: Route) -> Any:
             path = ("v2", _beforehand(route.authorizer.project_id), *segments)
             request = Request(method, route.endpoint, path, query, fields, body)
-            return self._send(route, request, what, before_sending, own)
+            return self._send(route, request, what, before_sending, own, parse)
 
         return self._repeated(may_repeat, ATTEMPTS if retry else 1, send)
 
@@ -190,6 +195,7 @@ class Transport:
         what: str,
         before_sending: Callable[[], None] | None,
         own: Collection[str],
+        parse: Callable[[bytes], Any],
     ) -> Any:
         """Send once; after a token error once more with a new token, for nothing was carried out."""
         authorizer, is_renewed = route.authorizer, False
@@ -199,7 +205,7 @@ class Transport:
                 before_sending()
             answer = route.session.send(signed, what)
             try:
-                return parse_response(answer, what, partial(_hide, authorizer, signed), self.clock.now(), own)
+                return parse_response(answer, what, partial(_hide, authorizer, signed), self.clock.now(), own, parse)
             except ModelArtsError as error:
                 if not is_token_error(error.status, error.code):
                     raise
@@ -275,8 +281,11 @@ def _beforehand(step: Callable[[], Step]) -> Step:
 
 
 def encoded(value: Any, name: str) -> bytes:
-    """Return a body; raise InvalidRequest for what is no strict JSON, or larger than the service takes."""
-    body = strict_json(value, name).encode()
+    """Return a body, which may be encoded already.
+
+    :raises InvalidRequest: if it is no strict JSON, or larger than the service takes
+    """
+    body = value if isinstance(value, bytes) else strict_json(value, name).encode()
     if len(body) > MAX_BODY:
         raise InvalidRequest(f"{name} makes {len(body)} bytes, more than the {MAX_BODY} of a body: send less at once.")
     return body

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import DatasetBusy, ModelArtsError, ServiceUnavailable, Throttled
-from airflow_provider_modelarts.client.sample_updates import SampleOutcome
+from airflow_provider_modelarts.client.sample_updates import AllWritten, SampleOutcome
 from airflow_provider_modelarts.labeling.apply.batches import (
     BUSY_CODES,
     PERHAPS_REFUSED,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from airflow_provider_modelarts.client import Page, Sample
+    from airflow_provider_modelarts.client.sample_rows import SampleRow
     from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
     from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead, WriteTarget
     from airflow_provider_modelarts.labeling.stop_signal import StopSignal
@@ -78,7 +79,7 @@ class CircuitBreaker:
         self._failures_in_a_row = 0
         self._succeeded_at = 0.0
         self._author: str | None = None
-        self._witness: Sample | None = None
+        self._witness: ProposalRead | None = None
 
     def record_success(self, now: float) -> None:
         """Note that the service said what became of a batch."""
@@ -102,9 +103,9 @@ class CircuitBreaker:
         """Whether the run must end."""
         return self._failures_in_a_row >= GIVE_UP
 
-    def record_witness(self, sample: Sample) -> None:
+    def record_witness(self, read: ProposalRead) -> None:
         """Remember a sample that the service said it has written: its author wrote all samples of this run."""
-        self._witness = sample
+        self._witness = read
 
     def author(self, service: WriteTarget) -> str | None:
         """Return whom the service names as the author of this run's writes; None if that cannot be known."""
@@ -115,7 +116,7 @@ class CircuitBreaker:
                 final = service.final(witness.sample_id)
             except ModelArtsError:
                 return None  # it would only have helped
-            if final is not None and has_labels_of(final, witness, loosely=True):
+            if final is not None and has_labels_of(final, witness.row, loosely=True):
                 self._author = final.annotated_by or None
         return self._author
 
@@ -138,7 +139,7 @@ class BatchWriter:
         batch_size: int,
         stop: StopSignal,
         breaker: CircuitBreaker | None = None,
-        list_again: Callable[[], Page[Sample]] | None = None,
+        list_again: Callable[[], Page[SampleRow]] | None = None,
         recorder: Recorder | None = None,
     ) -> None:
         self._service = service
@@ -179,13 +180,17 @@ class BatchWriter:
         queue = deque(Batch(part, number=number) for number, part in enumerate(parts, start=1))
         while queue:
             outcomes, rest = self._attempt(queue.popleft())
-            self.uncertain.difference_update(outcome.sample.sample_id for outcome in outcomes)
+            self._settle(outcomes)
             yield from outcomes
             queue.extendleft(reversed([part for part in rest if part.candidates]))
         for carrying, refused in self._undecided:
             outcomes = self._judged(carrying, refused)
-            self.uncertain.difference_update(outcome.sample.sample_id for outcome in outcomes)
+            self._settle(outcomes)
             yield from outcomes
+
+    def _settle(self, outcomes: Iterable[WriteOutcome]) -> None:
+        if self.uncertain:
+            self.uncertain.difference_update(*(outcome.ids for outcome in outcomes))
 
     def _attempt(self, batch: Batch) -> Step:
         self._service.pace.wait(self._stop)
@@ -203,7 +208,7 @@ class BatchWriter:
         later += [candidate for candidate in read if now - candidate.read_at > FRESH_SECONDS]
         if later and not fresh and batch.rereads >= REREADS:
             reason = "Reading it takes longer than a read holds."
-            return outcomes + [self._given_up(one.sample, reason) for one in later], []
+            return outcomes + [self._given_up(one, reason) for one in later], []
         sent, rest = self._send(batch.of(fresh)) if fresh else ([], [])
         again = replace(batch, candidates=later, rereads=0 if fresh else batch.rereads + 1)
         return outcomes + sent, [*rest, again]
@@ -211,8 +216,8 @@ class BatchWriter:
     # Before sending
 
     def _is_fresh(self, batch: Batch) -> bool:
-        now = self._clock.now()
-        return all(now - candidate.read_at <= FRESH_SECONDS for candidate in batch.candidates)
+        oldest = min(candidate.read_at for candidate in batch.candidates)
+        return self._clock.now() - oldest <= FRESH_SECONDS
 
     def _read_again(self, batch: Batch) -> tuple[list[WriteOutcome], list[ProposalRead], list[ProposalRead]]:
         """Read again what was read too long ago; return outcomes, what was read, and what was not reached."""
@@ -221,16 +226,16 @@ class BatchWriter:
         fresh: list[ProposalRead] = []
         listed = self._listed_again(batch)
         for number, candidate in enumerate(batch.candidates):
-            if candidate.sample.sample_id in listed:
-                fresh.append(listed[candidate.sample.sample_id])
+            if candidate.sample_id in listed:
+                fresh.append(listed[candidate.sample_id])
                 continue
             if self._clock.now() - begun > FRESH_SECONDS / 2:
                 return outcomes, fresh, list(batch.candidates[number:])
-            finding = self._check_status(candidate.sample, begun + UNKNOWN_PATIENCE)
+            finding = self._check_status(candidate, begun + UNKNOWN_PATIENCE)
             if isinstance(finding, ModelArtsError):
                 if not is_odd_read(finding):
                     raise finding
-                outcomes.append(self._given_up(candidate.sample, finding.message, finding.code))
+                outcomes.append(self._given_up(candidate, finding.message, finding.code))
             elif finding.status is ConfirmationStatus.PLANNED and finding.now:
                 fresh.append(finding.now._replace(rule=candidate.rule))
             else:
@@ -246,13 +251,13 @@ class BatchWriter:
         if self._list_again is None or len(batch.candidates) == 1:
             return {}
         page = self._list_again()
-        now = {sample.sample_id: sample for sample in page.items}
+        now = {row.sample_id: row for row in page.items}
         return {
-            sample_id: candidate._replace(sample=now[sample_id], read_at=page.read_at)
+            sample_id: candidate._replace(row=now[sample_id], read_at=page.read_at)
             for candidate in batch.candidates
-            if (sample_id := candidate.sample.sample_id) in now
+            if (sample_id := candidate.sample_id) in now
             and sample_id not in self._sent
-            and same_proposal(now[sample_id], candidate.sample)
+            and same_proposal(now[sample_id], candidate.row)
         }
 
     def _record_previous_labels(
@@ -265,13 +270,15 @@ class BatchWriter:
         """
         if self._recorder is None:
             return [], read, []
+        ready = [one for one in read if not one.row.annotated_by and one.sample_id not in self.before]
+        if len(ready) == len(read):
+            return [], read, []
         outcomes: list[WriteOutcome] = []
         later: list[ProposalRead] = []
         found: list[tuple[ProposalRead, list[dict[str, Any]]]] = []
-        ready = [one for one in read if not one.sample.annotated_by and one.sample.sample_id not in self.before]
-        is_ready = {one.sample.sample_id for one in ready}
+        is_ready = {one.sample_id for one in ready}
         for candidate in read:
-            sample_id = candidate.sample.sample_id
+            sample_id = candidate.sample_id
             if sample_id in is_ready:
                 continue
             if ready and self._clock.now() - min(one.read_at for one in ready) > LOOK_SECONDS:
@@ -282,38 +289,41 @@ class BatchWriter:
             except ModelArtsError as error:
                 if not is_odd_read(error):
                     raise
-                outcomes.append(self._given_up(candidate.sample, error.message, error.code))
+                outcomes.append(self._given_up(candidate, error.message, error.code))
                 continue
             ready.append(candidate)
-            labels, known = raw_labels(final) if final is not None else [], self.before.get(sample_id)
-            is_sent = (
-                final is not None and sample_id in self._sent and has_labels_of(final, candidate.sample, loosely=True)
-            )
-            if known is not None and is_sent:
-                continue  # it was sent before, and its answer lost: what was there before that counts
-            if labels != (known or []):
+            labels = self._previous_labels(candidate, final)
+            if labels is not None:
                 found.append((candidate, labels))
                 self.before[sample_id] = labels
         if found:
             self._recorder.record_previous_labels(found)
         return outcomes, ready, later
 
+    def _previous_labels(self, candidate: ProposalRead, final: Sample | None) -> list[dict[str, Any]] | None:
+        """Return the labels that a write would replace; None if they are known already."""
+        labels, known = raw_labels(final) if final is not None else [], self.before.get(candidate.sample_id)
+        was_sent = known is not None and final is not None and candidate.sample_id in self._sent
+        if was_sent and final is not None and has_labels_of(final, candidate.row, loosely=True):
+            return None  # it was sent before, and its answer lost: what was there before that counts
+        return labels if labels != (known or []) else None
+
     # Sending, and what the answer says
 
     def _send(self, batch: Batch) -> Step:
-        samples = [candidate.sample for candidate in batch.candidates]
+        reads = batch.candidates
         try:
-            replies = self._service.write(samples, partial(self._check_again, batch))
+            replies = self._service.write([read.row for read in reads], partial(self._check_again, batch))
         except HeldBack:
             return self._held_back(batch)
         except ModelArtsError as error:
             return self._refused(batch, error)
-        if len(replies) == len(samples) and all(reply.ok for reply in replies):
+        if isinstance(replies, AllWritten) or (len(replies) == len(reads) and all(reply.ok for reply in replies)):
             self._breaker.record_success(self._clock.now())
             self._held_up_since = None
-            self._breaker.record_witness(samples[0])
-            return [WriteOutcome(sample, ConfirmationStatus.CONFIRMED) for sample in samples], []
-        by_id = {sample.sample_id: SampleOutcome(sample.sample_id, None) for sample in samples}
+            self._breaker.record_witness(reads[0])
+            return [WriteOutcome(reads, ConfirmationStatus.CONFIRMED)], []
+        by_id = {read.sample_id: SampleOutcome(read.sample_id, None) for read in reads}
         by_id |= {reply.sample_id: reply for reply in replies if reply.sample_id in by_id}
         # What was refused was not written.
         sent = by_id.keys() - refusals(by_id).ids
@@ -333,7 +343,7 @@ class BatchWriter:
         """Have a batch that was not sent read again; too often in a row: its samples fail."""
         if not self._stop.is_set() and batch.rereads >= REREADS:
             reason = "Getting a token, or storing what was there before, takes longer than a read holds."
-            return [self._given_up(candidate.sample, reason) for candidate in batch.candidates], []
+            return [self._given_up(candidate, reason) for candidate in batch.candidates], []
         return [], [replace(batch, rereads=batch.rereads + 1)]
 
     def _refused(self, batch: Batch, error: ModelArtsError) -> Step:
@@ -346,8 +356,7 @@ class BatchWriter:
             raise error
         if len(batch.candidates) > 1:
             return [], batch.halves()
-        sample = batch.candidates[0].sample
-        return [WriteOutcome(sample, ConfirmationStatus.FAILED, error.code or "invalid", error.message)], []
+        return [WriteOutcome(batch.candidates, ConfirmationStatus.FAILED, error.code or "invalid", error.message)], []
 
     def _lost(self, batch: Batch, replies: Replies) -> Step:
         """Deal with an answer that was lost or is inconclusive: only what is still proposed as decided is retried.
@@ -365,7 +374,7 @@ class BatchWriter:
         outcomes, proposed = self._read_all(batch, replies, patience)
         reason = next(iter(replies.values())).error_msg or ""
         if self._clock.now() >= patience:
-            outcomes += [_uncertain(candidate.sample, reason) for candidate in proposed]
+            outcomes += [_uncertain(candidate, reason) for candidate in proposed]
             proposed = []
         if len(self._undecided) > undecided or any(one.status is not ConfirmationStatus.FAILED for one in outcomes):
             self._breaker.record_success(self._clock.now())
@@ -385,7 +394,7 @@ class BatchWriter:
         outcomes, proposed = self._read_all(batch, replies, self._clock.now() + UNKNOWN_PATIENCE)
         self._breaker.record_success(self._clock.now())
         # The service has answered, and they are still proposed: that request has not written them.
-        left = {candidate.sample.sample_id for candidate in proposed}
+        left = {candidate.sample_id for candidate in proposed}
         self._sent -= left
         self.uncertain -= left
         busy = next((reply for reply in replies.values() if number_of(reply.error_code) in BUSY_CODES), None)
@@ -411,12 +420,12 @@ class BatchWriter:
         in_a_row = 0
         for candidate in batch.candidates:
             # Once the patience is over, reads that cannot succeed would each wait for the transport's own retries.
-            finding = unreadable or self._check_status(candidate.sample, patience)
+            finding = unreadable or self._check_status(candidate, patience)
             if isinstance(finding, ModelArtsError):
                 in_a_row += not is_odd_read(finding)
                 unreadable = finding if in_a_row >= UNREADABLE_IN_A_ROW else None
-                reply = replies[candidate.sample.sample_id]
-                outcomes.append(self._given_up(candidate.sample, finding.message, reply.error_code))
+                reply = replies[candidate.sample_id]
+                outcomes.append(self._given_up(candidate, finding.message, reply.error_code))
                 continue
             in_a_row = 0
             if finding.status is ConfirmationStatus.PLANNED and finding.now:
@@ -438,17 +447,17 @@ class BatchWriter:
                 "They count as gone, and an undo will not touch them: compare them in the console.",
                 len(found),
                 self._service.dataset_id,
-                decided.sample.sample_id,
-                names(decided.sample),
+                decided.sample_id,
+                names(decided.row),
                 names(first.final) if first.final else "",
             )
 
-    def _check_status(self, sample: Sample, patience: float) -> Finding | ModelArtsError:
+    def _check_status(self, candidate: ProposalRead, patience: float) -> Finding | ModelArtsError:
         """Read the status of a sample; return the error if that fails until the patience is over."""
         tries = 0
         while True:
             try:
-                return check_status(self._service, sample)
+                return check_status(self._service, candidate.row)
             except ModelArtsError as error:
                 is_odd = is_odd_read(error)
                 if error.permanent and not is_odd:
@@ -466,7 +475,7 @@ class BatchWriter:
         """
         carrying = [(one, finding) for one, finding in found if finding.status is ConfirmationStatus.CONFIRMED]
         outcomes = [
-            WriteOutcome(candidate.sample, finding.status, now=finding.now)
+            WriteOutcome([candidate], finding.status, now=finding.now)
             for candidate, finding in found
             if finding.status is not ConfirmationStatus.CONFIRMED
         ]
@@ -481,30 +490,29 @@ class BatchWriter:
         """Return what became of samples that carry the labels: who gave them is known by now, or never."""
         outcomes: list[WriteOutcome] = []
         authors = {
-            candidate.sample.sample_id: (finding.final.annotated_by if finding.final else None) or ""
+            candidate.sample_id: (finding.final.annotated_by if finding.final else None) or ""
             for candidate, finding in carrying
-            if candidate.sample.sample_id in self._sent and candidate.sample.sample_id not in refused.ids
+            if candidate.sample_id in self._sent and candidate.sample_id not in refused.ids
         }
         ours = self._breaker.author(self._service) if refused.most > 0 and any(authors.values()) else None
         known = owners(authors, refused.least, refused.most, ours)
         for candidate, _ in carrying:
-            sample = candidate.sample
-            author = authors.get(sample.sample_id)
+            sample_id, author = candidate.sample_id, authors.get(candidate.sample_id)
             # The service may keep the author of the first labels.
-            is_kept = sample.sample_id in known.others and author == sample.annotated_by
-            if sample.sample_id in known.unknown or is_kept:
-                outcomes.append(WriteOutcome(sample, ConfirmationStatus.UNKNOWN, UNKNOWN, _UNCLEAR))
-            elif sample.sample_id in known.ours:
-                outcomes.append(WriteOutcome(sample, ConfirmationStatus.CONFIRMED))
+            is_kept = sample_id in known.others and author == candidate.row.annotated_by
+            if sample_id in known.unknown or is_kept:
+                outcomes.append(WriteOutcome([candidate], ConfirmationStatus.UNKNOWN, UNKNOWN, _UNCLEAR))
+            elif sample_id in known.ours:
+                outcomes.append(WriteOutcome([candidate], ConfirmationStatus.CONFIRMED))
             else:  # somebody else confirmed it with the same labels
-                outcomes.append(WriteOutcome(sample, ConfirmationStatus.GONE, carries_labels=True))
+                outcomes.append(WriteOutcome([candidate], ConfirmationStatus.GONE, carries_labels=True))
         return outcomes
 
-    def _given_up(self, sample: Sample, reason: str, code: str | None = None) -> WriteOutcome:
+    def _given_up(self, candidate: ProposalRead, reason: str, code: str | None = None) -> WriteOutcome:
         """Return the failure of a sample of which nothing more can be learnt; one never sent was not written."""
-        if sample.sample_id in self._sent:
-            return _uncertain(sample, reason)
-        return WriteOutcome(sample, ConfirmationStatus.FAILED, code or "not_sent", f"{reason} It was not written.")
+        if candidate.sample_id in self._sent:
+            return _uncertain(candidate, reason)
+        return WriteOutcome([candidate], ConfirmationStatus.FAILED, code or "not_sent", f"{reason} It was not written.")
 
     # Waiting
 
@@ -533,13 +541,13 @@ class BatchWriter:
             self._clock.sleep(min(left, 1.0))
 
 
-def _unsent(candidates: Iterable[ProposalRead]) -> list[WriteOutcome]:
-    return [WriteOutcome(candidate.sample, ConfirmationStatus.LEFT) for candidate in candidates]
+def _unsent(candidates: Sequence[ProposalRead]) -> list[WriteOutcome]:
+    return [WriteOutcome(candidates, ConfirmationStatus.LEFT)] if candidates else []
 
 
-def _uncertain(sample: Sample, reason: str) -> WriteOutcome:
+def _uncertain(candidate: ProposalRead, reason: str) -> WriteOutcome:
     message = f"{reason} It may have been written or not.".strip()
-    return WriteOutcome(sample, ConfirmationStatus.FAILED, UNKNOWN, message)
+    return WriteOutcome([candidate], ConfirmationStatus.FAILED, UNKNOWN, message)
 
 
 def _unexplained(
@@ -548,8 +556,8 @@ def _unexplained(
     """Return how many of the samples that carry the labels may be refused ones: others explain the rest of them."""
     refused = refusals(replies)
     unread = len(replies) - len(proposed) - len(found)
-    left = {one.sample.sample_id for one in proposed} - refused.ids
-    moved = {one.sample.sample_id for one, finding in found if finding.status is not ConfirmationStatus.CONFIRMED}
+    left = {one.sample_id for one in proposed} - refused.ids
+    moved = {one.sample_id for one, finding in found if finding.status is not ConfirmationStatus.CONFIRMED}
     named = len(refused.ids) + len(left)
     least = refused.least - named - len(moved - refused.ids) - unread
     return Refusals(refused.ids, max(least, 0), max(refused.most - named, 0))

@@ -12,7 +12,7 @@ from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from airflow_provider_modelarts.client import Sample, SampleOutcome
+    from airflow_provider_modelarts.client import SampleOutcome
     from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead
 
 BATCH_BYTES = 1_000_000
@@ -25,9 +25,9 @@ _CONCLUSIVE = SAMPLE_FAULTS | BUSY_CODES
 
 
 class WriteOutcome(NamedTuple):
-    """What became of one sample.
+    """What became of some samples.
 
-    :param sample: as it was decided upon
+    :param reads: the samples, as they were decided upon; one if there is something to say of it alone
     :param status: CONFIRMED: this run wrote it; LEFT: it was not sent, because of a stop or an error
     :param code: the service's code, or "unknown"; of failed and unknown samples
     :param message: the service's text; of failed and unknown samples
@@ -35,12 +35,17 @@ class WriteOutcome(NamedTuple):
     :param carries_labels: it carries the labels decided upon nevertheless; of gone samples
     """
 
-    sample: Sample
+    reads: Sequence[ProposalRead]
     status: ConfirmationStatus
     code: str = ""
     message: str = ""
     now: ProposalRead | None = None
     carries_labels: bool = False
+
+    @property
+    def ids(self) -> list[str]:
+        """The samples."""
+        return [read.sample_id for read in self.reads]
 
 
 @dataclass(frozen=True)
@@ -82,8 +87,7 @@ def split(
     batch: list[ProposalRead] = []
     size = 0
     for candidate in candidates:
-        # Python's own notation is about as long as JSON, and quicker to have.
-        length = len(ascii(candidate.sample.raw.get("labels")))
+        length = len(memoryview(candidate.row.labels))
         if batch and (len(batch) >= batch_size or size + length > batch_bytes):
             yield batch
             batch, size = [], 0
@@ -100,17 +104,17 @@ def split_suspects(batch: Batch, proposed: Sequence[ProposalRead], replies: Repl
     caused. All others go out again, suspects apart from the rest; every part is smaller than the batch, so this ends.
     """
     if len(batch.candidates) == 1:
-        return [_failed(candidate.sample, replies) for candidate in proposed], []
+        return [_failed(candidate, replies) for candidate in proposed], []
     suspects, others, failed = [], [], []
     for candidate in proposed:
-        reply = replies.get(candidate.sample.sample_id)
+        reply = replies.get(candidate.sample_id)
         code = number_of(reply.error_code) if reply is not None else ""
         if not code:
             others.append(candidate)
         elif code in SAMPLE_FAULTS:
             suspects.append(candidate)
         else:
-            failed.append(_failed(candidate.sample, replies))
+            failed.append(_failed(candidate, replies))
     parts = [batch.of(part) for part in (others, suspects) if part]
     whole = len(batch.candidates)
     return failed, [piece for part in parts for piece in (part.halves() if len(part.candidates) == whole else [part])]
@@ -215,12 +219,12 @@ def is_fault_of_samples(error: ModelArtsError) -> bool:
     return refused_locally(error) or error.status == TOO_LARGE or number_of(error.code) in SAMPLE_FAULTS
 
 
-def _failed(sample: Sample, replies: Replies) -> WriteOutcome:
+def _failed(candidate: ProposalRead, replies: Replies) -> WriteOutcome:
     """Return the failure of a sample: its own code, else the first one in the answer."""
-    own = [reply for reply in replies.values() if reply.sample_id == sample.sample_id]
+    own = [reply for reply in replies.values() if reply.sample_id == candidate.sample_id]
     reply = next((reply for reply in (*own, *replies.values()) if reply.error_code), None)
     if reply is None:
         return WriteOutcome(
-            sample, ConfirmationStatus.FAILED, "refused", "The service did not write it and gave no reason."
+            [candidate], ConfirmationStatus.FAILED, "refused", "The service did not write it and gave no reason."
         )
-    return WriteOutcome(sample, ConfirmationStatus.FAILED, reply.error_code or "", reply.error_msg or "")
+    return WriteOutcome([candidate], ConfirmationStatus.FAILED, reply.error_code or "", reply.error_msg or "")

@@ -12,16 +12,12 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import ModelArtsError
+from airflow_provider_modelarts.client.sample_rows import SampleRow
 from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS, BatchWriter, CircuitBreaker
-from airflow_provider_modelarts.labeling.label_equality import (
-    ODD,
-    same_proposal,
-    shows_part_of,
-    with_other_labels,
-)
+from airflow_provider_modelarts.labeling.label_equality import same_proposal, shows_part_of, with_other_labels
 from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN
+from airflow_provider_modelarts.labeling.policy import ODD
 from airflow_provider_modelarts.labeling.proposals import page_order
 from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead, is_odd_read
 from airflow_provider_modelarts.labeling.proposals.filtered import FilteredProposals
@@ -32,7 +28,7 @@ from airflow_provider_modelarts.labeling.results import PROGRESS_SECONDS, Confir
 from airflow_provider_modelarts.labeling.sample_table import CHANGED, NOT_PLANNED, ConfirmationStatus, SampleTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from airflow_provider_modelarts.client import Page
     from airflow_provider_modelarts.labeling.apply.batches import WriteOutcome
@@ -46,7 +42,8 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 
     Jobs = list[WorkItem[Any]]
-    SingleRead = tuple[Sample, ProposalRead | ModelArtsError | None]
+    SingleRead = tuple[SampleRow, ProposalRead | ModelArtsError | None]
+    Decide = Callable[[Sequence[SampleRow]], list[Decision]]
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +84,7 @@ class ConfirmationRun:
 
     :param service: where to read and write, with the filters of the list
     :param request: what is asked for; if a plan is applied, with the plan's first label
-    :param decide: says what to do with a proposal
+    :param decide: says what to do with proposals
     :param pool: carries the requests
     :param stop: once it is set no further write goes out; the first error sets it
     :param on_progress: called every few seconds and at the end
@@ -98,7 +95,7 @@ class ConfirmationRun:
         self,
         service: DatasetProposals,
         request: ConfirmationRequest,
-        decide: Callable[[Sample], Decision],
+        decide: Decide,
         pool: WorkerPool,
         *,
         stop: StopSignal,
@@ -237,7 +234,7 @@ class ConfirmationRun:
         for _ in scheduler.steps(last, jobs):
             self._report()
 
-    def _read_page(self, number: int) -> Page[Sample]:
+    def _read_page(self, number: int) -> Page[SampleRow]:
         self._written_before[number] = self._count.written
         return self._pages.page(number)
 
@@ -246,27 +243,31 @@ class ConfirmationRun:
         self._count.look(page, self._written_before.pop(number, self._count.written))
         wanted, again = self._sorted(page)
         if not self._filtered.lists_whole_samples:
-            return self._recheck_jobs(wanted + again)
-        reads = [ProposalRead(sample, page.read_at) for sample in wanted]
+            return self._recheck_jobs([*wanted, *again])
+        reads = [ProposalRead(row, page.read_at) for row in wanted]
         return self._write_jobs(self._to_confirm(reads), number) + self._recheck_jobs(again)
 
-    def _sorted(self, page: Page[Sample]) -> tuple[list[Sample], list[Sample]]:
+    def _sorted(self, page: Page[SampleRow]) -> tuple[Sequence[SampleRow], list[SampleRow]]:
         """Return the samples of a page that need a decision, and those to be read singly first; each once.
 
         Read singly is what had left the list, and what the page shows twice with different labels.
         """
-        wanted: list[Sample] = []
-        again: list[Sample] = []
-        matches = None if self._filtered.walks_the_filtered_list else self._filtered.matches_filter
+        ids = {row.sample_id for row in page.items}
+        is_new = len(ids) == len(page.items) and "" not in ids and self._filtered.walks_the_filtered_list
+        if is_new and ids.isdisjoint(self._in_flight) and not self.table.knows_any(ids) and not self._know_others():
+            self._in_flight |= ids
+            return page.items, []
+        wanted: list[SampleRow] = []
+        again: list[SampleRow] = []
         contradicted = with_other_labels(page.items)
         repeats: list[str] = []
         fresh = 0
-        for sample in page.items:
-            sample_id = sample.sample_id
-            if matches is not None and not matches(sample):
+        for row in page.items:
+            sample_id = row.sample_id
+            if not self._filtered.matches_filter(row):
                 continue
             if not sample_id:
-                self._fail_nameless(sample)
+                self._fail_nameless(row)
                 continue
             if sample_id in self._in_flight or self.table.is_listed(sample_id):
                 repeats.append(sample_id)
@@ -274,27 +275,31 @@ class ConfirmationRun:
             fresh += 1
             status = self.table.status(sample_id)
             if status in _STAYS or (status is ConfirmationStatus.PLANNED and self._only_plans):
-                self.table.mark_listed(sample)
+                self.table.mark_listed(sample_id)
                 continue
             self._in_flight.add(sample_id)
             is_doubtful = sample_id in contradicted or self._had_left(sample_id, status)
-            (again if is_doubtful else wanted).append(sample)
+            (again if is_doubtful else wanted).append(row)
         if fresh:  # else it is a page that was read before: the service takes no notice of the offset
             self.table.repeats.update(repeats)
         return wanted, again
 
-    def _fail_nameless(self, sample: Sample) -> None:
+    def _fail_nameless(self, row: SampleRow) -> None:
         """Account for a row of the list without an id: it is told apart by what it holds."""
-        if not self._filtered.has_first_label(sample):
+        if not self._filtered.has_first_label(row):
             self.table.count_stale()
             return
-        content = sha256(json.dumps(sample.raw, sort_keys=True).encode()).hexdigest()[:8]
+        content = sha256(json.dumps(row.sample.raw, sort_keys=True).encode()).hexdigest()[:8]
         self._nameless[content] += 1
-        named = Sample({"sample_id": f"(no id, {content}, {self._nameless[content]})"})
+        named = SampleRow(f"(no id, {content}, {self._nameless[content]})")
         if self.table.status(named.sample_id) is None:
-            self.table.fail(named, ODD, sample.oddity or "")
+            self.table.fail(named, ODD, row.oddity or "")
         else:
-            self.table.mark_listed(named)
+            self.table.mark_listed(named.sample_id)
+
+    def _know_others(self) -> bool:
+        """Whether other tries are known to have confirmed anything."""
+        return self._recorder is not None and self._recorder.knows_confirmed
 
     def _had_left(self, sample_id: str, status: ConfirmationStatus | None) -> bool:
         """Whether a sample is known to have been no proposal any more: that it is listed proves nothing then."""
@@ -302,28 +307,28 @@ class ConfirmationRun:
             return self._recorder is not None and self._recorder.is_confirmed(sample_id)
         return status in _LEFT_THE_LIST
 
-    def _recheck_jobs(self, samples: Sequence[Sample]) -> Jobs:
+    def _recheck_jobs(self, rows: Sequence[SampleRow]) -> Jobs:
         """Return the jobs that read samples singly: their list does not show all, or they had left it."""
-        parts = [samples[start : start + READS_PER_JOB] for start in range(0, len(samples), READS_PER_JOB)]
+        parts = [rows[start : start + READS_PER_JOB] for start in range(0, len(rows), READS_PER_JOB)]
         return [WorkItem(partial(self._read_single, part), self._on_read) for part in parts]
 
-    def _read_single(self, samples: Sequence[Sample]) -> tuple[list[SingleRead], Sequence[Sample]]:
+    def _read_single(self, rows: Sequence[SampleRow]) -> tuple[list[SingleRead], Sequence[SampleRow]]:
         """Read samples one by one; return also those that were not reached. A job of the pool."""
         begun = self._service.clock.now()
         found: list[SingleRead] = []
-        for number, sample in enumerate(samples):
+        for number, row in enumerate(rows):
             # What was read first must not grow old while the rest is read.
             if self._service.clock.now() - begun > FRESH_SECONDS / 2:
-                return found, samples[number:]
+                return found, rows[number:]
             try:
-                found.append((sample, self._service.proposal(sample.sample_id)))
+                found.append((row, self._service.proposal(row.sample_id)))
             except ModelArtsError as error:
                 if not is_odd_read(error):
                     raise
-                found.append((sample, error))
+                found.append((row, error))
         return found, ()
 
-    def _on_read(self, answer: tuple[list[SingleRead], Sequence[Sample]]) -> Jobs:
+    def _on_read(self, answer: tuple[list[SingleRead], Sequence[SampleRow]]) -> Jobs:
         found, rest = answer
         reads = []
         for listed, whole in found:
@@ -332,7 +337,7 @@ class ConfirmationRun:
                 self.table.fail(listed, whole.code or UNKNOWN, whole.message)
                 continue
             had_left = self._had_left(listed.sample_id, self.table.status(listed.sample_id))
-            if whole is not None and (not had_left or self._is_listed_so(listed, whole.sample)):
+            if whole is not None and (not had_left or self._is_listed_so(listed, whole.row)):
                 reads.append(whole)
                 continue
             self._in_flight.discard(listed.sample_id)
@@ -340,32 +345,30 @@ class ConfirmationRun:
                 self.table.count_stale()
         return self._write_jobs(self._to_confirm(reads)) + self._recheck_jobs(rest)
 
-    def _is_listed_so(self, listed: Sample, whole: Sample) -> bool:
+    def _is_listed_so(self, listed: SampleRow, whole: SampleRow) -> bool:
         """Whether the list shows a proposal as it is, or the part of its labels that the filters leave."""
         return (same_proposal if self._filtered.lists_whole_samples else shows_part_of)(listed, whole)
 
     # Deciding and writing
 
-    def _to_confirm(self, reads: Iterable[ProposalRead]) -> list[ProposalRead]:
+    def _to_confirm(self, reads: Sequence[ProposalRead]) -> list[ProposalRead]:
         """Decide; return what is to be confirmed, and note the rest."""
         chosen = []
-        for read in reads:
-            sample = read.sample
-            if not self._filtered.has_first_label(sample):
-                self._in_flight.discard(sample.sample_id)
+        for read, decision in zip(reads, self._decide([read.row for read in reads]), strict=True):
+            row = read.row
+            if not self._filtered.has_first_label(row):
+                self._in_flight.discard(row.sample_id)
                 self.table.count_stale()
                 continue
-            fault = sample.oddity
-            # Rules cannot read an odd sample; with a recorder it is a plan that decides, which compares only.
-            decision = self._decide(sample) if fault is None or self._recorder is not None else None
-            if fault is None and decision is not None and decision.action == "confirm":
-                chosen.append(ProposalRead(sample, read.read_at, decision.rule))
+            # Only a row that is odd as a whole can be so where its labels are as they were decided upon.
+            if decision.action == "confirm" and (row.odd is None or row.oddity is None):
+                chosen.append(ProposalRead(row, read.read_at, decision.rule))
                 continue
-            self._in_flight.discard(sample.sample_id)
-            if fault is not None:
-                self.table.fail(sample, ODD, fault)
-            elif decision is not None:
-                self.table.set_status(sample, _status_of(decision))
+            self._in_flight.discard(row.sample_id)
+            if (fault := row.oddity) is not None:
+                self.table.fail(row, ODD, fault)
+            else:
+                self.table.set_status(row, _status_of(decision))
             if decision == CHANGED and self._recorder is not None:
                 self._recorder.record_changed(read)
         return chosen
@@ -377,11 +380,11 @@ class ConfirmationRun:
         :param rounds: how often they have been decided about
         """
         if self._only_plans:
-            for read in chosen:
-                self._in_flight.discard(read.sample.sample_id)
-                self.table.set_status(read.sample, ConfirmationStatus.PLANNED)
-                if self._remembers:
-                    self.table.remember_labels(read.sample)
+            rows = [read.row for read in chosen]
+            self._in_flight.difference_update([row.sample_id for row in rows])
+            self.table.set_all(rows, ConfirmationStatus.PLANNED)
+            for row in rows if self._remembers else ():
+                self.table.remember_labels(row)
             return []
         size = self._batch_size
         parts = [chosen[start : start + size] for start in range(0, len(chosen), size)]
@@ -410,52 +413,55 @@ class ConfirmationRun:
     def _on_written(self, chosen: list[ProposalRead], rounds: int, written: _Written) -> Jobs:
         """Note what became of a batch, and decide again about proposals that have changed."""
         self._count.under_way -= len(chosen)
-        outstanding = {read.sample.sample_id: read for read in chosen}
         changed: list[ProposalRead] = []
+        accounted: set[str] = set()
         for outcome in written.outcomes:
-            decided = outstanding.pop(outcome.sample.sample_id)
+            accounted.update(outcome.ids)
             if outcome.now is not None:
                 changed.append(outcome.now)
             else:
-                self._note_outcome(decided, outcome, written.before.get(outcome.sample.sample_id))
-        for sample_id, read in outstanding.items():
+                self._note_outcome(outcome, written.before)
+        for read in chosen if len(accounted) < len(chosen) else ():
+            sample_id = read.sample_id
+            if sample_id in accounted:
+                continue
             self._in_flight.discard(sample_id)
             if written.error is None or sample_id not in written.uncertain:
-                self.table.set_status(read.sample, ConfirmationStatus.LEFT)
+                self.table.set_status(read.row, ConfirmationStatus.LEFT)
                 continue
-            self.table.fail(read.sample, UNKNOWN, written.error.message)
+            self.table.fail(read.row, UNKNOWN, written.error.message)
             if self._recorder is not None:
-                before = written.before.get(sample_id)
-                self._recorder.record(read, "failed", before=before, code=UNKNOWN, message=written.error.message)
+                self._recorder.record([read], "failed", written.before, code=UNKNOWN, message=written.error.message)
         if written.error is not None:
             raise written.error
         again = self._to_confirm(changed)
         if rounds >= DECISION_ROUNDS:
             for read in again:
-                self._in_flight.discard(read.sample.sample_id)
-                self.table.set_status(read.sample, ConfirmationStatus.LEFT)
+                self._in_flight.discard(read.sample_id)
+                self.table.set_status(read.row, ConfirmationStatus.LEFT)
             again = []
         stores = self._recorder.due() if self._recorder is not None else []
         return stores + self._write_jobs(again, rounds=rounds + 1)
 
-    def _note_outcome(self, decided: ProposalRead, outcome: WriteOutcome, before: list[dict[str, Any]] | None) -> None:
-        sample = outcome.sample
-        self._in_flight.discard(sample.sample_id)
-        if outcome.status in (ConfirmationStatus.FAILED, ConfirmationStatus.UNKNOWN):
-            self.table.fail(sample, outcome.code, outcome.message)
+    def _note_outcome(self, outcome: WriteOutcome, before: Mapping[str, list[dict[str, Any]]]) -> None:
+        reads, status = outcome.reads, outcome.status
+        rows = [read.row for read in reads]
+        self._in_flight.difference_update(outcome.ids)
+        if status in (ConfirmationStatus.FAILED, ConfirmationStatus.UNKNOWN):
+            for row in rows:
+                self.table.fail(row, outcome.code, outcome.message)
         else:
-            self._count.written += outcome.status is ConfirmationStatus.CONFIRMED
-            self.table.set_status(sample, outcome.status)
-        if outcome.status is ConfirmationStatus.LEFT:
+            self._count.written += len(rows) if status is ConfirmationStatus.CONFIRMED else 0
+            self.table.set_all(rows, status)
+        if status is ConfirmationStatus.LEFT:
             # What an error held back was not stopped by anybody.
             self._stopped = self._stopped or self._stop.is_requested()
         elif self._recorder is None:
             pass
         elif outcome.carries_labels:
-            self._recorder.record_carrying(decided)
+            self._recorder.record_carrying(outcome.ids)
         else:
-            fate = _FATES[outcome.status]
-            self._recorder.record(decided, fate, before=before, code=outcome.code, message=outcome.message)
+            self._recorder.record(reads, _FATES[status], before, code=outcome.code, message=outcome.message)
 
     def _report(self, *, last: bool = False) -> None:
         now = self._service.clock.now()

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
+import msgspec
+
 from airflow_provider_modelarts.client.redaction import without_queries
 from airflow_provider_modelarts.labeling.storage.path import file_name, name_of
 from airflow_provider_modelarts.labeling.storage.sealed_file import (
@@ -14,11 +16,14 @@ from airflow_provider_modelarts.labeling.storage.sealed_file import (
     StorageDamaged,
     decode_object,
     encode_line,
+    encode_record,
+    one_line,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from airflow_provider_modelarts.client.sample_rows import SampleRow
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
     PathT = TypeVar("PathT", bound=StoragePath)
@@ -130,22 +135,26 @@ class Entry(NamedTuple):
         """Whether it is known what became of the sample."""
         return self.fate != "intended" and not (self.fate == "failed" and self.code == UNKNOWN)
 
+    def line(self) -> bytes:
+        """Return the entry as a part holds it."""
+        return encode_record(_EntryLine(**self._replace(after=_json(self.after), before=_json(self.before))._asdict()))
+
 
 def run_folder(root: PathT, run_id: str) -> PathT:
     """Return the folder of a run's parts under the ledger's place."""
     return root / f"{file_name(run_id, 80)}-{sha256(run_id.encode()).hexdigest()[:12]}"
 
 
-def write_part(path: StoragePath, header: PartHeader, entries: Sequence[Entry], total: int) -> str:
+def write_part(path: StoragePath, header: PartHeader, lines: Sequence[bytes], total: int) -> str:
     """Store a part; return its digest.
 
+    :param lines: its entries, as :func:`entry_line` gives them
     :param total: entries of the chain up to the end of this part
     """
     with SealedWriter(path) as file:
         file.write(encode_line({"format": FORMAT, "version": VERSION, **asdict(header)}))
-        for entry in entries:
-            file.write(encode_line(_line(entry)))
-        return file.seal(_facts(len(entries), total))
+        file.write(b"".join(lines))
+        return file.seal(_facts(len(lines), total))
 
 
 def read_part(path: StoragePath, before: int) -> tuple[PartHeader, list[Entry], str]:
@@ -182,25 +191,48 @@ def broken(path: StoragePath, reason: str) -> LedgerBroken:
     return LedgerBroken(f"The ledger's part {name_of(path)} cannot be trusted: {reason}.")
 
 
-def _line(entry: Entry) -> dict[str, Any]:
-    """Return an entry as a part holds it: without what it does not say, and without signatures (B20)."""
-    line: dict[str, Any] = {
-        "sample_id": entry.sample_id,
-        "fate": entry.fate,
-        "rule": entry.rule,
-        "after": entry.after,
-    }
-    if entry.before is not None:
-        line["before"] = entry.before
-    if entry.origin:
-        line["origin"] = without_queries(entry.origin)
-    if entry.code:
-        line["code"] = entry.code
-    if entry.message:
-        line["message"] = without_queries(entry.message)
-    if entry.read:
-        line["read"] = True
-    return line
+class _EntryLine(msgspec.Struct, omit_defaults=True, gc=False):
+    """An entry as a part holds it: without what it does not say, and without signatures (B20)."""
+
+    sample_id: str
+    fate: str
+    rule: str
+    after: msgspec.Raw
+    before: msgspec.Raw | None = None
+    origin: str | None = None
+    code: str = ""
+    message: str = ""
+    read: bool = False
+
+    def __post_init__(self) -> None:
+        self.origin = without_queries(self.origin) if self.origin else None
+        if self.message:
+            self.message = without_queries(self.message)
+
+
+def _json(labels: list[dict[str, Any]] | None) -> Any:
+    return None if labels is None else msgspec.Raw(encode_line(labels)[:-1])
+
+
+def entry_line(
+    row: SampleRow,
+    fate: LedgerFate,
+    rule: str,
+    *,
+    before: list[dict[str, Any]] | None = None,
+    code: str = "",
+    message: str = "",
+    read: bool = False,
+) -> bytes:
+    """Return the line about a sample that was decided upon; parameters as of :class:`Entry`."""
+    after = _NO_LABELS if row.labels == _NULL else one_line(row.labels)
+    return encode_record(
+        _EntryLine(row.sample_id, fate, rule, after, _json(before), row.origin, code, message, read=read)
+    )
+
+
+_NO_LABELS = msgspec.Raw(b"[]")
+_NULL = msgspec.Raw(b"null")
 
 
 def _facts(entries: int, total: int) -> dict[str, Any]:

@@ -133,15 +133,16 @@ class LedgerState:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._fates = bytearray(len(plan))
-        self.has_gaps = False
+        self.has_confirmed = self.has_gaps = False
         """Whether a writer has not closed its chain: what it wrote last may not be recorded."""
 
     def note(self, entry: Entry) -> None:
         """Take over what an entry says of a planned sample; what was confirmed stays so, else the last entry counts."""
         found = self._plan.index.find(entry.sample_id)
-        if found is None or self._fates[found[2]] == _CONFIRMED:
+        if found is None or self._fates[found[1]] == _CONFIRMED:
             return
-        self._fates[found[2]] = 1 + FATES.index(entry.fate) if entry.is_settled else _OPEN
+        self.has_confirmed = self.has_confirmed or entry.fate == "confirmed"
+        self._fates[found[1]] = 1 + FATES.index(entry.fate) if entry.is_settled else _OPEN
 
     def fate(self, sample_id: str) -> LedgerFate | None:
         """Return what became of a sample; None if that is not known."""
@@ -163,11 +164,11 @@ class LedgerState:
 
     def open_samples(self) -> Iterator[PlannedSample]:
         """Yield those of them that may be written: they are to be read."""
-        return (planned for planned in self.unsettled() if self.may_be_written(planned.sample.sample_id))
+        return (planned for planned in self.unsettled() if self.may_be_written(planned.row.sample_id))
 
     def _state(self, sample_id: str) -> int:
         found = self._plan.index.find(sample_id)
-        return 0 if found is None else self._fates[found[2]]
+        return 0 if found is None else self._fates[found[1]]
 
 
 def replay(plan: Plan, ledger: Ledger) -> LedgerState:

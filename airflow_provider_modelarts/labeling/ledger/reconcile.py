@@ -19,8 +19,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
-from airflow_provider_modelarts.labeling.label_equality import has_labels_of, raw_labels
-from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN, Entry, run_folder
+from airflow_provider_modelarts.labeling.label_equality import has_labels_of
+from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN, entry_line, run_folder
 from airflow_provider_modelarts.labeling.ledger.reader import Ledger, read_ledger, replay
 from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter, ledger_errors
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
@@ -32,8 +32,8 @@ from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from airflow_provider_modelarts.client import Sample
     from airflow_provider_modelarts.client.clock import Clock
+    from airflow_provider_modelarts.client.sample_rows import SampleRow
     from airflow_provider_modelarts.labeling.ledger.entries import LedgerFate, PartHeader, RunIdentity
     from airflow_provider_modelarts.labeling.ledger.reader import LedgerChain, LedgerState
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
@@ -98,10 +98,15 @@ class Reconciler:
         """Samples that carry the planned labels, and that this try did not write."""
         self.changed: set[str] = set()
         """Samples proposed otherwise than planned, which a crashed try may have written before."""
-        self.witness: Sample | None = None
+        self.witness: SampleRow | None = None
         """A sample of which the service said that this try has written it."""
         self._authors: frozenset[str] | None = None
         """Whom the service names as the author of this task's writes; None: not read yet."""
+
+    @property
+    def knows_confirmed(self) -> bool:
+        """Whether another try is known to have confirmed any sample."""
+        return self._others.has_confirmed
 
     def is_confirmed(self, sample_id: str) -> bool:
         """Whether another try is known to have confirmed a sample."""
@@ -123,7 +128,7 @@ class Reconciler:
             reads = _read_all(proposals, samples, run_jobs)
             for candidate, found in reads:
                 if isinstance(found, ModelArtsError):  # it stays open in the ledger: the next try reads it again
-                    table.fail(candidate.sample, found.code or UNKNOWN, found.message)
+                    table.fail(candidate.row, found.code or UNKNOWN, found.message)
             self._settle(table, _known(reads), proposals)
         for superseded in self._superseded:
             self._reconcile_superseded(superseded, proposals, run_jobs)
@@ -138,15 +143,14 @@ class Reconciler:
             return
         unknown: list[ProposalRead] = []
         unjudged = self.carrying | self.changed
-        for planned in self._plan.samples():
-            sample = planned.sample
-            is_open = table.status(sample.sample_id) is None or sample.sample_id in unjudged
-            if planned.decision.action != "confirm" or not is_open:
+        for row, decision in self._plan.samples():
+            is_open = table.status(row.sample_id) is None or row.sample_id in unjudged
+            if decision.action != "confirm" or not is_open:
                 continue
-            if self.is_confirmed(sample.sample_id):
-                table.set_status(sample, ConfirmationStatus.CONFIRMED)
+            if self.is_confirmed(row.sample_id):
+                table.set_status(row, ConfirmationStatus.CONFIRMED)
                 continue
-            unknown.append(ProposalRead(sample, 0.0, planned.decision.rule))
+            unknown.append(ProposalRead(row, 0.0, decision.rule))
             if len(unknown) >= READS_AT_ONCE:
                 yield unknown
                 unknown = []
@@ -163,19 +167,19 @@ class Reconciler:
             chains = tuple(chain for chain in ledger.chains if chain.name != self._writer.chain_name)
             self._others = replay(self._plan, Ledger(chains, ledger.uri))
             judged = self._judge(reads, self._others, proposals)
-        entries = []
+        lines = []
         for candidate, _, fate in judged:
-            if candidate.sample.sample_id in self.changed:  # the table has it as changed
-                entries.append(entry_of(candidate, "confirmed" if fate == "confirmed" else "changed", read=True))
+            if candidate.sample_id in self.changed:  # the table has it as changed
+                lines.append(_line(candidate, "confirmed" if fate == "confirmed" else "changed"))
             else:
-                table.set_status(candidate.sample, _STATUSES[fate])
-                entries.append(entry_of(candidate, fate, read=True))
+                table.set_status(candidate.row, _STATUSES[fate])
+                lines.append(_line(candidate, fate))
         with ledger_errors(self._writer.uri):
-            self._writer.record(*entries)
+            self._writer.record_lines(lines)
 
     def _reconcile_superseded(self, old: SupersededPlan, proposals: DatasetProposals, run_jobs: RunJobs) -> None:
         """Record, for a superseded plan, what became of the samples that its try left open."""
-        open_samples = [ProposalRead(one.sample, 0.0, one.decision.rule) for one in old.state.open_samples()]
+        open_samples = [ProposalRead(row, 0.0, decision.rule) for row, decision in old.state.open_samples()]
         if not open_samples:
             return
         ledger = LedgerWriter(
@@ -188,15 +192,15 @@ class Reconciler:
             clock=self._clock,
         )
         # What the new plan confirms was still proposed, and is recorded for that one.
-        proposed = [one for one in open_samples if self._plan.confirms(one.sample.sample_id)]
-        unlisted = [one for one in open_samples if not self._plan.confirms(one.sample.sample_id)]
+        proposed = [one for one in open_samples if self._plan.confirms(one.sample_id)]
+        unlisted = [one for one in open_samples if not self._plan.confirms(one.sample_id)]
         with ledger_errors(ledger.uri):
-            ledger.record(*(entry_of(one, "changed") for one in proposed))
+            ledger.record_lines([entry_line(one.row, "changed", one.rule) for one in proposed])
         for first in range(0, len(unlisted), READS_AT_ONCE):
             reads = _read_all(proposals, unlisted[first : first + READS_AT_ONCE], run_jobs)
             judged = self._judge(_known(reads), old.state, proposals)
             with ledger_errors(ledger.uri):
-                ledger.record(*(entry_of(one, fate, read=True) for one, _, fate in judged))
+                ledger.record_lines([_line(one, fate) for one, _, fate in judged])
         with ledger_errors(ledger.uri):
             ledger.close()
         log.info("Looked up %d samples that an earlier try of this cleared task had left open.", len(unlisted))
@@ -208,16 +212,16 @@ class Reconciler:
 
         A sample counts as this task's if another try may have written it, and the service names nobody else.
         """
-        fates = {candidate.sample.sample_id: _fate(candidate, found, others) for candidate, found in reads}
+        fates = {candidate.sample_id: _fate(candidate, found, others) for candidate, found in reads}
         authors = {
-            candidate.sample.sample_id: author
+            candidate.sample_id: author
             for candidate, found in reads
-            if fates[candidate.sample.sample_id] == "confirmed"
-            and others.fate(candidate.sample.sample_id) != "confirmed"
+            if fates[candidate.sample_id] == "confirmed"
+            and others.fate(candidate.sample_id) != "confirmed"
             and (author := _author(found))
         }
         fates.update(dict.fromkeys(self._of_strangers(authors, proposals), "unknown"))
-        return [(candidate, found, fates[candidate.sample.sample_id]) for candidate, found in reads]
+        return [(candidate, found, fates[candidate.sample_id]) for candidate, found in reads]
 
     def _of_strangers(self, authors: dict[str, str], proposals: DatasetProposals) -> set[str]:
         """Return the samples whose author is not known to be one of this task's."""
@@ -245,8 +249,7 @@ class Reconciler:
         if self._authors is None:
             witnesses = [] if self.witness is None else [self.witness]
             for plan, state in [(self._plan, self._others), *((old.plan, old.state) for old in self._superseded)]:
-                samples = (one.sample for one in plan.samples())
-                confirmed = (one for one in samples if state.fate(one.sample_id) == "confirmed")
+                confirmed = (row for row, _ in plan.samples() if state.fate(row.sample_id) == "confirmed")
                 witnesses += islice(confirmed, WITNESSES)
             authors = set()
             for witness in witnesses:
@@ -281,18 +284,9 @@ def superseded_plans(root: StoragePath, ledger: Ledger, plan: Plan) -> list[Supe
     return list(found.values())
 
 
-def entry_of(
-    candidate: ProposalRead,
-    fate: LedgerFate,
-    *,
-    before: list[dict[str, Any]] | None = None,
-    code: str = "",
-    message: str = "",
-    read: bool = False,
-) -> Entry:
-    """Return the entry about a sample that was decided upon."""
-    sample = candidate.sample
-    return Entry(sample.sample_id, fate, candidate.rule, raw_labels(sample), before, sample.origin, code, message, read)
+def _line(candidate: ProposalRead, fate: LedgerFate) -> bytes:
+    """Return the entry about a sample that was looked up."""
+    return entry_line(candidate.row, fate, candidate.rule, read=True)
 
 
 def _check_same_plan(plan: Plan, ledger: Ledger, identity: RunIdentity) -> None:
@@ -338,7 +332,7 @@ def _read(proposals: DatasetProposals, planned: Sequence[ProposalRead]) -> list[
     reads: list[Read] = []
     for candidate in planned:
         try:
-            reads.append((candidate, _find(proposals, candidate.sample)))
+            reads.append((candidate, _find(proposals, candidate.row)))
         except ModelArtsError as error:
             if not is_odd_read(error):
                 raise
@@ -346,7 +340,7 @@ def _read(proposals: DatasetProposals, planned: Sequence[ProposalRead]) -> list[
     return reads
 
 
-def _find(proposals: DatasetProposals, planned: Sample) -> Finding:
+def _find(proposals: DatasetProposals, planned: SampleRow) -> Finding:
     """Return the status of a planned sample that the list did not show.
 
     A list without filters shows all that is proposed; one with filters not what is proposed otherwise by now.
@@ -369,7 +363,7 @@ def _known(reads: list[Read]) -> list[Known]:
 
 def _fate(candidate: ProposalRead, found: Finding, others: LedgerState) -> LedgerFate:
     """Return what the ledger says of a sample that was read: ours only if another try may have written it."""
-    sample_id = candidate.sample.sample_id
+    sample_id = candidate.sample_id
     if found.status is not ConfirmationStatus.CONFIRMED:
         return "changed" if found.status is ConfirmationStatus.CHANGED else "gone"
     if others.fate(sample_id) == "confirmed" or others.may_be_written(sample_id):

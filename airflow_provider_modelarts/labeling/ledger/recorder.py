@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_modelarts.labeling.ledger.reconcile import Reconciler, entry_of
+from airflow_provider_modelarts.labeling.ledger.entries import entry_line
+from airflow_provider_modelarts.labeling.ledger.reconcile import Reconciler
 from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter, ledger_errors
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkItem
 from airflow_provider_modelarts.labeling.storage.path import stored_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.labeling.ledger.entries import LedgerFate, RunIdentity
@@ -79,6 +80,11 @@ class Recorder:
             else:
                 self._writer.flush()
 
+    @property
+    def knows_confirmed(self) -> bool:
+        """Whether another try is known to have confirmed any sample."""
+        return self._reconciler.knows_confirmed
+
     def is_confirmed(self, sample_id: str) -> bool:
         """Whether another try is known to have confirmed a sample."""
         return self._reconciler.is_confirmed(sample_id)
@@ -92,36 +98,44 @@ class Recorder:
         :raises ConfirmationError: if they cannot be stored
         """
         with ledger_errors(self.uri):
-            self._writer.add(*(entry_of(candidate, "intended", before=before) for candidate, before in found))
+            self._writer.add_lines([entry_line(one.row, "intended", one.rule, before=before) for one, before in found])
             self._writer.flush()
 
     def record(
         self,
-        candidate: ProposalRead,
+        reads: Sequence[ProposalRead],
         fate: LedgerFate,
+        before: Mapping[str, list[dict[str, Any]]],
         *,
-        before: list[dict[str, Any]] | None = None,
         code: str = "",
         message: str = "",
     ) -> None:
-        """Record what became of a sample that was to be written; parameters as of :class:`.entries.Entry`."""
-        if fate == "confirmed":
-            self._reconciler.witness = candidate.sample
-        self._writer.add(entry_of(candidate, fate, before=before, code=code, message=message))
+        """Record what became of samples that were to be written.
 
-    def record_carrying(self, candidate: ProposalRead) -> None:
-        """Note that a sample carries the planned labels, and that this try did not write it.
-
-        Another try may have written it and not have recorded that yet: it is looked up at the end.
+        :param before: the labels that people had given them, by sample id; the rest as of :class:`.entries.Entry`
         """
-        self._reconciler.carrying.add(candidate.sample.sample_id)
+        if fate == "confirmed":
+            self._reconciler.witness = reads[0].row
+        self._writer.add_lines(
+            [
+                entry_line(one.row, fate, one.rule, before=before.get(one.sample_id), code=code, message=message)
+                for one in reads
+            ]
+        )
 
-    def record_changed(self, candidate: ProposalRead) -> None:
+    def record_carrying(self, sample_ids: Iterable[str]) -> None:
+        """Note that samples carry the planned labels, and that this try did not write them.
+
+        Another try may have written them and not have recorded that yet: they are looked up at the end.
+        """
+        self._reconciler.carrying.update(sample_ids)
+
+    def record_changed(self, read: ProposalRead) -> None:
         """Record a planned sample that is proposed otherwise now; looked up at the end if a try may have written it."""
-        if self._reconciler.may_be_written(candidate.sample.sample_id):
-            self._reconciler.changed.add(candidate.sample.sample_id)
+        if self._reconciler.may_be_written(read.sample_id):
+            self._reconciler.changed.add(read.sample_id)
         else:
-            self._writer.add(entry_of(candidate, "changed"))
+            self._writer.add_lines([entry_line(read.row, "changed", read.rule)])
 
     def due(self) -> list[WorkItem[Any]]:
         """Return the job that stores what was recorded, if it is time for that; one at a time."""

@@ -14,7 +14,7 @@ from airflow_provider_modelarts.labeling.ledger.entries import Entry, PartHeader
 from airflow_provider_modelarts.labeling.storage.path import display_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
@@ -65,7 +65,7 @@ class LedgerWriter:
         }
         self._clock = clock
         self._window = window
-        self._entries: list[Entry] = []
+        self._lines: list[bytes] = []
         self._since = 0.0
         self._ready: list[_Part] = []
         self._sequence = 0
@@ -90,23 +90,31 @@ class LedgerWriter:
     def is_due(self) -> bool:
         """Whether the window is full or old."""
         is_old = self._clock.now() - self._since >= WINDOW_SECONDS
-        return len(self._entries) >= self._window or (is_old and bool(self._entries))
+        return len(self._lines) >= self._window or (is_old and bool(self._lines))
 
     def add(self, *entries: Entry) -> None:
         """Add entries, and store nothing yet."""
+        self.add_lines([entry.line() for entry in entries])
+
+    def add_lines(self, lines: Sequence[bytes]) -> None:
+        """Add entries as lines, see :func:`.entries.entry_line`, and store nothing yet."""
         with self._filling:
             if self._closed:
                 raise ValueError("the ledger is closed")
-            if not self._entries:
+            if not self._lines:
                 self._since = self._clock.now()
-            self._entries += entries
+            self._lines += lines
 
     def record(self, *entries: Entry) -> None:
         """Add entries; stores a part when the window is full or old.
 
         :raises OSError: as the storage says, if a part cannot be stored; the entries are kept
         """
-        self.add(*entries)
+        self.record_lines([entry.line() for entry in entries])
+
+    def record_lines(self, lines: Sequence[bytes]) -> None:
+        """Add entries as lines, else as :meth:`record`."""
+        self.add_lines(lines)
         if self.is_due:
             self.flush()
 
@@ -126,11 +134,11 @@ class LedgerWriter:
     def _store(self, *, closing: bool, even_empty: bool = False) -> None:
         with self._storing:
             with self._filling:
-                entries, self._entries = self._entries, []
+                lines, self._lines = self._lines, []
                 self._closed = self._closed or closing
-            if entries or even_empty or (closing and not any(part.closing for part in self._ready)):
-                self._total += len(entries)
-                self._ready.append(_Part(entries, self._sequence, self._total, closing))
+            if lines or even_empty or (closing and not any(part.closing for part in self._ready)):
+                self._total += len(lines)
+                self._ready.append(_Part(lines, self._sequence, self._total, closing))
                 self._sequence += 1
             while self._ready:
                 self._write(self._ready[0])
@@ -145,11 +153,11 @@ class LedgerWriter:
             created_at=self._clock.now(),
         )
         path = self._folder / f"{self.chain_name}.{part.sequence:06d}.jsonl"
-        self._previous = write_part(path, header, part.entries, part.total)
+        self._previous = write_part(path, header, part.lines, part.total)
 
 
 class _Part(NamedTuple):
-    entries: list[Entry]
+    lines: list[bytes]
     sequence: int
     total: int
     closing: bool

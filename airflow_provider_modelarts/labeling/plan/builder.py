@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest, UnexpectedResponse
 from airflow_provider_modelarts.client.validation import as_label, validate_label
-from airflow_provider_modelarts.labeling.label_equality import ODD
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanHeader, PlanWriter
 from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
-from airflow_provider_modelarts.labeling.policy import Decision, decide_by, parse_policy
+from airflow_provider_modelarts.labeling.policy import ODD, decide_by, facts_of_row, parse_policy
 from airflow_provider_modelarts.labeling.proposals import page_order
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
 from airflow_provider_modelarts.labeling.proposals.filtered import FilteredProposals
@@ -27,8 +26,9 @@ from airflow_provider_modelarts.labeling.sample_table import short_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from airflow_provider_modelarts.client import ModelArtsClient, Page, Sample
+    from airflow_provider_modelarts.client import ModelArtsClient, Page
     from airflow_provider_modelarts.client.clock import Clock
+    from airflow_provider_modelarts.client.sample_rows import SampleRow
     from airflow_provider_modelarts.labeling.proposals.filtered import ReadPages
     from airflow_provider_modelarts.labeling.results import ConfirmationResult
     from airflow_provider_modelarts.labeling.sample_table import PlanIndex
@@ -38,8 +38,6 @@ log = logging.getLogger(__name__)
 
 READERS = 8
 """Pages that are read at once: as many requests as a confirmation has in flight by default."""
-NO_ID = Decision("leave", "no_sample_id")
-ODD_SAMPLE = Decision("leave", ODD)
 
 
 class PlanResult(NamedTuple):
@@ -115,16 +113,18 @@ def make_plan(
         proposals = DatasetProposals(client, dataset_id, clock, filters, concurrency=pool.size)
         writer = stack.enter_context(PlanWriter(path, header, keep=keep))
         listing = _Listing(proposals, first_label, writer.index, should_stop or (lambda: False))
-        for sample in listing.samples(partial(pages_ahead, pool, proposals.pace)):
-            fault = sample.oddity
-            decision = decide(sample) if fault is None else ODD_SAMPLE if sample.sample_id else NO_ID
-            if fault is not None:
-                first_fault = first_fault or fault
-                odd_count += 1
-                if odd_count <= SAMPLES_SHOWN:
-                    odd_ids.append(sample.sample_id or "(no id)")
-            writer.add(sample, decision)
-            summary.add(sample, decision)
+        for rows in listing.pages(partial(pages_ahead, pool, proposals.pace)):
+            facts = [facts_of_row(row) for row in rows]
+            decisions = [decide(one) for one in facts]
+            writer.add_rows(rows, decisions)
+            for row, one, decision in zip(rows, facts, decisions, strict=True):
+                summary.add(row, one, decision)
+            for one in facts:
+                if one.oddity is not None:
+                    first_fault = first_fault or one.oddity
+                    odd_count += 1
+                    if odd_count <= SAMPLES_SHOWN:
+                        odd_ids.append(one.sample_id or "(no id)")
             now = clock.now()
             if on_progress is not None and now - told >= PROGRESS_SECONDS:
                 told = now
@@ -172,43 +172,43 @@ class _Listing:
         """How many proposals the service counts."""
         return max(self._totals, default=0)
 
-    def samples(self, read_pages: ReadPages) -> Iterator[Sample]:
+    def pages(self, read_pages: ReadPages) -> Iterator[list[SampleRow]]:
         self._filtered.begin(read_pages)
         bounds = page_order.locate_last_page(self._page)
         for page in read_pages(bounds):
             fresh = self._fresh(page)
             self._count += len(fresh)
-            matching = [sample for sample in fresh if self._filtered.matches_filter(sample)]
-            over = {sample.sample_id for sample in fresh}
-            for candidate in self._filtered.candidates(page, matching):
-                if self._filtered.has_first_label(candidate.sample):
-                    over.discard(candidate.sample.sample_id)
-                    yield candidate.sample
-            self._passed_over.update(map(short_key, over))
+            matching = [row for row in fresh if self._filtered.matches_filter(row)]
+            reads = self._filtered.candidates(page, matching)
+            rows = [read.row for read in reads if self._filtered.has_first_label(read.row)]
+            if len(rows) < len(fresh):
+                over = {row.sample_id for row in fresh}.difference(row.sample_id for row in rows)
+                self._passed_over.update(map(short_key, over))
+            yield rows
         self._check(bounds)
 
-    def _fresh(self, page: Page[Sample]) -> list[Sample]:
+    def _fresh(self, page: Page[SampleRow]) -> list[SampleRow]:
         """Return the samples of a page that no earlier page had; the list may move while it is read."""
-        here: dict[str, Sample] = {}
-        for sample in page.items:
-            here.setdefault(sample.sample_id, sample)
-        nameless = [sample for sample in page.items if not sample.sample_id] if here.pop("", None) else []
+        here: dict[str, SampleRow] = {}
+        for row in page.items:
+            here.setdefault(row.sample_id, row)
+        nameless = [row for row in page.items if not row.sample_id] if here.pop("", None) else []
         known, over = self._planned, self._passed_over
         fresh = [
-            sample
-            for sample_id, sample in here.items()
+            row
+            for sample_id, row in here.items()
             if sample_id not in known and (not over or short_key(sample_id) not in over)
         ] + nameless
         # Rows that show a sample once more; a page without anything new was read before.
         if fresh and len(fresh) < len(page.items):
             self._repeats += len(page.items) - len(fresh)
             if len(self._twice) < SAMPLES_SHOWN:
-                rows = Counter(sample.sample_id for sample in page.items)
-                rows.subtract(sample.sample_id for sample in fresh)
+                rows = Counter(row.sample_id for row in page.items)
+                rows.subtract(row.sample_id for row in fresh)
                 self._twice.update(sample_id for sample_id, number in rows.items() if number)
         return fresh
 
-    def _page(self, offset: int, limit: int, *, retry: bool = True) -> Page[Sample]:
+    def _page(self, offset: int, limit: int, *, retry: bool = True) -> Page[SampleRow]:
         if self._should_stop():
             raise ConfirmationError(
                 f"Asked to stop while the proposals of dataset {self._proposals.dataset_id} were read; no plan was "

@@ -8,17 +8,21 @@ last line is missing or does not fit is refused.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from dataclasses import field as dataclass_field
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from airflow_provider_modelarts.client import Sample
+import msgspec
+from msgspec import field
+
 from airflow_provider_modelarts.client.redaction import without_queries
-from airflow_provider_modelarts.client.resources.samples import HARD, HARD_REASONS, SIZE
-from airflow_provider_modelarts.labeling.label_equality import ODD, fingerprint, raw_labels
+from airflow_provider_modelarts.client.resources.samples import HARD, HARD_REASONS, SIZE, STABLE_SCHEMES
+from airflow_provider_modelarts.client.sample_rows import SampleRow, parse_row, row_of
+from airflow_provider_modelarts.labeling.label_equality import raw_labels
 from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
-from airflow_provider_modelarts.labeling.policy import Decision, label_names, parse_policy
+from airflow_provider_modelarts.labeling.policy import ODD, Decision, different, facts_of_row, parse_policy
 from airflow_provider_modelarts.labeling.results import ConfirmationResult
-from airflow_provider_modelarts.labeling.sample_table import CHANGED, NOT_PLANNED, PlanIndex
+from airflow_provider_modelarts.labeling.sample_table import PlanIndex
 from airflow_provider_modelarts.labeling.storage.path import StoragePath, display_uri
 from airflow_provider_modelarts.labeling.storage.sealed_file import (
     SealedReader,
@@ -26,15 +30,22 @@ from airflow_provider_modelarts.labeling.storage.sealed_file import (
     StorageDamaged,
     decode_object,
     encode_line,
+    encode_record,
+    one_line,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from airflow_provider_modelarts.client import Sample
 
 FORMAT = "modelarts-confirmation-plan"
 VERSION = 1
 ACTIONS = ("confirm", "review", "leave")
 ORIGIN = "@modelarts:origin_source"
+_NOTHING = msgspec.Raw(b"")
+_NULL = msgspec.Raw(b"null")
+_NO_LABELS = msgspec.Raw(b"[]")
 
 
 class PlanRefused(StorageDamaged):
@@ -57,10 +68,36 @@ class PlanHeader:
     dataset_id: str
     policy: Mapping[str, Any] | None = None
     label_task_id: str | None = None
-    filters: Mapping[str, Any] = field(default_factory=dict)
+    filters: Mapping[str, Any] = dataclass_field(default_factory=dict)
     first_label: str | None = None
-    made_by: Mapping[str, Any] = field(default_factory=dict)
+    made_by: Mapping[str, Any] = dataclass_field(default_factory=dict)
     created_at: float = 0.0
+
+
+class _Metadata(msgspec.Struct, omit_defaults=True, gc=False):
+    size: msgspec.Raw = field(default=_NOTHING, name=SIZE)
+    hard: bool | int | float | str | None = field(default=None, name=HARD)
+    hard_reasons: Any = field(default=None, name=HARD_REASONS)
+    origin: str | None = field(default=None, name=ORIGIN)
+
+
+class _PlanLine(msgspec.Struct, omit_defaults=True, gc=False):
+    """A proposal in the service's own words, without its addresses: those carry signatures (B20)."""
+
+    sample_id: str
+    decision: str
+    rule: str
+    labels: msgspec.Raw
+    score: Any = None
+    source: str | None = None
+    metadata: _Metadata | None = None
+
+
+class _PlannedRow(SampleRow, kw_only=True):
+    """A line of a plan as a row."""
+
+    decision: str
+    rule: str
 
 
 class PlannedSample(NamedTuple):
@@ -71,8 +108,13 @@ class PlannedSample(NamedTuple):
     :param decision: what to do, and the rule that said so
     """
 
-    sample: Sample
+    row: SampleRow
     decision: Decision
+
+    @property
+    def sample(self) -> Sample:
+        """The proposal as a model."""
+        return self.row.sample
 
 
 class Tally:
@@ -84,12 +126,12 @@ class Tally:
         self.by_label: Counter[str] = Counter()
         """For each label name, how many samples to be confirmed carry it."""
 
-    def add(self, sample: Sample, decision: Decision) -> None:
+    def add(self, row: SampleRow, decision: Decision) -> None:
         """Count a proposal."""
         self.actions[decision.action] += 1
         self.rules[decision.rule] += 1
         if decision.action == "confirm":
-            for name in label_names(sample):
+            for name in different(row.label_names):
                 self.by_label[name] += 1
 
     def facts(self) -> dict[str, Any]:
@@ -155,11 +197,7 @@ class Plan:
         :return: the planned decision; :data:`CHANGED` if it was to be confirmed with other labels (all keys but
             ``id`` count); :data:`NOT_PLANNED` if the plan does not know it
         """
-        found = self.index.find(sample.sample_id)
-        if found is None:
-            return NOT_PLANNED
-        decision, mark, _ = found
-        return CHANGED if decision.action == "confirm" and fingerprint(sample) != mark else decision
+        return self.index.decide([row_of(sample)])[0]
 
     def differs_in(self, **asked: object) -> list[str]:
         """Return the names of those arguments that the plan was made for otherwise.
@@ -232,8 +270,8 @@ class Plan:
     def summarize(self) -> PlanSummary:
         """Read the plan once more and return its summary for people."""
         summary = PlanSummary()
-        for sample, decision in self.samples():
-            summary.add(sample, decision)
+        for row, decision in self.samples():
+            summary.add(row, facts_of_row(row), decision)
         return summary
 
 
@@ -244,8 +282,8 @@ def read_plan(path: StoragePath) -> Plan:
     :raises PlanRefused: if it is not there, not complete, altered, or of another format
     """
     index, reader = PlanIndex(), _PlanReader(path)
-    for sample, decision in reader.samples():
-        index.add(sample.sample_id, decision, _mark(sample, decision))
+    for row, decision in reader.samples():
+        index.add(row, decision)
     return Plan(path, reader.header, reader.tally, index, reader.check())
 
 
@@ -275,9 +313,14 @@ class PlanWriter:
 
     def add(self, sample: Sample, decision: Decision) -> None:
         """Add a proposal and its decision."""
-        self._tally.add(sample, decision)
-        self._file.write(encode_line(_line(sample, decision)))
-        self.index.add(sample.sample_id, decision, _mark(sample, decision))
+        self.add_rows([row_of(sample)], [decision])
+
+    def add_rows(self, rows: Sequence[SampleRow], decisions: Sequence[Decision]) -> None:
+        """Add proposals and the decisions about them."""
+        for row, decision in zip(rows, decisions, strict=True):
+            self._tally.add(row, decision)
+            self.index.add(row, decision)
+        self._file.write(b"".join(map(_line, rows, decisions)))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if kind is None:
@@ -319,14 +362,14 @@ class _PlanReader:
             lines = self._file.lines()
             self.header = self._header(next(lines, b""))
             for line in lines:
-                raw = decode_object(line)
-                said = (raw or {}).get("decision"), (raw or {}).get("rule")
-                if raw is None or said[0] not in ACTIONS or not isinstance(said[1], str):
+                row, action, rule = _parse_line(line)
+                if row is None or action not in ACTIONS or not isinstance(rule, str):
                     raise self._refused("a line in it is no decision")
-                decision = decisions.setdefault(said, Decision(*said))  # type: ignore[arg-type]  # just checked
-                planned = PlannedSample(Sample(raw), decision)
-                self.tally.add(*planned)
-                yield planned
+                decision = decisions.get((action, rule))
+                if decision is None:
+                    decision = decisions[action, rule] = Decision(action, rule)
+                self.tally.add(row, decision)
+                yield PlannedSample(row, decision)
         except StorageDamaged as error:
             raise PlanRefused(error.message) from None
 
@@ -355,31 +398,57 @@ class _PlanReader:
         )
 
 
-def _mark(sample: Sample, decision: Decision) -> int:
-    """Return the fingerprint of a proposal that is to be confirmed; the others need none."""
-    return fingerprint(sample) if decision.action == "confirm" else 0
+_decode_line = msgspec.json.Decoder(_PlannedRow).decode
 
 
-def _line(sample: Sample, decision: Decision) -> dict[str, Any]:
-    """Return a proposal in the service's own words, without its addresses: those carry signatures (B20)."""
-    line: dict[str, Any] = {
-        "sample_id": sample.sample_id,
-        "decision": decision.action,
-        "rule": decision.rule,
-        "labels": raw_labels(sample),
-    }
-    raw = sample.raw
-    if raw.get("score") is not None:
-        line["score"] = raw["score"]
+def _parse_line(line: bytes) -> tuple[SampleRow | None, Any, Any]:
+    """Return the row of a line, and what it says of the decision; no row if it is no object."""
+    try:
+        if not line.isascii():
+            line.decode()
+        row = _decode_line(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raw = decode_object(line)
+        return (None, None, None) if raw is None else (parse_row(line), raw.get("decision"), raw.get("rule"))
+    return row, row.decision, row.rule
+
+
+def _line(row: SampleRow, decision: Decision) -> bytes:
+    """Return the line of a proposal."""
+    metadata = row.plain_metadata()
+    if metadata is None and (row.odd is not None or row.metadata is not None):
+        return _odd_line(row, decision)
+    kept = None if metadata is None else _Metadata(metadata.size, metadata.hard, metadata.hard_reasons)
+    source, origin = _places(row.origin)
+    if origin is not None:
+        kept = kept or _Metadata()
+        kept.origin = origin
+    labels = _NO_LABELS if row.labels == _NULL else one_line(row.labels)
+    return encode_record(_PlanLine(row.sample_id, decision.action, decision.rule, labels, row.score, source, kept))
+
+
+def _odd_line(row: SampleRow, decision: Decision) -> bytes:
+    """Return the line of a proposal that is not as documented; what cannot be read of it is left out."""
+    sample = row.sample
     metadata = sample.metadata
     kept = {name: metadata[name] for name in (SIZE, HARD, HARD_REASONS) if name in metadata}
-    origin = sample.origin
+    source, origin = _places(sample.origin)
     if origin is not None:
-        place = without_queries(origin)
-        if "://" in place and place.split("://", 1)[0] in ("s3", "obs"):
-            kept[ORIGIN] = place
-        else:
-            line["source"] = place
-    if kept:
-        line["metadata"] = kept
-    return line
+        kept[ORIGIN] = origin
+    labels = one_line(row.labels) if isinstance(sample.raw.get("labels"), list) else None
+    line = _PlanLine(
+        sample.sample_id,
+        decision.action,
+        decision.rule,
+        msgspec.Raw(encode_line(raw_labels(sample))[:-1]) if labels is None else labels,
+        None if sample.raw.get("score") is None else msgspec.Raw(encode_line(sample.raw["score"])[:-1]),
+        source,
+    )
+    whole = encode_record(line)
+    return b'%b,"metadata":%b}\n' % (whole[:-2], encode_line(kept)[:-1]) if kept else whole
+
+
+def _places(origin: str | None) -> tuple[str | None, str | None]:
+    """Return where a sample lies: as an address, or as a place of object storage; without signatures."""
+    place = None if origin is None else without_queries(origin)
+    return (None, place) if place is not None and place.startswith(STABLE_SCHEMES) else (place, None)

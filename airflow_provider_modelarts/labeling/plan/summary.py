@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.redaction import without_queries
-from airflow_provider_modelarts.labeling.policy import has_odd_score, label_names, label_score, score_of
+from airflow_provider_modelarts.labeling.policy import different
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from airflow_provider_modelarts.client import Sample
-    from airflow_provider_modelarts.labeling.policy import Action, Decision
+    from airflow_provider_modelarts.client.sample_rows import SampleRow
+    from airflow_provider_modelarts.labeling.policy import Action, Decision, SampleFacts
 
 MAX_BYTES = 8192
 
@@ -122,7 +122,7 @@ class PlanSummary:
 
     def __init__(self) -> None:
         self._actions: Counter[Action] = Counter()
-        self._rules: Counter[tuple[Action, str]] = Counter()
+        self._rules: Counter[Decision] = Counter()
         self._labels: dict[str, list[int]] = {}
         self._untracked = 0
         self._scores = [0] * _BINS
@@ -134,27 +134,27 @@ class PlanSummary:
         self._lowest: dict[str, list[tuple[float, int, str]]] = {}
         """For a label, the samples to be confirmed that have the lowest scores: score, number, line to show."""
 
-    def add(self, sample: Sample, decision: Decision) -> None:
+    def add(self, row: SampleRow, facts: SampleFacts, decision: Decision) -> None:
         """Count a proposal and the decision about it."""
         action, rule = decision
         self._actions[action] += 1
-        self._rules[action, rule] += 1
-        names = label_names(sample)
+        self._rules[decision] += 1
+        names = different(facts.names)
         for name in names:
             self._count_label(name, action)
-        score = sample_score(sample)
+        score = facts.lowest_score
         if score is None:
             self._unscored += 1
-            self._odd_scores += has_odd_score(sample)
+            self._odd_scores += facts.has_odd_score
         else:
             self._scores[min(int(score * _BINS), _BINS - 1)] += 1
-        if sample.is_hard:
+        if facts.is_hard:
             self._hard += 1
-            self._reasons.update(reason if reason in REASONS else -1 for reason in sample.hard_reasons)
+            self._reasons.update(reason if reason in REASONS else -1 for reason in row.sample.hard_reasons)
         if action == "confirm":
-            self._keep_lowest(sample, names, score, rule)
-        elif self._rules[action, rule] <= _EXAMPLES_PER_RULE:
-            self._examples.setdefault((action, rule), []).append(_example(sample, names, score, rule))
+            self._keep_lowest(row, names, score, rule)
+        elif self._rules[decision] <= _EXAMPLES_PER_RULE:
+            self._examples.setdefault((action, rule), []).append(_example(row, names, score, rule))
 
     def markdown(
         self,
@@ -185,7 +185,7 @@ class PlanSummary:
             table = self._label_table(left - _size(examples))
         return "\n".join([*head, *table, *facts, *examples]) + "\n"
 
-    def _keep_lowest(self, sample: Sample, names: Sequence[str], score: float | None, rule: str) -> None:
+    def _keep_lowest(self, row: SampleRow, names: Sequence[str], score: float | None, rule: str) -> None:
         # A score that is not known is the least sure of all.
         order, number = -1.0 if score is None else score, self._actions["confirm"]
         for name in names:
@@ -195,7 +195,7 @@ class PlanSummary:
                     continue
                 kept = self._lowest[name] = []
             if len(kept) < _EXAMPLES_PER_LABEL or order < kept[-1][0]:
-                insort(kept, (order, number, _example(sample, names, score, rule)))
+                insort(kept, (order, number, _example(row, names, score, rule)))
                 del kept[_EXAMPLES_PER_LABEL:]
 
     def _count_label(self, name: str, action: Action) -> None:
@@ -311,17 +311,6 @@ def _in_words(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def sample_score(sample: Sample) -> float | None:
-    """Return the lowest label score of a sample; where labels have none, its own score is used; None if unknown.
-
-    A score outside 0 to 1 makes it unknown: the other labels say nothing about that one.
-    """
-    if has_odd_score(sample):
-        return None
-    scores = [label_score(sample, label) for label in sample.labels] or [score_of(sample)]
-    return min((score for score in scores if score is not None), default=None)
-
-
 def escape(text: str, limit: int = _NAME_BYTES) -> str:
     """Return arbitrary text as Markdown that shows it and does nothing else, also inside a table.
 
@@ -361,8 +350,8 @@ def _size(lines: Sequence[str]) -> int:
     return sum(len(line.encode()) + 1 for line in lines)
 
 
-def _example(sample: Sample, names: Sequence[str], score: float | None, rule: str) -> str:
+def _example(row: SampleRow, names: Sequence[str], score: float | None, rule: str) -> str:
     """Return a line that shows a sample."""
-    place = without_queries(sample.origin or "") or sample.sample_id
+    place = without_queries(row.origin or "") or row.sample_id
     labels = ", ".join(escape(name, 40) for name in names[:_EXAMPLE_LABELS]) or "no label"
     return f"- {code(place)}: {labels}{'' if score is None else f' {score:.3f}'}; {RULES.get(rule, escape(rule))}"

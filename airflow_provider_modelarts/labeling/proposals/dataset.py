@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from airflow_provider_modelarts.client.errors import (
@@ -15,7 +16,7 @@ from airflow_provider_modelarts.client.errors import (
     Throttled,
     UnexpectedResponse,
 )
-from airflow_provider_modelarts.labeling.label_equality import ODD
+from airflow_provider_modelarts.labeling.policy import ODD
 from airflow_provider_modelarts.labeling.proposals.worker_pool import ConcurrencyLimiter
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client import ModelArtsClient, Page, Sample, SampleOutcome
     from airflow_provider_modelarts.client.clock import Clock
+    from airflow_provider_modelarts.client.sample_rows import SampleRow
     from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 
 UNKNOWN_DATASET = ("4352", "4338")
@@ -41,14 +43,19 @@ class HeldBack(Exception):  # noqa: N818 - nothing went wrong
 class ProposalRead(NamedTuple):
     """A proposal that is to be confirmed.
 
-    :param sample: as it was read
+    :param row: as it was read
     :param read_at: the time just before it was read, by the clock (B14)
     :param rule: the rule that decided
     """
 
-    sample: Sample
+    row: SampleRow
     read_at: float
     rule: str = ""
+
+    @property
+    def sample_id(self) -> str:
+        """The sample."""
+        return self.row.sample_id
 
 
 class WriteTarget(Protocol):
@@ -66,7 +73,7 @@ class WriteTarget(Protocol):
     def final(self, sample_id: str) -> Sample | None: ...  # noqa: D102
 
     def write(  # noqa: D102
-        self, samples: Sequence[Sample], before_sending: Callable[[], None] | None = None
+        self, rows: Sequence[SampleRow], before_sending: Callable[[], None] | None = None
     ) -> Sequence[SampleOutcome]: ...
 
     def is_busy(self) -> bool: ...  # noqa: D102
@@ -106,7 +113,7 @@ class DatasetProposals:
         with self._counting:
             self.requests += 1
 
-    def page(self, offset: int, limit: int, *, filtered: bool = True, retry: bool = True) -> Page[Sample]:
+    def page(self, offset: int, limit: int, *, filtered: bool = True, retry: bool = True) -> Page[SampleRow]:
         """Return a piece of the list of proposals, oldest first.
 
         :param offset: sent as it is: whether it counts pages or records differs between services
@@ -121,9 +128,7 @@ class DatasetProposals:
             self._count()
             asked_at = self.clock.now()
             try:
-                page = self._client.proposals.page(
-                    self.dataset_id, offset, limit=limit, order="asc", retry=False, **filters
-                )
+                page = self._client.proposals.page_of_rows(self.dataset_id, offset, limit, retry=False, **filters)
             except ModelArtsError as error:
                 if isinstance(error, Throttled) and asked_at < patience:
                     self.pace.throttled(asked_at, error.retry_after)
@@ -135,7 +140,7 @@ class DatasetProposals:
             return page
         # It failed, and not by throttling: the client knows how long to try.
         self._count()
-        return self._client.proposals.page(self.dataset_id, offset, limit=limit, order="asc", **filters)
+        return self._client.proposals.page_of_rows(self.dataset_id, offset, limit, **filters)
 
     def proposal(self, sample_id: str) -> ProposalRead | None:
         """Return one proposal, read without a filter, so that nothing is trimmed (B13); None if there is none.
@@ -145,12 +150,12 @@ class DatasetProposals:
         self._count()
         read_at = self.clock.now()
         try:
-            sample = self._client.proposals.get(self.dataset_id, sample_id)
+            sample, row = self._client.proposals.get_row(self.dataset_id, sample_id)
         except NotFound as error:
             _check_dataset(error)
             return None
         self._check_answer(sample, sample_id)
-        return ProposalRead(sample, read_at) if sample.labels else None
+        return ProposalRead(row, read_at) if sample.labels else None
 
     def final(self, sample_id: str) -> Sample | None:
         """Return a sample with its final labels; None if there is no such sample (any more).
@@ -185,21 +190,21 @@ class DatasetProposals:
         )
 
     def write(
-        self, samples: Sequence[Sample], before_sending: Callable[[], None] | None = None
+        self, rows: Sequence[SampleRow], before_sending: Callable[[], None] | None = None
     ) -> Sequence[SampleOutcome]:
         """Make the proposed labels of some samples final, in one request that is sent once: retries would age it.
 
         :param before_sending: called when it is about to go out, also after a stale token was replaced; raises
             :class:`HeldBack` if it may not any more
         """
-        return self._paced(self._client.samples.update, samples, before_sending)
+        return self._paced(self._client.proposals.confirm, rows, before_sending)
 
     def clear(
-        self, samples: Sequence[Sample], before_sending: Callable[[], None] | None = None
+        self, rows: Sequence[SampleRow], before_sending: Callable[[], None] | None = None
     ) -> Sequence[SampleOutcome]:
         """Take all labels of some samples away, in one request; parameters as of :meth:`write`."""
-        ids = [sample.sample_id for sample in samples]
-        return self._paced(self._client.samples.clear_labels, ids, before_sending)
+        ids = [row.sample_id for row in rows]
+        return self._paced(partial(self._client.samples.clear_labels, retry=False), ids, before_sending)
 
     def _paced(
         self,
@@ -211,7 +216,7 @@ class DatasetProposals:
         self._count()
         asked_at = self.clock.now()
         try:
-            replies = send(self.dataset_id, samples, retry=False, before_sending=before_sending)
+            replies = send(self.dataset_id, samples, before_sending=before_sending)
         except Throttled as error:
             self.pace.throttled(asked_at, error.retry_after)
             raise

@@ -15,10 +15,11 @@ from airflow_provider_modelarts.labeling.sample_table import short_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from airflow_provider_modelarts.client import Page, Sample, SampleLabel
+    from airflow_provider_modelarts.client import Page, SampleLabel
+    from airflow_provider_modelarts.client.sample_rows import SampleRow
     from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
 
-    ReadPages = Callable[[page_order.ListBounds], Iterable[Page[Sample]]]
+    ReadPages = Callable[[page_order.ListBounds], Iterable[Page[SampleRow]]]
 
 
 class FilteredProposals:
@@ -40,7 +41,7 @@ class FilteredProposals:
         self._trims = False
         self._chosen: Collection[str | bytes] | None = None
 
-    def begin(self, read_pages: ReadPages) -> Page[Sample] | None:
+    def begin(self, read_pages: ReadPages) -> Page[SampleRow] | None:
         """Decide how to read, before a pass; return the first page of the list to read, if it has been read.
 
         :param read_pages: reads every page of a list, given its bounds
@@ -56,11 +57,11 @@ class FilteredProposals:
         # Reading both lists whole costs fewer requests than reading each chosen sample.
         if chosen > page_order.last_page(everything) + page_order.last_page(chosen) + 2:
             pages = read_pages(page_order.locate_last_page(self._service.page, first))
-            self._chosen = {short_key(sample.sample_id) for page in pages for sample in page.items}
+            self._chosen = {short_key(row.sample_id) for page in pages for row in page.items}
             return None
         return first
 
-    def page(self, offset: int, limit: int, *, retry: bool = True) -> Page[Sample]:
+    def page(self, offset: int, limit: int, *, retry: bool = True) -> Page[SampleRow]:
         """Return a piece of the list to read."""
         return self._service.page(offset, limit, filtered=self._chosen is None, retry=retry)
 
@@ -74,37 +75,35 @@ class FilteredProposals:
         """Whether the list to read shows every label of its samples; else each is to be read singly."""
         return not self._unproven or self._chosen is not None
 
-    def matches_filter(self, sample: Sample) -> bool:
+    def matches_filter(self, row: SampleRow) -> bool:
         """Whether the filters choose a sample of the list to read."""
-        return self._chosen is None or short_key(sample.sample_id) in self._chosen
+        return self._chosen is None or short_key(row.sample_id) in self._chosen
 
-    def has_first_label(self, sample: Sample) -> bool:
+    def has_first_label(self, row: SampleRow) -> bool:
         """Whether a sample, whole, belongs to the first label asked for."""
-        if self._first_label is None:
-            return True
-        return sample.label_names[:1] == [self._first_label]
+        return self._first_label is None or row.label_names[:1] == [self._first_label]
 
-    def candidates(self, page: Page[Sample], wanted: Sequence[Sample]) -> Iterator[ProposalRead]:
+    def candidates(self, page: Page[SampleRow], wanted: Sequence[SampleRow]) -> Iterator[ProposalRead]:
         """Return the proposals of some samples, whole; a sample that is no longer proposed is left out.
 
         :param page: the page that lists them
         :param wanted: the samples
         """
         contradicted = with_other_labels(page.items)
-        for sample in wanted:
-            if self.lists_whole_samples and sample.sample_id not in contradicted:
-                yield ProposalRead(sample, page.read_at)
-            elif (whole := self._service.proposal(sample.sample_id)) is not None:
+        for row in wanted:
+            if self.lists_whole_samples and row.sample_id not in contradicted:
+                yield ProposalRead(row, page.read_at)
+            elif (whole := self._service.proposal(row.sample_id)) is not None:
                 yield whole
 
-    def _look_for_proof(self, page: Page[Sample]) -> None:
+    def _look_for_proof(self, page: Page[SampleRow]) -> None:
         for name in [] if self._trims else list(self._unproven):
             is_outside = self._unproven[name]
-            witness = next((sample for sample in page.items if any(map(is_outside, sample.labels))), None)
+            witness = next((row for row in page.items if any(map(is_outside, row.sample.labels))), None)
             whole = witness and self._service.proposal(witness.sample_id)
             if not witness or not whole:
                 continue
-            if same_proposal(whole.sample, witness):
+            if same_proposal(whole.row, witness):
                 del self._unproven[name]
             else:
                 self._trims = True

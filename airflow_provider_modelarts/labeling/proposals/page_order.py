@@ -13,12 +13,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from airflow_provider_modelarts.client.errors import ModelArtsError, UnexpectedResponse
-from airflow_provider_modelarts.client.paging import REFUSALS, OffsetMode, detect_offset_mode, key_of
+from airflow_provider_modelarts.client.paging import REFUSALS, OffsetMode, detect_offset_mode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-    from airflow_provider_modelarts.client import Page, Sample
+    from airflow_provider_modelarts.client import Page
+    from airflow_provider_modelarts.client.sample_rows import SampleRow
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ PROBES = 5
 class ReadPage(Protocol):
     """Reads a piece of the list."""
 
-    def __call__(self, offset: int, limit: int, *, retry: bool = True) -> Page[Sample]:
+    def __call__(self, offset: int, limit: int, *, retry: bool = True) -> Page[SampleRow]:
         """Read ``limit`` items at an offset; ``retry=False``: in one attempt."""
 
 
@@ -44,7 +45,7 @@ def last_page(total: int, size: int | None = None) -> int:
     return -(-total // (size or PAGE_SIZE)) - 1
 
 
-def count(page: Page[Sample]) -> int:
+def count(page: Page[SampleRow]) -> int:
     """Return how long the service says the list is that a page belongs to; 0 if it does not say."""
     return max(page.total or 0, 0)
 
@@ -53,7 +54,7 @@ class Numbered(NamedTuple):
     """A page and its number, counted from 0."""
 
     number: int
-    page: Page[Sample]
+    page: Page[SampleRow]
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Pages:
     step: int
     size: int
 
-    def page(self, number: int) -> Page[Sample]:
+    def page(self, number: int) -> Page[SampleRow]:
         """Read a page; one behind the end is empty, whatever the service says of it.
 
         :raises ModelArtsError: if the page cannot be read although the list reaches so far
@@ -93,7 +94,7 @@ class Pages:
             return type(now)([], now.total, number, now.read_at)
 
 
-def detect_offset_step(number: int, size: int, read: Callable[[int], Page[Sample]]) -> int:
+def detect_offset_step(number: int, size: int, read: Callable[[int], Page[SampleRow]]) -> int:
     """Find out what ``offset`` counts, before the first write (B14; contract 0.1, quirk 17).
 
     The page that ought to be the last one is read. As a page number its offset gives the rest of the list, as a record
@@ -124,11 +125,11 @@ def detect_offset_step(number: int, size: int, read: Callable[[int], Page[Sample
     )
 
 
-def _keys(page: Page[Sample]) -> list[str]:
-    return [key_of(sample.raw, ("sample_id",)) for sample in page.items]
+def _keys(page: Page[SampleRow]) -> list[str]:
+    return [row.sample_id or str(row.sample.raw) for row in page.items]
 
 
-def find_last(number: int, size: int, read: Callable[[int], Page[Sample]]) -> Numbered:
+def find_last(number: int, size: int, read: Callable[[int], Page[SampleRow]]) -> Numbered:
     """Return the last page that holds anything, whatever the service counts: the one behind it has been seen.
 
     A page that is not full ends the list. Behind a full one there may be more: the count may be capped, or may be that
@@ -161,7 +162,7 @@ def find_last(number: int, size: int, read: Callable[[int], Page[Sample]]) -> Nu
     return last
 
 
-def _goes_on(page: Page[Sample], following: Page[Sample]) -> bool:
+def _goes_on(page: Page[SampleRow], following: Page[SampleRow]) -> bool:
     return bool(following.items) and _keys(page) != _keys(following)
 
 
@@ -188,7 +189,7 @@ class ListBounds:
         return self.last.page.total is not None and self.last.page.total >= self.length
 
 
-def locate_last_page(read: ReadPage, first: Page[Sample] | None = None) -> ListBounds:
+def locate_last_page(read: ReadPage, first: Page[SampleRow] | None = None) -> ListBounds:
     """Find out what ``offset`` counts and where the list ends, before anything is written; done for each pass.
 
     :param read: asks for the page at an offset, with a limit
@@ -205,7 +206,7 @@ def locate_last_page(read: ReadPage, first: Page[Sample] | None = None) -> ListB
     number = last_page(total, size) if total > shown else 0
     known = {0: first}
 
-    def read_once(number: int) -> Page[Sample]:
+    def read_once(number: int) -> Page[SampleRow]:
         if number not in known:
             known[number] = Pages(read, 1, size).page(number)
         return known[number]
@@ -222,7 +223,7 @@ def locate_last_page(read: ReadPage, first: Page[Sample] | None = None) -> ListB
     return bounds
 
 
-def length_of(read: ReadPage, now: Page[Sample], *, is_counted: bool) -> int:
+def length_of(read: ReadPage, now: Page[SampleRow], *, is_counted: bool) -> int:
     """Return how long the list is now.
 
     :param read: asks for the page at an offset, with a limit
@@ -232,16 +233,6 @@ def length_of(read: ReadPage, now: Page[Sample], *, is_counted: bool) -> int:
     if is_counted and now.total is not None and now.total > len(now.items):
         return now.total
     return locate_last_page(read).total if now.items else count(now)
-
-
-def descend(bearings: ListBounds) -> Iterator[Page[Sample]]:
-    """Walk from the last page to the first, reading a page only when it is asked for.
-
-    An empty page does not end the walk: the list got shorter behind it.
-    """
-    yield bearings.last.page
-    for lower in range(bearings.last.number - 1, -1, -1):
-        yield bearings.pages.page(lower)
 
 
 class PassEnd(NamedTuple):

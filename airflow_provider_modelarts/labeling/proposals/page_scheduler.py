@@ -17,7 +17,8 @@ from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from airflow_provider_modelarts.client import Page, Sample
+    from airflow_provider_modelarts.client import Page
+    from airflow_provider_modelarts.client.sample_rows import SampleRow
     from airflow_provider_modelarts.labeling.proposals.page_order import ListBounds
     from airflow_provider_modelarts.labeling.proposals.worker_pool import ConcurrencyLimiter, WorkerPool
 
@@ -40,7 +41,7 @@ class PageScheduler:
         self,
         pool: WorkerPool,
         pace: ConcurrencyLimiter,
-        read: Callable[[int], Page[Sample]],
+        read: Callable[[int], Page[SampleRow]],
         deal_with: Callable[[Numbered], Iterable[WorkItem[Any]]],
         stop: StopSignal,
     ) -> None:
@@ -50,7 +51,7 @@ class PageScheduler:
         self._deal_with = deal_with
         self._stop = stop
         self._ready: deque[WorkItem[Any]] = deque()
-        self._answered: dict[int, Page[Sample]] = {}
+        self._answered: dict[int, Page[SampleRow]] = {}
         self._unread = self._due = -1
         self._error: Exception | None = None
 
@@ -97,7 +98,7 @@ class PageScheduler:
         self._unread -= 1
         return WorkItem(partial(self._read, number), partial(self._answer, number))
 
-    def _answer(self, number: int, page: Page[Sample]) -> Iterable[WorkItem[Any]]:
+    def _answer(self, number: int, page: Page[SampleRow]) -> Iterable[WorkItem[Any]]:
         self._answered[number] = page
         while self._due in self._answered and self._goes_on():
             self._follow(self._deal_with(Numbered(self._due, self._answered.pop(self._due))), last=True)
@@ -115,7 +116,7 @@ class PageScheduler:
         return self._error is None and not self._stop.is_requested()
 
 
-def pages_ahead(pool: WorkerPool, pace: ConcurrencyLimiter, bounds: ListBounds) -> Iterator[Page[Sample]]:
+def pages_ahead(pool: WorkerPool, pace: ConcurrencyLimiter, bounds: ListBounds) -> Iterator[Page[SampleRow]]:
     """Read the list once, from its last page to its first; for reading alone.
 
     :param pool: carries the requests; nobody else may use it until all pages are read
@@ -123,7 +124,7 @@ def pages_ahead(pool: WorkerPool, pace: ConcurrencyLimiter, bounds: ListBounds) 
     :param bounds: of the list
     :raises ModelArtsError: if a page cannot be read
     """
-    waiting: deque[Page[Sample]] = deque()
+    waiting: deque[Page[SampleRow]] = deque()
 
     def take(numbered: Numbered) -> Iterable[WorkItem[Any]]:
         waiting.append(numbered.page)
@@ -148,7 +149,7 @@ class ListCountMonitor:
         self.under_way = 0
         self.disturbed = False
 
-    def look(self, page: Page[Sample], written_before: int) -> None:
+    def look(self, page: Page[SampleRow], written_before: int) -> None:
         """Compare the count of an answer.
 
         :param page: the answer, just taken in

@@ -13,6 +13,7 @@ from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample
+    from airflow_provider_modelarts.client.sample_rows import SampleRow
     from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead, WriteTarget
 
 
@@ -30,7 +31,7 @@ class Finding(NamedTuple):
     final: Sample | None = None
 
 
-def check_status(service: WriteTarget, decided: Sample) -> Finding:
+def check_status(service: WriteTarget, decided: SampleRow) -> Finding:
     """Read the status of a sample.
 
     :param service: where to read
@@ -38,10 +39,10 @@ def check_status(service: WriteTarget, decided: Sample) -> Finding:
     :raises ModelArtsError: if it cannot be read
     """
     now = service.proposal(decided.sample_id)
-    if now is not None and same_proposal(now.sample, decided):
+    if now is not None and same_proposal(now.row, decided):
         return Finding(ConfirmationStatus.PLANNED, now)
     final = service.final(decided.sample_id)
-    if now is not None and not (final is not None and has_labels_of(final, now.sample, loosely=True)):
+    if now is not None and not (final is not None and has_labels_of(final, now.row, loosely=True)):
         return Finding(ConfirmationStatus.CHANGED, now, final)
     # What a single read calls a proposal may be the final labels: then it is what the sample carries that counts.
     is_written = final is not None and has_labels_of(final, decided, loosely=True)

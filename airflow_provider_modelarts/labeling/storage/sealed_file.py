@@ -14,6 +14,7 @@ import tempfile
 from hashlib import sha256
 from typing import IO, TYPE_CHECKING, Any, Self
 
+import msgspec
 from pydantic_core import to_json
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
@@ -32,6 +33,10 @@ LINE_BYTES = 16 << 20
 """No line may be longer: a sample's labels went through a request of at most 12 MB (contract 0)."""
 
 
+_encode = msgspec.json.Encoder().encode
+_SPACES = bytes.maketrans(b"\r\n", b"  ")
+
+
 class StorageDamaged(InvalidRequest):
     """A stored plan or ledger part is not what was written: cut off, altered, or of another kind."""
 
@@ -46,6 +51,28 @@ def encode_line(value: object) -> bytes:
         return to_json(value, inf_nan_mode="constants") + b"\n"
     except ValueError:  # half a surrogate pair can only be written as an escape
         return json.dumps(value, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def encode_record(record: msgspec.Struct) -> bytes:
+    """Return a record as one JSON line; JSON that it holds goes into it as it is."""
+    try:
+        return _encode(record) + b"\n"
+    except UnicodeEncodeError:  # half a surrogate pair can only be written as an escape
+        return _spliced(msgspec.to_builtins(record, builtin_types=(msgspec.Raw,))) + b"\n"
+
+
+def _spliced(value: object) -> bytes:
+    if isinstance(value, msgspec.Raw):
+        return bytes(value)
+    if not isinstance(value, dict):
+        return json.dumps(value).encode("ascii")
+    return b"{%b}" % b",".join(b"%b:%b" % (json.dumps(name).encode(), _spliced(one)) for name, one in value.items())
+
+
+def one_line(value: msgspec.Raw) -> msgspec.Raw:
+    """Return JSON without line breaks, which may only stand between its parts."""
+    text = bytes(value)
+    return msgspec.Raw(text.translate(_SPACES)) if b"\n" in text or b"\r" in text else value
 
 
 def decode_object(line: bytes) -> dict[str, Any] | None:

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable
+from airflow_provider_modelarts.client.sample_rows import row_of
 from airflow_provider_modelarts.labeling.apply.batch_writer import ODD_TRIES, BatchWriter
-from airflow_provider_modelarts.labeling.label_equality import ODD, has_labels_of, names
+from airflow_provider_modelarts.labeling.label_equality import has_labels_of, names
 from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN, LedgerBroken
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
+from airflow_provider_modelarts.labeling.policy import ODD
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead, is_odd_read
 from airflow_provider_modelarts.labeling.results import SAMPLES_SHOWN, Failure
 from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client import ModelArtsClient, Sample, SampleOutcome
     from airflow_provider_modelarts.client.clock import Clock
+    from airflow_provider_modelarts.client.sample_rows import SampleRow
     from airflow_provider_modelarts.labeling.apply.batches import WriteOutcome
     from airflow_provider_modelarts.labeling.ledger.reader import Ledger, LedgerChain
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
@@ -82,7 +85,9 @@ class RevertTarget:
         """Return what is to be written if the sample still carries what the run wrote."""
         read_at = self.clock.now()
         sample, history = self._dataset.final(sample_id), self._histories[sample_id]
-        return ProposalRead(history.target(sample), read_at) if sample is not None and history.is_on(sample) else None
+        if sample is None or not history.is_on(sample):
+            return None
+        return ProposalRead(row_of(history.target(sample)), read_at)
 
     def final(self, sample_id: str) -> Sample | None:
         """Return what was to be written if the sample is as before."""
@@ -90,11 +95,11 @@ class RevertTarget:
         return history.target(sample) if sample is not None and history.is_undone(sample) else None
 
     def write(
-        self, samples: Sequence[Sample], before_sending: Callable[[], None] | None = None
+        self, rows: Sequence[SampleRow], before_sending: Callable[[], None] | None = None
     ) -> Sequence[SampleOutcome]:
         """Restore or clear, in one request."""
         write = self._dataset.clear if self._clears else self._dataset.write
-        return write(samples, before_sending)
+        return write(rows, before_sending)
 
 
 class RevertRun:
@@ -215,7 +220,7 @@ class RevertRun:
                 log.warning("Sample %s is left as it is: %s", history.sample_id, fault)
                 self._fail(history, ODD, fault)
             elif history.is_on(sample):
-                pending.append((history, ProposalRead(history.target(sample), read_at)))
+                pending.append((history, ProposalRead(row_of(history.target(sample)), read_at)))
             elif history.is_undone(sample):
                 self._count(history, "already")
             elif history.is_unknown(sample):
@@ -268,7 +273,8 @@ class RevertRun:
         )
         try:
             for outcome in writer.write([candidate for _, candidate in pending]):
-                self._on_outcome(histories.pop(outcome.sample.sample_id), outcome, done)
+                for sample_id in outcome.ids:
+                    self._on_outcome(histories.pop(sample_id), outcome, done)
         except ModelArtsError as error:
             for sample_id in writer.uncertain & histories.keys():
                 self._fail(histories[sample_id], UNKNOWN, error.message)
