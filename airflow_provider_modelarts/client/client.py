@@ -129,6 +129,8 @@ class ModelArtsClient:
         if not segments or not isinstance(segments[0], str) or "/" in segments[0]:
             raise InvalidRequest('Give each part of the path on its own: "datasets", dataset_id, "tasks".')
         what = f"send {verb} {'/'.join(map(str, segments))}"
+        if isinstance(body, (bytes, bytearray)):
+            raise wrong("body", "what JSON can say", body)
         sent = {name: _query_text(name, value) for name, value in (query or {}).items()}
         if verb != "GET":
             return self._transport.write(verb, what, *segments, query=sent, body=body)

@@ -81,6 +81,7 @@ def test_an_error_is_that_of_the_table(client: ModelArtsClient) -> None:
         (("GET", "datasets"), {"query": {"limit": [1]}}, r"query\['limit'\] must be text, a number, true or false"),
         (("GET", "datasets"), {"query": {"limit": float("nan")}}, r"query\['limit'\] must be text"),
         (("POST", "datasets"), {"body": {"a": float("nan")}}, "the request cannot be written as JSON"),
+        (("POST", "datasets"), {"body": b"{"}, "body must be what JSON can say"),
     ],
 )
 def test_what_cannot_be_sent_is_refused(

@@ -33,9 +33,15 @@ from airflow_provider_modelarts.client.requests.tasks import (
     TrainingParameter,
 )
 from airflow_provider_modelarts.client.validation import as_number
-from tests.support.contract import at, is_valid
-from tests.support.request_models import MODELS, examples_of, models_below
-from tests.test_contract_check import spoiled
+from tests.support.contract import Operation, at, find_operation, is_valid, operations
+from tests.support.request_models import (
+    KNOWN_MISSING_MODELS,
+    MODELS,
+    WITHOUT_MODEL,
+    examples_of,
+    models_below,
+)
+from tests.test_contract_check import BAD, spoiled
 
 WHAT = "start an auto-label task on dataset d"
 
@@ -165,6 +171,15 @@ NESTED = "config.inf_config_list[0].instance_count"
 )  # fmt: skip
 def test_a_refusal_has_the_path_and_says_what_is_wrong(config: dict[str, Any], complaint: str) -> None:
     assert refusal(CreateTaskRequest, {"task_type": "auto-label", "config": config}) == complaint
+
+
+@pytest.mark.parametrize("labels", [{}, {"labels": None}])
+def test_labels_that_are_not_given_are_not_sent_as_none(labels: dict[str, Any]) -> None:
+    """The service may take a missing list for an empty one, which removes all labels."""
+    assert "samples[0].labels is missing" in refusal(UpdateSamplesRequest, {"samples": [{"sample_id": "s", **labels}]})
+    sent = to_body(UpdateSamplesRequest, {"samples": [{"sample_id": "s", "labels": []}]}, WHAT)
+    assert sent == {"samples": [{"sample_id": "s", "labels": []}]}
+    assert start(samples=[{"sample_id": "s", **labels}]) == {"samples": [{"sample_id": "s"}]}
 
 
 def test_several_problems_are_told_together() -> None:
@@ -306,11 +321,11 @@ def test_wrong_conditions_are_refused(given: Any, complaint: str) -> None:
 
 DRAWS = 400
 # Where a model is stricter than the schema, by the words of its refusal.
-STRICTER = ("sample_id is missing", "must be an id as text", "so it needs op", "does not exist", "at most 30 days",
-            "first day first", "e-mail address", "at least 1 element", "either agency or workforces",
-            "task_name is missing", "comments is missing", "workforces_config is missing")  # fmt: skip
-
-
+STRICTER = (
+    *("sample_id is missing", "labels is missing", "must be an id as text", "so it needs op", "does not exist"),
+    *("at most 30 days", "first day first", "e-mail address", "at least 1 element", "either agency or workforces"),
+    *("task_name is missing", "comments is missing", "workforces_config is missing"),
+)
 # The contract takes these numbers as text, too.
 AS_TEXT = ("n_clusters", "role")
 
@@ -366,6 +381,32 @@ def body_or_refusal(model: type[RequestBody], value: Any) -> dict[str, Any] | st
         return to_body(model, value, WHAT)
     except InvalidRequest as error:
         return str(error)
+
+
+def schema_of(operation: Operation | None) -> str | None:
+    """Return the name of the schema of an operation's body."""
+    content = (operation.node if operation else {}).get("requestBody", {}).get("content", {})
+    return content["application/json"]["schema"]["$ref"].rpartition("/")[2] if content else None
+
+
+def test_every_body_of_the_contract_has_a_model() -> None:
+    bodies = {schema for _, operation in operations() if (schema := schema_of(operation))}
+    assert bodies - set(MODELS) - WITHOUT_MODEL == KNOWN_MISSING_MODELS
+
+
+def test_the_models_refuse_as_many_wrong_requests_as_the_check_of_all_exchanges() -> None:
+    """The wrong bodies with which that check is tested."""
+    wrong, refused = [], []
+    for name, (record, _) in BAD.items():
+        schema = schema_of(find_operation(record.method, record.path))
+        if schema not in MODELS or not record.body.endswith(b"}") or b"NaN" in record.body or b",}" in record.body:
+            continue  # another body, or none, or no JSON: the transport writes none such
+        value = json.loads(record.body)
+        if not is_valid(f"/components/schemas/{schema}")(value):
+            wrong.append(name)
+            refused += [name] if isinstance(body_or_refusal(MODELS[schema], value), str) else []
+    assert refused == wrong
+    assert set(wrong) >= {"task type", "unknown field", "odd label"}
 
 
 @pytest.mark.parametrize("schema", MODELS)

@@ -152,12 +152,10 @@ class SampleMetadata(RequestBody):
 
 
 class SampleLabels(RequestBody):
-    """The labels of one sample, all of them: they replace those that it has."""
+    """A sample, and what is known of it."""
 
     sample_id: Id = Field(description="The sample.")
-    labels: Annotated[list[SampleLabelBody], FROM_JSON] | None = Field(
-        default=None, description="All its labels from now on; an empty list removes them."
-    )
+    labels: Annotated[list[SampleLabelBody], FROM_JSON] | None = Field(default=None, description="All its labels.")
     metadata: SampleMetadata | None = Field(default=None, description="What to store with it.")
     sample_type: SampleTypeNumber | None = Field(
         default=None, description="0 image, 1 text, 2 sound, 4 table, 6 video, 9 free format."
@@ -169,10 +167,18 @@ class SampleLabels(RequestBody):
     worker_id: Id | None = Field(default=None, description="Team labeling: the member whose copy is meant.")
 
 
+class LabeledSample(SampleLabels):
+    """A sample whose labels are replaced; they must be given: leaving them out may remove all (contract 4.1)."""
+
+    labels: Annotated[list[SampleLabelBody], FROM_JSON] = Field(
+        description="All its labels from now on; an empty list removes them."
+    )
+
+
 class UpdateSamplesRequest(RequestBody):
     """Replaces the labels of samples, of a dataset or of a team task."""
 
     email: Annotated[str, matching(r"[^@]+@[^@]+", "an e-mail address")] | None = Field(
         default=None, description="The team member on whose behalf."
     )
-    samples: Annotated[list[SampleLabels], FROM_JSON] | None = Field(default=None, description="The samples.")
+    samples: Annotated[list[LabeledSample], FROM_JSON] | None = Field(default=None, description="The samples.")

@@ -132,7 +132,7 @@ class Transport:
         :param own: keys with which an answer may name an error's code and is none; see ``parse_response``
         :param parse: reads the body of an answer, see ``parse_response``
         """
-        options: Any = {"retry": retry, "own": own, "parse": parse, "query": _pairs(query)}
+        options: Any = {"retry": retry, "query": _pairs(query), "own": own, "parse": parse}
         return self._call("GET", what, segments, _may_repeat_harmless, **options)
 
     def harmless(self, method: str, what: str, *segments: str) -> Any:
