@@ -185,6 +185,21 @@ def test_a_task_is_changed_and_deleted(project: Project, emulator: Emulator) -> 
         tasks.delete(dataset_id, task_id)
 
 
+@pytest.mark.parametrize("form", ["addresses", "ids", "everybody"])
+def test_new_people_are_found_however_they_were_named(project: Project, emulator: Emulator, form: str) -> None:
+    task_id = project.create()
+    workers = {
+        "addresses": {"workers": [{"email": email} for email in project.workers]},
+        "ids": {"workers": [{"worker_id": worker_id} for worker_id in project.workers.values()]},
+        "everybody": {},
+    }
+    config = {"workforces": [{"workforce_id": project.team_id, **workers[form]}]}
+    emulator.faults.add("PUT", task_id, "reset_after")
+    project.client.team_tasks.update(project.dataset_id, task_id, workforces_config=config)
+    assert len(project.get(task_id).teams[0].workers) == 3
+    assert emulator.journal.count("PUT", task_id) == 1
+
+
 @pytest.mark.parametrize(("fault", "made"), [("reset_after", True), ("reset", False), ("truncated", True)])
 def test_a_creation_whose_reply_is_lost_is_not_repeated_and_can_be_looked_for(
     project: Project, emulator: Emulator, fault: str, *, made: bool

@@ -563,17 +563,25 @@ def comments_body(
 
 def _is_changed(task: TeamTask, wanted: Mapping[str, Any]) -> bool:
     """Whether a team task is what a change asked for; teams are compared by who takes part."""
-    plain = {name: value for name, value in wanted.items() if name != "workforces_config"}
-    config = wanted.get("workforces_config")
-    if config is None:
-        return holds(task, plain)
-    people = {(team.workforce_id, worker.email) for team in task.teams for worker in team.workers}
-    asked = {
-        (team.get("workforce_id"), worker.get("email"))
-        for team in config.get("workforces", ())
-        for worker in team.get("workers", ())
-    }
-    return holds(task, plain) and people == asked and task.agency == config.get("agency", task.agency)
+    if not holds(task, {name: value for name, value in wanted.items() if name != "workforces_config"}):
+        return False
+    config = wanted.get("workforces_config", {})
+    asked = config.get("workforces")
+    if task.agency != config.get("agency", task.agency):
+        return False
+    present = {team.workforce_id: team for team in task.teams}
+    return asked is None or (
+        len(asked) == len(present)
+        and all(_has_members(present.get(one.get("workforce_id")), one.get("workers")) for one in asked)
+    )
+
+
+def _has_members(team: TeamTaskTeam | None, asked: Sequence[Mapping[str, Any]] | None) -> bool:
+    """Whether just those take part who are named by address or id; whoever it is, where nobody is named."""
+    if team is None or asked is None:
+        return team is not None
+    known = {name for one in team.workers for name in (one.email, one.worker_id)}
+    return len(asked) == len(team.workers) and all(one.get("email", one.get("worker_id")) in known for one in asked)
 
 
 def _is_finished(task: TeamTask, action: int) -> bool:
