@@ -31,10 +31,10 @@ FIRST = (
     "tests/test_demo.py",
     "tests/test_readme.py",
     "tests/test_client_alone.py",
-    "tests/utils/test_label_task_recovery.py",
+    "tests/utils/test_label_task_start.py",
     "tests/labeling/test_confirm.py",
     "tests/labeling/test_simulation.py",
-    "tests/utils/test_label_task_recovery_machine.py",
+    "tests/utils/test_label_task_start_machine.py",
 )
 
 

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "operators": {"operators", *BELOW_OPERATORS},
     "sensors": {"sensors", "operators", *BELOW_OPERATORS},  # both read templates in the same way
     "emulator": {"emulator"},
-    "get_provider_info": set(),
+    "get_provider_info": {"hooks"},  # the connection form, which imports nothing
     "example_dags": {*THIN, "hooks"},
 }
 # The parts of labeling, from the lowest floor to the highest: none imports a part of a higher floor.
@@ -281,6 +281,21 @@ def test_client_and_labeling_load_where_there_is_no_airflow() -> None:
 
 def test_the_emulator_loads_without_airflow_and_without_requests() -> None:
     run(BLOCK.format(blocked={"airflow", "requests"}) + import_all("emulator"))
+
+
+def test_airflow_learns_of_the_provider_by_the_standard_library_alone() -> None:
+    """Airflow does so in every process; of our own package, too, only data is loaded."""
+    script = (
+        f"import sys\nbefore = set(sys.modules)\nimport {NAME}.get_provider_info\nprint(*(set(sys.modules) - before))"
+    )
+    loaded = set(run(script).split())
+    assert {name for name in loaded if name.startswith(NAME)} == {
+        NAME,
+        f"{NAME}.get_provider_info",
+        f"{NAME}.hooks",
+        f"{NAME}.hooks.connection_form",
+    }
+    assert {name.partition(".")[0] for name in loaded} - {NAME} <= sys.stdlib_module_names
 
 
 def test_what_a_dag_file_imports_stays_light() -> None:

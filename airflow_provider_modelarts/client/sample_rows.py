@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import Raw, field
 
 from airflow_provider_modelarts.client.models import parse_json, to_name, to_text
-from airflow_provider_modelarts.client.resources.samples import HARD, HARD_REASONS, SIZE, Sample, stable_origin
+from airflow_provider_modelarts.client.resources.samples import (
+    DETECTION,
+    HARD,
+    HARD_REASONS,
+    SIZE,
+    Sample,
+    stable_origin,
+)
 from airflow_provider_modelarts.client.sample_updates import labeled_elements
 from airflow_provider_modelarts.client.validation import strict_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_NO_LABELS = Raw(b"null")
-_NOTHING = Raw(b"")
-_DETECTION = 1
+_NULL = _NO_LABELS = Raw(b"null")
+NOTHING = Raw(b"")
+"""JSON that is not there; fields are left out of a record where they are this very object."""
 _SPACE = re.compile(r"[ \t\n\r]*")
 _parse_value = json.JSONDecoder().raw_decode
 
@@ -36,8 +43,8 @@ class RowProperty(msgspec.Struct, gc=False):
     """
 
     hard: bool | int | float | str | None = field(default=None, name=HARD)
-    shape: Raw = field(default=_NOTHING, name="@modelarts:shape")
-    feature: Raw = field(default=_NOTHING, name="@modelarts:feature")
+    shape: Raw = field(default=NOTHING, name="@modelarts:shape")
+    feature: Raw = field(default=NOTHING, name="@modelarts:feature")
 
 
 class RowLabel(msgspec.Struct, gc=False):
@@ -49,13 +56,13 @@ class RowLabel(msgspec.Struct, gc=False):
     property: RowProperty | None = None
 
 
-class RowMetadata(msgspec.Struct, gc=False):
+class RowMetadata(msgspec.Struct, gc=False, omit_defaults=True):
     """What decisions, plans and writes need of a sample's metadata.
 
     :param size: JSON, exactly as it came; empty without
     """
 
-    size: Raw = field(default=_NOTHING, name=SIZE)
+    size: Raw = field(default=NOTHING, name=SIZE)
     hard: bool | int | float | str | None = field(default=None, name=HARD)
     hard_reasons: Any = field(default=None, name=HARD_REASONS)
     origin_source: str | None = field(default=None, name="@modelarts:origin_source")
@@ -66,9 +73,11 @@ class SampleRow(msgspec.Struct, gc=False):
     """One row of a list of samples. Fields as of :class:`Sample`, but for these.
 
     :param labels: JSON, exactly as it came
-    :param metadata: JSON, exactly as it came; None without
-    :param odd: the JSON of the whole row if some of it is not as the API documents it; None else
+    :param read_labels: the labels once they are read, see :meth:`plain_labels`
     """
+
+    is_odd: ClassVar[bool] = False
+    """Whether something of it is not as the API documents it."""
 
     sample_id: Annotated[str, msgspec.Meta(min_length=1)]
     labels: Raw = _NO_LABELS
@@ -76,39 +85,28 @@ class SampleRow(msgspec.Struct, gc=False):
     annotated_by: str | None = None
     worker_id: str | None = None
     source: str | None = None
-    metadata: Raw | None = None
-    odd: Raw | None = field(default=None, name="\ue000row")
+    metadata: RowMetadata | None = None
+    read_labels: list[RowLabel] | None = field(default=None, name="\ue000")  # no service sends that
 
     @property
     def sample(self) -> Sample:
-        """The sample as a model; of a row that is not odd with the fields above only."""
-        if self.odd is not None:
-            return Sample(parse_json(bytes(self.odd)))
+        """The sample as a model that has the fields above only."""
         raw: dict[str, Any] = {"sample_id": self.sample_id, "labels": parse_json(bytes(self.labels))}
         for name in ("score", "annotated_by", "worker_id", "source"):
             if (value := getattr(self, name)) is not None:
                 raw[name] = value
         if self.metadata is not None:
-            raw["metadata"] = parse_json(bytes(self.metadata))
+            raw["metadata"] = parse_json(_encode(self.metadata))
         return Sample(raw)
 
     def plain_labels(self) -> list[RowLabel] | None:
         """Return the labels if there are some, and each is as documented and has a name; None: see :attr:`sample`."""
-        if self.odd is not None:
-            return None
-        try:
-            return _decode_labels(self.labels) or None
-        except msgspec.MsgspecError:
-            return None
-
-    def plain_metadata(self) -> RowMetadata | None:
-        """Return the metadata if it is as documented; None if it is not, and without any."""
-        if self.odd is not None or self.metadata is None:
-            return None
-        try:
-            return _decode_metadata(self.metadata)
-        except msgspec.MsgspecError:
-            return None
+        if self.read_labels is None:
+            try:
+                self.read_labels = _decode_labels(self.labels)
+            except msgspec.MsgspecError:
+                self.read_labels = []
+        return self.read_labels or None
 
     @property
     def label_names(self) -> list[str]:
@@ -124,29 +122,66 @@ class SampleRow(msgspec.Struct, gc=False):
     @property
     def origin(self) -> str | None:
         """As :attr:`Sample.origin`."""
-        metadata = self.plain_metadata()
-        if metadata is None:
-            return self.sample.origin
-        return stable_origin((metadata.origin_source, metadata.new_source), self.source)
+        metadata = self.metadata
+        places = () if metadata is None else (metadata.origin_source, metadata.new_source)
+        return stable_origin(places, self.source)
 
     def element(self) -> bytes:
         """Return what is sent to confirm it, as JSON: id and labels as they came, of detection samples the size too.
 
         :raises InvalidRequest: if its labels cannot be written
         """
-        labels, metadata = self.plain_labels(), self.plain_metadata()
-        is_plain = labels is not None and (metadata is not None or self.metadata is None)
-        if not is_plain or self.worker_id or not all(label.name.strip() for label in labels or ()):
-            (element,) = labeled_elements([self.sample])
-            rest = {name: value for name, value in element.items() if name != "labels"}
-            return b'%b,"labels":%b}' % (strict_json(rest, "the sample").encode()[:-1], self.labels)
+        labels = self.plain_labels()
+        if labels is None or self.worker_id:
+            return self._odd_element()
+        marks_a_place = False
+        for label in labels:
+            if not label.name.strip():
+                return self._odd_element()
+            marks = label.property
+            if label.type == DETECTION or (marks is not None and (marks.shape, marks.feature) != _NO_PLACE):
+                marks_a_place = True
         sized = b""
-        if metadata is not None and metadata.size not in (_NOTHING, _NULL) and any(map(_marks_a_place, labels or ())):
-            sized = b',"metadata":{"%b":%b}' % (SIZE.encode(), metadata.size)
+        if marks_a_place and self.metadata is not None and self.metadata.size not in (NOTHING, _NULL):
+            sized = b',"metadata":{"%b":%b}' % (SIZE.encode(), self.metadata.size)
         return b'{"sample_id":%b,"labels":%b%b}' % (_encode(self.sample_id), self.labels, sized)
 
+    def _odd_element(self) -> bytes:
+        """Return the same of a sample that needs a closer look; its labels still go out as they came."""
+        (element,) = labeled_elements([self.sample])
+        rest = {name: value for name, value in element.items() if name != "labels"}
+        return b'%b,"labels":%b}' % (strict_json(rest, "the sample").encode()[:-1], self.labels)
 
-_NULL = Raw(b"null")
+
+class OddRow(SampleRow, gc=False, kw_only=True):
+    """A row of which something is not as the API documents it.
+
+    :param whole: its JSON
+    """
+
+    is_odd: ClassVar[bool] = True
+
+    whole: Raw
+
+    @property
+    def sample(self) -> Sample:
+        """The sample as a model."""
+        return Sample(parse_json(bytes(self.whole)))
+
+    def plain_labels(self) -> None:
+        """Return nothing: see :attr:`sample`."""
+
+    @property
+    def origin(self) -> str | None:
+        """As :attr:`Sample.origin`."""
+        return self.sample.origin
+
+    def element(self) -> bytes:
+        """As of a plain row."""
+        return self._odd_element()
+
+
+_NO_PLACE = (NOTHING, NOTHING)
 
 
 class _Page(msgspec.Struct, forbid_unknown_fields=True):
@@ -159,13 +194,7 @@ class _Page(msgspec.Struct, forbid_unknown_fields=True):
 _decode_page = msgspec.json.Decoder(_Page).decode
 _decode_row = msgspec.json.Decoder(SampleRow).decode
 _decode_labels = msgspec.json.Decoder(list[RowLabel]).decode
-_decode_metadata = msgspec.json.Decoder(RowMetadata).decode
 _encode = msgspec.json.Encoder().encode
-
-
-def _marks_a_place(label: RowLabel) -> bool:
-    marks = label.property
-    return label.type == _DETECTION or (marks is not None and (marks.shape != _NOTHING or marks.feature != _NOTHING))
 
 
 def parse_page(body: bytes) -> Any:
@@ -207,11 +236,12 @@ def parse_row(row: bytes) -> SampleRow:
     places = dict(_members(text, 0))
     begin, end = places.get("labels", (0, 0))
     labels = text[begin:end].encode("utf-8", "surrogatepass") or b"null"
-    return SampleRow(
-        sample_id=to_name(raw.get("sample_id")),
-        labels=Raw(labels),
+    return OddRow(
+        to_name(raw.get("sample_id")),
+        Raw(labels),
         annotated_by=to_text(raw.get("annotated_by")),
-        odd=Raw(text.encode("utf-8", "surrogatepass")),
+        worker_id=to_text(raw.get("worker_id")),
+        whole=Raw(text.encode("utf-8", "surrogatepass")),
     )
 
 
@@ -220,7 +250,7 @@ def row_of(sample: Sample) -> SampleRow:
     try:
         return parse_row(json.dumps(sample.raw).encode())
     except RecursionError:  # not to be met: the same was parsed
-        return SampleRow(sample.sample_id, odd=Raw(b"{}"))
+        return OddRow(sample.sample_id, whole=Raw(b"{}"))
 
 
 def _members(text: str, place: int) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -1,11 +1,10 @@
-"""When to poll a labeling task next, and how a wait ends.
+"""What the answer to a poll means, and how a wait ends; ``client/poll_schedule.py`` says when to poll.
 
 Pure: no request, no sleep, no clock. Client, operator, sensor and trigger use it, so a wait ends the same in all four.
 """
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -16,37 +15,12 @@ from airflow_provider_modelarts.client.errors import (
     LabelTaskTimeout,
     ModelArtsError,
 )
+from airflow_provider_modelarts.client.poll_schedule import ODD_ANSWERS, PollSchedule
 from airflow_provider_modelarts.client.redaction import storable, without_queries
 from airflow_provider_modelarts.client.states import TaskState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-EARLY_GAPS = ((10.0, 5.0), (60.0, 9.0))
-"""Seconds between polls at the beginning of a wait: until so many seconds after it, a poll every so many seconds.
-
-After that, and wherever it is shorter, ``poll_interval`` counts. Most labeling tasks of small datasets end within a
-minute; with these gaps, jitter included, their end is noticed within 10 s. A long wait sends six requests more.
-"""
-
-JITTER = 0.1
-"""Share of an interval that is added at random, so that a thousand waits do not poll in the same second."""
-
-RESUMED_WITHIN = 30.0
-"""Seconds within which a wait that goes on in a new process polls, if its ``poll_interval`` is longer."""
-
-LONGEST = 5 * 365 * 86400.0
-"""The longest wait, in seconds: its end is a moment that clocks and databases can still store."""
-
-ODD_ANSWERS = 5
-"""Permanent errors in a row after which a wait for one's own labeling task ends.
-
-Whoever started a labeling task knows that it exists. One "not found" right after the start, or one "forbidden" from a
-gateway, proves nothing; to believe it would leave the labeling task behind.
-"""
-
-ODD_PAUSES = (0.0, *(EARLY_GAPS[0][1] for _ in range(ODD_ANSWERS - 1)))
-"""Seconds before each poll of a caller that does not wait, but must know whether its labeling task still exists."""
 
 Status = Literal["success", "failed", "stopped", "timeout", "error"]
 
@@ -125,12 +99,7 @@ class Outcome:
 
     def to_event(self) -> dict[str, Any]:
         """Return the payload of the trigger's event: exactly ``status, label_task_id, message, summary``."""
-        return {
-            "status": self.status,
-            "label_task_id": self.label_task_id,
-            "message": self.message,
-            "summary": self.summary,
-        }
+        return dict(vars(self))
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> Outcome:
@@ -151,8 +120,7 @@ class Outcome:
             message = error.pop("message", self.message)
             facts: dict[str, Any] = {name: error.get(name) for name in _ERROR_FACTS}
             return error_class(message, **facts)
-        error_class = _EXCEPTIONS[self.status]
-        return error_class(self.message, code=self.summary.get("error_code"))
+        return _EXCEPTIONS[self.status](self.message, code=self.summary.get("error_code"))
 
 
 def summarize(task: WatchedTask) -> dict[str, Any]:
@@ -191,16 +159,15 @@ def find_event(events: Sequence[WatchedEvent], status: str, above: str = "") -> 
     return None
 
 
-class Wait:
+class Wait(PollSchedule):
     """One wait for one labeling task: takes what a poll brought, returns when to poll next or how the wait ended.
 
     :param dataset_id: the dataset, for messages
-    :param label_task_id: the labeling task
+    :param label_task_id: the labeling task; each has a jitter of its own
     :param deadline: epoch seconds at which the wait ends
     :param poll_interval: seconds between polls after the early ones
-    :param seed: of the jitter; each labeling task has its own jitter in any case
     :param started: epoch seconds at which the wait began, in whatever process; None: at its first call
-    :param is_patient: True if the caller started the labeling task: then only :data:`ODD_ANSWERS` permanent errors in a
+    :param is_patient: True if the caller started the labeling task: then only ``ODD_ANSWERS`` permanent errors in a
         row end the wait, else one does
     """
 
@@ -211,37 +178,15 @@ class Wait:
         *,
         deadline: float,
         poll_interval: float = 30,
-        seed: int | str | None = None,
         started: float | None = None,
         is_patient: bool = False,
     ) -> None:
+        super().__init__(label_task_id, deadline=deadline, poll_interval=poll_interval, started=started)
         self.dataset_id = dataset_id
         self.label_task_id = label_task_id
-        self.deadline = deadline
-        self.poll_interval = poll_interval
-        self.started = started
-        self._random = random.Random(f"{seed}:{label_task_id}")  # noqa: S311 - scatters polls, protects nothing
         self._refusals_left = self._most_refusals = ODD_ANSWERS if is_patient else 1
         self._last_line: str | None = None
         self._last_task: WatchedTask | None = None
-
-    def first_pause(self, now: float, not_before: float | None = None) -> float:
-        """Return the seconds until the first poll of this process.
-
-        Nobody knows when another process polled last, only how often it did. So this poll comes at a random moment of
-        the gap in which it was due, and the waits of a restarted triggerer do not all poll in the same second.
-
-        :param now: epoch seconds
-        :param not_before: epoch seconds of the first poll, if another process knew; a moment in the past has no effect
-        """
-        elapsed = self._elapsed(now)
-        if not_before is not None and not_before > now:
-            # The machine that wrote both may be ahead of this one.
-            return self._within(min(not_before - now, not_before - (self.started or now)), now)
-        until_first = self._gap(0.0) - elapsed
-        if until_first > 0:
-            return self._within(until_first, now)
-        return self._within(self._random.uniform(0, min(self._gap(elapsed), RESUMED_WITHIN)), now)
 
     def on_answer(self, task: WatchedTask, now: float) -> Outcome | float:
         """Take the answer to a poll.
@@ -254,7 +199,7 @@ class Wait:
         self._refusals_left = self._most_refusals
         status = _STATUSES.get(task.status)
         if status is None:
-            return self._next(now, None, None)
+            return self._next(now)
         messages = {
             "success": f"{self._what} succeeded.",
             "stopped": f"{self._what} was stopped. Start a new one if its proposals are still wanted.",
@@ -272,7 +217,7 @@ class Wait:
         if not self._refusals_left:
             summary = {"error": describe(error)}
             return Outcome("error", self.label_task_id, f"{self._what} cannot be watched: {error}", summary)
-        return self._next(now, error.retry_after, error)
+        return self._next(now, error)
 
     def progress(self, task: WatchedTask) -> str | None:
         """Return a line for the log, or None if it would be the same as the last one."""
@@ -286,24 +231,10 @@ class Wait:
     def _what(self) -> str:
         return f"Labeling task {self.label_task_id} of dataset {self.dataset_id}"
 
-    def _next(self, now: float, retry_after: float | None, error: ModelArtsError | None) -> Outcome | float:
+    def _next(self, now: float, error: ModelArtsError | None = None) -> Outcome | float:
         if now >= self.deadline:
             return self._timeout(error)
-        return self._within(max(self._gap(self._elapsed(now)), retry_after or 0), now)
-
-    def _within(self, seconds: float, now: float) -> float:
-        return max(0.0, min(seconds, self.deadline - now, LONGEST))
-
-    def _elapsed(self, now: float) -> float:
-        if self.started is None:
-            self.started = now
-        # The machine on which the wait began may be ahead of this one.
-        return max(0.0, now - self.started)
-
-    def _gap(self, elapsed: float) -> float:
-        """Return the seconds from a poll, so many seconds after the beginning, to the next one."""
-        early = next((gap for until, gap in EARLY_GAPS if elapsed < until), self.poll_interval)
-        return min(early, self.poll_interval) * (1 + self._random.uniform(0, JITTER))
+        return self.next_pause(now, (error.retry_after if error else None) or 0.0)
 
     def _failure(self, task: WatchedTask) -> str:
         texts = [task.error_msg or task.message or "the service gives no reason"]

@@ -1,4 +1,7 @@
-"""Reads an Airflow connection of type ``modelarts`` into checked settings. Pure: nothing is sent or looked up."""
+"""Reads an Airflow connection of type ``modelarts`` into checked settings. Pure: nothing is sent or looked up.
+
+Which fields there are stands in ``hooks/connection_form.py``.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,12 @@ import re
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.regions import address_of, region_of
 from airflow_provider_modelarts.client.validation import Endpoint, as_flag, as_number, decoded, shown
+from airflow_provider_modelarts.hooks.connection_form import EXTRA_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,41 +35,24 @@ _MORE_FLAGS = {"yes": True, "on": True, "no": False, "off": False}
 _STANDARD = ("host", "port", "login", "password")
 _SECRETS = ("password", "security_token")
 
-EXTRA_KEYS = frozenset(
-    {
-        *("auth", "domain_name", "region", "project_name", "project_id", "iam_endpoint", "security_token"),
-        *("verify", "timeout", "allow_http", "poll_threads", "console"),
-    }
-)
-"""What the connection's extra may hold; the form of ``get_provider_info`` has the same fields."""
 
-
-class _Need(NamedTuple):
-    """A requirement of a way of authentication: one of ``fields``; ``words`` name it to the user."""
-
-    fields: tuple[str, ...]
-    words: str
-
-
-_PROJECT = _Need(("project_id",), "extra.project_id")
-_IAM = _Need(("iam_endpoint", "region"), "extra.region (or extra.iam_endpoint)")
-
-_NEEDS: dict[str, tuple[_Need, ...]] = {
-    "password": (
-        _Need(("login",), "login (IAM user)"),
-        _Need(("password",), "password (of the IAM user)"),
-        _Need(("domain_name",), "extra.domain_name (account)"),
-        _IAM,
-        _Need(("project_id", "project_name", "region"), "extra.region (or extra.project_name, or extra.project_id)"),
-    ),
-    "access_key": (
-        _Need(("login",), "login (access key)"),
-        _Need(("password",), "password (secret key)"),
-        _PROJECT,
-    ),
-    "token": (_Need(("password",), "password (token)"), _PROJECT),
+# By way of authentication what it needs: words for the user, and fields of which one must be filled in.
+_NEEDS: dict[str, dict[str, tuple[str, ...]]] = {
+    "password": {
+        "login (IAM user)": ("login",),
+        "password (of the IAM user)": ("password",),
+        "extra.domain_name (account)": ("domain_name",),
+        "extra.region (or extra.iam_endpoint)": ("iam_endpoint", "region"),
+        "extra.region (or extra.project_name, or extra.project_id)": ("project_id", "project_name", "region"),
+    },
+    "access_key": {
+        "login (access key)": ("login",),
+        "password (secret key)": ("password",),
+        "extra.project_id": ("project_id",),
+    },
+    "token": {"password (token)": ("password",), "extra.project_id": ("project_id",)},
 }
-_ENDPOINT_NEED = _Need(("host", "region"), "host (or extra.region)")
+_ENDPOINT_NEED = {"host (or extra.region)": ("host", "region")}
 
 
 @dataclass(frozen=True)
@@ -115,16 +102,14 @@ def read_settings(connection: Connection, *, project_id: str | None = None) -> C
     if project_id:
         values["project_id"] = project_id
     reader = _Reader(f"Connection {connection.conn_id!r}", values)
-    auth = reader.value(
-        "auth", "password", lambda text: text if text in _NEEDS else None, f"one of {', '.join(_NEEDS)}"
-    )
+    auth = reader.value("auth", "password", {name: name for name in _NEEDS}.get, f"one of {', '.join(_NEEDS)}")
     unknown = _unknown_keys(extra)
-    reader.require((_ENDPOINT_NEED, *_NEEDS[auth]), auth, unknown)
+    reader.require({**_ENDPOINT_NEED, **_NEEDS[auth]}, auth, unknown)
     region = reader.text("region")
     iam_endpoint = reader.text("iam_endpoint")
     if not iam_endpoint and auth == "password":
         iam_endpoint = reader.address("iam", "extra.iam_endpoint")
-    timeout = reader.number("timeout", DEFAULT_TIMEOUT, 1, 600)
+    timeout = reader.number("timeout", DEFAULT_TIMEOUT, *_bounds("timeout"))
     port = None if reader.text("port") is None else reader.whole("port", 0, 1, 65535)
     default: bool | str = True
     verify = reader.value(
@@ -145,20 +130,25 @@ def read_settings(connection: Connection, *, project_id: str | None = None) -> C
         verify=verify,
         timeout=(min(DEFAULT_CONNECT_TIMEOUT, timeout), timeout),
         allow_http=reader.value("allow_http", False, _flag, "true or false"),
-        poll_threads=reader.whole("poll_threads", DEFAULT_POLL_THREADS, 1, 256),
+        poll_threads=reader.whole("poll_threads", DEFAULT_POLL_THREADS, *_bounds("poll_threads")),
         console=reader.console(endpoint, region and region_of(region)),
         unknown=unknown,
     )
 
 
+def _bounds(name: str) -> tuple[float, float]:
+    schema = EXTRA_FIELDS[name]["schema"]
+    return schema["minimum"], schema["maximum"]
+
+
 def _unknown_keys(extra: Mapping[str, Any]) -> tuple[str, ...]:
     """Return a phrase for each key of the extra that is ignored, with what may be meant; never its value."""
     phrases = []
-    for key in sorted(set(extra) - EXTRA_KEYS):
+    for key in sorted(set(extra) - set(EXTRA_FIELDS)):
         if key in _STANDARD:
             phrases.append(f"extra.{key} has no effect: fill in the connection's own field {key}")
             continue
-        near = get_close_matches(key.lower(), EXTRA_KEYS, 1)
+        near = get_close_matches(key.lower(), EXTRA_FIELDS, 1)
         phrases.append(f"extra.{key} is not known" + (f": is extra.{near[0]} meant?" if near else " and has no effect"))
     return tuple(phrases)
 
@@ -211,8 +201,8 @@ class _Reader:
             return "the value given, which may hold a secret and is not shown"
         return shown(value)
 
-    def require(self, needs: tuple[_Need, ...], auth: str, unknown: tuple[str, ...]) -> None:
-        missing = [need.words for need in needs if not any(self.text(name) for name in need.fields)]
+    def require(self, needs: Mapping[str, tuple[str, ...]], auth: str, unknown: tuple[str, ...]) -> None:
+        missing = [words for words, names in needs.items() if not any(self.text(name) for name in names)]
         if missing:
             verb = "is" if len(missing) == 1 else "are"
             raise InvalidRequest(
@@ -244,7 +234,7 @@ class _Reader:
 
         return self.value(name, default, within, f"a number from {low:g} to {high:g}")
 
-    def whole(self, name: str, default: int, low: int, high: int) -> int:
+    def whole(self, name: str, default: int, low: float, high: float) -> int:
         number = self.number(name, default, low, high)
         if number != int(number):
             raise self._wrong(name, "a whole number", self.text(name))

@@ -21,6 +21,7 @@ from airflow_provider_modelarts.client.errors import (
     Throttled,
 )
 from airflow_provider_modelarts.hooks.connection import ConnectionSettings, read_extra, read_settings
+from airflow_provider_modelarts.hooks.connection_form import CONNECTION_TYPE, INTEGRATION
 from airflow_provider_modelarts.hooks.errors import ConnectionUnknownError
 from airflow_provider_modelarts.labeling.apply.batches import SAMPLE_FAULTS
 
@@ -104,17 +105,17 @@ class _SharedConnection:
             # one thread reads, the others go on with what is known
             if not last.is_younger_than(REREAD_AFTER) and self._lock.acquire(blocking=False):
                 try:
-                    last = self._reread()
+                    self._reread()
                 finally:
                     self._lock.release()
         elif not isinstance(error, _AT_HOME) and error.code not in _SAMPLE_CODES:
             since = next(_turns)
             with self._lock:
-                last = self._last or last
-                if error.permanent and last.turn < since:
-                    last = self._read()
-                elif last.turn < since and not last.is_younger_than(_RECENT):
-                    last = self._reread()
+                if self.peek(since) is None:  # no other thread has read since
+                    if error.permanent:
+                        self._read()
+                    elif not (self._last or last).is_younger_than(_RECENT):
+                        self._reread()
         return (self._last or last).of_client
 
     def _reread(self) -> _ConnectionReading:
@@ -243,8 +244,8 @@ class ModelArtsHook(BaseHook):
 
     conn_name_attr = "modelarts_conn_id"
     default_conn_name = "modelarts_default"
-    conn_type = "modelarts"
-    hook_name = "Huawei Cloud ModelArts"
+    conn_type = CONNECTION_TYPE
+    hook_name = INTEGRATION
 
     def __init__(self, modelarts_conn_id: str = default_conn_name, project_id: str | None = None) -> None:
         super().__init__()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample
 
 _encode = msgspec.json.Encoder(order="sorted").encode
+_decode = msgspec.json.Decoder().decode
 _encode_anything = json.JSONEncoder(sort_keys=True).encode
 
 HARD = "@modelarts:hard"
@@ -60,7 +61,15 @@ def with_other_labels(rows: Sequence[SampleRow]) -> set[str]:
 
 def fingerprint(row: SampleRow) -> int:
     """Return 64 bits that stand for the labels of a proposal, as :func:`same_proposal` compares them (B18)."""
-    labels = _without_id(raw_labels(row))
+    try:
+        labels = _decode(row.labels)
+    except msgspec.MsgspecError:
+        labels = raw_labels(row)
+    if type(labels) is list and all(type(label) is dict for label in labels):
+        for label in labels:
+            label.pop("id", None)
+    else:
+        labels = _without_id(raw_labels(row))
     try:
         text = _encode(labels)
     except (ValueError, OverflowError):  # half a surrogate pair, an integer of more than 64 bits

@@ -22,7 +22,7 @@ from airflow_provider_modelarts.utils.task_record import TaskIntent
 from airflow_provider_modelarts.utils.task_state import TaskKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow.sdk import Context
 
@@ -90,6 +90,8 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
 
 class ProposalsOperator(StoppableOperator):
     """An operator for the proposals of a dataset that a policy and filters choose."""
+
+    template_fields: Sequence[str] = (*_READ, *parameters.CONNECTION)
 
     def __init__(
         self,
@@ -188,7 +190,7 @@ class ProposalsOperator(StoppableOperator):
         """Return what the rendered parameters ask for."""
         from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
 
-        request = ConfirmationRequest(**{name: read(name, getattr(self, name)) for name, read in _READ.items()})
+        request = ConfirmationRequest(**self.read_parameters(_READ))
         low, high = request.low_score, request.high_score
         if low is not None and high is not None and low > high:
             raise ParameterError(f"low_score {low:g} is above high_score {high:g}: no proposal can score so.")

@@ -67,35 +67,25 @@ class LabelTaskStopper:
                 return
             self.is_ended = True
             if self.label_task_id is not None:
-                self._stop(self.label_task_id)
+                # If the main thread was interrupted while it read the connection, this waits until it goes on.
+                with self._hook.look_afresh().client.detached() as client:
+                    client.tasks.stop(self._dataset_id, self.label_task_id)
                 self._log.info("Stopped labeling task %s: the Airflow task is %s.", self.label_task_id, state)
         except (ModelArtsError, AirflowRuntimeError, OSError) as error:
             self._log.warning("Labeling task %s could not be stopped: %s", self.label_task_id, error)
-
-    def _stop(self, label_task_id: str) -> None:
-        # If the main thread was interrupted while it read the connection, this waits until it goes on.
-        with self._hook.look_afresh().client.detached() as client:
-            client.tasks.stop(self._dataset_id, label_task_id)
 
 
 class WriteStop:
     """Stops the writes of an operator when a user ends its Airflow task.
 
     While Airflow is asked, threads that want to write wait: no write leaves after the user's word has arrived.
-
-    :param key: the Airflow task
-    :param log: logger of the Airflow task
     """
 
     def __init__(self, key: TaskKey, log: Any) -> None:
         self._key = key
         self._log = log
         self.signal = StopSignal()
-        """What is to be asked before every write."""
-
-    def is_closed(self) -> bool:
-        """Return whether no further write may go out; waits while Airflow is being asked."""
-        return self.signal.is_requested()
+        """Is asked before every write; waits while Airflow is being asked."""
 
     def close_if_ended(self) -> None:
         """Close the gate if Airflow says that the Airflow task was ended or cleared."""

@@ -18,12 +18,11 @@ from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.states import ALGORITHM_TYPES, TaskType
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.operators._templates import check_constants, is_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["check_constants", "is_template"]
+    from airflow_provider_modelarts.operators._templates import TemplatedOperator
 
 Value = TypeVar("Value")
 
@@ -146,6 +145,13 @@ CONNECTION: dict[str, Callable[[str, Any], Any]] = {
 }
 """How the parameters are read that every operator and the sensor have."""
 
+LABEL_TASK: dict[str, Callable[[str, Any], Any]] = {
+    "dataset_id": identifier,
+    "label_task_id": identifier,
+    **CONNECTION,
+}
+"""How the parameters are read that name one labeling task."""
+
 
 def config(name: str, value: object) -> dict[str, Any]:
     """Return the configuration of a labeling task (contract 2.1), each field as the kind that it is."""
@@ -239,12 +245,9 @@ def refuse_taken_names(given: Mapping[str, Any], **names: str) -> None:
             raise ParameterError(f"{name} is a name that Airflow keeps for itself: give {ours}.")
 
 
-def hook(task: Any) -> ModelArtsHook:
+def hook(task: TemplatedOperator) -> ModelArtsHook:
     """Return the hook for an operator or sensor with the parameters ``modelarts_conn_id`` and ``project_id``."""
-    return ModelArtsHook(
-        identifier("modelarts_conn_id", task.modelarts_conn_id),
-        optional(identifier)("project_id", task.project_id),
-    )
+    return ModelArtsHook(**task.read_parameters(CONNECTION))
 
 
 def no_triggerer(task: Any) -> str:

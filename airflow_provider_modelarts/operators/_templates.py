@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    Readers = Mapping[str, Callable[[str, Any], Any]]
+    """By parameter the function that reads it; it takes the name, for errors, and the value."""
+
 Place = tuple[Any, ...]
 """Keys and indexes that lead from a parameter to a value inside it; () is the parameter itself."""
 
@@ -39,7 +42,7 @@ def has_marks(value: object) -> bool:
 
 def is_template(value: object) -> bool:
     """Return whether a value is known only when the task runs: it holds a template or another task's output."""
-    return any(_is_filled_later(part) or _has_template_key(place) for place, part in _walk(value))
+    return any(_is_filled_later(part) or (place and is_template(place[-1])) for place, part in _walk(value))
 
 
 def _walk(value: object, place: Place = ()) -> Iterator[tuple[Place, object]]:
@@ -61,21 +64,6 @@ def _is_filled_later(part: object) -> bool:
     return has_marks(part) or not isinstance(part, _CONSTANTS)
 
 
-def _has_template_key(place: Place) -> bool:
-    return bool(place) and is_template(place[-1])
-
-
-def check_constants(checks: Mapping[str, tuple[object, Callable[[str, Any], object]]]) -> None:
-    """Check the values that are known when the DAG is parsed, so that a typing error shows at once.
-
-    :param checks: by parameter name the value and the function that will read it when the task runs
-    :raises ParameterError: for the first wrong value
-    """
-    for name, (value, read) in checks.items():
-        if not is_template(value):
-            read(name, value)
-
-
 def constant(name: str, value: object, read: Callable[[str, Any], Any]) -> Any:
     """Return a parameter that is no template field, read.
 
@@ -92,17 +80,23 @@ class TemplatedOperator(BaseOperator):
     _filled_later: Mapping[str, tuple[Place, ...]] = {}
     """By parameter, the places that must hold a value when the task runs. Plain data, so that all copies have it."""
 
-    def check_parameters(self, readers: Mapping[str, Callable[[str, Any], Any]]) -> None:
-        """Check what is known when the DAG is parsed, and record what is not.
+    def check_parameters(self, readers: Readers) -> None:
+        """Check what is known when the DAG is parsed, so that a typing error shows at once; record what is not.
 
         :param readers: by template field the function that will read it when the task runs
         :raises ParameterError: for the first wrong value
         """
         with self.errors_of_making():
-            for name in readers:
-                _refuse_template_keys(name, getattr(self, name))
-            check_constants({name: (getattr(self, name), read) for name, read in readers.items()})
+            for name, read in readers.items():
+                value = getattr(self, name)
+                _refuse_template_keys(name, value)
+                if not is_template(value):
+                    read(name, value)
         self._record_places(readers)
+
+    def read_parameters(self, readers: Readers) -> dict[str, Any]:
+        """Return the values of template fields when the task runs, each as its function reads it."""
+        return {name: read(name, getattr(self, name)) for name, read in readers.items()}
 
     def errors_of_making(self) -> AbstractContextManager[None]:
         """Return the context in which ``__init__`` raises its errors.
@@ -133,7 +127,6 @@ class TemplatedOperator(BaseOperator):
     def check_rendered(self, context: Context) -> None:
         """Refuse to run if a template or another task's output gave nothing. A None in the DAG file stays legal.
 
-        :param context: Airflow's
         :raises ParameterError: naming the first such parameter, and the place inside it
         """
         from_outputs = _mapped_over_outputs(self, context)
@@ -151,7 +144,7 @@ class TemplatedOperator(BaseOperator):
 def _refuse_template_keys(name: str, value: object) -> None:
     """Refuse a template as the key of a dict: Airflow renders values only, so the key would stay a template."""
     for place, _ in _walk(value):
-        if _has_template_key(place):
+        if place and is_template(place[-1]):
             raise ParameterError(
                 f"{_shown_place(name, place[:-1])} has the template {place[-1]!r} as a key: Airflow renders values, "
                 "and no keys. Write the key itself, or give the whole dict as one template that renders to its JSON "

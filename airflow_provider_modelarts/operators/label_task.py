@@ -19,7 +19,7 @@ from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._on_kill import LabelTaskStopper
 from airflow_provider_modelarts.operators._templates import TemplatedOperator, constant, is_template
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
-from airflow_provider_modelarts.utils.label_task_recovery import LabelTaskRecovery
+from airflow_provider_modelarts.utils.label_task_start import LabelTaskStarter
 from airflow_provider_modelarts.utils.polling import (
     deadline_after,
     poll_once,
@@ -36,12 +36,23 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
-    from airflow_provider_modelarts.utils.label_task_recovery import IfRunning
+    from airflow_provider_modelarts.operators._templates import Readers
+    from airflow_provider_modelarts.utils.label_task_start import IfRunning
     from airflow_provider_modelarts.utils.task_record import LabelTaskRecord
 
 
 LABEL_TASK_XCOM = "label_task_id"
 """XCom with the id of the labeling task that a start operator has started, pushed as soon as it is known."""
+
+_READ: Readers = {
+    "dataset_id": parameters.identifier,
+    "label_task_type": parameters.label_task_type,
+    "algorithm_type": parameters.optional(parameters.algorithm_type),
+    "collect_key_sample": parameters.optional(parameters.flag),
+    "model_id": parameters.optional(parameters.identifier),
+    "config": parameters.optional(parameters.config),
+    **parameters.CONNECTION,
+}
 
 
 class ModelArtsStartLabelTaskOperator(TemplatedOperator):
@@ -88,16 +99,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
     :raises AirflowFailException: for errors that no retry can mend
     """
 
-    template_fields: Sequence[str] = (
-        "dataset_id",
-        "label_task_type",
-        "algorithm_type",
-        "collect_key_sample",
-        "model_id",
-        "config",
-        "modelarts_conn_id",
-        "project_id",
-    )
+    template_fields: Sequence[str] = tuple(_READ)
     template_fields_renderers: ClassVar[dict[str, str]] = {"config": "json"}
     operator_extra_links = (ModelArtsDatasetLink(),)
 
@@ -139,17 +141,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
         self._stopper: LabelTaskStopper | None = None
-        self.check_parameters(
-            {
-                "dataset_id": parameters.identifier,
-                "label_task_type": parameters.label_task_type,
-                "algorithm_type": parameters.optional(parameters.algorithm_type),
-                "collect_key_sample": parameters.optional(parameters.flag),
-                "model_id": parameters.optional(parameters.identifier),
-                "config": parameters.optional(parameters.config),
-                **parameters.CONNECTION,
-            }
-        )
+        self.check_parameters(_READ)
         parameters.check_model(label_task_type, model_id)
         if not (is_template(config) or is_template(algorithm_type)):
             parameters.labeling_config(config, algorithm_type)
@@ -158,10 +150,10 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
         """Start the labeling task, or follow that of an earlier try; see the class."""
         with permanent_errors_fail_at_once():
             deadline = deadline_after(context["ti"].start_date, self.timeout, self.execution_timeout)
-            recovery = self._make_recovery(context, deadline)
-            self._make_trigger(recovery.make_record("started")).prove_serializable()
-            link_dataset(context, recovery.hook, recovery.request["dataset_id"])
-            return self._run(recovery)
+            starter = self._make_starter(context, deadline)
+            self._make_trigger(starter.make_record("started")).prove_serializable()
+            link_dataset(context, starter.hook, starter.request["dataset_id"])
+            return self._run(starter)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
         """End as the trigger's event says; or go on, if the trigger has waited for a labeling task that was in the way.
@@ -177,7 +169,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             if record is None or record.phase == "started":
                 return self._conclude(outcome, record, store)
             _check_out_of_the_way(outcome, record)
-            return self._run(self._make_recovery(context, record.deadline))
+            return self._run(self._make_starter(context, record.deadline))
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the wait in the triggerer; if that ended without an event, stop the labeling task."""
@@ -197,21 +189,21 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
         if self.cancel_on_kill and self._stopper is not None:
             self._stopper.stop_if_ended()
 
-    def _make_recovery(self, context: Context, deadline: float) -> LabelTaskRecovery:
+    def _make_starter(self, context: Context, deadline: float) -> LabelTaskStarter:
         self.check_rendered(context)
-        optional = parameters.optional
-        parameters.check_model(self.label_task_type, self.model_id)
+        given = self.read_parameters(_READ)
+        parameters.check_model(given["label_task_type"], given["model_id"])
         request = {
-            "dataset_id": parameters.identifier("dataset_id", self.dataset_id),
-            "task_type": parameters.label_task_type("label_task_type", self.label_task_type),
+            "dataset_id": given["dataset_id"],
+            "task_type": given["label_task_type"],
             "config": parameters.labeling_config(self.config, self.algorithm_type),
-            "collect_key_sample": optional(parameters.flag)("collect_key_sample", self.collect_key_sample),
-            "model_id": optional(parameters.identifier)("model_id", self.model_id),
+            "collect_key_sample": given["collect_key_sample"],
+            "model_id": given["model_id"],
         }
         hook = parameters.hook(self).look_afresh()
         stopper = LabelTaskStopper(TaskKey.of(context["ti"]), hook, request["dataset_id"], self.log)
         self._stopper = stopper
-        return LabelTaskRecovery(
+        return LabelTaskStarter(
             hook,
             RecordStore(context),
             TaskIntent.of(context),
@@ -225,7 +217,6 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
         )
 
     def _make_trigger(self, record: LabelTaskRecord) -> ModelArtsLabelTaskTrigger:
-        hook = parameters.hook(self)
         return ModelArtsLabelTaskTrigger(
             dataset_id=record.dataset_id,
             label_task_id=record.label_task_id,
@@ -234,37 +225,36 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             started=system_clock.now(),
             cancel_on_kill=self.cancel_on_kill and record.may_be_stopped,
             is_patient=record.is_known_to_exist,
-            modelarts_conn_id=hook.modelarts_conn_id,
-            project_id=hook.project_id,
+            **self.read_parameters(parameters.CONNECTION),
         )
 
-    def _run(self, recovery: LabelTaskRecovery) -> str:
+    def _run(self, starter: LabelTaskStarter) -> str:
         """Find or start the labeling task and wait for it; the alarm of ``execution_timeout`` is one more deadline."""
         try:
-            return self._follow(recovery)
+            return self._follow(starter)
         except AirflowTaskTimeout:
             # The alarm may have interrupted anything, also a start before its reply: stop what this try has started.
             try:
-                record = recovery.find(after_alarm=True)
+                record = starter.find(after_alarm=True)
             except ModelArtsError as error:
                 self.log.warning("It is not known whether a labeling task still runs; check the console. %s", error)
-                record = recovery.store.last_written
-            self._stop_given_up(record, recovery.store)
+                record = starter.store.last_written
+            self._stop_given_up(record, starter.store)
             raise LabelTaskTimeout(
                 f"The execution_timeout of the Airflow task has come; dataset {self.dataset_id}, labeling task: "
                 f"{record.label_task_id if record else 'none'}. Allow more time."
             ) from None
 
-    def _follow(self, recovery: LabelTaskRecovery) -> str:
+    def _follow(self, starter: LabelTaskStarter) -> str:
         """Find or start the labeling task, after those that are in the way; then wait for it, if wanted."""
-        store = recovery.store
+        store = starter.store
         while True:
             try:
-                found = recovery.find()
+                found = starter.find()
             except LabelTaskUnreadableError:
                 self._stop_given_up(store.read(), store)
                 raise
-            record = found or recovery.start()
+            record = found or starter.start()
             self._tell_stopper(record)
             store.write(record)
             is_in_the_way = record.phase != "started"
@@ -365,7 +355,7 @@ class ModelArtsStopLabelTaskOperator(TemplatedOperator):
         mend
     """
 
-    template_fields: Sequence[str] = ("dataset_id", "label_task_id", "modelarts_conn_id", "project_id")
+    template_fields: Sequence[str] = tuple(parameters.LABEL_TASK)
 
     def __init__(
         self,
@@ -381,19 +371,14 @@ class ModelArtsStopLabelTaskOperator(TemplatedOperator):
         self.label_task_id = label_task_id
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
-        self.check_parameters(
-            {
-                "dataset_id": parameters.identifier,
-                "label_task_id": parameters.identifier,
-                **parameters.CONNECTION,
-            }
-        )
+        self.check_parameters(parameters.LABEL_TASK)
 
     def execute(self, context: Context) -> None:
         """Stop the labeling task; see the class."""
         with permanent_errors_fail_at_once():
             self.check_rendered(context)
-            dataset_id = parameters.identifier("dataset_id", self.dataset_id)
-            label_task_id = parameters.identifier("label_task_id", self.label_task_id)
-            parameters.hook(self).look_afresh().client.tasks.stop(dataset_id, label_task_id)
-            self.log.info("Labeling task %s of dataset %s is stopped or over.", label_task_id, dataset_id)
+            given = self.read_parameters(parameters.LABEL_TASK)
+            parameters.hook(self).look_afresh().client.tasks.stop(given["dataset_id"], given["label_task_id"])
+            self.log.info(
+                "Labeling task %s of dataset %s is stopped or over.", given["label_task_id"], given["dataset_id"]
+            )

@@ -12,8 +12,8 @@ from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.labeling.results import check
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
-from airflow_provider_modelarts.operators import _plan_storage as plans
-from airflow_provider_modelarts.operators import _storage as places
+from airflow_provider_modelarts.operators import _plan_and_ledger as plans
+from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._base import (
     DIGEST_XCOM,
     FILTERS,
@@ -34,9 +34,27 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.labeling.results import ConfirmationResult
     from airflow_provider_modelarts.labeling.undo.results import RevertResult
+    from airflow_provider_modelarts.operators._templates import Readers
 
 OnPartialFailure = Literal["fail", "warn"]
 IfNothingToConfirm = Literal["continue", "skip"]
+
+_OF_PLAN: Readers = {"plan_uri": places.uri, "label_task_id": parameters.optional(parameters.identifier)}
+_OF_CONFIRMATION: Readers = {
+    "plan_uri": parameters.optional(places.uri),
+    "plan_digest": parameters.optional(parameters.identifier),
+    "ledger_uri": parameters.optional(places.uri),
+    "approved_by": plans.approver,
+    "preview": parameters.flag,
+}
+_OF_REVERT: Readers = {
+    "ledger_uri": places.uri,
+    "ledger_run_id": parameters.identifier,
+    "ledger_dag_id": parameters.optional(parameters.identifier),
+    "dataset_id": parameters.optional(parameters.identifier),
+    "preview": parameters.flag,
+    **parameters.CONNECTION,
+}
 
 
 class ModelArtsPlanConfirmationOperator(ProposalsOperator):
@@ -66,15 +84,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
     :raises AirflowSkipException: if nothing would be confirmed, with ``if_nothing_to_confirm="skip"``
     """
 
-    template_fields: Sequence[str] = (
-        "dataset_id",
-        "policy",
-        "plan_uri",
-        "label_task_id",
-        *FILTERS,
-        "modelarts_conn_id",
-        "project_id",
-    )
+    template_fields: Sequence[str] = (*ProposalsOperator.template_fields, *_OF_PLAN)
     template_fields_renderers: ClassVar[dict[str, str]] = {"policy": "json"}
     operator_extra_links = (ModelArtsDatasetLink(),)
 
@@ -111,12 +121,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
         self.if_nothing_to_confirm = constant(
             "if_nothing_to_confirm", if_nothing_to_confirm, parameters.choice("continue", "skip")
         )
-        self.check_parameters(
-            {
-                "plan_uri": places.uri,
-                "label_task_id": parameters.optional(parameters.identifier),
-            }
-        )
+        self.check_parameters(_OF_PLAN)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Make the plan; see the class."""
@@ -136,7 +141,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
                 label_task_id=label_task_id,
                 identity=identity_of(context),
                 on_progress=self.report,
-                should_stop=self.open_gate(context).is_set,
+                stop=self.open_gate(context),
                 log=self.log,
             )
             # As it was given: with the connection that leads there, for the task that applies the plan.
@@ -190,18 +195,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
     :raises AirflowFailException: for what no retry can mend
     """
 
-    template_fields: Sequence[str] = (
-        "dataset_id",
-        "policy",
-        "plan_uri",
-        "plan_digest",
-        *FILTERS,
-        "ledger_uri",
-        "approved_by",
-        "preview",
-        "modelarts_conn_id",
-        "project_id",
-    )
+    template_fields: Sequence[str] = (*ProposalsOperator.template_fields, *_OF_CONFIRMATION)
     template_fields_renderers: ClassVar[dict[str, str]] = {"policy": "json"}
     operator_extra_links = (ModelArtsDatasetLink(),)
 
@@ -250,15 +244,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         )
         with self.errors_of_making():
             self._check_that_a_plan_is_alone()
-        self.check_parameters(
-            {
-                "plan_uri": parameters.optional(places.uri),
-                "plan_digest": parameters.optional(parameters.identifier),
-                "ledger_uri": parameters.optional(places.uri),
-                "approved_by": plans.approver,
-                "preview": parameters.flag,
-            }
-        )
+        self.check_parameters(_OF_CONFIRMATION)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Confirm the proposals; see the class."""
@@ -338,15 +324,7 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
     :raises AirflowFailException: if there is no such ledger, if it is damaged, and for what else no retry can mend
     """
 
-    template_fields: Sequence[str] = (
-        "ledger_uri",
-        "ledger_run_id",
-        "ledger_dag_id",
-        "dataset_id",
-        "preview",
-        "modelarts_conn_id",
-        "project_id",
-    )
+    template_fields: Sequence[str] = tuple(_OF_REVERT)
 
     def __init__(
         self,
@@ -371,16 +349,7 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
         self.concurrency: int = constant("concurrency", concurrency, parameters.whole(1, 64))
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
-        self.check_parameters(
-            {
-                "ledger_uri": places.uri,
-                "ledger_run_id": parameters.identifier,
-                "ledger_dag_id": parameters.optional(parameters.identifier),
-                "dataset_id": parameters.optional(parameters.identifier),
-                "preview": parameters.flag,
-                **parameters.CONNECTION,
-            }
-        )
+        self.check_parameters(_OF_REVERT)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Revert; see the class."""
@@ -390,12 +359,10 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
         with permanent_errors_fail_at_once():
             self.check_rendered(context)
             root = places.storage_path("ledger_uri", self.ledger_uri)
-            run_id = parameters.identifier("ledger_run_id", self.ledger_run_id)
-            dag_id = parameters.optional(parameters.identifier)("ledger_dag_id", self.ledger_dag_id)
-            dataset_id = parameters.optional(parameters.identifier)("dataset_id", self.dataset_id)
+            given = self.read_parameters(_OF_REVERT)
+            run_id, dag_id, dataset_id = given["ledger_run_id"], given["ledger_dag_id"], given["dataset_id"]
             with places.storage_errors("ledger_uri", str(root), "read"):
                 known = plans.of_ledger(root, run_id, dag_id, dataset_id, self.log)
-            preview = parameters.flag("preview", self.preview)
             client = parameters.hook(self).look_afresh().client
             stop = self.open_gate(context)
             run = RevertRun(
@@ -405,7 +372,7 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
                 ledger_dag_id=dag_id,
                 dataset_id=dataset_id,
                 plans=known,
-                preview=preview,
+                preview=given["preview"],
                 concurrency=self.concurrency,
             )
             try:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.labeling.team_samples import TeamResult, parse_team_samples, update_team_samples
+from airflow_provider_modelarts.labeling.team_samples import parse_team_samples, update_team_samples
 from airflow_provider_modelarts.operators import _parameters as parameters
-from airflow_provider_modelarts.operators import _storage as places
+from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._base import StoppableOperator
 from airflow_provider_modelarts.utils.worker_thread import run_in_thread
 
@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
+
+    from airflow_provider_modelarts.labeling.team_samples import TeamResult
+    from airflow_provider_modelarts.operators._templates import Readers
+
+_READ: Readers = {
+    "dataset_id": parameters.identifier,
+    "workforce_task_id": parameters.identifier,
+    "samples": parameters.optional(lambda _, value: parse_team_samples(value)),
+    "samples_uri": parameters.optional(places.uri),
+    "worker_email": parameters.optional(parameters.email),
+    **parameters.CONNECTION,
+}
 
 
 class ModelArtsUpdateTeamSamplesOperator(StoppableOperator):
@@ -41,15 +53,7 @@ class ModelArtsUpdateTeamSamplesOperator(StoppableOperator):
     :raises AirflowFailException: for errors that no retry can mend
     """
 
-    template_fields: Sequence[str] = (
-        "dataset_id",
-        "workforce_task_id",
-        "samples",
-        "samples_uri",
-        "worker_email",
-        "modelarts_conn_id",
-        "project_id",
-    )
+    template_fields: Sequence[str] = tuple(_READ)
     template_fields_renderers: ClassVar[dict[str, str]] = {"samples": "json"}
 
     def __init__(
@@ -78,16 +82,7 @@ class ModelArtsUpdateTeamSamplesOperator(StoppableOperator):
         with self.errors_of_making():
             if (samples is None) == (samples_uri is None):
                 raise ParameterError("Give either samples or samples_uri.")
-        self.check_parameters(
-            {
-                "dataset_id": parameters.identifier,
-                "workforce_task_id": parameters.identifier,
-                "samples": parameters.optional(lambda _, value: parse_team_samples(value)),
-                "samples_uri": parameters.optional(places.uri),
-                "worker_email": parameters.optional(parameters.email),
-                **parameters.CONNECTION,
-            }
-        )
+        self.check_parameters(_READ)
 
     def execute(self, context: Context) -> dict[str, int]:
         """Write the labels; see the class."""
@@ -98,19 +93,23 @@ class ModelArtsUpdateTeamSamplesOperator(StoppableOperator):
             workforce_task_id = parameters.identifier("workforce_task_id", self.workforce_task_id)
             email = parameters.optional(parameters.email)("worker_email", self.worker_email)
             samples = self.samples if self.samples_uri is None else _read_samples(self.samples_uri)
-            try:
-                stop = self.open_gate(context)
-                result = run_in_thread(
-                    lambda: update_team_samples(
+            stop = self.open_gate(context)
+            done: list[TeamResult] = []
+
+            def write() -> None:
+                done.append(
+                    update_team_samples(
                         client, dataset_id, workforce_task_id, samples, worker_email=email, should_stop=stop.is_set
-                    ),
-                    stop,
+                    )
                 )
+
+            try:
+                run_in_thread(write, stop)
             except BaseException as error:
                 # The alarm of execution_timeout is no Exception.
-                done = getattr(error, "result", None)
-                self.push_result_after_error(error, context, done.to_xcom() if isinstance(done, TeamResult) else None)
+                self.push_result_after_error(error, context, done[0].to_xcom() if done else None)
                 raise
+            (result,) = done
             self.log.info("Team labeling task %s: %s", self.workforce_task_id, result.to_xcom())
             if result.failures:
                 self.push_result(context, result.to_xcom())

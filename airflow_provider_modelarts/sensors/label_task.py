@@ -75,7 +75,7 @@ class ModelArtsLabelTaskSensor(TemplatedOperator, BaseSensorOperator):
     :raises AirflowFailException: for errors that no retry can mend
     """
 
-    template_fields: Sequence[str] = ("dataset_id", "label_task_id", "modelarts_conn_id", "project_id")
+    template_fields: Sequence[str] = tuple(parameters.LABEL_TASK)
     operator_extra_links = (ModelArtsDatasetLink(),)
 
     def __init__(
@@ -102,13 +102,7 @@ class ModelArtsLabelTaskSensor(TemplatedOperator, BaseSensorOperator):
         self.deferrable: bool = constant("deferrable", deferrable, parameters.flag)
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
-        self.check_parameters(
-            {
-                "dataset_id": parameters.identifier,
-                "label_task_id": parameters.identifier,
-                **parameters.CONNECTION,
-            }
-        )
+        self.check_parameters(parameters.LABEL_TASK)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Wait for the labeling task; see the class."""
@@ -166,15 +160,11 @@ class ModelArtsLabelTaskSensor(TemplatedOperator, BaseSensorOperator):
         self.check_rendered(context)
         ti = context["ti"]
         started = (ti.get_first_reschedule_date(context) if self.reschedule else None) or ti.start_date
-        hook = parameters.hook(self)
         return ModelArtsLabelTaskTrigger(
-            dataset_id=parameters.identifier("dataset_id", self.dataset_id),
-            label_task_id=parameters.identifier("label_task_id", self.label_task_id),
+            **self.read_parameters(parameters.LABEL_TASK),
             deadline=deadline_after(started, self.timeout, self.execution_timeout),
             poll_interval=self.poke_interval,
             started=started.timestamp() if started else None,
-            modelarts_conn_id=hook.modelarts_conn_id,
-            project_id=hook.project_id,
         )
 
     def _conclude(self, outcome: Outcome) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
+from airflow_provider_modelarts.client.poll_schedule import JITTER
 from airflow_provider_modelarts.client.states import TERMINAL_STATES
 from airflow_provider_modelarts.client.validation import validate_choice, validate_id, validate_seconds
-from airflow_provider_modelarts.client.waiting import JITTER
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.triggers.ended_tasks import (
     EndedTaskTracker,
@@ -124,14 +124,8 @@ class ModelArtsLabelTaskEventTrigger(BaseEventTrigger):
 
     def shared_stream_key(self) -> Hashable:
         """Return a key that is equal for watchers that can share one poll."""
-        return (
-            f"{type(self).__module__}.{type(self).__qualname__}",
-            self.modelarts_conn_id,
-            self.project_id,
-            self.dataset_id,
-            self.label_task_type,
-            self.poll_interval,
-        )
+        path, parameters = self.serialize()
+        return path, *(value for name, value in parameters.items() if name != "states")
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[TaskListSnapshot]:
@@ -252,11 +246,7 @@ def _state_name(task: LabelTask) -> str:
 
 
 class _TrackerStore:
-    """Keeps a watch's tracker in the asset's store of Airflow 3.3; without that store it keeps nothing.
-
-    :param store: the ``asset_state_store`` that the triggerer has set on the trigger
-    :param key: key of this watch in the store
-    """
+    """Keeps a watch's tracker in the ``asset_state_store`` of Airflow 3.3; without that store it keeps nothing."""
 
     def __init__(self, store: Any, key: str) -> None:
         self._store = store

@@ -30,7 +30,7 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
     :param dataset_id: dataset of the labeling task
     :param label_task_id: the labeling task to wait for
     :param deadline: epoch seconds at which the wait gives up; wall-clock time, so that it survives a restart
-    :param poll_interval: seconds between polls; the first ones come sooner, see ``client/waiting.py``
+    :param poll_interval: seconds between polls; the first ones come sooner, see ``client/poll_schedule.py``
     :param started: epoch seconds at which the wait began, so that it keeps its schedule after a restart; None: now
     :param not_before: epoch seconds of the first poll, which the worker knows if it polled right before the deferral;
         None: as the schedule says

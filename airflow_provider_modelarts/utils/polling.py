@@ -1,6 +1,7 @@
 """Polls and stops a labeling task, the same way in operator, sensor and trigger (B6, B7).
 
-``client/waiting.py`` decides what an answer means and when to poll next; the functions here ask and sleep.
+``client/poll_schedule.py`` says when to poll next, ``client/waiting.py`` what an answer means; the functions here ask
+and sleep.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import AuthenticationError, ModelArtsError
-from airflow_provider_modelarts.client.waiting import LONGEST, ODD_ANSWERS, Outcome
+from airflow_provider_modelarts.client.poll_schedule import LONGEST, ODD_ANSWERS
+from airflow_provider_modelarts.client.waiting import Outcome
 from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError
 
 if TYPE_CHECKING:

@@ -28,9 +28,8 @@ def run_in_thread(work: Callable[[], T], stop: StopSignal) -> T:
     :param work: what to do; once ``stop`` is requested, it must end by itself
     :param stop: requested when an exception interrupts the waiting
     :return: what the work returns
-    :raises BaseException: what the work raises. An exception that interrupts the waiting is raised when the work has
-        ended, with its result attached as ``result``: what it returned, or the ``result`` of its own error. Nothing is
-        attached if the work does not end in time
+    :raises BaseException: what the work raises; or what interrupts the waiting, once the work has ended or
+        :data:`PATIENCE` is over
     """
     ended = threading.Event()
     results: list[T] = []
@@ -47,11 +46,9 @@ def run_in_thread(work: Callable[[], T], stop: StopSignal) -> T:
     try:
         threading.Thread(target=copy_context().run, args=(run,), name="modelarts-work", daemon=True).start()
         ended.wait()
-    except BaseException as interruption:
+    except BaseException:
         stop.request()
-        if ended.wait(PATIENCE):
-            result = getattr(errors[0], "result", None) if errors else results[0]
-            interruption.result = result  # type: ignore[attr-defined]  # whoever raised it knows nothing of the work
+        ended.wait(PATIENCE)
         raise
     if errors:
         raise errors[0]

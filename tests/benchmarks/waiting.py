@@ -145,9 +145,9 @@ def quantile(values: list[float], share: float) -> float:
 
 def _skip_early_looks() -> None:
     """Let waits look at once and then every poll interval, as the HTTP provider's do."""
-    from airflow_provider_modelarts.client import waiting
+    from airflow_provider_modelarts.client import poll_schedule
 
-    waiting.EARLY_GAPS = ((0.001, 0.001),)  # type: ignore[assignment]
+    poll_schedule.EARLY_GAPS = ((0.001, 0.001),)  # type: ignore[assignment]
 
 
 async def _run(kind: str, count: int, start: str, url: str) -> dict[str, Any]:

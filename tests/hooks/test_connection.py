@@ -9,7 +9,8 @@ import pytest
 from airflow.sdk import Connection
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
-from airflow_provider_modelarts.hooks.connection import EXTRA_KEYS, ConnectionSettings, read_settings
+from airflow_provider_modelarts.hooks.connection import ConnectionSettings, read_settings
+from airflow_provider_modelarts.hooks.connection_form import EXTRA_FIELDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -328,8 +329,7 @@ def test_a_half_filled_connection_tells_of_a_misspelled_key() -> None:
         settings(PASSWORD, domain_name=None, domain_nam="flowers")
 
 
-def test_the_keys_are_those_of_the_form() -> None:
-    from airflow_provider_modelarts.get_provider_info import get_provider_info
-
-    (connection_type,) = get_provider_info()["connection-types"]
-    assert set(connection_type["conn-fields"]) == EXTRA_KEYS
+@pytest.mark.parametrize("name", EXTRA_FIELDS)
+def test_every_field_of_the_form_is_read(name: str) -> None:
+    with pytest.raises(InvalidRequest, match=rf"extra\.{name} must be a text, not a dict"):
+        settings(**{name: {"a": 1}})

@@ -129,7 +129,7 @@ def test_the_books_and_the_intent_cost_less_than_300_bytes_per_sample() -> None:
     books.begin_pass()
     for number in range(number_of_samples):
         raw = {"sample_id": f"{number:032x}", "labels": sample.raw["labels"]}
-        listed = Sample(raw)
+        listed = row_of(Sample(raw))
         books.set_status(listed, ConfirmationStatus.PLANNED)
         books.remember_labels(listed)
     size, _ = tracemalloc.get_traced_memory()

@@ -11,6 +11,7 @@ from airflow_provider_modelarts.emulator.variants import CHOICES, Variants
 from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
 from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
+from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 from airflow_provider_modelarts.labeling.proposals import page_order as walk
 from tests.labeling.object_store import Bucket
@@ -193,3 +194,47 @@ def test_a_trimming_filter_costs_no_label(client: ModelArtsClient, emulator: Emu
     assert result.confirmed == 11
     for sample_id, raw in documents.items():
         assert [label["name"] for label in dataset.labels_of(sample_id)] == [label["name"] for label in raw["labels"]]
+
+
+# What the documents never show, and a JSON text may hold all the same: it goes back as it stands there.
+TEXTS = {
+    "numbers": b'[{"name":"rose","property":{"a":1,"b":1.0,"c":1e2,"d":-0,"e":12345678901234567890,"f":0.90}}]',
+    "blanks": b'[ { "name" : "rose" ,\n "type" :\t0 } ]',
+    "escapes": b'[{"name":"r\\u006fse","type":0,"property":{"a":"\\/ \\ud83c\\udf39"}}]',
+    "half a surrogate pair": b'[{"name":"rose","type":0,"property":{"a":"\\ud800"}}]',
+    "a key twice": b'[{"name":"tulip","name":"rose","type":0}]',
+    "a large number": b'[{"name":"rose","type":0,"property":{"a":1e400}}]',
+    "no number": b'[{"name":"rose","type":0,"property":{"a":NaN}}]',
+    "an unknown key": b'[{"name":"rose","type":0,"more":{"deep":[[[{}]]]}}]',
+    "two megabytes": b'[{"name":"rose","type":0,"property":{"a":"' + b"x" * 2_000_000 + b'"}}]',
+}
+
+
+@pytest.mark.wrong_requests
+@pytest.mark.wrong_answers
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("way", ["at once", "read singly", "by a plan", "with a ledger"])
+def test_the_text_of_labels_goes_out_as_it_came_in(
+    client: ModelArtsClient, emulator: Emulator, text: str, way: str
+) -> None:
+    labels = TEXTS[text]
+    dataset_id = emulator.load_proposals(0)
+    dataset = emulator.dataset(dataset_id)
+    dataset.propose([{"sample_id": f"s{number}", "labels": [{"name": "rose", "type": 0}]} for number in range(3)])
+    book = dataset._dataset.proposals
+    fragment = b'{"sample_id":"s1","labels":%b,"metadata":{"@modelarts:size":[1,2]}}' % labels
+    book.replace([(one.sample_id, fragment if one.sample_id == "s1" else one.fragment) for one in book])
+    bucket, parameters = Bucket(), {}
+    if way == "read singly":
+        parameters = {"label_name": "rose"}
+    elif way == "by a plan":
+        parameters = {"plan": make_plan(client, dataset_id, bucket / "plan.jsonl").plan.path}
+    elif way == "with a ledger":
+        parameters = {"ledger": LedgerTarget(bucket, RunIdentity("dag", "run", "task"))}
+    confirm(client, dataset_id, **parameters)
+    written = [record.body for record in emulator.journal if record.method == "PUT" and b'"s1"' in record.body]
+    assert all(b'"labels":' + labels + b"}" in body for body in written)
+    assert written
+    if way == "by a plan":
+        (planned,) = [one for one in read_plan(bucket / "plan.jsonl").samples() if one.row.sample_id == "s1"]
+        assert bytes(planned.row.labels) == labels.replace(b"\n", b" ")

@@ -9,10 +9,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_modelarts.client import Sample
+from airflow_provider_modelarts.client.sample_rows import parse_row
 from airflow_provider_modelarts.labeling.policy import (
     RULES,
     ConfirmPolicy,
@@ -20,10 +21,13 @@ from airflow_provider_modelarts.labeling.policy import (
     InvalidPolicy,
     confirm_all,
     decide_by,
+    decide_rows_by,
     facts_of,
+    facts_of_row,
     parse_policy,
 )
 from tests.labeling.raw_samples import raw_label, raw_sample
+from tests.support.odd_json import SAMPLES
 
 HARD = {"metadata": {"@modelarts:hard": True}}
 
@@ -93,6 +97,17 @@ def decision(policy: dict[str, Any], sample: Sample) -> tuple[str, str]:
 )
 def test_the_first_rule_that_applies_decides(policy: dict[str, Any], sample: Sample, expected: tuple[str, str]) -> None:
     assert decision(policy, sample) == expected
+
+
+@settings(max_examples=1500)
+@given(SAMPLES)
+def test_rules_see_the_same_of_a_row_and_of_its_model(raw: dict[str, Any]) -> None:
+    row = parse_row(json.dumps(raw).encode())
+    assert repr(facts_of_row(row)) == repr(facts_of(Sample(raw)))
+    for policy in (None, ConfirmPolicy(min_score=0.5), ConfirmPolicy(labels=("rose",), hard_examples="confirm")):
+        for filters in ({}, {"low_score": 0.1}):
+            one = decide_by(policy, filters)(facts_of(Sample(raw)))
+            assert decide_rows_by(policy, filters)([row]) == [one]
 
 
 def test_without_a_policy_everything_that_has_labels_is_confirmed() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.operators.label_task import (
-    ModelArtsStartLabelTaskOperator,
-)
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
+from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
 from airflow_provider_modelarts.operators.samples import (
     ModelArtsConfirmSamplesOperator,
     ModelArtsPlanConfirmationOperator,
@@ -16,11 +16,10 @@ from airflow_provider_modelarts.operators.samples import (
 from tests.support.operator_driver import Ending, StandInTaskInstance, drive, drive_try, moment
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflow.sdk import BaseOperator
 
     from airflow_provider_modelarts.emulator import Emulator
+    from airflow_provider_modelarts.labeling.ledger.reader import Ledger
     from tests.support.clock import MovedClock
 
 
@@ -89,6 +88,21 @@ class ConfirmRunner:
     def entries(self) -> list[dict[str, Any]]:
         """What the ledger says of samples, in the order of its parts."""
         return [json.loads(line) for part in self.parts() for line in part.read_text().splitlines()[1:-1]]
+
+    def headers(self) -> list[Any]:
+        """The first lines of the ledger's chains, one for each try that wrote."""
+        return [chain.first() for chain in self._ledger().chains]
+
+    def verify(self) -> None:
+        """The ledger's chains are whole, and each sample that it says is confirmed is so."""
+        ledger = self._ledger()
+        assert ledger.verify() == []
+        for _, entry in ledger.entries():
+            if entry.fate == "confirmed":
+                assert self.final[entry.sample_id], entry
+
+    def _ledger(self) -> Ledger:
+        return read_ledger(Path(self.ledger_uri.removeprefix("file://")), RUN_ID)
 
 
 def check_sums(counts: dict[str, Any]) -> None:

@@ -15,8 +15,8 @@ from airflow_provider_modelarts.client.errors import (
     LabelTaskStopped,
     LabelTaskTimeout,
 )
+from airflow_provider_modelarts.client.poll_schedule import ODD_ANSWERS
 from airflow_provider_modelarts.client.states import TaskState
-from airflow_provider_modelarts.client.waiting import ODD_ANSWERS
 from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError
 from tests.support.operator_driver import (
     Ending,

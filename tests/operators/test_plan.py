@@ -16,7 +16,7 @@ from airflow.sdk.io import store
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import InvalidPolicy
-from airflow_provider_modelarts.operators import _plan_storage as _plans
+from airflow_provider_modelarts.operators import _plan_and_ledger as _plans
 from airflow_provider_modelarts.operators.samples import ModelArtsPlanConfirmationOperator
 from tests.operators.runners import RUN_ID, ConfirmRunner, check_sums
 from tests.support.dag_runner import run_operator

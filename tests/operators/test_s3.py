@@ -21,8 +21,8 @@ from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, repla
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, name_of
 from airflow_provider_modelarts.labeling.storage.sealed_file import NotStoredError
-from airflow_provider_modelarts.operators import _storage as places
-from airflow_provider_modelarts.operators._storage import PlaceUnavailableError
+from airflow_provider_modelarts.operators import _uri_parameters as places
+from airflow_provider_modelarts.operators._uri_parameters import PlaceUnavailableError
 from tests.operators.runners import RUN_ID, WRITE, ConfirmRunner
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 
@@ -297,7 +297,7 @@ def test_a_plan_that_cannot_be_read_does_not_end_the_undo(
     def fails(path: Any) -> None:
         raise error
 
-    monkeypatch.setattr("airflow_provider_modelarts.operators._plan_storage.read_plan", fails)
+    monkeypatch.setattr("airflow_provider_modelarts.operators._plan_and_ledger.read_plan", fails)
     ending = runner.revert()
     assert ending.error is None
     assert ending.result["cleared"] == planned.result["confirmed"]

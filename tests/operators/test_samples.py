@@ -446,12 +446,12 @@ def test_writers_wait_while_airflow_is_asked(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", staticmethod(answer))
     gate = WriteStop(TaskKey("dag", "run", "confirm"), logging.getLogger(__name__))
-    assert not gate.is_closed()
+    assert not gate.signal.is_requested()
     found: list[bool] = []
     killer = threading.Thread(target=gate.close_if_ended)
     killer.start()
     assert asked.wait(2)
-    writer = threading.Thread(target=lambda: found.append(gate.is_closed()))
+    writer = threading.Thread(target=lambda: found.append(gate.signal.is_requested()))
     writer.start()
     assert found == []
     may_answer.set()

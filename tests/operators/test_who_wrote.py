@@ -65,7 +65,7 @@ def test_what_a_person_accepted_between_a_crash_and_the_retry_stays_when_the_run
     with monkeypatch.context() as patch:
         patch.setattr(LedgerWriter, "close", LedgerWriter.flush)
         if not recorded:
-            patch.setattr(LedgerWriter, "add", lambda *_: None)
+            patch.setattr(LedgerWriter, "add_lines", lambda *_: None)
         faults.add("PUT", WRITE, "status", after=2, times=None, status=403, code="ModelArts.0108")
         assert runner.confirm(**given).error is not None
     faults.clear()
@@ -89,7 +89,7 @@ def test_a_retry_by_another_user_does_not_take_back_nor_hide_what_the_try_before
     given = {"plan_uri": runner.plan_uri, "ledger_uri": runner.ledger_uri, "concurrency": 1}
     faults = runner.emulator.faults
     with monkeypatch.context() as patch:
-        patch.setattr(LedgerWriter, "add", lambda *_: None)
+        patch.setattr(LedgerWriter, "add_lines", lambda *_: None)
         patch.setattr(LedgerWriter, "close", LedgerWriter.flush)
         faults.add("PUT", WRITE, "status", after=2, times=None, status=403, code="ModelArts.0108")
         runner.confirm(**given)
@@ -130,7 +130,7 @@ def test_what_was_written_before_a_clear_and_not_recorded_is_looked_up_and_can_b
         runner.confirm(**given)
     else:
         with monkeypatch.context() as patch:
-            patch.setattr(LedgerWriter, "add", lambda *_: None)
+            patch.setattr(LedgerWriter, "add_lines", lambda *_: None)
             patch.setattr(LedgerWriter, "close", LedgerWriter.flush)
             faults.add("PUT", WRITE, "status", after=2, times=None, status=403, code="ModelArts.0108")
             runner.confirm(**given)

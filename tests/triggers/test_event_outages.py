@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.client.auth.password import REFUSED_FOR
-from airflow_provider_modelarts.client.waiting import JITTER
+from airflow_provider_modelarts.client.poll_schedule import JITTER
 from airflow_provider_modelarts.hooks.modelarts import clear_clients
 from airflow_provider_modelarts.triggers.event import STORED_AFTER
 from tests.triggers.watch_timeline import (

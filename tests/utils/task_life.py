@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,6 @@ from airflow_provider_modelarts.utils.task_record import RecordStore
 from tests.support.operator_driver import Ending, StandInStore, StandInTaskInstance, context_of, drive_try, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
 
@@ -29,73 +28,53 @@ both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the wo
 with_and_without_store = pytest.mark.parametrize("has_store", [True, False], ids=["store", "no store"])
 
 
+Moment = Callable[[pytest.MonkeyPatch], None]
+"""Lets a try die at some moment, by a patch that lasts for that try."""
+
+
 class Crash(BaseException):
     """The process is gone from here on; nothing of it may handle that."""
 
 
-# --- moments at which a try may die; each patches what comes just before or after
+# --- moments at which a try may die
 
 
-def _around_writes(patch: pytest.MonkeyPatch, phase: str, *, written: bool) -> None:
-    write = RecordStore.write
+def _dies(owner: type, name: str, *, done: bool, if_: Callable[..., bool] = lambda *_: True) -> Moment:
+    """Return a moment: just before a call of ``owner`` that ``if_`` chooses, or just after it if that is ``done``."""
 
-    def write_or_crash(store: RecordStore, record: Any) -> None:
-        if record.phase != phase:
-            return write(store, record)
-        if written:
-            write(store, record)
-        raise Crash
+    def patch_in(patch: pytest.MonkeyPatch) -> None:
+        call = getattr(owner, name)
 
-    patch.setattr(RecordStore, "write", write_or_crash)
+        def call_or_die(*arguments: Any, **parameters: Any) -> Any:
+            dies = if_(*arguments)
+            if dies and not done:
+                raise Crash
+            result = call(*arguments, **parameters)
+            if dies:
+                raise Crash
+            return result
 
+        patch.setattr(owner, name, call_or_die)
 
-def before_the_record(patch: pytest.MonkeyPatch) -> None:
-    _around_writes(patch, "starting", written=False)
-
-
-def before_the_start(patch: pytest.MonkeyPatch) -> None:
-    _around_writes(patch, "starting", written=True)
-
-
-def before_the_reply(patch: pytest.MonkeyPatch) -> None:
-    start = Tasks.start
-
-    def start_and_crash(*arguments: Any, **parameters: Any) -> str:
-        start(*arguments, **parameters)
-        raise Crash
-
-    patch.setattr(Tasks, "start", start_and_crash)
+    return patch_in
 
 
-def before_it_is_stored(patch: pytest.MonkeyPatch) -> None:
-    _around_writes(patch, "started", written=False)
+def _dies_at_record(phase: str, *, done: bool) -> Moment:
+    return _dies(RecordStore, "write", done=done, if_=lambda _, record: record.phase == phase)
 
 
-def before_it_is_deferred(patch: pytest.MonkeyPatch) -> None:
-    _around_writes(patch, "started", written=True)
-
-
-def while_it_stops_what_was_cleared(patch: pytest.MonkeyPatch) -> None:
-    _around_writes(patch, "ending", written=True)
-
-
-def before_the_result(patch: pytest.MonkeyPatch) -> None:
-    def crash(*_: Any) -> str:
-        raise Crash
-
-    patch.setattr(ModelArtsStartLabelTaskOperator, "_conclude", crash)
-
+before_the_reply = _dies(Tasks, "start", done=True)
+before_it_is_stored = _dies_at_record("started", done=False)
+while_it_stops_what_was_cleared = _dies_at_record("ending", done=True)
+before_the_result = _dies(ModelArtsStartLabelTaskOperator, "_conclude", done=False)
 
 MOMENTS = {
-    function.__name__: function
-    for function in (
-        before_the_record,
-        before_the_start,
-        before_the_reply,
-        before_it_is_stored,
-        before_it_is_deferred,
-        before_the_result,
-    )
+    "before_the_record": _dies_at_record("starting", done=False),
+    "before_the_start": _dies_at_record("starting", done=True),
+    "before_the_reply": before_the_reply,
+    "before_it_is_stored": before_it_is_stored,
+    "before_it_is_deferred": _dies_at_record("started", done=True),
+    "before_the_result": before_the_result,
 }
 
 
@@ -131,21 +110,14 @@ class TaskLife:
 
     # --- what Airflow and its user do
 
-    def attempt(self, *, crash: Callable[[pytest.MonkeyPatch], None] | None = None, **parameters: Any) -> Ending | None:
+    def attempt(self, *, crash: Moment | None = None, **parameters: Any) -> Ending | None:
         """Run one try; return how it ended, None if it crashed."""
         given = {"dataset_id": self.dataset_id, "wait_for_completion": True, "deferrable": self.deferrable}
         operator = ModelArtsStartLabelTaskOperator(task_id="start", **{**given, **self.parameters, **parameters})
         with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Crash):
             if crash is not None:
                 crash(patch)
-            return drive_try(
-                operator,
-                self.clock,
-                self.ti,
-                run_started=self.run_started,
-                store=self.store,
-                clear_number=self.clear_number,
-            )
+            return drive_try(operator, self.clock, self.ti, **self._run)
         return None
 
     def retry(self, **parameters: Any) -> Ending | None:
@@ -167,7 +139,12 @@ class TaskLife:
 
     def context(self) -> Any:
         """Return the context of the current try."""
-        return context_of(self.ti, run_started=self.run_started, store=self.store, clear_number=self.clear_number)
+        return context_of(self.ti, **self._run)
+
+    @property
+    def _run(self) -> dict[str, Any]:
+        """What Airflow's context says of the run."""
+        return {"run_started": self.run_started, "store": self.store, "clear_number": self.clear_number}
 
     def _next_try(self) -> None:
         # Airflow deletes a task's XComs when a new try begins.

@@ -40,6 +40,7 @@ _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTA
 _MARKUP = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml|!--)", re.IGNORECASE)
 # In this order; contract 7.1.
 _CODE_KEYS = ("error_code", "errorCode", "code")
+_REFUSING_KEYS = (*_CODE_KEYS, "error")
 _TEXT_KEYS = ("error_msg", "error_message", "errorMsg", "message")
 _CODE = re.compile(r"[A-Za-z]+\.\w+")
 
@@ -113,7 +114,7 @@ def parse_response(
 
 def _is_refusal(content: dict[str, Any], own: Collection[str]) -> bool:
     """Whether the body of a success is that of an error."""
-    if any(_says_something(content.get(key)) for key in own):
+    if content.keys().isdisjoint(_REFUSING_KEYS) or any(_says_something(content.get(key)) for key in own):
         return False
     code, _, _ = _code_and_text(content)
     if code is None:

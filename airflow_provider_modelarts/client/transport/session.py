@@ -7,7 +7,7 @@ import io
 import os
 import ssl
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -36,8 +36,13 @@ LEAST_LIMIT = 60.0
 A server that sends a byte now and then would otherwise hold a thread for ever.
 """
 
-_BUFFER = 1 << 18  # each further call of the system lets other threads run first; a page has some 100 KB
+_BUFFER = 1 << 16  # each further call of the system lets other threads run first; larger ones cost a mapping each
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+@lru_cache(maxsize=1024)
+def _quoted(text: str) -> str:
+    return quote(text, safe="")
 
 
 @dataclass(frozen=True)
@@ -58,12 +63,12 @@ class Request:
     @cached_property
     def path(self) -> str:
         """The encoded path; an id cannot leave its segment."""
-        return self.endpoint.prefix + "".join(f"/{quote(segment, safe='')}" for segment in self.segments)
+        return self.endpoint.prefix + "".join([f"/{_quoted(segment)}" for segment in self.segments])
 
     @cached_property
     def encoded_query(self) -> str:
         """The encoded query without question mark, sorted as a signature wants it (contract 1.4)."""
-        pairs = sorted((quote(name, safe=""), quote(value, safe="")) for name, value in self.query)
+        pairs = sorted([(_quoted(name), _quoted(value)) for name, value in self.query])
         return "&".join(f"{name}={value}" for name, value in pairs)
 
     @cached_property
@@ -93,9 +98,9 @@ class OverdueError(TimeoutError):
 class _Limited(io.RawIOBase):
     """Reads a socket until the whole answer is overdue. Each wait for a part has the socket's own time-out."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._raw: Any = sock.makefile("rb", 0)
-        self._seconds = max(WAITS * (sock.gettimeout() or 0.0), LEAST_LIMIT)
+    def __init__(self, raw: Any, timeout: float | None) -> None:
+        self._raw = raw
+        self._seconds = max(WAITS * (timeout or 0.0), LEAST_LIMIT)
         self._end = monotonic() + self._seconds
 
     def readable(self) -> bool:
@@ -117,8 +122,25 @@ class _Answer(http.client.HTTPResponse):
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
-        self.fp.close()
-        self.fp = io.BufferedReader(_Limited(sock), _BUFFER)
+        self.fp = io.BufferedReader(_Limited(self.fp.detach(), sock.gettimeout()), _BUFFER)
+
+
+class _OnePiece:
+    """A connection that sends the head of a request together with its body: a server wakes up once for both."""
+
+    _head: bytes | None = None
+    _has_body = False
+
+    def request(self, method: str, url: str, body: bytes | None = None, *args: Any, **options: Any) -> None:
+        self._head, self._has_body = None, bool(body)
+        super().request(method, url, body, *args, **options)  # type: ignore[misc]  # it stands before a connection
+
+    def send(self, data: Any) -> None:
+        if self._has_body and self._head is None:
+            self._head = data
+            return
+        head, self._has_body = self._head or b"", False
+        super().send(head + data if head else data)  # type: ignore[misc]
 
 
 class HttpSession:
@@ -167,7 +189,8 @@ class HttpSession:
         from urllib3.exceptions import HTTPError, ProtocolError
 
         headers = {**self._headers, **request.headers}
-        if not all(text.isascii() and text.isprintable() for text in headers.values()):
+        fields = "".join(headers.values())
+        if not (fields.isascii() and fields.isprintable()):
             # the value is not quoted, it may be a token
             raise InvalidRequest(
                 f"Cannot {what}: the request to {request.endpoint.host} cannot be built, for a header field holds "
@@ -218,8 +241,8 @@ class HttpSession:
         except (OSError, LocationValueError) as error:
             # requests' own errors are OSErrors, and about an address; a bare one: there is no such file of certificates
             raise self._error(error, request, what) from None
-        if pool.ConnectionCls.response_class is not _Answer:  # IAM may be at the same host
-            pool.ConnectionCls = type("_Connection", (pool.ConnectionCls,), {"response_class": _Answer})
+        if not issubclass(pool.ConnectionCls, _OnePiece):  # IAM may be at the same host
+            pool.ConnectionCls = type("_Connection", (_OnePiece, pool.ConnectionCls), {"response_class": _Answer})
         return pool, proxies
 
     def _error(self, error: Exception, request: Request, what: str) -> ModelArtsError:

@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import DatasetBusy, ModelArtsError, ServiceUnavailable, Throttled
@@ -203,9 +204,9 @@ class BatchWriter:
         # Reading takes time as well: by now a stop may be set, and what grew old is read again first.
         if self._stop.is_set():
             return outcomes + _unsent([*read, *later]), []
-        now = self._clock.now()
-        fresh = [candidate for candidate in read if now - candidate.read_at <= FRESH_SECONDS]
-        later += [candidate for candidate in read if now - candidate.read_at > FRESH_SECONDS]
+        oldest = self._clock.now() - FRESH_SECONDS
+        fresh = [candidate for candidate in read if candidate.read_at >= oldest]
+        later += [candidate for candidate in read if candidate.read_at < oldest]
         if later and not fresh and batch.rereads >= REREADS:
             reason = "Reading it takes longer than a read holds."
             return outcomes + [self._given_up(one, reason) for one in later], []
@@ -216,7 +217,7 @@ class BatchWriter:
     # Before sending
 
     def _is_fresh(self, batch: Batch) -> bool:
-        oldest = min(candidate.read_at for candidate in batch.candidates)
+        oldest: float = min(map(_read_at, batch.candidates))
         return self._clock.now() - oldest <= FRESH_SECONDS
 
     def _read_again(self, batch: Batch) -> tuple[list[WriteOutcome], list[ProposalRead], list[ProposalRead]]:
@@ -539,6 +540,9 @@ class BatchWriter:
         end = self._clock.now() + seconds
         while not self._stop.is_set() and (left := end - self._clock.now()) > 0:
             self._clock.sleep(min(left, 1.0))
+
+
+_read_at = attrgetter("read_at")
 
 
 def _unsent(candidates: Sequence[ProposalRead]) -> list[WriteOutcome]:

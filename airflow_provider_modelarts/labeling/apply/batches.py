@@ -45,7 +45,7 @@ class WriteOutcome(NamedTuple):
     @property
     def ids(self) -> list[str]:
         """The samples."""
-        return [read.sample_id for read in self.reads]
+        return [read.row.sample_id for read in self.reads]
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,14 @@ def split(
     candidates: Iterable[ProposalRead], batch_size: int, batch_bytes: int = BATCH_BYTES
 ) -> Iterator[list[ProposalRead]]:
     """Split proposals into batches, in order, of about ``batch_bytes`` of JSON; a sample that is larger goes alone."""
+    candidates = list(candidates)
+    lengths = [len(memoryview(candidate.row.labels)) for candidate in candidates]
+    if 0 < len(candidates) <= batch_size and sum(lengths) <= batch_bytes:
+        yield candidates
+        return
     batch: list[ProposalRead] = []
     size = 0
-    for candidate in candidates:
-        length = len(memoryview(candidate.row.labels))
+    for candidate, length in zip(candidates, lengths, strict=True):
         if batch and (len(batch) >= batch_size or size + length > batch_bytes):
             yield batch
             batch, size = [], 0

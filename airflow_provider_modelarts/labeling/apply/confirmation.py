@@ -13,18 +13,16 @@ from airflow_provider_modelarts.labeling.apply.run import ConfirmationRun
 from airflow_provider_modelarts.labeling.ledger.recorder import LedgerTarget, Recorder
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, read_plan
-from airflow_provider_modelarts.labeling.policy import decide_by, facts_of_row
+from airflow_provider_modelarts.labeling.policy import decide_rows_by
 from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.client.clock import Clock
-    from airflow_provider_modelarts.client.sample_rows import SampleRow
-    from airflow_provider_modelarts.labeling.policy import Decision
     from airflow_provider_modelarts.labeling.results import ConfirmationResult, Progress
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
@@ -200,15 +198,11 @@ class Confirmation:
     def _begin(self, pool: WorkerPool, plan: Plan | None = None, recorder: Recorder | None = None) -> ConfirmationRun:
         """Return the run that decides by the plan, or else by the policy."""
         request = self._request
-        filters, decide_one = request.filters, decide_by(request.policy, request.filters)
-
-        def decide(rows: Sequence[SampleRow]) -> list[Decision]:
-            return [decide_one(facts_of_row(row)) for row in rows]
-
+        filters, decide = request.filters, decide_rows_by(request.policy, request.filters)
         if plan is not None:
             # It knows the labels decided upon whatever the filters; a plan for a part of the list reads that part.
             request = replace(request, first_label=plan.header.first_label)
-            filters, decide = dict(plan.header.filters), plan.index.decide
+            filters, decide = dict(plan.header.filters), plan.decide_rows
         proposals = DatasetProposals(
             self._client,
             request.dataset_id,

@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from functools import partial
 from hashlib import sha256
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
     from airflow_provider_modelarts.labeling.ledger.entries import LedgerFate
     from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
-    from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, Decision
+    from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, Decide, Decision
     from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
     from airflow_provider_modelarts.labeling.proposals.page_order import Numbered
     from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
     Jobs = list[WorkItem[Any]]
     SingleRead = tuple[SampleRow, ProposalRead | ModelArtsError | None]
-    Decide = Callable[[Sequence[SampleRow]], list[Decision]]
 
 log = logging.getLogger(__name__)
 
@@ -244,8 +244,8 @@ class ConfirmationRun:
         wanted, again = self._sorted(page)
         if not self._filtered.lists_whole_samples:
             return self._recheck_jobs([*wanted, *again])
-        reads = [ProposalRead(row, page.read_at) for row in wanted]
-        return self._write_jobs(self._to_confirm(reads), number) + self._recheck_jobs(again)
+        chosen = self._to_confirm(wanted, repeat(page.read_at))
+        return self._write_jobs(chosen, number) + self._recheck_jobs(again)
 
     def _sorted(self, page: Page[SampleRow]) -> tuple[Sequence[SampleRow], list[SampleRow]]:
         """Return the samples of a page that need a decision, and those to be read singly first; each once.
@@ -343,7 +343,7 @@ class ConfirmationRun:
             self._in_flight.discard(listed.sample_id)
             if whole is None and had_left:
                 self.table.count_stale()
-        return self._write_jobs(self._to_confirm(reads)) + self._recheck_jobs(rest)
+        return self._write_jobs(self._decide_again(reads)) + self._recheck_jobs(rest)
 
     def _is_listed_so(self, listed: SampleRow, whole: SampleRow) -> bool:
         """Whether the list shows a proposal as it is, or the part of its labels that the filters leave."""
@@ -351,27 +351,32 @@ class ConfirmationRun:
 
     # Deciding and writing
 
-    def _to_confirm(self, reads: Sequence[ProposalRead]) -> list[ProposalRead]:
-        """Decide; return what is to be confirmed, and note the rest."""
-        chosen = []
-        for read, decision in zip(reads, self._decide([read.row for read in reads]), strict=True):
-            row = read.row
-            if not self._filtered.has_first_label(row):
-                self._in_flight.discard(row.sample_id)
-                self.table.count_stale()
-                continue
+    def _to_confirm(self, rows: Sequence[SampleRow], read_at: Iterable[float]) -> list[ProposalRead]:
+        """Decide; return what is to be confirmed, and note the rest.
+
+        :param read_at: when each of them was read
+        """
+        chosen, takes_all = [], self._filtered.first_label is None
+        for row, when, decision in zip(rows, read_at, self._decide(rows), strict=False):
+            is_ours = takes_all or self._filtered.has_first_label(row)
             # Only a row that is odd as a whole can be so where its labels are as they were decided upon.
-            if decision.action == "confirm" and (row.odd is None or row.oddity is None):
-                chosen.append(ProposalRead(row, read.read_at, decision.rule))
+            if decision.action == "confirm" and is_ours and not (row.is_odd and row.oddity):
+                chosen.append(ProposalRead(row, when, decision.rule))
                 continue
             self._in_flight.discard(row.sample_id)
+            if not is_ours:
+                self.table.count_stale()
+                continue
             if (fault := row.oddity) is not None:
                 self.table.fail(row, ODD, fault)
             else:
                 self.table.set_status(row, _status_of(decision))
             if decision == CHANGED and self._recorder is not None:
-                self._recorder.record_changed(read)
+                self._recorder.record_changed(ProposalRead(row, when))
         return chosen
+
+    def _decide_again(self, reads: Sequence[ProposalRead]) -> list[ProposalRead]:
+        return self._to_confirm([read.row for read in reads], [read.read_at for read in reads])
 
     def _write_jobs(self, chosen: list[ProposalRead], page: int | None = None, rounds: int = 1) -> Jobs:
         """Return the jobs that write what was decided; a run that only plans notes it.
@@ -416,7 +421,7 @@ class ConfirmationRun:
         changed: list[ProposalRead] = []
         accounted: set[str] = set()
         for outcome in written.outcomes:
-            accounted.update(outcome.ids)
+            accounted.update([read.row.sample_id for read in outcome.reads])
             if outcome.now is not None:
                 changed.append(outcome.now)
             else:
@@ -434,7 +439,7 @@ class ConfirmationRun:
                 self._recorder.record([read], "failed", written.before, code=UNKNOWN, message=written.error.message)
         if written.error is not None:
             raise written.error
-        again = self._to_confirm(changed)
+        again = self._decide_again(changed)
         if rounds >= DECISION_ROUNDS:
             for read in again:
                 self._in_flight.discard(read.sample_id)

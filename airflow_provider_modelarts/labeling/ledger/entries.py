@@ -17,7 +17,6 @@ from airflow_provider_modelarts.labeling.storage.sealed_file import (
     decode_object,
     encode_line,
     encode_record,
-    one_line,
 )
 
 if TYPE_CHECKING:
@@ -137,7 +136,9 @@ class Entry(NamedTuple):
 
     def line(self) -> bytes:
         """Return the entry as a part holds it."""
-        return encode_record(_EntryLine(**self._replace(after=_json(self.after), before=_json(self.before))._asdict()))
+        labels = {"after": _json(self.after), "before": _json(self.before)}
+        texts = {"origin": without_queries(self.origin or "") or None, "message": without_queries(self.message)}
+        return encode_record(_EntryLine(**{**self._asdict(), **labels, **texts}))
 
 
 def run_folder(root: PathT, run_id: str) -> PathT:
@@ -204,11 +205,6 @@ class _EntryLine(msgspec.Struct, omit_defaults=True, gc=False):
     message: str = ""
     read: bool = False
 
-    def __post_init__(self) -> None:
-        self.origin = without_queries(self.origin) if self.origin else None
-        if self.message:
-            self.message = without_queries(self.message)
-
 
 def _json(labels: list[dict[str, Any]] | None) -> Any:
     return None if labels is None else msgspec.Raw(encode_line(labels)[:-1])
@@ -225,10 +221,12 @@ def entry_line(
     read: bool = False,
 ) -> bytes:
     """Return the line about a sample that was decided upon; parameters as of :class:`Entry`."""
-    after = _NO_LABELS if row.labels == _NULL else one_line(row.labels)
-    return encode_record(
-        _EntryLine(row.sample_id, fate, rule, after, _json(before), row.origin, code, message, read=read)
+    after = _NO_LABELS if row.labels == _NULL else row.labels
+    origin = without_queries(row.origin or "") or None
+    line = _EntryLine(
+        row.sample_id, fate, rule, after, _json(before), origin, code, without_queries(message), read=read
     )
+    return encode_record(line)
 
 
 _NO_LABELS = msgspec.Raw(b"[]")

@@ -118,7 +118,7 @@ class Recorder:
             self._reconciler.witness = reads[0].row
         self._writer.add_lines(
             [
-                entry_line(one.row, fate, one.rule, before=before.get(one.sample_id), code=code, message=message)
+                entry_line(one.row, fate, one.rule, before=before.get(one.row.sample_id), code=code, message=message)
                 for one in reads
             ]
         )

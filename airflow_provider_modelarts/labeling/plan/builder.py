@@ -189,11 +189,13 @@ class _Listing:
 
     def _fresh(self, page: Page[SampleRow]) -> list[SampleRow]:
         """Return the samples of a page that no earlier page had; the list may move while it is read."""
+        known, over = self._planned, self._passed_over
         here: dict[str, SampleRow] = {}
         for row in page.items:
             here.setdefault(row.sample_id, row)
+        if len(here) == len(page.items) and "" not in here and not over and not known.knows_any(here):
+            return list(page.items)
         nameless = [row for row in page.items if not row.sample_id] if here.pop("", None) else []
-        known, over = self._planned, self._passed_over
         fresh = [
             row
             for sample_id, row in here.items()

@@ -7,9 +7,11 @@ last line is missing or does not fit is refused.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from dataclasses import asdict, dataclass
 from dataclasses import field as dataclass_field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
@@ -17,12 +19,12 @@ from msgspec import field
 
 from airflow_provider_modelarts.client.redaction import without_queries
 from airflow_provider_modelarts.client.resources.samples import HARD, HARD_REASONS, SIZE, STABLE_SCHEMES
-from airflow_provider_modelarts.client.sample_rows import SampleRow, parse_row, row_of
-from airflow_provider_modelarts.labeling.label_equality import raw_labels
+from airflow_provider_modelarts.client.sample_rows import NOTHING, SampleRow, parse_row, row_of
+from airflow_provider_modelarts.labeling.label_equality import fingerprint, raw_labels
 from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
 from airflow_provider_modelarts.labeling.policy import ODD, Decision, different, facts_of_row, parse_policy
 from airflow_provider_modelarts.labeling.results import ConfirmationResult
-from airflow_provider_modelarts.labeling.sample_table import PlanIndex
+from airflow_provider_modelarts.labeling.sample_table import CHANGED, RESPELLED, PlanIndex
 from airflow_provider_modelarts.labeling.storage.path import StoragePath, display_uri
 from airflow_provider_modelarts.labeling.storage.sealed_file import (
     SealedReader,
@@ -31,7 +33,6 @@ from airflow_provider_modelarts.labeling.storage.sealed_file import (
     decode_object,
     encode_line,
     encode_record,
-    one_line,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ FORMAT = "modelarts-confirmation-plan"
 VERSION = 1
 ACTIONS = ("confirm", "review", "leave")
 ORIGIN = "@modelarts:origin_source"
-_NOTHING = msgspec.Raw(b"")
 _NULL = msgspec.Raw(b"null")
 _NO_LABELS = msgspec.Raw(b"[]")
 
@@ -75,10 +75,13 @@ class PlanHeader:
 
 
 class _Metadata(msgspec.Struct, omit_defaults=True, gc=False):
-    size: msgspec.Raw = field(default=_NOTHING, name=SIZE)
+    size: msgspec.Raw = field(default=NOTHING, name=SIZE)
     hard: bool | int | float | str | None = field(default=None, name=HARD)
     hard_reasons: Any = field(default=None, name=HARD_REASONS)
     origin: str | None = field(default=None, name=ORIGIN)
+
+
+_NOTHING_KEPT = _Metadata()
 
 
 class _PlanLine(msgspec.Struct, omit_defaults=True, gc=False):
@@ -197,7 +200,22 @@ class Plan:
         :return: the planned decision; :data:`CHANGED` if it was to be confirmed with other labels (all keys but
             ``id`` count); :data:`NOT_PLANNED` if the plan does not know it
         """
-        return self.index.decide([row_of(sample)])[0]
+        return self.decide_rows([row_of(sample)])[0]
+
+    def decide_rows(self, rows: Sequence[SampleRow]) -> list[Decision]:
+        """Return what the plan says about proposals, see :meth:`decide`."""
+        decided = self.index.decide(rows)
+        for place, row in enumerate(rows) if RESPELLED in decided else ():
+            found = self.index.find(row.sample_id)
+            if decided[place] is RESPELLED and found is not None:
+                decision, position = found
+                decided[place] = decision if self._marks[position] == fingerprint(row) else CHANGED
+        return decided
+
+    @cached_property
+    def _marks(self) -> array[int]:
+        """The fingerprints of the labels, by position; read when a service spells labels otherwise than before."""
+        return array("Q", (fingerprint(row) for row, _ in self.samples()))
 
     def differs_in(self, **asked: object) -> list[str]:
         """Return the names of those arguments that the plan was made for otherwise.
@@ -415,16 +433,18 @@ def _parse_line(line: bytes) -> tuple[SampleRow | None, Any, Any]:
 
 def _line(row: SampleRow, decision: Decision) -> bytes:
     """Return the line of a proposal."""
-    metadata = row.plain_metadata()
-    if metadata is None and (row.odd is not None or row.metadata is not None):
+    if row.is_odd:
         return _odd_line(row, decision)
-    kept = None if metadata is None else _Metadata(metadata.size, metadata.hard, metadata.hard_reasons)
     source, origin = _places(row.origin)
-    if origin is not None:
-        kept = kept or _Metadata()
-        kept.origin = origin
-    labels = _NO_LABELS if row.labels == _NULL else one_line(row.labels)
-    return encode_record(_PlanLine(row.sample_id, decision.action, decision.rule, labels, row.score, source, kept))
+    metadata = row.metadata
+    kept = _Metadata(origin=origin)
+    if metadata is not None:
+        kept = _Metadata(metadata.size, metadata.hard, metadata.hard_reasons, origin)
+    labels = _NO_LABELS if row.labels == _NULL else row.labels
+    line = _PlanLine(row.sample_id, decision.action, decision.rule, labels, row.score, source)
+    if kept != _NOTHING_KEPT:
+        line.metadata = kept
+    return encode_record(line)
 
 
 def _odd_line(row: SampleRow, decision: Decision) -> bytes:
@@ -435,7 +455,7 @@ def _odd_line(row: SampleRow, decision: Decision) -> bytes:
     source, origin = _places(sample.origin)
     if origin is not None:
         kept[ORIGIN] = origin
-    labels = one_line(row.labels) if isinstance(sample.raw.get("labels"), list) else None
+    labels = row.labels if isinstance(sample.raw.get("labels"), list) else None
     line = _PlanLine(
         sample.sample_id,
         decision.action,

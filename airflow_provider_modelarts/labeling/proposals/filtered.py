@@ -36,7 +36,7 @@ class FilteredProposals:
 
     def __init__(self, service: DatasetProposals, first_label: str | None = None) -> None:
         self._service = service
-        self._first_label = first_label
+        self.first_label = first_label
         self._unproven = _outsiders(service)
         self._trims = False
         self._chosen: Collection[str | bytes] | None = None
@@ -81,7 +81,7 @@ class FilteredProposals:
 
     def has_first_label(self, row: SampleRow) -> bool:
         """Whether a sample, whole, belongs to the first label asked for."""
-        return self._first_label is None or row.label_names[:1] == [self._first_label]
+        return self.first_label is None or row.label_names[:1] == [self.first_label]
 
     def candidates(self, page: Page[SampleRow], wanted: Sequence[SampleRow]) -> Iterator[ProposalRead]:
         """Return the proposals of some samples, whole; a sample that is no longer proposed is left out.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -53,10 +53,17 @@ class WorkItem(Generic[Result]):
 
 
 class WorkerPool:
-    """A pool of threads; one other thread starts jobs and takes them out again, in the order in which they end."""
+    """A pool of threads; one other thread starts jobs and takes them out again, in the order in which they end.
+
+    The standard library's pool makes a future and takes several locks for each job, which costs more than a job's own
+    work on a page.
+
+    :param size: threads at most
+    """
 
     def __init__(self, size: int) -> None:
-        self._pool = ThreadPoolExecutor(size, thread_name_prefix="modelarts-confirm")
+        self._threads: list[threading.Thread] = []
+        self._waiting: SimpleQueue[WorkItem[Any] | None] = SimpleQueue()
         self._ended: SimpleQueue[WorkItem[Any]] = SimpleQueue()
         self.size = size
         self.busy = 0
@@ -64,8 +71,18 @@ class WorkerPool:
 
     def start(self, job: WorkItem[Any]) -> None:
         """Start a job, in this thread's context: its log lines belong to the same Airflow task."""
-        self._pool.submit(copy_context().run, job.run).add_done_callback(lambda _: self._ended.put(job))
+        self._waiting.put(job)
         self.busy += 1
+        if self.busy > len(self._threads) < self.size:
+            name = f"modelarts-confirm_{len(self._threads)}"
+            thread = threading.Thread(target=copy_context().run, args=(self._work,), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _work(self) -> None:
+        while (job := self._waiting.get()) is not None:
+            job.run()
+            self._ended.put(job)
 
     def finished(self) -> WorkItem[Any]:
         """Wait until a job ends, and return it."""
@@ -75,7 +92,14 @@ class WorkerPool:
 
     def close(self) -> None:
         """Wait until the threads have ended; jobs that have not begun are dropped."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        with suppress(Empty):
+            while True:
+                self._waiting.get_nowait()
+        for _ in self._threads:
+            self._waiting.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
 
 
 class ConcurrencyLimiter:

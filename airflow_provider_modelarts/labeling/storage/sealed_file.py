@@ -56,9 +56,12 @@ def encode_line(value: object) -> bytes:
 def encode_record(record: msgspec.Struct) -> bytes:
     """Return a record as one JSON line; JSON that it holds goes into it as it is."""
     try:
-        return _encode(record) + b"\n"
+        line = _encode(record)
     except UnicodeEncodeError:  # half a surrogate pair can only be written as an escape
-        return _spliced(msgspec.to_builtins(record, builtin_types=(msgspec.Raw,))) + b"\n"
+        line = _spliced(msgspec.to_builtins(record, builtin_types=(msgspec.Raw,)))
+    if b"\n" in line or b"\r" in line:
+        line = line.translate(_SPACES)  # between the parts of JSON that came so: within a text they are escapes
+    return line + b"\n"
 
 
 def _spliced(value: object) -> bytes:
@@ -67,12 +70,6 @@ def _spliced(value: object) -> bytes:
     if not isinstance(value, dict):
         return json.dumps(value).encode("ascii")
     return b"{%b}" % b",".join(b"%b:%b" % (json.dumps(name).encode(), _spliced(one)) for name, one in value.items())
-
-
-def one_line(value: msgspec.Raw) -> msgspec.Raw:
-    """Return JSON without line breaks, which may only stand between its parts."""
-    text = bytes(value)
-    return msgspec.Raw(text.translate(_SPACES)) if b"\n" in text or b"\r" in text else value
 
 
 def decode_object(line: bytes) -> dict[str, Any] | None:

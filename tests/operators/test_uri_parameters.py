@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_modelarts.hooks.errors import ParameterError
-from airflow_provider_modelarts.operators import _storage as places
+from airflow_provider_modelarts.operators import _uri_parameters as places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Wrong versions of the recovery, each with the test that must fail under it."""
+"""Wrong versions of the start, each with the test that must fail under it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.operators import _on_kill
 from airflow_provider_modelarts.operators import label_task as label_task_operator
 from airflow_provider_modelarts.triggers import label_task as label_task_trigger
-from airflow_provider_modelarts.utils import label_task_recovery as recovery
-from airflow_provider_modelarts.utils.label_task_recovery import LabelTaskRecovery
+from airflow_provider_modelarts.utils import label_task_start as module
+from airflow_provider_modelarts.utils.label_task_start import LabelTaskStarter
 from airflow_provider_modelarts.utils.task_record import LabelTaskRecord, RecordStore, TaskIntent
 from tests.operators import test_label_task_ends as kills
 from tests.operators.runners import StartRunner
 from tests.support.operator_driver import TaskStates
 from tests.triggers import test_label_task as triggers
-from tests.utils import test_label_task_recovery as tests
-from tests.utils import test_label_task_recovery_foreign as others
+from tests.utils import test_label_task_start as tests
+from tests.utils import test_label_task_start_foreign as others
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
@@ -41,7 +41,7 @@ def no_state_check_in_on_kill(patch: pytest.MonkeyPatch) -> None:
 
 
 def marker_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(recovery, "_markers", lambda _: [])
+    patch.setattr(module, "_markers", lambda _: [])
 
 
 def store_ignored(patch: pytest.MonkeyPatch) -> None:
@@ -58,15 +58,15 @@ def foreign_stopped(patch: pytest.MonkeyPatch) -> None:
 
 
 def found_by_elimination_stopped(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(recovery, "replace", lambda record, **changes: replace(record, **{**changes, "ours": True}))
+    patch.setattr(module, "replace", lambda record, **changes: replace(record, **{**changes, "ours": True}))
 
 
 def what_is_being_stopped_is_taken_for_the_own(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(recovery._STEPS["this intent"], "stopping", "follow")
+    patch.setitem(module._STEPS["this intent"], "stopping", "follow")
 
 
 def inputs_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(LabelTaskRecovery, "_fingerprint", property(lambda _: ""))
+    patch.setattr(LabelTaskStarter, "_fingerprint", property(lambda _: ""))
 
 
 def zombies_not_fenced_off(patch: pytest.MonkeyPatch) -> None:
@@ -82,23 +82,23 @@ def zombies_not_fenced_off(patch: pytest.MonkeyPatch) -> None:
 
 
 def names_of_others_ignored(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(recovery, "any", lambda _: False, raising=False)
+    patch.setattr(module, "any", lambda _: False, raising=False)
 
 
 def what_was_there_before_is_forgotten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(recovery, "_new_tasks", lambda tasks, _: list(tasks))
+    patch.setattr(module, "_new_tasks", lambda tasks, _: list(tasks))
 
 
 def a_lost_start_is_sent_again(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(LabelTaskRecovery, "_find_started", lambda *_: None)
+    patch.setattr(LabelTaskStarter, "_find_started", lambda *_: None)
 
 
 def deadline_counted_anew(patch: pytest.MonkeyPatch) -> None:
     start_operator = label_task_operator.ModelArtsStartLabelTaskOperator
-    build = start_operator._make_recovery
+    build = start_operator._make_starter
     patch.setattr(
         start_operator,
-        "_make_recovery",
+        "_make_starter",
         lambda self, context, _: build(self, context, system_clock.now() + self.timeout),
     )
 

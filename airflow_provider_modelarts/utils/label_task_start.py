@@ -1,8 +1,9 @@
-"""Finds the labeling task that an earlier try of an Airflow task started, so that none is started twice (B1).
+"""Starts the labeling task of an Airflow task exactly once: a later try finds what an earlier one has started (B1).
 
 The service has no idempotency key. A start therefore leaves two traces: a marker in the labeling task's
 ``config.name``, and a record in Airflow that is written before the request is sent. A new try compares both with what
-the service lists; the table ``_STEPS`` says what it does then.
+the service lists; the table ``_STEPS`` says what it does then. Also here: what happens, and is said, when a start is
+refused because another labeling task is active.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from airflow_provider_modelarts.client.errors import (
     StartUnknown,
     TaskAlreadyRunning,
 )
+from airflow_provider_modelarts.client.poll_schedule import ODD_PAUSES
 from airflow_provider_modelarts.client.states import TaskState
-from airflow_provider_modelarts.client.waiting import ODD_PAUSES
 from airflow_provider_modelarts.utils.polling import unreadable
 from airflow_provider_modelarts.utils.task_record import LabelTaskRecord
 
@@ -85,8 +86,8 @@ class CandidatesUnclear(StartUnknown):
 
 
 @dataclass(frozen=True)
-class LabelTaskRecovery:
-    """Finds or starts the labeling task of one try of a start operator.
+class LabelTaskStarter:
+    """Starts the labeling task of one try of a start operator, or finds the one that is there already.
 
     :param request: arguments of the client's start, without the marker
     :param deadline: epoch seconds at which the try gives up
@@ -117,7 +118,9 @@ class LabelTaskRecovery:
         """
         record = (self.store.last_written if after_alarm else None) or self.store.read()
         if record is None:
-            return None if self.is_first_try else self._find_marked(self._list_patiently(), also_succeeded=True)
+            if self.is_first_try:
+                return None
+            return self._find_marked(self._list_patiently(self.request["dataset_id"]), also_succeeded=True)
         if record.phase == "awaited":
             return None
         record = replace(record, deadline=self.deadline)
@@ -310,24 +313,18 @@ class LabelTaskRecovery:
         kind = None if every_kind else self.request["task_type"]
         return list(islice(self.hook.client.tasks.list(dataset_id, task_type=kind), limit))
 
-    def _list_patiently(self, dataset_id: str | None = None) -> list[LabelTask]:
+    def _list_patiently(self, dataset_id: str) -> list[LabelTask]:
         """Return the labeling tasks that may include an earlier try's; none if an earlier dataset does not exist."""
-        wanted = self.request["dataset_id"]
-        dataset_id = dataset_id or wanted
         kind = self.request["task_type"]
         found = self._ask_patiently(
             f"What an earlier try may have started on dataset {dataset_id}",
             lambda client: list(client.tasks.list(dataset_id, task_type=kind)),
-            none_if_not_found=dataset_id != wanted,
+            none_if_not_found=dataset_id != self.request["dataset_id"],
         )
         return found or []
 
     def _ask_patiently(self, what: str, ask: Callable[[ModelArtsClient], T], *, none_if_not_found: bool) -> T | None:
-        """Return the answer of the service. One refusal proves nothing, so several in a row are needed to give up.
-
-        :param what: what is asked for, for the error
-        :param none_if_not_found: return None if the last refusal is a "not found"
-        """
+        """Return the answer of the service. One refusal proves nothing, so several in a row are needed to give up."""
         for _ in _paused(ODD_PAUSES):
             try:
                 return ask(self.hook.client)
@@ -341,9 +338,8 @@ class LabelTaskRecovery:
 
     def _warn_of_several(self, tasks: Sequence[LabelTask]) -> None:
         if len(tasks) > 1:
-            self.log.warning(
-                "Several labeling tasks have the name of this Airflow task: %s; the newest counts.", _names(tasks)
-            )
+            names = _names(tasks)
+            self.log.warning("Several labeling tasks have the name of this Airflow task: %s; the newest counts.", names)
 
 
 def _paused(pauses: Iterable[float]) -> Iterator[None]:

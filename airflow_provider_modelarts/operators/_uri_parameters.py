@@ -1,4 +1,7 @@
-"""Places of plans and ledgers: URIs of Airflow's object storage, tried before anything is sent."""
+"""Reads the parameters that are URIs, such as ``plan_uri`` and ``ledger_uri``, and tries the places that they name.
+
+They are URIs of Airflow's object storage. A wrong one is refused before anything is sent.
+"""
 
 from __future__ import annotations
 
@@ -131,8 +134,6 @@ def _as_text(name: str, value: object) -> object:
 def storage_path(name: str, value: object) -> ObjectStoragePath:
     """Return the path of a URI; no request is sent to its storage yet.
 
-    :param name: the parameter, for errors
-    :param value: its value, rendered
     :raises ParameterError: if it is no URI, or of a storage that nobody can speak to here
     :raises PlaceUnavailableError: if Airflow does not know its connection
     """
@@ -168,8 +169,8 @@ def file_to_write(name: str, value: object) -> ObjectStoragePath:
 def check_writable(name: str, folder: ObjectStoragePath) -> None:
     """Write something below a folder, list it and take it away, so that a wrong place shows before anything is sent.
 
-    :param name: the parameter, for errors
-    :param folder: is made if it is missing
+    A folder that is missing is made.
+
     :raises ParameterError: if nothing can be written there, or if what is written is not found again
     """
     # In a folder of its own: many tasks may try at once, and the place itself may hold too much to be listed.
@@ -201,11 +202,8 @@ def remove(path: ObjectStoragePath) -> None:
 
 @contextmanager
 def storage_errors(name: str, text: str, doing: str) -> Iterator[None]:
-    """Turn what a storage says about a wrong place into one line.
+    """Turn what a storage says about a wrong place into one line: which parameter cannot be "used", "read" ...
 
-    :param name: the parameter
-    :param text: its value
-    :param doing: what cannot be done with the place
     :raises ParameterError: for what no retry can mend
     :raises PlaceUnavailableError: for other errors of a storage
     """

@@ -17,7 +17,7 @@ from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
 from airflow_provider_modelarts.labeling.storage.path import display_uri
 from airflow_provider_modelarts.operators import _parameters as parameters
-from airflow_provider_modelarts.operators import _storage as places
+from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._base import identity_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.plan.builder import PlanResult
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
     from airflow_provider_modelarts.labeling.results import ConfirmationResult, Progress
+    from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 
 _APPROVAL_PART = re.compile(r"""["'](chosen_options|responded_by_user)["']:\s*(\[[^]]*\]|\{[^}]*\}|\w+)""")
 _NULL = {"null": "None"}
@@ -67,11 +68,10 @@ def resolve_plan_and_ledger(
     approved_by: object,
     log: Any,
 ) -> PlanAndLedger:
-    """Return the plan and the ledger of a confirming task; all that can be wrong with them is found here.
+    """Return the plan and the ledger of a confirming task, from its rendered parameters.
 
-    :param request: what is asked for; a preview stores nothing
-    :param context: Airflow's
-    :param plan_uri: this and the next three are the operator's parameters, rendered
+    All that can be wrong with them is found here. A preview stores nothing.
+
     :raises ParameterError: for a place that cannot be used
     :raises PlanRefused: if the plan that is to be applied is not there, or damaged, or if the one that an earlier try
         has stored is for something else
@@ -81,7 +81,7 @@ def resolve_plan_and_ledger(
     by = approver("approved_by", approved_by)
     root = None if ledger_uri is None else places.storage_path("ledger_uri", ledger_uri)
     ledger = None
-    uris: dict[str, Any] = {}
+    uris = {}
     if root is not None and not request.preview:
         places.check_writable("ledger_uri", root)
         ledger = LedgerTarget(root, identity_of(context), by)
@@ -95,7 +95,10 @@ def resolve_plan_and_ledger(
     own = None if request.preview else _own_place(root, request, context, log)
     if own is None:
         return PlanAndLedger(None, ledger, uris)
-    return PlanAndLedger(_own(own, request, log), ledger, {**uris, "plan_uri": str(own)})
+    found = _found(own, log, removes_parts=True)
+    if found is not None:
+        found.check_made_for(**request.plan_terms)  # else refused: by it something may have been written
+    return PlanAndLedger(own if found is None else found, ledger, {**uris, "plan_uri": str(own)})
 
 
 def find_or_make(
@@ -106,14 +109,14 @@ def find_or_make(
     label_task_id: str | None,
     identity: RunIdentity,
     on_progress: Callable[[Progress], None],
-    should_stop: Callable[[], bool],
+    stop: StopSignal,
     log: Any,
 ) -> PlanResult:
     """Return the plan that an earlier try of this task has stored, or make it.
 
-    :param path: where it is stored; another task's plan there is replaced, and so is one of this task before a clear or
-        for something else, as the DAG may have changed between two tries
-    :param request: what is asked for
+    Another task's plan there is replaced, and so is one of this task before a clear or for something else, as the DAG
+    may have changed between two tries.
+
     :raises PlanRefused: if another mapped task of this task has stored its plan there
     """
     from airflow_provider_modelarts.labeling.plan.builder import PlanResult, make_plan
@@ -135,7 +138,7 @@ def find_or_make(
         keep=is_ours,  # the plan of another try of this task stays: somebody may be looking at it already
         made_by=asdict(identity),
         on_progress=on_progress,
-        should_stop=should_stop,
+        should_stop=stop.is_set,
     )
 
 
@@ -183,11 +186,7 @@ def approver(name: str, value: object) -> str | None:
 
 
 def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_id: str | None, log: Any) -> list[Plan]:
-    """Return the plans that the writers of a run applied, as far as they can be read; warn of the others.
-
-    :param dag_id: only by this DAG; None: by all
-    :param dataset_id: only of this dataset; None: of all
-    """
+    """Return the plans that a run (of one DAG, on one dataset, if given) applied; warn of those that cannot be read."""
     headers = [chain.first() for chain in read_ledger(root, run_id).chains]
     applied = {
         header.plan_digest: header.plan_uri
@@ -216,10 +215,8 @@ def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_
 def _place_of_plan(root: ObjectStoragePath, plan_uri: str) -> ObjectStoragePath:
     """Return where the plan is that a ledger names, reached by the connection that was used for it.
 
-    Older ledgers name no connection: then it is the ledger's own, if the plan lies in the same bucket.
-
-    :param root: the ledger's place
-    :raises ParameterError: if nobody can know by which connection to ask; then nothing is asked
+    Older ledgers name no connection: then it is the ledger's own, if the plan lies in the same bucket. Else nobody can
+    know by which connection to ask, and nothing is asked.
     """
     scheme, _, rest = plan_uri.partition("://")
     bucket = rest.partition("/")[0]
@@ -255,17 +252,6 @@ def _own_place(
             "place that all workers reach, to keep the plan for every try."
         )
     return path
-
-
-def _own(path: ObjectStoragePath, request: ConfirmationRequest, log: Any) -> Plan | ObjectStoragePath:
-    """Return the plan that an earlier try has stored, or the place where to store it, free of parts of one.
-
-    :raises PlanRefused: if it is for something else than is asked for now: by it something may have been written
-    """
-    found = _found(path, log, removes_parts=True)
-    if found is not None:
-        found.check_made_for(**request.plan_terms)
-    return path if found is None else found
 
 
 def _to_apply(path: ObjectStoragePath, dataset_id: str, digest: str | None) -> Plan:

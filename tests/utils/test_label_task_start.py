@@ -14,9 +14,9 @@ from airflow_provider_modelarts.client.errors import (
     StartUnknown,
     TaskAlreadyRunning,
 )
+from airflow_provider_modelarts.client.poll_schedule import ODD_ANSWERS
 from airflow_provider_modelarts.client.resources.tasks import Tasks
 from airflow_provider_modelarts.client.states import TaskState
-from airflow_provider_modelarts.client.waiting import ODD_ANSWERS
 from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.operators._on_kill import LabelTaskStopper
