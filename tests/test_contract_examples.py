@@ -11,20 +11,30 @@ import pytest
 from airflow_provider_modelarts.client import (
     AcceptanceReport,
     AcceptanceStats,
+    CreatedDataset,
     Dataset,
+    DatasetMetrics,
     DatasetStats,
+    DatasetVersion,
+    ExportTask,
+    ImportTask,
     Label,
     LabelStats,
     LabelTask,
     Sample,
     SampleCounts,
     SampleLabel,
+    SearchOptions,
+    SyncTask,
     TeamTask,
     Worker,
     WorkerTask,
     Workforce,
 )
+from airflow_provider_modelarts.client.resources.datasets import DataSource
+from airflow_provider_modelarts.client.resources.labels import LabelAttribute
 from airflow_provider_modelarts.client.resources.tasks import HardSelectTask, TaskEvent, TaskResult
+from airflow_provider_modelarts.client.resources.transfers import ExportParameters
 from airflow_provider_modelarts.client.sample_updates import outcomes
 from tests.support.contract import METHODS, at, document, operations
 
@@ -63,6 +73,16 @@ READERS: tuple[tuple[str, tuple[str, ...], Any], ...] = (
     ("WorkerListResponse", ("workers", "*"), Worker),
     ("AcceptanceReport", (), AcceptanceReport),
     ("AcceptanceReport", ("total_stats",), AcceptanceStats),
+    ("CreateDatasetResponse", (), CreatedDataset),
+    ("DatasetMetrics", (), DatasetMetrics),
+    ("DatasetVersion", (), DatasetVersion),
+    ("VersionListResponse", ("versions", "*"), DatasetVersion),
+    ("SearchConditionOptions", (), SearchOptions),
+    ("ImportTaskListResponse", ("import_tasks", "*"), ImportTask),
+    ("ImportTaskStatus", (), ImportTask),
+    ("ExportTaskListResponse", ("export_tasks", "*"), ExportTask),
+    ("ExportTaskStatus", (), ExportTask),
+    ("SyncStatus", (), SyncTask),
 )
 # Models that declare each field of a schema, and the fields that they read under another name.
 DECLARED: tuple[tuple[str, Any, frozenset[str]], ...] = (
@@ -78,23 +98,40 @@ DECLARED: tuple[tuple[str, Any, frozenset[str]], ...] = (
     ("WorkerTask", WorkerTask, frozenset()),
     ("Worker", Worker, frozenset()),
     ("Workforce", Workforce, frozenset()),
+    ("Dataset", Dataset, frozenset({"running_tasks_id", "schema", "workforce_descriptor"})),
+    ("CreateDatasetResponse", CreatedDataset, frozenset()),
+    ("DataSource", DataSource, frozenset()),
+    ("DatasetVersion", DatasetVersion, frozenset()),
+    ("Label", Label, frozenset({"property"})),
+    ("LabelAttribute", LabelAttribute, frozenset()),
+    ("LabelStats", LabelStats, frozenset({"property"})),
+    ("SearchConditionOptions", SearchOptions, frozenset()),
+    ("DatasetMetrics", DatasetMetrics, frozenset({"metrics"})),
+    (
+        "DatasetStats",
+        DatasetStats,
+        frozenset({"label_stats", "sample_stats", "key_sample_stats", "grouped_label_stats"}),
+    ),
+    ("ImportTaskStatus", ImportTask, frozenset()),
+    ("ExportTaskStatus", ExportTask, frozenset()),
+    ("ExportParams", ExportParameters, frozenset()),
+    ("SyncStatus", SyncTask, frozenset()),
 )
 # Small answers that a function reads; the first is tested below, the others by the tests of the client.
-READ_BY_FUNCTION = {"BatchResult", "TaskIdResponse", "IamTokenResponse", "MemberProgress", "WorkforceIdResponse"}
-# Calls that this package does not make.
-NOT_CALLED = {
-    "CreateDatasetRequest", "CreateDatasetResponse", "CreateVersionRequest", "DatasetIdResponse", "DatasetMetrics",
-    "DatasetVersion", "DeleteSamplesRequest", "ExportTaskListResponse", "ExportTaskRequest", "ExportTaskStatus",
-    "IamProjectList", "ImportTaskListResponse", "ImportTaskRequest", "ImportTaskStatus", "LabelPropertyInput",
-    "SearchConditionOptions", "SuccessResult", "SyncStatus", "UpdateDatasetRequest", "UploadSamplesRequest",
-    "UploadSamplesResult", "VersionIdResponse", "VersionListResponse",
+READ_BY_FUNCTION = {
+    "BatchResult", "DatasetIdResponse", "IamTokenResponse", "MemberProgress", "SuccessResult", "TaskIdResponse",
+    "UploadSamplesResult", "VersionIdResponse", "WorkforceIdResponse",
 }  # fmt: skip
+# Calls that this package does not make.
+NOT_CALLED = {"IamProjectList"}
 # Requests that are written, not read.
 WRITTEN = {
-    "AcceptCommentRequest", "BatchDeleteWorkersRequest", "CreateTaskRequest", "CreateWorkerRequest",
-    "CreateWorkforceRequest", "CreateWorkforceTaskRequest", "FinishAcceptanceRequest", "IamTokenRequest",
-    "NotifyRequest", "ReviewRequest", "StartAcceptanceRequest", "StartWorkforceTaskRequest", "UpdateWorkerRequest",
-    "UpdateWorkforceRequest", "UpdateWorkforceTaskRequest",
+    "AcceptCommentRequest", "BatchDeleteWorkersRequest", "CreateDatasetRequest", "CreateTaskRequest",
+    "CreateVersionRequest", "CreateWorkerRequest", "CreateWorkforceRequest", "CreateWorkforceTaskRequest",
+    "DeleteSamplesRequest", "ExportTaskRequest", "FinishAcceptanceRequest", "IamTokenRequest", "ImportTaskRequest",
+    "LabelPropertyInput", "NotifyRequest", "ReviewRequest", "StartAcceptanceRequest", "StartWorkforceTaskRequest",
+    "UpdateDatasetRequest", "UpdateWorkerRequest", "UpdateWorkforceRequest", "UpdateWorkforceTaskRequest",
+    "UploadSamplesRequest",
 }  # fmt: skip
 
 

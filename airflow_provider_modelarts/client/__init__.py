@@ -18,8 +18,15 @@ if TYPE_CHECKING:
     )
     from airflow_provider_modelarts.client.client import ModelArtsClient
     from airflow_provider_modelarts.client.paging import OffsetMode
-    from airflow_provider_modelarts.client.resources.datasets import Dataset, DatasetStats
-    from airflow_provider_modelarts.client.resources.labels import Label, LabelStats
+    from airflow_provider_modelarts.client.resources.datasets import (
+        CreatedDataset,
+        Dataset,
+        DatasetMetrics,
+        DatasetStats,
+        SearchOptions,
+    )
+    from airflow_provider_modelarts.client.resources.labels import Label, LabelOutcome, LabelStats
+    from airflow_provider_modelarts.client.resources.sample_files import UploadOutcome
     from airflow_provider_modelarts.client.resources.samples import Page, Sample, SampleLabel
     from airflow_provider_modelarts.client.resources.tasks import LabelTask, TaskEvent
     from airflow_provider_modelarts.client.resources.team_samples import TeamSample
@@ -31,6 +38,8 @@ if TYPE_CHECKING:
         TeamTask,
         TeamTaskTeam,
     )
+    from airflow_provider_modelarts.client.resources.transfers import ExportTask, ImportTask, SyncTask
+    from airflow_provider_modelarts.client.resources.versions import DatasetVersion
     from airflow_provider_modelarts.client.resources.workforces import (
         SampleCounts,
         Worker,
@@ -44,6 +53,8 @@ if TYPE_CHECKING:
         DatasetStatus,
         DatasetType,
         EventStatus,
+        ExportState,
+        ImportState,
         LabelType,
         MailStatus,
         Order,
@@ -52,6 +63,7 @@ if TYPE_CHECKING:
         TaskState,
         TaskType,
         TeamTaskState,
+        VersionStatus,
         WorkerRole,
         WorkerStatus,
     )
@@ -61,19 +73,23 @@ _HOMES = {
     "auth": ("AccessKeyCredentials", "PasswordCredentials", "TokenCredentials"),
     "client": ("ModelArtsClient",),
     "paging": ("OffsetMode",),
-    "resources.datasets": ("Dataset", "DatasetStats"),
-    "resources.labels": ("Label", "LabelStats"),
+    "resources.datasets": ("CreatedDataset", "Dataset", "DatasetMetrics", "DatasetStats", "SearchOptions"),
+    "resources.labels": ("Label", "LabelOutcome", "LabelStats"),
+    "resources.sample_files": ("UploadOutcome",),
     "resources.samples": ("Page", "Sample", "SampleLabel"),
     "resources.tasks": ("LabelTask", "TaskEvent"),
     "resources.team_samples": ("TeamSample",),
     "resources.team_tasks": (
         *("AcceptanceReport", "AcceptanceStats", "AcceptanceTask", "TeamCounts", "TeamTask", "TeamTaskTeam"),
     ),
+    "resources.transfers": ("ExportTask", "ImportTask", "SyncTask"),
+    "resources.versions": ("DatasetVersion",),
     "resources.workforces": ("SampleCounts", "Worker", "WorkerRemoval", "WorkerTask", "Workforce"),
     "sample_updates": ("SampleOutcome",),
     "states": (
-        *("AcceptanceAction", "DatasetStatus", "DatasetType", "EventStatus", "LabelType", "MailStatus", "Order"),
-        *("SampleState", "SampleStatus", "TaskState", "TaskType", "TeamTaskState", "WorkerRole", "WorkerStatus"),
+        *("AcceptanceAction", "DatasetStatus", "DatasetType", "EventStatus", "ExportState", "ImportState", "LabelType"),
+        *("MailStatus", "Order", "SampleState", "SampleStatus", "TaskState", "TaskType", "TeamTaskState"),
+        *("VersionStatus", "WorkerRole", "WorkerStatus"),
     ),
     "transport.transport": ("ClientSettings",),
 }
@@ -86,12 +102,20 @@ __all__ = [
     "AcceptanceTask",
     "AccessKeyCredentials",
     "ClientSettings",
+    "CreatedDataset",
     "Dataset",
+    "DatasetMetrics",
     "DatasetStats",
     "DatasetStatus",
     "DatasetType",
+    "DatasetVersion",
     "EventStatus",
+    "ExportState",
+    "ExportTask",
+    "ImportState",
+    "ImportTask",
     "Label",
+    "LabelOutcome",
     "LabelStats",
     "LabelTask",
     "LabelType",
@@ -107,6 +131,8 @@ __all__ = [
     "SampleOutcome",
     "SampleState",
     "SampleStatus",
+    "SearchOptions",
+    "SyncTask",
     "TaskEvent",
     "TaskState",
     "TaskType",
@@ -116,6 +142,8 @@ __all__ = [
     "TeamTaskState",
     "TeamTaskTeam",
     "TokenCredentials",
+    "UploadOutcome",
+    "VersionStatus",
     "Worker",
     "WorkerRemoval",
     "WorkerRole",

@@ -10,10 +10,13 @@ from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.resources.datasets import Datasets
 from airflow_provider_modelarts.client.resources.labels import Labels
 from airflow_provider_modelarts.client.resources.proposals import Proposals
+from airflow_provider_modelarts.client.resources.sample_files import SampleFiles
 from airflow_provider_modelarts.client.resources.samples import Samples
 from airflow_provider_modelarts.client.resources.tasks import Tasks
 from airflow_provider_modelarts.client.resources.team_samples import TeamSamples
 from airflow_provider_modelarts.client.resources.team_tasks import TeamTasks
+from airflow_provider_modelarts.client.resources.transfers import Exports, Imports, Sync
+from airflow_provider_modelarts.client.resources.versions import Versions
 from airflow_provider_modelarts.client.resources.workforces import Workforces
 from airflow_provider_modelarts.client.transport.transport import ClientSettings, Transport
 from airflow_provider_modelarts.client.validation import as_number, validate_choice, wrong
@@ -170,13 +173,38 @@ class ModelArtsClient:
 
     @cached_property
     def datasets(self) -> Datasets:
-        """Datasets: get, list, stats."""
+        """Datasets: get, list, find, create, update, delete, stats, metrics, search_options."""
         return Datasets(self._transport)
 
     @cached_property
     def labels(self) -> Labels:
-        """Labels of datasets: list."""
+        """Labels of datasets: list, create, update, delete, update_one, delete_with_samples."""
         return Labels(self._transport)
+
+    @cached_property
+    def sample_files(self) -> SampleFiles:
+        """Samples as files: upload, delete."""
+        return SampleFiles(self._transport)
+
+    @cached_property
+    def versions(self) -> Versions:
+        """Published versions of datasets: list, find, get, create, delete."""
+        return Versions(self._transport)
+
+    @cached_property
+    def imports(self) -> Imports:
+        """Imports into datasets: start, get, list."""
+        return Imports(self._transport)
+
+    @cached_property
+    def exports(self) -> Exports:
+        """Exports of datasets: start, get, list."""
+        return Exports(self._transport)
+
+    @cached_property
+    def sync(self) -> Sync:
+        """Synchronization of datasets with their input folders: start, status."""
+        return Sync(self._transport)
 
 
 def _query_text(name: str, value: object) -> str | None:

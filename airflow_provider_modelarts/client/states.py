@@ -188,6 +188,58 @@ class MailStatus(Number):
     SENT = 3
 
 
+class VersionStatus(Number):
+    """Status of a published version; only a usable one can be worked with."""
+
+    CREATING = 0
+    USABLE = 1
+    DELETING = 2
+    DELETED = 3
+    ERROR = 4
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether its publication is over, well or badly."""
+        return self is not VersionStatus.CREATING
+
+
+class ImportState(Word):
+    """Status of an import, and of a synchronization."""
+
+    QUEUING = "QUEUING"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    NOT_EXIST = "NOT_EXIST"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it is over, or never was."""
+        return self in (ImportState.COMPLETED, ImportState.FAILED, ImportState.NOT_EXIST)
+
+
+class ExportState(Word):
+    """Status of an export; the service writes SUCCESSED, and SUCCEEDED is read as the same."""
+
+    INIT = "INIT"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCESSED"
+    FAILED = "FAILED"
+    STOPPING = "STOPPING"
+    STOPPED = "STOPPED"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it is over."""
+        return self in (ExportState.SUCCEEDED, ExportState.FAILED, ExportState.STOPPED)
+
+    @classmethod
+    def read(cls, word: str | None) -> Self | str | None:
+        """Return the member for a word of the service; see :meth:`Word.read`."""
+        return super().read("SUCCESSED" if word is not None and word.upper() == "SUCCEEDED" else word)
+
+
 class TaskType(Word):
     """Kinds of labeling tasks."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.state import ids
 from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
-from airflow_provider_modelarts.emulator.state.documents import dump_json
+from airflow_provider_modelarts.emulator.state.json_text import dump_json
 from airflow_provider_modelarts.emulator.state.task import Failure
 from airflow_provider_modelarts.emulator.state.team import LABELER, REVIEWER, TeamTask, Verdict, Workforce
 from airflow_provider_modelarts.emulator.state.team_work import hand_over
@@ -74,7 +74,9 @@ class InspectedDataset:
     @property
     def status(self) -> int:
         """Status of the dataset: 1 normal, 6 publishing ... (contract 6.1); may be set."""
-        return self._dataset.status
+        with self._store.lock:
+            self._store.settle(self._dataset)
+            return self._dataset.status
 
     @status.setter
     def status(self, number: int) -> None:
@@ -140,7 +142,7 @@ class InspectedDataset:
             for document in documents:
                 sample_id = document["sample_id"]
                 if sample_id not in self._dataset.samples:
-                    key = f"{self._dataset.name}/input/{sample_id}.jpg"
+                    key = self._dataset.key_of(f"{sample_id}.jpg")
                     time = int(self._store.clock.now() * 1000)
                     self._dataset.samples[sample_id] = Sample(sample_id, key, time=time)
                 self._dataset.proposals.discard(sample_id)
@@ -148,6 +150,14 @@ class InspectedDataset:
             self._dataset.proposals.replace(fragments, keep=keep)
             for task in self._dataset.team_tasks.values():
                 task.hand_on(({"labels": []} | one for one in documents), self._store.clock.now())
+
+    def lose_files(self, sample_ids: Sequence[str]) -> None:
+        """Remove the files of samples from the input folder; the next synchronization removes the samples."""
+        with self._store.lock:
+            for sample_id in sample_ids:
+                sample = self._dataset.samples[sample_id]
+                self._store.files.pop(self._dataset.path_of(sample), None)
+                self._dataset.missing.add(sample.key)
 
     def forget_task(self, task_id: str) -> None:
         """Remove a labeling task, as when someone deletes it: asking for it is 400 ModelArts.4612 then."""
@@ -176,8 +186,8 @@ class InspectedDataset:
                 for one in (*people.values(), *judges.values())
             ]
             task = TeamTask(
-                task_id=store.new_id("team", dataset.dataset_id),
-                name=f"task-{store.made['team']}",
+                task_id=store.new_id_in(dataset, "team"),
+                name=f"task-{dataset.made['team']}",
                 created=now,
                 updated=now,
                 workers={one.worker_id: one.email for one in people.values()},

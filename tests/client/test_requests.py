@@ -323,8 +323,11 @@ DRAWS = 400
 # Where a model is stricter than the schema, by the words of its refusal.
 STRICTER = (
     *("sample_id is missing", "labels is missing", "must be an id as text", "so it needs op", "does not exist"),
-    *("at most 30 days", "first day first", "e-mail address", "at least 1 element", "either agency or workforces"),
-    *("task_name is missing", "comments is missing", "workforces_config is missing"),
+    *("at most 30 days", "first day first", "e-mail address", "samples is missing", "].name is missing"),
+    *("is empty: give", "has no name in element", " times: ", "must be a path of OBS", "must be a file name"),
+    *("must be the bytes of the file", "not exactly one of data", "no folder in a bucket", "within its data_path"),
+    *("at least 1 element", "either agency or workforces", "task_name is missing", "comments is missing"),
+    "workforces_config is missing",
 )
 # The contract takes these numbers as text, too.
 AS_TEXT = ("n_clusters", "role")

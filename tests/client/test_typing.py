@@ -161,14 +161,21 @@ def test_texts_that_the_service_left_out_are_empty_and_counts_are_not_made_up() 
     assert LabelTask({}).task_id == ""
 
 
+RESOURCES = (
+    *("tasks", "proposals", "samples", "sample_files", "team_samples", "datasets", "labels", "versions"),
+    *("imports", "exports", "sync", "team_tasks", "workforces"),
+)
+
+
 def documented() -> Iterator[tuple[str, str]]:
     """Yield every public thing of the client that ``help()`` shows, with its text."""
     things: list[tuple[str, Any]] = [(name, getattr(package, name)) for name in package.__all__]
     things += [(name, thing) for name, thing in vars(errors).items() if inspect.isclass(thing)]
-    for resource in ("tasks", "proposals", "samples", "team_samples", "team_tasks", "workforces", "datasets", "labels"):
+    for resource in RESOURCES:
         things.append((resource, inspect.get_annotations(getattr(ModelArtsClient, resource).func, eval_str=False)))
         name = things.pop()[1]["return"]
-        home = __import__(f"{package.__name__}.resources.{resource}", fromlist=[name])
+        module = "transfers" if resource in ("imports", "exports", "sync") else resource
+        home = __import__(f"{package.__name__}.resources.{module}", fromlist=[name])
         things.append((resource, getattr(home, name)))
     for name, thing in things:
         yield name, thing.__doc__ or ""

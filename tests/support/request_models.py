@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.requests.base import RequestBody
+from airflow_provider_modelarts.client.requests.datasets import CreateDatasetRequest, UpdateDatasetRequest
+from airflow_provider_modelarts.client.requests.labels import LabelPropertyBody, LabelsRequest
+from airflow_provider_modelarts.client.requests.sample_files import DeleteSamplesRequest, UploadSamplesRequest
 from airflow_provider_modelarts.client.requests.samples import UpdateSamplesRequest
 from airflow_provider_modelarts.client.requests.search import SearchCondition
 from airflow_provider_modelarts.client.requests.tasks import CreateTaskRequest
@@ -25,6 +29,8 @@ from airflow_provider_modelarts.client.requests.teams import (
     UpdateWorkforceRequest,
     UpdateWorkforceTaskRequest,
 )
+from airflow_provider_modelarts.client.requests.transfers import ExportTaskRequest, ImportTaskRequest
+from airflow_provider_modelarts.client.requests.versions import CreateVersionRequest
 from tests.test_contract_examples import examples
 
 if TYPE_CHECKING:
@@ -48,16 +54,22 @@ MODELS: dict[str, type[RequestBody]] = {
     "UpdateWorkerRequest": UpdateWorkerRequest,
     "UpdateWorkforceRequest": UpdateWorkforceRequest,
     "UpdateWorkforceTaskRequest": UpdateWorkforceTaskRequest,
+    "CreateDatasetRequest": CreateDatasetRequest,
+    "CreateVersionRequest": CreateVersionRequest,
+    "DeleteSamplesRequest": DeleteSamplesRequest,
+    "ExportTaskRequest": ExportTaskRequest,
+    "ImportTaskRequest": ImportTaskRequest,
+    "LabelPropertyInput": LabelPropertyBody,
+    "LabelsRequest": LabelsRequest,
+    "UpdateDatasetRequest": UpdateDatasetRequest,
+    "UploadSamplesRequest": UploadSamplesRequest,
 }
 """By the name of the schema in the contract."""
 
 # IAM's bodies are made where tokens are fetched, from credentials and not from what a call is given.
 WITHOUT_MODEL = {"IamTokenRequest", "IamSecurityTokenRequest"}
 # What is still missing. This table may only shrink.
-KNOWN_MISSING_MODELS = {
-    *("UploadSamplesRequest", "DeleteSamplesRequest", "LabelsRequest", "LabelPropertyInput", "CreateDatasetRequest"),
-    *("UpdateDatasetRequest", "CreateVersionRequest", "ImportTaskRequest", "ExportTaskRequest"),
-}
+KNOWN_MISSING_MODELS: set[str] = set()
 
 # Of schemas for which the contract has no example; and bodies that use every part of a model.
 _MORE: dict[str, list[dict[str, Any]]] = {
@@ -144,7 +156,10 @@ _MORE: dict[str, list[dict[str, Any]]] = {
 
 def examples_of(schema: str) -> list[dict[str, Any]]:
     """Return bodies of the kind that ``schema`` describes: those of the contract, and some of our own."""
-    return [*(one.value for one in examples() if one.schema == schema), *_MORE.get(schema, ())]
+    shown = [copy.deepcopy(one.value) for one in examples() if one.schema == schema]
+    for sample in (sample for body in shown if schema == "UploadSamplesRequest" for sample in body["samples"]):
+        sample["data"] = "/9j/4AAQSkZJRgABAQAAAQABAAA="  # the contract's is cut off, and so is no base64
+    return [*shown, *_MORE.get(schema, ())]
 
 
 def models_below(package: ModuleType) -> Iterator[type[RequestBody]]:

@@ -65,7 +65,7 @@ def review_samples(store: Store, call: Call) -> Reply:
 def start_acceptance(store: Store, call: Call) -> Reply:
     """`POST W/acceptance` (contract 5.2): status 7 while samples are drawn, then 2."""
     body = call.json()
-    _, task = find(store, call)
+    dataset, task = find(store, call)
     check(body, shapes.START_ACCEPTANCE, strict=store.variants.strict_requests)
     check_role(store, task)
     if task.status in team.ACCEPTING:
@@ -78,7 +78,7 @@ def start_acceptance(store: Store, call: Call) -> Reply:
     def wanted(waiting: int) -> int:
         return math.ceil(rate * waiting) if rate is not None else number
 
-    acceptance = Acceptance(store.new_id("acceptance", task.task_id), wanted, rate)
+    acceptance = Acceptance(store.new_id_in(dataset, "acceptance"), wanted, rate)
     task.acceptances.append(acceptance)
     task.pass_through(team.SAMPLING, store.clock.now(), store.team_seconds)
     return json_reply({"task_id": acceptance.task_id})

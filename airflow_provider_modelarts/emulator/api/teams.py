@@ -16,7 +16,7 @@ from airflow_provider_modelarts.emulator.api.samples import label_stats, process
 from airflow_provider_modelarts.emulator.http import team_schema as shapes
 from airflow_provider_modelarts.emulator.http.errors import refuse
 from airflow_provider_modelarts.emulator.http.filters import read_filter, read_search, read_state
-from airflow_provider_modelarts.emulator.http.messages import Call, Reply, json_reply
+from airflow_provider_modelarts.emulator.http.messages import Call, Reply, done, json_reply
 from airflow_provider_modelarts.emulator.http.paging import read_page
 from airflow_provider_modelarts.emulator.http.query import boolean, check_locale
 from airflow_provider_modelarts.emulator.http.schema import check
@@ -170,7 +170,7 @@ def create_team_task(store: Store, call: Call) -> Reply:
         raise refuse("ModelArts.4804", store.member)
     if dataset.dataset_type not in SUPPORTED_TYPES:
         raise refuse("ModelArts.4383", dataset.dataset_type)
-    name = body.get("task_name") or f"task-{store.made['team'] + 1}"
+    name = body.get("task_name") or f"task-{dataset.made['team'] + 1}"
     _check_name(dataset, name)
     repetition = body.get("repetition", 1)
     assigned = _read_assignment(store, call, body.get("workforces_config") or {}, repetition)
@@ -179,7 +179,7 @@ def create_team_task(store: Store, call: Call) -> Reply:
     conditions, wants = _conditions(store, dataset, body.get("sample_conditions"))
     now = store.clock.now()
     task = TeamTask(
-        task_id=store.new_id("team", dataset.dataset_id),
+        task_id=store.new_id_in(dataset, "team"),
         name=name,
         created=now,
         updated=now,
@@ -291,7 +291,7 @@ def delete_team_task(store: Store, call: Call) -> Reply:
     dataset, task = find(store, call)
     check_role(store, task)
     del dataset.team_tasks[task.task_id]
-    return Reply(204, b'{"success":true}' if store.variants.body_with_204 else b"")  # quirk 28
+    return done(with_body=store.variants.body_with_204)
 
 
 def notify_members(store: Store, call: Call) -> Reply:

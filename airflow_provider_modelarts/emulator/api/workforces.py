@@ -8,7 +8,7 @@ from airflow_provider_modelarts.emulator.api.label_updates import reply_to_batch
 from airflow_provider_modelarts.emulator.api.teams import teams_of, worker_task
 from airflow_provider_modelarts.emulator.http import team_schema as shapes
 from airflow_provider_modelarts.emulator.http.errors import refuse
-from airflow_provider_modelarts.emulator.http.messages import Call, Reply, json_reply
+from airflow_provider_modelarts.emulator.http.messages import Call, Reply, done, json_reply
 from airflow_provider_modelarts.emulator.http.paging import read_page
 from airflow_provider_modelarts.emulator.http.query import choice, integer
 from airflow_provider_modelarts.emulator.http.schema import check
@@ -90,7 +90,7 @@ def create_workforce(store: Store, call: Call) -> Reply:
     _check_name(known, body["workforce_name"])
     if len(known) >= MOST_TEAMS:
         raise refuse("ModelArts.0118", f"{MOST_TEAMS} teams")
-    workforce_id = store.new_id("workforce")
+    workforce_id = store.new_workforce_id()
     now = store.clock.now()
     known[workforce_id] = Workforce(workforce_id, body["workforce_name"], now, body.get("description", ""))
     return json_reply({"workforce_id": workforce_id}, status=201)
@@ -128,11 +128,7 @@ def delete_workforce(store: Store, call: Call) -> Reply:
     if found is not None:
         raise refuse("ModelArts.4603", found)
     del teams_of(store, call)[workforce.workforce_id]
-    return _nothing(store)
-
-
-def _nothing(store: Store) -> Reply:
-    return Reply(204, b"{}" if store.variants.body_with_204 else b"")  # quirk 28
+    return done(with_body=store.variants.body_with_204)
 
 
 # --- members
@@ -223,7 +219,7 @@ def delete_worker(store: Store, call: Call) -> Reply:
     workforce = _find_team(store, call)
     _check_caller(store, workforce)
     _remove(store, call, workforce, call.params["worker_id"])
-    return _nothing(store)
+    return done(with_body=store.variants.body_with_204)
 
 
 def delete_workers(store: Store, call: Call) -> Reply:
