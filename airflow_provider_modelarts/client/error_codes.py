@@ -137,6 +137,7 @@ STATUSES: dict[int, ErrorRule] = {
     414: ErrorRule(InvalidRequest, "Shorten the search conditions: an address may have 32 KB."),
     429: ErrorRule(Throttled, "Send fewer requests at once."),
     501: ErrorRule(PreconditionFailed),
+    503: ErrorRule(ServiceUnavailable),  # as all from 500 on that are not listed; they are repeated, see transport.py
 }
 
 # Codes after which a new token may help, once; contract 7.3 "token". IAM's own two are those of 1.1.
