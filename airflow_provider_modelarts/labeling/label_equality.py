@@ -63,7 +63,7 @@ def fingerprint(row: SampleRow) -> int:
     """Return 64 bits that stand for the labels of a proposal, as :func:`same_proposal` compares them (B18)."""
     try:
         labels = _decode(row.labels)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # half a surrogate pair, as an escape or as bytes
         labels = raw_labels(row)
     if type(labels) is list and all(type(label) is dict for label in labels):
         for label in labels:
