@@ -36,6 +36,12 @@ def raw_labels(sample: Sample | SampleRow) -> list[dict[str, Any]]:
     return odd  # type: ignore[no-any-return]
 
 
+def labels_as_list(row: SampleRow) -> msgspec.Raw:
+    """Return a row's labels as the JSON of a list, for files: exactly as they came, unless they are none."""
+    is_list = bytes(memoryview(row.labels)[:1]) == b"["
+    return row.labels if is_list else msgspec.Raw(json.dumps(raw_labels(row)).encode("ascii"))
+
+
 def same_proposal(one: SampleRow, other: SampleRow) -> bool:
     """Whether two reads of a sample show the same labels: all keys but ``id`` equal, in the same order (B14)."""
     if one.labels == other.labels:
