@@ -116,6 +116,22 @@ def test_the_labels_of_a_line_are_a_list(client: ModelArtsClient, emulator: Emul
     assert [line["labels"] for line in lines if line["sample_id"] == "odd 0"] == [wanted]
 
 
+@pytest.mark.parametrize("trims", [False, True])
+@pytest.mark.parametrize("filters", [{"label_name": "rose"}, {"first_label": "rose"}, {"low_score": 0.5}], ids=str)
+@pytest.mark.parametrize("way", ["at once", "by a plan", "preview"])
+def test_a_sample_without_an_id_costs_no_other_where_a_filter_is_set(
+    client: ModelArtsClient, emulator: Emulator, filters: dict[str, Any], way: str, trims: bool
+) -> None:
+    emulator.variants.trim_labels_to_filter = trims
+    dataset_id = propose(
+        emulator, {"sample_id": None, "labels": [ROSE, {"name": "tulip", "score": 0.1}], "metadata": {}}
+    )
+    bucket = Bucket()
+    parameters = {"at once": {}, "preview": {"preview": True}, "by a plan": {"plan": bucket / "plan.jsonl"}}
+    result = confirm(client, dataset_id, **filters, **parameters[way])
+    assert (result.seen, result.confirmed, result.failed, result.unaccounted) == (5, 4, 1, 0)
+
+
 @pytest.mark.parametrize("odd", [name for name in ODD if isinstance(ODD[name][0], dict) and "id" not in name])
 def test_a_planned_sample_that_has_become_odd_fails(client: ModelArtsClient, emulator: Emulator, odd: str) -> None:
     raw, _ = ODD[odd]
