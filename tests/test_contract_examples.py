@@ -8,10 +8,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from airflow_provider_modelarts.client import Dataset, DatasetStats, Label, LabelStats, LabelTask, Sample, SampleLabel
-from airflow_provider_modelarts.client.resources.tasks import TaskEvent
+from airflow_provider_modelarts.client import (
+    CreatedDataset,
+    Dataset,
+    DatasetMetrics,
+    DatasetStats,
+    DatasetVersion,
+    ExportTask,
+    ImportTask,
+    Label,
+    LabelStats,
+    LabelTask,
+    Sample,
+    SampleLabel,
+    SearchOptions,
+    SyncTask,
+)
+from airflow_provider_modelarts.client.resources.datasets import DataSource
+from airflow_provider_modelarts.client.resources.labels import LabelAttribute
+from airflow_provider_modelarts.client.resources.tasks import HardSelectTask, TaskEvent, TaskResult
+from airflow_provider_modelarts.client.resources.transfers import ExportParameters
 from airflow_provider_modelarts.client.sample_updates import outcomes
-from tests.support.contract import METHODS, document, operations
+from tests.support.contract import METHODS, at, document, operations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +38,11 @@ if TYPE_CHECKING:
 READERS: tuple[tuple[str, tuple[str, ...], Any], ...] = (
     ("TaskDetail", (), LabelTask),
     ("TaskDetail", ("result", "events", "*"), TaskEvent),
+    ("TaskDetail", ("result",), TaskResult),
+    ("TaskDetail", ("result", "hard_select_tasks", "*"), HardSelectTask),
     ("TaskListResponse", ("tasks", "*"), LabelTask),
+    ("TaskListResponse", ("tasks", "*", "result"), TaskResult),
+    ("TaskListResponse", ("tasks", "*", "result", "hard_select_tasks", "*"), HardSelectTask),
     ("SampleListResponse", ("samples", "*"), Sample),
     ("SampleListResponse", ("samples", "*", "labels", "*"), SampleLabel),
     ("DescribeSampleResp", (), Sample),
@@ -33,24 +55,62 @@ READERS: tuple[tuple[str, tuple[str, ...], Any], ...] = (
     ("DatasetStats", ("label_stats", "*"), LabelStats),
     ("LabelListResponse", ("labels", "*"), Label),
     ("LabelsRequest", ("labels", "*"), Label),
+    ("CreateDatasetResponse", (), CreatedDataset),
+    ("DatasetMetrics", (), DatasetMetrics),
+    ("DatasetVersion", (), DatasetVersion),
+    ("VersionListResponse", ("versions", "*"), DatasetVersion),
+    ("SearchConditionOptions", (), SearchOptions),
+    ("ImportTaskListResponse", ("import_tasks", "*"), ImportTask),
+    ("ImportTaskStatus", (), ImportTask),
+    ("ExportTaskListResponse", ("export_tasks", "*"), ExportTask),
+    ("ExportTaskStatus", (), ExportTask),
+    ("SyncStatus", (), SyncTask),
 )
-# Small answers that a function reads; the first is tested below, the other two by the tests of the client.
-READ_BY_FUNCTION = {"BatchResult", "TaskIdResponse", "IamTokenResponse"}
+# Models that declare each field of a schema, and the fields that they read under another name.
+DECLARED: tuple[tuple[str, Any, frozenset[str]], ...] = (
+    ("TaskDetail", LabelTask, frozenset({"resource_id"})),
+    ("RunningTask", LabelTask, frozenset()),
+    ("TaskResult", TaskResult, frozenset()),
+    ("Event", TaskEvent, frozenset()),
+    ("HardSelectTask", HardSelectTask, frozenset()),
+    ("Dataset", Dataset, frozenset({"running_tasks_id", "schema", "workforce_descriptor"})),
+    ("CreateDatasetResponse", CreatedDataset, frozenset()),
+    ("DataSource", DataSource, frozenset()),
+    ("DatasetVersion", DatasetVersion, frozenset()),
+    ("Label", Label, frozenset({"property"})),
+    ("LabelAttribute", LabelAttribute, frozenset()),
+    ("LabelStats", LabelStats, frozenset({"property"})),
+    ("SearchConditionOptions", SearchOptions, frozenset()),
+    ("DatasetMetrics", DatasetMetrics, frozenset({"metrics"})),
+    (
+        "DatasetStats",
+        DatasetStats,
+        frozenset({"label_stats", "sample_stats", "key_sample_stats", "grouped_label_stats"}),
+    ),
+    ("ImportTaskStatus", ImportTask, frozenset()),
+    ("ExportTaskStatus", ExportTask, frozenset()),
+    ("ExportParams", ExportParameters, frozenset()),
+    ("SyncStatus", SyncTask, frozenset()),
+)
+# Small answers that a function reads; the first is tested below, the others by the tests of the client.
+READ_BY_FUNCTION = {
+    "BatchResult", "DatasetIdResponse", "IamTokenResponse", "SuccessResult", "TaskIdResponse", "UploadSamplesResult",
+    "VersionIdResponse",
+}  # fmt: skip
 # Calls that this package does not make.
 NOT_CALLED = {
-    "AcceptCommentRequest", "AcceptanceReport", "BatchDeleteWorkersRequest", "CreateDatasetRequest",
-    "CreateDatasetResponse", "CreateVersionRequest", "CreateWorkerRequest", "CreateWorkforceRequest",
-    "CreateWorkforceTaskRequest", "DatasetIdResponse", "DatasetMetrics", "DatasetVersion", "DeleteSamplesRequest",
-    "ExportTaskListResponse", "ExportTaskRequest", "ExportTaskStatus", "FinishAcceptanceRequest", "IamProjectList",
-    "ImportTaskListResponse", "ImportTaskRequest", "ImportTaskStatus", "LabelPropertyInput", "MemberProgress",
-    "NotifyRequest", "ReviewRequest", "SearchConditionOptions", "StartAcceptanceRequest", "StartWorkforceTaskRequest",
-    "SuccessResult", "SyncStatus", "UpdateDatasetRequest", "UpdateWorkerRequest", "UpdateWorkforceRequest",
-    "UpdateWorkforceTaskRequest", "UploadSamplesRequest", "UploadSamplesResult", "VersionIdResponse",
-    "VersionListResponse", "Worker", "WorkerListResponse", "WorkerTaskListResponse", "Workforce",
+    "AcceptCommentRequest", "AcceptanceReport", "BatchDeleteWorkersRequest", "CreateWorkerRequest",
+    "CreateWorkforceRequest", "CreateWorkforceTaskRequest", "FinishAcceptanceRequest", "IamProjectList",
+    "MemberProgress", "NotifyRequest", "ReviewRequest", "StartAcceptanceRequest", "StartWorkforceTaskRequest",
+    "UpdateWorkerRequest", "UpdateWorkforceRequest", "UpdateWorkforceTaskRequest", "Worker", "WorkerListResponse",
+    "WorkerTaskListResponse", "Workforce",
     "WorkforceIdResponse", "WorkforceListResponse", "WorkforceTask", "WorkforceTaskListResponse",
 }  # fmt: skip
 # Requests that are written, not read.
-WRITTEN = {"CreateTaskRequest", "IamTokenRequest"}
+WRITTEN = {
+    "CreateDatasetRequest", "CreateTaskRequest", "CreateVersionRequest", "DeleteSamplesRequest", "ExportTaskRequest",
+    "IamTokenRequest", "ImportTaskRequest", "LabelPropertyInput", "UpdateDatasetRequest", "UploadSamplesRequest",
+}  # fmt: skip
 
 
 class Example(NamedTuple):
@@ -128,6 +188,16 @@ def _count(node: Any) -> int:
         for holder in (operation.get("requestBody", {}), *operation["responses"].values())
         for content in [holder.get("content", {})]
     )
+
+
+@pytest.mark.parametrize(
+    ("schema", "model", "renamed"), DECLARED, ids=[f"{one[0]}-{one[1].__name__}" for one in DECLARED]
+)
+def test_every_field_of_the_schema_is_declared_and_explained(schema: str, model: Any, renamed: frozenset[str]) -> None:
+    known = set(at(f"/components/schemas/{schema}")["properties"])
+    assert renamed <= known
+    missing = {name for name in known - renamed if not getattr(getattr(model, name, None), "__doc__", None)}
+    assert not missing
 
 
 def test_the_examples_hold_what_makes_this_hard() -> None:

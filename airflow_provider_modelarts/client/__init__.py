@@ -18,21 +18,33 @@ if TYPE_CHECKING:
     )
     from airflow_provider_modelarts.client.client import ModelArtsClient
     from airflow_provider_modelarts.client.paging import OffsetMode
-    from airflow_provider_modelarts.client.resources.datasets import Dataset, DatasetStats
-    from airflow_provider_modelarts.client.resources.labels import Label, LabelStats
+    from airflow_provider_modelarts.client.resources.datasets import (
+        CreatedDataset,
+        Dataset,
+        DatasetMetrics,
+        DatasetStats,
+        SearchOptions,
+    )
+    from airflow_provider_modelarts.client.resources.labels import Label, LabelOutcome, LabelStats
+    from airflow_provider_modelarts.client.resources.sample_files import UploadOutcome
     from airflow_provider_modelarts.client.resources.samples import Page, Sample, SampleLabel
     from airflow_provider_modelarts.client.resources.tasks import LabelTask, TaskEvent
+    from airflow_provider_modelarts.client.resources.transfers import ExportTask, ImportTask, SyncTask
+    from airflow_provider_modelarts.client.resources.versions import DatasetVersion
     from airflow_provider_modelarts.client.sample_updates import SampleOutcome
     from airflow_provider_modelarts.client.states import (
         DatasetStatus,
         DatasetType,
         EventStatus,
+        ExportState,
+        ImportState,
         LabelType,
         Order,
         SampleState,
         SampleStatus,
         TaskState,
         TaskType,
+        VersionStatus,
     )
     from airflow_provider_modelarts.client.transport.transport import ClientSettings
 
@@ -40,14 +52,17 @@ _HOMES = {
     "auth": ("AccessKeyCredentials", "PasswordCredentials", "TokenCredentials"),
     "client": ("ModelArtsClient",),
     "paging": ("OffsetMode",),
-    "resources.datasets": ("Dataset", "DatasetStats"),
-    "resources.labels": ("Label", "LabelStats"),
+    "resources.datasets": ("CreatedDataset", "Dataset", "DatasetMetrics", "DatasetStats", "SearchOptions"),
+    "resources.labels": ("Label", "LabelOutcome", "LabelStats"),
+    "resources.sample_files": ("UploadOutcome",),
     "resources.samples": ("Page", "Sample", "SampleLabel"),
     "resources.tasks": ("LabelTask", "TaskEvent"),
+    "resources.transfers": ("ExportTask", "ImportTask", "SyncTask"),
+    "resources.versions": ("DatasetVersion",),
     "sample_updates": ("SampleOutcome",),
     "states": (
-        *("DatasetStatus", "DatasetType", "EventStatus", "LabelType", "Order"),
-        *("SampleState", "SampleStatus", "TaskState", "TaskType"),
+        *("DatasetStatus", "DatasetType", "EventStatus", "ExportState", "ImportState", "LabelType", "Order"),
+        *("SampleState", "SampleStatus", "TaskState", "TaskType", "VersionStatus"),
     ),
     "transport.transport": ("ClientSettings",),
 }
@@ -56,12 +71,20 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "AccessKeyCredentials",
     "ClientSettings",
+    "CreatedDataset",
     "Dataset",
+    "DatasetMetrics",
     "DatasetStats",
     "DatasetStatus",
     "DatasetType",
+    "DatasetVersion",
     "EventStatus",
+    "ExportState",
+    "ExportTask",
+    "ImportState",
+    "ImportTask",
     "Label",
+    "LabelOutcome",
     "LabelStats",
     "LabelTask",
     "LabelType",
@@ -75,10 +98,14 @@ __all__ = [
     "SampleOutcome",
     "SampleState",
     "SampleStatus",
+    "SearchOptions",
+    "SyncTask",
     "TaskEvent",
     "TaskState",
     "TaskType",
     "TokenCredentials",
+    "UploadOutcome",
+    "VersionStatus",
 ]
 
 

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_modelarts.client.clock import system_clock
+from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.resources.datasets import Datasets
 from airflow_provider_modelarts.client.resources.labels import Labels
 from airflow_provider_modelarts.client.resources.proposals import Proposals
+from airflow_provider_modelarts.client.resources.sample_files import SampleFiles
 from airflow_provider_modelarts.client.resources.samples import Samples
 from airflow_provider_modelarts.client.resources.tasks import Tasks
 from airflow_provider_modelarts.client.resources.team_samples import TeamSamples
+from airflow_provider_modelarts.client.resources.transfers import Exports, Imports, Sync
+from airflow_provider_modelarts.client.resources.versions import Versions
 from airflow_provider_modelarts.client.transport.transport import ClientSettings, Transport
+from airflow_provider_modelarts.client.validation import as_number, validate_choice, wrong
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_provider_modelarts.client.auth.credentials import Credentials
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.client.transport.transport import Refresh
 
 __all__ = ["ModelArtsClient"]
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class ModelArtsClient:
@@ -93,6 +102,43 @@ class ModelArtsClient:
         """The project worked in; for a password credential this may fetch the token."""
         return self._transport.project_id()
 
+    def request(
+        self,
+        method: str,
+        *segments: str,
+        query: Mapping[str, str | float | bool | None] | None = None,
+        body: Any = None,
+    ) -> Any:
+        """Send a request for which there is no method yet, and return the parsed JSON of the answer.
+
+        It is authorized, and refused or failed requests raise the same errors as those of the other methods. Reads are
+        repeated where that may help; all others only if the service certainly did not carry them out. ::
+
+            client.request("GET", "datasets", dataset_id, "tasks", query={"limit": 10})
+
+        :param method: ``GET``, ``POST``, ``PUT``, ``PATCH`` or ``DELETE``
+        :param segments: the path below the project, each part on its own and not encoded
+        :param query: parameters of the address; those that are None are not sent
+        :param body: what to send as JSON, unchecked; None: nothing
+        :return: parsed JSON; None if the answer has no body
+        :raises InvalidRequest: for an unknown method, a path without parts or with an empty one, a GET with a body, or
+            what JSON cannot say; before anything is sent
+        :raises ModelArtsError: if the service refused it or could not be reached; also for a success that holds an
+            error's code
+        """
+        verb = validate_choice("method", method, METHODS)
+        if not segments or not isinstance(segments[0], str) or "/" in segments[0]:
+            raise InvalidRequest('Give each part of the path on its own: "datasets", dataset_id, "tasks".')
+        what = f"send {verb} {'/'.join(map(str, segments))}"
+        if isinstance(body, (bytes, bytearray)):
+            raise wrong("body", "what JSON can say", body)
+        sent = {name: _query_text(name, value) for name, value in (query or {}).items()}
+        if verb != "GET":
+            return self._transport.write(verb, what, *segments, query=sent, body=body)
+        if body is not None:
+            raise InvalidRequest("GET has no body: give query.")
+        return self._transport.get(what, *segments, query=sent)
+
     @cached_property
     def tasks(self) -> Tasks:
         """Labeling tasks: start, get, list, stop, wait."""
@@ -115,10 +161,47 @@ class ModelArtsClient:
 
     @cached_property
     def datasets(self) -> Datasets:
-        """Datasets: get, list, stats."""
+        """Datasets: get, list, find, create, update, delete, stats, metrics, search_options."""
         return Datasets(self._transport)
 
     @cached_property
     def labels(self) -> Labels:
-        """Labels of datasets: list."""
+        """Labels of datasets: list, create, update, delete, update_one, delete_with_samples."""
         return Labels(self._transport)
+
+    @cached_property
+    def sample_files(self) -> SampleFiles:
+        """Samples as files: upload, delete."""
+        return SampleFiles(self._transport)
+
+    @cached_property
+    def versions(self) -> Versions:
+        """Published versions of datasets: list, find, get, create, delete."""
+        return Versions(self._transport)
+
+    @cached_property
+    def imports(self) -> Imports:
+        """Imports into datasets: start, get, list."""
+        return Imports(self._transport)
+
+    @cached_property
+    def exports(self) -> Exports:
+        """Exports of datasets: start, get, list."""
+        return Exports(self._transport)
+
+    @cached_property
+    def sync(self) -> Sync:
+        """Synchronization of datasets with their input folders: start, status."""
+        return Sync(self._transport)
+
+
+def _query_text(name: str, value: object) -> str | None:
+    """Return a parameter of an address as the service reads it."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    number = as_number(value)
+    if number is None:
+        raise wrong(f"query[{name!r}]", "text, a number, true or false", value)
+    return str(number)

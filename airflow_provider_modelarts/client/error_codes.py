@@ -64,6 +64,7 @@ _ROWS: tuple[tuple[int | None, str, type[ModelArtsError], str], ...] = (
     (400, "ModelArts.4407", PreconditionFailed, "Add unlabeled images: there is nothing left to label."),
     (400, "ModelArts.4408", PreconditionFailed, "Use rectangles (bndbox) only."),
     (400, "ModelArts.4365", PreconditionFailed, "Add labels to the dataset first."),
+    (403, "ModelArts.4803", PreconditionFailed, "Stop the labeling tasks of the dataset, or wait for their end."),
     (400, "ModelArts.4344", PreconditionFailed, "The dataset is being deleted."),
     (400, "ModelArts.4622", PreconditionFailed, "Choose n_clusters below the number of samples."),
     (400, "ModelArts.4820", PreconditionFailed, ""),
@@ -124,6 +125,7 @@ STATUSES: dict[int, ErrorRule] = {
     414: ErrorRule(InvalidRequest, "Shorten the search conditions: an address may have 32 KB."),
     429: ErrorRule(Throttled, "Send fewer requests at once."),
     501: ErrorRule(PreconditionFailed),
+    503: ErrorRule(ServiceUnavailable),  # as all from 500 on that are not listed; they are repeated, see transport.py
 }
 
 # Codes after which a new token may help, once; contract 7.3 "token". IAM's own two are those of 1.1.
@@ -150,7 +152,7 @@ _LISTED: tuple[tuple[int, str, str], ...] = (
         ),
     ),
     (401, "ModelArts", "0201 0202 0203 0205 0207 0208 4117 4119 4127 4201 4504"),
-    (403, "ModelArts", "0108 0206 4102 4336 4419 4803"),
+    (403, "ModelArts", "0108 0206 4102 4336 4419"),
     (404, "ModelArts", "0015"),
     (413, "ModelArts", "4104"),
     (500, "ModelArts", "0010 4302 4360 4367 4424 4503 4505"),

@@ -50,9 +50,29 @@ class TaskState(Number):
     STOPPING = 4
     STOPPED = 5
 
+    @classmethod
+    def _missing_(cls, value: object) -> TaskState | None:
+        """Make a state of a number that is not listed, so that it can be asked the same; its name is the number."""
+        if type(value) is not int:
+            return None
+        unlisted = int.__new__(cls, value)
+        unlisted._name_, unlisted._value_ = str(value), value
+        return unlisted
+
+    @classmethod
+    def read(cls, number: object) -> Self | None:
+        """Return the state for a number of the service, also for one that is not listed; None if it is no number."""
+        value = as_number(number)
+        return None if value is None else cls(int(value))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the contract lists it."""
+        return self.name in type(self).__members__
+
     @property
     def is_terminal(self) -> bool:
-        """Whether the labeling task is over."""
+        """Whether the labeling task is over; an unknown state never means that (contract 2.3)."""
         return self in TERMINAL_STATES
 
 
@@ -101,6 +121,58 @@ class LabelType(Number):
     SPEECH_CONTENT = 201
     SPEECH_SEGMENTS = 202
     VIDEO = 600
+
+
+class VersionStatus(Number):
+    """Status of a published version; only a usable one can be worked with."""
+
+    CREATING = 0
+    USABLE = 1
+    DELETING = 2
+    DELETED = 3
+    ERROR = 4
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether its publication is over, well or badly."""
+        return self is not VersionStatus.CREATING
+
+
+class ImportState(Word):
+    """Status of an import, and of a synchronization."""
+
+    QUEUING = "QUEUING"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    NOT_EXIST = "NOT_EXIST"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it is over, or never was."""
+        return self in (ImportState.COMPLETED, ImportState.FAILED, ImportState.NOT_EXIST)
+
+
+class ExportState(Word):
+    """Status of an export; the service writes SUCCESSED, and SUCCEEDED is read as the same."""
+
+    INIT = "INIT"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCESSED"
+    FAILED = "FAILED"
+    STOPPING = "STOPPING"
+    STOPPED = "STOPPED"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it is over."""
+        return self in (ExportState.SUCCEEDED, ExportState.FAILED, ExportState.STOPPED)
+
+    @classmethod
+    def read(cls, word: str | None) -> Self | str | None:
+        """Return the member for a word of the service; see :meth:`Word.read`."""
+        return super().read("SUCCESSED" if word is not None and word.upper() == "SUCCEEDED" else word)
 
 
 class TaskType(Word):

@@ -94,7 +94,7 @@ def decoded(value: object) -> object:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested deeper than any request is
         return value
 
 
@@ -191,22 +191,6 @@ def _score(name: str, value: object) -> Decimal | None:
     found = validate_number(name, value, 0, 1)
     exact = str(value).strip()
     return abs(Decimal(exact if _NUMBER.fullmatch(exact) else str(found)))
-
-
-def validate_conditions(value: object) -> str | None:
-    """Return search conditions as the JSON text of a list, the form that every edition of the service reads.
-
-    :param value: a condition, a list of them, either as JSON text, or None
-    :raises InvalidRequest: if it is none of these
-    """
-    if value is None:
-        return None
-    found = decoded(value)
-    conditions = [found] if isinstance(found, dict) else found
-    if not isinstance(conditions, (list, tuple)) or not all(isinstance(one, dict) for one in conditions):
-        what = "; the text given is no JSON" if isinstance(found, str) else ""
-        raise wrong("search_conditions", f"a list of conditions, which are objects, or its JSON text{what}", value)
-    return strict_json(list(conditions), "search_conditions")
 
 
 def strict_json(value: Any, name: str) -> str:

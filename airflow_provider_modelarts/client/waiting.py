@@ -56,7 +56,7 @@ class WatchedTask(Protocol):
     """What a wait reads of a labeling task; ``LabelTask`` is one."""
 
     @property
-    def state(self) -> TaskState | int | None: ...  # noqa: D102 - fields of the contract
+    def status(self) -> TaskState | None: ...  # noqa: D102 - fields of the contract
     @property
     def progress(self) -> float | None: ...  # noqa: D102
     @property
@@ -131,7 +131,7 @@ def summarize(task: WatchedTask) -> dict[str, Any]:
         ``message``, and where present ``error_code``, ``error_msg``, ``error_detail``, ``failed_event``
     """
     summary: dict[str, Any] = {
-        "state": None if task.state is None else int(task.state),
+        "state": None if task.status is None else int(task.status),
         "progress": task.progress,
         "elapsed_time": task.elapsed_time,
         "total_sample_count": task.total_sample_count,
@@ -197,7 +197,7 @@ class Wait(PollSchedule):
         """
         self._last_task = task
         self._refusals_left = self._most_refusals
-        status = _STATUSES.get(task.state)
+        status = _STATUSES.get(task.status)
         if status is None:
             return self._next(now)
         messages = {
@@ -270,8 +270,8 @@ def describe(error: ModelArtsError) -> dict[str, Any]:
 
 def describe_progress(task: WatchedTask) -> str:
     """Return state, percent, current step and counts of a labeling task as one short phrase."""
-    state = task.state
-    parts = [state.name.lower() if isinstance(state, TaskState) else f"unknown state {state}, waiting on"]
+    state = task.status
+    parts = [state.name.lower() if state is not None and state.is_known else f"unknown state {state}, waiting on"]
     if task.progress is not None:
         parts.append(f"{task.progress:g} %")
     running = find_event(task.events, "running")

@@ -277,6 +277,26 @@ class Emulator:
         """
         return self.dataset(dataset_id).create_team_task(tuple(emails), tuple(sample_ids))
 
+    def put_images(self, folder: str, count: int, *, label: str | None = None, hard: bool = False) -> tuple[str, ...]:
+        """Put images into the object storage, as somebody else does: a dataset has them after an import of the folder.
+
+        :param folder: "/bucket/folder/".
+        :param label: annotated beside each of them; None: nothing is.
+        :param hard: whether the annotation calls them hard examples.
+        :returns: their paths.
+        """
+        with self._store.lock:
+            files = loading.put_images(self._store, folder, count, label=label, hard=hard)
+        return tuple(file.path for file in files)
+
+    def add_images(self, dataset_id: str, count: int, *, label: str | None = None) -> tuple[str, ...]:
+        """Put images into the input folder of a dataset; it has them after its next synchronization.
+
+        :param label: as of :meth:`put_images`.
+        :returns: their paths.
+        """
+        return self.put_images(self._store.datasets[dataset_id].data_path, count, label=label)
+
     # --- behaviour
 
     @property
@@ -287,6 +307,15 @@ class Emulator:
     @task_seconds.setter
     def task_seconds(self, seconds: float) -> None:
         self._store.task_seconds = seconds
+
+    @property
+    def job_seconds(self) -> float:
+        """How long the next publications, imports, exports and synchronizations take; may be set."""
+        return self._store.job_seconds
+
+    @job_seconds.setter
+    def job_seconds(self, seconds: float) -> None:
+        self._store.job_seconds = seconds
 
     def issue_token(self) -> str:
         """Return a new project token, as if it had been asked for over HTTP."""

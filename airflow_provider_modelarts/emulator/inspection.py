@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.state import ids
 from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
-from airflow_provider_modelarts.emulator.state.documents import dump_json
+from airflow_provider_modelarts.emulator.state.json_text import dump_json
 from airflow_provider_modelarts.emulator.state.task import Failure
 from airflow_provider_modelarts.emulator.state.team import Copy, TeamTask
 
@@ -72,7 +72,9 @@ class InspectedDataset:
     @property
     def status(self) -> int:
         """Status of the dataset: 1 normal, 6 publishing ... (contract 6.1); may be set."""
-        return self._dataset.status
+        with self._store.lock:
+            self._store.settle(self._dataset)
+            return self._dataset.status
 
     @status.setter
     def status(self, number: int) -> None:
@@ -138,12 +140,20 @@ class InspectedDataset:
             for document in documents:
                 sample_id = document["sample_id"]
                 if sample_id not in self._dataset.samples:
-                    key = f"{self._dataset.name}/input/{sample_id}.jpg"
+                    key = self._dataset.key_of(f"{sample_id}.jpg")
                     time = int(self._store.clock.now() * 1000)
                     self._dataset.samples[sample_id] = Sample(sample_id, key, time=time)
                 self._dataset.proposals.discard(sample_id)
                 fragments.append((sample_id, dump_json({"labels": [], "metadata": {}} | document)))
             self._dataset.proposals.replace(fragments, keep=keep)
+
+    def lose_files(self, sample_ids: Sequence[str]) -> None:
+        """Remove the files of samples from the input folder; the next synchronization removes the samples."""
+        with self._store.lock:
+            for sample_id in sample_ids:
+                sample = self._dataset.samples[sample_id]
+                self._store.files.pop(self._dataset.path_of(sample), None)
+                self._dataset.missing.add(sample.key)
 
     def forget_task(self, task_id: str) -> None:
         """Remove a labeling task, as when someone deletes it: asking for it is 400 ModelArts.4612 then."""

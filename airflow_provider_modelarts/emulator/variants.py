@@ -39,6 +39,8 @@ class Variants:
     :param rate_limit: (requests, seconds): more of them in one window are answered 429 APIGW.0308.
     :param retry_after: seconds announced by `Retry-After` with that 429; None: no header (not documented).
     :param max_running_tasks: more active tasks on one dataset are refused with 4409; None: no limit.
+    :param max_datasets: more datasets are refused with 500 4354; None: no limit.
+    :param max_versions: more versions of one dataset are refused with 4714; None: no limit.
     """
 
     offset_mode: str = "page"
@@ -68,6 +70,8 @@ class Variants:
     rate_limit: tuple[int, float] | None = None
     retry_after: int | None = None
     max_running_tasks: int | None = None
+    max_datasets: int | None = None
+    max_versions: int | None = None
 
     def __setattr__(self, name: str, value: object) -> None:
         """Set a switch; a misspelled name or value would silently test nothing."""

@@ -17,7 +17,7 @@ from airflow_provider_modelarts.client.models import to_flag, to_number
 from airflow_provider_modelarts.client.validation import as_label, as_number, decoded, shown
 
 if TYPE_CHECKING:
-    from airflow_provider_modelarts.client import Sample, SampleLabel
+    from airflow_provider_modelarts.client import Sample
     from airflow_provider_modelarts.client.sample_rows import SampleRow
 
 Action = Literal["confirm", "review", "leave"]
@@ -239,15 +239,10 @@ class SampleFacts(NamedTuple):
 
 def facts_of(sample: Sample) -> SampleFacts:
     """Return the facts about a sample, however it is spelled."""
-    labels = sample.labels
-    return SampleFacts(
-        sample.sample_id,
-        sample.label_names,
-        [label_score(sample, label) for label in labels] or [score_of(sample)],
-        has_odd_score(sample),
-        bool(sample.is_hard),
-        sample.oddity,
-    )
+    own = sample.raw.get("score")
+    given = [own if (score := label.raw.get("score")) is None else score for label in sample.labels] or [own]
+    scores, has_odd_score = _read_scores(given)
+    return SampleFacts(sample.sample_id, sample.label_names, scores, has_odd_score, bool(sample.is_hard), sample.oddity)
 
 
 def facts_of_row(row: SampleRow) -> SampleFacts:
@@ -255,40 +250,24 @@ def facts_of_row(row: SampleRow) -> SampleFacts:
     labels, metadata = row.plain_labels(), row.metadata
     if labels is None:
         return facts_of(row.sample)
-    scores: list[float | None] = []
-    is_odd = False
-    for label in labels:
-        given = row.score if label.score is None else label.score
-        score = to_number(given) if type(given) is str else given
-        if given is not None and (score is None or not 0 <= score <= 1):  # type: ignore[operator]  # text was read
-            is_odd, score = True, None
-        scores.append(score)  # type: ignore[arg-type]
+    given = [row.score if label.score is None else label.score for label in labels]
+    scores, has_odd_score = _read_scores(given)
     is_hard = None if metadata is None or metadata.hard is None else to_flag(metadata.hard)
     if is_hard is None:
         is_hard = any(label.property is not None and to_flag(label.property.hard) for label in labels)
-    return SampleFacts(row.sample_id, [label.name for label in labels], scores, is_odd, is_hard)
+    return SampleFacts(row.sample_id, [label.name for label in labels], scores, has_odd_score, is_hard)
+
+
+def _read_scores(given: Sequence[object]) -> tuple[list[float | None], bool]:
+    """Return scores from 0 to 1, None for each that is missing or none; and whether one of them is none."""
+    scores = [score if (score := to_number(one)) is not None and 0 <= score <= 1 else None for one in given]
+    has_odd_score = any(score is None and one is not None for score, one in zip(scores, given, strict=True))
+    return scores, has_odd_score
 
 
 def different(names: list[str]) -> list[str]:
     """Return the different label names of a sample, in order: a box per rose still is one sample with roses."""
     return names if len(names) < 2 else list(dict.fromkeys(names))
-
-
-def score_of(thing: Sample | SampleLabel) -> float | None:
-    """Return a score from 0 to 1; None for a missing one, and for what is no score, such as 45, NaN or "much"."""
-    found = thing.score
-    return found if found is not None and 0 <= found <= 1 else None
-
-
-def label_score(sample: Sample, label: SampleLabel) -> float | None:
-    """Return the score of a label: its own, or the sample's if it has none."""
-    return score_of(sample if label.raw.get("score") is None else label)
-
-
-def has_odd_score(sample: Sample) -> bool:
-    """Whether a score that counts for a sample is given, but is not from 0 to 1."""
-    things = [label if label.raw.get("score") is not None else sample for label in sample.labels] or [sample]
-    return any(thing.raw.get("score") is not None and score_of(thing) is None for thing in things)
 
 
 def _has_unlisted_label(policy: ConfirmPolicy, facts: SampleFacts) -> bool:

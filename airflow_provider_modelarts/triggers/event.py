@@ -15,7 +15,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.poll_schedule import JITTER
-from airflow_provider_modelarts.client.states import TERMINAL_STATES, TaskState
+from airflow_provider_modelarts.client.states import TERMINAL_STATES
 from airflow_provider_modelarts.client.validation import validate_choice, validate_id, validate_seconds
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.triggers.ended_tasks import (
@@ -242,7 +242,7 @@ def _states(states: object) -> list[str]:
 
 
 def _state_name(task: LabelTask) -> str:
-    return task.state.name.lower() if isinstance(task.state, TaskState) else str(task.state)
+    return task.state.name.lower()
 
 
 class _TrackerStore:

@@ -226,7 +226,7 @@ class LabelTaskStarter:
             return record
         if self.if_running == "fail":
             raise TaskAlreadyRunning(
-                f"Labeling task {task.task_id} of somebody else ({_state(task)}) is active on dataset "
+                f"Labeling task {task.task_id} of somebody else ({_state(task)}) is already running on dataset "
                 f"{record.dataset_id}: wait for it (if_running='wait'), adopt it ('adopt'), or stop it. "
                 f"{refusal.message}",
                 **refusal.details(),
@@ -351,11 +351,12 @@ def _paused(pauses: Iterable[float]) -> Iterator[None]:
 
 
 def _condition(task: LabelTask) -> Condition:
-    return _CONDITIONS.get(task.state, "active")
+    return _CONDITIONS.get(task.status, "active")
 
 
 def _state(task: LabelTask) -> str:
-    return task.state.name.lower() if isinstance(task.state, TaskState) else f"state {task.state}"
+    state = task.status
+    return state.name.lower() if state is not None and state.is_known else f"state {state}"
 
 
 def _names(tasks: Iterable[LabelTask]) -> str:
@@ -373,7 +374,7 @@ def _active(tasks: Iterable[LabelTask]) -> Iterator[LabelTask]:
 
 def _newest_useful(tasks: Sequence[LabelTask]) -> LabelTask | None:
     """Return the newest active labeling task, else the newest that succeeded."""
-    succeeded = (task for task in tasks if task.state == TaskState.SUCCEEDED)
+    succeeded = (task for task in tasks if task.status == TaskState.SUCCEEDED)
     return next(_active(tasks), None) or next(succeeded, None)
 
 

@@ -10,6 +10,7 @@ BENCHES = {
     "waiting": "tests.benchmarks.waiting",
     "polls": "tests.benchmarks.polls",
     "confirm": "tests.benchmarks.confirm",
+    "start": "tests.benchmarks.start",
 }
 
 

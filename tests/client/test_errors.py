@@ -25,9 +25,10 @@ from airflow_provider_modelarts.client.errors import (
     Throttled,
     UnexpectedResponse,
 )
+from airflow_provider_modelarts.client.requests.search import conditions_text
 from airflow_provider_modelarts.client.sample_updates import emptied_elements, labeled_elements
 from airflow_provider_modelarts.client.transport.session import HttpSession
-from airflow_provider_modelarts.client.validation import Endpoint, validate_conditions, validate_id
+from airflow_provider_modelarts.client.validation import Endpoint, validate_id
 from tests.support.error_text import one_line
 
 if TYPE_CHECKING:
@@ -149,8 +150,8 @@ def test_rows_name_codes_of_the_contract_or_of_iam(listed: list[tuple[int, str, 
         (lambda: Endpoint("https://host:99999"), "is no address, 'https://host:99999'"),
         (lambda: validate_id("dataset_id", 7), "must be an id as text, not 7"),
         (lambda: validate_id("dataset_id", None), "must be an id as text, not None"),
-        (lambda: validate_conditions("{no"), "the text given is no JSON, not '{no'"),
-        (lambda: validate_conditions(3), "not 3"),
+        (lambda: conditions_text("{no", "list samples"), "the text given is no JSON, not '{no'"),
+        (lambda: conditions_text(3, "list samples"), "not 3"),
         (lambda: HttpSession((1, 2, 3)), "not (1, 2, 3)"),  # type: ignore[arg-type]
         (lambda: emptied_elements("s1"), "must be a list of ids, not 's1'"),
         (lambda: labeled_elements("s1"), "must be a list of samples, not 's1'"),

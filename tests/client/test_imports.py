@@ -26,7 +26,8 @@ def test_light_modules_do_not_load_requests(module: str) -> None:
 def test_the_whole_client_does_not_load_airflow() -> None:
     loaded = modules_after("from airflow_provider_modelarts.client import ModelArtsClient, PasswordCredentials")
     assert "airflow_provider_modelarts.client.transport.transport" in loaded
-    assert not {"airflow", "starlette", "sklearn"} & loaded
+    assert not {"airflow", "starlette", "sklearn", "pydantic"} & loaded
+    assert not [name for name in loaded if name.startswith("airflow_provider_modelarts.client.requests")]
 
 
 def test_every_public_name_resolves() -> None:

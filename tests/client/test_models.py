@@ -162,11 +162,41 @@ def test_a_task_knows_its_ids_and_counts_wherever_they_stand() -> None:
 
 @pytest.mark.parametrize(("number", "state", "over"), [(3, TaskState.SUCCEEDED, True), ("2", TaskState.FAILED, True),
                                                        (-1, TaskState.QUEUED, False), (17, 17, False)])  # fmt: skip
-def test_states(number: object, state: object, over: bool) -> None:
+def test_states(number: object, state: int, over: bool) -> None:
     task = LabelTask({"status": number})
-    assert task.state == state
-    assert isinstance(task.state, TaskState) is isinstance(state, TaskState)
-    assert task.is_terminal is over
+    assert task.state == task.status == state
+    assert isinstance(task.state, TaskState)
+    assert task.state.is_known is (state in list(TaskState))
+    assert task.state.is_terminal is task.is_terminal is over
+
+
+def test_a_state_that_is_not_listed_is_like_the_others_but_no_member() -> None:
+    unlisted = TaskState(17)
+    assert (unlisted.name, str(unlisted), json.dumps([unlisted]), f"{unlisted}") == ("17", "17", "[17]", "17")
+    assert pickle.loads(pickle.dumps(unlisted)) == unlisted
+    assert hash(unlisted) == hash(17)
+    assert 17 not in list(TaskState)
+    for wrong in ("17", 1.5, None):
+        with pytest.raises(ValueError, match="is not a valid TaskState"):
+            TaskState(wrong)
+
+
+def test_a_state_that_the_service_left_out_is_not_made_up() -> None:
+    task = LabelTask({"task_id": "t"})
+    assert (task.status, task.is_terminal) == (None, False)
+    with pytest.raises(UnexpectedResponse, match="gave no status in LabelTask"):
+        _ = task.state
+
+
+def test_the_result_of_a_labeling_task() -> None:
+    searched = [{"hard_select_task_id": "h", "time": 262, "create_at": 0}]
+    raw = {"train_job_id": 932777, "continuity": False, "hard_select_tasks": searched, "events": [{"name": "start"}]}
+    result = LabelTask({"status": 3, "result": raw}).result
+    assert (result.train_job_id, result.continuity, result.version_id) == ("932777", False, None)
+    assert [(one.hard_select_task_id, one.time) for one in result.hard_select_tasks] == [("h", 262)]
+    assert [event.name for event in result.events] == ["start"]
+    assert result.samples == ()
+    assert LabelTask({"status": 1, "result": None}).result.events == ()
 
 
 def test_what_cannot_be_read_is_not_quoted() -> None:

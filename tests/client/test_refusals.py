@@ -14,7 +14,7 @@ from airflow_provider_modelarts.client import (
     TokenCredentials,
 )
 from airflow_provider_modelarts.client.errors import InvalidRequest
-from airflow_provider_modelarts.client.validation import Endpoint, validate_conditions, validate_scores
+from airflow_provider_modelarts.client.validation import Endpoint, validate_scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,10 +179,3 @@ def test_scores_are_written_as_plain_decimals() -> None:
     assert validate_scores("0.25", None) == ("0.25", None)
     assert validate_scores(1e-7, 1.0) == ("0.0000001", "1.0")
     assert validate_scores(-0.0, 0) == ("0.0", "0")
-
-
-def test_conditions_become_a_json_list() -> None:
-    assert validate_conditions({"hard": "1"}) == '[{"hard":"1"}]'
-    assert validate_conditions('{"hard": "1"}') == '[{"hard":"1"}]'
-    assert validate_conditions([{"hard": "1"}, {"score": "0.5"}]) == '[{"hard":"1"},{"score":"0.5"}]'
-    assert validate_conditions(None) is None

@@ -10,6 +10,7 @@ import pytest
 from airflow_provider_modelarts.client import TaskState
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
+    InvalidRequest,
     LabelTaskFailed,
     LabelTaskStopped,
     LabelTaskTimeout,
@@ -231,3 +232,27 @@ def test_a_stop_that_was_not_listened_to_asks_no_further(
     with pytest.raises(ModelArtsError):
         client.tasks.stop(digits, task_id)
     assert emulator.journal.count("GET", "/tasks/") == 0
+
+
+def test_settings_may_be_a_model_and_have_fields_that_are_not_known(
+    client: ModelArtsClient, emulator: Emulator, digits: str
+) -> None:
+    from airflow_provider_modelarts.client.requests.tasks import SmartTaskConfig
+
+    config = SmartTaskConfig(algorithm_type="fast", name="af-2")
+    with pytest.raises(InvalidRequest, match=r"config\.algoritm_type is unknown; is algorithm_type meant\?"):
+        client.tasks.start(digits, config={"algoritm_type": "fast"})
+    assert emulator.journal.count("POST", "/tasks") == 0
+    client.tasks.start(digits, config=config, collect_key_sample=False)
+    sent = json.loads(emulator.journal.select("POST", "/tasks")[-1].body)
+    assert sent["config"] == {"algorithm_type": "fast", "name": "af-2"}
+    assert sent["collect_key_sample"] is False
+
+
+@pytest.mark.wrong_requests
+def test_fields_that_the_contract_does_not_know_are_sent_if_asked_for(
+    client: ModelArtsClient, emulator: Emulator, digits: str
+) -> None:
+    client.tasks.start(digits, config={"stop_time": "5"}, extra={"config": {"seed": 7}, "priority": "low"})
+    sent = json.loads(emulator.journal.select("POST", "/tasks")[-1].body)
+    assert sent == {"task_type": "auto-label", "config": {"stop_time": 5, "seed": 7}, "priority": "low"}

@@ -36,6 +36,10 @@ from airflow_provider_modelarts.client import (
     TaskType,
 )
 from airflow_provider_modelarts.client.errors import ModelArtsError, TaskAlreadyRunning
+from airflow_provider_modelarts.client.requests.search import SearchCondition, SearchProp
+from airflow_provider_modelarts.client.requests.tasks import InfConfig, SmartTaskConfig
+
+SMALL = SearchCondition(hard="0", metadata=SearchProp(props={"size": ["small"]}))
 
 
 def unlabeled(client: ModelArtsClient, dataset_id: str) -> int:
@@ -45,6 +49,13 @@ def unlabeled(client: ModelArtsClient, dataset_id: str) -> int:
 
 def start(client: ModelArtsClient, dataset_id: str) -> str:
     try:
+        if client.request("GET", "datasets", dataset_id, query={"check_running_task": True})["exist_running_task"]:
+            print("busy")
+        config = SmartTaskConfig(
+            algorithm_type="fast", inf_config_list=[InfConfig(specification="modelarts.vm.cpu.2u", instance_count=1)]
+        )
+        if dataset_id:
+            return client.tasks.start(dataset_id, TaskType.AUTO_LABEL, config=config, extra={"config": {"seed": 7}})
         return client.tasks.start(dataset_id, "auto-label", config={"algorithm_type": "fast"})
     except TaskAlreadyRunning:
         tasks = client.tasks.list(dataset_id, task_type=TaskType.AUTO_LABEL)
@@ -67,12 +78,18 @@ def main() -> None:
                 task = client.tasks.wait(dataset.dataset_id, start(client, dataset.dataset_id), timeout=3600)
                 again = client.tasks.get(task.dataset_id, task.task_id)
                 steps: list[str] = [event.name for event in again.events]
-                print(again.state is TaskState.SUCCEEDED, names, steps)
+                print(again.state is TaskState.SUCCEEDED, again.state.is_terminal, names, steps)
+                seconds: float | None = again.elapsed_time
+                version: str | None = again.result.model_version
+                print(seconds, version, again.progress or 0.0)
                 proposals = client.proposals.list(dataset.dataset_id, order=Order.OLDEST_FIRST)
                 batch = [sample for sample in proposals if certain(sample)][:100]
                 for outcome in client.samples.update(dataset.dataset_id, batch):
                     print(outcome.sample_id, outcome.ok, outcome.error_msg or "")
-                for sample in client.samples.list(dataset.dataset_id, sample_state=SampleState.UNLABELED):
+                unlabeled_samples = client.samples.list(
+                    dataset.dataset_id, sample_state=SampleState.UNLABELED, search_conditions=SMALL
+                )
+                for sample in unlabeled_samples:
                     print(sample.sample_id, sample.label_names)
                     label = {"name": "daisy", "type": LabelType.IMAGE_CLASSIFICATION}
                     client.samples.update(
@@ -115,7 +132,8 @@ def test_a_users_script_is_checked_strictly_without_an_error(tmp_path: Path, mon
         (TaskEvent({"status": "success"}).status, "success", str),
         (TaskEvent({"status": "done"}).status, "done", None),
         (LabelTask({"status": 3}).state, 3, TaskState),
-        (LabelTask({"status": 9}).state, 9, None),
+        (LabelTask({"status": 9}).state, 9, TaskState),
+        (LabelTask({}).status, None, None),
         (Dataset({"status": True}).status, None, None),
         (Dataset({"status": "1_0"}).status, None, None),
         (Dataset({}).status, None, None),
@@ -136,14 +154,21 @@ def test_texts_that_the_service_left_out_are_empty_and_counts_are_not_made_up() 
     assert LabelTask({}).task_id == ""
 
 
+RESOURCES = (
+    *("tasks", "proposals", "samples", "sample_files", "team_samples", "datasets", "labels", "versions"),
+    *("imports", "exports", "sync"),
+)
+
+
 def documented() -> Iterator[tuple[str, str]]:
     """Yield every public thing of the client that ``help()`` shows, with its text."""
     things: list[tuple[str, Any]] = [(name, getattr(package, name)) for name in package.__all__]
     things += [(name, thing) for name, thing in vars(errors).items() if inspect.isclass(thing)]
-    for resource in ("tasks", "proposals", "samples", "team_samples", "datasets", "labels"):
+    for resource in RESOURCES:
         things.append((resource, inspect.get_annotations(getattr(ModelArtsClient, resource).func, eval_str=False)))
         name = things.pop()[1]["return"]
-        home = __import__(f"{package.__name__}.resources.{resource}", fromlist=[name])
+        module = "transfers" if resource in ("imports", "exports", "sync") else resource
+        home = __import__(f"{package.__name__}.resources.{module}", fromlist=[name])
         things.append((resource, getattr(home, name)))
     for name, thing in things:
         yield name, thing.__doc__ or ""

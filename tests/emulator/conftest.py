@@ -59,7 +59,7 @@ class Caller:
 
     def path(self, tail: str) -> str:
         project = f"/v2/{self.emulator.project_id}"
-        return tail if tail.startswith("/v") else f"{project}/datasets/{self.dataset_id}{tail}"
+        return tail if tail.startswith(("/v2/", "/v3")) else f"{project}/datasets/{self.dataset_id}{tail}"
 
     def __call__(self, method: str, tail: str = "", **options: Any) -> requests.Response:
         return self.session.request(method, self.emulator.url + self.path(tail), timeout=20, **options)

@@ -15,7 +15,7 @@ from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.client.sample_rows import row_of
 from airflow_provider_modelarts.labeling.apply.batches import Batch, split, split_suspects
 from airflow_provider_modelarts.labeling.label_equality import fingerprint, has_labels_of, same_proposal
-from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead
+from airflow_provider_modelarts.labeling.proposals.service_calls import ProposalRead
 from airflow_provider_modelarts.labeling.results import ConfirmationResult, Failure, Progress, check
 from airflow_provider_modelarts.labeling.sample_table import (
     AS_PLANNED,
@@ -129,7 +129,7 @@ def test_the_books_and_the_intent_cost_less_than_300_bytes_per_sample() -> None:
     books.begin_pass()
     for number in range(number_of_samples):
         raw = {"sample_id": f"{number:032x}", "labels": sample.raw["labels"]}
-        listed = Sample(raw)
+        listed = row_of(Sample(raw))
         books.set_status(listed, ConfirmationStatus.PLANNED)
         books.remember_labels(listed)
     size, _ = tracemalloc.get_traced_memory()

@@ -15,8 +15,8 @@ from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS
 from airflow_provider_modelarts.labeling.apply.confirmation import ConfirmationRequest, LedgerTarget, confirm
 from airflow_provider_modelarts.labeling.apply.run import ConfirmationRun
 from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
-from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
 from airflow_provider_modelarts.labeling.proposals.sample_status import check_status
+from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals, ProposalRead
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 from airflow_provider_modelarts.labeling.stop_signal import StopSignal

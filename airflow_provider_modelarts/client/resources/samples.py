@@ -32,7 +32,6 @@ from airflow_provider_modelarts.client.sample_updates import (
 from airflow_provider_modelarts.client.states import LabelType, Order, SampleState, SampleStatus
 from airflow_provider_modelarts.client.validation import (
     validate_choice,
-    validate_conditions,
     validate_id,
     validate_scores,
     validate_whole,
@@ -219,13 +218,18 @@ def filters(
         conditions that are none
     """
     low, high = validate_scores(low_score, high_score)
+    conditions = None
+    if search_conditions is not None:
+        from airflow_provider_modelarts.client.requests.search import conditions_text
+
+        conditions = conditions_text(search_conditions, "list samples")
     return {
         "label_name": label_name,
         "label_type": None if label_type is None else str(validate_whole("label_type", label_type, 0)),
         "low_score": low,
         "high_score": high,
         "order": None if order is None else validate_choice("order", order, ORDERS),
-        "search_conditions": validate_conditions(search_conditions),
+        "search_conditions": conditions,
         "process_parameter": process_parameter,
     }
 

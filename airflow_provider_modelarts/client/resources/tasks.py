@@ -19,6 +19,7 @@ from airflow_provider_modelarts.client.models import (
     Model,
     checked_answer,
     read,
+    to_flag,
     to_integer,
     to_name,
     to_number,
@@ -28,13 +29,15 @@ from airflow_provider_modelarts.client.models import (
 )
 from airflow_provider_modelarts.client.paging import ListEndpoint
 from airflow_provider_modelarts.client.redaction import without_queries
-from airflow_provider_modelarts.client.states import ALGORITHM_TYPES, EventStatus, TaskState, TaskType, is_terminal
-from airflow_provider_modelarts.client.validation import validate_choice, validate_id, validate_seconds, wrong
+from airflow_provider_modelarts.client.states import EventStatus, TaskState, TaskType, is_terminal
+from airflow_provider_modelarts.client.validation import validate_choice, validate_id, validate_seconds
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from airflow_provider_modelarts.client.requests.tasks import SmartTaskConfig
+    from airflow_provider_modelarts.client.resources.samples import Sample
     from airflow_provider_modelarts.client.transport.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -51,19 +54,81 @@ def _event_status(value: object) -> EventStatus | str | None:
 class TaskEvent(Model):
     """A step of a labeling task; steps may have steps of their own."""
 
-    name = Field(to_name)
-    ordinal = Field(to_integer)
-    level = Field(to_integer)
-    status = Field(_event_status)
-    create_time = Field(to_integer)
-    elapsed_time = Field(to_number)
-    error_code = Field(to_text)
-    error_message = Field(to_text)
+    name = Field(to_name, "Text, such as labeling or jobstat_running; what the step is.")
+    ordinal = Field(to_integer, "Whole number from 1; its place among the steps beside it.")
+    level = Field(to_integer, "Whole number from 1; how deep it is nested.")
+    status = Field(_event_status, "EventStatus; a word that is not known stays text.")
+    create_time = Field(to_integer, "Milliseconds since 1970; when it began. None while it waits.")
+    elapsed_time = Field(to_number, "Seconds that it took or has taken; None while it waits or has steps that run.")
+    description = Field(to_text, "Text for people.")
+    error_code = Field(to_text, "The service's code, if it failed.")
+    error_message = Field(to_text, "Text for people, if it failed.")
+    parent_name = Field(to_text, "Name of the step that it is a part of.")
 
     @property
     def events(self) -> tuple[TaskEvent, ...]:
         """The steps inside."""
         return tuple(map(TaskEvent, to_objects(self.raw.get("events"))))
+
+
+class HardSelectTask(Model):
+    """A search for hard examples that belongs to a labeling task."""
+
+    id = Field(to_text, "Text; not documented.")
+    hard_select_task_id = Field(to_text, "Text; its id.")
+    dataset_id = Field(to_text, "Text; the dataset.")
+    dataset_name = Field(to_text, "Text; name of the dataset.")
+    task_status = Field(to_text, "Text, such as import_dataset_completed; how far it is.")
+    time = Field(to_number, "Seconds that it took, as far as is known.")
+    create_at = Field(to_integer, "Milliseconds since 1970, or 0; when it began.")
+    update_at = Field(to_integer, "Milliseconds since 1970, or 0; when it changed.")
+
+
+class TaskResult(Model):
+    """What a labeling task has brought so far; the service leaves out most of it."""
+
+    total_sample_count = Field(to_integer, "Whole number; samples of the dataset.")
+    annotated_sample_count = Field(to_integer, "Whole number; samples with final labels.")
+    unconfirmed_sample_count = Field(to_integer, "Whole number; samples with a proposal that nobody has confirmed.")
+    confidence_scope = Field(to_text, "Text, lowest-highest from 0 to 1; confidences of hard examples.")
+    dataset_name = Field(to_text, "Text; name of the dataset.")
+    dataset_type = Field(to_text, "Text; type of the dataset, as the service writes it here.")
+    description = Field(to_text, "Text for people.")
+    dlf_model_job_name = Field(to_text, "Text; the service's own job.")
+    dlf_service_job_name = Field(to_text, "Text; the service's own job.")
+    dlf_train_job_name = Field(to_text, "Text; the service's own job.")
+    hard_example_path = Field(to_text, "Path of OBS; list of hard examples.")
+    manifest_path = Field(to_text, "Path of OBS; list of the samples.")
+    model_id = Field(to_text, "Text; the model that was trained or run.")
+    model_name = Field(to_text, "Text; its name.")
+    model_version = Field(to_text, "Text, such as 0.0.1; its version.")
+    service_id = Field(to_text, "Text; the service in which the model ran.")
+    service_name = Field(to_text, "Text; its name.")
+    service_resource = Field(to_text, "Text; what it ran on.")
+    train_data_path = Field(to_text, "Path of OBS; data of the training.")
+    train_job_id = Field(to_text, "Text; the training.")
+    train_job_name = Field(to_text, "Text; name of the training.")
+    version_id = Field(to_text, "Text; version of the training, although the documents say: of the dataset.")
+    version_name = Field(to_text, "Text; name of the version.")
+    workspace_id = Field(to_text, "Text; the workspace, 0 for the default one.")
+    continuity = Field(to_flag, "True or false; not documented.")
+
+    @property
+    def events(self) -> tuple[TaskEvent, ...]:
+        """The steps; empty while the service reports none."""
+        return tuple(map(TaskEvent, to_objects(self.raw.get("events"))))
+
+    @property
+    def hard_select_tasks(self) -> tuple[HardSelectTask, ...]:
+        """The searches for hard examples."""
+        return tuple(map(HardSelectTask, to_objects(self.raw.get("hard_select_tasks"))))
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """Labeled samples; only of live video."""
+        from airflow_provider_modelarts.client.resources.samples import Sample
+
+        return tuple(map(Sample, to_objects(self.raw.get("samples"))))
 
 
 class LabelTask(Model):
@@ -77,21 +142,26 @@ class LabelTask(Model):
     :param task_id: the labeling task that was asked about
     """
 
-    task_id = Field(to_name)
-    dataset_id = Field(to_name)
-    task_name = Field(to_text)
-    create_time = Field(to_text)
-    status = Field(to_integer)
-    progress = Field(to_number)
-    code = Field(to_text)
-    message = Field(to_text)
-    error_code = Field(to_text)
-    error_msg = Field(to_text)
-    error_detail = Field(to_text)
-    elapsed_time = Field(to_number)
-    total_sample_count = Field(to_integer)
-    annotated_sample_count = Field(to_integer)
-    unconfirmed_sample_count = Field(to_integer)
+    task_id = Field(to_name, "Text; its id.")
+    dataset_id = Field(to_name, "Text; the dataset; resource_id where the service calls it so.")
+    task_name = Field(to_text, "Text; its name.")
+    type = Field(to_integer, "Whole number: 0 auto-label, 1 pre-label, 2 auto-grouping; only in lists.")
+    create_time = Field(to_text, "Text yyyy-MM-dd HH:mm:ss, local time of the service without a zone.")
+    status = Field(TaskState.read, "TaskState; None if the service left it out.")
+    progress = Field(to_number, "Percent, 0 to 100; it may stand still or jump.")
+    code = Field(to_text, "Text; the service's code of how far it is, no error while it runs.")
+    message = Field(to_text, "Text for people to code.")
+    error_code = Field(to_text, "Text; the service's code of a failure.")
+    error_msg = Field(to_text, "Text for people to error_code.")
+    error_detail = Field(to_text, "Text for people; more about the failure.")
+    elapsed_time = Field(to_number, "Seconds since it began.")
+    total_sample_count = Field(to_integer, "Whole number; samples of the dataset.")
+    annotated_sample_count = Field(to_integer, "Whole number; samples with final labels.")
+    unconfirmed_sample_count = Field(to_integer, "Whole number; samples with a proposal that nobody has confirmed.")
+    model_id = Field(to_text, "Text; the model that was trained or run; only in lists.")
+    model_name = Field(to_text, "Text; its name; only in lists.")
+    model_version = Field(to_text, "Text, such as 0.0.1; its version; only in lists.")
+    export_type = Field(to_integer, "Whole number: 0 writes to OBS, 1 into the samples.")
     config = Field(to_object, "Its configuration as the service reports it, defaults filled in.")
 
     def __init__(self, raw: dict[str, Any], *, dataset_id: str = "", task_id: str = "") -> None:
@@ -105,14 +175,19 @@ class LabelTask(Model):
         }
 
     @property
-    def state(self) -> TaskState | int | None:
-        """The state; a number that the contract does not list stays a number."""
-        return TaskState.read(self.status)
+    def state(self) -> TaskState:
+        """The state; one that the contract does not list can be asked the same and is never terminal.
+
+        :raises UnexpectedResponse: if the service left it out; ``status`` is None then
+        """
+        if self.status is None:
+            raise UnexpectedResponse(f"The service gave no status in {self!r}. Read it again with its own call.")
+        return self.status
 
     @property
     def is_terminal(self) -> bool:
         """Whether it is over; False for states that are not known."""
-        return is_terminal(self.state)
+        return is_terminal(self.status)
 
     @property
     def name(self) -> str | None:
@@ -120,9 +195,14 @@ class LabelTask(Model):
         return to_text(self.config.get("name"))
 
     @property
+    def result(self) -> TaskResult:
+        """What it has brought so far; empty in the beginning."""
+        return TaskResult(to_object(self.raw.get("result")))
+
+    @property
     def events(self) -> tuple[TaskEvent, ...]:
         """Its steps; empty while the service reports none."""
-        return tuple(map(TaskEvent, to_objects(to_object(self.raw.get("result")).get("events"))))
+        return self.result.events
 
 
 class Tasks:
@@ -136,26 +216,37 @@ class Tasks:
         dataset_id: str,
         task_type: TaskType | str = "auto-label",
         *,
-        config: Mapping[str, Any] | None = None,
+        config: SmartTaskConfig | Mapping[str, Any] | None = None,
         collect_key_sample: bool | None = None,
         model_id: str | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> str:
         """Start a labeling task (contract 2.1). It is never sent twice once it may have been carried out.
 
         :param dataset_id: the dataset
         :param task_type: ``auto-label``, ``pre-label`` or ``auto-grouping``
-        :param config: SmartTaskConfig of the contract, for example ``{"algorithm_type": "fast"}``
+        :param config: the settings, as ``requests.tasks.SmartTaskConfig`` or as a dict with its fields, for example
+            ``{"algorithm_type": "fast"}``; numbers and flags may be given as text
         :param collect_key_sample: also look for hard examples; None leaves it to the service (it does not)
         :param model_id: the model to run; ``pre-label`` needs it
+        :param extra: fields that the contract does not know, sent as they are; ``{"config": {...}}`` for settings
         :return: id of the labeling task
         :raises StartUnknown: if the reply was lost; list the tasks before starting another
         :raises TaskAlreadyRunning: if one of this kind is active on the dataset
         :raises PreconditionFailed: if the dataset does not meet contract 8.1
-        :raises InvalidRequest: for values outside the contract, before anything is sent
+        :raises InvalidRequest: for unknown fields and values outside the contract, with the path of the field, such as
+            ``config.inf_config_list[0].instance_count``; before anything is sent
         """
-        body = _start_body(task_type, config, collect_key_sample, model_id)
+        validate_choice("task_type", task_type, TASK_TYPES)
         what = f"start an {task_type} task" if task_type[0] == "a" else f"start a {task_type} task"
         what = f"{what} on dataset {validate_id('dataset_id', dataset_id)}"
+        given = {
+            "task_type": task_type,
+            "config": config,
+            "collect_key_sample": collect_key_sample,
+            "model_id": model_id,
+        }
+        body = _start_body(given, what, extra)
         try:
             answer = self._transport.write("POST", what, "datasets", dataset_id, "tasks", body=body, own=("task_id",))
         except ModelArtsError as error:
@@ -238,9 +329,9 @@ class Tasks:
             if not (is_terminal(state) or state == TaskState.STOPPING):
                 raise
 
-    def _state_after(self, error: ModelArtsError, dataset_id: str, task_id: str) -> TaskState | int | None:
+    def _state_after(self, error: ModelArtsError, dataset_id: str, task_id: str) -> TaskState | None:
         try:
-            return self.get(dataset_id, task_id).state
+            return self.get(dataset_id, task_id).status
         except ModelArtsError:
             raise error from None
 
@@ -307,27 +398,16 @@ class Tasks:
         return task
 
 
-def _start_body(
-    task_type: str, config: Mapping[str, Any] | None, collect_key_sample: bool | None, model_id: str | None
-) -> dict[str, Any]:
-    validate_choice("task_type", task_type, TASK_TYPES)
-    body: dict[str, Any] = {"task_type": task_type}
-    if collect_key_sample is not None:
-        if not isinstance(collect_key_sample, bool):
-            raise wrong("collect_key_sample", "true or false", collect_key_sample)
-        body["collect_key_sample"] = collect_key_sample
-    if model_id is not None:
-        body["model_id"] = validate_id("model_id", model_id)
-    elif task_type == "pre-label":
+def _start_body(given: dict[str, Any], what: str, extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the body of a start; what was not given is not in it."""
+    from airflow_provider_modelarts.client.requests.base import to_body
+    from airflow_provider_modelarts.client.requests.tasks import CreateTaskRequest
+
+    if given["model_id"] is not None:
+        validate_id("model_id", given["model_id"])
+    elif given["task_type"] == "pre-label":
         raise InvalidRequest("pre-label runs a model: give its model_id.")
-    if config is not None:
-        if not hasattr(config, "items"):
-            raise wrong("config", "an object of settings", config)
-        algorithm = config.get("algorithm_type")
-        if algorithm is not None:
-            validate_choice("algorithm_type", algorithm, ALGORITHM_TYPES)
-        body["config"] = dict(config)
-    return body
+    return to_body(CreateTaskRequest, given, what, extra)
 
 
 def _refusal(what: str, content: Mapping[str, Any], silent: str = "it gives no reason") -> tuple[ModelArtsError, str]:

@@ -132,8 +132,8 @@ class Transport:
         :param own: keys with which an answer may name an error's code and is none; see ``parse_response``
         :param parse: reads the body of an answer, see ``parse_response``
         """
-        pairs = tuple((name, value) for name, value in (query or {}).items() if value is not None)
-        return self._call("GET", what, segments, _may_repeat_harmless, retry=retry, query=pairs, own=own, parse=parse)
+        options: Any = {"retry": retry, "query": _pairs(query), "own": own, "parse": parse}
+        return self._call("GET", what, segments, _may_repeat_harmless, **options)
 
     def harmless(self, method: str, what: str, *segments: str) -> Any:
         """Send something without a body that may be sent twice, such as a stop; parameters as :meth:`get`."""
@@ -144,21 +144,23 @@ class Transport:
         method: str,
         what: str,
         *segments: str,
-        body: Any,
+        body: Any = None,
+        query: Mapping[str, str | None] | None = None,
         retry: bool = True,
         before_sending: Callable[[], None] | None = None,
         own: Collection[str] = (),
     ) -> Any:
         """Send something that must not be carried out twice unknowingly; parameters as :meth:`get`.
 
-        :param body: what to send as JSON; bytes are JSON already
+        :param body: what to send as JSON; bytes are JSON already; None: nothing
         :param retry: False: one attempt
         :param before_sending: called each time that the request is about to go out, after it was authorized, which may
             have taken a while; what it raises keeps the request from being sent, and comes through as it is
         :raises InvalidRequest: if it is no strict JSON or too large, before anything is sent
         """
-        options: Any = {"retry": retry, "before_sending": before_sending, "own": own}
-        return self._call(method, what, segments, _may_repeat_write, body=encoded(body, "the request"), **options)
+        options: Any = {"retry": retry, "before_sending": before_sending, "own": own, "query": _pairs(query)}
+        sent = None if body is None else encoded(body, "the request")
+        return self._call(method, what, segments, _may_repeat_write, body=sent, **options)
 
     def _call(
         self,
@@ -257,6 +259,11 @@ class Transport:
             if settings is not self.route.settings:
                 self.route = Route(settings, self.clock)
         return self.route
+
+
+def _pairs(query: Mapping[str, str | None] | None) -> tuple[tuple[str, str], ...]:
+    """Return the parameters that are given."""
+    return tuple((name, value) for name, value in (query or {}).items() if value is not None)
 
 
 def _hide(authorizer: Authorizer, request: Request, text: str) -> str:

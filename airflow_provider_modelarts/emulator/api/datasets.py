@@ -1,29 +1,184 @@
-"""Datasets, their labels and statistics (contract 6.1, 6.2, 6.5)."""
+"""Datasets and their statistics (contract 6.1, 6.5)."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.emulator.api.label_updates import reply_to_batch
-from airflow_provider_modelarts.emulator.api.samples import label_stats, select_samples
+from airflow_provider_modelarts.emulator.api.busy import asked_failure, refuse_if_busy
+from airflow_provider_modelarts.emulator.api.labels import (
+    check_update,
+    create_label,
+    refuse_while_publishing,
+    update_label_of,
+)
+from airflow_provider_modelarts.emulator.api.samples import find_version, label_stats, select_samples
 from airflow_provider_modelarts.emulator.api.tasks import active_task_ids
+from airflow_provider_modelarts.emulator.api.transfers import take_in
+from airflow_provider_modelarts.emulator.api.versions import describe_version, version_filter
 from airflow_provider_modelarts.emulator.http.errors import refuse
-from airflow_provider_modelarts.emulator.http.messages import EXTRA, Call, Reply, json_reply
+from airflow_provider_modelarts.emulator.http.messages import EXTRA, Call, Refusal, Reply, done, json_reply
+from airflow_provider_modelarts.emulator.http.obs_paths import obs_folder
 from airflow_provider_modelarts.emulator.http.paging import read_page
-from airflow_provider_modelarts.emulator.http.query import boolean, check_locale, check_version, choice, integer
-from airflow_provider_modelarts.emulator.http.schema import LABELS, check
+from airflow_provider_modelarts.emulator.http.query import boolean, check_locale, choice, integer, moment
+from airflow_provider_modelarts.emulator.http.schema import CREATE_DATASET, UPDATE_DATASET, check
+from airflow_provider_modelarts.emulator.state import job as jobs
+from airflow_provider_modelarts.emulator.state.dataset import USABLE
+from airflow_provider_modelarts.emulator.state.store import UnknownObjectError
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.state.dataset import Dataset
+    from airflow_provider_modelarts.emulator.state.job import Job
     from airflow_provider_modelarts.emulator.state.store import Store
 
 # `running_task_type` numbers are not those of tasks (contract 6.1). Other numbers: nothing of that kind runs here.
 RUNNING_KINDS = {0: "auto-label", 1: "pre-label", 7: "auto-grouping"}
 RUNNING_TYPES = frozenset({*range(8), 10})
-LABEL_FIELDS = ("name", "type", "property", "attributes")
+# The same for what is no labeling task.
+RUNNING_JOBS = {2: jobs.EXPORT, 3: jobs.SWITCH, 5: jobs.IMPORT, 6: jobs.PUBLISH}
 WORKSPACE = "0"
 PREVIEW = 4
 DEPLOY = 10  # CN21's default of running_task_type
+LONGEST_PATH = 700  # characters of a work path (contract 6.1)
+DAY = 24 * 3600 * 1000  # milliseconds between two points of a series
+# Series of contract 6.1, `metrics`, that are always empty here: they belong to team labeling and deployments.
+EMPTY_SERIES = ("failed_user", "queuing", "success", "unfinished", "failed", "failed_system")
+
+
+def create_dataset(store: Store, call: Call) -> Reply:
+    """`POST P/datasets` (contract 6.1): 201; its status is 0 until its files have been read."""
+    body = call.json()
+    check(body, CREATE_DATASET, strict=store.variants.strict_requests)
+    limit, name = store.variants.max_datasets, body["dataset_name"]
+    if limit is not None and len(store.datasets) >= limit:
+        raise refuse("ModelArts.4354", limit)
+    if store.is_taken(name):
+        raise refuse("ModelArts.4351", name)
+    data_path, work_path = _paths(body)
+    names = [label["name"] for label in body.get("labels") or ()]
+    if len(set(names)) < len(names):
+        raise refuse("ModelArts.4411", next(one for one in names if names.count(one) > 1))
+    dataset = store.new_dataset(name, body.get("dataset_type", 0), data_path=data_path, work_path=work_path)
+    dataset.description = body.get("description", "")
+    for label in body.get("labels") or ():
+        create_label(dataset, label)
+
+    def finish(_: Job) -> None:
+        if data_path:
+            take_in(store, dataset, with_labels=body.get("import_annotations", True))
+
+    dataset.begin(store.new_job(dataset, jobs.CREATE, body, finish, asked_failure(call)))
+    return json_reply({"dataset_id": dataset.dataset_id}, status=201)
+
+
+def _paths(body: dict[str, Any]) -> tuple[str, str]:
+    """Return input folder (empty without one) and work path of a new dataset.
+
+    :raises Refusal: the rules of contract 6.1 for `data_sources` and `work_path`.
+    """
+    sources = body.get("data_sources", [{}])
+    if len(sources) != 1:
+        raise refuse("ModelArts.0104", f"{len(sources)} data_sources")
+    given = sources[0].get("data_path")
+    data_path = "" if given is None else obs_folder(given)
+    if len(body["work_path"]) > LONGEST_PATH:
+        raise refuse("ModelArts.4350")
+    work_path = obs_folder(body["work_path"])
+    is_bucket = work_path.count("/") < 3  # "/bucket/" has two
+    if is_bucket or (data_path and work_path.startswith(data_path)):
+        raise refuse("ModelArts.4374", work_path)
+    return data_path, work_path
+
+
+def update_dataset(store: Store, call: Call) -> Reply:
+    """`PUT D` (contract 6.1): all of it or nothing."""
+    body = call.json()
+    dataset = store.dataset(call.params["dataset_id"])
+    check(body, UPDATE_DATASET, strict=store.variants.strict_requests)
+    name = body.get("dataset_name", dataset.name)
+    if name != dataset.name and store.is_taken(name):
+        raise refuse("ModelArts.4351", name)
+    version_id = body.get("current_version_id")
+    if version_id:
+        refuse_if_busy(dataset)
+        if find_version(dataset, version_id).status(store.clock.now()) != USABLE:
+            raise refuse("ModelArts.4824", version_id)
+    _update_labels(dataset, body)
+    dataset.name, dataset.description = name, body.get("description", dataset.description)
+    dataset.updated = store.clock.now()
+    if version_id and version_id != dataset.current_version:
+        _switch(store, call, dataset, version_id)
+    return json_reply({"dataset_id": dataset.dataset_id})
+
+
+def _update_labels(dataset: Dataset, body: dict[str, Any]) -> None:
+    """Add, change and delete labels; the label set is put back if one of them is refused."""
+    lists = {name: body.get(name) or () for name in ("add_labels", "update_labels", "delete_labels")}
+    if not any(lists.values()):
+        return
+    refuse_while_publishing(dataset)
+    unknown = [label["name"] for label in lists["delete_labels"] if label["name"] not in dataset.labels]
+    if unknown:
+        raise refuse("ModelArts.4410", unknown[0])
+    before = dict(dataset.labels)
+    try:
+        for label in lists["add_labels"]:
+            create_label(dataset, label)
+        for label in lists["update_labels"]:
+            check_update(dataset, label)
+    except Refusal:
+        dataset.labels = before
+        raise
+    for label in lists["update_labels"]:
+        update_label_of(dataset, label)
+    for label in lists["delete_labels"]:
+        dataset.remove_label(label["name"])
+
+
+def _switch(store: Store, call: Call, dataset: Dataset, version_id: str) -> None:
+    """Begin to switch to a version: at the end samples and labels are those of the version."""
+
+    def finish(_: Job) -> None:
+        if version_id in dataset.versions:
+            dataset.switch_to(dataset.versions[version_id], store.clock.now())
+
+    dataset.begin(store.new_job(dataset, jobs.SWITCH, {}, finish, asked_failure(call)))
+
+
+def delete_dataset(store: Store, call: Call) -> Reply:
+    """`DELETE D` (contract 6.1): 204; its files stay. Not while a labeling task is active: 403 4803."""
+    dataset = store.dataset(call.params["dataset_id"])
+    active = active_task_ids(store, dataset, None)
+    if active:
+        raise refuse("ModelArts.4803", active[0])
+    for sample in dataset.samples.values():
+        file = replace(store.stored(dataset, sample), labels=())
+        store.files.setdefault(file.path, file)
+    del store.datasets[dataset.dataset_id]
+    return done(with_body=store.variants.body_with_204)
+
+
+def get_metrics(store: Store, call: Call) -> Reply:
+    """`GET D/metrics` (contract 6.1): one point for each day, and one for the end of the time asked for."""
+    dataset = store.dataset(call.params["dataset_id"])
+    start, end = moment(call, "start_time"), moment(call, "end_time")
+    if end < start:
+        raise refuse("ModelArts.0104", f"end_time={end}")
+    team_task = call.query.get("workforce_task_id")
+    if team_task and team_task not in dataset.team_tasks:
+        raise UnknownObjectError("ModelArts.4619", team_task)
+    first, last = max(start, int(dataset.created * 1000)), min(end, int(store.clock.now() * 1000))
+    points = [*range(first, last, DAY), last] if first <= last else []
+    samples = list(dataset.samples.values())
+    labeled = {point: sum(bool(one.labels) and one.time <= point for one in samples) for point in points}
+    total = len(samples)
+    series = {
+        "un_annotation": {str(point): total - count for point, count in labeled.items()},
+        "total": {str(point): total for point in points},
+        "manual_annotation": {str(point): count for point, count in labeled.items()},
+        **{name: {} for name in EMPTY_SERIES},
+    }
+    return json_reply({"metrics": series})
 
 
 def get_dataset(store: Store, call: Call) -> Reply:
@@ -37,7 +192,10 @@ def list_datasets(store: Store, call: Call) -> Reply:
     page = read_page(call, store.variants)
     by_name = choice(call, "sort_by", ("create_time", "dataset_name"), "create_time") == "dataset_name"
     wanted_type = integer(call, "dataset_type")
-    _check_version_parameters(call)
+    boolean(call, "support_export")
+    choice(call, "dataset_version", ("", "v1", "v2", "all"), "")
+    has_versions, fits = boolean(call, "contain_versions"), version_filter(call)
+    is_filtered = bool(call.query.get("version_format") or call.query.get("train_evaluate_ratio"))
     text = call.query.get("search_content", "")
     found = [
         store.dataset(dataset.dataset_id)
@@ -46,6 +204,7 @@ def list_datasets(store: Store, call: Call) -> Reply:
         and text in dataset.name
         and wanted_type in (None, dataset.dataset_type)
         and call.query.get("workspace_id") in (None, "", WORKSPACE)
+        and (not is_filtered or any(map(fits, dataset.versions.values())))
     ]
     if by_name:
         found.sort(key=lambda dataset: dataset.name)
@@ -55,19 +214,13 @@ def list_datasets(store: Store, call: Call) -> Reply:
         body = _describe(store, dataset, call)
         if with_labels:
             body["labels"] = list(dataset.labels.values())
+        if has_versions:
+            versions = [version for version in reversed(dataset.versions.values()) if fits(version)]
+            body["versions"] = [describe_version(store, dataset, version) for version in versions]
         if with_files:
             body["samples"] = _preview(store, dataset)
         shown.append(body)
     return json_reply({**page.total("total_number", len(found), len(shown)), "datasets": shown})
-
-
-def _check_version_parameters(call: Call) -> None:
-    """Check what is about versions and exports, which no dataset here has: these parameters have no effect."""
-    for name in ("contain_versions", "support_export"):
-        boolean(call, name)
-    choice(call, "dataset_version", ("", "v1", "v2", "all"), "")
-    if integer(call, "version_format") not in (None, 0, 1, 2):
-        raise refuse("ModelArts.0104", f"version_format={call.query['version_format']}")
 
 
 def _preview(store: Store, dataset: Dataset) -> list[dict[str, Any]]:
@@ -87,24 +240,24 @@ def _preview(store: Store, dataset: Dataset) -> list[dict[str, Any]]:
 
 
 def _describe(store: Store, dataset: Dataset, call: Call) -> dict[str, Any]:
-    work_path = f"/{dataset.bucket}/{dataset.name}/output/"
-    inner = f"{work_path}{dataset.name}-{dataset.dataset_id}/"
+    inner, current = dataset.inner_path, dataset.versions.get(dataset.current_version or "")
     body: dict[str, Any] = {
         "dataset_id": dataset.dataset_id,
         "dataset_name": dataset.name,
         "dataset_type": dataset.dataset_type,
         "data_format": "Default",
-        "next_version_num": 1,
+        "next_version_num": dataset.made["version number"] + 1,
         "status": dataset.status,
-        "data_sources": [{"data_type": 0, "data_path": f"/{dataset.bucket}/{dataset.name}/"}],
+        "data_sources": [{"data_type": 0, "data_path": dataset.data_path}],
         "create_time": int(dataset.created * 1000),
         "update_time": int(dataset.updated * 1000),
-        "description": "",
+        "description": dataset.description,
+        **({} if current is None else {"current_version_id": current.version_id, "current_version_name": current.name}),
         "total_sample_count": len(dataset.samples),
         "annotated_sample_count": dataset.annotated,
         "unconfirmed_sample_count": len(dataset.proposals),
-        "deleted_sample_count": 0,
-        "work_path": work_path,
+        "deleted_sample_count": dataset.deleted,
+        "work_path": dataset.work_path,
         "work_path_type": 0,
         "inner_work_path": inner,
         **{f"inner_{kind}_path": f"{inner}{kind}/" for kind in ("annotation", "data", "temp", "task")},
@@ -118,7 +271,7 @@ def _describe(store: Store, dataset: Dataset, call: Call) -> dict[str, Any]:
         "import_data": False,
         "label_task_count": 1,
         "dataset_format": 0,
-        "dataset_version_count": 0,
+        "dataset_version_count": len(dataset.versions),
         "content_labeling": True,
         **(EXTRA if store.variants.extra_fields else {}),
     }
@@ -127,10 +280,18 @@ def _describe(store: Store, dataset: Dataset, call: Call) -> dict[str, Any]:
         number = DEPLOY if given is None else given
         if number not in RUNNING_TYPES:
             raise refuse("ModelArts.0104", f"running_task_type={number}")
-        kind = RUNNING_KINDS.get(number)
-        running = active_task_ids(store, dataset, kind) if kind else []
+        running = _running(store, dataset, number)
         body |= {"exist_running_task": bool(running), "running_tasks_id": running}
     return body
+
+
+def _running(store: Store, dataset: Dataset, number: int) -> list[str]:
+    """Return the ids of what runs of a kind of `running_task_type` (contract 6.1)."""
+    if number in RUNNING_KINDS:
+        return active_task_ids(store, dataset, RUNNING_KINDS[number])
+    now = store.clock.now()
+    found = dataset.jobs_of(RUNNING_JOBS.get(number, ""))
+    return [job.job_id for job in found if not job.is_over(now)]
 
 
 def get_stats(store: Store, call: Call) -> Reply:
@@ -154,7 +315,7 @@ def get_stats(store: Store, call: Call) -> Reply:
                 "un_annotation": total - annotated - waiting,
                 "all": total,
                 "total": total,
-                "deleted": 0,
+                "deleted": dataset.deleted,
                 "manual_annotation": annotated,
                 "auto_annotation": waiting,
                 "lefted": total,
@@ -165,32 +326,6 @@ def get_stats(store: Store, call: Call) -> Reply:
             "data_spliting_enable": annotated > 0,  # quirk 46: spelled so
         }
     )
-
-
-def list_labels(store: Store, call: Call) -> Reply:
-    """`GET D/data-annotations/labels` (contract 6.2, paging of 0.1: up to 100000)."""
-    dataset = store.dataset(call.params["dataset_id"])
-    check_version(call)
-    page = read_page(call, store.variants, maximum=100_000, default=100_000)
-    labels = list(dataset.labels.values())
-    shown = page.cut(labels[::-1] if page.newest_first else labels)
-    return json_reply({"labels": shown, **page.total("total_number", len(labels), len(shown))})
-
-
-def create_labels(store: Store, call: Call) -> Reply:
-    """`POST D/data-annotations/labels` (contract 6.2): a name that is taken fails with 4411."""
-    body = call.json()
-    dataset = store.dataset(call.params["dataset_id"])
-    check(body, LABELS, strict=store.variants.strict_requests)
-
-    def create(label: dict[str, Any]) -> None:
-        if label["name"] in dataset.labels:
-            raise refuse("ModelArts.4411", label["name"])
-        dataset.add_label(**{field: label[field] for field in LABEL_FIELDS if field in label})
-
-    # A label has no sample id; an injected fault names it by its name.
-    named = [{**label, "sample_id": label["name"]} for label in body["labels"]]
-    return reply_to_batch(store, call, named, create)
 
 
 def get_search_options(store: Store, call: Call) -> Reply:

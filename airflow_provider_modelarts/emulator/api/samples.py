@@ -11,15 +11,16 @@ from airflow_provider_modelarts.emulator.http.errors import refuse
 from airflow_provider_modelarts.emulator.http.filters import Filter, read_filter, read_state
 from airflow_provider_modelarts.emulator.http.messages import EXTRA, JSON_HEADERS, Call, Reply, json_reply
 from airflow_provider_modelarts.emulator.http.paging import read_page
-from airflow_provider_modelarts.emulator.http.query import boolean, check_locale, check_version, integer
+from airflow_provider_modelarts.emulator.http.query import boolean, check_locale, integer
 from airflow_provider_modelarts.emulator.http.schema import IMAGE, SAMPLE_TYPES
-from airflow_provider_modelarts.emulator.state.documents import dump_json, sample_document
+from airflow_provider_modelarts.emulator.state.documents import sample_document
+from airflow_provider_modelarts.emulator.state.json_text import dump_json
 from airflow_provider_modelarts.emulator.state.store import UnknownObjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
-    from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
+    from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample, Version
     from airflow_provider_modelarts.emulator.state.proposals import Proposal
     from airflow_provider_modelarts.emulator.state.store import Store
     from airflow_provider_modelarts.emulator.state.team import Copy
@@ -131,10 +132,10 @@ def list_samples(store: Store, call: Call) -> Reply:
     page = read_page(call, store.variants)
     check_locale(call)
     boolean(call, "preview")  # the preview's URL is always shown
-    check_version(call)
+    version = asked_version(dataset, call)
     now = store.clock.now()
     wanted = read_filter(call, now)
-    found = select_samples(dataset, call)
+    found = select_samples(dataset, call, version)
     if wanted.matches is not None:
         # A sample without labels has no score to compare; label filters ask for labeled ones.
         documents = [sample_document(dataset, sample, store.presigner, now) for sample in found]
@@ -146,22 +147,51 @@ def list_samples(store: Store, call: Call) -> Reply:
     return json_reply({**page.total("sample_count", total, len(shown)), "samples": processed(shown, call)})
 
 
-def select_samples(dataset: Dataset, call: Call) -> list[Sample]:
-    """Return the samples that `sample_state`, `sample_type` and `email` ask for, oldest first."""
+def asked_version(dataset: Dataset, call: Call) -> Version | None:
+    """Return the published version that `version_id` asks for; None: the present state.
+
+    :raises UnknownObjectError: 400 ModelArts.4353 for an unknown one (contract 7.3, "unknown object").
+    """
+    version_id = call.query.get("version_id")
+    return find_version(dataset, version_id) if version_id else None
+
+
+def find_version(dataset: Dataset, version_id: str) -> Version:
+    """Return a version of a dataset.
+
+    :raises UnknownObjectError: there is none (400 ModelArts.4353).
+    """
+    version = dataset.versions.get(version_id)
+    if version is None:
+        raise UnknownObjectError("ModelArts.4353", version_id)
+    return version
+
+
+def select_samples(dataset: Dataset, call: Call, version: Version | None = None) -> list[Sample]:
+    """Return the samples that `sample_state`, `sample_type` and `email` ask for, oldest first.
+
+    :param version: samples of this version instead of the present ones; none of them awaits confirmation.
+    """
     state, email = read_state(call), call.query.get("email")
     kind = integer(call, "sample_type")
     if kind not in (None, *SAMPLE_TYPES):
         raise refuse("ModelArts.0104", f"sample_type={kind}")
     if kind not in (None, IMAGE):  # quirk 36: the documented default would hide all images
         return []
+    samples = (dataset if version is None else version).samples.values()
+    waiting = dataset.proposals if version is None else ()
     return [
         sample
-        for sample in dataset.samples.values()
-        if _is_in_state(dataset, sample, state) and (not email or sample.annotated_by == f"human/{email}")
+        for sample in samples
+        if is_in_state(sample, state, waiting) and (not email or sample.annotated_by == f"human/{email}")
     ]
 
 
-def _is_in_state(dataset: Dataset, sample: Sample, state: str) -> bool:
+def is_in_state(sample: Sample, state: str, waiting: Container[str]) -> bool:
+    """Whether a sample is in a state of contract 6.4, given in lower case.
+
+    :param waiting: the ids of the samples that await confirmation.
+    """
     if state == "":
         return True
     if state == "__all__":  # contract 6.4: it means labeled, not every sample
@@ -169,12 +199,13 @@ def _is_in_state(dataset: Dataset, sample: Sample, state: str) -> bool:
     if state == "__none__":
         return not sample.labels
     # The states of team labeling match no sample of a dataset's own list.
-    return state == "__auto_annotation__" and sample.sample_id in dataset.proposals
+    return state == "__auto_annotation__" and sample.sample_id in waiting
 
 
-def label_stats(dataset: Dataset, labeled: Iterable[Sample | Copy]) -> list[dict[str, Any]]:
+def label_stats(dataset: Dataset | Version, labeled: Iterable[Sample | Copy]) -> list[dict[str, Any]]:
     """Return how often each label was given, and to how many samples (quirk 56: independent numbers).
 
+    :param dataset: whose label set it is.
     :param labeled: samples, or members' copies of samples.
     """
     names = [[label["name"] for label in one.labels if "name" in label] for one in labeled]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.http.errors import refuse
-from airflow_provider_modelarts.emulator.http.messages import EXTRA, Call, Reply, json_reply
+from airflow_provider_modelarts.emulator.http.messages import EXTRA, Call, Reply, done, json_reply
 from airflow_provider_modelarts.emulator.http.paging import read_page
 from airflow_provider_modelarts.emulator.http.query import choice
 from airflow_provider_modelarts.emulator.http.schema import START_TASK, check
@@ -243,7 +243,7 @@ def stop_task(store: Store, call: Call) -> Reply:
         raise refuse("ModelArts.4301", task.task_id)
     if task.stop_requested is None:
         task.stop_requested = now
-    return Reply(204, b'{"success":true}' if store.variants.body_with_204 else b"")  # quirk 28
+    return done(with_body=store.variants.body_with_204)
 
 
 def _find(store: Store, call: Call) -> Task:

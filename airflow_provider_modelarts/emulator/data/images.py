@@ -90,11 +90,7 @@ class Folder:
 
     def features(self) -> NDArray[np.float64]:
         """Return each image as a small colour thumbnail."""
-        rows = []
-        for file in self.files:
-            with Image.open(file.path) as image:
-                rows.append(np.asarray(image.convert("RGB").resize((THUMBNAIL, THUMBNAIL)), dtype="float64").ravel())
-        return np.stack(rows) / 255
+        return np.stack([_thumbnail(file.path) for file in self.files]) / 255
 
     def side(self) -> tuple[int, int]:
         """Return height and width of the thumbnails; each pixel has three numbers."""
@@ -104,6 +100,48 @@ class Folder:
         """Return an image as PNG."""
         with Image.open(self.files[index].path) as image:
             return _encode(image)
+
+
+class Uploads:
+    """Images that came in over the API, as they arrived."""
+
+    def __init__(self) -> None:
+        self._contents: list[bytes] = []
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def add(self, content: bytes) -> tuple[int, int, int] | None:
+        """Add an image; return its width, height and channels, None for what is no image and is not added."""
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                image.load()
+                size = (*image.size, len(image.getbands()))
+        except OSError:
+            return None
+        self._contents.append(content)
+        return size
+
+    def features(self) -> NDArray[np.float64]:
+        """Return each image as a small colour thumbnail."""
+        return np.stack([_thumbnail(io.BytesIO(content)) for content in self._contents]) / 255
+
+    def side(self) -> tuple[int, int]:
+        """Return height and width of the thumbnails; each pixel has three numbers."""
+        return THUMBNAIL, THUMBNAIL
+
+    def png(self, index: int) -> bytes:
+        """Return an image as PNG."""
+        with Image.open(io.BytesIO(self._contents[index])) as image:
+            return _encode(image)
+
+
+def _thumbnail(source: Path | io.BytesIO) -> Any:
+    with Image.open(source) as image:
+        return np.asarray(image.convert("RGB").resize((THUMBNAIL, THUMBNAIL)), dtype="float64").ravel()
 
 
 def _encode(image: Any) -> bytes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_modelarts.emulator.state import ids
 from airflow_provider_modelarts.emulator.state.dataset import DETECTION, Dataset, Sample
 from airflow_provider_modelarts.emulator.state.documents import proposal_json
+from airflow_provider_modelarts.emulator.state.storage import StoredFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,6 +110,28 @@ def load_proposals(
         fragments.append((sample.sample_id, proposal_json(dataset, sample, store.presigner, now, proposed, **hard)))
     dataset.proposals.replace(fragments)
     return dataset
+
+
+def put_images(store: Store, folder: str, count: int, *, label: str | None, hard: bool) -> list[StoredFile]:
+    """Put files into a folder of the object storage.
+
+    In the input folder of a dataset with pictures they are copies of those, so that they can be labeled; elsewhere
+    there are no pictures behind them.
+    """
+    owner = next((one for one in store.datasets.values() if one.data_path == folder), None)
+    pictured = [one for one in owner.samples.values() if one.image is not None] if owner is not None else []
+    labels = () if label is None else ({"name": label},)
+    first = len(store.files)
+    files = []
+    for number in range(count):
+        path = f"{folder}added_{first + number:06d}.png"
+        file = StoredFile(path, labels=labels, hard=hard)
+        if owner is not None and pictured:
+            model = pictured[number % len(pictured)]
+            file = StoredFile(path, model.size, labels, hard, owner.images, model.image, model.truth)
+        store.files[path] = file
+        files.append(file)
+    return files
 
 
 def _add(store: Store, dataset: Dataset, index: int, key: str, **further: Any) -> Sample:

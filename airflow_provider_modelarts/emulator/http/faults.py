@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.http.messages import JSON_HEADERS, Reply
-from airflow_provider_modelarts.emulator.state.documents import dump_json
+from airflow_provider_modelarts.emulator.state.json_text import dump_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -129,6 +129,15 @@ def _search(text: str, now: float) -> Condition:
     return _joined(parts, "AND")
 
 
+def search_any(conditions: list[Document], now: float) -> Condition:
+    """Return search conditions of an export, which are joined by OR (quirk 38); their shape has been checked."""
+    parts = [
+        _joined([SEARCHES.get(name, _nothing)(wanted, now) for name, wanted in one.items()], "AND")
+        for one in conditions
+    ]
+    return _joined(parts, "OR")
+
+
 def _joined(parts: list[Condition], operator: str) -> Condition:
     meet = any if operator == "OR" else all
     return lambda item: meet(part(item) for part in parts)

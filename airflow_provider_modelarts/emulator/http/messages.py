@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow_provider_modelarts.emulator.state.documents import dump_json
+from airflow_provider_modelarts.emulator.state.json_text import dump_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,6 +95,11 @@ class Refusal(Exception):  # noqa: N818 - it is an answer of the service, not an
 def json_reply(value: Any, *, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Reply:
     """Return a reply with a JSON body (contract 0, row "Encoding")."""
     return Reply(status, dump_json(value), JSON_HEADERS + headers)
+
+
+def done(*, with_body: bool = False) -> Reply:
+    """Return 204 (contract 0, row "Success codes"), with the body of the examples if a variant wants it (quirk 28)."""
+    return Reply(204, b'{"success":true}' if with_body else b"")
 
 
 def _refuse_constant(name: str) -> NoReturn:

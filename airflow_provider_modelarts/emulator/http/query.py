@@ -54,11 +54,12 @@ def check_locale(call: Call) -> None:
     choice(call, "locale", LOCALES, LOCALES[0])
 
 
-def check_version(call: Call) -> None:
-    """Check `version_id`: no dataset has versions here.
+def moment(call: Call, name: str) -> int:
+    """Return a time of the query that must be given, epoch milliseconds.
 
-    :raises Refusal: 400 ModelArts.4353 for any (contract 7.3, "unknown object").
+    :raises Refusal: 400 ModelArts.0104 when it is missing, negative or no integer.
     """
-    wanted = call.query.get("version_id")
-    if wanted:
-        raise refuse("ModelArts.4353", wanted)
+    found = integer(call, name)
+    if found is None or found < 0:
+        raise refuse("ModelArts.0104", f"{name}={call.query.get(name, '')}")
+    return found

@@ -7,7 +7,19 @@ from typing import NamedTuple
 
 from starlette.routing import compile_path
 
-from airflow_provider_modelarts.emulator.api import console, datasets, iam, label_updates, samples, tasks, teams
+from airflow_provider_modelarts.emulator.api import (
+    console,
+    datasets,
+    iam,
+    label_updates,
+    labels,
+    sample_files,
+    samples,
+    tasks,
+    teams,
+    transfers,
+    versions,
+)
 from airflow_provider_modelarts.emulator.http.messages import Call, Reply
 from airflow_provider_modelarts.emulator.state.store import Store
 
@@ -34,6 +46,8 @@ class Route(NamedTuple):
 P = "/v2/{project_id}"
 D = P + "/datasets/{dataset_id}"
 W = D + "/workforce-tasks/{workforce_task_id}"
+
+LABELS = D + "/data-annotations/labels"
 
 PAGE = ("limit", "offset")
 STATE = ("sample_state", "locale")
@@ -72,9 +86,32 @@ TABLE = (
     Route("GET", P + "/datasets", datasets.list_datasets, DATASETS),
     Route("GET", D, datasets.get_dataset, RUNNING_TASK),
     Route("GET", D + "/data-annotations/stats", datasets.get_stats, (*STATE, "email")),
-    Route("GET", D + "/data-annotations/labels", datasets.list_labels, (*PAGE, "version_id")),
-    Route("POST", D + "/data-annotations/labels", datasets.create_labels),
+    Route("GET", D + "/metrics", datasets.get_metrics, ("start_time", "end_time", "workforce_task_id")),
+    Route("POST", P + "/datasets", datasets.create_dataset),
+    Route("PUT", D, datasets.update_dataset),
+    Route("DELETE", D, datasets.delete_dataset),
+    Route("GET", LABELS, labels.list_labels, (*PAGE, "version_id")),
+    Route("POST", LABELS, labels.create_labels),
+    Route("PUT", LABELS, labels.update_labels),
+    Route("POST", LABELS + "/delete", labels.delete_labels, ("delete_policy",)),
+    Route("PUT", LABELS + "/{label_name:path}", labels.update_label, ("label_type",)),
+    Route("DELETE", LABELS + "/{label_name:path}", labels.delete_label, ("delete_source", "label_type")),
     Route("GET", D + "/data-annotations/search-condition", datasets.get_search_options),
+    # contract 6.3, 6.4, 6.6
+    Route("POST", D + "/data-annotations/samples", sample_files.upload_samples),
+    Route("POST", D + "/data-annotations/samples/delete", sample_files.delete_samples),
+    Route("GET", D + "/versions", versions.list_versions, (*PAGE, "status", "train_evaluate_ratio", "version_format")),
+    Route("POST", D + "/versions", versions.create_version),
+    Route("GET", D + "/versions/{version_id}", versions.get_version),
+    Route("DELETE", D + "/versions/{version_id}", versions.delete_version),
+    Route("GET", D + "/import-tasks", transfers.list_imports, PAGE),
+    Route("POST", D + "/import-tasks", transfers.start_import),
+    Route("GET", D + "/import-tasks/{task_id}", transfers.get_import),
+    Route("GET", D + "/export-tasks", transfers.list_exports, (*PAGE, "export_type")),
+    Route("POST", D + "/export-tasks", transfers.start_export),
+    Route("GET", D + "/export-tasks/{task_id}", transfers.get_export),
+    Route("POST", D + "/sync-data", transfers.start_sync),
+    Route("GET", D + "/sync-data/status", transfers.get_sync),
     # contract 5.2
     Route("GET", D + "/workforce-tasks", teams.list_team_tasks, PAGE),
     Route("GET", W, teams.get_team_task, ("label_stats", "sample_stats", "workforce_stats")),

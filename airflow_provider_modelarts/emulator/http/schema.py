@@ -1,10 +1,12 @@
 """Shapes of what requests carry, and the check against them (contract 10, row "JSON").
 
-A shape is a type, a tuple of types, a set of allowed values, a list with the shape of its items, or a `Table`.
+A shape is a type, a tuple of types, a set of allowed values, a `Text` with its pattern, a list with the shape of its
+items, or a `Table`.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +37,32 @@ class OrNull:
     shape: Any
 
 
+@dataclass(frozen=True)
+class OneOf:
+    """A value that is written in two ways: as an object of one shape, or otherwise."""
+
+    as_object: Table
+    otherwise: Any
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text.
+
+    :param pattern: what all of it must match.
+    """
+
+    pattern: str
+
+
 NUMBER = (int, float)
+# Names and descriptions (contract 6.1): forbidden characters, and how long they may be.
+NAME_CHARACTERS = r"[A-Za-z0-9_\-\u4e00-\u9fa5]"
+DESCRIPTION = Text(r"""(?s)[^\^!<>=&"']{0,256}""")
+RATIO = Text(r"0(\.\d+)?|1(\.0+)?")
+LABEL_NAME = Text(r"(?s).{1,1024}")  # contract 6.2: up to 1024
+SHAPES = frozenset({"bndbox", "polygon", "circle", "line", "dashed", "point", "polyline", ""})
+VERSION_FORMATS = frozenset({"Default", "CarbonData", "CSV"})
 JOINED_BY = frozenset({"OR", "AND"})
 OPEN = Table(rest=object)
 # Types of labels (contract 6.1).
@@ -131,24 +158,188 @@ START_TASK = Table(
     required=("task_type",),
 )
 # contract 6.2
-LABEL_PROPERTIES = (
-    *("@modelarts:color", "@modelarts:default_shape", "@modelarts:from_type", "@modelarts:to_type"),
-    *("@modelarts:rename_to", "@modelarts:shortcut"),
+LABEL_PROPERTIES = Table(
+    {
+        "@modelarts:color": Text(r"(#[0-9A-Fa-f]{6})?"),
+        "@modelarts:default_shape": SHAPES,
+        "@modelarts:from_type": str,
+        "@modelarts:to_type": str,
+        "@modelarts:rename_to": LABEL_NAME,
+        "@modelarts:shortcut": str,
+    }
 )
 ATTRIBUTE = {
     "id": str,
-    "name": str,
+    "name": Text(r"(?s).{0,64}"),
     "type": frozenset({"text", "select"}),
     "default_value": str,
     "values": [Table({"id": str, "value": str})],
 }
 NEW_LABEL = {
-    "name": str,
+    "name": LABEL_NAME,
     "type": LABEL_TYPES,
-    "property": Table(dict.fromkeys(LABEL_PROPERTIES, str)),
+    "property": LABEL_PROPERTIES,
     "attributes": [Table(ATTRIBUTE)],
 }
-LABELS = Table({"labels": [Table(NEW_LABEL, required=("name",))]}, required=("labels",))
+NAMED_LABEL = Table(NEW_LABEL, required=("name",))
+LABELS = Table({"labels": [NAMED_LABEL]}, required=("labels",))
+# contract 6.1
+SOURCE_TEXTS = (
+    *("cluster_id", "cluster_mode", "cluster_name", "database_name", "input", "ip", "port", "queue_name"),
+    *("subnet_id", "table_name", "user_name", "user_password", "vpc_id"),
+)
+DATA_SOURCE = Table(
+    {
+        "data_path": str,
+        "data_type": frozenset(range(7)),
+        "schema_maps": [Table({"src_name": str, "dest_name": str})],
+        "source_info": Table(dict.fromkeys(SOURCE_TEXTS, str)),
+        "with_column_header": bool,
+    }
+)
+LABEL_FORMAT = Table(
+    {
+        "label_type": frozenset({"0", "1"}),
+        "text_label_separator": Text(r"(?s).{0,2}"),
+        "text_sample_separator": Text(r"(?s).{0,2}"),
+    }
+)
+DATASET_TYPES = frozenset({0, 1, 3, 100, 101, 102, 200, 201, 202, 400, 600, 900})
+DATASET_NAME = Text(NAME_CHARACTERS + "{1,100}")
+CREATE_DATASET = Table(
+    {
+        "dataset_name": DATASET_NAME,
+        "dataset_type": DATASET_TYPES,
+        "data_sources": [DATA_SOURCE],
+        "work_path": str,
+        "work_path_type": frozenset({0}),
+        "description": DESCRIPTION,
+        "labels": [NAMED_LABEL],
+        "data_format": frozenset({"Default", "CarbonData"}),
+        "import_annotations": bool,
+        "import_data": bool,
+        "label_format": LABEL_FORMAT,
+        "managed": bool,
+        "schema": [Table({"schema_id": int, "name": str, "type": str, "description": str})],
+        "workforce_information": Table(
+            {
+                "task_name": Text(NAME_CHARACTERS + "{1,64}"),
+                "task_id": str,
+                "repetition": int,
+                "data_sync_type": frozenset(range(4)),
+                "synchronize_data": bool,
+                "synchronize_auto_labeling_data": bool,
+                "workforces_config": OPEN,
+            },
+            required=("task_name",),
+        ),
+        "workspace_id": str,
+    },
+    required=("dataset_name", "work_path", "work_path_type"),
+)
+UPDATE_DATASET = Table(
+    {
+        "dataset_name": DATASET_NAME,
+        "description": Text(r"""(?s)[^\^!<>=&"]{0,256}"""),  # the documents of this call allow the apostrophe
+        "current_version_id": str,
+        "add_labels": [NAMED_LABEL],
+        "update_labels": [NAMED_LABEL],
+        "delete_labels": [NAMED_LABEL],
+        # Only in an example of 2021 (quirk 43), without effect here.
+        "dataset_id": str,
+        "add_tags": [NAMED_LABEL],
+    }
+)
+# contract 6.3
+CREATE_VERSION = Table(
+    {
+        "version_name": Text(NAME_CHARACTERS + "{1,32}"),
+        "version_format": VERSION_FORMATS,
+        "description": Text(r"""(?s)[^!<>=&"']{0,256}"""),  # the documents of this call allow the caret
+        **dict.fromkeys(("clear_hard_property", "export_images", "remove_sample_usage", "with_column_header"), bool),
+        "train_evaluate_sample_ratio": RATIO,
+    }
+)
+# contract 6.4
+UPLOAD_SAMPLES = Table(
+    {
+        "final_annotation": bool,
+        "label_format": LABEL_FORMAT,
+        "samples": [
+            Table(
+                {
+                    "name": Text(r"""(?s)[^!<>=&"']{1,1024}"""),
+                    "data": str,
+                    "data_source": DATA_SOURCE,
+                    "encoding": frozenset({"UTF-8", "GBK", "GB2312"}),
+                    "labels": [Table(LABEL)],
+                    "metadata": Table(METADATA, rest=object),
+                    "sample_type": SAMPLE_TYPES,
+                },
+                required=("name",),
+            )
+        ],
+    },
+    required=("samples",),
+)
+DELETE_SAMPLES = Table({"samples": [Text(r"(?s).+")], "delete_source": bool}, required=("samples",))
+# contract 6.6
+IMPORT = Table(
+    {
+        "import_path": str,
+        "import_type": frozenset({"dir", "manifest"}),
+        "import_origin": frozenset({"obs", "dws", "dli", "rds", "mrs", "inference"}),
+        "data_source": DATA_SOURCE,
+        "annotation_format": frozenset({"VOC", "COCO"}),
+        **dict.fromkeys(("import_annotations", "import_samples", "final_annotation", "difficult_only"), bool),
+        "import_folder": str,
+        # Objects in the table, names in the example (quirk 42).
+        "included_labels": [OneOf(NAMED_LABEL, str)],
+        "excluded_labels": [OneOf(NAMED_LABEL, str)],
+        "included_tags": [str],
+        "label_format": LABEL_FORMAT,
+        "with_column_header": bool,
+    },
+    required=("import_path",),
+)
+SAMPLE_STATES = frozenset(
+    {
+        *("__ALL__", "__NONE__", "__UNCHECK__", "__ACCEPTED__", "__REJECTED__", "__UNREVIEWED__", "__REVIEWED__"),
+        *("__WORKFORCE_SAMPLED__", "__WORKFORCE_SAMPLED_UNCHECK__", "__WORKFORCE_SAMPLED_CHECKED__"),
+        *("__WORKFORCE_SAMPLED_ACCEPTED__", "__WORKFORCE_SAMPLED_REJECTED__", "__AUTO_ANNOTATION__"),
+    }
+)
+EXPORT_PARAMS = {
+    "clear_hard_property": bool,
+    "export_dataset_version_format": str,
+    "export_dataset_version_name": str,
+    "export_dest": frozenset({"DIR", "NEW_DATASET"}),
+    "export_new_dataset_name": str,
+    "export_new_dataset_work_path": str,
+    "ratio_sample_usage": bool,
+    "sample_state": SAMPLE_STATES | {""},
+    "samples": [str],
+    "search_conditions": [SEARCH_CONDITION],
+    "train_sample_ratio": str,
+}
+EXPORT = Table(
+    {
+        "path": str,
+        "export_type": frozenset(range(4)),
+        "export_format": frozenset({1, 2}),
+        "annotation_format": frozenset({"VOC", "COCO"}),
+        "export_params": Table(EXPORT_PARAMS),
+        "sample_state": SAMPLE_STATES,
+        "source_type_header": frozenset({"obs://", "s3://"}),
+        "status": int,
+        "task_id": str,
+        "version_format": VERSION_FORMATS,
+        "version_id": str,
+        "with_column_header": bool,
+        "dataset_id": str,
+        "dataset_type": DATASET_TYPES,
+    }
+)
 
 
 def check(value: Any, shape: Any, *, strict: bool, where: str = "body") -> None:
@@ -159,16 +350,26 @@ def check(value: Any, shape: Any, *, strict: bool, where: str = "body") -> None:
     :raises Refusal: 400 ModelArts.0104, naming the place.
     """
     if isinstance(shape, OrNull):
-        if value is None:
-            return
-        shape = shape.shape
-    if isinstance(shape, Table):
+        if value is not None:
+            check(value, shape.shape, strict=strict, where=where)
+    elif isinstance(shape, Table):
         _check_table(value, shape, strict=strict, where=where)
     elif isinstance(shape, list):
         if not isinstance(value, list):
             raise refuse("ModelArts.0104", f"{where} is not a list")
         for index, item in enumerate(value):
             check(item, shape[0], strict=strict, where=f"{where}[{index}]")
+    elif isinstance(shape, OneOf):
+        is_object = isinstance(value, dict)
+        check(value, shape.as_object if is_object else shape.otherwise, strict=strict, where=where)
+    else:
+        _check_value(value, shape, where)
+
+
+def _check_value(value: Any, shape: Any, where: str) -> None:
+    if isinstance(shape, Text):
+        if not isinstance(value, str) or not re.fullmatch(shape.pattern, value):
+            raise refuse("ModelArts.0104", f"{where} is not allowed: its characters or its length")
     elif isinstance(shape, frozenset):
         if isinstance(value, bool) or not isinstance(value, (int, str)) or value not in shape:
             raise refuse("ModelArts.0104", f"{where} has a value that is not allowed")

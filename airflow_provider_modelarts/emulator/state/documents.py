@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_provider_modelarts.emulator.state import ids
+from airflow_provider_modelarts.emulator.state.json_text import dump_json
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
@@ -14,15 +14,6 @@ if TYPE_CHECKING:
 # Proposals are stored before the port is known; the gateway replaces this by the emulator's address.
 PLACE = "http://storage.invalid"
 PRESIGNED_SECONDS = 24 * 3600
-
-
-def dump_json(value: Any) -> bytes:
-    """Return compact UTF-8 JSON; numbers keep the form they have in Python (1 stays 1, 1.0 stays 1.0)."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    try:
-        return text.encode()
-    except UnicodeEncodeError:  # half a surrogate pair can only be written as an escape
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
 class Presigner:

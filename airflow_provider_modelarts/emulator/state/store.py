@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.state import ids
-from airflow_provider_modelarts.emulator.state.dataset import Dataset
+from airflow_provider_modelarts.emulator.state.dataset import USABLE, Dataset, Sample
 from airflow_provider_modelarts.emulator.state.documents import Presigner, proposal_json
-from airflow_provider_modelarts.emulator.state.task import SUCCEEDED, Task
+from airflow_provider_modelarts.emulator.state.job import Job
+from airflow_provider_modelarts.emulator.state.storage import StoredFile, bucket_and_key
+from airflow_provider_modelarts.emulator.state.task import SUCCEEDED, Failure, Task
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_modelarts.emulator.clock import EmulatorClock
     from airflow_provider_modelarts.emulator.state.identity import Identity
     from airflow_provider_modelarts.emulator.variants import Variants
@@ -34,6 +38,8 @@ class Store:
     """Everything that handlers work on. `lock` guards it: requests and test threads share it.
 
     :param task_seconds: how long the next labeling task takes, in seconds of the clock.
+    :param job_seconds: how long the next publication, import or other job of a dataset takes.
+    :param files: what lies in the object storage and is no sample of a dataset, by path.
     """
 
     seed: int
@@ -42,7 +48,10 @@ class Store:
     identity: Identity
     presigner: Presigner
     task_seconds: float
+    job_seconds: float = 3.0
     datasets: dict[str, Dataset] = field(default_factory=dict)
+    files: dict[str, StoredFile] = field(default_factory=dict)
+    made_datasets: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def dataset(self, dataset_id: str) -> Dataset:
@@ -56,26 +65,108 @@ class Store:
         self.settle(dataset)
         return dataset
 
-    def new_dataset(self, name: str, dataset_type: int) -> Dataset:
-        """Add an empty dataset."""
-        dataset_id = ids.short_id(self.seed, "dataset", len(self.datasets) + 1)
+    def new_dataset(self, name: str, dataset_type: int, *, data_path: str = "", work_path: str = "") -> Dataset:
+        """Add an empty dataset.
+
+        :param data_path: "/bucket/folder/" of its files, and `work_path` for what it writes; empty: made up.
+        """
+        self.made_datasets += 1
+        dataset_id = ids.short_id(self.seed, "dataset", self.made_datasets)
+        bucket = bucket_and_key(data_path or work_path)[0] or "emulator-data"
         now = self.clock.now()
-        dataset = Dataset(dataset_id, name, dataset_type, now, bucket="emulator-data", updated=now)
+        dataset = Dataset(dataset_id, name, dataset_type, now, bucket, data_path, work_path, updated=now)
         self.datasets[dataset_id] = dataset
         return dataset
 
+    def is_taken(self, name: str) -> bool:
+        """Whether a dataset has this name (contract 7.3, "names")."""
+        return any(dataset.name == name for dataset in self.datasets.values())
+
+    def new_id_in(self, dataset: Dataset, kind: str) -> str:
+        """Return an id for a new thing of a dataset."""
+        dataset.made[kind] += 1
+        return ids.short_id(self.seed, kind, dataset.dataset_id, dataset.made[kind])
+
+    def new_job(
+        self,
+        dataset: Dataset,
+        kind: str,
+        request: dict[str, Any],
+        finish: Callable[[Job], None],
+        failure: Failure | None,
+        *,
+        prefix: str = "",
+    ) -> Job:
+        """Return a job that begins now and takes as long as jobs take at present."""
+        job_id = prefix + self.new_id_in(dataset, kind)
+        return Job(job_id, kind, self.clock.now(), self.job_seconds, request, finish, failure)
+
+    def add_files(self, dataset: Dataset, files: list[StoredFile]) -> list[Sample]:
+        """Make an unlabeled sample of each file that is none yet; the files lie in the input folder of the dataset."""
+        known = {sample.key for sample in dataset.samples.values()}
+        made = []
+        for file in files:
+            key = bucket_and_key(file.path)[1]
+            if key in known:
+                continue
+            known.add(key)
+            dataset.images = dataset.images or file.images
+            dataset.made["sample"] += 1
+            sample_id = ids.hex_id(self.seed, dataset.dataset_id, "added", dataset.made["sample"])
+            image = file.image if file.images is dataset.images else None
+            sample = Sample(sample_id, key, int(self.clock.now() * 1000), file.size, image, file.truth)
+            dataset.samples[sample_id] = sample
+            dataset.missing.discard(key)
+            made.append(sample)
+        dataset.updated = self.clock.now()
+        return made
+
+    def stored(self, dataset: Dataset, sample: Sample) -> StoredFile:
+        """Return the file of a sample, with its labels."""
+        is_hard = bool((sample.metadata or {}).get("@modelarts:hard"))
+        labels = tuple(sample.labels)
+        images = None if sample.image is None else dataset.images
+        return StoredFile(dataset.path_of(sample), sample.size, labels, is_hard, images, sample.image, sample.truth)
+
+    def files_below(self, folder: str) -> list[StoredFile]:
+        """Return the files of a folder "/bucket/folder/" and of its sub-folders, those of samples included."""
+        found = {path: file for path, file in self.files.items() if path.startswith(folder)}
+        for dataset in self.datasets.values():
+            if not (dataset.data_path.startswith(folder) or folder.startswith(dataset.data_path)):
+                continue
+            for sample in dataset.samples.values():
+                path = dataset.path_of(sample)
+                if path.startswith(folder) and sample.key not in dataset.missing:
+                    # What a dataset says of a file is not annotated beside it.
+                    found.setdefault(path, replace(self.stored(dataset, sample), labels=()))
+        return list(found.values())
+
+    def manifest(self, path: str) -> list[StoredFile] | None:
+        """Return what the manifest of a published version lists, with labels; None: there is no such manifest."""
+        now = self.clock.now()
+        for dataset in self.datasets.values():
+            for version in dataset.versions.values():
+                if version.manifest == path and version.status(now) == USABLE:
+                    return [self.stored(dataset, sample) for sample in version.samples.values()]
+        return None
+
     def settle(self, dataset: Dataset) -> None:
-        """Make the proposals of tasks that have succeeded by now, in the order of their ends.
+        """Deal with labeling tasks and jobs that have ended by now, in the order of their ends.
 
         Contract 10, row "Auto list": filled only at status 3.
         """
         now = self.clock.now()
-        due = [task for task in dataset.tasks.values() if not task.settled and task.status(now) == SUCCEEDED]
-        for task in sorted(due, key=Task.ended):
-            if task.kind != "auto-grouping":  # contract 8.2: grouping leaves nothing to confirm
-                self._propose(dataset, task)
+        tasks = [task for task in dataset.tasks.values() if not task.settled and task.status(now) == SUCCEEDED]
+        jobs = [job for job in dataset.jobs.values() if not job.settled and job.is_over(now)]
+        due: list[Task | Job] = [*tasks, *jobs]
+        for one in sorted(due, key=lambda one: one.ended()):
+            if isinstance(one, Job):
+                dataset.end(one)
+                continue
+            if one.kind != "auto-grouping":  # contract 8.2: grouping leaves nothing to confirm
+                self._propose(dataset, one)
             # Only now: if the classifier fails, the next request tries it again.
-            task.settled = True
+            one.settled = True
 
     def _propose(self, dataset: Dataset, task: Task) -> None:
         from airflow_provider_modelarts.emulator.data import classifier

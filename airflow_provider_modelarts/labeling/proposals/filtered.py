@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.labeling.label_equality import same_proposal, with_other_labels
 from airflow_provider_modelarts.labeling.proposals import page_order
-from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead
+from airflow_provider_modelarts.labeling.proposals.service_calls import ProposalRead
 from airflow_provider_modelarts.labeling.sample_table import short_key
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client import Page, SampleLabel
     from airflow_provider_modelarts.client.sample_rows import SampleRow
-    from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
+    from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals
 
     ReadPages = Callable[[page_order.ListBounds], Iterable[Page[SampleRow]]]
 

@@ -1,0 +1,135 @@
+"""Conditions by which samples are searched: contract 3.1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from airflow_provider_modelarts.client.requests.base import FROM_JSON, WHOLE, Integer, RequestBody, matching, to_body
+from airflow_provider_modelarts.client.validation import decoded, strict_json, wrong
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LabelTypeNumber = Annotated[Literal[0, 1, 3, 100, 101, 102, 103, 200, 201, 202, 600], WHOLE]
+
+SampleStateWord = Literal[
+    "__ALL__",
+    "__NONE__",
+    "__UNCHECK__",
+    "__ACCEPTED__",
+    "__REJECTED__",
+    "__UNREVIEWED__",
+    "__REVIEWED__",
+    "__WORKFORCE_SAMPLED__",
+    "__WORKFORCE_SAMPLED_UNCHECK__",
+    "__WORKFORCE_SAMPLED_CHECKED__",
+    "__WORKFORCE_SAMPLED_ACCEPTED__",
+    "__WORKFORCE_SAMPLED_REJECTED__",
+    "__AUTO_ANNOTATION__",
+]
+
+_LONGEST_SPAN = timedelta(days=30)
+
+
+def _check_span(text: str) -> str:
+    """Refuse days that do not exist, and a span that the service does not search."""
+    if text in ("month", "day"):
+        return text
+    try:
+        first, last = (datetime.strptime(day, "%Y%m%d") for day in text.split("-"))  # noqa: DTZ007 - a day, no moment
+    except ValueError:
+        raise ValueError("names a day that does not exist; it must be yyyyMMdd-yyyyMMdd") from None
+    if not timedelta(0) <= last - first <= _LONGEST_SPAN:
+        raise ValueError("must be a span of at most 30 days, the first day first")
+    return text
+
+
+Folder = Annotated[str, matching(r"(?s:.*)/", "a folder that ends with a slash")]
+SampleTime = Annotated[
+    str,
+    matching(r"month|day|\d{8}-\d{8}", "month, day, or a span as yyyyMMdd-yyyyMMdd"),
+    AfterValidator(_check_span),
+]
+
+
+class SearchLabel(RequestBody):
+    """A label that samples must carry."""
+
+    name: str | None = Field(default=None, description="Its name.")
+    type: LabelTypeNumber | None = Field(default=None, description="Its type, see LabelType.")
+    op: Literal["OR", "AND"] | None = Field(default=None, description="How several attributes are joined.")
+    property: Annotated[dict[str, list[str] | None], FROM_JSON] | None = Field(
+        default=None, description="Values for each attribute; null: the attribute is present, whatever its value."
+    )
+
+
+class SearchLabels(RequestBody):
+    """Labels that samples must carry."""
+
+    labels: Annotated[list[SearchLabel], FROM_JSON] | None = Field(default=None, description="The labels.")
+    op: Literal["OR", "AND"] | None = Field(default=None, description="How they are joined; needed with several.")
+
+    @model_validator(mode="after")
+    def _say_how_they_are_joined(self) -> Self:
+        if len(self.labels or ()) > 1 and self.op is None:
+            raise ValueError("has several labels, so it needs op: OR or AND")
+        return self
+
+
+class SearchProp(RequestBody):
+    """Attributes of samples, such as the group that auto-grouping wrote."""
+
+    op: Literal["AND", "OR"] | None = Field(default=None, description="How several attributes are joined.")
+    props: Annotated[dict[str, list[str]], FROM_JSON] | None = Field(
+        default=None, description="Values for each attribute."
+    )
+
+
+class SearchCondition(RequestBody):
+    """A condition; the fields of one are joined by AND, and so are the conditions of a list call."""
+
+    coefficient: str | None = Field(default=None, description="Difficulty coefficient, as decimal text.")
+    frame_in_video: Integer | None = Field(default=None, description="Number of a frame.")
+    hard: Literal["0", "1"] | None = Field(default=None, description="Hard example: 1 yes, 0 no.")
+    import_origin: str | None = Field(default=None, description="Where the sample was imported from.")
+    kvp: str | None = Field(default=None, description="DICOM: tube voltage of the CT, in kV.")
+    label_list: SearchLabels | None = Field(default=None, description="Labels that it carries.")
+    labeler: str | None = Field(default=None, description="Who labeled it, such as human/account/user.")
+    metadata: SearchProp | None = Field(default=None, description="Attributes of the sample.")
+    parent_sample_id: str | None = Field(default=None, description="The sample that it is a part of.")
+    sample_dir: Folder | None = Field(default=None, description="Folder that holds it; folders below are not searched.")
+    sample_name: str | None = Field(default=None, description="Name of its file, with the extension.")
+    sample_time: SampleTime | None = Field(
+        default=None, description="When it was added: month, day, or yyyyMMdd-yyyyMMdd of at most 30 days."
+    )
+    score: str | None = Field(default=None, description="Confidence, as decimal text.")
+    slice_thickness: str | None = Field(default=None, description="DICOM: thickness of a layer, in mm.")
+    study_date: str | None = Field(default=None, description="DICOM: date of the examination.")
+    time_in_video: str | None = Field(default=None, description="Time of a frame.")
+
+
+def conditions_text(
+    given: SearchCondition | Mapping[str, Any] | Sequence[SearchCondition | Mapping[str, Any]] | str | None, what: str
+) -> str | None:
+    """Return search conditions as the JSON text of a list, the form that every edition of the service reads.
+
+    :param given: a condition, a list of them, either as JSON text, or None
+    :param what: what the request is to do, for the error: "list samples of dataset d"
+    :raises InvalidRequest: if it is none of these, or a condition is not of the contract; with the path of the field
+    """
+    if given is None:
+        return None
+    found = decoded(given)
+    conditions = [found] if isinstance(found, (Mapping, SearchCondition)) else found
+    if not isinstance(conditions, (list, tuple)) or not all(
+        isinstance(one, (Mapping, SearchCondition)) for one in conditions
+    ):
+        hint = "; the text given is no JSON" if isinstance(found, str) else ""
+        raise wrong("search_conditions", f"a list of conditions, which are objects, or its JSON text{hint}", given)
+    name = "search_conditions"
+    bodies = [to_body(SearchCondition, one, what, path=f"{name}[{number}]") for number, one in enumerate(conditions)]
+    return strict_json(bodies, name)
