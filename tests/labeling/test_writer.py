@@ -231,8 +231,8 @@ def test_what_an_earlier_try_confirmed_is_not_written_again_because_a_list_is_be
     behind = [desk.page, replace(desk.page, items=[])]
     monkeypatch.setattr(
         desk.client.proposals,
-        "page",
-        lambda _, number, **more: replace(behind[bool(number)], read_at=desk.clock.now()),
+        "page_of_rows",
+        lambda _, offset, limit, **more: replace(behind[bool(offset)], read_at=desk.clock.now()),
     )
     desk.emulator.journal.clear()
     result = confirm(desk.client, desk.dataset_id, ledger=place(2))
