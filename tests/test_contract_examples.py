@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from airflow_provider_modelarts.client import (
+    AcceptanceReport,
+    AcceptanceStats,
     CreatedDataset,
     Dataset,
     DatasetMetrics,
@@ -20,9 +22,14 @@ from airflow_provider_modelarts.client import (
     LabelStats,
     LabelTask,
     Sample,
+    SampleCounts,
     SampleLabel,
     SearchOptions,
     SyncTask,
+    TeamTask,
+    Worker,
+    WorkerTask,
+    Workforce,
 )
 from airflow_provider_modelarts.client.resources.datasets import DataSource
 from airflow_provider_modelarts.client.resources.labels import LabelAttribute
@@ -55,6 +62,17 @@ READERS: tuple[tuple[str, tuple[str, ...], Any], ...] = (
     ("DatasetStats", ("label_stats", "*"), LabelStats),
     ("LabelListResponse", ("labels", "*"), Label),
     ("LabelsRequest", ("labels", "*"), Label),
+    ("WorkforceTask", (), TeamTask),
+    ("WorkforceTask", ("worker_stats", "*"), WorkerTask),
+    ("WorkforceTaskListResponse", ("tasks", "*"), TeamTask),
+    ("WorkforceTaskListResponse", ("tasks", "*", "sample_stats"), SampleCounts),
+    ("WorkerTaskListResponse", ("worker_tasks", "*"), WorkerTask),
+    ("Workforce", (), Workforce),
+    ("WorkforceListResponse", ("workforces", "*"), Workforce),
+    ("Worker", (), Worker),
+    ("WorkerListResponse", ("workers", "*"), Worker),
+    ("AcceptanceReport", (), AcceptanceReport),
+    ("AcceptanceReport", ("total_stats",), AcceptanceStats),
     ("CreateDatasetResponse", (), CreatedDataset),
     ("DatasetMetrics", (), DatasetMetrics),
     ("DatasetVersion", (), DatasetVersion),
@@ -73,6 +91,13 @@ DECLARED: tuple[tuple[str, Any, frozenset[str]], ...] = (
     ("TaskResult", TaskResult, frozenset()),
     ("Event", TaskEvent, frozenset()),
     ("HardSelectTask", HardSelectTask, frozenset()),
+    ("WorkforceTask", TeamTask, frozenset({"workforces_config"})),
+    ("SampleStats", SampleCounts, frozenset()),
+    ("CheckTaskStats", AcceptanceStats, frozenset()),
+    ("AcceptanceReport", AcceptanceReport, frozenset()),
+    ("WorkerTask", WorkerTask, frozenset()),
+    ("Worker", Worker, frozenset()),
+    ("Workforce", Workforce, frozenset()),
     ("Dataset", Dataset, frozenset({"running_tasks_id", "schema", "workforce_descriptor"})),
     ("CreateDatasetResponse", CreatedDataset, frozenset()),
     ("DataSource", DataSource, frozenset()),
@@ -94,22 +119,19 @@ DECLARED: tuple[tuple[str, Any, frozenset[str]], ...] = (
 )
 # Small answers that a function reads; the first is tested below, the others by the tests of the client.
 READ_BY_FUNCTION = {
-    "BatchResult", "DatasetIdResponse", "IamTokenResponse", "SuccessResult", "TaskIdResponse", "UploadSamplesResult",
-    "VersionIdResponse",
+    "BatchResult", "DatasetIdResponse", "IamTokenResponse", "MemberProgress", "SuccessResult", "TaskIdResponse",
+    "UploadSamplesResult", "VersionIdResponse", "WorkforceIdResponse",
 }  # fmt: skip
 # Calls that this package does not make.
-NOT_CALLED = {
-    "AcceptCommentRequest", "AcceptanceReport", "BatchDeleteWorkersRequest", "CreateWorkerRequest",
-    "CreateWorkforceRequest", "CreateWorkforceTaskRequest", "FinishAcceptanceRequest", "IamProjectList",
-    "MemberProgress", "NotifyRequest", "ReviewRequest", "StartAcceptanceRequest", "StartWorkforceTaskRequest",
-    "UpdateWorkerRequest", "UpdateWorkforceRequest", "UpdateWorkforceTaskRequest", "Worker", "WorkerListResponse",
-    "WorkerTaskListResponse", "Workforce",
-    "WorkforceIdResponse", "WorkforceListResponse", "WorkforceTask", "WorkforceTaskListResponse",
-}  # fmt: skip
+NOT_CALLED = {"IamProjectList"}
 # Requests that are written, not read.
 WRITTEN = {
-    "CreateDatasetRequest", "CreateTaskRequest", "CreateVersionRequest", "DeleteSamplesRequest", "ExportTaskRequest",
-    "IamTokenRequest", "ImportTaskRequest", "LabelPropertyInput", "UpdateDatasetRequest", "UploadSamplesRequest",
+    "AcceptCommentRequest", "BatchDeleteWorkersRequest", "CreateDatasetRequest", "CreateTaskRequest",
+    "CreateVersionRequest", "CreateWorkerRequest", "CreateWorkforceRequest", "CreateWorkforceTaskRequest",
+    "DeleteSamplesRequest", "ExportTaskRequest", "FinishAcceptanceRequest", "IamTokenRequest", "ImportTaskRequest",
+    "LabelPropertyInput", "NotifyRequest", "ReviewRequest", "StartAcceptanceRequest", "StartWorkforceTaskRequest",
+    "UpdateDatasetRequest", "UpdateWorkerRequest", "UpdateWorkforceRequest", "UpdateWorkforceTaskRequest",
+    "UploadSamplesRequest",
 }  # fmt: skip
 
 

@@ -29,22 +29,43 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.resources.sample_files import UploadOutcome
     from airflow_provider_modelarts.client.resources.samples import Page, Sample, SampleLabel
     from airflow_provider_modelarts.client.resources.tasks import LabelTask, TaskEvent
+    from airflow_provider_modelarts.client.resources.team_samples import TeamSample
+    from airflow_provider_modelarts.client.resources.team_tasks import (
+        AcceptanceReport,
+        AcceptanceStats,
+        AcceptanceTask,
+        TeamCounts,
+        TeamTask,
+        TeamTaskTeam,
+    )
     from airflow_provider_modelarts.client.resources.transfers import ExportTask, ImportTask, SyncTask
     from airflow_provider_modelarts.client.resources.versions import DatasetVersion
+    from airflow_provider_modelarts.client.resources.workforces import (
+        SampleCounts,
+        Worker,
+        WorkerRemoval,
+        WorkerTask,
+        Workforce,
+    )
     from airflow_provider_modelarts.client.sample_updates import SampleOutcome
     from airflow_provider_modelarts.client.states import (
+        AcceptanceAction,
         DatasetStatus,
         DatasetType,
         EventStatus,
         ExportState,
         ImportState,
         LabelType,
+        MailStatus,
         Order,
         SampleState,
         SampleStatus,
         TaskState,
         TaskType,
+        TeamTaskState,
         VersionStatus,
+        WorkerRole,
+        WorkerStatus,
     )
     from airflow_provider_modelarts.client.transport.transport import ClientSettings
 
@@ -57,18 +78,28 @@ _HOMES = {
     "resources.sample_files": ("UploadOutcome",),
     "resources.samples": ("Page", "Sample", "SampleLabel"),
     "resources.tasks": ("LabelTask", "TaskEvent"),
+    "resources.team_samples": ("TeamSample",),
+    "resources.team_tasks": (
+        *("AcceptanceReport", "AcceptanceStats", "AcceptanceTask", "TeamCounts", "TeamTask", "TeamTaskTeam"),
+    ),
     "resources.transfers": ("ExportTask", "ImportTask", "SyncTask"),
     "resources.versions": ("DatasetVersion",),
+    "resources.workforces": ("SampleCounts", "Worker", "WorkerRemoval", "WorkerTask", "Workforce"),
     "sample_updates": ("SampleOutcome",),
     "states": (
-        *("DatasetStatus", "DatasetType", "EventStatus", "ExportState", "ImportState", "LabelType", "Order"),
-        *("SampleState", "SampleStatus", "TaskState", "TaskType", "VersionStatus"),
+        *("AcceptanceAction", "DatasetStatus", "DatasetType", "EventStatus", "ExportState", "ImportState", "LabelType"),
+        *("MailStatus", "Order", "SampleState", "SampleStatus", "TaskState", "TaskType", "TeamTaskState"),
+        *("VersionStatus", "WorkerRole", "WorkerStatus"),
     ),
     "transport.transport": ("ClientSettings",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AcceptanceAction",
+    "AcceptanceReport",
+    "AcceptanceStats",
+    "AcceptanceTask",
     "AccessKeyCredentials",
     "ClientSettings",
     "CreatedDataset",
@@ -88,12 +119,14 @@ __all__ = [
     "LabelStats",
     "LabelTask",
     "LabelType",
+    "MailStatus",
     "ModelArtsClient",
     "OffsetMode",
     "Order",
     "Page",
     "PasswordCredentials",
     "Sample",
+    "SampleCounts",
     "SampleLabel",
     "SampleOutcome",
     "SampleState",
@@ -103,9 +136,20 @@ __all__ = [
     "TaskEvent",
     "TaskState",
     "TaskType",
+    "TeamCounts",
+    "TeamSample",
+    "TeamTask",
+    "TeamTaskState",
+    "TeamTaskTeam",
     "TokenCredentials",
     "UploadOutcome",
     "VersionStatus",
+    "Worker",
+    "WorkerRemoval",
+    "WorkerRole",
+    "WorkerStatus",
+    "WorkerTask",
+    "Workforce",
 ]
 
 

@@ -14,8 +14,10 @@ from airflow_provider_modelarts.client.resources.sample_files import SampleFiles
 from airflow_provider_modelarts.client.resources.samples import Samples
 from airflow_provider_modelarts.client.resources.tasks import Tasks
 from airflow_provider_modelarts.client.resources.team_samples import TeamSamples
+from airflow_provider_modelarts.client.resources.team_tasks import TeamTasks
 from airflow_provider_modelarts.client.resources.transfers import Exports, Imports, Sync
 from airflow_provider_modelarts.client.resources.versions import Versions
+from airflow_provider_modelarts.client.resources.workforces import Workforces
 from airflow_provider_modelarts.client.transport.transport import ClientSettings, Transport
 from airflow_provider_modelarts.client.validation import as_number, validate_choice, wrong
 
@@ -156,8 +158,18 @@ class ModelArtsClient:
 
     @cached_property
     def team_samples(self) -> TeamSamples:
-        """Samples of team labeling tasks: list, update."""
+        """Samples of team labeling tasks: list, get, update, clear_labels, review."""
         return TeamSamples(self._transport)
+
+    @cached_property
+    def team_tasks(self) -> TeamTasks:
+        """Team labeling tasks: create, start, change, delete, count; accept what the team has labeled."""
+        return TeamTasks(self._transport)
+
+    @cached_property
+    def workforces(self) -> Workforces:
+        """Teams and their members."""
+        return Workforces(self._transport)
 
     @cached_property
     def datasets(self) -> Datasets:

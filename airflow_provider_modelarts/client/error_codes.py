@@ -52,6 +52,10 @@ _ROWS: tuple[tuple[int | None, str, type[ModelArtsError], str], ...] = (
     (400, "ModelArts.4601", NotFound, "Check the team."),
     (400, "ModelArts.4604", NotFound, "Check the team member's e-mail address and worker_id."),
     (400, "ModelArts.4619 ModelArts.4631 ModelArts.4636", NotFound, "Check workforce_task_id."),
+    # names that are taken
+    (400, "ModelArts.4602", InvalidRequest, "Choose another name for the team."),
+    (400, "ModelArts.4605", InvalidRequest, "The address belongs to a member already: list the members."),
+    (400, "ModelArts.4620", InvalidRequest, "Choose another name for the team task."),
     # a labeling task is there already; 501 here means "conflict"
     (501, "ModelArts.4385 ModelArts.4386 ModelArts.4387", TaskAlreadyRunning, _RUNNING),
     (400, "ModelArts.4409", TaskAlreadyRunning, _RUNNING),
@@ -69,6 +73,14 @@ _ROWS: tuple[tuple[int | None, str, type[ModelArtsError], str], ...] = (
     (400, "ModelArts.4622", PreconditionFailed, "Choose n_clusters below the number of samples."),
     (400, "ModelArts.4820", PreconditionFailed, ""),
     (401, "ModelArts.4826", PreconditionFailed, "Move the data to a bucket without KMS encryption."),
+    (400, "ModelArts.4603", PreconditionFailed, "End or delete the team tasks that the team works on first."),
+    (400, "ModelArts.4617", PreconditionFailed, "Give the present manager another role first."),
+    (400, "ModelArts.4618", PreconditionFailed, "Another member, or the owner, can do so."),
+    (400, "ModelArts.4621", PreconditionFailed, "Check its status, and that its teams have labelers."),
+    (400, "ModelArts.4624", PreconditionFailed, "Begin an acceptance first."),
+    (400, "ModelArts.4625", PreconditionFailed, "Wait until members have labeled, and reviewers have reviewed."),
+    (400, "ModelArts.4628", PreconditionFailed, "Wait until the member's work has been done and accepted."),
+    (400, "ModelArts.4822", PreconditionFailed, "Add labelers, or let fewer label each sample."),
     (500, "ModelArts.4614", PreconditionFailed, "The labeling task failed and has no result."),
     # quota: a retry does not help
     (None, "ModelArts.0116 ModelArts.0118 ModelArts.4354 ModelArts.4714", PreconditionFailed, _QUOTA),
@@ -125,6 +137,7 @@ STATUSES: dict[int, ErrorRule] = {
     414: ErrorRule(InvalidRequest, "Shorten the search conditions: an address may have 32 KB."),
     429: ErrorRule(Throttled, "Send fewer requests at once."),
     501: ErrorRule(PreconditionFailed),
+    503: ErrorRule(ServiceUnavailable),  # as all from 500 on that are not listed; they are repeated, see transport.py
 }
 
 # Codes after which a new token may help, once; contract 7.3 "token". IAM's own two are those of 1.1.
@@ -145,8 +158,8 @@ _LISTED: tuple[tuple[int, str, str], ...] = (
         (
             "0101 0104 0107 4105 4111 4200 4202 4311 4312 4313 4315 4316 4340 4342 4350 4351 4357 4358 4361 4362 "
             "4364 4371 4374 4384 4391 4392 4393 4396 4398 4411 4412 4413 4414 4415 4416 4417 4421 4422 4423 4426 "
-            "4427 4428 4429 4430 4602 4603 4605 4617 4618 4620 4621 4624 4625 4628 4637 4651 4656 4710 4711 4800 "
-            "4822 4823 4824 4825 4827 4828 4907 4909 4911 4913 4915 4917 4921 4927 4929 4934 4951 4953 4963 4991 "
+            "4427 4428 4429 4430 4637 4651 4656 4710 4711 4800 "
+            "4823 4824 4825 4827 4828 4907 4909 4911 4913 4915 4917 4921 4927 4929 4934 4951 4953 4963 4991 "
             "4992 4999"
         ),
     ),

@@ -68,6 +68,9 @@ class RowMetadata(msgspec.Struct, gc=False, omit_defaults=True):
     origin_source: str | None = field(default=None, name="@modelarts:origin_source")
     new_source: str | None = field(default=None, name="@modelarts:new_source")
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(hard={self.hard!r})"
+
 
 class SampleRow(msgspec.Struct, gc=False):
     """One row of a list of samples. Fields as of :class:`Sample`, but for these.
@@ -87,6 +90,10 @@ class SampleRow(msgspec.Struct, gc=False):
     source: str | None = None
     metadata: RowMetadata | None = None
     read_labels: list[RowLabel] | None = field(default=None, name="\ue000")  # no service sends that
+
+    def __repr__(self) -> str:
+        """Show no signatures: addresses of the sample and within its metadata have some."""
+        return f"{type(self).__name__}(sample_id={self.sample_id!r}, labels={self.label_names!r})"
 
     @property
     def sample(self) -> Sample:
@@ -141,9 +148,9 @@ class SampleRow(msgspec.Struct, gc=False):
             marks = label.property
             if label.type == DETECTION or (marks is not None and (marks.shape, marks.feature) != _NO_PLACE):
                 marks_a_place = True
-        sized = b""
-        if marks_a_place and self.metadata is not None and self.metadata.size not in (NOTHING, _NULL):
-            sized = b',"metadata":{"%b":%b}' % (SIZE.encode(), self.metadata.size)
+        sized, size = b"", NOTHING if self.metadata is None else self.metadata.size
+        if marks_a_place and size != NOTHING and parse_json(bytes(size)):  # an empty one says nothing
+            sized = b',"metadata":{"%b":%b}' % (SIZE.encode(), size)
         return b'{"sample_id":%b,"labels":%b%b}' % (_encode(self.sample_id), self.labels, sized)
 
     def _odd_element(self) -> bytes:

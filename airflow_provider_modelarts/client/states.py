@@ -39,19 +39,11 @@ class Word(StrEnum):
         return next((member for member in cls if member.value.lower() == word.lower()), word)
 
 
-class TaskState(Number):
-    """Status of a labeling task."""
-
-    QUEUED = -1
-    INITIALIZING = 0
-    RUNNING = 1
-    FAILED = 2
-    SUCCEEDED = 3
-    STOPPING = 4
-    STOPPED = 5
+class State(Number):
+    """Numbers that say how far something is; one that is not listed becomes a state, too, and can be asked the same."""
 
     @classmethod
-    def _missing_(cls, value: object) -> TaskState | None:
+    def _missing_(cls, value: object) -> Self | None:
         """Make a state of a number that is not listed, so that it can be asked the same; its name is the number."""
         if type(value) is not int:
             return None
@@ -69,6 +61,18 @@ class TaskState(Number):
     def is_known(self) -> bool:
         """Whether the contract lists it."""
         return self.name in type(self).__members__
+
+
+class TaskState(State):
+    """Status of a labeling task."""
+
+    QUEUED = -1
+    INITIALIZING = 0
+    RUNNING = 1
+    FAILED = 2
+    SUCCEEDED = 3
+    STOPPING = 4
+    STOPPED = 5
 
     @property
     def is_terminal(self) -> bool:
@@ -121,6 +125,67 @@ class LabelType(Number):
     SPEECH_CONTENT = 201
     SPEECH_SEGMENTS = 202
     VIDEO = 600
+
+
+class TeamTaskState(State):
+    """Status of a team task (contract 5.1)."""
+
+    STARTING = 0
+    RUNNING = 1
+    IN_ACCEPTANCE = 2
+    PASSED = 3
+    REJECTED = 4
+    SYNCHRONIZING = 5
+    CREATED = 6
+    SAMPLING = 7
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether it is over: its results have passed. Rejected ones are labeled and reviewed again."""
+        return self == TeamTaskState.PASSED
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the service itself goes on to another state, without anybody's doing."""
+        return self in (TeamTaskState.STARTING, TeamTaskState.SYNCHRONIZING, TeamTaskState.SAMPLING)
+
+
+class AcceptanceAction(Number):
+    """How an acceptance is ended (contract 5.2)."""
+
+    PASS_ALL = 0
+    REJECT_ALL = 1
+    CANCEL = 2
+    LIST_CONFLICTS = 3
+    PASS_ACCEPTED_AND_UNJUDGED = 4
+    PASS_ACCEPTED = 5
+
+
+class WorkerRole(Number):
+    """What a member of a team does."""
+
+    LABELER = 0
+    REVIEWER = 1
+    MANAGER = 2
+    DATASET_OWNER = 3
+
+
+class WorkerStatus(Number):
+    """How far a member of a team has come."""
+
+    NOT_INVITED = 0
+    INVITED = 1
+    LOGGED_IN = 2
+    DELETED = 3
+
+
+class MailStatus(Number):
+    """What became of the mail to a member of a team."""
+
+    NOT_SENT = 0
+    BAD_ADDRESS = 1
+    UNREACHABLE = 2
+    SENT = 3
 
 
 class VersionStatus(Number):

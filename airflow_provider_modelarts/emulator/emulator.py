@@ -267,15 +267,22 @@ class Emulator:
         return {sample.sample_id: sample.truth for sample in samples if sample.truth is not None}
 
     def create_team_task(
-        self, dataset_id: str, emails: Iterable[str] = ("labeler@example.com",), *, sample_ids: Iterable[str] = ()
+        self,
+        dataset_id: str,
+        emails: Iterable[str] = ("labeler@example.com",),
+        *,
+        sample_ids: Iterable[str] = (),
+        reviewers: Iterable[str] = (),
     ) -> str:
-        """Make a team labeling task in which each member has a copy of each sample.
+        """Make a team labeling task that runs, in which each labeler has a copy of each sample.
 
-        :param emails: the members.
+        :param emails: the labelers.
         :param sample_ids: which samples; none given: all.
+        :param reviewers: who reviews; none given: labels wait for acceptance without a review.
         :returns: its id.
         """
-        return self.dataset(dataset_id).create_team_task(tuple(emails), tuple(sample_ids))
+        made = self.dataset(dataset_id)
+        return made.create_team_task(tuple(emails), tuple(sample_ids), reviewers=tuple(reviewers))
 
     def put_images(self, folder: str, count: int, *, label: str | None = None, hard: bool = False) -> tuple[str, ...]:
         """Put images into the object storage, as somebody else does: a dataset has them after an import of the folder.
@@ -307,6 +314,24 @@ class Emulator:
     @task_seconds.setter
     def task_seconds(self, seconds: float) -> None:
         self._store.task_seconds = seconds
+
+    @property
+    def team_seconds(self) -> float:
+        """How long team tasks take to start, to draw samples and to carry over accepted labels; may be set."""
+        return self._store.team_seconds
+
+    @team_seconds.setter
+    def team_seconds(self, seconds: float) -> None:
+        self._store.team_seconds = seconds
+
+    @property
+    def team_member(self) -> str | None:
+        """E-mail address of the team member whose requests come in; None: the owner's. May be set."""
+        return self._store.member
+
+    @team_member.setter
+    def team_member(self, email: str | None) -> None:
+        self._store.member = email
 
     @property
     def job_seconds(self) -> float:

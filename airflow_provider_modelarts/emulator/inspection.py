@@ -9,10 +9,12 @@ from airflow_provider_modelarts.emulator.state import ids
 from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
 from airflow_provider_modelarts.emulator.state.json_text import dump_json
 from airflow_provider_modelarts.emulator.state.task import Failure
-from airflow_provider_modelarts.emulator.state.team import Copy, TeamTask
+from airflow_provider_modelarts.emulator.state.team import LABELER, REVIEWER, TeamTask, Verdict, Workforce
+from airflow_provider_modelarts.emulator.state.team_work import hand_over
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.state.store import Store
+    from airflow_provider_modelarts.emulator.state.team import Copy
 
 PERSON = "human/emulator/person"
 LabelsLike = str | Sequence[str | dict[str, Any]]
@@ -106,6 +108,7 @@ class InspectedDataset:
         :raises KeyError: unknown sample.
         """
         with self._store.lock:
+            self._store.settle(self._dataset)
             return [dict(label) for label in self._dataset.samples[sample_id].labels]
 
     def names_of(self, sample_id: str) -> list[str]:
@@ -119,8 +122,7 @@ class InspectedDataset:
         :param author: what `annotated_by` says.
         :raises KeyError: unknown sample.
         """
-        given = [labels] if isinstance(labels, str) else labels
-        whole = [{"name": label} if isinstance(label, str) else label for label in given]
+        whole = _whole(labels)
         with self._store.lock:
             self._store.settle(self._dataset)
             for label in whole:
@@ -146,6 +148,8 @@ class InspectedDataset:
                 self._dataset.proposals.discard(sample_id)
                 fragments.append((sample_id, dump_json({"labels": [], "metadata": {}} | document)))
             self._dataset.proposals.replace(fragments, keep=keep)
+            for task in self._dataset.team_tasks.values():
+                task.hand_on(({"labels": []} | one for one in documents), self._store.clock.now())
 
     def lose_files(self, sample_ids: Sequence[str]) -> None:
         """Remove the files of samples from the input folder; the next synchronization removes the samples."""
@@ -167,43 +171,119 @@ class InspectedDataset:
         with self._store.lock:
             self._dataset.failures.append(Failure(code, message, detail))
 
-    def create_team_task(self, emails: tuple[str, ...], sample_ids: tuple[str, ...] = ()) -> str:
+    def create_team_task(
+        self, emails: tuple[str, ...], sample_ids: tuple[str, ...] = (), *, reviewers: tuple[str, ...] = ()
+    ) -> str:
         """Make a team task; see :meth:`Emulator.create_team_task`."""
-        dataset, seed = self._dataset, self._store.seed
-        with self._store.lock:
-            number = len(dataset.team_tasks) + 1
-            task_id = ids.short_id(seed, "team", dataset.dataset_id, number)
-            workers = {ids.hex_id(seed, "worker", email): email for email in emails}
-            copies = {
-                (sample_id, worker_id): Copy(sample_id, worker_id)
-                for sample_id in sample_ids or dataset.samples
-                for worker_id in workers
-            }
-            dataset.team_tasks[task_id] = TeamTask(
-                task_id=task_id,
-                name=f"task-{number}",
-                created=self._store.clock.now(),
-                workforce_id=ids.short_id(seed, "workforce"),
-                workers=workers,
-                copies=copies,
+        dataset, store = self._dataset, self._store
+        with store.lock:
+            workforce = self._team()
+            now = store.clock.now()
+            people = {email: workforce.add(store.seed, email, LABELER, now) for email in emails}
+            judges = {email: workforce.add(store.seed, email, REVIEWER, now) for email in reviewers}
+            shown = [
+                {"email": one.email, "worker_id": one.worker_id, "role": one.role}
+                for one in (*people.values(), *judges.values())
+            ]
+            task = TeamTask(
+                task_id=store.new_id_in(dataset, "team"),
+                name=f"task-{dataset.made['team']}",
+                created=now,
+                updated=now,
+                workers={one.worker_id: one.email for one in people.values()},
+                copies={},
+                reviewers={one.worker_id: one.email for one in judges.values()},
+                teams={workforce.workforce_id: (workforce.name, shown)},
+                repetition=len(people),
             )
-            return task_id
+            task.distribute(sample_ids or dataset.samples)
+            dataset.team_tasks[task.task_id] = task
+            return task.task_id
+
+    def _team(self) -> Workforce:
+        """Return the team of all whom tests have made members."""
+        store = self._store
+        known = store.workforces.setdefault(store.identity.project_id, {})
+        workforce_id = ids.short_id(store.seed, "workforce")
+        if workforce_id not in known:
+            known[workforce_id] = Workforce(workforce_id, "team-emulator", store.clock.now())
+        return known[workforce_id]
+
+    def _team_task(self, workforce_task_id: str) -> TeamTask:
+        self._store.settle(self._dataset)
+        return self._dataset.team_tasks[workforce_task_id]
+
+    def team_status(self, workforce_task_id: str) -> int:
+        """Return the status number of a team task (contract 5.1)."""
+        with self._store.lock:
+            return self._team_task(workforce_task_id).status
 
     def team_workers(self, workforce_task_id: str) -> dict[str, str]:
-        """Return e-mail address by worker id of a team task's members."""
+        """Return e-mail address by worker id of a team task's labelers."""
         return dict(self._dataset.team_tasks[workforce_task_id].workers)
+
+    def team_copies(self, workforce_task_id: str) -> dict[tuple[str, str], str]:
+        """Return how far each copy is, by sample id and worker id, in the words of contract 5.2's statistics."""
+        with self._store.lock:
+            task = self._team_task(workforce_task_id)
+            return {key: task.phase(copy) for key, copy in task.copies.items()}
 
     def team_labels_of(self, workforce_task_id: str, sample_id: str, worker_id: str) -> list[dict[str, Any]]:
         """Return the labels of one member's copy."""
         copy = self._dataset.team_tasks[workforce_task_id].copies[sample_id, worker_id]
         return [dict(label) for label in copy.labels]
 
+    def label_team_sample(
+        self, workforce_task_id: str, sample_id: str, labels: LabelsLike, worker_id: str | None = None
+    ) -> None:
+        """Label a copy as its member does; nothing reaches the dataset before it is accepted.
+
+        :param labels: a name, or names or whole labels of the dataset.
+        :param worker_id: whose copy; None: that of the first who has one.
+        :raises KeyError: unknown team task, copy or label.
+        """
+        with self._store.lock:
+            task = self._team_task(workforce_task_id)
+            copy = self._copy(task, sample_id, worker_id)
+            whole = [self._dataset.stored(label) for label in _whole(labels)]
+            for label in whole:
+                self._dataset.labels[label["name"]]  # a member cannot add labels
+            copy.set_labels(whole, f"human/{task.email_of(copy.worker_id)}")
+
+    def review(
+        self,
+        workforce_task_id: str,
+        sample_id: str,
+        *,
+        accept: bool = True,
+        worker_id: str | None = None,
+        comment: str = "",
+        score: str = "",
+    ) -> None:
+        """Review a copy as a reviewer does; one that is not accepted goes back to its member.
+
+        :param worker_id: whose copy; None: that of the first who has one.
+        :raises KeyError: unknown team task or copy.
+        """
+        with self._store.lock:
+            copy = self._copy(self._team_task(workforce_task_id), sample_id, worker_id)
+            copy.review, copy.rejected = Verdict(accept, comment, score), not accept
+
     def accept(self, workforce_task_id: str, sample_id: str, worker_id: str) -> None:
         """Accept one member's copy as the owner: its labels reach the dataset (contract 5.1)."""
         with self._store.lock:
-            copy = self._dataset.team_tasks[workforce_task_id].copies[sample_id, worker_id]
-            copy.accepted = True
-            sample = self._dataset.samples[sample_id]
-            sample.metadata = (sample.metadata or {}) | (copy.metadata or {}) or None
-            sample.usage = copy.usage if copy.usage is not None else sample.usage
-            self._dataset.set_labels(sample, copy.labels, copy.author, self._store.clock.now())
+            copy = self._team_task(workforce_task_id).copies[sample_id, worker_id]
+            copy.accepted, copy.rejected = True, False
+            hand_over(self._dataset, copy, self._store.clock.now())
+
+    def _copy(self, task: TeamTask, sample_id: str, worker_id: str | None) -> Copy:
+        copies = [copy for copy in task.of(worker_id) if copy.sample_id == sample_id]
+        if not copies:
+            raise KeyError(sample_id)
+        return copies[0]
+
+
+def _whole(labels: LabelsLike) -> list[dict[str, Any]]:
+    """Return labels as they are written, given as a name, as names or whole."""
+    given = [labels] if isinstance(labels, str) else labels
+    return [{"name": label} if isinstance(label, str) else label for label in given]

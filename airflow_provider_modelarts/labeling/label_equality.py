@@ -36,6 +36,12 @@ def raw_labels(sample: Sample | SampleRow) -> list[dict[str, Any]]:
     return odd  # type: ignore[no-any-return]
 
 
+def labels_as_list(row: SampleRow) -> msgspec.Raw:
+    """Return a row's labels as the JSON of a list, for files: exactly as they came, unless they are none."""
+    is_list = bytes(memoryview(row.labels)[:1]) == b"["
+    return row.labels if is_list else msgspec.Raw(json.dumps(raw_labels(row)).encode("ascii"))
+
+
 def same_proposal(one: SampleRow, other: SampleRow) -> bool:
     """Whether two reads of a sample show the same labels: all keys but ``id`` equal, in the same order (B14)."""
     if one.labels == other.labels:
@@ -63,7 +69,7 @@ def fingerprint(row: SampleRow) -> int:
     """Return 64 bits that stand for the labels of a proposal, as :func:`same_proposal` compares them (B18)."""
     try:
         labels = _decode(row.labels)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):  # half a surrogate pair, as an escape or as bytes
         labels = raw_labels(row)
     if type(labels) is list and all(type(label) is dict for label in labels):
         for label in labels:

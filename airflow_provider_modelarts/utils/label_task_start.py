@@ -226,7 +226,7 @@ class LabelTaskStarter:
             return record
         if self.if_running == "fail":
             raise TaskAlreadyRunning(
-                f"Labeling task {task.task_id} of somebody else ({_state(task)}) is active on dataset "
+                f"Labeling task {task.task_id} of somebody else ({_state(task)}) is already running on dataset "
                 f"{record.dataset_id}: wait for it (if_running='wait'), adopt it ('adopt'), or stop it. "
                 f"{refusal.message}",
                 **refusal.details(),

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 ThroughProxy = Callable[..., tuple[ModelArtsClient, list[bytes]]]
 
+Tunnel = tuple[list[bytes], threading.Semaphore]
+
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 DATASET = '{"dataset_id": "d1"}'
 
@@ -274,6 +276,54 @@ def tls_port(certificate: Path) -> Iterator[int]:
     context.load_cert_chain(f"{certificate}.crt", certificate)
     with canned(body=DATASET, tls=context) as server:
         yield server.server_port
+
+
+@pytest.fixture
+def tunnel(certificate: Path, no_proxies: pytest.MonkeyPatch) -> Iterator[Tunnel]:
+    """A proxy that answers in the place of the host behind it, and hangs up after each answer without a word."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{certificate}.crt", certificate)
+    asked: list[bytes] = []
+    """What the proxy was told; the rest is encrypted."""
+    ended = threading.Semaphore(0)
+
+    def serve() -> None:
+        while True:
+            connection, _ = server.accept()
+            asked.append(connection.recv(65536))
+            if not asked[-1]:
+                connection.close()
+                return
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            with suppress(OSError), context.wrap_socket(connection, server_side=True) as encrypted:
+                request = b""
+                while not request.endswith((b"\r\n\r\n", b"]}]}")):
+                    request += encrypted.recv(65536)
+                encrypted.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n{"success":true}')
+            connection.close()
+            ended.release()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        no_proxies.setenv("https_proxy", f"http://127.0.0.1:{server.getsockname()[1]}")
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield asked, ended
+        socket.create_connection(server.getsockname()).close()
+        thread.join()
+
+
+@pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+def test_a_proxy_is_told_nothing_but_the_host_whenever_a_connection_is_made_again(tunnel: Tunnel) -> None:
+    asked, ended = tunnel
+    with ModelArtsClient(
+        "https://modelarts.example.com", TokenCredentials("hidden", "p"), verify=False, retries=False
+    ) as client:
+        for _ in range(3):
+            outcomes = client.samples.update("d1", [{"sample_id": "s", "labels": [{"name": "a"}]}])
+            assert [outcome.ok for outcome in outcomes] == [True]
+            assert ended.acquire(timeout=30)
+    assert [request.split(b" HTTP")[0] for request in asked] == [b"CONNECT modelarts.example.com:443"] * 3
+    assert not any(b"hidden" in request for request in asked)
 
 
 def test_certificates_are_checked_and_verify_names_whom_to_trust(

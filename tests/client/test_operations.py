@@ -17,9 +17,22 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
 
 LABELS = [{"name": "rose"}]
+COMMENTS = [{"sample_id": "s", "worker_id": "w", "accept": True}]
 SAMPLES = [{"sample_id": "s", "labels": LABELS}]
 
 NEW = {"dataset_name": "d", "work_path": "/bucket/output/"}
+
+
+def delete_team_task(client: ModelArtsClient) -> None:
+    """Delete a team task that is there: the client reads it first."""
+    dataset_id = next(client.datasets.list()).dataset_id
+    client.team_tasks.delete(dataset_id, client.team_tasks.create(dataset_id, "name"))
+
+
+def delete_worker(client: ModelArtsClient) -> None:
+    """Remove a member who is there."""
+    team_id = client.workforces.create("name")
+    client.workforces.delete_worker(team_id, client.workforces.create_worker(team_id, "a@b.c", 0).worker_id)
 
 
 def delete_version(client: ModelArtsClient) -> None:
@@ -70,6 +83,34 @@ CALLS: dict[str, Callable[[ModelArtsClient], Any]] = {
     "SyncDataSource": lambda c: c.sync.start("d"),
     "SyncDataSourceState": lambda c: c.sync.status("d"),
     "ListWorkforceTaskSamples": lambda c: list(c.team_samples.list("d", "w")),
+    "ListWorkforceTasks": lambda c: list(c.team_tasks.list("d")),
+    "CreateWorkforceTask": lambda c: c.team_tasks.create("d", "name"),
+    "DescWorkforceTask": lambda c: c.team_tasks.get("d", "w"),
+    "StartWorkforceTask": lambda c: c.team_tasks.start("d", "w", {"workforces": []}),
+    "UpdateWorkforceTask": lambda c: c.team_tasks.update("d", "w", task_name="name"),
+    "DeleteWorkforceTask": delete_team_task,
+    "DescribeWorkforceTaskSample": lambda c: c.team_samples.get("d", "w", "s"),
+    "ReviewSamples": lambda c: c.team_samples.review("d", "w", COMMENTS),
+    "ListWorkforceTaskStats": lambda c: c.team_tasks.stats("d", "w"),
+    "GetWorkforceTaskMetrics": lambda c: c.team_tasks.metrics("d", "w"),
+    "StartWorkforceSamplingTask": lambda c: c.team_tasks.start_acceptance("d", "w", sampling_num=1),
+    "AcceptSamples": lambda c: c.team_tasks.comment_acceptance("d", "w", COMMENTS),
+    "GetWorkforceSamplingTask": lambda c: c.team_tasks.acceptance_report("d", "w", "t"),
+    "UpdateWorkforceSamplingTask": lambda c: c.team_tasks.finish_acceptance("d", "w", 0),
+    "SendEmails": lambda c: c.team_tasks.notify("d", "w", ["a@b.c"]),
+    "ListWorkforces": lambda c: list(c.workforces.list()),
+    "CreateWorkforce": lambda c: c.workforces.create("name"),
+    "DescWorkforce": lambda c: c.workforces.get("t"),
+    "UpdateWorkforce": lambda c: c.workforces.update("t", description=""),
+    "DeleteWorkforce": lambda c: c.workforces.delete(c.workforces.create("name")),
+    "ListWorkerTasks": lambda c: list(c.workforces.worker_tasks()),
+    "ListAllWorkers": lambda c: list(c.workforces.list_all_workers()),
+    "ListWorkers": lambda c: list(c.workforces.list_workers("t")),
+    "CreateWorker": lambda c: c.workforces.create_worker("t", "a@b.c", 0),
+    "DescWorker": lambda c: c.workforces.get_worker("t", "w"),
+    "UpdateWorker": lambda c: c.workforces.update_worker("t", "w", role=0),
+    "DeleteWorker": delete_worker,
+    "BatchDeleteWorkers": lambda c: c.workforces.delete_workers("t", ["w"]),
     "UpdateWorkforceTaskSamples": lambda c: c.team_samples.update("d", "w", SAMPLES),
 }
 
@@ -77,17 +118,8 @@ CALLS: dict[str, Callable[[ModelArtsClient], Any]] = {
 NOT_OF_THE_CLIENT = {"ValidateToken", "ListProjects", "ListAuthProjects", "CreateTemporaryAccessKey"}
 
 # What is still missing. These tables may only shrink; what is there must not stand in them.
-KNOWN_MISSING_CALLS = {
-    *("ListWorkforceTasks", "CreateWorkforceTask", "DescWorkforceTask", "StartWorkforceTask", "UpdateWorkforceTask"),
-    *("DeleteWorkforceTask", "DescribeWorkforceTaskSample", "ReviewSamples", "ListWorkforceTaskStats"),
-    *("GetWorkforceTaskMetrics", "StartWorkforceSamplingTask", "AcceptSamples", "GetWorkforceSamplingTask"),
-    *("UpdateWorkforceSamplingTask", "SendEmails", "ListWorkforces", "CreateWorkforce", "ListWorkerTasks"),
-    *("ListAllWorkers", "DescWorkforce", "UpdateWorkforce", "DeleteWorkforce", "ListWorkers", "CreateWorker"),
-    *("BatchDeleteWorkers", "DescWorker", "UpdateWorker", "DeleteWorker"),
-}
-KNOWN_MISSING_ROUTES = KNOWN_MISSING_CALLS - {
-    *("ListWorkforceTasks", "DescWorkforceTask", "DescribeWorkforceTaskSample"),
-}
+KNOWN_MISSING_CALLS: set[str] = set()
+KNOWN_MISSING_ROUTES: set[str] = set()
 
 
 def operation_ids() -> list[str]:
@@ -107,6 +139,7 @@ def test_the_contract_has_72_operations_and_the_tables_name_no_others() -> None:
 def test_the_client_sends_it(
     operation_id: str, make_client: Callable[..., ModelArtsClient], emulator: Emulator
 ) -> None:
+    emulator.load_proposals(1)
     try:
         CALLS[operation_id](make_client(retries=False))
     except ModelArtsError as error:

@@ -32,6 +32,7 @@ from airflow_provider_modelarts.client.requests.tasks import (
     SmartTaskConfig,
     TrainingParameter,
 )
+from airflow_provider_modelarts.client.validation import as_number
 from tests.support.contract import Operation, at, find_operation, is_valid, operations
 from tests.support.request_models import (
     KNOWN_MISSING_MODELS,
@@ -325,7 +326,11 @@ STRICTER = (
     *("at most 30 days", "first day first", "e-mail address", "samples is missing", "].name is missing"),
     *("is empty: give", "has no name in element", " times: ", "must be a path of OBS", "must be a file name"),
     *("must be the bytes of the file", "not exactly one of data", "no folder in a bucket", "within its data_path"),
+    *("at least 1 element", "either agency or workforces", "task_name is missing", "comments is missing"),
+    "workforces_config is missing",
 )
+# The contract takes these numbers as text, too.
+AS_TEXT = ("n_clusters", "role")
 
 
 def without_null(value: Any) -> Any:
@@ -344,9 +349,12 @@ def test_every_example_of_the_contract_passes_without_loss(schema: str) -> None:
 
 
 def without_numbers_as_text(value: Any) -> Any:
-    """Return a value in which ``"2"`` and 2 are the same: the contract takes both for the number of groups."""
+    """Return a value in which ``"2"`` and 2 are the same where the contract takes both."""
     if isinstance(value, dict):
-        return {key: str(part) if key == "n_clusters" else without_numbers_as_text(part) for key, part in value.items()}
+        return {
+            key: as_number(part) if key in AS_TEXT and as_number(part) is not None else without_numbers_as_text(part)
+            for key, part in value.items()
+        }
     return [without_numbers_as_text(part) for part in value] if isinstance(value, list) else value
 
 

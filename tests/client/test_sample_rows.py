@@ -78,6 +78,12 @@ def test_labels_reach_the_element_byte_for_byte(labels: bytes, beside: bytes, en
     assert row.sample.label_names == Sample(json.loads(body)["samples"][0]).label_names
 
 
+@pytest.mark.parametrize("size", ["null", "[]", "[ ]", "{}", '""', "0", "0.0", "false", "[0]", "[640, 480]", '" "'])
+def test_only_a_size_that_says_something_is_written(size: str) -> None:
+    text = f'{{"sample_id":"a","labels":[{{"name":"rose","type":1}}],"metadata":{{"@modelarts:size":{size}}}}}'
+    assert json.loads(parse_row(text.encode()).element()) == Sample(json.loads(text)).element()
+
+
 def test_each_row_of_an_odd_page_is_read_for_itself() -> None:
     body = b'{"samples":[{"sample_id":"a","labels":[%b]},{"sample_id":7,"labels":[%b]},null],"note":"x"}' % (ROSE, ROSE)
     content = parse_page(body)
@@ -126,3 +132,13 @@ def test_a_model_becomes_a_row_without_a_loss() -> None:
     row = row_of(Sample(raw))
     assert row.sample.raw == raw
     assert json.loads(row.element()) == {"sample_id": "a", "labels": raw["labels"], "worker_id": "w"}
+
+
+@pytest.mark.parametrize("score", ["0.5", "[1]"])
+def test_a_row_is_shown_without_signatures(score: str) -> None:
+    row = parse_row(
+        b'{"sample_id":"a","source":"https://h/a?sig=hidden","labels":[{"name":"rose"}],"score":%b,'
+        b'"metadata":{"@modelarts:new_source":"https://h/b?sig=hidden"}}' % score.encode()
+    )
+    assert "hidden" not in f"{row!r} {row.metadata!r} {[row]!r}"
+    assert "rose" in repr(row)

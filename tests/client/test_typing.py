@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 SCRIPT = """
 from airflow_provider_modelarts.client import (
-    DatasetStatus, LabelType, ModelArtsClient, OffsetMode, Order, PasswordCredentials, Sample, SampleState, TaskState,
-    TaskType,
+    AcceptanceAction, DatasetStatus, LabelType, ModelArtsClient, OffsetMode, Order, PasswordCredentials, Sample,
+    SampleState, TaskState, TaskType, TeamTaskState,
 )
 from airflow_provider_modelarts.client.errors import ModelArtsError, TaskAlreadyRunning
 from airflow_provider_modelarts.client.requests.search import SearchCondition, SearchProp
@@ -95,6 +95,13 @@ def main() -> None:
                     client.samples.update(
                         dataset.dataset_id, [{"sample_id": sample.sample_id, "labels": [label]}]
                     )
+                for team_task in client.team_tasks.list(dataset.dataset_id):
+                    if team_task.status is not None and not team_task.status.is_terminal:
+                        people: list[str] = [worker.email for team in team_task.teams for worker in team.workers]
+                        counts = team_task.sample_stats
+                        print(team_task.status.name, people, counts and counts.accepted_sample_count)
+                    if team_task.status == TeamTaskState.REJECTED and team_task.checking_task_desc:
+                        print(team_task.checking_task_desc.action is AcceptanceAction.REJECT_ALL)
                 page = client.proposals.page(dataset.dataset_id, 0, limit=10, offset_mode=OffsetMode.PAGES)
                 print(sum(len(sample.labels) for sample in page.items), page.total)
 
@@ -156,7 +163,7 @@ def test_texts_that_the_service_left_out_are_empty_and_counts_are_not_made_up() 
 
 RESOURCES = (
     *("tasks", "proposals", "samples", "sample_files", "team_samples", "datasets", "labels", "versions"),
-    *("imports", "exports", "sync"),
+    *("imports", "exports", "sync", "team_tasks", "workforces"),
 )
 
 

@@ -12,7 +12,7 @@ from airflow_provider_modelarts.labeling.ledger.entries import Entry, RunIdentit
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
 from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
-from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
+from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals, ProposalRead
 from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 from airflow_provider_modelarts.labeling.undo.reverter import revert

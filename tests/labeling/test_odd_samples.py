@@ -13,6 +13,7 @@ from airflow_provider_modelarts.client.sample_rows import row_of
 from airflow_provider_modelarts.labeling.apply.confirmation import LedgerTarget, confirm
 from airflow_provider_modelarts.labeling.label_equality import has_labels_of, same_proposal
 from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 from airflow_provider_modelarts.labeling.results import check
@@ -104,6 +105,33 @@ def test_without_a_plan_it_is_the_same(client: ModelArtsClient, emulator: Emulat
     assert reason in result.failures["odd_sample"].message
 
 
+@pytest.mark.parametrize("labels", [None, "rose", "", {"name": "rose"}, {}, 0, 3, False, [], [3]])
+@pytest.mark.parametrize("score", [0.9, [1]])
+def test_the_labels_of_a_line_are_a_list(client: ModelArtsClient, emulator: Emulator, labels: Any, score: Any) -> None:
+    dataset_id = propose(emulator, {"labels": labels, "score": score})
+    bucket = Bucket()
+    make_plan(client, dataset_id, bucket / "plan.jsonl")
+    lines = map(json.loads, (bucket / "plan.jsonl").open("rb").read().splitlines()[1:-1])
+    wanted = labels if isinstance(labels, list) else [[labels]] if labels else []
+    assert [line["labels"] for line in lines if line["sample_id"] == "odd 0"] == [wanted]
+
+
+@pytest.mark.parametrize("trims", [False, True])
+@pytest.mark.parametrize("filters", [{"label_name": "rose"}, {"first_label": "rose"}, {"low_score": 0.5}], ids=str)
+@pytest.mark.parametrize("way", ["at once", "by a plan", "preview"])
+def test_a_sample_without_an_id_costs_no_other_where_a_filter_is_set(
+    client: ModelArtsClient, emulator: Emulator, filters: dict[str, Any], way: str, trims: bool
+) -> None:
+    emulator.variants.trim_labels_to_filter = trims
+    dataset_id = propose(
+        emulator, {"sample_id": None, "labels": [ROSE, {"name": "tulip", "score": 0.1}], "metadata": {}}
+    )
+    bucket = Bucket()
+    parameters = {"at once": {}, "preview": {"preview": True}, "by a plan": {"plan": bucket / "plan.jsonl"}}
+    result = confirm(client, dataset_id, **filters, **parameters[way])
+    assert (result.seen, result.confirmed, result.failed, result.unaccounted) == (5, 4, 1, 0)
+
+
 @pytest.mark.parametrize("odd", [name for name in ODD if isinstance(ODD[name][0], dict) and "id" not in name])
 def test_a_planned_sample_that_has_become_odd_fails(client: ModelArtsClient, emulator: Emulator, odd: str) -> None:
     raw, _ = ODD[odd]
@@ -114,6 +142,7 @@ def test_a_planned_sample_that_has_become_odd_fails(client: ModelArtsClient, emu
     emulator.dataset(dataset_id).propose([{"sample_id": "odd 0", **raw}])
     result = confirm(client, dataset_id, plan=plan, ledger=LedgerTarget(bucket, IDENTITY))
     assert (result.seen, result.confirmed, result.failed, result.unaccounted) == (5, 4, 1, 0)
+    assert all(isinstance(entry.after, list) for _, entry in read_ledger(bucket, "run").entries())
     assert revert(client, bucket, "run").cleared == 4
 
 

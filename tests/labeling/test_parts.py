@@ -15,7 +15,7 @@ from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.client.sample_rows import row_of
 from airflow_provider_modelarts.labeling.apply.batches import Batch, split, split_suspects
 from airflow_provider_modelarts.labeling.label_equality import fingerprint, has_labels_of, same_proposal
-from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead
+from airflow_provider_modelarts.labeling.proposals.service_calls import ProposalRead
 from airflow_provider_modelarts.labeling.results import ConfirmationResult, Failure, Progress, check
 from airflow_provider_modelarts.labeling.sample_table import (
     AS_PLANNED,

@@ -202,6 +202,7 @@ TEXTS = {
     "blanks": b'[ { "name" : "rose" ,\n "type" :\t0 } ]',
     "escapes": b'[{"name":"r\\u006fse","type":0,"property":{"a":"\\/ \\ud83c\\udf39"}}]',
     "half a surrogate pair": b'[{"name":"rose","type":0,"property":{"a":"\\ud800"}}]',
+    "half a surrogate pair, as bytes": b'[{"name":"rose","type":0,"property":{"a":"\xed\xa0\x80"}}]',
     "a key twice": b'[{"name":"tulip","name":"rose","type":0}]',
     "a large number": b'[{"name":"rose","type":0,"property":{"a":1e400}}]',
     "no number": b'[{"name":"rose","type":0,"property":{"a":NaN}}]',
@@ -213,7 +214,7 @@ TEXTS = {
 @pytest.mark.wrong_requests
 @pytest.mark.wrong_answers
 @pytest.mark.parametrize("text", TEXTS)
-@pytest.mark.parametrize("way", ["at once", "read singly", "by a plan", "with a ledger"])
+@pytest.mark.parametrize("way", ["at once", "read singly", "with a guard", "by a plan", "with a ledger"])
 def test_the_text_of_labels_goes_out_as_it_came_in(
     client: ModelArtsClient, emulator: Emulator, text: str, way: str
 ) -> None:
@@ -227,6 +228,8 @@ def test_the_text_of_labels_goes_out_as_it_came_in(
     bucket, parameters = Bucket(), {}
     if way == "read singly":
         parameters = {"label_name": "rose"}
+    elif way == "with a guard":
+        parameters = {"policy": {"max_samples": 3}}
     elif way == "by a plan":
         parameters = {"plan": make_plan(client, dataset_id, bucket / "plan.jsonl").plan.path}
     elif way == "with a ledger":

@@ -9,7 +9,7 @@ import pytest
 from airflow_provider_modelarts.client.auth import forget_tokens
 from airflow_provider_modelarts.labeling.apply.batch_writer import REREADS, BatchWriter
 from airflow_provider_modelarts.labeling.apply.confirmation import confirm
-from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
+from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals, ProposalRead
 from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 

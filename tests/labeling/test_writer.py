@@ -15,8 +15,8 @@ from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS
 from airflow_provider_modelarts.labeling.apply.confirmation import ConfirmationRequest, LedgerTarget, confirm
 from airflow_provider_modelarts.labeling.apply.run import ConfirmationRun
 from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
-from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
 from airflow_provider_modelarts.labeling.proposals.sample_status import check_status
+from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals, ProposalRead
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 from airflow_provider_modelarts.labeling.stop_signal import StopSignal
@@ -231,8 +231,8 @@ def test_what_an_earlier_try_confirmed_is_not_written_again_because_a_list_is_be
     behind = [desk.page, replace(desk.page, items=[])]
     monkeypatch.setattr(
         desk.client.proposals,
-        "page",
-        lambda _, number, **more: replace(behind[bool(number)], read_at=desk.clock.now()),
+        "page_of_rows",
+        lambda _, offset, limit, **more: replace(behind[bool(offset)], read_at=desk.clock.now()),
     )
     desk.emulator.journal.clear()
     result = confirm(desk.client, desk.dataset_id, ledger=place(2))

@@ -14,6 +14,21 @@ from airflow_provider_modelarts.client.requests.sample_files import DeleteSample
 from airflow_provider_modelarts.client.requests.samples import UpdateSamplesRequest
 from airflow_provider_modelarts.client.requests.search import SearchCondition
 from airflow_provider_modelarts.client.requests.tasks import CreateTaskRequest
+from airflow_provider_modelarts.client.requests.teams import (
+    AcceptCommentRequest,
+    BatchDeleteWorkersRequest,
+    CreateWorkerRequest,
+    CreateWorkforceRequest,
+    CreateWorkforceTaskRequest,
+    FinishAcceptanceRequest,
+    NotifyRequest,
+    ReviewRequest,
+    StartAcceptanceRequest,
+    StartWorkforceTaskRequest,
+    UpdateWorkerRequest,
+    UpdateWorkforceRequest,
+    UpdateWorkforceTaskRequest,
+)
 from airflow_provider_modelarts.client.requests.transfers import ExportTaskRequest, ImportTaskRequest
 from airflow_provider_modelarts.client.requests.versions import CreateVersionRequest
 from tests.test_contract_examples import examples
@@ -26,6 +41,19 @@ MODELS: dict[str, type[RequestBody]] = {
     "CreateTaskRequest": CreateTaskRequest,
     "UpdateSamplesRequest": UpdateSamplesRequest,
     "SearchCondition": SearchCondition,
+    "AcceptCommentRequest": AcceptCommentRequest,
+    "BatchDeleteWorkersRequest": BatchDeleteWorkersRequest,
+    "CreateWorkerRequest": CreateWorkerRequest,
+    "CreateWorkforceRequest": CreateWorkforceRequest,
+    "CreateWorkforceTaskRequest": CreateWorkforceTaskRequest,
+    "FinishAcceptanceRequest": FinishAcceptanceRequest,
+    "NotifyRequest": NotifyRequest,
+    "ReviewRequest": ReviewRequest,
+    "StartAcceptanceRequest": StartAcceptanceRequest,
+    "StartWorkforceTaskRequest": StartWorkforceTaskRequest,
+    "UpdateWorkerRequest": UpdateWorkerRequest,
+    "UpdateWorkforceRequest": UpdateWorkforceRequest,
+    "UpdateWorkforceTaskRequest": UpdateWorkforceTaskRequest,
     "CreateDatasetRequest": CreateDatasetRequest,
     "CreateVersionRequest": CreateVersionRequest,
     "DeleteSamplesRequest": DeleteSamplesRequest,
@@ -41,15 +69,41 @@ MODELS: dict[str, type[RequestBody]] = {
 # IAM's bodies are made where tokens are fetched, from credentials and not from what a call is given.
 WITHOUT_MODEL = {"IamTokenRequest", "IamSecurityTokenRequest"}
 # What is still missing. This table may only shrink.
-KNOWN_MISSING_MODELS = {
-    *("CreateWorkforceTaskRequest", "StartWorkforceTaskRequest", "UpdateWorkforceTaskRequest", "ReviewRequest"),
-    *("StartAcceptanceRequest", "AcceptCommentRequest", "FinishAcceptanceRequest", "NotifyRequest"),
-    *("CreateWorkforceRequest", "UpdateWorkforceRequest", "CreateWorkerRequest", "BatchDeleteWorkersRequest"),
-    *("UpdateWorkerRequest",),
-}
+KNOWN_MISSING_MODELS: set[str] = set()
 
 # Of schemas for which the contract has no example; and bodies that use every part of a model.
 _MORE: dict[str, list[dict[str, Any]]] = {
+    "CreateWorkforceTaskRequest": [
+        {
+            "task_name": "task-1",
+            "description": "by night",
+            "repetition": 2,
+            "data_sync_type": 3,
+            "sample_conditions": '[{"hard":"1"}]',
+            "workforces_config": {"agency": "m@example.com"},
+            "task_type": 0,
+            "workspace_id": "0",
+        }
+    ],
+    "UpdateWorkforceTaskRequest": [
+        {"task_name": "task-2", "description": "by day", "dataset_id": "d", "task_id": "t"},
+        {
+            "workforces_config": {
+                "workforces": [
+                    {
+                        "workforce_name": "team-1",
+                        "workers": [{"worker_id": "w", "role": 0, "status": 1, "description": "x", "create_time": 1}],
+                    }
+                ]
+            }
+        },
+    ],
+    "FinishAcceptanceRequest": [{"action": 5, "overwrite_last_result": True, "locale": "zh-cn"}],
+    "StartAcceptanceRequest": [{"sampling_num": 3}],
+    "UpdateWorkforceRequest": [{"workforce_name": "team-1", "description": "my team"}],
+    "ReviewRequest": [
+        {"comments": [{"sample_id": "s", "worker_id": "w", "accept": False, "comment": "look again", "score": "D"}]}
+    ],
     "SearchCondition": [
         {
             "hard": "0",

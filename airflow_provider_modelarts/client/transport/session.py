@@ -128,18 +128,23 @@ class _Answer(http.client.HTTPResponse):
 class _OnePiece:
     """A connection that sends the head of a request together with its body: a server wakes up once for both."""
 
-    _head: bytes | None = None
-    _has_body = False
+    _head = b""
+    _holds_back = False
+    """Whether what is sent next is the head of a request that has a body."""
 
     def request(self, method: str, url: str, body: bytes | None = None, *args: Any, **options: Any) -> None:
-        self._head, self._has_body = None, bool(body)
-        super().request(method, url, body, *args, **options)  # type: ignore[misc]  # it stands before a connection
+        self._holds_back = bool(body)
+        try:
+            super().request(method, url, body, *args, **options)  # type: ignore[misc]  # it stands before a connection
+        finally:
+            # A head must never wait for the next request: before that one a proxy may be asked, unencrypted.
+            self._head, self._holds_back = b"", False
 
     def send(self, data: Any) -> None:
-        if self._has_body and self._head is None:
-            self._head = data
+        if self._holds_back:
+            self._head, self._holds_back = data, False
             return
-        head, self._has_body = self._head or b"", False
+        head, self._head = self._head, b""
         super().send(head + data if head else data)  # type: ignore[misc]
 
 

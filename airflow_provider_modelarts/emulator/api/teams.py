@@ -1,8 +1,9 @@
-"""Team labeling: one task, a copy of each sample per member (contract 5, and 10, row "Team")."""
+"""Team labeling tasks, and in each a copy of every sample per member (contract 5, and 10, row "Team")."""
 
 from __future__ import annotations
 
-from collections import Counter
+import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.api.label_updates import (
@@ -12,166 +13,544 @@ from airflow_provider_modelarts.emulator.api.label_updates import (
     reply_to_batch,
 )
 from airflow_provider_modelarts.emulator.api.samples import label_stats, processed
+from airflow_provider_modelarts.emulator.http import team_schema as shapes
 from airflow_provider_modelarts.emulator.http.errors import refuse
-from airflow_provider_modelarts.emulator.http.filters import read_filter, read_state
-from airflow_provider_modelarts.emulator.http.messages import Call, Reply, json_reply
+from airflow_provider_modelarts.emulator.http.filters import read_filter, read_search, read_state
+from airflow_provider_modelarts.emulator.http.messages import Call, Reply, done, json_reply
 from airflow_provider_modelarts.emulator.http.paging import read_page
 from airflow_provider_modelarts.emulator.http.query import boolean, check_locale
+from airflow_provider_modelarts.emulator.http.schema import check
+from airflow_provider_modelarts.emulator.state import team, team_work
 from airflow_provider_modelarts.emulator.state.documents import sample_document
 from airflow_provider_modelarts.emulator.state.store import UnknownObjectError
+from airflow_provider_modelarts.emulator.state.team import TeamTask
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from airflow_provider_modelarts.emulator.state.dataset import Dataset
     from airflow_provider_modelarts.emulator.state.store import Store
-    from airflow_provider_modelarts.emulator.state.team import Copy, TeamTask
+    from airflow_provider_modelarts.emulator.state.team import Acceptance, Copy, Worker, Workforce
+
+SUPPORTED_TYPES = frozenset({0, 1, 100, 101, 102, 202})  # contract 5
+MOST_PEOPLE = 100
+"""Labelers of a team task, and reviewers of one (contract 5)."""
+MAIL_PAUSE = 60.0
+"""Seconds between two mails to one member."""
+# Contract 5.2: the counts of `sample_stats`, by the words of the statistics.
+COUNTS = {
+    "total": "total",
+    "unannotated": "un_annotation",
+    "unreviewed": "unreviewed",
+    "uncheck": "uncheck",
+    "sampled": "sampled",
+    "rejected": "rejected",
+    "accepted": "accepted",
+    "auto_annotation": "auto_annotation",
+}
+PHASES = ("un_annotation", "rejected", "unreviewed", "accepted", "auto_annotation", "uncheck")
 
 
-def _find(store: Store, call: Call) -> tuple[Dataset, TeamTask]:
+def find(store: Store, call: Call) -> tuple[Dataset, TeamTask]:
+    """Return the dataset and the team task that a path names.
+
+    :raises UnknownObjectError: there is no such thing (contract 7.3, "unknown object").
+    """
     dataset = store.dataset(call.params["dataset_id"])
     task = dataset.team_tasks.get(call.params["workforce_task_id"])
     if task is None:
         raise UnknownObjectError("ModelArts.4619", call.params["workforce_task_id"])
+    team_work.follow(task, dataset)
     return dataset, task
+
+
+def check_role(store: Store, task: TeamTask, *roles: int) -> None:
+    """Check that the caller may do something: the owner of the dataset may, and members of these roles.
+
+    :raises Refusal: 403 ModelArts.4600.
+    """
+    if store.member is not None and not any(role in roles for role, _ in task.roles_of(store.member)):
+        raise refuse("ModelArts.4600", store.member)
+
+
+def teams_of(store: Store, call: Call) -> dict[str, Workforce]:
+    """Return the teams of the project that a path names, by id."""
+    return store.workforces.setdefault(call.params["project_id"], {})
+
+
+# --- creating, starting, changing
+
+
+@dataclass
+class _Assignment:
+    """Who works on a team task."""
+
+    agency: str = ""
+    manager_id: str = ""
+    teams: dict[str, tuple[str, list[dict[str, Any]]]] = field(default_factory=dict)
+    people: dict[int, dict[str, str]] = field(default_factory=lambda: {team.LABELER: {}, team.REVIEWER: {}})
+
+    def add(self, workforce: Workforce, members: list[Worker]) -> None:
+        """Let members of a team take part."""
+        shown = [{"email": one.email, "worker_id": one.worker_id, "role": one.role} for one in members]
+        self.teams[workforce.workforce_id] = workforce.name, shown
+        for one in members:
+            self.people.setdefault(one.role, {})[one.worker_id] = one.email
+
+    def check(self, repetition: int) -> None:
+        """Refuse too many people, and too few labelers."""
+        for role in (team.LABELER, team.REVIEWER):
+            if len(self.people[role]) > MOST_PEOPLE:
+                raise refuse("ModelArts.0104", f"{len(self.people[role])} members of role {role}")
+        labelers = len(self.people[team.LABELER])
+        if not labelers:
+            raise refuse("ModelArts.4621", "there are no labelers")
+        if labelers < repetition:
+            raise refuse("ModelArts.4822", f"repetition={repetition}")
+
+    def apply(self, task: TeamTask) -> None:
+        """Let them work on a team task."""
+        task.left |= task.workers
+        if self.agency:
+            task.agency, task.manager_id = self.agency, self.manager_id
+        task.teams = self.teams
+        task.workers, task.reviewers = self.people[team.LABELER], self.people[team.REVIEWER]
+
+
+def _read_assignment(store: Store, call: Call, config: dict[str, Any], repetition: int) -> _Assignment:
+    """Return whom `workforces_config` names.
+
+    :raises UnknownObjectError: 4601 for a team, 4604 for somebody who is not in it.
+    :raises Refusal: 400 ModelArts.0104, 4621 without labelers, 4822 with fewer than work on one sample.
+    """
+    known = teams_of(store, call)
+    agency, listed = config.get("agency"), config.get("workforces")
+    if agency and listed:
+        raise refuse("ModelArts.0104", "workforces_config has both agency and workforces")
+    if agency:
+        return _read_agency(known, agency)
+    found = _Assignment()
+    for entry in listed or ():
+        workforce = known.get(entry.get("workforce_id", ""))
+        if workforce is None:
+            raise UnknownObjectError("ModelArts.4601", str(entry.get("workforce_id")))
+        found.add(workforce, _members(workforce, entry.get("workers")))
+    if listed is not None:
+        found.check(repetition)
+    return found
+
+
+def _read_agency(known: dict[str, Workforce], agency: str) -> _Assignment:
+    """Return the manager who is named by address or id."""
+    for workforce in known.values():
+        for one in workforce.workers.values():
+            if one.role == team.MANAGER and agency in (one.email, one.worker_id):
+                return _Assignment(one.email, one.worker_id)
+    raise UnknownObjectError("ModelArts.4604", agency)
+
+
+def _members(workforce: Workforce, wanted: list[dict[str, Any]] | None) -> list[Worker]:
+    """Return the members of a team that a request names, by address or id; all if it names none."""
+    if wanted is None:
+        return list(workforce.workers.values())
+    by_name = {name: one for one in workforce.workers.values() for name in (one.email, one.worker_id)}
+    names = [one.get("email") or one.get("worker_id") or "" for one in wanted]
+    for name in names:
+        if name not in by_name:
+            raise UnknownObjectError("ModelArts.4604", name)
+    return [by_name[name] for name in names]
+
+
+def create_team_task(store: Store, call: Call) -> Reply:
+    """`POST D/workforce-tasks` (contract 5.2): with teams it starts at once, else it waits for its start."""
+    body = call.json()
+    dataset = store.dataset(call.params["dataset_id"])
+    check(body, shapes.CREATE_TEAM_TASK, strict=store.variants.strict_requests)
+    if store.member is not None:
+        raise refuse("ModelArts.4804", store.member)
+    if dataset.dataset_type not in SUPPORTED_TYPES:
+        raise refuse("ModelArts.4383", dataset.dataset_type)
+    name = body.get("task_name") or f"task-{dataset.made['team'] + 1}"
+    _check_name(dataset, name)
+    repetition = body.get("repetition", 1)
+    assigned = _read_assignment(store, call, body.get("workforces_config") or {}, repetition)
+    options = team.OPTIONS | {flag: body[flag] for flag in team.OPTIONS if flag in body}
+    options["synchronize_data"] |= body.get("data_sync_type") in (1, 3)
+    conditions, wants = _conditions(store, dataset, body.get("sample_conditions"))
+    now = store.clock.now()
+    task = TeamTask(
+        task_id=store.new_id_in(dataset, "team"),
+        name=name,
+        created=now,
+        updated=now,
+        workers={},
+        copies={},
+        description=body.get("description", ""),
+        repetition=repetition,
+        options=options,
+        conditions=conditions,
+        wants=wants,
+        status=team.CREATED,
+    )
+    assigned.apply(task)
+    dataset.team_tasks[task.task_id] = task
+    if task.workers:
+        _begin(store, dataset, task)
+    return json_reply({"task_id": task.task_id})
+
+
+def _check_name(dataset: Dataset, name: str, task: TeamTask | None = None) -> None:
+    if any(other.name == name and other is not task for other in dataset.team_tasks.values()):
+        raise refuse("ModelArts.4620", name)
+
+
+def _conditions(
+    store: Store, dataset: Dataset, text: str | None
+) -> tuple[list[dict[str, Any]], Callable[[str], bool] | None]:
+    """Return what `sample_conditions` says, as it is shown and as a condition on samples."""
+    if not text:
+        return [], None
+    now = store.clock.now()
+    condition = read_search(text, now)
+    read = json.loads(text)
+
+    def wants(sample_id: str) -> bool:
+        return condition(sample_document(dataset, dataset.samples[sample_id], store.presigner, now))
+
+    return read if isinstance(read, list) else [read], wants
+
+
+def _begin(store: Store, dataset: Dataset, task: TeamTask) -> None:
+    """Give the samples out and start."""
+    task.distribute(one for one in dataset.samples if task.wants is None or task.wants(one))
+    task.pass_through(team.STARTING, store.clock.now(), store.team_seconds)
+
+
+def start_team_task(store: Store, call: Call) -> Reply:
+    """`POST W` (contract 5.2): the manager whom `agency` names, or the owner, says who works on what."""
+    body = call.json()
+    dataset, task = find(store, call)
+    check(body, shapes.START_TEAM_TASK, strict=store.variants.strict_requests)
+    _check_ids(call, body)
+    check_role(store, task, team.MANAGER)
+    if task.status != team.CREATED:
+        raise refuse("ModelArts.4621", f"status={task.status}")
+    assigned = _read_assignment(store, call, body["workforces_config"], task.repetition)
+    if not assigned.teams:
+        raise refuse("ModelArts.4621", "there are no labelers")
+    assigned.apply(task)
+    _begin(store, dataset, task)
+    return json_reply({})
+
+
+def _check_ids(call: Call, body: dict[str, Any]) -> None:
+    """Refuse a body that names another dataset or task than the path."""
+    for name, param in (("dataset_id", "dataset_id"), ("task_id", "workforce_task_id")):
+        if body.get(name) not in (None, call.params[param]):
+            raise refuse("ModelArts.0104", f"{name}={body[name]}")
+
+
+def update_team_task(store: Store, call: Call) -> Reply:
+    """`PUT W` (contract 5.2): name, description, and who takes part in what is given out from now on."""
+    body = call.json()
+    dataset, task = find(store, call)
+    check(body, shapes.UPDATE_TEAM_TASK, strict=store.variants.strict_requests)
+    _check_ids(call, body)
+    check_role(store, task)
+    name = body.get("task_name", task.name)
+    _check_name(dataset, name, task)
+    config = body.get("workforces_config")
+    if config is not None:
+        _reassign(store, call, task, config)
+    task.name, task.description = name, body.get("description", task.description)
+    task.updated = store.clock.now()
+    return json_reply({})
+
+
+def _reassign(store: Store, call: Call, task: TeamTask, config: dict[str, Any]) -> None:
+    """Change who works on a task; nobody goes who has unfinished work."""
+    if task.status in team.ACCEPTING:
+        raise refuse("ModelArts.4623", task.task_id)
+    assigned = _read_assignment(store, call, config, task.repetition)
+    if task.status == team.CREATED:
+        if assigned.teams:
+            raise refuse("ModelArts.0104", "a task that has not started gets its teams with its start")
+        assigned.apply(task)
+        return
+    if not assigned.teams:
+        raise refuse("ModelArts.4621", "there are no labelers")
+    for worker_id, email in task.workers.items():
+        is_gone = worker_id not in assigned.people[team.LABELER]
+        if is_gone and any(not copy.accepted for copy in task.of(worker_id)):
+            raise refuse("ModelArts.4628", email)
+    assigned.apply(task)
+
+
+def delete_team_task(store: Store, call: Call) -> Reply:
+    """`DELETE W` (contract 5.2): results that were not accepted are lost, accepted labels stay (contract 5.1)."""
+    dataset, task = find(store, call)
+    check_role(store, task)
+    del dataset.team_tasks[task.task_id]
+    return done(with_body=store.variants.body_with_204)
+
+
+def notify_members(store: Store, call: Call) -> Reply:
+    """`POST W/notify` (contract 5.2): a second mail to somebody within a minute is 400 ModelArts.4627."""
+    body = call.json()
+    _, task = find(store, call)
+    check(body, shapes.NOTIFY, strict=store.variants.strict_requests)
+    check_role(store, task, team.MANAGER)
+    now = store.clock.now()
+    people = {*task.workers.values(), *task.reviewers.values(), task.agency}
+    for email in body["emails"]:
+        if email not in people:
+            raise UnknownObjectError("ModelArts.4604", email)
+        if now - task.mailed.get(email, -MAIL_PAUSE) < MAIL_PAUSE:
+            raise refuse("ModelArts.4627", email)
+    task.mailed |= dict.fromkeys(body["emails"], now)
+    for workforce in teams_of(store, call).values():
+        for one in workforce.workers.values():
+            if one.email in body["emails"]:
+                one.status = max(one.status, team.INVITED)
+    return json_reply({"success": True})
+
+
+# --- reading
 
 
 def list_team_tasks(store: Store, call: Call) -> Reply:
     """`GET D/workforce-tasks` (contract 5.2)."""
     dataset = store.dataset(call.params["dataset_id"])
     page = read_page(call, store.variants, maximum=1000, default=1000)
+    shown = page.cut(list(dataset.team_tasks.values()))
+    for task in shown:
+        team_work.follow(task, dataset)
     tasks = [
-        _describe(dataset, task) | {"sample_stats": _sample_stats(task)}
-        for task in page.cut(list(dataset.team_tasks.values()))
+        _describe(dataset, task) | {"sample_stats": sample_stats(task), "workforce_stats": _workforce_stats(task)}
+        for task in shown
     ]
     return json_reply({**page.total("count", len(dataset.team_tasks), len(tasks)), "tasks": tasks})
 
 
 def get_team_task(store: Store, call: Call) -> Reply:
     """`GET W` (contract 5.2)."""
-    dataset, task = _find(store, call)
+    dataset, task = find(store, call)
     body = _describe(dataset, task)
     if boolean(call, "sample_stats"):
-        body["sample_stats"] = _sample_stats(task)
+        body["sample_stats"] = sample_stats(task)
     if boolean(call, "label_stats"):
         body["label_stats"] = label_stats(dataset, task.copies.values())
     if boolean(call, "workforce_stats"):
-        body["workforce_stats"] = {"workforce_count": 1, "labeler_count": len(task.workers), "reviewer_count": 0}
+        body["workforce_stats"] = _workforce_stats(task)
+        people = [(team.LABELER, task.workers), (team.REVIEWER, task.reviewers)]
+        body["worker_stats"] = [
+            worker_task(dataset, task, worker_id, role) for role, group in people for worker_id in group
+        ]
     return json_reply(body)
 
 
-def _sample_stats(task: TeamTask) -> dict[str, int]:
-    counts = Counter("accepted" if copy.accepted else bool(copy.labels) for copy in task.copies.values())
+def sample_stats(task: TeamTask, worker_id: str | None = None) -> dict[str, int]:
+    """Return SampleStats of a team task, or of one member's copies (contract 5.2)."""
+    counts = task.counts(task.of(worker_id))
     return {
-        "total_sample_count": len(task.copies),
-        "unannotated_sample_count": counts[False],
-        "unreviewed_sample_count": 0,
-        "uncheck_sample_count": counts[True],
-        "sampled_sample_count": 0,
-        "rejected_sample_count": 0,
-        "accepted_sample_count": counts["accepted"],
-        "auto_annotation_sample_count": 0,
+        **{f"{name}_sample_count": counts[word] for name, word in COUNTS.items()},
+        "deleted_sample_count": task.deleted,
     }
 
 
-def _worker(task: TeamTask, worker_id: str) -> dict[str, Any]:
-    return {"email": task.workers[worker_id], "worker_id": worker_id, "role": 0}
+def _workforce_stats(task: TeamTask) -> dict[str, int]:
+    return {
+        "workforce_count": len(task.teams),
+        "labeler_count": len(task.workers),
+        "reviewer_count": len(task.reviewers),
+    }
+
+
+def worker_task(dataset: Dataset, task: TeamTask, worker_id: str, role: int) -> dict[str, Any]:
+    """Return WorkerTask (contract 5.3): a team task as one of its members sees it."""
+    email = (task.workers | task.reviewers).get(worker_id, task.agency)
+    mailed = task.mailed.get(email)
+    return {
+        "email": email,
+        "worker_id": worker_id,
+        "role": role,
+        "task_id": task.task_id,
+        "workforce_task_name": task.name,
+        "dataset_id": dataset.dataset_id,
+        "dataset_type": dataset.dataset_type,
+        "task_status": task.status,
+        # A reviewer or manager is about everybody's copies.
+        "sample_stats": sample_stats(task, worker_id if role == team.LABELER else None),
+        "email_status": team.MAIL_NOT_SENT if mailed is None else team.MAIL_SENT,
+        "last_notify_time": int((mailed or 0) * 1000),
+        "create_time": int(task.created * 1000),
+        "update_time": int(task.updated * 1000),
+    }
 
 
 def _describe(dataset: Dataset, task: TeamTask) -> dict[str, Any]:
-    workers = [_worker(task, worker_id) for worker_id in task.workers]
+    config: dict[str, Any] = {"agency": task.agency} if task.agency else {}
+    if task.teams:
+        config["workforces"] = [
+            {"workforce_id": workforce_id, "workforce_name": name, "workers": workers}
+            for workforce_id, (name, workers) in task.teams.items()
+        ]
     return {
         "dataset_id": dataset.dataset_id,
         "task_id": task.task_id,
         "task_name": task.name,
         "status": task.status,
+        "description": task.description,
         "create_time": int(task.created * 1000),
-        "update_time": int(task.created * 1000),
-        "repetition": len(task.workers),
-        "workforces_config": {"workforces": [{"workforce_id": task.workforce_id, "workers": workers}]},
-        "synchronize_data": False,
-        "synchronize_auto_labeling_data": False,
-        "auto_sync_dataset": True,
+        "update_time": int(task.updated * 1000),
+        "repetition": task.repetition,
+        "workforces_config": config,
+        **task.options,
+        **({"sample_search_conditions": task.conditions} if task.conditions else {}),
+        **({"checking_task_desc": _checking(task, task.acceptances[-1])} if task.acceptances else {}),
     }
 
 
-def _document(store: Store, dataset: Dataset, task: TeamTask, copy: Copy) -> dict[str, Any]:
-    document = sample_document(dataset, dataset.samples[copy.sample_id], store.presigner, store.clock.now())
-    document["metadata"] |= copy.metadata or {}
+def _checking(task: TeamTask, acceptance: Acceptance) -> dict[str, Any]:
+    return {
+        "checking_task_id": acceptance.task_id,
+        **({} if acceptance.action is None else {"action": acceptance.action}),
+        "overwrite_last_result": acceptance.overwrite,
+        "checking_stats": acceptance.stats(),
+        "total_stats": task.total_stats(),
+    }
+
+
+def get_team_stats(store: Store, call: Call) -> Reply:
+    """`GET W/data-annotations/stats` (contract 5.2), of the copies that `sample_state` asks for."""
+    dataset, task = find(store, call)
+    state = read_state(call)
+    copies = [copy for copy in task.copies.values() if task.is_in_state(copy, state)]
+    counts = task.counts(copies)
+    hard = sum(_is_hard(dataset, copy) for copy in copies)
+    return json_reply(
+        {
+            "label_stats": label_stats(dataset, copies),
+            "sample_stats": {word: counts[word] for word in (*PHASES, "total")},
+            "key_sample_stats": {"total": len(copies), "non_key_sample": len(copies) - hard, "key_sample": hard},
+            "metadata_stats": {},
+            "data_spliting_enable": False,  # quirk 46: spelled so
+        }
+    )
+
+
+def _is_hard(dataset: Dataset, copy: Copy) -> bool:
+    metadata = (dataset.samples[copy.sample_id].metadata or {}) | (copy.metadata or {})
+    return bool(metadata.get("@modelarts:hard"))
+
+
+def get_metrics(store: Store, call: Call) -> Reply:
+    """`GET W/metrics` (contract 5.2): how far each labeler is, by e-mail address."""
+    _, task = find(store, call)
+    counts = {email: task.counts(task.of(worker_id)) for worker_id, email in task.workers.items()}
+    return json_reply(
+        {"sample_stats": {email: {word: found[word] for word in PHASES} for email, found in counts.items()}}
+    )
+
+
+# --- the members' copies
+
+
+def document(store: Store, dataset: Dataset, task: TeamTask, copy: Copy) -> dict[str, Any]:
+    """Return one member's copy as it is served (contract 3.3, "Team labeling")."""
+    body = sample_document(dataset, dataset.samples[copy.sample_id], store.presigner, store.clock.now())
+    body["metadata"] |= copy.metadata or {}
     if copy.usage is not None:
-        document["sample_usage"] = copy.usage
-    return document | {
-        "labels": copy.labels,
+        body["sample_usage"] = copy.usage
+    is_proposed = task.phase(copy) == "auto_annotation"
+    labeler = {"email": task.email_of(copy.worker_id), "worker_id": copy.worker_id, "role": team.LABELER}
+    return {
+        **body,
+        "labels": task.proposed[copy.sample_id] if is_proposed else copy.labels,
         "sample_status": "MANUAL_ANNOTATION" if copy.labels else "UN_ANNOTATION",
         "annotated_by": copy.author,
         "worker_id": copy.worker_id,
-        "labelers": [_worker(task, copy.worker_id)],
+        "labelers": [labeler],
+        **(copy.review.document("review") if copy.review else {}),
+        **(copy.check.document("check") if copy.check else {}),
     }
 
 
-def list_team_samples(store: Store, call: Call) -> Reply:
-    """`GET W/data-annotations/samples` (contract 5.2): each member's copy with its worker id."""
-    dataset, task = _find(store, call)
-    check_locale(call)
+def sample_list(call: Call, store: Store, documents: list[dict[str, Any]]) -> Reply:
+    """Return the page of copies that a request asks for, newest last."""
     page = read_page(call, store.variants)
-    matches = read_filter(call, store.clock.now()).matches
-    state = read_state(call)
-    copies = [copy for copy in task.copies.values() if _is_in_state(copy, state)]
-    documents = [_document(store, dataset, task, copy) for copy in copies]
-    if matches is not None:
-        documents = [document for document in documents if matches(document)]
     shown = page.cut(documents[::-1] if page.newest_first else documents)
     return json_reply({**page.total("sample_count", len(documents), len(shown)), "samples": processed(shown, call)})
 
 
-def _is_in_state(copy: Copy, state: str) -> bool:
-    """Whether a copy is in a state of contract 6.4; nothing is reviewed, sampled or rejected here."""
-    is_labeled = bool(copy.labels)
-    states = {
-        "": True,
-        "__all__": is_labeled,
-        "__none__": not is_labeled,
-        "__uncheck__": is_labeled and not copy.accepted,
-        "__accepted__": copy.accepted,
-    }
-    return states.get(state, False)
+def list_team_samples(store: Store, call: Call) -> Reply:
+    """`GET W/data-annotations/samples` (contract 5.2): each member's copy with its worker id."""
+    dataset, task = find(store, call)
+    check_locale(call)
+    matches = read_filter(call, store.clock.now()).matches
+    state = read_state(call)
+    copies = [copy for copy in task.copies.values() if task.is_in_state(copy, state)]
+    documents = [document(store, dataset, task, copy) for copy in copies]
+    if matches is not None:
+        documents = [one for one in documents if matches(one)]
+    return sample_list(call, store, documents)
 
 
 def get_team_sample(store: Store, call: Call) -> Reply:
-    """`GET W/data-annotations/samples/{sample_id}` (contract 5.2), of one member or of the first who has it."""
-    dataset, task = _find(store, call)
+    """`GET W/data-annotations/samples/{sample_id}` (contract 5.2), of one member or of the first who has it.
+
+    Before an acceptance has begun it is refused with 400 ModelArts.4624.
+    """
+    dataset, task = find(store, call)
     check_locale(call)
-    read_state(call)
-    sample_id, worker_id = call.params["sample_id"], call.query.get("worker_id")
-    for copy in task.copies.values():
-        if copy.sample_id == sample_id and worker_id in (None, copy.worker_id):
-            return json_reply(_document(store, dataset, task, copy))
+    state = read_state(call)
+    if not task.is_judged:
+        raise refuse("ModelArts.4624", task.task_id)
+    sample_id, worker_id = call.params["sample_id"], call.query.get("worker_id") or None
+    for copy in task.of(worker_id):
+        if copy.sample_id == sample_id and task.is_in_state(copy, state):
+            return json_reply(document(store, dataset, task, copy))
     raise UnknownObjectError("ModelArts.4420", sample_id)
+
+
+def find_copy(task: TeamTask, sample_id: str, worker_id: str | None) -> Copy:
+    """Return the copy that is meant: that of a member, or the only one of the sample.
+
+    :raises Refusal: 400 ModelArts.4420.
+    """
+    copies = [copy for copy in task.of(worker_id) if copy.sample_id == sample_id]
+    if len(copies) != 1:
+        raise refuse("ModelArts.4420", sample_id)
+    return copies[0]
 
 
 def update_team_samples(store: Store, call: Call) -> Reply:
     """`PUT W/data-annotations/samples` (contract 5.2): as the owner's write, but only with existing labels."""
     body = call.json()
-    dataset, task = _find(store, call)
+    dataset, task = find(store, call)
     check_update(store, dataset, body)
-    email = body.get("email")
+    email = body.get("email") or store.member
+    if store.member not in (None, email):
+        raise refuse("ModelArts.4600", email)
     # On whose behalf; None: the dataset's owner writes.
     member = next((worker_id for worker_id, address in task.workers.items() if address == email), None)
     if email is not None and member is None:
         raise UnknownObjectError("ModelArts.4604", email)
 
     def write(written: dict[str, Any]) -> None:
-        sample_id = written["sample_id"]
-        worker_id = written.get("worker_id") or member
-        if worker_id is None and len(task.workers) == 1:
-            worker_id = next(iter(task.workers))  # one member: there is no doubt whose copy it is
-        copy = task.copies.get((sample_id, worker_id or ""))
-        if copy is None:
-            raise refuse("ModelArts.4420", sample_id)
-        if member is not None and (copy.accepted or copy.worker_id != member):
-            raise refuse("ModelArts.4600", sample_id)  # contract 10: no member edits an accepted sample
+        copy = find_copy(task, written["sample_id"], written.get("worker_id") or member)
+        if member is not None and (copy.worker_id != member or not _may_edit(task, copy)):
+            raise refuse("ModelArts.4600", copy.sample_id)
         labels = labels_to_write(store, dataset, written, only_known=True)
         keep_beside_labels(store, copy, written)
         if labels is not None:
-            copy.labels = [dataset.stored(label) for label in labels]
-            copy.author = f"human/{task.workers[copy.worker_id]}" if labels else ""
+            stored = [dataset.stored(label) for label in labels]
+            copy.set_labels(stored, f"human/{task.email_of(copy.worker_id)}")
 
     return reply_to_batch(store, call, body["samples"], write)
+
+
+def _may_edit(task: TeamTask, copy: Copy) -> bool:
+    """Whether its member may change a copy: not once it is accepted (contract 10), nor while it is judged."""
+    is_judged = copy.is_sampled and task.status in team.ACCEPTING
+    return not copy.accepted and not is_judged and task.status != team.SYNCHRONIZING

@@ -70,7 +70,7 @@ def read_filter(call: Call, now: float) -> Filter:
         raise refuse("ModelArts.0104", f"label_type={label_type}")
     low, high = _score(call, "low_score", 0.0), _score(call, "high_score", 1.0)
     searched = call.query.get("search_conditions") or None
-    search = _search(searched, now) if searched is not None else None
+    search = read_search(searched, now) if searched is not None else None
     is_plain = name is None and label_type is None and low <= 0.0 and high >= 1.0
 
     def keeps_label(label: Document) -> bool:
@@ -112,7 +112,7 @@ def _is_between(score: Any, low: float, high: float) -> bool:
         return low <= 0.0 and high >= 1.0
 
 
-def _search(text: str, now: float) -> Condition:
+def read_search(text: str, now: float) -> Condition:
     """Return the search conditions, which are joined by AND; an array or a single object (quirk 38).
 
     Unknown fields are refused at every depth, not only by `strict_requests`: a condition that is left out because it is

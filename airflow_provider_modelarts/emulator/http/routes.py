@@ -8,6 +8,7 @@ from typing import NamedTuple
 from starlette.routing import compile_path
 
 from airflow_provider_modelarts.emulator.api import (
+    acceptance,
     console,
     datasets,
     iam,
@@ -19,6 +20,7 @@ from airflow_provider_modelarts.emulator.api import (
     teams,
     transfers,
     versions,
+    workforces,
 )
 from airflow_provider_modelarts.emulator.http.messages import Call, Reply
 from airflow_provider_modelarts.emulator.state.store import Store
@@ -46,6 +48,7 @@ class Route(NamedTuple):
 P = "/v2/{project_id}"
 D = P + "/datasets/{dataset_id}"
 W = D + "/workforce-tasks/{workforce_task_id}"
+F = P + "/workforces/{workforce_id}"
 
 LABELS = D + "/data-annotations/labels"
 
@@ -62,6 +65,7 @@ DATASETS = (
     *("contain_versions", "support_export", "train_evaluate_ratio", "version_format", "workspace_id"),
     "dataset_version",
 )
+LIST = (*PAGE, "order", "sort_by")
 TEAM_SAMPLES = (*PAGE, *STATE, "label_name", "label_type", "process_parameter", "search_conditions")
 
 TABLE = (
@@ -114,10 +118,36 @@ TABLE = (
     Route("GET", D + "/sync-data/status", transfers.get_sync),
     # contract 5.2
     Route("GET", D + "/workforce-tasks", teams.list_team_tasks, PAGE),
+    Route("POST", D + "/workforce-tasks", teams.create_team_task),
     Route("GET", W, teams.get_team_task, ("label_stats", "sample_stats", "workforce_stats")),
+    Route("POST", W, teams.start_team_task),
+    Route("PUT", W, teams.update_team_task),
+    Route("DELETE", W, teams.delete_team_task),
     Route("GET", W + "/data-annotations/samples", teams.list_team_samples, TEAM_SAMPLES),
     Route("PUT", W + "/data-annotations/samples", teams.update_team_samples),
     Route("GET", W + "/data-annotations/samples/{sample_id}", teams.get_team_sample, (*STATE, "worker_id")),
+    Route("POST", W + "/data-annotations/review", acceptance.review_samples),
+    Route("GET", W + "/data-annotations/stats", teams.get_team_stats, ("sample_state",)),
+    Route("GET", W + "/metrics", teams.get_metrics),
+    Route("POST", W + "/acceptance", acceptance.start_acceptance),
+    Route("POST", W + "/acceptance/batch-comment", acceptance.comment_samples),
+    Route("GET", W + "/acceptance/report", acceptance.get_report, ("checking_task_id",)),
+    Route("PUT", W + "/acceptance/status", acceptance.finish_acceptance, ("locale",)),
+    Route("POST", W + "/notify", teams.notify_members),
+    # contract 5.3; literal segments win over {workforce_id}
+    Route("GET", P + "/workforces", workforces.list_workforces, (*LIST, "search_content", "workforce_task_id")),
+    Route("POST", P + "/workforces", workforces.create_workforce),
+    Route("GET", P + "/workforces/worker-tasks", workforces.list_worker_tasks, (*LIST, "search_content")),
+    Route("GET", P + "/workforces/workers", workforces.list_all_workers, (*LIST, "role")),
+    Route("GET", F, workforces.get_workforce),
+    Route("PUT", F, workforces.update_workforce),
+    Route("DELETE", F, workforces.delete_workforce),
+    Route("GET", F + "/workers", workforces.list_workers, LIST),
+    Route("POST", F + "/workers", workforces.create_worker),
+    Route("POST", F + "/workers/batch-delete", workforces.delete_workers),
+    Route("GET", F + "/workers/{worker_id}", workforces.get_worker),
+    Route("PUT", F + "/workers/{worker_id}", workforces.update_worker),
+    Route("DELETE", F + "/workers/{worker_id}", workforces.delete_worker),
     # contract 1
     Route("POST", "/v3/auth/tokens", iam.create_token),
     Route("GET", "/v3/auth/tokens", iam.validate_token),

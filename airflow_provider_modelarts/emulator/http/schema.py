@@ -1,7 +1,7 @@
 """Shapes of what requests carry, and the check against them (contract 10, row "JSON").
 
 A shape is a type, a tuple of types, a set of allowed values, a `Text` with its pattern, a list with the shape of its
-items, or a `Table`.
+items, a `Table`, or a value within limits (`Form`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_modelarts.emulator.http.errors import refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,20 @@ class OrNull:
     """A value that may be null as well."""
 
     shape: Any
+
+
+@dataclass(frozen=True)
+class Form:
+    """A value within limits.
+
+    :param shape: shape of the value.
+    :param holds: whether a value of that shape is within the limits.
+    :param rule: what it must be, for the text of a refusal.
+    """
+
+    shape: Any
+    holds: Callable[[Any], bool]
+    rule: str
 
 
 @dataclass(frozen=True)
@@ -352,13 +366,12 @@ def check(value: Any, shape: Any, *, strict: bool, where: str = "body") -> None:
     if isinstance(shape, OrNull):
         if value is not None:
             check(value, shape.shape, strict=strict, where=where)
+    elif isinstance(shape, Form):
+        _check_form(value, shape, strict=strict, where=where)
     elif isinstance(shape, Table):
         _check_table(value, shape, strict=strict, where=where)
     elif isinstance(shape, list):
-        if not isinstance(value, list):
-            raise refuse("ModelArts.0104", f"{where} is not a list")
-        for index, item in enumerate(value):
-            check(item, shape[0], strict=strict, where=f"{where}[{index}]")
+        _check_list(value, shape[0], strict=strict, where=where)
     elif isinstance(shape, OneOf):
         is_object = isinstance(value, dict)
         check(value, shape.as_object if is_object else shape.otherwise, strict=strict, where=where)
@@ -381,6 +394,19 @@ def _is_of(value: Any, kinds: Any) -> bool:
     if isinstance(value, bool):  # in Python a bool is an int, in JSON it is not a number
         return kinds in (bool, object) or (isinstance(kinds, tuple) and bool in kinds)
     return isinstance(value, kinds)
+
+
+def _check_form(value: Any, shape: Form, *, strict: bool, where: str) -> None:
+    check(value, shape.shape, strict=strict, where=where)
+    if not shape.holds(value):
+        raise refuse("ModelArts.0104", f"{where} must be {shape.rule}")
+
+
+def _check_list(value: Any, shape: Any, *, strict: bool, where: str) -> None:
+    if not isinstance(value, list):
+        raise refuse("ModelArts.0104", f"{where} is not a list")
+    for index, item in enumerate(value):
+        check(item, shape, strict=strict, where=f"{where}[{index}]")
 
 
 def _check_table(value: Any, shape: Table, *, strict: bool, where: str) -> None:

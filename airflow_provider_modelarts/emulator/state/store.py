@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.emulator.state import ids
+from airflow_provider_modelarts.emulator.state import ids, team_work
 from airflow_provider_modelarts.emulator.state.dataset import USABLE, Dataset, Sample
 from airflow_provider_modelarts.emulator.state.documents import Presigner, proposal_json
 from airflow_provider_modelarts.emulator.state.job import Job
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.emulator.clock import EmulatorClock
     from airflow_provider_modelarts.emulator.state.identity import Identity
+    from airflow_provider_modelarts.emulator.state.team import TeamTask, Workforce
     from airflow_provider_modelarts.emulator.variants import Variants
 
 
@@ -38,6 +40,10 @@ class Store:
     """Everything that handlers work on. `lock` guards it: requests and test threads share it.
 
     :param task_seconds: how long the next labeling task takes, in seconds of the clock.
+    :param team_seconds: how long a team task takes to start, to draw samples for an acceptance, and to carry over what
+        was accepted.
+    :param workforces: teams by id, for each project.
+    :param member: e-mail address of the team member who calls; None: the owner of the datasets does.
     :param job_seconds: how long the next publication, import or other job of a dataset takes.
     :param files: what lies in the object storage and is no sample of a dataset, by path.
     """
@@ -50,6 +56,10 @@ class Store:
     task_seconds: float
     job_seconds: float = 3.0
     datasets: dict[str, Dataset] = field(default_factory=dict)
+    team_seconds: float = 2.0
+    workforces: dict[str, dict[str, Workforce]] = field(default_factory=dict)
+    member: str | None = None
+    made_workforces: int = 0
     files: dict[str, StoredFile] = field(default_factory=dict)
     made_datasets: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -64,6 +74,11 @@ class Store:
             raise UnknownObjectError("ModelArts.4352", dataset_id)
         self.settle(dataset)
         return dataset
+
+    def new_workforce_id(self) -> str:
+        """Return an id for a new team."""
+        self.made_workforces += 1
+        return ids.short_id(self.seed, "workforce", self.made_workforces)
 
     def new_dataset(self, name: str, dataset_type: int, *, data_path: str = "", work_path: str = "") -> Dataset:
         """Add an empty dataset.
@@ -151,17 +166,25 @@ class Store:
         return None
 
     def settle(self, dataset: Dataset) -> None:
-        """Deal with labeling tasks and jobs that have ended by now, in the order of their ends.
+        """Do what is due by now, in the order of the moments at which it was due.
 
-        Contract 10, row "Auto list": filled only at status 3.
+        The proposals of labeling tasks that have succeeded are made (contract 10, row "Auto list": filled only at
+        status 3), jobs that have ended take effect, and team tasks leave a passing status.
         """
         now = self.clock.now()
-        tasks = [task for task in dataset.tasks.values() if not task.settled and task.status(now) == SUCCEEDED]
-        jobs = [job for job in dataset.jobs.values() if not job.settled and job.is_over(now)]
-        due: list[Task | Job] = [*tasks, *jobs]
-        for one in sorted(due, key=lambda one: one.ended()):
+        due: list[tuple[float, Task | Job | TeamTask]] = [
+            (task.ended(), task)
+            for task in dataset.tasks.values()
+            if not task.settled and task.status(now) == SUCCEEDED
+        ]
+        due += [(job.ended(), job) for job in dataset.jobs.values() if not job.settled and job.is_over(now)]
+        due += [(task.due, task) for task in dataset.team_tasks.values() if task.due is not None and task.due <= now]
+        for _, one in sorted(due, key=itemgetter(0)):
             if isinstance(one, Job):
                 dataset.end(one)
+                continue
+            if not isinstance(one, Task):
+                team_work.settle(one, dataset, self.seed)
                 continue
             if one.kind != "auto-grouping":  # contract 8.2: grouping leaves nothing to confirm
                 self._propose(dataset, one)
@@ -205,6 +228,8 @@ class Store:
             served = proposal_json(dataset, sample, self.presigner, task.ended(), [label], **hard)
             fragments.append((sample.sample_id, served))
         dataset.proposals.replace(fragments)
+        for team_task in dataset.team_tasks.values():
+            team_task.hand_on((proposal.data() for proposal in dataset.proposals), task.started)
         task.unconfirmed = len(fragments)
 
 

@@ -31,8 +31,8 @@ from airflow_provider_modelarts.labeling.apply.batches import (
 )
 from airflow_provider_modelarts.labeling.label_equality import has_labels_of, names, raw_labels, same_proposal
 from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN
-from airflow_provider_modelarts.labeling.proposals.dataset import HeldBack, is_odd_read
 from airflow_provider_modelarts.labeling.proposals.sample_status import Finding, check_status
+from airflow_provider_modelarts.labeling.proposals.service_calls import HeldBack, is_odd_read
 from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Page, Sample
     from airflow_provider_modelarts.client.sample_rows import SampleRow
     from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
-    from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead, WriteTarget
+    from airflow_provider_modelarts.labeling.proposals.service_calls import ProposalRead, WriteTarget
     from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from airflow_provider_modelarts.client import SampleOutcome
-    from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead
+    from airflow_provider_modelarts.labeling.proposals.service_calls import ProposalRead
 
 BATCH_BYTES = 1_000_000
 

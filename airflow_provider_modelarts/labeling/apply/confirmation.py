@@ -14,7 +14,7 @@ from airflow_provider_modelarts.labeling.ledger.recorder import LedgerTarget, Re
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, read_plan
 from airflow_provider_modelarts.labeling.policy import decide_rows_by
-from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
+from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 

@@ -20,10 +20,10 @@ from airflow_provider_modelarts.labeling.label_equality import same_proposal, sh
 from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN
 from airflow_provider_modelarts.labeling.policy import ODD
 from airflow_provider_modelarts.labeling.proposals import page_order
-from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead, is_odd_read
 from airflow_provider_modelarts.labeling.proposals.filtered import FilteredProposals
 from airflow_provider_modelarts.labeling.proposals.page_order import Pages, PassEnd
 from airflow_provider_modelarts.labeling.proposals.page_scheduler import ListCountMonitor, PageScheduler, pages_ahead
+from airflow_provider_modelarts.labeling.proposals.service_calls import ProposalRead, is_odd_read
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkItem
 from airflow_provider_modelarts.labeling.results import PROGRESS_SECONDS, ConfirmationResult, Progress, listed_twice
 from airflow_provider_modelarts.labeling.sample_table import CHANGED, NOT_PLANNED, ConfirmationStatus, SampleTable
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.ledger.entries import LedgerFate
     from airflow_provider_modelarts.labeling.ledger.recorder import Recorder
     from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, Decide, Decision
-    from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
     from airflow_provider_modelarts.labeling.proposals.page_order import Numbered
+    from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals
     from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
     from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 import msgspec
 
 from airflow_provider_modelarts.client.redaction import without_queries
+from airflow_provider_modelarts.labeling.label_equality import labels_as_list
 from airflow_provider_modelarts.labeling.storage.path import file_name, name_of
 from airflow_provider_modelarts.labeling.storage.sealed_file import (
     SealedReader,
@@ -221,16 +222,19 @@ def entry_line(
     read: bool = False,
 ) -> bytes:
     """Return the line about a sample that was decided upon; parameters as of :class:`Entry`."""
-    after = _NO_LABELS if row.labels == _NULL else row.labels
     origin = without_queries(row.origin or "") or None
     line = _EntryLine(
-        row.sample_id, fate, rule, after, _json(before), origin, code, without_queries(message), read=read
+        row.sample_id,
+        fate,
+        rule,
+        labels_as_list(row),
+        _json(before),
+        origin,
+        code,
+        without_queries(message),
+        read=read,
     )
     return encode_record(line)
-
-
-_NO_LABELS = msgspec.Raw(b"[]")
-_NULL = msgspec.Raw(b"null")
 
 
 def _facts(entries: int, total: int) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN, entry_li
 from airflow_provider_modelarts.labeling.ledger.reader import Ledger, read_ledger, replay
 from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter, ledger_errors
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
-from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead, is_odd_read
 from airflow_provider_modelarts.labeling.proposals.sample_status import Finding
+from airflow_provider_modelarts.labeling.proposals.service_calls import ProposalRead, is_odd_read
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkItem
 from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.ledger.entries import LedgerFate, PartHeader, RunIdentity
     from airflow_provider_modelarts.labeling.ledger.reader import LedgerChain, LedgerState
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
-    from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
+    from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals
     from airflow_provider_modelarts.labeling.sample_table import SampleTable
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 

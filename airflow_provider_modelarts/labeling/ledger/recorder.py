@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.labeling.ledger.entries import LedgerFate, RunIdentity
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
-    from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead
+    from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals, ProposalRead
     from airflow_provider_modelarts.labeling.sample_table import SampleTable
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 

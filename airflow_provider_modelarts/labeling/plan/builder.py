@@ -16,9 +16,9 @@ from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanHeader,
 from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
 from airflow_provider_modelarts.labeling.policy import ODD, decide_by, facts_of_row, parse_policy
 from airflow_provider_modelarts.labeling.proposals import page_order
-from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
 from airflow_provider_modelarts.labeling.proposals.filtered import FilteredProposals
 from airflow_provider_modelarts.labeling.proposals.page_scheduler import pages_ahead
+from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 from airflow_provider_modelarts.labeling.results import PROGRESS_SECONDS, SAMPLES_SHOWN, Failure, Progress, listed_twice
 from airflow_provider_modelarts.labeling.sample_table import short_key

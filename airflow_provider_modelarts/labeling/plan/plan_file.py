@@ -20,7 +20,7 @@ from msgspec import field
 from airflow_provider_modelarts.client.redaction import without_queries
 from airflow_provider_modelarts.client.resources.samples import HARD, HARD_REASONS, SIZE, STABLE_SCHEMES
 from airflow_provider_modelarts.client.sample_rows import NOTHING, SampleRow, parse_row, row_of
-from airflow_provider_modelarts.labeling.label_equality import fingerprint, raw_labels
+from airflow_provider_modelarts.labeling.label_equality import fingerprint, labels_as_list
 from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
 from airflow_provider_modelarts.labeling.policy import ODD, Decision, different, facts_of_row, parse_policy
 from airflow_provider_modelarts.labeling.results import ConfirmationResult
@@ -44,8 +44,6 @@ FORMAT = "modelarts-confirmation-plan"
 VERSION = 1
 ACTIONS = ("confirm", "review", "leave")
 ORIGIN = "@modelarts:origin_source"
-_NULL = msgspec.Raw(b"null")
-_NO_LABELS = msgspec.Raw(b"[]")
 
 
 class PlanRefused(StorageDamaged):
@@ -440,8 +438,7 @@ def _line(row: SampleRow, decision: Decision) -> bytes:
     kept = _Metadata(origin=origin)
     if metadata is not None:
         kept = _Metadata(metadata.size, metadata.hard, metadata.hard_reasons, origin)
-    labels = _NO_LABELS if row.labels == _NULL else row.labels
-    line = _PlanLine(row.sample_id, decision.action, decision.rule, labels, row.score, source)
+    line = _PlanLine(row.sample_id, decision.action, decision.rule, labels_as_list(row), row.score, source)
     if kept != _NOTHING_KEPT:
         line.metadata = kept
     return encode_record(line)
@@ -455,12 +452,11 @@ def _odd_line(row: SampleRow, decision: Decision) -> bytes:
     source, origin = _places(sample.origin)
     if origin is not None:
         kept[ORIGIN] = origin
-    labels = row.labels if isinstance(sample.raw.get("labels"), list) else None
     line = _PlanLine(
         sample.sample_id,
         decision.action,
         decision.rule,
-        msgspec.Raw(encode_line(raw_labels(sample))[:-1]) if labels is None else labels,
+        labels_as_list(row),
         None if sample.raw.get("score") is None else msgspec.Raw(encode_line(sample.raw["score"])[:-1]),
         source,
     )

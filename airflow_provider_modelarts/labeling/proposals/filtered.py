@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.labeling.label_equality import same_proposal, with_other_labels
 from airflow_provider_modelarts.labeling.proposals import page_order
-from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead
+from airflow_provider_modelarts.labeling.proposals.service_calls import ProposalRead
 from airflow_provider_modelarts.labeling.sample_table import short_key
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client import Page, SampleLabel
     from airflow_provider_modelarts.client.sample_rows import SampleRow
-    from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals
+    from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals
 
     ReadPages = Callable[[page_order.ListBounds], Iterable[Page[SampleRow]]]
 
@@ -86,12 +86,14 @@ class FilteredProposals:
     def candidates(self, page: Page[SampleRow], wanted: Sequence[SampleRow]) -> Iterator[ProposalRead]:
         """Return the proposals of some samples, whole; a sample that is no longer proposed is left out.
 
+        Those without an id are returned as they are listed: they cannot be read, nor written.
+
         :param page: the page that lists them
         :param wanted: the samples
         """
         contradicted = with_other_labels(page.items)
         for row in wanted:
-            if self.lists_whole_samples and row.sample_id not in contradicted:
+            if not row.sample_id or (self.lists_whole_samples and row.sample_id not in contradicted):
                 yield ProposalRead(row, page.read_at)
             elif (whole := self._service.proposal(row.sample_id)) is not None:
                 yield whole
@@ -99,7 +101,9 @@ class FilteredProposals:
     def _look_for_proof(self, page: Page[SampleRow]) -> None:
         for name in [] if self._trims else list(self._unproven):
             is_outside = self._unproven[name]
-            witness = next((row for row in page.items if any(map(is_outside, row.sample.labels))), None)
+            witness = next(
+                (row for row in page.items if row.sample_id and any(map(is_outside, row.sample.labels))), None
+            )
             whole = witness and self._service.proposal(witness.sample_id)
             if not witness or not whole:
                 continue

@@ -14,7 +14,7 @@ from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample
     from airflow_provider_modelarts.client.sample_rows import SampleRow
-    from airflow_provider_modelarts.labeling.proposals.dataset import ProposalRead, WriteTarget
+    from airflow_provider_modelarts.labeling.proposals.service_calls import ProposalRead, WriteTarget
 
 
 class Finding(NamedTuple):

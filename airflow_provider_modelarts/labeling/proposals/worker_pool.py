@@ -76,8 +76,8 @@ class WorkerPool:
         if self.busy > len(self._threads) < self.size:
             name = f"modelarts-confirm_{len(self._threads)}"
             thread = threading.Thread(target=copy_context().run, args=(self._work,), name=name, daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)  # not before: one that could not start must not be waited for
 
     def _work(self) -> None:
         while (job := self._waiting.get()) is not None:

@@ -22,7 +22,7 @@ from airflow_provider_modelarts.labeling.label_equality import has_labels_of, na
 from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN, LedgerBroken
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
 from airflow_provider_modelarts.labeling.policy import ODD
-from airflow_provider_modelarts.labeling.proposals.dataset import DatasetProposals, ProposalRead, is_odd_read
+from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals, ProposalRead, is_odd_read
 from airflow_provider_modelarts.labeling.results import SAMPLES_SHOWN, Failure
 from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 from airflow_provider_modelarts.labeling.stop_signal import StopSignal

@@ -1,4 +1,4 @@
-"""The requests that a confirmation sends to the service; nothing else in labeling/apply calls the client."""
+"""The calls of the service that plans, confirmations and undos make: proposals and samples read, labels written."""
 
 from __future__ import annotations
 
