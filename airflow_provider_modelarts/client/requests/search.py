@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.requests.base import FROM_JSON, WHOLE, Integer, RequestBody, matching, to_body
 from airflow_provider_modelarts.client.validation import decoded, strict_json, wrong
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 LabelTypeNumber = Annotated[Literal[0, 1, 3, 100, 101, 102, 103, 200, 201, 202, 600], WHOLE]
 
@@ -112,17 +110,22 @@ class SearchCondition(RequestBody):
     time_in_video: str | None = Field(default=None, description="Time of a frame.")
 
 
-def conditions_text(
-    given: SearchCondition | Mapping[str, Any] | Sequence[SearchCondition | Mapping[str, Any]] | str | None, what: str
-) -> str | None:
+Conditions = SearchCondition | Mapping[str, Any] | Sequence[SearchCondition | Mapping[str, Any]] | str
+"""A condition, a list of them, or either as JSON text."""
+
+
+def conditions_text(given: Conditions | None, what: str) -> str | None:
     """Return search conditions as the JSON text of a list, the form that every edition of the service reads.
 
     :param given: a condition, a list of them, either as JSON text, or None
     :param what: what the request is to do, for the error: "list samples of dataset d"
     :raises InvalidRequest: if it is none of these, or a condition is not of the contract; with the path of the field
     """
-    if given is None:
-        return None
+    return None if given is None else strict_json(read_conditions(given, what), "search_conditions")
+
+
+def read_conditions(given: Conditions, what: str) -> list[dict[str, Any]]:
+    """Return search conditions as they are sent; parameters as of :func:`conditions_text`."""
     found = decoded(given)
     conditions = [found] if isinstance(found, (Mapping, SearchCondition)) else found
     if not isinstance(conditions, (list, tuple)) or not all(
@@ -131,5 +134,29 @@ def conditions_text(
         hint = "; the text given is no JSON" if isinstance(found, str) else ""
         raise wrong("search_conditions", f"a list of conditions, which are objects, or its JSON text{hint}", given)
     name = "search_conditions"
-    bodies = [to_body(SearchCondition, one, what, path=f"{name}[{number}]") for number, one in enumerate(conditions)]
-    return strict_json(bodies, name)
+    return [to_body(SearchCondition, one, what, path=f"{name}[{number}]") for number, one in enumerate(conditions)]
+
+
+def choosing_conditions(given: Conditions, what: str) -> list[dict[str, Any]]:
+    """Return search conditions of which each chooses: without any, or by an empty one, all samples would be meant.
+
+    :param given: as of :func:`conditions_text`
+    :param what: as of :func:`conditions_text`
+    :raises InvalidRequest: also for an empty list, and for a condition that says nothing
+    """
+    found = read_conditions(given, what)
+    if not found:
+        raise InvalidRequest("search_conditions has no condition. Leave it out to choose all samples.")
+    for number, one in enumerate(found):
+        if not _says_something(one):
+            raise InvalidRequest(
+                f"search_conditions[{number}] says nothing, so that all samples would be chosen: look at the template "
+                "that it comes from, or leave it out."
+            )
+    return found
+
+
+def _says_something(value: object) -> bool:
+    """Return whether a condition has a value at any depth."""
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else None
+    return value not in (None, "") if parts is None else any(map(_says_something, parts))

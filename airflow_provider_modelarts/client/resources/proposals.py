@@ -95,8 +95,10 @@ class Proposals:
         limit: int,
         *,
         label_name: str | None = None,
+        label_type: int | None = None,
         low_score: float | str | None = None,
         high_score: float | str | None = None,
+        search_conditions: Any = None,
         retry: bool = True,
     ) -> Page[SampleRow]:
         """Return a piece of the list as rows whose labels stay bytes, oldest first; filters as in :meth:`list`.
@@ -106,7 +108,7 @@ class Proposals:
         :param limit: proposals at most
         :param retry: False: one attempt
         """
-        query = filters(label_name, None, low_score, high_score, "asc", None, None)
+        query = filters(label_name, label_type, low_score, high_score, "asc", search_conditions, None)
         read_at = self._transport.clock.now()
         rows, total = _listing(dataset_id, query).read(
             self._transport, offset, limit, retry=retry, parse=sample_rows.parse_page
