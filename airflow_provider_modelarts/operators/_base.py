@@ -37,7 +37,11 @@ SUMMARY_XCOM = "summary"
 DIGEST_XCOM = "plan_digest"
 """XCom with the digest of a plan, 64 hex digits, by which the task that applies it insists on that very plan."""
 
-FILTERS = ("label_name", "first_label", "low_score", "high_score")
+FILTERS = ("label_name", "first_label", "label_type", "low_score", "high_score", "search_conditions")
+
+
+SearchConditions = list[dict[str, Any]] | dict[str, Any] | str
+"""Conditions of contract 3.1: a list of dicts, one dict, or either as JSON text."""
 
 
 class StoppableOperator(TemplatedOperator):
@@ -83,8 +87,10 @@ _READ: dict[str, Callable[[str, Any], Any]] = {
     "policy": lambda _, value: parse_policy(value),
     "label_name": parameters.optional(parameters.label),
     "first_label": parameters.optional(parameters.label),
+    "label_type": parameters.optional(parameters.label_type),
     "low_score": parameters.optional(parameters.score),
     "high_score": parameters.optional(parameters.score),
+    "search_conditions": parameters.optional(parameters.search_conditions),
 }
 
 
@@ -100,8 +106,10 @@ class ProposalsOperator(StoppableOperator):
         policy: dict[str, Any] | str | None,
         label_name: str | None,
         first_label: str | None,
+        label_type: int | str | None,
         low_score: float | str | None,
         high_score: float | str | None,
+        search_conditions: SearchConditions | None,
         modelarts_conn_id: str,
         project_id: str | None,
         **kwargs: Any,
@@ -111,8 +119,10 @@ class ProposalsOperator(StoppableOperator):
         self.policy = policy
         self.label_name = label_name
         self.first_label = first_label
+        self.label_type = label_type
         self.low_score = low_score
         self.high_score = high_score
+        self.search_conditions = search_conditions
         self.modelarts_conn_id = modelarts_conn_id
         self.project_id = project_id
         self.check_parameters({**_READ, **parameters.CONNECTION})

@@ -87,7 +87,21 @@ def _dict(name: str, value: object) -> dict[str, Any]:
     return found
 
 
+def _label_type(name: str, value: object) -> int:  # noqa: ARG001 - the name is the service's
+    from airflow_provider_modelarts.client.requests.search import read_label_type
+
+    return read_label_type(value)
+
+
+def _conditions(name: str, value: Any) -> list[dict[str, Any]]:
+    from airflow_provider_modelarts.client.requests.search import choosing_conditions
+
+    return choosing_conditions(value, f"read {name}")
+
+
 identifier = _reader(_stripped)
+label_type = _reader(_label_type)
+search_conditions = _reader(_conditions)
 email = _reader(_email)
 label = _reader(_label, may_be_blank=True)
 flag = _reader(validation.validate_flag)

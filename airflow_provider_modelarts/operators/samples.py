@@ -18,6 +18,7 @@ from airflow_provider_modelarts.operators._base import (
     DIGEST_XCOM,
     FILTERS,
     ProposalsOperator,
+    SearchConditions,
     StoppableOperator,
     identity_of,
     nothing_to_confirm,
@@ -74,8 +75,13 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
     :param label_task_id: the labeling task that made the proposals, to be noted in the plan (templated)
     :param label_name: only proposals with this label (templated)
     :param first_label: only proposals whose first label this is (templated)
+    :param label_type: only proposals with a label of this type, a number of the service: 0 classification, 1 detection
+        ... (templated)
     :param low_score: only proposals that score at least this, 0 to 1 (templated)
     :param high_score: only proposals that score at most this, 0 to 1 (templated)
+    :param search_conditions: only proposals that meet these conditions of the service's search, such as
+        ``{"sample_dir": "s3://bucket/today/"}``, ``{"sample_time": "day"}`` or ``{"hard": "1"}``; of several in a list
+        all must hold (templated)
     :param if_nothing_to_confirm: ``continue``: succeed with a warning. ``skip``: the task is skipped after all is
         stored, and with it an approval and the task that applies the plan: nobody is asked to approve nothing
     :param modelarts_conn_id: the Airflow connection (templated)
@@ -85,7 +91,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
     """
 
     template_fields: Sequence[str] = (*ProposalsOperator.template_fields, *_OF_PLAN)
-    template_fields_renderers: ClassVar[dict[str, str]] = {"policy": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"policy": "json", "search_conditions": "json"}
     operator_extra_links = (ModelArtsDatasetLink(),)
 
     def __init__(
@@ -97,8 +103,10 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
         label_task_id: str | XComArg | None = None,
         label_name: str | None = None,
         first_label: str | None = None,
+        label_type: int | str | None = None,
         low_score: float | str | None = None,
         high_score: float | str | None = None,
+        search_conditions: SearchConditions | None = None,
         if_nothing_to_confirm: IfNothingToConfirm = "continue",
         modelarts_conn_id: str = ModelArtsHook.default_conn_name,
         project_id: str | None = None,
@@ -109,8 +117,10 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             policy=policy,
             label_name=label_name,
             first_label=first_label,
+            label_type=label_type,
             low_score=low_score,
             high_score=high_score,
+            search_conditions=search_conditions,
             modelarts_conn_id=modelarts_conn_id,
             project_id=project_id,
             **kwargs,
@@ -178,8 +188,13 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
     :param label_name: only proposals with this label (templated)
     :param first_label: only proposals whose first label this is: mapped tasks that each take one label of a dataset
         share it without overlap (templated)
+    :param label_type: only proposals with a label of this type, a number of the service: 0 classification, 1 detection
+        ... (templated)
     :param low_score: only proposals that score at least this, 0 to 1 (templated)
     :param high_score: only proposals that score at most this, 0 to 1 (templated)
+    :param search_conditions: only proposals that meet these conditions of the service's search, such as
+        ``{"sample_dir": "s3://bucket/today/"}``, ``{"sample_time": "day"}`` or ``{"hard": "1"}``; of several in a list
+        all must hold (templated)
     :param ledger_uri: folder in which to record what was written to which sample, and what the service answered;
         all runs may share it. ``file://``, or ``s3://`` with s3fs. None: nothing is recorded (templated)
     :param approved_by: who approved the plan, noted in the ledger: a name, or the output of an ``ApprovalOperator``
@@ -196,7 +211,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
     """
 
     template_fields: Sequence[str] = (*ProposalsOperator.template_fields, *_OF_CONFIRMATION)
-    template_fields_renderers: ClassVar[dict[str, str]] = {"policy": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {"policy": "json", "search_conditions": "json"}
     operator_extra_links = (ModelArtsDatasetLink(),)
 
     def __init__(
@@ -208,8 +223,10 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         plan_digest: str | XComArg | None = None,
         label_name: str | None = None,
         first_label: str | None = None,
+        label_type: int | str | None = None,
         low_score: float | str | None = None,
         high_score: float | str | None = None,
+        search_conditions: SearchConditions | None = None,
         ledger_uri: places.AnyPlace | None = None,
         approved_by: str | XComArg | None = None,
         batch_size: int = 100,
@@ -226,8 +243,10 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
             policy=policy,
             label_name=label_name,
             first_label=first_label,
+            label_type=label_type,
             low_score=low_score,
             high_score=high_score,
+            search_conditions=search_conditions,
             modelarts_conn_id=modelarts_conn_id,
             project_id=project_id,
             **kwargs,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.labeling.simulation import Simulation
 
 
+FILTERS = {"label_name", "label_type", "low_score", "high_score", "search_conditions"}
 OLDEST_READ = 30.0
 """Seconds that a read allows a write for."""
 
@@ -94,7 +95,7 @@ class WriteWatcher:
     ) -> None:
         """Note what a read showed to a process."""
         if kind == "page" and response.status_code == 200:
-            filters = parse_qs(urlsplit(request.url or "").query).keys() & {"label_name", "low_score", "high_score"}
+            filters = parse_qs(urlsplit(request.url or "").query).keys() & FILTERS
             if filters and self._simulation.emulator.variants.trim_labels_to_filter:
                 return
             for raw in json.loads(response.content)["samples"]:

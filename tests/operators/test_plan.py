@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,10 @@ from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import InvalidPolicy
 from airflow_provider_modelarts.operators import _plan_and_ledger as _plans
-from airflow_provider_modelarts.operators.samples import ModelArtsPlanConfirmationOperator
+from airflow_provider_modelarts.operators.samples import (
+    ModelArtsConfirmSamplesOperator,
+    ModelArtsPlanConfirmationOperator,
+)
 from tests.operators.runners import RUN_ID, ConfirmRunner, check_sums
 from tests.support.dag_runner import run_operator
 
@@ -355,3 +359,65 @@ def test_plan_and_xcoms_hold_no_presigned_address(emulator: Emulator, tmp_path: 
         assert not any(secret in text for secret in emulator.secrets)
         assert "Signature=" not in text
     assert b"s3://" in plan.read_bytes()
+
+
+def test_the_list_is_filtered_by_conditions_and_types_that_a_template_gave(runner: ConfirmRunner) -> None:
+    hard = sum(bool(raw["metadata"].get("@modelarts:hard")) for raw in runner.dataset.proposals.values())
+    ending = runner.plan(search_conditions='{"hard": "1"}', label_type="0")
+    assert ending.error is None
+    assert (ending.result["seen"], ending.result["confirmed"]) == (hard, hard)
+    header = read_plan(stored(runner)).header
+    assert dict(header.filters) == {"search_conditions": [{"hard": "1"}], "label_type": 0}
+    assert r"only proposals that meet the conditions (search\_conditions): hard 1" in ending.xcoms["summary"]
+    assert "Decided without a policy" in ending.xcoms["summary"]
+    confirmed = runner.confirm(plan_uri=runner.plan_uri)
+    assert confirmed.result["confirmed"] == hard
+    assert runner.dataset.unconfirmed == 250 - hard
+
+
+def test_a_retry_with_other_conditions_makes_another_plan(runner: ConfirmRunner) -> None:
+    runner.plan(search_conditions={"hard": "1"})
+    ending = runner.plan(try_number=2, search_conditions={"hard": "0"})
+    assert ending.error is None
+    assert dict(read_plan(stored(runner)).header.filters) == {"search_conditions": [{"hard": "0"}]}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "complaint"),
+    [
+        ({"search_conditions": {"hart": "1"}}, "hard"),
+        ({"search_conditions": []}, "no condition"),
+        ({"search_conditions": {}}, "says nothing"),
+        ({"search_conditions": ""}, "search_conditions is empty"),
+        ({"label_type": "rose"}, "label_type"),
+        ({"label_type": 5}, "label_type must be a type of labels"),
+    ],
+)
+def test_wrong_filters_are_found_when_the_dag_is_parsed(parameters: dict[str, Any], complaint: str) -> None:
+    plan: Any = partial(ModelArtsPlanConfirmationOperator, plan_uri="file:///plan")
+    for make in (plan, ModelArtsConfirmSamplesOperator):
+        with pytest.raises(ParameterError, match=complaint):
+            make(task_id="t", dataset_id="d", **parameters)
+
+
+@pytest.mark.parametrize("condition", [{"sample_dir": "{{ nothing }}"}, {"hard": "{{ nothing }}"}])
+def test_a_condition_whose_template_gave_nothing_is_refused(runner: ConfirmRunner, condition: dict[str, Any]) -> None:
+    operator = ModelArtsPlanConfirmationOperator(
+        task_id="plan", dataset_id=runner.dataset_id, plan_uri=runner.plan_uri, search_conditions=[condition]
+    )
+    operator._record_places(operator.template_fields)
+    operator.search_conditions = [dict.fromkeys(condition, "")]
+    ending = runner.run(operator, 1, 3)
+    assert type(ending.error) is AirflowFailException
+    assert "search_conditions" in str(ending.error)
+    assert len(runner.emulator.journal) == 0
+
+
+@pytest.mark.parametrize("verb", ["plan", "confirm"])
+def test_a_policy_for_a_label_that_the_dataset_does_not_have_is_refused(runner: ConfirmRunner, verb: str) -> None:
+    name = sorted(runner.dataset.labels)[0]
+    ending = getattr(runner, verb)(policy={"min_score_by_label": {f"{name}s": 0.9}})
+    assert type(ending.error) is AirflowFailException
+    assert f"{name}s" in str(ending.error)
+    assert f"did you mean '{name}'?" in str(ending.error)
+    assert (runner.writes, runner.dataset.unconfirmed) == (0, 250)

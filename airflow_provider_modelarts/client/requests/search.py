@@ -10,7 +10,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.requests.base import FROM_JSON, WHOLE, Integer, RequestBody, matching, to_body
-from airflow_provider_modelarts.client.validation import decoded, strict_json, wrong
+from airflow_provider_modelarts.client.states import LabelType
+from airflow_provider_modelarts.client.validation import decoded, strict_json, validate_whole, wrong
 
 LabelTypeNumber = Annotated[Literal[0, 1, 3, 100, 101, 102, 103, 200, 201, 202, 600], WHOLE]
 
@@ -156,7 +157,19 @@ def choosing_conditions(given: Conditions, what: str) -> list[dict[str, Any]]:
     return found
 
 
+def read_label_type(value: object) -> int:
+    """Return the type of labels to choose by.
+
+    :raises InvalidRequest: for what is no type of labels
+    """
+    found = validate_whole("label_type", value, 0)
+    if found not in tuple(LabelType):
+        raise wrong("label_type", f"a type of labels: {', '.join(str(int(one)) for one in LabelType)}", value)
+    return found
+
+
 def _says_something(value: object) -> bool:
-    """Return whether a condition has a value at any depth."""
-    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else None
-    return value not in (None, "") if parts is None else any(map(_says_something, parts))
+    """Return whether a condition has a value at any depth; null, which only attributes may have, is one."""
+    if isinstance(value, Mapping):
+        return any(_says_something(part) for key, part in value.items() if key != "op")
+    return any(map(_says_something, value)) if isinstance(value, list) else value != ""

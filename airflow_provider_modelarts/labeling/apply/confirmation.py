@@ -197,12 +197,15 @@ class Confirmation:
 
     def _begin(self, pool: WorkerPool, plan: Plan | None = None, recorder: Recorder | None = None) -> ConfirmationRun:
         """Return the run that decides by the plan, or else by the policy."""
-        request = self._request
+        request, planned = self._request, None
         filters, decide = request.filters, decide_rows_by(request.policy, request.filters)
         if plan is not None:
             # It knows the labels decided upon whatever the filters; a plan for a part of the list reads that part.
             request = replace(request, first_label=plan.header.first_label)
             filters, decide = dict(plan.header.filters), plan.decide_rows
+            # What meets a condition may change until then, "day" does at midnight: the plan knows whom it meant.
+            if filters.pop("search_conditions", None) is not None:
+                planned = plan.index
         proposals = DatasetProposals(
             self._client,
             request.dataset_id,
@@ -212,7 +215,14 @@ class Confirmation:
             stop=self._stop,
         )
         self._run = ConfirmationRun(
-            proposals, request, decide, pool, stop=self._stop, on_progress=self._on_progress, recorder=recorder
+            proposals,
+            request,
+            decide,
+            pool,
+            stop=self._stop,
+            planned=planned,
+            on_progress=self._on_progress,
+            recorder=recorder,
         )
         return self._run
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.validation import validate_scores
-from airflow_provider_modelarts.labeling.plan.builder import checked_label
+from airflow_provider_modelarts.labeling.plan.builder import checked_filters, checked_label
 from airflow_provider_modelarts.labeling.policy import parse_policy
 
 if TYPE_CHECKING:
@@ -28,8 +28,10 @@ class ConfirmationRequest:
     :param label_name: only proposals with this label; a sample is confirmed with all its labels nevertheless
     :param first_label: only proposals whose first label has this name: tasks that each take one label of a dataset
         share it without overlap
+    :param label_type: only proposals with a label of this type, see ``LabelType``
     :param low_score: only proposals with at least this score, 0 to 1, as the service's list filters them
     :param high_score: only proposals with at most this score
+    :param search_conditions: only proposals that meet these conditions (contract 3.1), as the service searches them
     :param batch_size: samples per write; a page of 100 is the most that is written at once
     :param concurrency: requests in flight at once, 1 to 64; fewer while the service throttles
     :param preview: decide about everything and check the guards, but write and store nothing; ``confirmed`` is what
@@ -42,8 +44,10 @@ class ConfirmationRequest:
     policy: ConfirmPolicy | None = None
     label_name: str | None = None
     first_label: str | None = None
+    label_type: int | None = None
     low_score: float | None = None
     high_score: float | None = None
+    search_conditions: list[dict[str, Any]] | None = None
     batch_size: int = 100
     concurrency: int = 8
     preview: bool = False
@@ -69,6 +73,7 @@ class ConfirmationRequest:
             policy=parse_policy(asked.policy),
             low_score=None if low is None else float(low),
             high_score=None if high is None else float(high),
+            **checked_filters({"label_type": asked.label_type, "search_conditions": asked.search_conditions}),
             batch_size=_whole_number("batch_size", asked.batch_size),
             concurrency=_whole_number("concurrency", asked.concurrency, MAX_CONCURRENCY),
         )
@@ -78,8 +83,10 @@ class ConfirmationRequest:
         """The filters of the list, each only if it is to be sent."""
         filters = {
             "label_name": self.first_label if self.label_name is None else self.label_name,
+            "label_type": self.label_type,
             "low_score": self.low_score,
             "high_score": self.high_score,
+            "search_conditions": self.search_conditions,
         }
         return {name: value for name, value in filters.items() if value is not None}
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.proposals.page_order import Numbered
     from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals
     from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
+    from airflow_provider_modelarts.labeling.sample_table import PlanIndex
     from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 
     Jobs = list[WorkItem[Any]]
@@ -87,6 +88,7 @@ class ConfirmationRun:
     :param decide: says what to do with proposals
     :param pool: carries the requests
     :param stop: once it is set no further write goes out; the first error sets it
+    :param planned: the samples of the plan, if these alone count; None: all that the list shows
     :param on_progress: called every few seconds and at the end
     :param recorder: keeps the ledger
     """
@@ -99,6 +101,7 @@ class ConfirmationRun:
         pool: WorkerPool,
         *,
         stop: StopSignal,
+        planned: PlanIndex | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         recorder: Recorder | None = None,
     ) -> None:
@@ -111,7 +114,7 @@ class ConfirmationRun:
         self._on_progress = on_progress
         self._recorder = recorder
         self._breaker = CircuitBreaker()
-        self._filtered = FilteredProposals(service, request.first_label)
+        self._filtered = FilteredProposals(service, request.first_label, planned)
         self._pages = Pages(self._filtered.page, 1, page_order.PAGE_SIZE)
         self._count = ListCountMonitor(0)
         self.table = SampleTable()
@@ -286,7 +289,7 @@ class ConfirmationRun:
 
     def _fail_nameless(self, row: SampleRow) -> None:
         """Account for a row of the list without an id: it is told apart by what it holds."""
-        if not self._filtered.has_first_label(row):
+        if not self._filtered.takes(row):
             self.table.count_stale()
             return
         content = sha256(json.dumps(row.sample.raw, sort_keys=True).encode()).hexdigest()[:8]
@@ -356,9 +359,9 @@ class ConfirmationRun:
 
         :param read_at: when each of them was read
         """
-        chosen, takes_all = [], self._filtered.first_label is None
+        chosen, takes_all = [], self._filtered.takes_all
         for row, when, decision in zip(rows, read_at, self._decide(rows), strict=False):
-            is_ours = takes_all or self._filtered.has_first_label(row)
+            is_ours = takes_all or self._filtered.takes(row)
             # Only a row that is odd as a whole can be so where its labels are as they were decided upon.
             if decision.action == "confirm" and is_ours and not (row.is_odd and row.oddity):
                 chosen.append(ProposalRead(row, when, decision.rule))

@@ -77,7 +77,8 @@ def make_plan(
     :param dataset_id: whose proposals
     :param path: where the plan is stored
     :param policy: as ``parse_policy`` takes it; None: confirm every proposal that has labels
-    :param filters: ``label_name``, ``low_score``, ``high_score`` of the list, checked, each only if it is to be sent
+    :param filters: ``label_name``, ``label_type``, ``low_score``, ``high_score``, ``search_conditions`` of the list,
+        each only if it is to be sent; scores checked
     :param label_task_id: the labeling task that made the proposals; noted in the plan
     :param made_by: noted in the plan: dag, run, task ...
     :param first_label: only proposals whose first label has this name; ``filters`` then hold it as ``label_name``
@@ -93,7 +94,7 @@ def make_plan(
     :raises ConfirmationError: if it was asked to stop; no plan was stored
     """
     rules = parse_policy(policy)
-    filters = {} if filters is None else dict(filters)
+    filters = checked_filters(filters or {})
     checked_label("label_name", filters.get("label_name"))
     checked_label("first_label", first_label)
     begun = told = clock.now()
@@ -151,6 +152,21 @@ def checked_label(name: str, value: str | None) -> str | None:
     return validate_label(name, value)
 
 
+def checked_filters(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return filters of the list of proposals, each only if it is given; types and conditions checked and read.
+
+    :raises InvalidRequest: for a type that is none, and for conditions that are none or choose all
+    """
+    from airflow_provider_modelarts.client.requests.search import choosing_conditions, read_label_type
+
+    found = {name: value for name, value in given.items() if value is not None}
+    if "label_type" in found:
+        found["label_type"] = read_label_type(found["label_type"])
+    if "search_conditions" in found:
+        found["search_conditions"] = choosing_conditions(found["search_conditions"], "list proposals")
+    return found
+
+
 class _Listing:
     """One reading of all proposals: each once, its labels whole, none missing that the service counts (B11)."""
 
@@ -180,7 +196,7 @@ class _Listing:
             self._count += len(fresh)
             matching = [row for row in fresh if self._filtered.matches_filter(row)]
             reads = self._filtered.candidates(page, matching)
-            rows = [read.row for read in reads if self._filtered.has_first_label(read.row)]
+            rows = [read.row for read in reads if self._filtered.takes(read.row)]
             if len(rows) < len(fresh):
                 over = {row.sample_id for row in fresh}.difference(row.sample_id for row in rows)
                 self._passed_over.update(map(short_key, over))

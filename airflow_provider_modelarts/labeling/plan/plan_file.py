@@ -57,7 +57,8 @@ class PlanHeader:
     :param dataset_id: the dataset
     :param policy: the policy as a dict; None: confirm every proposal that has labels
     :param label_task_id: the labeling task that made the proposals, if the caller knows it
-    :param filters: ``label_name``, ``low_score``, ``high_score`` of the list, each only if it was given
+    :param filters: ``label_name``, ``label_type``, ``low_score``, ``high_score``, ``search_conditions`` of the list,
+        each only if it was given
     :param first_label: only proposals whose first label has this name; None: all
     :param made_by: who made it, as the caller says: dag, run, task ...; JSON primitives
     :param created_at: epoch seconds

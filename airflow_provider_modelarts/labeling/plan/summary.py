@@ -108,8 +108,10 @@ ASKED: dict[str, str] = {
     "seed": "the draw depends on",
     "label_name": "only proposals with the label",
     "first_label": "only proposals whose first label is",
+    "label_type": "only proposals with labels of the type",
     "low_score": "only proposals that score at least",
     "high_score": "only proposals that score at most",
+    "search_conditions": "only proposals that meet the conditions",
 }
 
 # The last three with a backslash keep addresses from becoming links.
@@ -290,7 +292,7 @@ def _asked_lines(asked: Mapping[str, Any] | None) -> list[str]:
     """Return a line for each rule and filter, in at most :data:`_ASKED_BYTES` bytes."""
     if asked is None:
         return []
-    filters = {"label_name", "first_label", "low_score", "high_score"}
+    filters = {"label_name", "first_label", "label_type", "low_score", "high_score", "search_conditions"}
     lines = ["Decided by this policy:" if asked.keys() - filters else "Decided without a policy:", ""]
     if not asked.keys() - filters:
         lines.append("- every proposal that has labels is confirmed, hard examples too")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Page, SampleLabel
     from airflow_provider_modelarts.client.sample_rows import SampleRow
     from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals
+    from airflow_provider_modelarts.labeling.sample_table import PlanIndex
 
     ReadPages = Callable[[page_order.ListBounds], Iterable[Page[SampleRow]]]
 
@@ -26,17 +27,22 @@ class FilteredProposals:
     """The proposals that the filters choose, and how they are read with all their labels.
 
     Without a filter the list shows all labels. With one, a sample listed with a label that does not match the filter,
-    and with no others when it is read singly, proves that this service omits none; each kind of filter (name, score)
-    needs its own proof. Without proof the cheaper of two ways is taken: a few samples are read singly; of many the
-    filtered list only names the samples, and the whole list shows their labels.
+    and with no others when it is read singly, proves that this service omits none; each kind of filter (name, type,
+    score) needs its own proof. Nothing proves it of search conditions. Without proof the cheaper of two ways is taken:
+    a few samples are read singly; of many the filtered list only names the samples, and the whole list shows their
+    labels.
 
     :param service: where to read
     :param first_label: only samples whose first label has this name: a sample of several labels belongs to one of them
+    :param planned: only these samples, whatever the list shows; None: all
     """
 
-    def __init__(self, service: DatasetProposals, first_label: str | None = None) -> None:
+    def __init__(
+        self, service: DatasetProposals, first_label: str | None = None, planned: PlanIndex | None = None
+    ) -> None:
         self._service = service
-        self.first_label = first_label
+        self._first_label = first_label
+        self._planned = planned
         self._unproven = _outsiders(service)
         self._trims = False
         self._chosen: Collection[str | bytes] | None = None
@@ -79,9 +85,15 @@ class FilteredProposals:
         """Whether the filters choose a sample of the list to read."""
         return self._chosen is None or short_key(row.sample_id) in self._chosen
 
-    def has_first_label(self, row: SampleRow) -> bool:
-        """Whether a sample, whole, belongs to the first label asked for."""
-        return self.first_label is None or row.label_names[:1] == [self.first_label]
+    @property
+    def takes_all(self) -> bool:
+        """Whether all samples that the filters choose are meant."""
+        return self._first_label is None and self._planned is None
+
+    def takes(self, row: SampleRow) -> bool:
+        """Whether a sample, whole, has the first label asked for and is among those that are planned."""
+        has_label = self._first_label is None or row.label_names[:1] == [self._first_label]
+        return has_label and (self._planned is None or row.sample_id in self._planned)
 
     def candidates(self, page: Page[SampleRow], wanted: Sequence[SampleRow]) -> Iterator[ProposalRead]:
         """Return the proposals of some samples, whole; a sample that is no longer proposed is left out.
@@ -126,9 +138,17 @@ def _outsiders(service: DatasetProposals) -> dict[str, Callable[[SampleLabel], b
         score = label.score
         return score is not None and ((low is not None and score < low) or (high is not None and score > high))
 
+    def has_other_type(label: SampleLabel) -> bool:
+        return label.type is not None and label.type != filters["label_type"]
+
     found: dict[str, Callable[[SampleLabel], bool]] = {}
     if "label_name" in filters:
         found["label_name"] = has_other_name
+    if "label_type" in filters:
+        found["label_type"] = has_other_type
+    if "search_conditions" in filters:
+        # They may be about labels, or not: which of its labels a sample was chosen by cannot be told.
+        found["search_conditions"] = lambda _: False
     if low is not None or high is not None:
         found["score"] = has_outer_score
     return found

@@ -85,7 +85,8 @@ class DatasetProposals:
     :param client: speaks to the service
     :param dataset_id: whose proposals
     :param clock: the client's
-    :param filters: ``label_name``, ``low_score``, ``high_score`` of the list, each only if it is to be sent
+    :param filters: ``label_name``, ``label_type``, ``low_score``, ``high_score``, ``search_conditions`` of the list,
+        each only if it is to be sent
     :param concurrency: requests in flight at once, at most
     :param stop: ends the wait while the service throttles
     """
