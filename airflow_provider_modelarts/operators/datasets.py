@@ -86,6 +86,13 @@ class ModelArtsSyncDatasetOperator(ServiceJobOperator):
         """Return nothing: the service takes no parameters."""
         return {}
 
+    def job_result(self, summary: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the counts; where nothing was noted before the start, the first one is what the others make of it."""
+        counts = [summary.get(name) for name in ("samples_after", "added", "deleted")]
+        after, added, deleted = (count or 0 for count in counts)
+        before = None if None in counts else after - added + deleted
+        return {"samples_before": facts.get("samples_before", before), **summary}
+
 
 class ModelArtsImportSamplesOperator(ServiceJobOperator):
     """Import images, with their labels, from a folder or a manifest in OBS into a dataset; wait for the end.

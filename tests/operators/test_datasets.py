@@ -8,20 +8,22 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 
+from airflow_provider_modelarts.client.errors import DatasetBusy
 from airflow_provider_modelarts.client.resources.transfers import Exports, Imports, Sync
 from airflow_provider_modelarts.client.resources.versions import Versions
 from airflow_provider_modelarts.hooks.errors import ParameterError, ServiceJobFailed, ServiceJobTimeout
 from airflow_provider_modelarts.operators._service_job import ServiceJobOperator
 from airflow_provider_modelarts.operators.datasets import (
+    ModelArtsCheckDatasetOperator,
     ModelArtsExportSamplesOperator,
     ModelArtsImportSamplesOperator,
     ModelArtsPublishVersionOperator,
     ModelArtsSyncDatasetOperator,
 )
 from airflow_provider_modelarts.utils.service_job import JOB_RECORD_KEY, ServiceJobStore
-from tests.support.operator_driver import Ending, StandInStore, StandInTaskInstance, drive_try, moment
+from tests.support.operator_driver import Ending, StandInStore, StandInTaskInstance, drive, drive_try, moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -334,7 +336,8 @@ def test_of_several_that_may_be_ours_none_is_taken_and_all_are_named(begin: Any)
     assert type(ending.error) is AirflowFailException
     assert all(task.task_id in str(ending.error) for task in ModelArtsHook().client.exports.list(life.dataset_id))
     assert len(life.starts) == 2
-    assert life.clear().error is not None  # it is still not known
+    assert life.clear().error is None
+    assert len(life.starts) == 3
 
 
 # --- a dataset that is busy
@@ -445,3 +448,56 @@ def test_what_a_template_did_not_give_is_said_before_anything_is_sent(begin: Any
     assert type(ending.error) is AirflowFailException
     assert "dataset_id is 'None'" in str(ending.error)
     assert len(life.emulator.journal) == 0
+
+
+# --- the check
+
+
+def check(emulator: Emulator, clock: MovedClock, dataset_id: str, **parameters: Any) -> Ending:
+    """Run the check once."""
+    return drive(ModelArtsCheckDatasetOperator(task_id="check", dataset_id=dataset_id, **parameters), clock)
+
+
+def test_a_dataset_that_can_be_labeled_passes_the_check(emulator: Emulator, moved_clock: MovedClock) -> None:
+    ending = check(emulator, moved_clock, emulator.load_digits(labeled=100))
+    assert ending.error is None
+    assert (ending.result["ready"], ending.result["unmet"]) == (True, [])
+    assert "- yes: 10 labels are given; 2 are needed." in ending.xcoms["summary"]
+    assert len(json.dumps(ending.result)) < 2000
+
+
+@pytest.mark.parametrize(
+    ("labeled", "parameters", "error"),
+    [
+        (0, {}, AirflowFailException),
+        (0, {"if_nothing_to_label": "skip"}, AirflowFailException),
+        (0, {"if_not_ready": "skip"}, AirflowSkipException),
+        (1797, {}, AirflowFailException),
+        (1797, {"if_nothing_to_label": "skip"}, AirflowSkipException),
+    ],
+)
+def test_a_check_fails_or_skips_and_its_list_was_pushed(
+    emulator: Emulator, moved_clock: MovedClock, labeled: int, parameters: dict[str, Any], error: type[Exception]
+) -> None:
+    ending = check(emulator, moved_clock, emulator.load_digits(labeled=labeled), **parameters)
+    assert type(ending.error) is error
+    assert "cannot be labeled by machine now" in str(ending.error)
+    assert ending.xcoms["return_value"]["unmet"] == (
+        ["unlabeled_images"] if labeled else ["labels", "images_per_label"]
+    )
+    assert "- NO: " in ending.xcoms["summary"]
+
+
+def test_a_check_of_a_busy_dataset_is_worth_a_retry(emulator: Emulator, moved_clock: MovedClock) -> None:
+    dataset_id = emulator.load_digits(labeled=100)
+    emulator.dataset(dataset_id).status = 6
+    assert type(check(emulator, moved_clock, dataset_id).error) is DatasetBusy
+    skipped = check(emulator, moved_clock, dataset_id, if_nothing_to_label="skip")
+    assert type(skipped.error) is DatasetBusy
+
+
+@pytest.mark.parametrize("name", ["if_not_ready", "if_nothing_to_label"])
+@pytest.mark.parametrize("value", [None, "ignore", "{{ params.x }}"])
+def test_wrong_choices_of_a_check_are_found_when_the_dag_is_parsed(name: str, value: Any) -> None:
+    with pytest.raises(ParameterError, match=name):
+        ModelArtsCheckDatasetOperator(task_id="check", dataset_id="d", **{name: value})
