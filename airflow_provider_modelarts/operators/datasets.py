@@ -300,8 +300,8 @@ class ModelArtsCheckDatasetOperator(TemplatedOperator):
 
     :param dataset_id: the dataset (templated)
     :param if_not_ready: ``fail`` or ``skip``, if a condition is not met
-    :param if_nothing_to_label: ``fail`` or ``skip``, if there is no image without label and everything else is met:
-        after a night without new images
+    :param if_nothing_to_label: ``fail`` or ``skip``, if there is no image without label and everything else is met, but
+        for labels on few images: after a night without new images
     :param check_images: read the list of all samples, 100 in a request, to find images with four channels, on which a
         labeling task fails after it has started
     :param modelarts_conn_id: the Airflow connection (templated)

@@ -51,6 +51,11 @@ _MARKER = re.compile(r"af-[0-9a-f]{16}--?\d+")
 # Seconds before each search for a job that is not listed yet, though its start was sent.
 _PAUSES = (0.0, 5.0, 10.0, 20.0)
 
+# Seconds from a refusal because the dataset is busy to the next start. Not all that it is busy with shows in its
+# status; where that is normal all the time, this is how often a start is tried. By code: one version a minute.
+_BUSY_PAUSE = 30.0
+_BUSY_PAUSES = {"ModelArts.4370": 60.0}
+
 _STATUSES: dict[JobCondition, JobStatus] = {"succeeded": "success", "failed": "failed"}
 _REQUIRED_FIELDS = frozenset({"phase", "kind", "ids", "marker", "fingerprint"})
 
@@ -247,8 +252,8 @@ class ServiceJobStarter:
         # Without this record a later try could take somebody else's next one for its own.
         record = self.make_record("awaited")
         if isinstance(error, DatasetBusy):
-            pause = max(BUSY_PAUSES.get(error.code or "", 0.0), error.retry_after or 0.0)
-            record = replace(record, not_before=system_clock.now() + pause if pause else None)
+            pause = max(_BUSY_PAUSES.get(error.code or "", _BUSY_PAUSE), error.retry_after or 0.0)
+            record = replace(record, not_before=system_clock.now() + pause)
         self.store.write(record)
         if not isinstance(error, DatasetBusy):
             raise error
@@ -342,10 +347,6 @@ class ServiceJobStarter:
         if isinstance(refusal, NotFound):
             raise refusal
         raise _given_up(_unreadable(self.job.describe(job_id), refusal), refusal)
-
-
-BUSY_PAUSES = {"ModelArts.4370": 60.0}
-"""Seconds to wait after a refusal by its code; one version a minute (contract 6.3)."""
 
 
 def _is_new(state: JobState, record: ServiceJobRecord) -> bool:

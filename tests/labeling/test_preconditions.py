@@ -82,6 +82,16 @@ def test_too_little_is_found_and_the_service_refuses_it(
     assert type(refusal(dataset_id)) is PreconditionFailed
 
 
+@pytest.mark.parametrize(
+    ("labels", "is_only_done"),
+    [({"a": 6, "b": 6}, True), ({"a": 6, "b": 4}, True), ({"a": 6}, False), ({"a": 6, "b": 4, "unlabeled": 1}, False)],
+)
+def test_nothing_to_label_is_told_from_what_is_wrong(
+    load: Callable[..., str], labels: dict[str, int], is_only_done: bool
+) -> None:
+    assert check_preconditions(ModelArtsHook().client, load(labels)).is_only_done is is_only_done
+
+
 def test_rare_labels_are_named_with_their_numbers(load: Callable[..., str]) -> None:
     report = check_preconditions(ModelArtsHook().client, load({"a": 6, "b": 4, "c": 1, "unlabeled": 4}))
     assert "too few images have b (4), c (1); 5 are needed for each label." in report.refusal()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 
-from airflow_provider_modelarts.client.errors import DatasetBusy
+from airflow_provider_modelarts.client.errors import DatasetBusy, ServiceUnavailable
 from airflow_provider_modelarts.client.resources.transfers import Exports, Imports, Sync
 from airflow_provider_modelarts.client.resources.versions import Versions
 from airflow_provider_modelarts.hooks.errors import ParameterError, ServiceJobFailed, ServiceJobTimeout
@@ -236,14 +236,29 @@ def test_after_a_crash_the_next_try_ends_as_if_nothing_had_happened(
         assert (ending.result["samples_before"], ending.result["added"]) == (1797, 3)
 
 
-@every_kind
-def test_a_lost_reply_is_no_second_start(begin: Any, name: str, emulator: Emulator) -> None:
+LOST = [(name, fault) for name in KINDS for fault in ("reset_after", "truncated")]
+LOST.remove(("sync", "truncated"))  # its answer has no body that could be cut
+
+
+@pytest.mark.parametrize(("name", "fault"), LOST)
+def test_a_lost_reply_is_no_second_start(begin: Any, name: str, emulator: Emulator, fault: str) -> None:
     life = begin(name)
-    emulator.faults.add("POST", KINDS[name].path.strip("/"), "reset_after")
+    emulator.faults.add("POST", KINDS[name].path.strip("/"), fault)
     ending = life.attempt()
     assert ending.error is None, ending.error
-    assert emulator.faults.fired["reset_after"] == 1
+    assert emulator.faults.fired[fault] == 1
     assert len(life.starts) == 1
+
+
+@every_kind
+def test_a_start_that_did_not_arrive_is_sent_by_a_retry(begin: Any, name: str, emulator: Emulator) -> None:
+    life = begin(name)
+    emulator.faults.add("POST", KINDS[name].path.strip("/"), "status", status=502)
+    ending = life.attempt()
+    assert type(ending.error) is ServiceUnavailable
+    assert emulator.faults.fired["status"] == 1
+    assert life.retry().error is None
+    assert len(life.starts) == 2  # the first was not carried out
 
 
 @every_kind
@@ -318,12 +333,14 @@ def test_a_version_is_found_by_its_marker_where_airflow_keeps_nothing(begin: Any
 def test_what_others_have_imported_before_is_not_taken_for_ours(begin: Any) -> None:
     theirs = begin("import")
     assert theirs.attempt().error is None
+    theirs.clock.advance(60)
+    assert theirs.clear().error is None
     life = begin("import")
     life.ti.run_id = "another"
     life.attempt(crash=MOMENTS["before_the_start"])
     ending = life.retry()
     assert ending.error is None
-    assert len(life.starts) == 2
+    assert len(life.starts) == 3
 
 
 def test_of_several_that_may_be_ours_none_is_taken_and_all_are_named(begin: Any) -> None:
@@ -355,6 +372,31 @@ def test_a_busy_dataset_is_waited_for(begin: Any, name: str, deferrable: bool) -
     assert ending.error is None, ending.error
     assert ending.deferrals == 2 * deferrable
     assert life.store.get(JOB_RECORD_KEY)["phase"] == "started"
+
+
+@both_ways
+def test_what_a_dataset_is_busy_with_need_not_show_in_its_status(
+    begin: Any, emulator: Emulator, deferrable: bool
+) -> None:
+    life = begin("version", deferrable=deferrable)
+    emulator.faults.add("POST", "versions", "status", status=403, code="ModelArts.4613", times=5)
+    begun = life.clock.now()
+    ending = life.attempt()
+    assert ending.error is None, ending.error
+    assert emulator.faults.fired["status"] == 5
+    assert life.clock.now() - begun >= 5 * 30 + emulator.job_seconds
+    assert ending.deferrals == 6 * deferrable
+
+
+def test_after_a_refusal_somebody_elses_start_is_not_taken_for_ours(begin: Any, emulator: Emulator) -> None:
+    from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+
+    life = begin("export")
+    emulator.faults.add("POST", "export-tasks", "status", status=403, code="ModelArts.0112")
+    assert type(life.attempt().error) is AirflowFailException
+    theirs = ModelArtsHook().client.exports.start(life.dataset_id, {"path": OUTGOING})
+    ending = life.retry()
+    assert ending.result["export_id"] != theirs
 
 
 @both_ways
