@@ -25,6 +25,8 @@ from tests.support.readme import code_block
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from airflow.sdk import DAG
+
     from airflow_provider_modelarts.emulator import Emulator
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -33,6 +35,7 @@ PAGES = {
     for name in ["README.md", *re.findall(r"\]\((docs/[\w-]+\.md)\)", README)]
 }
 PLANS, CONNECTION, POLICIES = "docs/plans-and-ledgers.md", "docs/connection.md", "docs/policies.md"
+DATASETS = "docs/datasets.md"
 PACKAGE = REPOSITORY / "airflow_provider_modelarts"
 
 
@@ -108,6 +111,69 @@ def test_a_plan_is_approved_applied_and_undone(emulator: Emulator, tmp_path: Pat
         assert undone.state == "success", undone.log
         assert undone.tasks["undo"].xcom["cleared"] == confirmed
         assert emulator.dataset(dataset_id).annotated == left
+
+
+def page_dag(heading: str, folder: Path) -> DAG:
+    """Return the DAG below a heading of the page about datasets."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    file = folder / "dag_of_the_page.py"
+    file.write_text(code_block(heading, page=DATASETS), encoding="utf-8")
+    bag = DagBag(file)
+    assert bag.import_errors == {}
+    (dag,) = bag.dags.values()
+    return dag
+
+
+@pytest.mark.usefixtures("airflow_db", "moved_clock")
+def test_a_night_takes_images_in_and_publishes_and_the_next_one_is_skipped(emulator: Emulator, tmp_path: Path) -> None:
+    night = page_dag("A night", tmp_path)
+    dataset_id = emulator.load_digits(labeled=150)
+    dataset = emulator.dataset(dataset_id)
+    emulator.add_images(dataset_id, 5)
+
+    done = run_dag(night, conf={"dataset_id": dataset_id})
+    assert done.state == "success", done.log
+    assert done.tasks["sync"].xcom["added"] == 5
+    assert done.tasks["check"].xcom["ready"] is True
+    labeled = dataset.annotated
+    assert 150 < labeled == done.tasks["publish"].xcom["labeled"] < 1802
+    assert done.tasks["publish"].xcom["manifest_path"]
+
+    for sample_id, sample in dataset.samples.items():
+        if not sample.labels:
+            dataset.edit(sample_id, "1")
+    again = run_dag(night, conf={"dataset_id": dataset_id})
+    assert again.state == "success", again.log
+    states = {name: task.state for name, task in again.tasks.items()}
+    assert states == {"sync": "success", **dict.fromkeys(("check", "label", "confirm", "publish"), "skipped")}
+    assert emulator.journal.count("POST", "/versions") == 1
+
+
+@pytest.mark.usefixtures("airflow_db", "moved_clock")
+def test_samples_are_exchanged(emulator: Emulator, tmp_path: Path) -> None:
+    exchange = page_dag("Import and export", tmp_path)
+    dataset_id = emulator.load_digits(labeled=150)
+    emulator.put_images("/my-bucket/incoming/", 4, label="1")
+    done = run_dag(exchange, conf={"dataset_id": dataset_id})
+    assert done.state == "success", done.log
+    assert {name: done.tasks["bring"].xcom[name] for name in ("imported", "unconfirmed")} == {
+        "imported": 4,
+        "unconfirmed": 4,
+    }
+    assert done.tasks["take"].xcom["exported"] == 150
+
+
+def test_the_page_about_datasets_names_what_is_checked_and_what_is_returned(emulator: Emulator) -> None:
+    from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+    from airflow_provider_modelarts.labeling.preconditions import check_preconditions
+
+    report = check_preconditions(ModelArtsHook().client, emulator.load_proposals(3, kind="detection"))
+    table = PAGES[DATASETS].partition("## The check")[2].partition("The service does not")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [
+        *(check.name for check in report.checks if check.name != "boxes_only"),
+        "boxes_only",
+    ]
 
 
 def test_the_commands_are_in_the_makefile() -> None:

@@ -30,7 +30,7 @@ _NEWEST_TASKS = 100
 
 # Conditions that a retry may find met.
 _PASSING = frozenset({"not_busy", "no_running_task"})
-_TO_LABEL = "unlabeled_images"
+_TO_LABEL, _RARE = "unlabeled_images", "images_per_label"
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,9 @@ class PreconditionReport:
 
     @property
     def is_only_done(self) -> bool:
-        """Whether nothing stands against it but that there is nothing to label."""
-        return [check.name for check in self.unmet] == [_TO_LABEL]
+        """Whether nothing stands against it but that there is nothing to label; a rare label does no harm then."""
+        names = {check.name for check in self.unmet}
+        return _TO_LABEL in names and names <= {_TO_LABEL, _RARE}
 
     def __str__(self) -> str:
         return "\n".join((f"Can dataset {self.dataset_id} be labeled by machine?", *self._lines()))
@@ -148,7 +149,7 @@ def _labels(counts: dict[str, int]) -> tuple[PreconditionCheck, ...]:
             "labels", len(counts) >= LEAST_LABELS, f"{len(counts)} labels are given; {LEAST_LABELS} are needed."
         ),
         PreconditionCheck(
-            "images_per_label",
+            _RARE,
             not rare and bool(counts),
             f"{few if counts else 'no image has a label'}; {LEAST_IMAGES} are needed for each label.",
         ),

@@ -120,9 +120,8 @@ class ServiceJobOperator(TemplatedOperator):
         with permanent_errors_fail_at_once():
             outcome = JobOutcome.from_event(event)
             starter = self._make_starter(context)
-            record = starter.store.read()
-            if record is None or record.phase != "awaited":
-                return self._conclude(outcome, record, context)
+            if outcome.kind != DatasetReadiness.name:
+                return self._conclude(outcome, starter.store.read(), context)
             deadline = self._deadline(context)
             self._check_ready(outcome, deadline)
             return self._run(starter, deadline, context)

@@ -86,6 +86,13 @@ class ModelArtsSyncDatasetOperator(ServiceJobOperator):
         """Return nothing: the service takes no parameters."""
         return {}
 
+    def job_result(self, summary: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the counts; where nothing was noted before the start, the first one is what the others make of it."""
+        counts = [summary.get(name) for name in ("samples_after", "added", "deleted")]
+        after, added, deleted = (count or 0 for count in counts)
+        before = None if None in counts else after - added + deleted
+        return {"samples_before": facts.get("samples_before", before), **summary}
+
 
 class ModelArtsImportSamplesOperator(ServiceJobOperator):
     """Import images, with their labels, from a folder or a manifest in OBS into a dataset; wait for the end.
@@ -293,8 +300,8 @@ class ModelArtsCheckDatasetOperator(TemplatedOperator):
 
     :param dataset_id: the dataset (templated)
     :param if_not_ready: ``fail`` or ``skip``, if a condition is not met
-    :param if_nothing_to_label: ``fail`` or ``skip``, if there is no image without label and everything else is met:
-        after a night without new images
+    :param if_nothing_to_label: ``fail`` or ``skip``, if there is no image without label and everything else is met, but
+        for labels on few images: after a night without new images
     :param check_images: read the list of all samples, 100 in a request, to find images with four channels, on which a
         labeling task fails after it has started
     :param modelarts_conn_id: the Airflow connection (templated)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class ModelArtsServiceJobTrigger(BaseTrigger):
     """Fires one event when a job is over, or when its deadline has come. It stops nothing.
 
-    The event is ``{"status", "job_id", "message", "summary"}``; ``status`` is ``success``, ``failed``, ``timeout`` or
-    ``error`` (the service refuses to answer). It contains all that the operator needs.
+    The event is ``{"status", "kind", "job_id", "message", "summary"}``; ``status`` is ``success``, ``failed``,
+    ``timeout`` or ``error`` (the service refuses to answer). It contains all that the operator needs.
 
     Airflow stores the parameters as plain text: they are JSON primitives, and none is a secret.
 

@@ -51,6 +51,11 @@ _MARKER = re.compile(r"af-[0-9a-f]{16}--?\d+")
 # Seconds before each search for a job that is not listed yet, though its start was sent.
 _PAUSES = (0.0, 5.0, 10.0, 20.0)
 
+# Seconds from a refusal because the dataset is busy to the next start. Not all that it is busy with shows in its
+# status; where that is normal all the time, this is how often a start is tried. By code: one version a minute.
+_BUSY_PAUSE = 30.0
+_BUSY_PAUSES = {"ModelArts.4370": 60.0}
+
 _STATUSES: dict[JobCondition, JobStatus] = {"succeeded": "success", "failed": "failed"}
 _REQUIRED_FIELDS = frozenset({"phase", "kind", "ids", "marker", "fingerprint"})
 
@@ -247,8 +252,8 @@ class ServiceJobStarter:
         # Without this record a later try could take somebody else's next one for its own.
         record = self.make_record("awaited")
         if isinstance(error, DatasetBusy):
-            pause = max(BUSY_PAUSES.get(error.code or "", 0.0), error.retry_after or 0.0)
-            record = replace(record, not_before=system_clock.now() + pause if pause else None)
+            pause = max(_BUSY_PAUSES.get(error.code or "", _BUSY_PAUSE), error.retry_after or 0.0)
+            record = replace(record, not_before=system_clock.now() + pause)
         self.store.write(record)
         if not isinstance(error, DatasetBusy):
             raise error
@@ -286,6 +291,8 @@ class ServiceJobStarter:
         new = [state for state in new if not state.shown]
         if not new:
             return None
+        if len(new) > 1 and record.marker != self.intent.marker:
+            return None  # whoever clears the task was asked to look, and wants another
         if len(new) > 1:
             names = ", ".join(f"{state.job_id} ({state.condition})" for state in new)
             raise ServiceJobsUnclearError(
@@ -342,10 +349,6 @@ class ServiceJobStarter:
         raise _given_up(_unreadable(self.job.describe(job_id), refusal), refusal)
 
 
-BUSY_PAUSES = {"ModelArts.4370": 60.0}
-"""Seconds to wait after a refusal by its code; one version a minute (contract 6.3)."""
-
-
 def _is_new(state: JobState, record: ServiceJobRecord) -> bool:
     """Return whether a job may have been started after a record was written."""
     is_older = None not in (state.created, record.newest) and (state.created or 0) < (record.newest or 0)
@@ -380,18 +383,20 @@ class JobOutcome:
     """How a wait for a job ended.
 
     :param status: ``success``, ``failed``, ``timeout`` or ``error`` (the service refuses to answer)
+    :param kind: name of the job's kind
     :param job_id: the job
     :param message: one line for people
     :param summary: of the job as last read; ``error`` holds a poll's error
     """
 
     status: JobStatus
+    kind: str
     job_id: str
     message: str
     summary: dict[str, Any] = field(default_factory=dict)
 
     def to_event(self) -> dict[str, Any]:
-        """Return the payload of the trigger's event: exactly ``status, job_id, message, summary``."""
+        """Return the payload of the trigger's event: exactly ``status, kind, job_id, message, summary``."""
         return dict(vars(self))
 
     @classmethod
@@ -401,7 +406,8 @@ class JobOutcome:
         :param event: the payload
         :raises KeyError: if a key is missing
         """
-        return cls(event["status"], event["job_id"], event["message"], dict(event["summary"] or {}))
+        summary = dict(event["summary"] or {})
+        return cls(event["status"], event["kind"], event["job_id"], event["message"], summary)
 
     def exception(self) -> ModelArtsError | None:
         """Return the error that the operator raises, the same after :meth:`from_event`; None after a success."""
@@ -460,13 +466,13 @@ class JobWait(PollSchedule):
         reason = (short_line(state.reason, 500) or "the service gives no reason").rstrip(".")
         failure = f"{self._what} failed: {reason}. Mend the cause, then run the task again."
         message = f"{self._what} succeeded." if status == "success" else failure
-        return JobOutcome(status, self.job_id, message, state.summary)
+        return self._outcome(status, message, state.summary)
 
     def on_error(self, error: ModelArtsError, now: float) -> JobOutcome | float:
         """Take the error of a poll; the outcome is ``error`` after several permanent ones in a row."""
         self._refusals_left -= error.permanent
         if not self._refusals_left:
-            return JobOutcome("error", self.job_id, _unreadable(self._what, error), {"error": describe(error)})
+            return self._outcome("error", _unreadable(self._what, error), {"error": describe(error)})
         return self._next(now, error)
 
     def _next(self, now: float, error: ModelArtsError | None = None) -> JobOutcome | float:
@@ -481,4 +487,7 @@ class JobWait(PollSchedule):
         if error:
             message += f" The last poll failed: {error}"
             summary["error"] = describe(error)
-        return JobOutcome("timeout", self.job_id, message, summary)
+        return self._outcome("timeout", message, summary)
+
+    def _outcome(self, status: JobStatus, message: str, summary: dict[str, Any]) -> JobOutcome:
+        return JobOutcome(status, self.job.name, self.job_id, message, summary)

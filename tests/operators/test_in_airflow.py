@@ -12,9 +12,12 @@ from airflow.sdk import DAG
 from airflow.sdk.execution_time.xcom import XCom
 
 from airflow_provider_modelarts.client.states import TaskState
+from airflow_provider_modelarts.hooks.errors import ServiceJobFailed
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.links import DATASET_XCOM, ModelArtsDatasetLink, link_dataset
+from airflow_provider_modelarts.operators.datasets import ModelArtsPublishVersionOperator, ModelArtsSyncDatasetOperator
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
+from airflow_provider_modelarts.utils.service_job import ServiceJobRecord, ServiceJobStore
 from airflow_provider_modelarts.utils.task_record import LabelTaskRecord, RecordStore
 from tests.support.dag_runner import DagOutcome, run_dag, run_operator
 from tests.support.operator_driver import StandInTaskInstance
@@ -100,6 +103,65 @@ def test_mapped_tasks_have_jobs_of_their_own(emulator: Emulator) -> None:
     assert len({json.loads(record.body)["config"]["name"] for record in starts}) == 3
     for index, dataset_id in enumerate(datasets):
         assert list(emulator.dataset(dataset_id).tasks) == [outcome.tasks[f"start_{index}"].xcom]
+
+
+# --- other jobs of the service
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
+@pytest.mark.parametrize(("phase", "written"), [("starting", True), ("started", False), ("started", True)])
+def test_a_retry_by_airflow_goes_on_with_the_publication_of_the_try_before(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch, phase: str, written: bool, deferrable: bool
+) -> None:
+    emulator.job_seconds = 0.5
+    dataset_id = emulator.load_proposals(4)
+    write = ServiceJobStore.write
+    crashed: list[str] = []
+
+    def write_or_crash(store: ServiceJobStore, record: ServiceJobRecord) -> None:
+        if record.phase != phase or crashed:
+            return write(store, record)
+        crashed.append(record.marker)
+        if written:
+            write(store, record)
+        raise OSError("the process died here")
+
+    monkeypatch.setattr(ServiceJobStore, "write", write_or_crash)
+    task, log = run_operator(
+        ModelArtsPublishVersionOperator,
+        dataset_id=dataset_id,
+        deferrable=deferrable,
+        poll_interval=0.2,
+        retries=1,
+        retry_delay=timedelta(0),
+    )
+    assert (task.state, task.try_number) == ("success", 2), log
+    (start,) = emulator.journal.select("POST", match=lambda record: record.path.endswith("/versions"))
+    assert json.loads(start.body)["description"] == crashed[0]
+
+
+def test_mapped_tasks_synchronize_each_its_own_dataset_and_defaults_of_a_dag_count(emulator: Emulator) -> None:
+    emulator.job_seconds = 0.5
+    datasets = [emulator.load_proposals(4), emulator.load_digits(labeled=10)]
+    emulator.add_images(datasets[1], 3)
+    defaults = {"deferrable": True, "poll_interval": 0.2}
+    with DAG(f"sync_{next(_numbers)}", schedule=None, default_args=defaults) as dag:
+        ModelArtsSyncDatasetOperator.partial(task_id="sync").expand(dataset_id=datasets)
+        single = ModelArtsSyncDatasetOperator(task_id="single", dataset_id=datasets[0])
+    assert (single.deferrable, single.poll_interval) == (True, 0.2)
+    outcome = run_dag(dag)
+    assert outcome.state == "success", outcome.log
+    assert [outcome.tasks[f"sync_{index}"].xcom["added"] for index in (0, 1)] == [0, 3]
+
+
+def test_a_job_that_failed_leaves_its_result(emulator: Emulator) -> None:
+    emulator.job_seconds = 0.2
+    dataset_id = emulator.load_proposals(4)
+    emulator.faults.add("POST", "versions", "fail_task", code="ModelArts.4917", message="It broke")
+    task, _ = run_operator(ModelArtsPublishVersionOperator, dataset_id=dataset_id, poll_interval=0.1, deferrable=True)
+    assert task.state == "failed"
+    assert task.xcom["version_id"]
+    assert type(task.error) is ServiceJobFailed
 
 
 # --- the link

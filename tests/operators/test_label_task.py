@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_provider_modelarts.client.states import TaskState
 from airflow_provider_modelarts.hooks.errors import ParameterError
@@ -281,3 +281,59 @@ def test_the_hook_is_needed_only_when_the_task_runs(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(ModelArtsHook, "get_connection", refuse)
     ModelArtsStartLabelTaskOperator(task_id="a", dataset_id="{{ params.x }}")
     ModelArtsStopLabelTaskOperator(task_id="b", dataset_id="d", label_task_id="t")
+
+
+# --- a night without new images, and what the contract does not know
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_night_without_new_images_is_a_skip_if_wanted(starter: StartRunner, deferrable: bool) -> None:
+    starter.dataset_id = starter.emulator.load_digits(labeled=1797)
+    given = {"wait_for_completion": True, "deferrable": deferrable}
+    assert type(starter.start(**given).error) is AirflowFailException
+    ending = starter.start(if_nothing_to_label="skip", **given)
+    assert type(ending.error) is AirflowSkipException
+    assert "Nothing to label" in str(ending.error)
+    assert starter.dataset_id in str(ending.error)
+    assert starter.states == []
+
+
+def test_only_the_lack_of_images_is_skipped(starter: StartRunner) -> None:
+    starter.dataset_id = starter.emulator.load_digits(labeled=1)
+    assert type(starter.start(if_nothing_to_label="skip").error) is AirflowFailException
+
+
+def test_nothing_to_label_after_somebody_elses_task_is_a_skip_too(starter: StartRunner) -> None:
+    client = ModelArtsHook().client
+    client.tasks.start(starter.dataset_id)
+    dataset = starter.emulator.dataset(starter.dataset_id)
+    for sample_id, sample in dataset.samples.items():
+        if not sample.labels:
+            dataset.edit(sample_id, "1")
+    ending = starter.start(if_running="wait", if_nothing_to_label="skip", wait_for_completion=True, deferrable=True)
+    assert type(ending.error) is AirflowSkipException
+    assert ending.deferrals == 1
+
+
+@pytest.mark.parametrize("value", [None, "ignore", "{{ params.x }}"])
+def test_a_wrong_choice_is_found_when_the_dag_is_parsed(value: Any) -> None:
+    with pytest.raises(ParameterError, match="if_nothing_to_label"):
+        ModelArtsStartLabelTaskOperator(task_id="start", dataset_id="d", if_nothing_to_label=value)
+
+
+@pytest.mark.wrong_requests
+@pytest.mark.parametrize(
+    "extra", [{"priority": "low", "config": {"seed": 7}}, '{"priority": "low", "config": {"seed": 7}}']
+)
+def test_what_the_contract_does_not_know_is_sent_as_it_is(starter: StartRunner, extra: Any) -> None:
+    assert starter.start(config={"algorithm_type": "fast"}, extra=extra).error is None
+    body = starter.body
+    assert re.fullmatch(r"af-[0-9a-f]{16}-0", body["config"].pop("name"))
+    assert body == {"task_type": "auto-label", "config": {"algorithm_type": "fast", "seed": 7}, "priority": "low"}
+
+
+def test_what_the_contract_knows_has_no_place_in_extra(starter: StartRunner) -> None:
+    ending = starter.start(extra={"config": {"algorithm_type": "fast"}})
+    assert type(ending.error) is AirflowFailException
+    assert "algorithm_type" in str(ending.error)
+    assert starter.states == []
