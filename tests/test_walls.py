@@ -36,13 +36,13 @@ MAY_IMPORT = {
 }
 # The parts of labeling, from the lowest floor to the highest: none imports a part of a higher floor.
 LABELING_FLOORS = (
-    {"label_equality", "policy", "preconditions", "results", "stop_signal", "storage"},
+    {"label_equality", "label_set", "policy", "preconditions", "results", "stop_signal", "storage"},
     {"sample_table"},
     {"proposals"},
     {"plan"},
     {"ledger"},
     {"apply"},
-    {"team_samples", "undo"},
+    {"team_review", "team_samples", "undo"},
 )
 # What is known to be wrong. These tables may only shrink.
 KNOWN_UPWARD: set[tuple[str, str]] = set()

@@ -178,6 +178,14 @@ def config(name: str, value: object) -> dict[str, Any]:
     return found
 
 
+def listed(name: str, value: object) -> list[Any]:
+    """Return a list, or the JSON text of one; among them the outputs of mapped tasks."""
+    found = validation.decoded(_given(name, value))
+    if not isinstance(found, Sequence) or isinstance(found, (str, bytes, bytearray)):
+        raise _wrong(name, "a list, or its JSON text", value)
+    return list(found)
+
+
 def plain(name: str, value: object) -> dict[str, Any]:
     """Return a dict, or the JSON text of one, as JSON can say it."""
     found: dict[str, Any] = _plain(name, mapping(name, value))

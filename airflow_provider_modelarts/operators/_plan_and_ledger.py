@@ -89,7 +89,7 @@ def resolve_plan_and_ledger(
     if plan_uri is not None:
         path = places.storage_path("plan_uri", plan_uri)
         digest = parameters.optional(parameters.identifier)("plan_digest", plan_digest)
-        plan = _to_apply(path, request.dataset_id, digest)
+        plan = stored_plan(path, request.dataset_id, digest)
         filters = {**plan.header.filters, "first_label": plan.header.first_label}
         return PlanAndLedger(plan, ledger, {**uris, "plan_uri": str(path)}, filters)
     own = None if request.preview else _own_place(root, request, context, log)
@@ -254,7 +254,13 @@ def _own_place(
     return path
 
 
-def _to_apply(path: ObjectStoragePath, dataset_id: str, digest: str | None) -> Plan:
+def stored_plan(path: ObjectStoragePath, dataset_id: str, digest: str | None) -> Plan:
+    """Return the plan that a task is to use, which another task has made.
+
+    :param digest: the digest that it must have; None: any
+    :raises PlanRefused: if it is not there, damaged, or another one
+    :raises InvalidRequest: if it is of another dataset
+    """
     with places.storage_errors("plan_uri", str(path), "read"):
         if not path.exists():
             raise PlanRefused(

@@ -2,55 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, BaseSensorOperator, PokeReturnValue, conf
-from airflow.sdk.exceptions import (
-    AirflowException,
-    AirflowRescheduleException,
-    AirflowSensorTimeout,
-    AirflowSkipException,
-    AirflowTaskTimeout,
-    TaskDeferralTimeout,
-)
-
-from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.client.waiting import Outcome
-from airflow_provider_modelarts.hooks.errors import permanent_errors_fail_at_once
-from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
-from airflow_provider_modelarts.operators._templates import TemplatedOperator, constant
+from airflow_provider_modelarts.sensors._waiting import WaitingSensor
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
-from airflow_provider_modelarts.utils.polling import deadline_after, poll_once, poll_until_done
+from airflow_provider_modelarts.utils.polling import poll_once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from datetime import timedelta
+    from collections.abc import Sequence
 
-    from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
-# Airflow fails a task that is queued again before its scheduler has seen the last process end. Besides, starting a
-# process costs more than waiting for so many seconds.
-_SHORTEST_RESCHEDULE = 5.0
-
-# Readers of the parameters that belong to Airflow's sensors: for Airflow any text is true.
-_OF_AIRFLOW = {
-    "timeout": parameters.optional(parameters.countable(parameters.seconds_or_zero)),
-    "soft_fail": parameters.flag,
-    "never_fail": parameters.flag,
-    "mode": parameters.choice("poke", "reschedule"),
-}
-
-# Outcomes that soft_fail turns into a skip; errors such as a wrong password are not among them (B7).
-_SOFT = frozenset({"timeout", "failed", "stopped"})
+    from airflow_provider_modelarts.client.waiting import Wait
+    from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 
 
-class ModelArtsLabelTaskSensor(TemplatedOperator, BaseSensorOperator):
+class ModelArtsLabelTaskSensor(WaitingSensor):
     """Wait until a labeling task is over; never stop it.
 
     Polls at once, at least every 10 s in the first minute, then every ``poke_interval``, the same in all modes.
@@ -76,128 +45,27 @@ class ModelArtsLabelTaskSensor(TemplatedOperator, BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = tuple(parameters.LABEL_TASK)
-    operator_extra_links = (ModelArtsDatasetLink(),)
+    outcomes = Outcome
 
-    def __init__(
-        self,
-        *,
-        dataset_id: str,
-        label_task_id: str | XComArg,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        poke_interval: float | timedelta = 30,
-        modelarts_conn_id: str = ModelArtsHook.default_conn_name,
-        project_id: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        for name, read in _OF_AIRFLOW.items():
-            if name in kwargs:
-                kwargs[name] = constant(name, kwargs[name], read)
-        interval = constant("poke_interval", poke_interval, parameters.countable(parameters.seconds))
-        super().__init__(poke_interval=interval, **kwargs)
-        # They may also come from default_args, which reach Airflow's sensor alone; any text would be true.
-        self.soft_fail: bool = constant("soft_fail", self.soft_fail, parameters.flag)
-        self.never_fail: bool = constant("never_fail", self.never_fail, parameters.flag)
-        self.dataset_id = dataset_id
+    def __init__(self, *, dataset_id: str, label_task_id: str | XComArg, **kwargs: Any) -> None:
+        super().__init__(dataset_id=dataset_id, **kwargs)
         self.label_task_id = label_task_id
-        self.deferrable: bool = constant("deferrable", deferrable, parameters.flag)
-        self.modelarts_conn_id = modelarts_conn_id
-        self.project_id = project_id
         self.check_parameters(parameters.LABEL_TASK)
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Wait for the labeling task; see the class."""
-        with self._never_failing(), permanent_errors_fail_at_once(), self._alarm_is_the_deadline():
-            trigger = self._make_trigger(context)
-            if self.deferrable:
-                trigger.prove_serializable()
-            hook = parameters.hook(self).look_afresh()
-            link_dataset(context, hook, trigger.dataset_id)
-            wait = trigger.make_wait()
-            step = poll_once(hook, wait, self.log)
-            if isinstance(step, Outcome):
-                return self._conclude(step)
-            if self.deferrable:
-                trigger.not_before = system_clock.now() + step
-                self.defer(trigger=trigger, method_name="execute_complete", timeout=trigger.deferral_timeout())
-            if self.reschedule and step >= _SHORTEST_RESCHEDULE:
-                when = datetime.fromtimestamp(system_clock.now() + step, UTC)
-                raise AirflowRescheduleException(when)  # type: ignore[no-untyped-call]  # Airflow does not annotate it
-            return self._conclude(poll_until_done(hook, wait, self.log, delay=step))
+    @property
+    def awaited(self) -> str:
+        """What is waited for, for messages."""
+        return f"labeling task {self.label_task_id}"
 
-    def poke(self, context: Context) -> PokeReturnValue:
-        """Poll once.
-
-        :return: whether the labeling task is over, with the summary that :meth:`execute` returns
-        """
-        with permanent_errors_fail_at_once():
-            wait = self._make_trigger(context).make_wait()
-            step = poll_once(parameters.hook(self).look_afresh(), wait, self.log)
-            if isinstance(step, Outcome):
-                return PokeReturnValue(is_done=True, xcom_value=self._conclude(step))
-            return PokeReturnValue(is_done=False)
-
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - see Airflow
-        """End as the trigger's event says.
-
-        :param event: payload of :class:`ModelArtsLabelTaskTrigger`
-        """
-        with permanent_errors_fail_at_once():
-            return self._conclude(Outcome.from_event(event))
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Resume after the wait in the triggerer.
-
-        Airflow's own sensors skip on any AirflowException here, and so on a wrong password; this one skips as in the
-        other modes.
-        """
-        with self._never_failing():
-            try:
-                return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
-            except TaskDeferralTimeout:
-                raise self._soft(AirflowSensorTimeout(parameters.no_triggerer(self))) from None
-
-    def _make_trigger(self, context: Context) -> ModelArtsLabelTaskTrigger:
-        self.check_rendered(context)
-        ti = context["ti"]
-        started = (ti.get_first_reschedule_date(context) if self.reschedule else None) or ti.start_date
+    def make_trigger(self, deadline: float, started: float | None) -> ModelArtsLabelTaskTrigger:
+        """Return the trigger, from the rendered parameters."""
         return ModelArtsLabelTaskTrigger(
             **self.read_parameters(parameters.LABEL_TASK),
-            deadline=deadline_after(started, self.timeout, self.execution_timeout),
+            deadline=deadline,
             poll_interval=self.poke_interval,
-            started=started.timestamp() if started else None,
+            started=started,
         )
 
-    def _conclude(self, outcome: Outcome) -> dict[str, Any]:
-        """Return the summary, or raise the error of the outcome."""
-        error: Exception | None = outcome.exception()
-        if error is None:
-            self.log.info("%s", outcome.message)
-            return outcome.summary
-        if outcome.status == "timeout":
-            error = AirflowSensorTimeout(str(error))
-        raise self._soft(error) if outcome.status in _SOFT else error
-
-    def _soft(self, error: Exception) -> Exception:
-        """Return a skip in place of the error if ``soft_fail`` is set."""
-        return AirflowSkipException(f"Skipped by soft_fail: {error}") if self.soft_fail else error
-
-    @contextmanager
-    def _alarm_is_the_deadline(self) -> Iterator[None]:
-        """Treat the alarm of ``execution_timeout``, wherever it interrupts, as the deadline (B7)."""
-        try:
-            yield
-        except AirflowTaskTimeout:
-            text = f"The execution_timeout has come during the wait for labeling task {self.label_task_id}."
-            raise self._soft(AirflowSensorTimeout(f"{text} Allow more time.")) from None
-
-    @contextmanager
-    def _never_failing(self) -> Iterator[None]:
-        """Turn every failure into a skip if ``never_fail`` is set, as Airflow's own sensors do."""
-        try:
-            yield
-        except (AirflowSkipException, AirflowRescheduleException):
-            raise
-        except (AirflowException, ModelArtsError) as error:
-            if self.never_fail:
-                raise AirflowSkipException(f"Skipped by never_fail: {error}") from None
-            raise
+    def poll(self, hook: ModelArtsHook, wait: Wait) -> Outcome | float:
+        """Poll once; return how the wait ended, or the seconds until the next poll."""
+        return poll_once(hook, wait, self.log)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_modelarts.utils import dataset_jobs
+from airflow_provider_modelarts.utils import dataset_jobs, team_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,10 @@ JOB_KINDS: dict[str, type[ServiceJob]] = {
         dataset_jobs.ImportJob,
         dataset_jobs.ExportJob,
         dataset_jobs.PublicationJob,
+        team_jobs.TeamLabeling,
+        team_jobs.TeamAcceptance,
+        team_jobs.AcceptanceDraw,
+        team_jobs.AcceptanceEnd,
     )
 }
 

@@ -23,6 +23,7 @@ from airflow_provider_modelarts.labeling.plan.summary import (
 )
 from airflow_provider_modelarts.labeling.plan.summary import RULES as RULES_IN_WORDS
 from airflow_provider_modelarts.labeling.policy import PASSED, RULES, ConfirmPolicy, Decision, facts_of, facts_of_row
+from airflow_provider_modelarts.operators._base import FILTERS
 
 CONFIRM = Decision("confirm", "passed")
 REVIEW = Decision("review", "hard_example")
@@ -247,7 +248,7 @@ def test_a_long_policy_fits() -> None:
 
 
 def test_every_key_of_a_policy_has_words() -> None:
-    assert set(ASKED) == {*ConfirmPolicy.model_fields, *("label_name", "first_label", "low_score", "high_score")}
+    assert set(ASKED) == {*ConfirmPolicy.model_fields, *FILTERS}
 
 
 def test_memory_does_not_grow_with_the_samples() -> None:
