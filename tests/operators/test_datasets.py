@@ -343,6 +343,17 @@ def test_what_others_have_imported_before_is_not_taken_for_ours(begin: Any) -> N
     assert len(life.starts) == 3
 
 
+def test_the_import_of_other_inputs_is_not_followed(begin: Any, emulator: Emulator) -> None:
+    """As after a clear of mapped tasks whose inputs have changed their order."""
+    emulator.put_images("/incoming/other/", 1)
+    life = begin("import")
+    assert life.attempt().error is None
+    ending = life.retry(import_path="/incoming/other/")
+    assert ending.error is None
+    assert [body["import_path"] for body in life.starts] == [f"obs:/{INCOMING}", "/incoming/other/"]
+    assert ending.result["imported"] == 1
+
+
 def test_of_several_that_may_be_ours_none_is_taken_and_all_are_named(begin: Any) -> None:
     from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 
