@@ -84,7 +84,7 @@ class SampleRow(msgspec.Struct, gc=False):
 
     sample_id: Annotated[str, msgspec.Meta(min_length=1)]
     labels: Raw = _NO_LABELS
-    score: float | str | None = None
+    score: int | float | str | None = None
     annotated_by: str | None = None
     worker_id: str | None = None
     source: str | None = None

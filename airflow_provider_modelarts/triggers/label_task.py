@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.waiting import Outcome, Wait
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.triggers._base import WaitTrigger
 from airflow_provider_modelarts.utils import thread_pool as pool
-from airflow_provider_modelarts.utils.polling import DEFERRAL_MARGIN, poll_once, stop_or_warn
+from airflow_provider_modelarts.utils.polling import poll_once, stop_or_warn
 from airflow_provider_modelarts.utils.task_state import ENDED_STATES, TaskKey
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-class ModelArtsLabelTaskTrigger(BaseTrigger):
+class ModelArtsLabelTaskTrigger(WaitTrigger):
     """Fires one event when a labeling task is over, or when its deadline has come.
 
     The event is ``{"status", "label_task_id", "message", "summary"}``; ``status`` is ``success``, ``failed``,
@@ -54,10 +53,9 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
         modelarts_conn_id: str = ModelArtsHook.default_conn_name,
         project_id: str | None = None,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not annotate it
+        super().__init__(deadline)
         self.dataset_id = dataset_id
         self.label_task_id = label_task_id
-        self.deadline = deadline
         self.poll_interval = poll_interval
         self.started = started
         self.not_before = not_before
@@ -81,18 +79,6 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
             **({"is_patient": True} if self.is_patient else {}),
         }
 
-    def prove_serializable(self) -> None:
-        """Send the parameters through JSON and back, as a deferral will.
-
-        Called before the labeling task is started: a parameter that fails at defer time would orphan it.
-
-        :raises TypeError: if a parameter is no JSON primitive, or comes back as another value
-        """
-        kwargs = self.serialize()[1]
-        copy = json.loads(json.dumps(kwargs))
-        if type(self)(**copy).serialize()[1] != kwargs:
-            raise TypeError(f"{type(self).__name__} cannot be stored: {copy} is what comes back of {kwargs}")
-
     def make_wait(self) -> Wait:
         """Return the polling schedule of this wait; a worker that does not defer uses the same one."""
         return Wait(
@@ -103,10 +89,6 @@ class ModelArtsLabelTaskTrigger(BaseTrigger):
             started=self.started,
             is_patient=self.is_patient,
         )
-
-    def deferral_timeout(self) -> timedelta:
-        """Return Airflow's own limit of the deferral, which comes after the deadline."""
-        return timedelta(seconds=max(self.deadline - system_clock.now(), 0) + DEFERRAL_MARGIN)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll until the labeling task is over or the deadline has come, then fire the one event."""

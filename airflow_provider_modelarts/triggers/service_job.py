@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
+from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.triggers._base import WaitTrigger
 from airflow_provider_modelarts.utils import thread_pool as pool
 from airflow_provider_modelarts.utils.job_kinds import job_of
-from airflow_provider_modelarts.utils.polling import DEFERRAL_MARGIN
 from airflow_provider_modelarts.utils.service_job import JobOutcome, JobWait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 
-class ModelArtsServiceJobTrigger(BaseTrigger):
+class ModelArtsServiceJobTrigger(WaitTrigger):
     """Fires one event when a job is over, or when its deadline has come. It stops nothing.
 
     The event is ``{"status", "kind", "job_id", "message", "summary"}``; ``status`` is ``success``, ``failed``,
@@ -51,11 +49,10 @@ class ModelArtsServiceJobTrigger(BaseTrigger):
         modelarts_conn_id: str = ModelArtsHook.default_conn_name,
         project_id: str | None = None,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow does not annotate it
+        super().__init__(deadline)
         self.kind = kind
         self.ids = ids
         self.job_id = job_id
-        self.deadline = deadline
         self.poll_interval = poll_interval
         self.started = started
         self.not_before = not_before
@@ -76,16 +73,6 @@ class ModelArtsServiceJobTrigger(BaseTrigger):
             "project_id": self.project_id,
         }
 
-    def prove_serializable(self) -> None:
-        """Send the parameters through JSON and back, as a deferral will, before anything is started (B2).
-
-        :raises TypeError: if a parameter is no JSON primitive, or comes back as another value
-        """
-        kwargs = self.serialize()[1]
-        copy = json.loads(json.dumps(kwargs))
-        if type(self)(**copy).serialize()[1] != kwargs:
-            raise TypeError(f"{type(self).__name__} cannot be stored: {copy} is what comes back of {kwargs}")
-
     def make_wait(self) -> JobWait:
         """Return the polling schedule of this wait; a worker that does not defer uses the same one."""
         return JobWait(
@@ -95,10 +82,6 @@ class ModelArtsServiceJobTrigger(BaseTrigger):
             poll_interval=self.poll_interval,
             started=self.started,
         )
-
-    def deferral_timeout(self) -> timedelta:
-        """Return Airflow's own limit of the deferral, which comes after the deadline."""
-        return timedelta(seconds=max(self.deadline - system_clock.now(), 0) + DEFERRAL_MARGIN)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll until the job is over or the deadline has come, then fire the one event."""

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import (
     LabelTaskStopped,
     ModelArtsError,
@@ -25,7 +24,7 @@ from airflow_provider_modelarts.client.errors import (
 )
 from airflow_provider_modelarts.client.poll_schedule import ODD_PAUSES
 from airflow_provider_modelarts.client.states import TaskState
-from airflow_provider_modelarts.utils.polling import unreadable
+from airflow_provider_modelarts.utils.polling import SEARCH_PAUSES, paused, unreadable
 from airflow_provider_modelarts.utils.task_record import LabelTaskRecord
 
 if TYPE_CHECKING:
@@ -74,9 +73,6 @@ _MOST_KNOWN = 100
 
 # Code of a start that is refused because of labeling tasks of any kind (contract 7.3).
 _TOO_MANY = "ModelArts.4409"
-
-# Seconds before each search for a labeling task that is not listed yet: its start got no reply, or it is in the way.
-_PAUSES = (0.0, 5.0, 10.0, 20.0)
 
 
 class CandidatesUnclear(StartUnknown):
@@ -151,7 +147,7 @@ class LabelTaskStarter:
         if found is not None:
             return found
         record = replace(self.make_record("starting"), known=tuple(str(task.task_id) for task in tasks))
-        for _ in _paused(_PAUSES):
+        for _ in paused(SEARCH_PAUSES):
             self.store.write(record)  # fails in a zombie, which then starts nothing
             if self.is_ended():
                 raise LabelTaskStopped("A user ended the Airflow task: no labeling task was started.")
@@ -196,7 +192,7 @@ class LabelTaskStarter:
         return replace(record, phase="started", label_task_id=label_task_id, known=())
 
     def _find_after_lost_reply(self, lost: StartUnknown, record: LabelTaskRecord) -> LabelTaskRecord:
-        for _ in _paused(_PAUSES):
+        for _ in paused(SEARCH_PAUSES):
             try:
                 found = self._find_started(record, self._list())
             except CandidatesUnclear:
@@ -325,7 +321,7 @@ class LabelTaskStarter:
 
     def _ask_patiently(self, what: str, ask: Callable[[ModelArtsClient], T], *, none_if_not_found: bool) -> T | None:
         """Return the answer of the service. One refusal proves nothing, so several in a row are needed to give up."""
-        for _ in _paused(ODD_PAUSES):
+        for _ in paused(ODD_PAUSES):
             try:
                 return ask(self.hook.client)
             except ModelArtsError as error:
@@ -340,14 +336,6 @@ class LabelTaskStarter:
         if len(tasks) > 1:
             names = _names(tasks)
             self.log.warning("Several labeling tasks have the name of this Airflow task: %s; the newest counts.", names)
-
-
-def _paused(pauses: Iterable[float]) -> Iterator[None]:
-    """Yield after each pause; a pause of 0 does not sleep."""
-    for seconds in pauses:
-        if seconds:
-            system_clock.sleep(seconds)
-        yield
 
 
 def _condition(task: LabelTask) -> Condition:

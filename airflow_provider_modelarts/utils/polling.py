@@ -17,7 +17,7 @@ from airflow_provider_modelarts.client.waiting import Outcome
 from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime, timedelta
 
     from airflow_provider_modelarts.client.poll_schedule import PollSchedule
@@ -28,6 +28,18 @@ Ended = TypeVar("Ended")
 
 DEFERRAL_MARGIN = 300.0
 """Seconds by which Airflow's own limit of a deferral comes after the trigger's deadline: it is for lost triggerers."""
+
+
+SEARCH_PAUSES = (0.0, 5.0, 10.0, 20.0)
+"""Seconds before each search for what is not listed yet: its start got no reply, or it is in the way."""
+
+
+def paused(pauses: Iterable[float]) -> Iterator[None]:
+    """Yield after each pause; a pause of 0 does not sleep."""
+    for seconds in pauses:
+        if seconds:
+            system_clock.sleep(seconds)
+        yield
 
 
 def deadline_after(started: datetime | None, timeout: float, execution_timeout: timedelta | None) -> float:

@@ -27,6 +27,7 @@ from airflow_provider_modelarts.hooks.errors import (
     ServiceJobUnknownError,
     ServiceJobUnreadableError,
 )
+from airflow_provider_modelarts.utils.polling import SEARCH_PAUSES, paused
 from airflow_provider_modelarts.utils.task_record import TaskStore
 
 if TYPE_CHECKING:
@@ -47,9 +48,6 @@ JOB_RECORD_KEY = "modelarts_service_job"
 
 # Any marker of this package: a list that shows one comes from a service that returns the text it was given.
 _MARKER = re.compile(r"af-[0-9a-f]{16}--?\d+")
-
-# Seconds before each search for a job that is not listed yet, though its start was sent.
-_PAUSES = (0.0, 5.0, 10.0, 20.0)
 
 # Seconds from a refusal because the dataset is busy to the next start. Not all that it is busy with shows in its
 # status; where that is normal all the time, this is how often a start is tried. By code: one version a minute.
@@ -262,9 +260,7 @@ class ServiceJobStarter:
 
     def _find_patiently(self, record: ServiceJobRecord, lost: ModelArtsError | None) -> ServiceJobRecord:
         """Return what a start has started whose reply was lost, or names no id."""
-        for pause in _PAUSES:
-            if pause:
-                system_clock.sleep(pause)
+        for _ in paused(SEARCH_PAUSES):
             try:
                 found = self._find_started(record)
             except ServiceJobsUnclearError:
@@ -335,9 +331,7 @@ class ServiceJobStarter:
 
         :raises NotFound: if it is not found each time
         """
-        for pause in ODD_PAUSES:
-            if pause:
-                system_clock.sleep(pause)
+        for _ in paused(ODD_PAUSES):
             try:
                 return ask(self.hook.client)
             except ModelArtsError as error:

@@ -23,7 +23,15 @@ from airflow_provider_modelarts.operators.datasets import (
     ModelArtsSyncDatasetOperator,
 )
 from airflow_provider_modelarts.utils.service_job import JOB_RECORD_KEY, ServiceJobStore
-from tests.support.operator_driver import Ending, StandInStore, StandInTaskInstance, drive, drive_try, moment
+from tests.support.operator_driver import (
+    Ending,
+    StandInStore,
+    StandInTaskInstance,
+    context_of,
+    drive,
+    drive_try,
+    moment,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -343,6 +351,17 @@ def test_what_others_have_imported_before_is_not_taken_for_ours(begin: Any) -> N
     assert len(life.starts) == 3
 
 
+def test_the_import_of_other_inputs_is_not_followed(begin: Any, emulator: Emulator) -> None:
+    """As after a clear of mapped tasks whose inputs have changed their order."""
+    emulator.put_images("/incoming/other/", 1)
+    life = begin("import")
+    assert life.attempt().error is None
+    ending = life.retry(import_path="/incoming/other/")
+    assert ending.error is None
+    assert [body["import_path"] for body in life.starts] == [f"obs:/{INCOMING}", "/incoming/other/"]
+    assert ending.result["imported"] == 1
+
+
 def test_of_several_that_may_be_ours_none_is_taken_and_all_are_named(begin: Any) -> None:
     from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 
@@ -436,6 +455,27 @@ def test_the_alarm_of_execution_timeout_is_a_timeout(begin: Any, monkeypatch: py
         ending = life.attempt()
     assert type(ending.error) is ServiceJobTimeout
     assert life.retry().error is None
+    assert len(life.starts) == 1
+
+
+def test_a_wait_that_no_triggerer_ended_says_so_and_a_retry_goes_on(begin: Any) -> None:
+    life = begin("export")
+    life.attempt(crash=MOMENTS["before_it_is_deferred"])
+    operator = life.kind.operator(task_id="job", dataset_id=life.dataset_id, **life.kind.given)
+    context = context_of(life.ti, run_started=life.run_started, store=life.store)
+    with pytest.raises(ServiceJobTimeout, match="Check that a triggerer runs"):
+        operator.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+    assert life.retry().error is None
+    assert len(life.starts) == 1
+
+
+def test_the_end_of_the_wait_for_a_busy_dataset_is_no_success_of_a_job(begin: Any) -> None:
+    """Also if Airflow has lost what the task has stored."""
+    life = begin("export")
+    operator = life.kind.operator(task_id="job", dataset_id=life.dataset_id, deferrable=False, **life.kind.given)
+    context = context_of(life.ti, run_started=life.run_started, store=life.store)
+    event = {"status": "success", "kind": "readiness", "job_id": life.dataset_id, "message": "", "summary": {}}
+    assert operator.execute_complete(context, event)["export_id"]
     assert len(life.starts) == 1
 
 

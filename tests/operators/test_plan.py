@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from airflow.sdk.io import store
+from fsspec.registry import _registry as known_filesystems
 
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter, read_plan
@@ -319,7 +320,9 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_sent(
     runner: ConfirmRunner, plan_uri: str, complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it were not installed
-    monkeypatch.setattr(store, "_STORE_CACHE", {})  # a test before may have made a file system of it
+    # A test before may have made a file system of it.
+    monkeypatch.setattr(store, "_STORE_CACHE", {})
+    monkeypatch.delitem(known_filesystems, "s3", raising=False)
     ending = runner.plan(plan_uri=plan_uri)
     assert type(ending.error) is AirflowFailException
     assert complaint in str(ending.error)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FORMAT = "modelarts-confirmation-ledger"
 VERSION = 1
+_LINES_AT_ONCE = 100  # one piece of all of them would be as large as the part
 LedgerFate = Literal["intended", "confirmed", "failed", "gone", "changed", "unknown"]
 FATES: tuple[LedgerFate, ...] = get_args(LedgerFate)
 UNKNOWN = "unknown"
@@ -155,7 +156,8 @@ def write_part(path: StoragePath, header: PartHeader, lines: Sequence[bytes], to
     """
     with SealedWriter(path) as file:
         file.write(encode_line({"format": FORMAT, "version": VERSION, **asdict(header)}))
-        file.write(b"".join(lines))
+        for start in range(0, len(lines), _LINES_AT_ONCE):
+            file.write(b"".join(lines[start : start + _LINES_AT_ONCE]))
         return file.seal(_facts(len(lines), total))
 
 
