@@ -38,8 +38,15 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": _modules("hooks.modelarts"),
-        "operators": _modules("operators.label_task", "operators.datasets", "operators.samples", "operators.teams"),
-        "sensors": _modules("sensors.label_task"),
+        "operators": _modules(
+            "operators.label_task",
+            "operators.datasets",
+            "operators.labels",
+            "operators.samples",
+            "operators.teams",
+            "operators.team_tasks",
+        ),
+        "sensors": _modules("sensors.label_task", "sensors.team_task"),
         "triggers": _modules("triggers.label_task", "triggers.service_job", "triggers.event"),
         "extra-links": ["airflow_provider_modelarts.links.ModelArtsDatasetLink"],
         "connection-types": [CONNECTION_FORM],

@@ -10,7 +10,7 @@ import runpy
 import subprocess
 import sys
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -35,7 +35,7 @@ PAGES = {
     for name in ["README.md", *re.findall(r"\]\((docs/[\w-]+\.md)\)", README)]
 }
 PLANS, CONNECTION, POLICIES = "docs/plans-and-ledgers.md", "docs/connection.md", "docs/policies.md"
-DATASETS = "docs/datasets.md"
+DATASETS, PEOPLE = "docs/datasets.md", "docs/people.md"
 PACKAGE = REPOSITORY / "airflow_provider_modelarts"
 
 
@@ -288,3 +288,42 @@ def test_the_links_lead_to_headings_that_are_there() -> None:
             headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
             anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
             assert anchor in anchors, f"{name}: {target}#{anchor}"
+
+
+@pytest.mark.usefixtures("airflow_db", "moved_clock")
+def test_what_the_machine_is_not_sure_of_goes_to_people_and_comes_back(emulator: Emulator, tmp_path: Path) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+
+    file = tmp_path / "people.py"
+    code = code_block("A night with people", page=PEOPLE)
+    file.write_text(code.replace("s3://my-bucket/labels", f"file://{tmp_path}"), encoding="utf-8")
+    bag = DagBag(file)
+    assert bag.import_errors == {}
+    (dag,) = bag.dags.values()
+    emulator.team_seconds = 5
+    dataset_id = emulator.load_proposals(40)
+    dataset = emulator.dataset(dataset_id)
+    workforces = ModelArtsHook().client.workforces
+    workforce_id = workforces.create("people")
+    workforces.create_worker(workforce_id, "labeler@example.com", role=0)
+
+    def label(record: Any) -> None:
+        """Label, as the member does, when the team task is looked at for the first time."""
+        parent, _, task_id = record.path.rpartition("/")
+        if record.method == "GET" and parent.endswith("/workforce-tasks") and dataset.team_status(task_id) == 1:
+            for (sample_id, worker_id), phase in dataset.team_copies(task_id).items():
+                if phase == "un_annotation":
+                    dataset.label_team_sample(task_id, sample_id, "unclear", worker_id)
+
+    emulator.observers.append(label)
+    done = run_dag(dag, conf={"dataset_id": dataset_id, "workforce_id": workforce_id})
+    assert done.state == "success", done.log
+    planned = done.tasks["plan"].xcom
+    assert planned["confirmed"] + planned["review"] == 40
+    assert done.tasks["people"].xcom["awaiting_acceptance"] == planned["review"] > 0
+    assert done.tasks["results"].xcom["by_label"] == {"unclear": planned["review"]}
+    names = [dataset.names_of(sample_id) for sample_id in dataset.samples]
+    assert names.count(["unclear"]) == planned["review"]
+    assert all(names)

@@ -33,8 +33,8 @@ class ModelArtsTeamTaskSensor(WaitingSensor):
     """Wait until people are through with a team task; never change it.
 
     Polls at once, at least every 10 s in the first minute, then every ``poke_interval``, the same in all modes.
-    Transient errors are survived until the deadline, others a few times; ``exponential_backoff``, ``max_wait`` and
-    ``silent_fail`` have no effect. Returns ``workforce_task_id, status`` and the numbers of copies of samples:
+    Transient errors are survived until the deadline, others end the wait at once; ``exponential_backoff``, ``max_wait``
+    and ``silent_fail`` have no effect. Returns ``workforce_task_id, status`` and the numbers of copies of samples:
     ``samples, unlabeled, proposed, sent_back, unreviewed, awaiting_acceptance, accepted``.
 
     :param dataset_id: the dataset (templated)
@@ -95,7 +95,7 @@ class ModelArtsTeamTaskSensor(WaitingSensor):
         return wait.poll(hook, self.log)
 
     def error_of(self, outcome: Any) -> Exception | None:
-        """Return the error of an outcome; that of the last refusal after several in a row: nothing was started here."""
+        """Return the error of an outcome; after a refusal that error itself: nothing was started here."""
         if outcome.status == "error":
             return error_from(outcome.summary.get("error") or {}, outcome.message)
         return super().error_of(outcome)

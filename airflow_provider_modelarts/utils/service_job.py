@@ -93,6 +93,9 @@ class ServiceJob(ABC):
     noun: ClassVar[str]
     """Of a job of this kind, for messages."""
 
+    is_patient: ClassVar[bool] = True
+    """Whether a wait survives a few refusals; False where the Airflow task has not started what it waits for."""
+
     dataset_id: str
 
     @abstractmethod
@@ -415,7 +418,8 @@ class JobOutcome:
 class JobWait(PollSchedule):
     """One wait for one job: takes what a poll brought, returns when to poll next or how the wait ended.
 
-    A few permanent errors in a row are survived: whoever has started a job knows that it exists.
+    A few permanent errors in a row are survived: whoever has started a job knows that it exists. Not so with a kind of
+    job that is not ``is_patient``: nobody has started what a sensor waits for.
 
     :param job: the kind of job, and where
     :param job_id: the job; each has a jitter of its own
@@ -431,7 +435,8 @@ class JobWait(PollSchedule):
         self.job = job
         self.job_id = job_id
         self._what = job.describe(job_id)
-        self._refusals_left = ODD_ANSWERS
+        self._patience = ODD_ANSWERS if job.is_patient else 1
+        self._refusals_left = self._patience
         self._last: JobState | None = None
 
     def poll(self, hook: ModelArtsHook, log: Any) -> JobOutcome | float:
@@ -453,7 +458,7 @@ class JobWait(PollSchedule):
     def on_answer(self, state: JobState, now: float) -> JobOutcome | float:
         """Take the answer to a poll."""
         self._last = state
-        self._refusals_left = ODD_ANSWERS
+        self._refusals_left = self._patience
         status = _STATUSES.get(state.condition)
         if status is None:
             return self._next(now)

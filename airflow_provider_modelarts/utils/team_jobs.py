@@ -54,6 +54,7 @@ class TeamLabeling(TeamTaskJob):
     """People's work on a team task: over when each copy is labeled, and reviewed where the team has reviewers."""
 
     name: ClassVar[str] = "team-labeling"
+    is_patient: ClassVar[bool] = False
 
     def read(self, client: ModelArtsClient, job_id: str) -> JobState:
         """Return how far people are."""
@@ -69,6 +70,7 @@ class TeamAcceptance(TeamTaskJob):
     """People's work on a team task until the owner has accepted it; results that were sent back are labeled again."""
 
     name: ClassVar[str] = "team-acceptance"
+    is_patient: ClassVar[bool] = False
 
     def read(self, client: ModelArtsClient, job_id: str) -> JobState:
         """Return how far people are."""
