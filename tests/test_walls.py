@@ -30,9 +30,10 @@ MAY_IMPORT = {
     "triggers": {"triggers", "utils", "hooks", "labeling", "client"},
     "operators": {"operators", *BELOW_OPERATORS},
     "sensors": {"sensors", "operators", *BELOW_OPERATORS},  # both read templates in the same way
+    "task_groups": {"operators", "sensors", "hooks"},
     "emulator": {"emulator"},
     "get_provider_info": {"hooks"},  # the connection form, which imports nothing
-    "example_dags": {*THIN, "hooks"},
+    "example_dags": {*THIN, "hooks", "task_groups"},
 }
 # The parts of labeling, from the lowest floor to the highest: none imports a part of a higher floor.
 LABELING_FLOORS = (

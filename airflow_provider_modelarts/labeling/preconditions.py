@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import DatasetBusy, PreconditionFailed
 from airflow_provider_modelarts.client.states import DatasetStatus, DatasetType
+from airflow_provider_modelarts.client.waiting import short_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +24,8 @@ LEAST_IMAGES = 5
 _TYPES = (DatasetType.IMAGE_CLASSIFICATION, DatasetType.OBJECT_DETECTION)
 _FOUR_CHANNELS = 4
 _SIZE, _SHAPE, _BOX = "@modelarts:size", "@modelarts:shape", "bndbox"
-_MOST_NAMES = 10
+# The list must fit into an XCom (B19).
+_MOST_NAMES, _LONGEST_NAME = 10, 60
 
 # One page of the list, newest first; an older labeling task is not active any more.
 _NEWEST_TASKS = 100
@@ -141,7 +143,9 @@ def _no_running_task(active: list[str], task_type: str) -> PreconditionCheck:
 
 
 def _labels(counts: dict[str, int]) -> tuple[PreconditionCheck, ...]:
-    rare = sorted(f"{name} ({count})" for name, count in counts.items() if count < LEAST_IMAGES)
+    rare = sorted(
+        f"{short_line(name, _LONGEST_NAME)} ({count})" for name, count in counts.items() if count < LEAST_IMAGES
+    )
     shown = ", ".join(rare[:_MOST_NAMES]) + (f" and {len(rare) - _MOST_NAMES} more" if len(rare) > _MOST_NAMES else "")
     few = f"too few images have {shown}" if rare else "each of them is on enough images"
     return (

@@ -99,6 +99,17 @@ def test_rare_labels_are_named_with_their_numbers(load: Callable[..., str]) -> N
     assert "- yes: 4 of 15 images have no label" in str(report)
 
 
+def test_the_list_is_small_whatever_the_labels_are_called(emulator: Emulator) -> None:
+    dataset_id = emulator.load_proposals(50)
+    dataset = emulator.dataset(dataset_id)
+    for number, sample_id in enumerate(list(dataset.samples)[:40]):
+        dataset.edit(sample_id, f"{number}{'x' * 900}")
+    report = check_preconditions(ModelArtsHook().client, dataset_id)
+    assert "and 30 more; 5 are needed for each label." in report.to_markdown()
+    assert len(report.to_markdown()) < 3000
+    assert len(str(report.to_xcom())) < 3000
+
+
 def test_images_with_four_channels_are_found_if_they_are_looked_for(load: Callable[..., str]) -> None:
     dataset_id = load(FIT, four={"unlabeled": 2})
     assert unmet(dataset_id) == ["three_channels"]

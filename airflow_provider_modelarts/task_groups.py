@@ -1,0 +1,96 @@
+"""Task groups that wire the operators as a labeling pipeline needs them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import TaskGroup
+
+from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
+from airflow_provider_modelarts.operators.samples import (
+    ModelArtsConfirmSamplesOperator,
+    ModelArtsPlanConfirmationOperator,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ONE_OF_SEVERAL = "{{ '' if ti.map_index < 0 else '.' ~ ti.map_index }}"
+
+
+def label_and_confirm(
+    dataset_id: Any,
+    *,
+    policy: Any,
+    place: str,
+    approve: bool = False,
+    ledger_uri: str | None = None,
+    label: Mapping[str, Any] | None = None,
+    plan: Mapping[str, Any] | None = None,
+    confirm: Mapping[str, Any] | None = None,
+    group_id: str = "label_and_confirm",
+    modelarts_conn_id: str = ModelArtsHook.default_conn_name,
+    project_id: str | None = None,
+) -> TaskGroup:
+    """Label a dataset by machine, wait, plan, have a person approve if wanted, and confirm what was planned.
+
+    The group has the tasks ``label``, ``plan``, ``approve`` (only with ``approve=True``) and ``confirm``. If nothing
+    would be confirmed, nobody is asked, and the tasks after the plan are skipped. Results of a task are to be had as of
+    any operator: ``group["plan"].output["plan_uri"]`` is where the plan lies, for example. A mapped task group may
+    call this, too: each of its runs has a plan of its own.
+
+    :param dataset_id: the dataset; a template or the output of another task
+    :param policy: rules that decide for each proposal, see ``ModelArtsPlanConfirmationOperator``
+    :param place: folder of plans and ledger, ``file://`` or ``s3://``, which every worker must reach (a template)
+    :param approve: ask a person on Airflow's page of required actions, by an ``ApprovalOperator``. Default: nobody
+    :param ledger_uri: folder of the ledger (a template); default: ``ledger`` in ``place``
+    :param label: further arguments of ``ModelArtsStartLabelTaskOperator``; default: it waits in the triggerer
+    :param plan: further arguments of ``ModelArtsPlanConfirmationOperator``
+    :param confirm: further arguments of ``ModelArtsConfirmSamplesOperator``
+    :param group_id: id of the group, before the ids of its tasks
+    :param modelarts_conn_id: the Airflow connection of all of them
+    :param project_id: takes the place of the connection's own project
+    :return: the group
+    """
+    shared = {"dataset_id": dataset_id, "modelarts_conn_id": modelarts_conn_id, "project_id": project_id}
+    plan_uri = f"{place}/plans/{{{{ run_id }}}}{_ONE_OF_SEVERAL}.{group_id}.jsonl"
+    with TaskGroup(group_id=group_id) as group:
+        labeled = ModelArtsStartLabelTaskOperator(
+            task_id="label", **shared, **{"wait_for_completion": True, "deferrable": True, **(label or {})}
+        )
+        planned = ModelArtsPlanConfirmationOperator(
+            task_id="plan",
+            **shared,
+            **{
+                "policy": policy,
+                "plan_uri": plan_uri,
+                "label_task_id": labeled.output,
+                "if_nothing_to_confirm": "skip",
+                "multiple_outputs": True,
+                **(plan or {}),
+            },
+        )
+        results: Any = planned.output
+        ask = None
+        if approve:
+            # Not at the top: who asks nobody needs no provider of standard operators.
+            from airflow.providers.standard.operators.hitl import ApprovalOperator
+
+            ask = ApprovalOperator(  # noqa: AIR001 - the parameter has that name
+                task_id="approve", subject="Make these labels final?", body=results["summary"]
+            )
+            planned >> ask
+        confirmed = ModelArtsConfirmSamplesOperator(
+            task_id="confirm",
+            **shared,
+            **{
+                "plan_uri": plan_uri,
+                "plan_digest": results["plan_digest"],
+                "ledger_uri": f"{place}/ledger" if ledger_uri is None else ledger_uri,
+                **({} if ask is None else {"approved_by": ask.output}),
+                **(confirm or {}),
+            },
+        )
+        (planned if ask is None else ask) >> confirmed
+    return group

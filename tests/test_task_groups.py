@@ -1,0 +1,76 @@
+"""The task groups: wired so that they run as they are, also several at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk import DAG, task, task_group
+
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
+from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
+from airflow_provider_modelarts.task_groups import label_and_confirm
+from tests.support.dag_runner import APPROVER, run_dag
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
+
+pytestmark = pytest.mark.usefixtures("airflow_db")
+POLICY = {"min_score": 0.7}
+
+
+@pytest.mark.parametrize("approve", [True, False])
+def test_a_dataset_is_labeled_and_confirmed_as_planned(
+    emulator: Emulator, moved_clock: MovedClock, tmp_path: Path, approve: bool
+) -> None:
+    dataset_id = emulator.load_digits()
+    with DAG("night", schedule=None) as dag:
+        group = label_and_confirm(dataset_id, policy=POLICY, place=f"file://{tmp_path}", approve=approve)
+
+        @task
+        def say(plan_uri: str) -> str:
+            return plan_uri
+
+        group >> say(group["plan"].output["plan_uri"])
+    outcome = run_dag(dag, approved="label_and_confirm.approve" if approve else None)
+    assert outcome.state == "success", outcome.log
+    planned, applied = (outcome.tasks[f"label_and_confirm.{name}"].xcom for name in ("plan", "confirm"))
+    assert 0 < applied["confirmed"] == planned["confirmed"]
+    assert emulator.dataset(dataset_id).annotated == 150 + applied["confirmed"]
+    assert outcome.tasks["say"].xcom == applied["plan_uri"]
+    plan = read_plan(tmp_path / "plans" / f"{outcome.run_id}.label_and_confirm.jsonl")
+    assert plan.header.label_task_id == outcome.tasks["label_and_confirm.label"].xcom
+    headers = {header for header, _ in read_ledger(tmp_path / "ledger", outcome.run_id).entries()}
+    assert {header.approved_by for header in headers} == {APPROVER if approve else None}
+
+
+def test_several_datasets_each_have_a_plan_of_their_own(
+    emulator: Emulator, moved_clock: MovedClock, tmp_path: Path
+) -> None:
+    datasets = [emulator.load_digits() for _ in range(2)]
+    with DAG("night_of_several", schedule=None) as dag:
+
+        @task_group
+        def night(dataset_id: Any) -> None:
+            label_and_confirm(dataset_id, policy=POLICY, place=f"file://{tmp_path}")
+
+        night.expand(dataset_id=datasets)
+    outcome = run_dag(dag)
+    assert outcome.state == "success", outcome.log
+    assert len(list((tmp_path / "plans").iterdir())) == 2
+    assert all(emulator.dataset(dataset_id).annotated > 150 for dataset_id in datasets)
+
+
+def test_a_night_in_which_nothing_is_sure_skips_the_rest(
+    emulator: Emulator, moved_clock: MovedClock, tmp_path: Path
+) -> None:
+    dataset_id = emulator.load_digits()
+    with DAG("unsure_night", schedule=None) as dag:
+        label_and_confirm(dataset_id, policy={"min_score": 1}, place=f"file://{tmp_path}", approve=True)
+    outcome = run_dag(dag)
+    states = {name.rpartition(".")[2]: one.state for name, one in outcome.tasks.items()}
+    assert states == {"label": "success", "plan": "skipped", "approve": "skipped", "confirm": "skipped"}, outcome.log
+    assert emulator.dataset(dataset_id).annotated == 150
