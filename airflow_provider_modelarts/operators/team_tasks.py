@@ -65,15 +65,31 @@ def _comments(name: str, value: object) -> list[dict[str, Any]]:
     return given
 
 
+def _task_name(name: str, value: object) -> str:
+    from airflow_provider_modelarts.client.requests.teams import CreateWorkforceTaskRequest
+
+    text = parameters.text(name, value)
+    parameters.request_body(CreateWorkforceTaskRequest, f"read {name}", {"task_name": text}, None)
+    return text
+
+
+def _settings(name: str, value: object) -> dict[str, Any]:
+    from airflow_provider_modelarts.client.requests.teams import CreateWorkforceTaskRequest
+
+    found = parameters.plain(name, value)
+    parameters.request_body(CreateWorkforceTaskRequest, f"read {name}", {"task_name": "any"}, found)
+    return found
+
+
 _DATASET: Readers = {"dataset_id": parameters.identifier, **parameters.CONNECTION}
 _TEAM_TASK: Readers = {"workforce_task_id": parameters.identifier, **_DATASET}
 _CREATE: Readers = {
-    "workforce_task_name": parameters.text,
+    "workforce_task_name": _task_name,
     "workforces_config": parameters.optional(parameters.plain),
     "plan_uri": parameters.optional(places.uri),
     "plan_digest": parameters.optional(parameters.identifier),
     "search_conditions": parameters.optional(parameters.search_conditions),
-    "settings": parameters.optional(parameters.plain),
+    "settings": parameters.optional(_settings),
     "extra": parameters.optional(parameters.plain),
     **_DATASET,
 }

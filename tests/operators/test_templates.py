@@ -24,13 +24,23 @@ from airflow_provider_modelarts.operators.label_task import (
     ModelArtsStartLabelTaskOperator,
     ModelArtsStopLabelTaskOperator,
 )
+from airflow_provider_modelarts.operators.labels import ModelArtsEnsureLabelsOperator
 from airflow_provider_modelarts.operators.samples import (
     ModelArtsConfirmSamplesOperator,
     ModelArtsPlanConfirmationOperator,
     ModelArtsRevertConfirmationOperator,
 )
+from airflow_provider_modelarts.operators.team_tasks import (
+    ModelArtsCommentAcceptanceOperator,
+    ModelArtsCreateTeamTaskOperator,
+    ModelArtsFinishAcceptanceOperator,
+    ModelArtsStartAcceptanceOperator,
+    ModelArtsStartTeamTaskOperator,
+    ModelArtsTeamResultsOperator,
+)
 from airflow_provider_modelarts.operators.teams import ModelArtsUpdateTeamSamplesOperator
 from airflow_provider_modelarts.sensors.label_task import ModelArtsLabelTaskSensor
+from airflow_provider_modelarts.sensors.team_task import ModelArtsTeamTaskSensor
 from tests.support.dag_runner import DagOutcome, run_dag
 from tests.support.operator_driver import StandInTaskInstance, as_task_runner, context_of, moment
 
@@ -41,6 +51,8 @@ if TYPE_CHECKING:
 
 SAMPLES = [{"sample_id": "s", "labels": [{"name": "rose"}]}]
 
+TEAM_TASK = {"dataset_id": "d", "workforce_task_id": "w"}
+
 # What each class is given so that it can be made.
 NEEDED: dict[type[Any], dict[str, Any]] = {
     ModelArtsPlanConfirmationOperator: {"dataset_id": "d", "plan_uri": "file:///nowhere/plan.jsonl"},
@@ -50,6 +62,17 @@ NEEDED: dict[type[Any], dict[str, Any]] = {
     ModelArtsStartLabelTaskOperator: {"dataset_id": "d"},
     ModelArtsStopLabelTaskOperator: {"dataset_id": "d", "label_task_id": "t"},
     ModelArtsLabelTaskSensor: {"dataset_id": "d", "label_task_id": "t"},
+    ModelArtsEnsureLabelsOperator: {"dataset_id": "d", "labels": ["rose"]},
+    ModelArtsCreateTeamTaskOperator: {"dataset_id": "d", "workforce_task_name": "night"},
+    ModelArtsStartTeamTaskOperator: {**TEAM_TASK, "workforces_config": {"agency": "a@b.c"}},
+    ModelArtsStartAcceptanceOperator: {**TEAM_TASK, "sampling_rate": 1},
+    ModelArtsCommentAcceptanceOperator: {
+        **TEAM_TASK,
+        "comments": [{"sample_id": "s", "worker_id": "w", "accept": True}],
+    },
+    ModelArtsFinishAcceptanceOperator: {**TEAM_TASK, "action": "pass_all"},
+    ModelArtsTeamResultsOperator: TEAM_TASK,
+    ModelArtsTeamTaskSensor: TEAM_TASK,
 }
 EVERY_PARAMETER = [
     pytest.param(operator, name, id=f"{operator.__name__}-{name}")
@@ -58,10 +81,12 @@ EVERY_PARAMETER = [
 ]
 OF_SENSORS: dict[type[Any], list[str]] = {
     ModelArtsLabelTaskSensor: ["timeout", "soft_fail", "never_fail", "mode"],
+    ModelArtsTeamTaskSensor: ["timeout", "soft_fail", "never_fail", "mode"],
 }
 # Parameters that exclude each other: what is left out, or added.
 BESIDE: dict[str, dict[str, Any]] = {
     "samples_uri": {"samples": None},
+    "sampling_num": {"sampling_rate": None},
     "plan_digest": {"plan_uri": "file:///nowhere/plan.jsonl"},
 }
 _numbers = itertools.count(1)
