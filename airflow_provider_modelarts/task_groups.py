@@ -54,8 +54,9 @@ def label_and_confirm(
     :return: the group
     """
     shared = {"dataset_id": dataset_id, "modelarts_conn_id": modelarts_conn_id, "project_id": project_id}
-    plan_uri = f"{place}/plans/{{{{ run_id }}}}{_ONE_OF_SEVERAL}.{group_id}.jsonl"
     with TaskGroup(group_id=group_id) as group:
+        # Runs of several DAGs may have one id, and groups in several groups one name of their own.
+        plan_uri = f"{place}/plans/{{{{ ti.dag_id }}}}/{{{{ run_id }}}}{_ONE_OF_SEVERAL}.{group.group_id}.jsonl"
         labeled = ModelArtsStartLabelTaskOperator(
             task_id="label", **shared, **{"wait_for_completion": True, "deferrable": True, **(label or {})}
         )
@@ -85,7 +86,7 @@ def label_and_confirm(
             task_id="confirm",
             **shared,
             **{
-                "plan_uri": plan_uri,
+                "plan_uri": results["plan_uri"],
                 "plan_digest": results["plan_digest"],
                 "ledger_uri": f"{place}/ledger" if ledger_uri is None else ledger_uri,
                 **({} if ask is None else {"approved_by": ask.output}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk import DAG, task, task_group
+from airflow.sdk import DAG, TaskGroup, task, task_group
 
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
 from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
@@ -41,7 +41,7 @@ def test_a_dataset_is_labeled_and_confirmed_as_planned(
     assert 0 < applied["confirmed"] == planned["confirmed"]
     assert emulator.dataset(dataset_id).annotated == 150 + applied["confirmed"]
     assert outcome.tasks["say"].xcom == applied["plan_uri"]
-    plan = read_plan(tmp_path / "plans" / f"{outcome.run_id}.label_and_confirm.jsonl")
+    plan = read_plan(tmp_path / "plans" / "night" / f"{outcome.run_id}.label_and_confirm.jsonl")
     assert plan.header.label_task_id == outcome.tasks["label_and_confirm.label"].xcom
     headers = {header for header, _ in read_ledger(tmp_path / "ledger", outcome.run_id).entries()}
     assert {header.approved_by for header in headers} == {APPROVER if approve else None}
@@ -60,8 +60,38 @@ def test_several_datasets_each_have_a_plan_of_their_own(
         night.expand(dataset_id=datasets)
     outcome = run_dag(dag)
     assert outcome.state == "success", outcome.log
-    assert len(list((tmp_path / "plans").iterdir())) == 2
+    assert len(list((tmp_path / "plans" / "night_of_several").iterdir())) == 2
     assert all(emulator.dataset(dataset_id).annotated > 150 for dataset_id in datasets)
+
+
+def test_groups_of_one_name_in_two_groups_each_have_a_plan_of_their_own(
+    emulator: Emulator, moved_clock: MovedClock, tmp_path: Path
+) -> None:
+    datasets = {name: emulator.load_digits() for name in ("one", "two")}
+    with DAG("night_of_two_groups", schedule=None) as dag:
+        for name, dataset_id in datasets.items():
+            with TaskGroup(name):
+                label_and_confirm(dataset_id, policy=POLICY, place=f"file://{tmp_path}")
+    outcome = run_dag(dag)
+    assert outcome.state == "success", outcome.log
+    plans = {name: outcome.tasks[f"{name}.label_and_confirm.plan"].xcom["plan_uri"] for name in datasets}
+    assert len(set(plans.values())) == 2
+    assert all("/night_of_two_groups/" in uri for uri in plans.values())
+    assert all(emulator.dataset(dataset_id).annotated > 150 for dataset_id in datasets.values())
+
+
+def test_the_plan_of_another_place_is_the_one_that_is_applied(
+    emulator: Emulator, moved_clock: MovedClock, tmp_path: Path
+) -> None:
+    dataset_id = emulator.load_digits()
+    with DAG("night_elsewhere", schedule=None) as dag:
+        label_and_confirm(
+            dataset_id, policy=POLICY, place=f"file://{tmp_path}", plan={"plan_uri": f"file://{tmp_path}/mine.jsonl"}
+        )
+    outcome = run_dag(dag)
+    assert outcome.state == "success", outcome.log
+    assert outcome.tasks["label_and_confirm.confirm"].xcom["plan_uri"] == f"file://{tmp_path}/mine.jsonl"
+    assert emulator.dataset(dataset_id).annotated > 150
 
 
 def test_a_night_in_which_nothing_is_sure_skips_the_rest(

@@ -81,6 +81,21 @@ def _settings(name: str, value: object) -> dict[str, Any]:
     return found
 
 
+def _check_names_somebody(config: Mapping[str, Any]) -> None:
+    """Refuse a configuration that names nobody: the team task would wait for a start that does not come."""
+    if not config.get("agency") and not config.get("workforces"):
+        raise ParameterError(
+            "workforces_config names neither teams (workforces) nor a manager (agency): look at the template or the "
+            "task that it comes from, or leave it out to start the team task later."
+        )
+
+
+def _people(name: str, value: object) -> dict[str, Any]:
+    found: dict[str, Any] = parameters.plain(name, value)
+    _check_names_somebody(found)
+    return found
+
+
 _DATASET: Readers = {"dataset_id": parameters.identifier, **parameters.CONNECTION}
 _TEAM_TASK: Readers = {"workforce_task_id": parameters.identifier, **_DATASET}
 _CREATE: Readers = {
@@ -93,7 +108,7 @@ _CREATE: Readers = {
     "extra": parameters.optional(parameters.plain),
     **_DATASET,
 }
-_START: Readers = {"workforces_config": parameters.plain, **_TEAM_TASK}
+_START: Readers = {"workforces_config": _people, **_TEAM_TASK}
 _BEGIN_ACCEPTANCE: Readers = {
     "sampling_num": parameters.optional(parameters.whole(1, 2**31 - 1)),
     "sampling_rate": parameters.optional(parameters.number(0, 1)),
@@ -134,7 +149,8 @@ class ModelArtsCreateTeamTaskOperator(TemplatedOperator):
     :param modelarts_conn_id: the Airflow connection (templated)
     :param project_id: used instead of the connection's own project (templated)
     :raises AirflowSkipException: if the plan leaves nothing to people, with ``if_nothing_to_review="skip"``
-    :raises AirflowFailException: if a team task of the name has other samples, and for what else no retry can mend
+    :raises AirflowFailException: if a team task of the name has other samples or other teams, and for what else no
+        retry can mend
     """
 
     template_fields: Sequence[str] = tuple(_CREATE)
@@ -191,7 +207,7 @@ class ModelArtsCreateTeamTaskOperator(TemplatedOperator):
             hook = parameters.hook(self)
             link_dataset(context, hook, given["dataset_id"])
             client = hook.look_afresh().client
-            task_id = _find(client, given, part)
+            task_id = _find(client, given, request, part)
             if task_id is not None:
                 self.log.info("Team task %s is there already: %s.", given["workforce_task_name"], task_id)
                 return task_id
@@ -242,21 +258,32 @@ def _create_request(given: Mapping[str, Any]) -> dict[str, Any]:
     request = parameters.request_body(CreateWorkforceTaskRequest, "create a team task", own, given["settings"])
     if "sample_conditions" in (given["settings"] or {}):
         raise ParameterError("Give search_conditions in the place of sample_conditions in settings.")
+    if "workforces_config" in request:
+        _check_names_somebody(request["workforces_config"])
     return request
 
 
-def _find(client: ModelArtsClient, given: Mapping[str, Any], part: ReviewPart | None) -> str | None:
+def _find(
+    client: ModelArtsClient, given: Mapping[str, Any], request: Mapping[str, Any], part: ReviewPart | None
+) -> str | None:
     """Return the id of the team task of this name, None if there is none.
 
-    :raises InvalidRequest: if it has other samples than the plan leaves to people
+    :raises InvalidRequest: if it has other samples than are asked for, or other people
     """
+    from airflow_provider_modelarts.labeling.team_review import (
+        check_same_conditions,
+        check_same_part,
+        check_same_people,
+    )
+
     found: TeamTask | None = client.team_tasks.find(given["dataset_id"], given["workforce_task_name"])
     if found is None:
         return None
     if part is not None:
-        from airflow_provider_modelarts.labeling.team_review import check_same_part
-
         check_same_part(found, part)
+    else:
+        check_same_conditions(found, given["search_conditions"] or [])
+    check_same_people(found, request.get("workforces_config") or {})
     return found.task_id
 
 
@@ -278,7 +305,7 @@ def _create_once(
         if pause:
             system_clock.sleep(pause)
         try:
-            found = _find(client, given, part)
+            found = _find(client, given, request, part)
         except ModelArtsError as error:
             if isinstance(error, InvalidRequest):
                 raise

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
 
 HARD = {"hard": "1"}
+ONE_OF_TWO = {"op": "OR", "labels": [{"name": "no such"}, {"name": None}]}
 LIST = "/auto-annotations/samples"
 
 
@@ -127,7 +128,16 @@ def test_a_plan_whose_samples_do_not_meet_the_condition_any_more_is_applied_all_
     [
         ({"search_conditions": []}, "no condition"),
         ({"search_conditions": {}}, r"search_conditions\[0\] says nothing"),
-        ({"search_conditions": [HARD, {"hard": None}]}, r"search_conditions\[1\] says nothing"),
+        ({"search_conditions": [HARD, {"hard": None}]}, r"search_conditions\[1\].hard says nothing"),
+        ({"search_conditions": {**HARD, "sample_name": None}}, r"\[0\].sample_name says nothing"),
+        ({"search_conditions": {**HARD, "sample_name": " "}}, r"\[0\].sample_name says nothing"),
+        ({"search_conditions": {**HARD, "metadata": {"props": {}}}}, r"\[0\].metadata.props says nothing"),
+        ({"search_conditions": {**HARD, "label_list": {"op": "AND", "labels": []}}}, r"label_list.labels says nothing"),
+        ({"search_conditions": {"label_list": ONE_OF_TWO}}, r"\[0\].label_list.labels\[1\].name says nothing"),
+        ({"search_conditions": json.dumps({"label_list": ONE_OF_TWO})}, r"labels\[1\].name says nothing"),
+        ({"search_conditions": {"label_list": {**ONE_OF_TWO, "labels": '[{"name": "a"}, {}]'}}}, r"\[1\] says nothing"),
+        ({"search_conditions": {"label_list": {"labels": [{"name": "a", "property": {}}]}}}, "property says nothing"),
+        ({"search_conditions": {"sample_dir": "/"}}, r"\[0\].sample_dir says nothing"),
         ({"search_conditions": {"sample_name": ""}}, "says nothing"),
         ({"search_conditions": {"label_list": {"labels": [], "op": "OR"}}}, "says nothing"),
         ({"search_conditions": {"hart": "1"}}, "hard"),

@@ -184,6 +184,50 @@ def test_many_samples_are_looked_for_in_parts(night: Night) -> None:
     assert {one for one, _ in night.dataset.team_copies(night.team_tasks[0].task_id)} == night.reviewed()
 
 
+@pytest.mark.parametrize(
+    ("made_by", "asked"),
+    [
+        ({"search_conditions": {"hard": "1"}}, {"search_conditions": {"hard": "0"}}),
+        ({"search_conditions": {"hard": "1"}}, {}),
+        ({"search_conditions": [{"hard": "1"}, {"sample_time": "day"}]}, {"search_conditions": {"hard": "1"}}),
+    ],
+    ids=["others", "none", "fewer"],
+)
+def test_a_team_task_of_the_name_with_other_conditions_is_not_taken_for_this_one(
+    night: Night, made_by: dict[str, Any], asked: dict[str, Any]
+) -> None:
+    assert night.create(**made_by).error is None
+    ending = night.create(**asked)
+    assert type(ending.error) is AirflowFailException
+    assert "there already" in str(ending.error)
+    again = night.create(**made_by)
+    assert again.result == night.team_tasks[0].task_id
+    assert len(night.team_tasks) == 1
+
+
+def test_a_team_task_of_another_team_is_not_taken_for_this_one(night: Night) -> None:
+    first = night.create().result
+    others = night.client.workforces.create("others")
+    night.client.workforces.create_worker(others, "other@example.com", role=0)
+    team = {"workforce_id": others, "workers": [{"email": "other@example.com"}]}
+    ending = night.create(workforces_config={"workforces": [team]})
+    assert type(ending.error) is AirflowFailException
+    assert "other teams" in str(ending.error)
+    assert night.create(workforces_config=None).result == first
+
+
+@pytest.mark.parametrize("config", [{}, "{}", {"workforces": []}, {"workforces": None}, {"agency": ""}], ids=str)
+def test_a_configuration_that_names_nobody_is_refused(night: Night, config: Any) -> None:
+    """A task that nobody works on would wait for its start all night."""
+    with pytest.raises(ParameterError, match="names neither teams"):
+        night.creator(workforces_config=config)
+    with pytest.raises(ParameterError, match="names neither teams"):
+        night.of_task(ModelArtsStartTeamTaskOperator, "any", workforces_config=config)
+    with pytest.raises(ParameterError, match="names neither teams"):
+        night.creator(workforces_config=None, settings={"workforces_config": {}})
+    assert night.team_tasks == []
+
+
 def test_a_plan_that_leaves_nothing_to_people_skips_the_night(night: Night) -> None:
     night.plan(policy={"hard_examples": "confirm"})
     ending = night.create(plan_uri=night.plan_uri)
@@ -497,7 +541,7 @@ def test_wrong_parameters_of_the_others_are_found_too(
 @pytest.mark.parametrize(
     ("operator", "parameters"),
     [
-        (ModelArtsStartTeamTaskOperator, {"workforces_config": {}}),
+        (ModelArtsStartTeamTaskOperator, {"workforces_config": {"agency": "manager@example.com"}}),
         (ModelArtsStartAcceptanceOperator, {"sampling_num": 1}),
         (ModelArtsCommentAcceptanceOperator, {"comments": [{"sample_id": "s", "worker_id": "w", "accept": True}]}),
         (ModelArtsFinishAcceptanceOperator, {"action": 0}),

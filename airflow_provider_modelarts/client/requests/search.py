@@ -139,20 +139,26 @@ def read_conditions(given: Conditions, what: str) -> list[dict[str, Any]]:
 
 
 def choosing_conditions(given: Conditions, what: str) -> list[dict[str, Any]]:
-    """Return search conditions of which each chooses: without any, or by an empty one, all samples would be meant.
+    """Return search conditions that choose by all that they name.
+
+    Without any, or by an empty one, all samples would be meant. By one of which a part is empty more are meant than was
+    said: of two labels joined by OR an empty one matches every label.
 
     :param given: as of :func:`conditions_text`
     :param what: as of :func:`conditions_text`
-    :raises InvalidRequest: also for an empty list, and for a condition that says nothing
+    :raises InvalidRequest: also for an empty list, and for a condition of which a part says nothing
     """
     found = read_conditions(given, what)
+    raw = decoded(given)
     if not found:
         raise InvalidRequest("search_conditions has no condition. Leave it out to choose all samples.")
-    for number, one in enumerate(found):
-        if not _says_something(one):
+    # What is null is dropped when a condition is read, and what is JSON text is an object only then.
+    for conditions in ([raw] if isinstance(raw, Mapping) else raw, found):
+        path = _silent_part(conditions, "search_conditions")
+        if path is not None:
             raise InvalidRequest(
-                f"search_conditions[{number}] says nothing, so that all samples would be chosen: look at the template "
-                "that it comes from, or leave it out."
+                f"{path} says nothing, so that more samples would be chosen than are meant, or all: look at the "
+                "template that it comes from, or leave it out."
             )
     return found
 
@@ -168,8 +174,20 @@ def read_label_type(value: object) -> int:
     return found
 
 
-def _says_something(value: object) -> bool:
-    """Return whether a condition has a value at any depth; null, which only attributes may have, is one."""
+def _silent_part(value: object, path: str) -> str | None:
+    """Return the path of the first part without a value; None if all have one.
+
+    A null among the values of an attribute is one: the attribute is present.
+    """
     if isinstance(value, Mapping):
-        return any(_says_something(part) for key, part in value.items() if key != "op")
-    return any(map(_says_something, value)) if isinstance(value, list) else value != ""
+        parts = [(f"{path}.{key}", part) for key, part in value.items() if key != "op"]
+        if path.endswith(".property"):
+            parts = [(name, part) for name, part in parts if part is not None]
+            if value and not parts:
+                return None
+    elif isinstance(value, (list, tuple)):
+        parts = [(f"{path}[{place}]", part) for place, part in enumerate(value)]
+    else:
+        # A folder of which only the slash is left is every folder.
+        return path if value is None or (isinstance(value, str) and not value.strip(" /")) else None
+    return next((silent for name, part in parts if (silent := _silent_part(part, name))), None) if parts else path
