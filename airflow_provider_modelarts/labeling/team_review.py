@@ -100,8 +100,10 @@ def check_found(client: ModelArtsClient, part: ReviewPart) -> None:
         )
 
 
-def check_same_part(task: TeamTask, part: ReviewPart) -> None:
+def check_same_part(client: ModelArtsClient, task: TeamTask, part: ReviewPart) -> None:
     """Check that a team task that is there already has the samples of this plan, as far as the service tells.
+
+    One that shows no conditions may have all samples of the dataset: those that were given out tell.
 
     :raises InvalidRequest: if it has others
     """
@@ -109,7 +111,11 @@ def check_same_part(task: TeamTask, part: ReviewPart) -> None:
     places = {place for one in to_objects(shown) for place in _places_in(one)}
     if not shown:
         log.warning("The service does not tell which samples team task %s has.", task.task_id)
-    elif places != set(part.places.values()):
+        given_out = client.team_samples.list(part.dataset_id, str(task.task_id))
+        differs = any(copy.sample_id not in part.places for copy in given_out)
+    else:
+        differs = places != set(part.places.values())
+    if differs:
         raise _is_there(task, "samples than the plan leaves to people now")
 
 

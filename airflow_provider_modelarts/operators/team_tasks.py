@@ -280,7 +280,7 @@ def _find(
     if found is None:
         return None
     if part is not None:
-        check_same_part(found, part)
+        check_same_part(client, found, part)
     else:
         check_same_conditions(found, given["search_conditions"] or [])
     check_same_people(found, request.get("workforces_config") or {})

@@ -205,6 +205,17 @@ def test_a_team_task_of_the_name_with_other_conditions_is_not_taken_for_this_one
     assert len(night.team_tasks) == 1
 
 
+def test_a_team_task_of_all_samples_is_not_taken_for_that_of_a_plan(night: Night) -> None:
+    """It shows no conditions, as one does of which the service does not tell them."""
+    night.plan()
+    assert night.create().error is None
+    night.clock.sleep(90)
+    ending = night.create(plan_uri=night.plan_uri)
+    assert type(ending.error) is AirflowFailException
+    assert "other samples than the plan" in str(ending.error)
+    assert len(night.team_tasks) == 1
+
+
 def test_a_team_task_of_another_team_is_not_taken_for_this_one(night: Night) -> None:
     first = night.create().result
     others = night.client.workforces.create("others")
