@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import TaskGroup
 
-from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
 from airflow_provider_modelarts.operators.samples import (
     ModelArtsConfirmSamplesOperator,
@@ -30,7 +29,7 @@ def label_and_confirm(
     plan: Mapping[str, Any] | None = None,
     confirm: Mapping[str, Any] | None = None,
     group_id: str = "label_and_confirm",
-    modelarts_conn_id: str = ModelArtsHook.default_conn_name,
+    modelarts_conn_id: str | None = None,
     project_id: str | None = None,
 ) -> TaskGroup:
     """Label a dataset by machine, wait, plan, have a person approve if wanted, and confirm what was planned.
@@ -49,11 +48,13 @@ def label_and_confirm(
     :param plan: further arguments of ``ModelArtsPlanConfirmationOperator``
     :param confirm: further arguments of ``ModelArtsConfirmSamplesOperator``
     :param group_id: id of the group, before the ids of its tasks
-    :param modelarts_conn_id: the Airflow connection of all of them
-    :param project_id: takes the place of the connection's own project
+    :param modelarts_conn_id: the Airflow connection of all of them; default: that of the DAG's ``default_args``, else
+        that of the operators
+    :param project_id: takes the place of the connection's own project; default: as for the connection
     :return: the group
     """
-    shared = {"dataset_id": dataset_id, "modelarts_conn_id": modelarts_conn_id, "project_id": project_id}
+    given = {"modelarts_conn_id": modelarts_conn_id, "project_id": project_id}
+    shared = {"dataset_id": dataset_id, **{name: value for name, value in given.items() if value is not None}}
     plan_uri = f"{place}/plans/{{{{ run_id }}}}{_ONE_OF_SEVERAL}.{group_id}.jsonl"
     with TaskGroup(group_id=group_id) as group:
         labeled = ModelArtsStartLabelTaskOperator(

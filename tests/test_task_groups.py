@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, task, task_group
 
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
@@ -13,8 +15,6 @@ from airflow_provider_modelarts.task_groups import label_and_confirm
 from tests.support.dag_runner import APPROVER, run_dag
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
 
@@ -74,3 +74,16 @@ def test_a_night_in_which_nothing_is_sure_skips_the_rest(
     states = {name.rpartition(".")[2]: one.state for name, one in outcome.tasks.items()}
     assert states == {"label": "success", "plan": "skipped", "approve": "skipped", "confirm": "skipped"}, outcome.log
     assert emulator.dataset(dataset_id).annotated == 150
+
+
+def test_the_line_of_the_page_is_a_dag(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "pipelines.md").read_text(encoding="utf-8")
+    code = page.partition("```python\n")[2].partition("```")[0]
+    file = tmp_path / "page.py"
+    file.write_text(code.replace("s3://my-bucket/modelarts", f"file://{tmp_path}"), encoding="utf-8")
+    bag = DagBag(file)
+    assert bag.import_errors == {}
+    dataset_id = emulator.load_digits()
+    outcome = run_dag(bag.dags["label_tonight"], conf={"dataset_id": dataset_id}, approved="label_and_confirm.approve")
+    assert outcome.state == "success", outcome.log
+    assert emulator.dataset(dataset_id).annotated > 150

@@ -140,6 +140,9 @@ STATUSES: dict[int, ErrorRule] = {
     503: ErrorRule(ServiceUnavailable),  # as all from 500 on that are not listed; they are repeated, see transport.py
 }
 
+# Codes that one sample of a request causes (contract 7.3); the others may be carried out without it.
+SAMPLE_FAULTS = frozenset({"4105", "0104", "4420", "4423"})
+
 # Codes after which a new token may help, once; contract 7.3 "token". IAM's own two are those of 1.1.
 TOKEN_CODES = frozenset(
     {

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException, A
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_modelarts.client.clock import system_clock
+from airflow_provider_modelarts.client.error_codes import SAMPLE_FAULTS
 from airflow_provider_modelarts.client.errors import (
     DatasetBusy,
     ModelArtsError,
@@ -23,7 +24,6 @@ from airflow_provider_modelarts.client.errors import (
 from airflow_provider_modelarts.hooks.connection import ConnectionSettings, read_extra, read_settings
 from airflow_provider_modelarts.hooks.connection_form import CONNECTION_TYPE, INTEGRATION
 from airflow_provider_modelarts.hooks.errors import ConnectionUnknownError
-from airflow_provider_modelarts.labeling.apply.batches import SAMPLE_FAULTS
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient

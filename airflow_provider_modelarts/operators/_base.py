@@ -13,7 +13,6 @@ from airflow_provider_modelarts.client.errors import (
     UnexpectedResponse,
 )
 from airflow_provider_modelarts.hooks.errors import ParameterError
-from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
 from airflow_provider_modelarts.labeling.policy import nearest, parse_policy
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._on_kill import WriteStop
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
+    from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
     from airflow_provider_modelarts.labeling.results import ConfirmationResult, Progress
     from airflow_provider_modelarts.labeling.stop_signal import StopSignal
 
@@ -231,5 +231,7 @@ def _labels_of(client: ModelArtsClient, dataset_id: str) -> set[str]:
 
 def identity_of(context: Context) -> RunIdentity:
     """Return which Airflow task this is; retries share its intent, a clear changes it (B1)."""
+    from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
+
     ti = context["ti"]
     return RunIdentity(*TaskKey.of(ti), ti.try_number, TaskIntent.of(context).marker)

@@ -12,10 +12,6 @@ from airflow.sdk import conf
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.hooks.errors import ParameterError
-from airflow_provider_modelarts.labeling.ledger.entries import run_folder
-from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
-from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
-from airflow_provider_modelarts.labeling.storage.path import display_uri
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._base import identity_of
@@ -144,6 +140,8 @@ def find_or_make(
 
 def _check_not_of_another_index(plan: Plan, identity: RunIdentity) -> None:
     """Refuse to replace the plan of a task mapped beside this one: only the last of them would be applied."""
+    from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused
+
     by = plan.header.made_by
     is_same_task = all(by.get(name) == getattr(identity, name) for name in ("dag_id", "run_id", "task_id"))
     if is_same_task and by.get("map_index") != identity.map_index:
@@ -187,6 +185,10 @@ def approver(name: str, value: object) -> str | None:
 
 def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_id: str | None, log: Any) -> list[Plan]:
     """Return the plans that a run (of one DAG, on one dataset, if given) applied; warn of those that cannot be read."""
+    from airflow_provider_modelarts.labeling.ledger.entries import run_folder
+    from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
+    from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
+
     headers = [chain.first() for chain in read_ledger(root, run_id).chains]
     applied = {
         header.plan_digest: header.plan_uri
@@ -261,6 +263,9 @@ def stored_plan(path: ObjectStoragePath, dataset_id: str, digest: str | None) ->
     :raises PlanRefused: if it is not there, damaged, or another one
     :raises InvalidRequest: if it is of another dataset
     """
+    from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
+    from airflow_provider_modelarts.labeling.storage.path import display_uri
+
     with places.storage_errors("plan_uri", str(path), "read"):
         if not path.exists():
             raise PlanRefused(
@@ -284,6 +289,8 @@ def stored_plan(path: ObjectStoragePath, dataset_id: str, digest: str | None) ->
 
 def _found(path: ObjectStoragePath, log: Any, *, removes_parts: bool = False) -> Plan | None:
     """Return the plan at a path; None if there is none, or only a part of one: by that nothing was written."""
+    from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
+
     with places.storage_errors("the plan", str(path), "read"):
         if not path.exists():
             return None

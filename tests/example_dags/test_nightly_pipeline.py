@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from airflow.dag_processing.dagbag import DagBag
@@ -11,6 +11,7 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from example_dags import nightly_pipeline
 from tests.support.dag_runner import DagOutcome, run_dag
+from tests.support.team_member import make_team
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
@@ -41,24 +42,8 @@ def client(emulator: Emulator) -> ModelArtsClient:
 
 @pytest.fixture
 def workforce_id(emulator: Emulator, client: ModelArtsClient) -> str:
-    """A team of one, who labels all that a team task has when it is looked at."""
-    workforce_id = client.workforces.create("people")
-    client.workforces.create_worker(workforce_id, "labeler@example.com", role=0)
     emulator.job_seconds = emulator.team_seconds = 5
-
-    def label(record: Any) -> None:
-        parent, _, task_id = record.path.rpartition("/")
-        if record.method != "GET" or not parent.endswith("/workforce-tasks"):
-            return
-        dataset_id = parent.split("/")[-2]
-        dataset, truth = emulator.dataset(dataset_id), emulator.truth(dataset_id)
-        if dataset.team_status(task_id) == 1:
-            for (sample_id, worker_id), phase in dataset.team_copies(task_id).items():
-                if phase == "un_annotation":
-                    dataset.label_team_sample(task_id, sample_id, truth[sample_id], worker_id)
-
-    emulator.observers.append(label)
-    return workforce_id
+    return make_team(emulator, client)
 
 
 def test_a_night_for_two_datasets_and_the_night_after_it(

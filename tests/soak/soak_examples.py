@@ -10,11 +10,13 @@ from tests.e2e.support import check_outcome
 from tests.soak.story_runner import Story
 from tests.soak.story_world import LABELED, OVER, StoryWorld, expect
 from tests.support.leaks import leaks_in_folder
+from tests.support.team_member import make_team
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 DAG_ID = "auto_label_images"
+NIGHTLY = "nightly_pipeline"
 
 
 def images_are_labeled(world: StoryWorld) -> None:
@@ -34,13 +36,39 @@ def images_are_labeled(world: StoryWorld) -> None:
     world.until_over()
     expect(world.run_state() == "success", "the run has not succeeded", world)
     check_outcome(emulator, world.dataset_id, airflow.xcom(DAG_ID, world.run_id, "confirm"), labeled=LABELED)
-    expect(airflow.request("GET", "/api/v2/importErrors")["import_errors"] == [], "a DAG cannot be read", world)
+    unread = airflow.request("GET", "/api/v2/importErrors")["import_errors"]
+    expect(unread == [], f"a DAG cannot be read: {unread}", world)
     secrets = {str(number): secret for number, secret in enumerate(emulator.secrets)}
     expect(leaks_in_folder(airflow.home, secrets) == {}, "a secret was written down", world)
 
 
+def a_night_and_the_next(world: StoryWorld) -> None:
+    """The whole night in real processes; the next one, without new images, ends green and skips what follows."""
+    airflow, emulator = world.airflow, world.emulator
+    emulator.task_seconds = emulator.job_seconds = emulator.team_seconds = 2
+    airflow.add_connection("modelarts_night", emulator.connection)
+    world.dag_id = NIGHTLY
+    conf = {
+        "dataset_ids": [world.dataset_id],
+        "workforce_id": make_team(emulator, world.client()),
+        "place": f"file://{world.folder}",
+    }
+    dataset = emulator.dataset(world.dataset_id)
+    for night, expected in (("first", "success"), ("second", "skipped")):
+        world.run_id = airflow.trigger(NIGHTLY, conf)
+        world.until_over()
+        states = {one["task_id"]: one["state"] for one in airflow.task_instances(NIGHTLY, world.run_id)}
+        expect(states.pop("night.sync") == states.pop("name_datasets") == "success", f"{night} night: {states}", world)
+        expect(set(states.values()) == {expected}, f"{night} night: {states}", world)
+        expect(world.run_state() == "success", f"the {night} night has not succeeded", world)
+    expect(dataset.annotated == len(dataset.samples), "not everything is labeled", world)
+    with world.client() as client:
+        made = [len(list(one.list(world.dataset_id))) for one in (client.versions, client.team_tasks, client.tasks)]
+    expect(made == [1, 1, 1], f"versions, team tasks, labeling tasks: {made}", world)
+
+
 def stories() -> list[Story]:
-    return [Story(DAG_ID, images_are_labeled)]
+    return [Story(DAG_ID, images_are_labeled), Story(NIGHTLY, a_night_and_the_next)]
 
 
 @pytest.mark.parametrize("story", stories(), ids=str)

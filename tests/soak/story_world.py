@@ -103,8 +103,8 @@ class StoryWorld:
             self.label_task_id = self.start_as_somebody_else()
         self.begin(f"{setting}_{way}", label_task_id=self.label_task_id)
 
-    def start_as_somebody_else(self) -> str:
-        """Start a labeling task that no Airflow task knows of; return its id."""
+    def client(self) -> ModelArtsClient:
+        """Return a client of its own, of the same user."""
         credentials = PasswordCredentials(
             self.emulator.url,
             self.emulator.user,
@@ -112,7 +112,11 @@ class StoryWorld:
             self.emulator.domain,
             project_name=self.emulator.project_name,
         )
-        with ModelArtsClient(self.emulator.url, credentials) as client:
+        return ModelArtsClient(self.emulator.url, credentials)
+
+    def start_as_somebody_else(self) -> str:
+        """Start a labeling task that no Airflow task knows of; return its id."""
+        with self.client() as client:
             task_id: str = client.tasks.start(self.dataset_id)
         return task_id
 

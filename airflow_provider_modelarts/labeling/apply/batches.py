@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from airflow_provider_modelarts.client.error_codes import SAMPLE_FAULTS
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 
 BATCH_BYTES = 1_000_000
 
-# Codes that one sample causes (B15). 413 is the status of a body that is too large.
-SAMPLE_FAULTS = frozenset({"4105", "0104", "4420", "4423"})
+# The status of a body that is too large.
 TOO_LARGE = 413
 BUSY_CODES = frozenset({"4381", "4343", "4349", "4355", "4356"})
 _CONCLUSIVE = SAMPLE_FAULTS | BUSY_CODES

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.validation import validate_scores
-from airflow_provider_modelarts.labeling.plan.builder import checked_filters, checked_label
+from airflow_provider_modelarts.labeling.filters import checked_filters, checked_label
 from airflow_provider_modelarts.labeling.policy import parse_policy
 
 if TYPE_CHECKING:

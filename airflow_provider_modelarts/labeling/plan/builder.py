@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest, UnexpectedResponse
-from airflow_provider_modelarts.client.validation import as_label, validate_label
+from airflow_provider_modelarts.client.errors import ConfirmationError, UnexpectedResponse
+from airflow_provider_modelarts.labeling.filters import checked_filters, checked_label
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanHeader, PlanWriter
 from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
 from airflow_provider_modelarts.labeling.policy import ODD, decide_by, facts_of_row, parse_policy
@@ -141,30 +141,6 @@ def make_plan(
         summary, failures = plan.summarize(), {}
     result = replace(plan.result(proposals.requests, clock.now() - begun), failures=failures)
     return PlanResult(plan, summary, result)
-
-
-def checked_label(name: str, value: str | None) -> str | None:
-    """Return the label to choose by, None for all; a template that rendered to nothing must not mean "all"."""
-    if value is None:
-        return None
-    if not isinstance(value, str) or as_label(value) is None:
-        raise InvalidRequest(f"{name} must be a label's name, not {value!r}. Leave it out to take all labels.")
-    return validate_label(name, value)
-
-
-def checked_filters(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return filters of the list of proposals, each only if it is given; types and conditions checked and read.
-
-    :raises InvalidRequest: for a type that is none, and for conditions that are none or choose all
-    """
-    from airflow_provider_modelarts.client.requests.search import choosing_conditions, read_label_type
-
-    found = {name: value for name, value in given.items() if value is not None}
-    if "label_type" in found:
-        found["label_type"] = read_label_type(found["label_type"])
-    if "search_conditions" in found:
-        found["search_conditions"] = choosing_conditions(found["search_conditions"], "list proposals")
-    return found
 
 
 class _Listing:

@@ -13,7 +13,7 @@ from gates import note_error
 
 from airflow_provider_modelarts.operators import label_task as operators
 from airflow_provider_modelarts.sensors import label_task as sensors
-from airflow_provider_modelarts.triggers import label_task as triggers
+from airflow_provider_modelarts.triggers import _base as triggers
 
 WHERE = {"dataset_id": "{{ dag_run.conf['dataset_id'] }}", "modelarts_conn_id": "{{ dag_run.conf['conn_id'] }}"}
 SHORT = 8  # seconds
