@@ -30,8 +30,8 @@ _MOST_NAMES, _LONGEST_NAME = 10, 60
 # One page of the list, newest first; an older labeling task is not active any more.
 _NEWEST_TASKS = 100
 
-# Conditions that a retry may find met.
-_PASSING = frozenset({"not_busy", "no_running_task"})
+# A dataset in one of these stays so; in any other, a retry may find it normal.
+_BROKEN = (DatasetStatus.DELETING, DatasetStatus.DELETED, DatasetStatus.ERROR)
 _TO_LABEL, _RARE = "unlabeled_images", "images_per_label"
 
 
@@ -42,11 +42,13 @@ class PreconditionCheck:
     :param name: of the condition
     :param met: whether it is met; None: not known
     :param text: one line for people
+    :param may_pass: whether a retry may find it met
     """
 
     name: str
     met: bool | None
     text: str
+    may_pass: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class PreconditionReport:
 
     def error(self) -> DatasetBusy | PreconditionFailed:
         """Return the error for what is not met."""
-        is_passing = all(check.name in _PASSING for check in self.unmet)
+        is_passing = all(check.may_pass for check in self.unmet)
         return (DatasetBusy if is_passing else PreconditionFailed)(self.refusal())
 
     def _lines(self) -> Iterable[str]:
@@ -134,12 +136,13 @@ def _type(dataset: Dataset) -> PreconditionCheck:
 def _not_busy(dataset: Dataset) -> PreconditionCheck:
     status = dataset.status
     word = status.name.lower().replace("_", " ") if isinstance(status, DatasetStatus) else f"status {status}"
-    return PreconditionCheck("not_busy", dataset.is_normal, f"the dataset's status is {word}; it must be normal.")
+    text = f"the dataset's status is {word}; it must be normal."
+    return PreconditionCheck("not_busy", dataset.is_normal, text, may_pass=status not in _BROKEN)
 
 
 def _no_running_task(active: list[str], task_type: str) -> PreconditionCheck:
     text = f"labeling task {', '.join(active)} runs." if active else f"no {task_type} task runs."
-    return PreconditionCheck("no_running_task", not active, text)
+    return PreconditionCheck("no_running_task", not active, text, may_pass=True)
 
 
 def _labels(counts: dict[str, int]) -> tuple[PreconditionCheck, ...]:

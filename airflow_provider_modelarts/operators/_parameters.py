@@ -258,7 +258,11 @@ def labeling_config(config_value: object, algorithm: object) -> dict[str, Any] |
 
 
 def request_body(
-    model: type[RequestBody], what: str, given: Mapping[str, Any], settings: Mapping[str, Any] | None
+    model: type[RequestBody],
+    what: str,
+    given: Mapping[str, Any],
+    settings: Mapping[str, Any] | None,
+    extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the body of a request as JSON: parameters of an operator, and the fields that it has no parameter for.
 
@@ -266,7 +270,8 @@ def request_body(
     :param what: what the request is to do, for the error
     :param given: by field what a parameter gave; None for what was not given
     :param settings: further fields; None for none
-    :raises ParameterError: if it does not fit, or if a field is given in both ways
+    :param extra: fields that the model does not know; they are only checked, the client adds them. None for none
+    :raises ParameterError: if it does not fit, or if a field is given in two ways
     """
     from airflow_provider_modelarts.client.requests.base import to_body
 
@@ -275,9 +280,11 @@ def request_body(
     if twice:
         raise ParameterError(f"{twice[0]} is given as a parameter and in settings. Give one of them.")
     try:
-        return to_body(model, {**(settings or {}), **own}, what)
+        body = to_body(model, {**(settings or {}), **own}, what)
+        to_body(model, body, what, extra)
     except InvalidRequest as error:
         raise ParameterError(error.message) from None
+    return body
 
 
 def check_model(kind: object, model_id: object) -> None:

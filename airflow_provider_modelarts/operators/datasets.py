@@ -284,7 +284,8 @@ class ModelArtsPublishVersionOperator(ServiceJobOperator):
 
 def _request(model: Any, what: str, given: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     """Return the request of a job of a dataset: the checked body, and what the contract does not know."""
-    body = parameters.request_body(model, what, {name: given[name] for name in names}, given["settings"])
+    own = {name: given[name] for name in names}
+    body = parameters.request_body(model, what, own, given["settings"], given["extra"])
     return {"body": body, "extra": given["extra"]}
 
 

@@ -43,7 +43,7 @@ from airflow_provider_modelarts.utils.task_record import RecordStore, TaskIntent
 from airflow_provider_modelarts.utils.task_state import TaskKey
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
@@ -168,8 +168,8 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
         self._stopper: LabelTaskStopper | None = None
         self.check_parameters(_READ)
         parameters.check_model(label_task_type, model_id)
-        if not (is_template(config) or is_template(algorithm_type)):
-            parameters.labeling_config(config, algorithm_type)
+        if not any(map(is_template, (config, algorithm_type, extra))):
+            _check_request(parameters.labeling_config(config, algorithm_type), _READ["extra"]("extra", extra))
 
     def execute(self, context: Context) -> str:
         """Start the labeling task, or follow that of an earlier try; see the class."""
@@ -359,6 +359,14 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
 
     def _stop(self, record: LabelTaskRecord, reason: str) -> None:
         stop_or_warn(parameters.hook(self), record.dataset_id, record.label_task_id, self.log, reason=reason)
+
+
+def _check_request(config: Mapping[str, Any] | None, extra: Mapping[str, Any] | None) -> None:
+    """Refuse what the request of a start does not take, when the DAG is parsed rather than at night."""
+    from airflow_provider_modelarts.client.requests.tasks import CreateTaskRequest
+
+    if config is not None or extra is not None:
+        parameters.request_body(CreateTaskRequest, "start a labeling task", {"config": config}, None, extra)
 
 
 def _check_out_of_the_way(outcome: Outcome, record: LabelTaskRecord) -> None:

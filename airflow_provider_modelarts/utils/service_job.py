@@ -282,10 +282,10 @@ class ServiceJobStarter:
         """Return what a start in phase ``starting`` has started: by its marker, or else by elimination."""
         states = self._list_patiently()
         new = [state for state in states if _is_new(state, record)]
-        marked = [state for state in new if record.marker in state.shown]
+        marked = [state for state in new if record.marker in _markers(state)]
         if marked:
             return self._decide(_most_useful(marked), record)
-        if any(_MARKER.search(state.shown) for state in states):
+        if any(_markers(state) for state in states):
             return None
         new = [state for state in new if not state.shown]
         if not new:
@@ -302,14 +302,21 @@ class ServiceJobStarter:
         return self._decide(new[0], record)
 
     def _find_without_record(self) -> ServiceJobRecord | None:
-        """Return what an earlier try may have started, where Airflow keeps no state: a marked job, or an active one."""
+        """Return what an earlier try may have started: a marked job, or an active one where Airflow keeps no state."""
         states = self._list_patiently()
         record = self.make_record("started")
-        marked = [state for state in states if self.intent.marker in state.shown]
+        marked = [state for state in states if self.intent.marker in _markers(state)]
         if marked:
             return self._decide(_most_useful(marked), record)
-        active = [state for state in states if state.condition == "active" and not state.shown]
-        return self._decide(active[0], record) if active else None
+        active = [state for state in states if state.condition == "active"]
+        for state in active:
+            for marker in filter(self.intent.is_before_a_clear, _markers(state)):
+                return self._decide(state, replace(record, marker=marker))
+        # The record is stored before a start: if it would still be there, nothing was started, and these are others'.
+        if self.store.outlives_tries or any(_markers(state) for state in states):
+            return None
+        silent = [state for state in active if not state.shown]
+        return self._decide(silent[0], record) if silent else None
 
     def _decide(self, state: JobState, record: ServiceJobRecord) -> ServiceJobRecord | None:
         """Return the job to wait for, given one of this Airflow task; None if another has to be started."""
@@ -350,6 +357,11 @@ def _is_new(state: JobState, record: ServiceJobRecord) -> bool:
     """Return whether a job may have been started after a record was written."""
     is_older = None not in (state.created, record.newest) and (state.created or 0) < (record.newest or 0)
     return state.job_id not in record.known and not is_older
+
+
+def _markers(state: JobState) -> list[str]:
+    """Return the markers in a job's text; it may also contain what its author chose."""
+    return _MARKER.findall(state.shown)
 
 
 def _most_useful(states: Sequence[JobState]) -> JobState:

@@ -117,6 +117,11 @@ class TaskStore:
         self._ti: Any = context["ti"]
         self._state_store: Any = context.get("task_state_store")
 
+    @property
+    def outlives_tries(self) -> bool:
+        """Whether a later try finds what this one stores."""
+        return self._state_store is not None
+
     def get(self, key: str) -> Any:
         """Return what is stored under a key, or None; without a state store only what this try has stored is found."""
         if self._state_store is not None:

@@ -138,7 +138,7 @@ NESTED = "config.inf_config_list[0].instance_count"
     ("config", "complaint"),
     [
         ({"algoritm_type": "fast"}, "config.algoritm_type is unknown; is algorithm_type meant?"),
-        ({"zzz": 1, "yyy": 2}, "config.zzz is unknown (also unknown: yyy)."),
+        ({"zzz": 1, "yyy": 2}, "config.zzz is unknown; if the service knows it, give it in extra (also unknown: yyy)."),
         ({"flavor": {"kode": "x", "size": 1}}, "config.flavor.kode is unknown; is code meant? (also unknown: size)."),
         ({"flavor": {"zzz": "x"}}, "config.flavor.zzz is unknown; known are code."),
         ({"inf_config_list": [{"instance_count": "two"}]}, f"{NESTED} must be a whole number, not 'two'."),

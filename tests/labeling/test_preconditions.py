@@ -132,6 +132,17 @@ def test_another_type_of_dataset_is_found(load: Callable[..., str], emulator: Em
     assert type(refusal(dataset_id)) is PreconditionFailed
 
 
+@pytest.mark.parametrize("status", [2, 3, 4])
+def test_a_broken_dataset_is_no_error_that_is_worth_a_retry(
+    load: Callable[..., str], emulator: Emulator, status: int
+) -> None:
+    dataset_id = load(FIT)
+    emulator.dataset(dataset_id).status = status
+    report = check_preconditions(ModelArtsHook().client, dataset_id)
+    assert [check.name for check in report.unmet] == ["not_busy"]
+    assert type(report.error()) is PreconditionFailed
+
+
 def test_what_passes_is_an_error_that_is_worth_a_retry(load: Callable[..., str], emulator: Emulator) -> None:
     client = ModelArtsHook().client
     dataset_id = load(FIT)

@@ -338,6 +338,38 @@ def test_a_version_is_found_by_its_marker_where_airflow_keeps_nothing(begin: Any
     assert len(life.starts) == 1
 
 
+def test_a_version_from_before_a_clear_is_followed_where_airflow_keeps_nothing(begin: Any) -> None:
+    life = begin("version", has_store=False)
+    life.attempt(crash=life.before_the_reply)
+    assert life.clear().error is None
+    assert len(life.starts) == 1
+
+
+def test_what_runs_is_not_ours_if_airflow_would_know_of_our_start(begin: Any) -> None:
+    from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+
+    life = begin("import")
+    life.attempt(crash=MOMENTS["before_the_record"])
+    theirs = ModelArtsHook().client.imports.start(life.dataset_id, {"import_path": INCOMING})
+    ending = life.retry()
+    assert ending.error is None
+    assert ending.result["import_id"] != theirs
+
+
+def test_a_version_without_a_marker_is_not_ours_where_the_service_shows_markers(begin: Any) -> None:
+    from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+
+    assert begin("version").attempt().error is None
+    life = begin("version", has_store=False)
+    life.ti.run_id = "another"
+    life.clock.advance(100)
+    life.attempt(crash=MOMENTS["before_the_record"])
+    theirs = ModelArtsHook().client.versions.create(life.dataset_id)
+    ending = life.retry()
+    assert ending.error is None
+    assert ending.result["version_id"] != theirs
+
+
 def test_what_others_have_imported_before_is_not_taken_for_ours(begin: Any) -> None:
     theirs = begin("import")
     assert theirs.attempt().error is None
@@ -519,6 +551,16 @@ def test_wrong_constants_are_found_when_the_dag_is_parsed(
     kind = KINDS[name]
     with pytest.raises(ParameterError, match=complaint):
         kind.operator(task_id="job", **{"dataset_id": "d", **kind.given, **parameters})
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"),
+    [("version", {"description": "x"}), ("import", {"import_type": "dir"}), ("export", {"path": "/b/"})],
+)
+def test_what_the_contract_knows_is_refused_in_extra_when_the_dag_is_parsed(name: str, extra: dict[str, Any]) -> None:
+    kind = KINDS[name]
+    with pytest.raises(ParameterError, match=rf"extra\.{next(iter(extra))} is a field of the request itself"):
+        kind.operator(task_id="job", dataset_id="d", extra=extra, **kind.given)
 
 
 @every_kind

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -315,6 +316,22 @@ def test_nothing_to_label_after_somebody_elses_task_is_a_skip_too(starter: Start
     assert ending.deferrals == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"config": {"new_setting": 1}}, "config.new_setting is unknown; if the service knows it, give it in extra"),
+        ({"config": '{"stop_time": 0}'}, "config.stop_time must be at least 1, not 0"),
+        ({"extra": {"config": {"stop_time": 5}}}, "extra.config.stop_time is a field of the request itself"),
+        ({"extra": {"model_id": "m"}, "config": "{{ params.x }}"}, None),
+        ({"extra": {"config": {"new_setting": 1}}, "algorithm_type": "fast"}, None),
+    ],
+)
+def test_a_config_that_does_not_fit_is_found_when_the_dag_is_parsed(given: Any, complaint: str | None) -> None:
+    expected = pytest.raises(ParameterError, match=complaint) if complaint else nullcontext()
+    with expected:
+        ModelArtsStartLabelTaskOperator(task_id="start", dataset_id="d", **given)
+
+
 @pytest.mark.parametrize("value", [None, "ignore", "{{ params.x }}"])
 def test_a_wrong_choice_is_found_when_the_dag_is_parsed(value: Any) -> None:
     with pytest.raises(ParameterError, match="if_nothing_to_label"):
@@ -333,7 +350,9 @@ def test_what_the_contract_does_not_know_is_sent_as_it_is(starter: StartRunner, 
 
 
 def test_what_the_contract_knows_has_no_place_in_extra(starter: StartRunner) -> None:
-    ending = starter.start(extra={"config": {"algorithm_type": "fast"}})
+    operator = starter.operator()
+    operator.extra = {"config": {"algorithm_type": "fast"}}  # as a template renders it
+    ending = drive(operator, starter.clock)
     assert type(ending.error) is AirflowFailException
     assert "algorithm_type" in str(ending.error)
     assert starter.states == []

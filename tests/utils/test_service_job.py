@@ -238,6 +238,15 @@ def test_a_version_of_somebody_else_with_a_text_is_not_ours(emulator: Emulator, 
     assert starts.starter().find() is None
 
 
+def test_a_marker_that_only_begins_like_ours_is_another(emulator: Emulator, moved_clock: MovedClock) -> None:
+    dataset_id = emulator.load_proposals(5)
+    starts = Starts(moved_clock, PublicationJob(dataset_id), BODY)
+    starter = starts.starter()
+    starter.store.write(starter.make_record("starting"))
+    ModelArtsHook().client.versions.create(dataset_id, {"description": f"{starter.intent.marker}0"})
+    assert starts.starter().find() is None
+
+
 def test_a_refused_start_leaves_nothing_that_could_be_taken_for_ours(
     emulator: Emulator, moved_clock: MovedClock
 ) -> None:

@@ -156,8 +156,9 @@ def _refuse_unknown(data: Mapping[Any, Any], known: Sequence[str]) -> None:
     first = str(unknown[0])
     near = get_close_matches(first.strip().lower(), known, 1, 0.7)
     hint = f"; is {near[0]} meant?" if near else ""
-    if not near and len(known) <= _MOST_KEYS:
-        hint = f"; known are {', '.join(known)}"
+    if not near:
+        few = len(known) <= _MOST_KEYS
+        hint = f"; known are {', '.join(known)}" if few else "; if the service knows it, give it in extra"
     also = f" (also unknown: {', '.join(map(str, unknown[1:]))})" if unknown[1:] else ""
     raise PydanticCustomError("unknown", "is unknown{rest}", {"key": first[:100], "rest": f"{hint}{also[:200]}"})
 
