@@ -170,7 +170,7 @@ class Dataset:
         return {sample_id: replace(sample) for sample_id, sample in self.samples.items()}
 
     def switch_to(self, version: Version, now: float) -> None:
-        """Make samples and labels those of a version; what was proposed meanwhile is dropped."""
+        """Make samples and labels those of a version; what was proposed since is dropped."""
         self.current_version = version.version_id
         self.labels = {name: dict(label) for name, label in version.labels.items()}
         self.samples = {sample_id: replace(sample) for sample_id, sample in version.samples.items()}
