@@ -28,9 +28,9 @@ from tests.benchmarks.bare_server import PROJECT, TOKEN, BareServer
 DATASET = "d" * 19
 LARGEST = 200_000
 AIMS = (
-    "aims: CPU over (b) at 0 ms: ledger off 0.5, apply 0.8, whole 1.2; rate over (d) with 16 threads: at 50 ms apply 0.9, "
-    "at 20 ms off 0.7 and apply 0.5; rate over (b) at 0 ms and 16 threads, ledger off: 2; at most 160 bytes of memory per "
-    "proposal from 20,000 to 1,000,000"
+    "aims: CPU over (b) at 0 ms: ledger off 0.5, apply 0.8, whole 1.2; rate over (d) with 16 threads: at 50 ms apply "
+    "0.9, at 20 ms off 0.7 and apply 0.5; rate over (b) at 0 ms and 16 threads, ledger off: 2; at most 160 bytes of "
+    "memory per proposal from 20,000 to 1,000,000"
 )
 LINE = "{name:<34}{number:>9,}{rate:>12,.0f}{cpu:>12}{rss:>10,.0f}"
 HEADER = f"{'':<34}{'samples':>9}{'samples/s':>12}{'CPU us':>12}{'peak MB':>10}"
