@@ -37,6 +37,8 @@ with DAG(
     schedule="0 22 * * *",
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
     catchup=False,
+    # It has a schedule, and no dataset yet: somebody is to switch it on.
+    is_paused_upon_creation=True,
     # Two nights at once would confirm the same proposals side by side.
     max_active_runs=1,
     doc_md=__doc__,
