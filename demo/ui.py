@@ -91,6 +91,8 @@ What to try; trigger a DAG with the button at the top right of its page:
   5  {dags}/{WATCHING_DAG_ID}
      runs whenever a labeling task has ended. It is switched off, since it would confirm beside you. Switch it on
      and start 1 with min_score 1, which leaves nearly everything to it; it looks every half a minute
+  6  {dags}/nightly_pipeline
+     the whole night, with a team: look at its graph. It is switched off, for nobody plays the team here
 
 The tab "Details" of a task links to the dataset's page ("ModelArts console").
 

@@ -297,7 +297,7 @@ def test_a_plan_that_cannot_be_read_does_not_end_the_undo(
     def fails(path: Any) -> None:
         raise error
 
-    monkeypatch.setattr("airflow_provider_modelarts.operators._plan_and_ledger.read_plan", fails)
+    monkeypatch.setattr("airflow_provider_modelarts.labeling.plan.plan_file.read_plan", fails)
     ending = runner.revert()
     assert ending.error is None
     assert ending.result["cleared"] == planned.result["confirmed"]
