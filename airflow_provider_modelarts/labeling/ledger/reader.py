@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.labeling.ledger.entries import FATES, LedgerBroken, broken, read_part, run_folder
 from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, name_of
+from airflow_provider_modelarts.labeling.storage.sealed_file import SealedReader, decode_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +61,12 @@ class LedgerChain:
         :raises LedgerBroken: if that part cannot be trusted
         """
         return next(self.read())[0]
+
+    def ended_before(self, time: float) -> bool:
+        """Whether the chain was closed before a time, in epoch seconds; only the last part's first line is read."""
+        raw = decode_object(next(SealedReader(self.parts[-1][1]).lines(), b"")) or {}
+        created_at = raw.get("created_at")
+        return raw.get("closing") is True and isinstance(created_at, (int, float)) and created_at < time
 
     def verify(self) -> list[str]:
         """Return what is wrong with the chain, a line for each problem, naming the part; empty if it is whole.
@@ -118,7 +125,18 @@ def read_ledger(root: StoragePath, run_id: str) -> Ledger:
     :param root: the ledger's place
     :param run_id: the DAG run
     """
-    folder = run_folder(root, run_id)
+    return _ledger_in(run_folder(root, run_id))
+
+
+def all_ledgers(root: StoragePath) -> Iterator[Ledger]:
+    """Yield the ledgers of all runs that share a place.
+
+    :param root: the ledger's place
+    """
+    return filter(lambda ledger: ledger.chains, map(_ledger_in, list_folder(root)))
+
+
+def _ledger_in(folder: StoragePath) -> Ledger:
     chains: dict[str, list[tuple[int, StoragePath]]] = {}
     for path in list_folder(folder):
         match = _PART.fullmatch(name_of(path))

@@ -66,6 +66,7 @@ RULES: dict[str, str] = {
     "score_too_low": "score too low",
     "hard_example": "hard example",
     "audit_sample": "drawn for the audit",
+    "not_proven": "not proven by the audit",
     "rejected_sample": "rejected by a person",
     "rejected_label": "a label that a person rejected",
     "no_sample_id": "came without an id",

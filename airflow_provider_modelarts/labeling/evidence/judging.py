@@ -1,0 +1,141 @@
+"""Whether a person left a proposal as it was. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow_provider_modelarts.client.models import to_name, to_number, to_object
+from airflow_provider_modelarts.labeling.label_equality import raw_labels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from airflow_provider_modelarts.client.sample_rows import SampleRow
+
+SHAPE = "@modelarts:shape"
+FEATURE = "@modelarts:feature"
+BOX = "bndbox"
+_NO_SHAPE = ("", None)
+
+Labels = list[dict[str, Any]]
+
+
+class Box(NamedTuple):
+    """A rectangle of an image, in pixels."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def area(self) -> float:
+        """Its area; 0 if it is turned inside out."""
+        return max(0.0, self.right - self.left) * max(0.0, self.bottom - self.top)
+
+
+class Answer(NamedTuple):
+    """What a person said of a proposal.
+
+    :param right: the proposal was left as it was
+    :param names: the label names that the person gave
+    """
+
+    right: bool
+    names: tuple[str, ...]
+
+
+def judge(proposal: SampleRow, labels: Sequence[Mapping[str, Any]], iou: float) -> Answer:
+    """Return what the labels that a person gave say of a proposal.
+
+    It is right if the labels have the same names, as often and in any order. Boxes must also lie in the same place: of
+    the boxes of a name each must overlap one of the proposal's by ``iou``. Other shapes must be the same.
+
+    :param proposal: as it was planned
+    :param labels: what the person gave, as the service shows it
+    :param iou: least intersection over union of two boxes that count as the same, 0 to 1
+    """
+    names = tuple(to_name(to_object(label).get("name")) for label in labels)
+    proposed = _by_name_and_shape(raw_labels(proposal))
+    given = _by_name_and_shape(labels)
+    is_right = proposed.keys() == given.keys() and all(
+        _same_places(kind[1], proposed[kind], given[kind], iou) for kind in proposed
+    )
+    return Answer(is_right, names)
+
+
+def judge_names(proposal: SampleRow, names: Sequence[str]) -> Answer:
+    """Return what label names without places say; where places were proposed, they never say that all is right."""
+    has_places = any(_shape(label) not in _NO_SHAPE for label in raw_labels(proposal))
+    return Answer(not has_places and Counter(names) == Counter(proposal.label_names), tuple(names))
+
+
+def _shape(label: Any) -> Any:
+    value = to_object(to_object(label).get("property"))
+    # Older boxes have no shape.
+    return value.get(SHAPE) or (BOX if FEATURE in value else "")
+
+
+def _by_name_and_shape(labels: Sequence[Any]) -> dict[tuple[str, Any], list[Any]]:
+    """Return the places of labels by name and shape; a label without a place counts as one that has None."""
+    found: dict[tuple[str, Any], list[Any]] = {}
+    for label in labels:
+        place = to_object(to_object(label).get("property")).get(FEATURE)
+        found.setdefault((to_name(to_object(label).get("name")), str(_shape(label))), []).append(place)
+    return found
+
+
+def _same_places(shape: Any, proposed: Sequence[Any], given: Sequence[Any], iou: float) -> bool:
+    if len(proposed) != len(given):
+        return False
+    if shape in _NO_SHAPE:
+        return True
+
+    def are_same(one: Any, other: Any) -> bool:
+        if one == other:
+            return True
+        boxes = (_box(one), _box(other)) if shape == BOX else (None, None)
+        return None not in boxes and _overlap(*boxes) >= iou  # type: ignore[arg-type]
+
+    return _can_be_matched([[place for place, other in enumerate(given) if are_same(one, other)] for one in proposed])
+
+
+def _box(points: Any) -> Box | None:
+    try:
+        (left, top), (right, bottom) = points
+    except (TypeError, ValueError):
+        return None
+    numbers = [to_number(one) for one in (left, top, right, bottom)]
+    return None if None in numbers else Box(*numbers)  # type: ignore[arg-type]
+
+
+def _overlap(one: Box, other: Box) -> float:
+    """Return intersection over union; of boxes without any area 0."""
+    common = Box(
+        max(one.left, other.left),
+        max(one.top, other.top),
+        min(one.right, other.right),
+        min(one.bottom, other.bottom),
+    ).area
+    whole = one.area + other.area - common
+    return common / whole if whole else 0.0
+
+
+def _can_be_matched(candidates: Sequence[Sequence[int]]) -> bool:
+    """Whether each row can have a column of its own among its candidates (augmenting paths)."""
+    owner: dict[int, int] = {}
+
+    def place(row: int, tried: set[int]) -> bool:
+        for column in candidates[row]:
+            if column not in tried:
+                tried.add(column)
+                if column not in owner or place(owner[column], tried):
+                    owner[column] = row
+                    return True
+        return False
+
+    try:
+        return all(place(row, set()) for row in range(len(candidates)))
+    except RecursionError:  # a thousand boxes of one name in one image: nobody can say that they are right
+        return False
