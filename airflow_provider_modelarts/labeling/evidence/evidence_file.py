@@ -270,8 +270,8 @@ def read_evidence(path: StoragePath) -> Evidence:
 
 
 def _label(line: dict[str, Any]) -> LabelEvidence:
-    proof = line.pop("proof")
-    return LabelEvidence(**line, proof=Proof(**{**proof, "counts": Audited(**proof["counts"])}))
+    proof = line["proof"]
+    return LabelEvidence(**{**line, "proof": Proof(**{**proof, "counts": Audited(**proof["counts"])})})
 
 
 def _answer(line: dict[str, Any]) -> AnsweredSample:

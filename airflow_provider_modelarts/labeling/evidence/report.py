@@ -50,7 +50,7 @@ def _head(audited: AuditedPlan, evidence: Evidence) -> list[str]:
     lines = [
         f"### Audit of plan {header.plan_digest[:12]} of dataset {escape(header.dataset_id)}",
         "",
-        f"- **{len(evidence.min_score_by_label)}** of {len(labels)} labels: from some score upwards the target is proven",
+        f"- **{len(evidence.min_score_by_label)}** of {len(labels)} labels are proven from some score upwards",
         f"- target: {_percent(header.target_precision)} right for each label; confidence {_percent(header.confidence)}",
         f"- **{to_confirm}** of {sum(one.proposals for one in labels)} proposals may be confirmed",
         f"- **{answered}** of {drawn} samples drawn for the audit were answered, **{wrong}** of them were wrong",
