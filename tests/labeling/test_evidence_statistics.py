@@ -158,3 +158,31 @@ def test_the_simulation_notices_a_test_that_accepts_too_much(monkeypatch: pytest
     monkeypatch.setattr(statistics, "p_value", lambda total, audited, wrong, target: float(wrong > audited * 0.05))
     outcome = simulate("scores that say nothing", 25, rules={"evidence": evidence})["evidence"]
     assert outcome.violations > 5
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # its advice about other parameters
+def test_whatever_mapie_accepts_is_accepted_too() -> None:
+    """It knows no finite list, so it must be the stricter one wherever both look at the same answers."""
+    risk_control = pytest.importorskip("mapie.risk_control")
+    draw = np.random.default_rng(5)
+    scores = np.sort(draw.random(4000))
+    right = draw.random(4000) < 0.8 + 0.2 * scores
+    audited = draw.random(4000) < 0.5
+    thresholds = np.linspace(0.99, 0.0, 34)
+    controller = risk_control.BinaryClassificationController(
+        lambda x: np.column_stack([1 - x[:, 0], x[:, 0]]),
+        risk="precision",
+        target_level=0.9,
+        confidence_level=0.95,
+        list_predict_params=thresholds,
+        fwer_method="fixed_sequence",
+    ).calibrate(scores[audited, None], right[audited].astype(int))
+    ours = []
+    for threshold in thresholds:
+        taken = scores >= threshold
+        answered = taken & audited
+        ours.append(p_value(int(taken.sum()), int(answered.sum()), int((answered & ~right).sum()), 0.9))
+    theirs = np.asarray(controller.p_values).ravel()
+    assert len(theirs) == len(ours)
+    assert all(one <= other for one, other in zip(ours, theirs, strict=True) if other <= 0.5)
+    assert 3 < sum(other <= 0.05 for other in theirs) <= sum(one <= 0.05 for one in ours) < len(ours)

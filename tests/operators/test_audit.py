@@ -131,9 +131,9 @@ def test_only_what_the_answers_prove_is_confirmed(runner: AuditRunner) -> None:
     (applied_plan,) = map(read_plan, runner.plans())
     assert applied_plan.header.narrowed_by == {
         "plan_digest": runner.planned().digest,
-        "plan_uri": runner.planned().uri,
+        "plan_uri": runner.plan_uri,
         "evidence_digest": runner.evidence().digest,
-        "evidence_uri": runner.evidence().uri,
+        "evidence_uri": runner.evidence_uri,
     }
     runner.verify()
     reverted = runner.revert()
