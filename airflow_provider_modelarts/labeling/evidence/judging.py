@@ -92,13 +92,18 @@ def _same_places(shape: Any, proposed: Sequence[Any], given: Sequence[Any], iou:
     if shape in _NO_SHAPE:
         return True
 
-    def are_same(one: Any, other: Any) -> bool:
-        if one == other:
-            return True
-        boxes = (_box(one), _box(other)) if shape == BOX else (None, None)
-        return None not in boxes and _overlap(*boxes) >= iou  # type: ignore[arg-type]
-
-    return _can_be_matched([[place for place, other in enumerate(given) if are_same(one, other)] for one in proposed])
+    boxes = shape == BOX
+    ours, theirs = ([(place, _box(place) if boxes else None) for place in places] for places in (proposed, given))
+    return _can_be_matched(
+        [
+            [
+                number
+                for number, (other, other_box) in enumerate(theirs)
+                if place == other or (None not in (box, other_box) and _overlap(box, other_box) >= iou)  # type: ignore[arg-type]
+            ]
+            for place, box in ours
+        ]
+    )
 
 
 def _box(points: Any) -> Box | None:
@@ -125,17 +130,29 @@ def _overlap(one: Box, other: Box) -> float:
 def _can_be_matched(candidates: Sequence[Sequence[int]]) -> bool:
     """Whether each row can have a column of its own among its candidates (augmenting paths)."""
     owner: dict[int, int] = {}
+    place_of: dict[int, int | None] = {}
+    for row in range(len(candidates)):
+        free, reached = _free_column(row, candidates, owner)
+        while free is not None:
+            taker = reached[free]
+            owner[free] = taker
+            place_of[taker], free = free, place_of.get(taker)
+        if row not in place_of:
+            return False
+    return True
 
-    def place(row: int, tried: set[int]) -> bool:
-        for column in candidates[row]:
-            if column not in tried:
-                tried.add(column)
-                if column not in owner or place(owner[column], tried):
-                    owner[column] = row
-                    return True
-        return False
 
-    try:
-        return all(place(row, set()) for row in range(len(candidates)))
-    except RecursionError:  # a thousand boxes of one name in one image: nobody can say that they are right
-        return False
+def _free_column(
+    row: int, candidates: Sequence[Sequence[int]], owner: Mapping[int, int]
+) -> tuple[int | None, Mapping[int, int]]:
+    """Return a column that a row can have if others move on; for each column seen, the row that would move there."""
+    reached: dict[int, int] = {}
+    queue = [row]
+    for mover in queue:
+        for column in candidates[mover]:
+            if column not in reached:
+                reached[column] = mover
+                if column not in owner:
+                    return column, reached
+                queue.append(owner[column])
+    return None, reached
