@@ -1,8 +1,8 @@
-"""Confirm what is proven right: people label a few samples of each label, and the rest follows as far as they prove it.
+"""Confirm what is proven right: people answer a few samples of each label, and the rest follows as far as that goes.
 
-The machine labels, and a plan draws some of its proposals by chance. A team labels these, and whatever the policy leaves
-to people. Their answers say for each label from which score upwards the proposals reach the target; only so much of the
-plan is confirmed. What is not proven stays proposed. The next night draws other samples and proves its own plan.
+The machine labels, and a plan draws some of its proposals by chance. A team labels these, and whatever else the policy
+leaves to people. Their answers say for each label from which score upwards the proposals reach the target; only so much
+of the plan is confirmed. What is not proven stays proposed. The next night draws other samples and proves its own plan.
 """
 
 from __future__ import annotations
