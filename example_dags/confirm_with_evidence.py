@@ -28,6 +28,7 @@ from airflow_provider_modelarts.sensors.team_task import ModelArtsTeamTaskSensor
 DEFAULT_DATASET_ID = os.environ.get("MODELARTS_DATASET_ID", "")
 DEFAULT_PLACE = os.environ.get("MODELARTS_PLACE", "file:///tmp/modelarts")
 
+DATASET_ID = "{{ params.dataset_id }}"
 PLAN_URI = "{{ params.place }}/plans/{{ run_id }}.jsonl"
 PLAN_DIGEST = "{{ ti.xcom_pull(task_ids='plan', key='plan_digest') }}"
 LEDGER_URI = "{{ params.place }}/ledger"
@@ -37,7 +38,6 @@ with DAG(
     schedule=None,
     doc_md=__doc__,
     tags=["modelarts"],
-    default_args={"dataset_id": "{{ params.dataset_id }}"},
     params={
         "dataset_id": Param(DEFAULT_DATASET_ID, type="string", description="A dataset, some of its images labeled"),
         "target": Param(
@@ -53,6 +53,7 @@ with DAG(
 ):
     label = ModelArtsStartLabelTaskOperator(
         task_id="label",
+        dataset_id=DATASET_ID,
         algorithm_type="fast",
         collect_key_sample=True,
         wait_for_completion=True,
@@ -60,6 +61,7 @@ with DAG(
     )
     plan = ModelArtsPlanConfirmationOperator(
         task_id="plan",
+        dataset_id=DATASET_ID,
         plan_uri=PLAN_URI,
         label_task_id=label.output,
         policy={
@@ -73,14 +75,18 @@ with DAG(
     )
     team = ModelArtsCreateTeamTaskOperator(
         task_id="team",
+        dataset_id=DATASET_ID,
         workforce_task_name="audit-{{ dag_run.run_after | ts_nodash }}",
         workforces_config={"workforces": [{"workforce_id": "{{ params.workforce_id }}"}]},
         plan_uri=PLAN_URI,
         plan_digest=PLAN_DIGEST,
     )
-    people = ModelArtsTeamTaskSensor(task_id="people", workforce_task_id=team.output, deferrable=True)
+    people = ModelArtsTeamTaskSensor(
+        task_id="people", dataset_id=DATASET_ID, workforce_task_id=team.output, deferrable=True
+    )
     evaluate = ModelArtsEvaluateAuditOperator(
         task_id="evaluate",
+        dataset_id=DATASET_ID,
         plan_uri=PLAN_URI,
         plan_digest=PLAN_DIGEST,
         answers_from="team_task",
@@ -88,13 +94,13 @@ with DAG(
         ledger_uri=LEDGER_URI,
     )
     confirm = ModelArtsConfirmSamplesOperator(
-        task_id="confirm", plan_uri=PLAN_URI, plan_digest=PLAN_DIGEST, ledger_uri=LEDGER_URI
+        task_id="confirm", dataset_id=DATASET_ID, plan_uri=PLAN_URI, plan_digest=PLAN_DIGEST, ledger_uri=LEDGER_URI
     )
     begin = ModelArtsStartAcceptanceOperator(
-        task_id="begin", workforce_task_id=team.output, sampling_rate=1, deferrable=True
+        task_id="begin", dataset_id=DATASET_ID, workforce_task_id=team.output, sampling_rate=1, deferrable=True
     )
     accept = ModelArtsFinishAcceptanceOperator(
-        task_id="accept", workforce_task_id=team.output, action="pass_all", deferrable=True
+        task_id="accept", dataset_id=DATASET_ID, workforce_task_id=team.output, action="pass_all", deferrable=True
     )
 
     label >> plan >> team >> people >> evaluate >> confirm >> begin >> accept

@@ -220,6 +220,13 @@ def title(plan: Plan) -> str:
     return f"Plan {plan.digest[:12]} to confirm labels of dataset {plan.header.dataset_id}"
 
 
+def notes(plan: Plan) -> list[str]:
+    """Return what people must know of a plan besides its counts."""
+    if not plan.is_candidate:
+        return []
+    return ["This plan alone confirms nothing: of what would be confirmed only that is which people's answers prove."]
+
+
 def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_id: str | None, log: Any) -> list[Plan]:
     """Return the plans that a run (of one DAG, on one dataset, if given) applied; warn of those that cannot be read."""
     from airflow_provider_modelarts.labeling.ledger.entries import run_folder

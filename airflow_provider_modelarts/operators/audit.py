@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.client.redaction import storable
 from airflow_provider_modelarts.client.validation import decoded, shown
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 
 EVIDENCE_DIGEST_XCOM = "evidence_digest"
 """XCom with the digest of the evidence, 64 hex digits."""
-LABELS_IN_XCOM = 200
-"""Labels of which XCom holds the thresholds; with more it holds none: a part would look like all."""
+THRESHOLD_BYTES = 4096
+"""Bytes of the thresholds in XCom; if they need more, it holds none: a part would look like all."""
 
 DATASET, TEAM_TASK = "dataset", "team_task"
 
@@ -94,7 +96,7 @@ class ModelArtsEvaluateAuditOperator(TemplatedOperator):
     upwards that target is proven; ``ModelArtsConfirmSamplesOperator`` confirms by the plan only so far. It runs before
     anything of the plan is confirmed. A plan is judged once: if evidence of it is there, that is returned.
 
-    Returns ``min_score_by_label`` (None with more than 200 proven labels), ``labels, proven, proposals, drawn,
+    Returns ``min_score_by_label`` (None if that is longer than 4 KB), ``labels, proven, proposals, drawn,
     answered, wrong, excluded, confirmable, evidence_uri``. A report for people (Markdown, at most 8 KB) is stored as
     XCom ``summary``, the digest of the evidence as XCom ``evidence_digest``.
 
@@ -251,8 +253,9 @@ def _counts(audited: AuditedPlan, evidence: Evidence) -> dict[str, Any]:
     from airflow_provider_modelarts.labeling.evidence.report import confirmable
 
     thresholds = evidence.min_score_by_label
+    can_be_shown = len(json.dumps(thresholds)) <= THRESHOLD_BYTES and all(storable(name) == name for name in thresholds)
     return {
-        "min_score_by_label": thresholds if len(thresholds) <= LABELS_IN_XCOM else None,
+        "min_score_by_label": thresholds if can_be_shown else None,
         "labels": len(evidence.labels),
         "proven": len(thresholds),
         "proposals": sum(one.proposals for one in evidence.labels),

@@ -159,7 +159,8 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             )
             # As it was given: with the connection that leads there, for the task that applies the plan.
             result = replace(made.result, plan_uri=str(path)).to_xcom()
-            self.push_result(context, result, made.summary.markdown(plans.title(made.plan), asked=made.plan.asked))
+            summary = made.summary.markdown(plans.title(made.plan), plans.notes(made.plan), asked=made.plan.asked)
+            self.push_result(context, result, summary)
             if self.do_xcom_push:
                 context["ti"].xcom_push(key=DIGEST_XCOM, value=made.plan.digest)
             self.log.info("The plan is stored at %s: %s", made.plan.uri, made.result)

@@ -9,10 +9,11 @@ to loose, until the first that fails (fixed-sequence testing, as in "Learn then 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from fractions import Fraction
 from itertools import accumulate
 from math import exp, floor, fsum, inf, log, log1p, sqrt
-from operator import sub
+from operator import neg, sub
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -181,10 +182,7 @@ class ScoreList:
         return found
 
     def _end_of_tie(self, rank: int) -> int:
-        score = self._scores[rank - 1]
-        while rank < len(self._scores) and self._scores[rank] == score:
-            rank += 1
-        return rank
+        return bisect_right(self._scores, -self._scores[rank - 1], key=neg)
 
     def _counts(self, ranks: Sequence[int]) -> list[Audited]:
         found = []
