@@ -52,19 +52,6 @@ def _action(name: str, value: object) -> int:
         raise ParameterError(f"{name} must be one of {known}, not {value!r}.") from None
 
 
-def _comments(name: str, value: object) -> list[dict[str, Any]]:
-    from airflow_provider_modelarts.client.requests.teams import AcceptCommentRequest
-    from airflow_provider_modelarts.client.resources.team_tasks import comments_body
-
-    try:
-        given: list[dict[str, Any]] = comments_body(AcceptCommentRequest, parameters.listed(name, value), "judge")[
-            "comments"
-        ]
-    except InvalidRequest as error:
-        raise ParameterError(error.message) from None
-    return given
-
-
 def _task_name(name: str, value: object) -> str:
     from airflow_provider_modelarts.client.requests.teams import CreateWorkforceTaskRequest
 
@@ -114,7 +101,7 @@ _BEGIN_ACCEPTANCE: Readers = {
     "sampling_rate": parameters.optional(parameters.number(0, 1)),
     **_TEAM_TASK,
 }
-_COMMENT: Readers = {"comments": _comments, **_TEAM_TASK}
+_COMMENT: Readers = {"comments": parameters.comments, **_TEAM_TASK}
 _FINISH: Readers = {
     "action": _action,
     "overwrite_last_result": parameters.optional(parameters.flag),
