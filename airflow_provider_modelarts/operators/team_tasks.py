@@ -242,11 +242,13 @@ def _create_request(given: Mapping[str, Any]) -> dict[str, Any]:
         "workforces_config": given["workforces_config"],
         "sample_conditions": None if conditions is None else json.dumps(conditions),
     }
-    request = parameters.request_body(CreateWorkforceTaskRequest, "create a team task", own, given["settings"])
+    request = parameters.request_body(
+        CreateWorkforceTaskRequest, "create a team task", own, given["settings"], given["extra"]
+    )
     if "sample_conditions" in (given["settings"] or {}):
         raise ParameterError("Give search_conditions in the place of sample_conditions in settings.")
-    if "workforces_config" in request:
-        _check_names_somebody(request["workforces_config"])
+    if "workforces_config" in {**request, **(given["extra"] or {})}:
+        _check_names_somebody(request.get("workforces_config") or {})
     return request
 
 
