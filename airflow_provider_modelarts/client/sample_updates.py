@@ -86,6 +86,29 @@ def emptied_elements(sample_ids: Iterable[str]) -> list[dict[str, Any]]:
     return elements
 
 
+def emptied_copies(samples: Iterable[Listed | Mapping[str, Any] | str]) -> list[dict[str, Any]]:
+    """Return the JSON objects that remove the labels of members' copies.
+
+    :param samples: copies as listed, objects with ``sample_id`` and ``worker_id``, or ids of samples
+    :raises InvalidRequest: if an id is missing, for other fields, or if a copy comes twice
+    """
+    if isinstance(samples, (str, bytes, dict)):
+        raise InvalidRequest(f"samples must be a list of copies or ids, not {shown(samples)}.")
+    elements = [_emptied_copy(one) for one in samples]
+    _refuse_twins(elements)
+    return elements
+
+
+def _emptied_copy(sample: Listed | Mapping[str, Any] | str) -> dict[str, Any]:
+    given: Any = {"sample_id": sample} if isinstance(sample, str) else sample
+    if hasattr(sample, "element"):
+        given = {name: getattr(sample, name) for name in ("sample_id", "worker_id")}
+    if not isinstance(given, Mapping) or set(given) - {"sample_id", "worker_id"}:
+        raise InvalidRequest(f"A copy to clear has a sample_id and a worker_id, and nothing else; not {shown(given)}.")
+    ids = {name: validate_id(name, value) for name, value in given.items() if value is not None}
+    return {"sample_id": validate_id("sample_id", ids.get("sample_id")), "labels": []} | ids
+
+
 def send_updates(elements: Sequence[Mapping[str, Any]], write: Callable[[], Any]) -> Sequence[SampleOutcome]:
     """Write, and return one outcome per sample in the same order.
 

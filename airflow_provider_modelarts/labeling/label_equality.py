@@ -104,6 +104,11 @@ def has_labels_of(final: Sample, written: Sample | SampleRow, *, loosely: bool =
     return bool(sent) and _kept(kept, typed=typed, loosely=loosely) == _kept(sent, typed=typed, loosely=loosely)
 
 
+def labels_identity(final: Sample) -> list[str]:
+    """Return what the labels of a sample are, in any order, as :func:`has_labels_of` compares them."""
+    return _kept(raw_labels(final), typed=True, loosely=False)
+
+
 def names(sample: Sample | SampleRow) -> str:
     """Return the names of a sample's labels as a message shows them."""
     return ", ".join(repr(label.get("name") if isinstance(label, Mapping) else label) for label in raw_labels(sample))

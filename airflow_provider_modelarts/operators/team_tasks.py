@@ -52,19 +52,6 @@ def _action(name: str, value: object) -> int:
         raise ParameterError(f"{name} must be one of {known}, not {value!r}.") from None
 
 
-def _comments(name: str, value: object) -> list[dict[str, Any]]:
-    from airflow_provider_modelarts.client.requests.teams import AcceptCommentRequest
-    from airflow_provider_modelarts.client.resources.team_tasks import comments_body
-
-    try:
-        given: list[dict[str, Any]] = comments_body(AcceptCommentRequest, parameters.listed(name, value), "judge")[
-            "comments"
-        ]
-    except InvalidRequest as error:
-        raise ParameterError(error.message) from None
-    return given
-
-
 def _task_name(name: str, value: object) -> str:
     from airflow_provider_modelarts.client.requests.teams import CreateWorkforceTaskRequest
 
@@ -114,7 +101,7 @@ _BEGIN_ACCEPTANCE: Readers = {
     "sampling_rate": parameters.optional(parameters.number(0, 1)),
     **_TEAM_TASK,
 }
-_COMMENT: Readers = {"comments": _comments, **_TEAM_TASK}
+_COMMENT: Readers = {"comments": parameters.comments, **_TEAM_TASK}
 _FINISH: Readers = {
     "action": _action,
     "overwrite_last_result": parameters.optional(parameters.flag),
@@ -255,11 +242,13 @@ def _create_request(given: Mapping[str, Any]) -> dict[str, Any]:
         "workforces_config": given["workforces_config"],
         "sample_conditions": None if conditions is None else json.dumps(conditions),
     }
-    request = parameters.request_body(CreateWorkforceTaskRequest, "create a team task", own, given["settings"])
+    request = parameters.request_body(
+        CreateWorkforceTaskRequest, "create a team task", own, given["settings"], given["extra"]
+    )
     if "sample_conditions" in (given["settings"] or {}):
         raise ParameterError("Give search_conditions in the place of sample_conditions in settings.")
-    if "workforces_config" in request:
-        _check_names_somebody(request["workforces_config"])
+    if "workforces_config" in {**request, **(given["extra"] or {})}:
+        _check_names_somebody(request.get("workforces_config") or {})
     return request
 
 

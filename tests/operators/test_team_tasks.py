@@ -236,6 +236,10 @@ def test_a_configuration_that_names_nobody_is_refused(night: Night, config: Any)
         night.of_task(ModelArtsStartTeamTaskOperator, "any", workforces_config=config)
     with pytest.raises(ParameterError, match="names neither teams"):
         night.creator(workforces_config=None, settings={"workforces_config": {}})
+    with pytest.raises(ParameterError, match="names neither teams"):
+        night.creator(workforces_config=None, extra={"workforces_config": {"unheard_of": 1}})
+    with pytest.raises(ParameterError, match="workforces_config holds no fields"):
+        night.creator(workforces_config=None, extra={"workforces_config": {}})
     assert night.team_tasks == []
 
 

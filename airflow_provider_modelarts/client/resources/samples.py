@@ -123,11 +123,6 @@ class Sample(Model):
         return [to_name(label.get("name")) for label in to_objects(self.raw.get("labels"))]
 
     @property
-    def label_scores(self) -> list[float | None]:
-        """The scores of its labels, one for each; to be had at less cost than ``labels``."""
-        return [to_number(label.get("score")) for label in to_objects(self.raw.get("labels"))]
-
-    @property
     def is_hard(self) -> bool | None:
         """Whether this is a hard example; None if neither the sample nor a label of it says so."""
         known = to_flag(self.metadata.get(HARD))
