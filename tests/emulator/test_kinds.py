@@ -196,3 +196,22 @@ def test_what_cannot_be_made_up(emulator: Emulator) -> None:
     for dataset_type, labeled in ((0, 0), (600, 0), (100, 3), (400, 1)):
         with pytest.raises(ValueError, match=str(dataset_type)):
             emulator.load_samples(dataset_type, 2, labeled=labeled)
+
+
+def test_a_manifest_of_another_kind_brings_nothing(emulator: Emulator) -> None:
+    sounds = Caller(emulator, emulator.load_samples(201, 2, labeled=2))
+    sounds("POST", "/versions", json={})
+    emulator.clock.advance(60)
+    manifest = sounds.get("/versions")["versions"][0]["manifest_path"]
+    body = {"import_path": manifest, "import_type": "manifest"}
+    texts = create(emulator, 100)
+    assert texts.refused("POST", "/import-tasks", json=body) == (400, "ModelArts.4340")
+    other_sounds = create(emulator, 200)
+    other_sounds("POST", "/import-tasks", json=body)
+    emulator.clock.advance(emulator.job_seconds)
+    counts = other_sounds.get()
+    assert (counts["total_sample_count"], counts["annotated_sample_count"]) == (2, 0)
+    same = create(emulator, 201)
+    same("POST", "/import-tasks", json=body)
+    emulator.clock.advance(emulator.job_seconds)
+    assert same.get()["annotated_sample_count"] == 2

@@ -248,6 +248,8 @@ def test_an_export_makes_a_dataset(digits: Caller) -> None:
         ({"path": "somewhere"}, "ModelArts.4358"),
         ({"path": FOLDER, "export_type": 4}, "ModelArts.0104"),
         ({"path": FOLDER, "export_params": {"export_dest": "MOON"}}, "ModelArts.0104"),
+        ({"path": FOLDER, "export_type": 3, "export_params": {"search_conditions": [{"kvp": "1"}]}}, "ModelArts.0104"),
+        ({"path": FOLDER, "export_params": {"train_sample_ratio": "2"}}, "ModelArts.0104"),
         ({"path": FOLDER, "export_params": {"search_conditions": [{"hard": "2"}]}}, "ModelArts.0104"),
         ({"path": FOLDER, "sample_state": "all"}, "ModelArts.0104"),
     ],

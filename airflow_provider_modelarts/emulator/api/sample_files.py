@@ -121,7 +121,9 @@ def annotate(store: Store, dataset: Dataset, sample: Sample, file: StoredFile, *
     hard = {HARD: True} if file.hard else {}
     sample.metadata = (sample.metadata or {}) | hard | (file.metadata or {}) or None
     sample.usage = file.usage if file.usage is not None else sample.usage
-    labels = list(file.labels)
+    # A manifest of another type of dataset may list labels that this one cannot have.
+    fitting = dataset.kind.label_types
+    labels = [label for label in file.labels if label.get("type", dataset.dataset_type) in fitting]
     if not labels:
         return
     now = store.clock.now()

@@ -77,7 +77,7 @@ def _files_to_import(store: Store, dataset: Dataset, body: dict[str, Any]) -> li
         listed = store.manifest(obs_path(body["import_path"]))
         if listed is None:
             raise refuse("ModelArts.4312", body["import_path"])
-        files = listed
+        files = [one for one in listed if dataset.kind.takes(one.name)]
     else:
         folder = obs_folder(obs_folder(body["import_path"]) + body.get("import_folder", "").strip("/"))
         files = [one for one in store.files_below(folder) if dataset.kind.takes(one.name)]
