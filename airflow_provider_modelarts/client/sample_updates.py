@@ -267,7 +267,7 @@ def _check_label(sample_id: str, number: int, label: object) -> None:
                 f"Label {number} of sample {sample_id} has {str(key)[:100]!r}, but no {right!r}: is that meant? "
                 "Nothing was sent."
             )
-    if _is_named(label) or _needs_no_name(label):
+    if _is_named(label) or needs_no_name(label):
         return
     found = f"name is {shown(label['name'])}" if "name" in label else f"fields are {', '.join(sorted(map(str, label)))}"
     raise InvalidRequest(
@@ -276,8 +276,11 @@ def _check_label(sample_id: str, number: int, label: object) -> None:
     )
 
 
-def _needs_no_name(label: Mapping[str, Any]) -> bool:
-    """Whether a label is one of speech, whose content stands in its properties (contract 3.3)."""
+def needs_no_name(label: Mapping[str, Any]) -> bool:
+    """Whether a label is one of speech, whose content stands in its properties (contract 3.3).
+
+    :param label: a label as it is sent; one without a type counts as speech if it has content
+    """
     value = label.get("property")
     keys = SPEECH.get(to_integer(label.get("type")), SPEECH[None])
     return isinstance(value, dict) and any(isinstance(value.get(key), str) and value[key].strip() for key in keys)

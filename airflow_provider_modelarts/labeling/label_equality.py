@@ -128,7 +128,8 @@ def _kept(labels: Labels, *, typed: bool, loosely: bool) -> list[str]:
 def _identity(label: Any, *, typed: bool, loosely: bool) -> str:
     if not isinstance(label, Mapping):
         return json.dumps({"no label": label})
-    name, value = label.get("name"), label.get("property")
+    # No name is an empty one: labels of speech have none.
+    name, value = label.get("name") or None, label.get("property")
     if loosely and isinstance(name, str):
         name = "".join(unicodedata.normalize("NFKC", name).casefold().split())
     if isinstance(value, Mapping):
