@@ -104,6 +104,11 @@ class ModelArtsClient:
         """The project worked in; for a password credential this may fetch the token."""
         return self._transport.project_id()
 
+    @property
+    def throttled(self) -> int:
+        """How many answers asked this client for fewer requests so far, those that were repeated included."""
+        return self._transport.throttled
+
     def request(
         self,
         method: str,
