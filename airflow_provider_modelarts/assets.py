@@ -71,7 +71,7 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
     """
     if uri.query or uri.fragment or "@" in uri.netloc or ":" in uri.netloc:
         raise ValueError(f"The URI of a {SCHEME} asset has no user, port, query or fragment. Write {_FORM}.")
-    parts = uri.path.strip("/").split("/")
+    parts = uri.path.removeprefix("/").split("/")
     if len(parts) not in (2, 3):
         raise ValueError(f"The URI of a {SCHEME} asset names {len(parts)} parts after the region. Write {_FORM}.")
     found = DatasetUri.of(uri.netloc, *parts)
@@ -106,5 +106,5 @@ def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> Any:  # 
     from openlineage.client.event_v2 import Dataset
 
     parts = urlsplit(asset.uri)
-    found = DatasetUri.of(parts.netloc, *parts.path.strip("/").split("/"))
+    found = DatasetUri.of(parts.netloc, *parts.path.removeprefix("/").split("/"))
     return Dataset(namespace=found.namespace, name=found.name)

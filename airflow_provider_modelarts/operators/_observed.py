@@ -80,6 +80,6 @@ class ObservedOperator(TemplatedOperator):
         It is called for failed tries too: what they have written counts as well.
 
         :param task_instance: not used
-        :return: an ``OperatorLineage``; None if the try has done nothing
+        :return: an ``OperatorLineage``, empty if the try has done nothing
         """
-        return None if self._observation is None else operator_lineage(self._observation)
+        return operator_lineage(self._observation)

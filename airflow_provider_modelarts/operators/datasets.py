@@ -14,7 +14,7 @@ from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._base import SUMMARY_XCOM
 from airflow_provider_modelarts.operators._service_job import ServiceJobOperator
 from airflow_provider_modelarts.operators._templates import TemplatedOperator, constant
-from airflow_provider_modelarts.utils.dataset_jobs import ExportJob, ImportJob, PublicationJob, SyncJob
+from airflow_provider_modelarts.utils.dataset_jobs import ExportJob, ImportJob, PublicationJob, SyncJob, obs_uri
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -291,7 +291,7 @@ class ModelArtsPublishVersionOperator(ServiceJobOperator):
             "publish",
             [str(self.dataset_id)],
             result if is_usable else {},
-            places={"manifest": [result.get("manifest_path") if is_usable else None]},
+            places={"manifest": [obs_uri(result.get("manifest_path")) if is_usable else None]},
             is_complete=is_usable,
             waited=True,
         )

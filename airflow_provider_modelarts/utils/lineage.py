@@ -22,7 +22,8 @@ class Flow(NamedTuple):
     """What one kind of task reads and writes, by role.
 
     :param inputs: ``dataset``, or a place of the observation
-    :param outputs: the same, or ``version``; with the numbers of the result that add up to the rows written
+    :param outputs: the same, or ``version``; with the numbers of the result that add up to the rows
+        written by this try, if they are known
     """
 
     inputs: tuple[str, ...]
@@ -34,7 +35,7 @@ FLOWS: Mapping[Operation, Flow] = {
     "plan": Flow(("dataset",), {"own_plan": ("seen",)}),
     "confirm": Flow(
         ("dataset", "plan"),
-        {"dataset": ("confirmed",), "own_plan": ("seen",), "ledger": ("confirmed", "failed", "gone")},
+        {"dataset": ("confirmed_now",), "own_plan": ("seen",), "ledger": ()},
     ),
     "revert": Flow(("ledger", "plan"), {"dataset": ("restored", "cleared")}),
     "publish": Flow(("dataset",), {"version": ("samples",), "manifest": ("samples",)}),
@@ -113,13 +114,13 @@ def place_node(uri: str) -> LineageNode:
     return LineageNode(f"{scheme}://{host}", path.strip("/") or "/")
 
 
-def operator_lineage(observation: Observation) -> Any:
+def operator_lineage(observation: Observation | None) -> Any:
     """Return an observation as OpenLineage's Airflow provider takes it, an ``OperatorLineage``."""
     from airflow.providers.openlineage.extractors import OperatorLineage
     from openlineage.client.event_v2 import InputDataset, OutputDataset
     from openlineage.client.facet_v2 import dataset_version_dataset, output_statistics_output_dataset
 
-    inputs, outputs = lineage_of(observation)
+    inputs, outputs = lineage_of(observation) if observation is not None else ([], [])
     statistics = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet
     version = dataset_version_dataset.DatasetVersionDatasetFacet
     return OperatorLineage(

@@ -21,18 +21,16 @@ class Count(NamedTuple):
 
     :param operation: the kind of task
     :param adds: the number of the result
-    :param less: a number that is no part of it: what earlier tries have counted already
     :param only_complete: count only the try that reached its end: each try finds the same samples again
     """
 
     operation: Operation
     adds: str
-    less: str | None = None
     only_complete: bool = False
 
 
 COUNTERS: Mapping[str, Count] = {
-    "modelarts.samples.confirmed": Count("confirm", "confirmed", less="confirmed_before"),
+    "modelarts.samples.confirmed": Count("confirm", "confirmed_now"),
     "modelarts.samples.review": Count("confirm", "review", only_complete=True),
     "modelarts.samples.failed": Count("confirm", "failed"),
     "modelarts.samples.unknown": Count("confirm", "unknown"),
@@ -71,8 +69,7 @@ def counts_of(observation: Observation) -> dict[str, int]:
         is_due = observation.is_complete or not count.only_complete
         if count.operation != observation.operation or observation.preview or not is_due:
             continue
-        less = observation.values.get(count.less) if count.less is not None else 0
-        counts[name] = int(observation.values.get(count.adds) or 0) - int(less or 0)
+        counts[name] = int(observation.values.get(count.adds) or 0)
     return {**counts, THROTTLED: observation.throttled}
 
 

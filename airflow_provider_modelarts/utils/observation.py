@@ -62,11 +62,11 @@ class Observation:
 
 
 def values_of(result: ConfirmationResult | RevertResult) -> dict[str, Any]:
-    """Return the counts of a result, with what is not in XCom: ``unknown`` and ``confirmed_before``."""
+    """Return the counts of a result, with two that are not in XCom: ``unknown`` and ``confirmed_now``, by this try."""
     values = result.to_xcom()
     if isinstance(result, ConfirmationResult):
         unsettled = sum(failure.count for code, failure in result.failures.items() if code == UNKNOWN)
-        values |= {"unknown": unsettled, "confirmed_before": result.confirmed_before}
+        values |= {"unknown": unsettled, "confirmed_now": result.confirmed - result.confirmed_before}
     return values
 
 

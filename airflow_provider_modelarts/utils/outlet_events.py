@@ -25,7 +25,7 @@ EVENT_VALUES: Mapping[Operation, tuple[str, ...]] = {
 }
 """What of a result goes into an event, by kind of task."""
 
-_PLACES = {"plan": "plan_uri", "own_plan": "plan_uri", "ledger": "ledger_uri", "manifest": "manifest_path"}
+_PLACES = {"plan": "plan_uri", "own_plan": "plan_uri", "ledger": "ledger_uri", "manifest": "manifest_uri"}
 
 
 def event_extra(observation: Observation) -> dict[str, Any]:
