@@ -12,7 +12,7 @@ _DOMAINS: tuple[tuple[str, str], ...] = (
     (r"(cn|ap|af|la|na|sa|tr|me|ae|my)-[a-z]+\d*(-\d+)?|ru-northwest-\d+", "myhuaweicloud.com"),
 )
 
-_HOST = re.compile(r"modelarts\.([a-z0-9-]+)\..+")
+_HOST = re.compile(r"modelarts\.([a-z0-9-]+)\.[^.]+\..+")
 
 
 def region_of(name: str) -> str:
