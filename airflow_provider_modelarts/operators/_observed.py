@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import AssetAlias
 
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import ModelArtsError
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context
 
+    from airflow_provider_modelarts.assets import DatasetUri
     from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
     from airflow_provider_modelarts.utils.observation import Operation
 
@@ -54,6 +59,7 @@ class ObservedOperator(TemplatedOperator):
         try:
             self._observation = seen = Observation(
                 operation,
+                dataset_ids,
                 self._uris(hook, dataset_ids),
                 values,
                 places={role: [uri for uri in uris if uri] for role, uris in (places or {}).items()},
@@ -62,14 +68,24 @@ class ObservedOperator(TemplatedOperator):
                 seconds=seconds,
                 throttled=newly_throttled(hook.client),
             )
-            fill_outlet_events(self, context, seen)
-            emit_metrics(context["ti"], seen)
         except Exception as error:  # noqa: BLE001 - see above
-            self.log.warning("Lineage, asset events or metrics of this task are incomplete: %s", error)
+            self.log.warning("Lineage, asset events and metrics know nothing of this task: %s", error)
+            return
+        tells = {
+            "asset events": partial(fill_outlet_events, self, context),
+            "metrics": partial(emit_metrics, context["ti"]),
+        }
+        for name, tell in tells.items():
+            try:
+                tell(seen)
+            except Exception as error:  # noqa: BLE001 - see above
+                self.log.warning("The %s of this task are incomplete: %s", name, error)
 
-    def _uris(self, hook: ModelArtsHook, dataset_ids: Sequence[str]) -> Any:
+    def _uris(self, hook: ModelArtsHook, dataset_ids: Sequence[str]) -> Sequence[DatasetUri]:
+        """Return the datasets as lineage names them. OpenLineage asks in a fork, which can look up no connection."""
+        is_asked_for = find_spec("openlineage") is not None or any(isinstance(one, AssetAlias) for one in self.outlets)
         try:
-            return dataset_uris(hook, dataset_ids)
+            return dataset_uris(hook, dataset_ids, may_ask=is_asked_for)
         except (ModelArtsError, ValueError) as error:
             self.log.warning("Lineage and asset events do not name the dataset: %s", error)
             return ()

@@ -28,7 +28,8 @@ class Observation:
     """What a try of a task has done.
 
     :param operation: which kind of task it was
-    :param datasets: the datasets that it worked on; none if region or project is not known
+    :param dataset_ids: ids of the datasets that it worked on
+    :param datasets: the same as lineage names them; none if the project is not known
     :param values: the numbers and ids of its result, by name
     :param places: URIs by role: ``plan`` (given to the task, or applied by the run that is reverted),
         ``own_plan`` (made by the task), ``ledger``, ``manifest``
@@ -39,6 +40,7 @@ class Observation:
     """
 
     operation: Operation
+    dataset_ids: Sequence[str]
     datasets: Sequence[DatasetUri]
     values: Mapping[str, Any]
     places: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -50,10 +52,13 @@ class Observation:
     @property
     def version(self) -> DatasetUri | None:
         """The version that was published."""
-        version_id = self.values.get("version_id")
-        if self.operation != "publish" or not version_id or not self.datasets:
-            return None
-        return DatasetUri.of(*self.datasets[0][:3], version_id)
+        version_id = self.version_id
+        return DatasetUri.of(*self.datasets[0][:3], version_id) if version_id and self.datasets else None
+
+    @property
+    def version_id(self) -> str | None:
+        """The id of the version that was published."""
+        return self.values.get("version_id") if self.operation == "publish" else None
 
     def total(self, names: Sequence[str]) -> int | None:
         """Return the sum of some numbers of the result; None if one of them is not known."""
@@ -79,11 +84,18 @@ def bounds_by_label(values: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return dict(sorted(known.items())[:LABELS_SHOWN])
 
 
-def dataset_uris(hook: ModelArtsHook, dataset_ids: Sequence[str]) -> list[DatasetUri]:
-    """Return datasets as assets and lineage name them.
+def dataset_uris(hook: ModelArtsHook, dataset_ids: Sequence[str], *, may_ask: bool) -> list[DatasetUri]:
+    """Return datasets as assets and lineage name them; none if the project is not known.
 
-    :raises ModelArtsError: if the connection cannot be read
+    :param may_ask: get a token, in one attempt, if only that tells the project, as after a wait in the triggerer. A
+        task of which nobody asked for lineage must not wait for IAM at its end
+    :raises ModelArtsError: if the connection cannot be read, or no token was got
     :raises ValueError: for a region or an id that no URI can hold
     """
-    region, project_id = hook.settings.region, hook.client.project_id
+    region, project_id = hook.settings.region, hook.client.known_project_id
+    if project_id is None and may_ask:
+        with hook.client.detached() as once:
+            project_id = once.project_id
+    if project_id is None:
+        return []
     return [DatasetUri.of(region, project_id, dataset_id) for dataset_id in dataset_ids]

@@ -33,7 +33,7 @@ def event_extra(observation: Observation) -> dict[str, Any]:
     values = {name: observation.values.get(name) for name in EVENT_VALUES[observation.operation]}
     single = {role: uris[0] for role, uris in observation.places.items() if len(uris) == 1}
     places = {_PLACES[role]: without_queries(stored_uri(uri)) for role, uri in single.items()}
-    dataset_ids = [uri.dataset_id for uri in observation.datasets]
+    dataset_ids = observation.dataset_ids
     return {
         "operation": observation.operation,
         "dataset_id": dataset_ids[0] if len(dataset_ids) == 1 else None,
@@ -54,10 +54,11 @@ def fill_outlet_events(operator: BaseOperator, context: Context, observation: Ob
     such.
     """
     from airflow.sdk import Asset, AssetAlias
+    from airflow.sdk.definitions.asset import AssetRef
 
     extra = event_extra(observation)
     for outlet in operator.outlets:
-        if not isinstance(outlet, (Asset, AssetAlias)):
+        if not isinstance(outlet, (Asset, AssetAlias, AssetRef)):
             continue
         event: Any = context["outlet_events"][outlet]
         if isinstance(outlet, AssetAlias):
@@ -65,8 +66,8 @@ def fill_outlet_events(operator: BaseOperator, context: Context, observation: Ob
                 event.add(Asset(uri=str(uri)), extra={**extra, "dataset_id": uri.dataset_id})
             continue
         event.extra.update(extra)
-        if observation.version is not None and chooses_partitions(operator):
-            event.add_partitions(observation.version.version_id)
+        if observation.version_id and chooses_partitions(operator):
+            event.add_partitions(observation.version_id)
 
 
 def chooses_partitions(operator: BaseOperator) -> bool:

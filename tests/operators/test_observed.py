@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.sdk import DAG, Asset, AssetAlias
+from airflow.sdk.exceptions import TaskDeferred
 
 from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.hooks.errors import ServiceJobFailed
+from airflow_provider_modelarts.hooks.modelarts import clear_clients
 from airflow_provider_modelarts.operators import _observed
 from airflow_provider_modelarts.operators.datasets import ModelArtsPublishVersionOperator
 from airflow_provider_modelarts.operators.samples import (
@@ -27,7 +29,14 @@ from demo.environment import airflow_settings, child_environment
 from tests.operators.runners import RUN_ID, WRITE, ConfirmRunner
 from tests.support.dag_runner import run_dag
 from tests.support.metrics import record_metrics
-from tests.support.operator_driver import StandInTaskInstance, drive_try, moment
+from tests.support.operator_driver import (
+    StandInTaskInstance,
+    as_task_runner,
+    context_of,
+    drive_try,
+    fired_event,
+    moment,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -179,6 +188,29 @@ def test_a_start_tells_what_it_proposed_and_how_long_it_waited(
     assert metrics.times["modelarts.label_task.wait_seconds"].total_seconds() >= 300
 
 
+@pytest.mark.parametrize("is_heard", [True, False])
+def test_after_a_wait_a_token_is_fetched_for_lineage_alone_and_only_if_somebody_listens(
+    starter: StartRunner, monkeypatch: pytest.MonkeyPatch, is_heard: bool
+) -> None:
+    """A resumed task has no token, and IAM may be down: the end of the task waits for no second attempt."""
+    monkeypatch.setattr(_observed, "find_spec", lambda _: object() if is_heard else None)
+    operator = starter.operator(wait_for_completion=True, deferrable=True)
+    ti = StandInTaskInstance(moment(starter.clock), task_id="start")
+    context = context_of(ti, run_started=moment(starter.clock))
+    with pytest.raises(TaskDeferred) as deferred:
+        as_task_runner(operator, context)
+    event = fired_event(deferred.value)
+    clear_clients()  # the resumed task runs in another process
+    emulator = starter.emulator
+    rule = emulator.faults.add("POST", "/auth/tokens", "status", status=503, times=None)
+    slept = len(starter.clock.slept)
+    result = operator.resume_execution("execute_complete", {"event": event}, context)
+    assert result == event["label_task_id"]
+    assert len(starter.clock.slept) == slept
+    assert rule.fired == (1 if is_heard else 0)
+    assert lineage_of(operator._observation)[1] == []
+
+
 def test_a_start_that_does_not_wait_has_no_time(starter: StartRunner, metrics: RecordedMetrics) -> None:
     assert starter.start().error is None
     assert metrics.times == {}
@@ -205,7 +237,7 @@ def test_what_fails_here_fails_no_task(
     monkeypatch.setattr(_observed, "emit_metrics", broken)
     ending, seen = observer.confirm(policy=POLICY)
     assert ending.error is None
-    assert "are incomplete: no metrics today" in capsys.readouterr().out
+    assert "The metrics of this task are incomplete: no metrics today" in capsys.readouterr().out
     assert rows(seen)[0] == (observer.runner.dataset_id, ending.result["confirmed"])
 
 
@@ -240,7 +272,9 @@ def test_the_events_of_outlets_say_what_was_confirmed_and_published(emulator: Em
             ledger_uri=f"file://{tmp_path}/ledger",
             outlets=[DIGITS, ALIAS],
         )
-        publish = ModelArtsPublishVersionOperator(task_id="publish", dataset_id=dataset_id, outlets=[DIGITS])
+        publish = ModelArtsPublishVersionOperator(
+            task_id="publish", dataset_id=dataset_id, outlets=[Asset.ref(name="digits")]
+        )
         confirm >> publish
     done = run_dag(dag)
     assert done.state == "success", done.log
@@ -258,6 +292,7 @@ def test_the_events_of_outlets_say_what_was_confirmed_and_published(emulator: Em
     alias_extra = {name: aliased[1][name] for name in expected}
     assert aliased[0] == f"modelarts://{emulator.region}/{emulator.project_id}/{dataset_id}"
     assert alias_extra == expected
+    assert published[0] == "digits"
     assert published[1] == {
         "operation": "publish",
         "dataset_id": dataset_id,

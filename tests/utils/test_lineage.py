@@ -26,7 +26,7 @@ EVIDENCE = {
 
 
 def observed(operation: Any, datasets: Any = (DATASET,), **more: Any) -> Observation:
-    return Observation(operation, datasets, **{"values": {}, **more})
+    return Observation(operation, [uri.dataset_id for uri in datasets], datasets, **{"values": {}, **more})
 
 
 @pytest.mark.parametrize(

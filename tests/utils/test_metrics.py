@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.assets import DatasetUri
 from airflow_provider_modelarts.utils.metrics import COUNTERS, THROTTLED, TIMERS, counts_of, emit_metrics
 from airflow_provider_modelarts.utils.observation import Observation
 from tests.support.metrics import record_metrics
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from tests.support.metrics import RecordedMetrics
 
 TI = SimpleNamespace(dag_id="night", task_id="confirm", run_id="run", map_index=3)
-DATASET = DatasetUri.of("cn-north-4", "project", "6mHUGe7ETlhayb4qDMN")
 VALUES = {"confirmed": 9, "confirmed_now": 5, "review": 3, "failed": 2, "unknown": 1}
 
 
@@ -31,7 +29,7 @@ def metrics() -> Iterator[RecordedMetrics]:
 
 
 def observed(operation: Any = "confirm", **more: Any) -> Observation:
-    return Observation(operation, (DATASET,), **{"values": VALUES, **more})
+    return Observation(operation, [], [], **{"values": VALUES, **more})
 
 
 def test_a_confirmation_counts_what_this_try_did(metrics: RecordedMetrics) -> None:

@@ -118,6 +118,10 @@ class Transport:
         )
         return project_id
 
+    def known_project_id(self) -> str | None:
+        """Return the project if no request is needed for that; else None."""
+        return self.route.authorizer.known_project_id()
+
     def get(
         self,
         what: str,
