@@ -15,6 +15,7 @@ from airflow_provider_modelarts.client.errors import (
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.policy import nearest, parse_policy
 from airflow_provider_modelarts.operators import _parameters as parameters
+from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._observed import ObservedOperator
 from airflow_provider_modelarts.operators._on_kill import WriteStop
 from airflow_provider_modelarts.utils.observation import values_of
@@ -174,14 +175,18 @@ class ProposalsOperator(StoppableOperator):
         is_complete: bool = True,
     ) -> None:
         """Tell lineage, asset events and metrics of a plan or a confirmation; see :meth:`observe`."""
-        is_given = operation == "confirm" and getattr(self, "plan_uri", None) is not None
+        given = getattr(self, "plan_uri", None) if operation == "confirm" else None
+        applied = result.plan_uri and places.uri("plan_uri", result.plan_uri)
+        plans = {"plan": [given and places.uri("plan_uri", given)], "own_plan": [applied]}
+        if plans["plan"] == plans["own_plan"]:  # else the task made it, or it is what an approval has left
+            del plans["own_plan"]
         self.observe(
             context,
             hook,
             operation,
             [result.dataset_id],
             values_of(result),
-            places={"plan" if is_given else "own_plan": [result.plan_uri], "ledger": [result.ledger_uri]},
+            places={**plans, "ledger": [result.ledger_uri]},
             preview=operation == "confirm" and result.preview,
             is_complete=is_complete,
         )

@@ -137,6 +137,18 @@ def test_a_plan_of_its_own_is_what_a_confirmation_writes(observer: Observer) -> 
     assert [node.name for node in lineage_of(seen)[0]] == [observer.runner.dataset_id]
 
 
+def test_what_an_approval_leaves_of_a_plan_is_a_plan_of_the_confirmation(observer: Observer) -> None:
+    observer.plan()
+    rejected = next(iter(observer.runner.dataset.proposals))
+    answer = {"chosen_options": ["Approve"], "params_input": {"reject_samples": [rejected], "reject_labels": []}}
+    ending, seen = observer.confirm(**observer.places, approval=answer)
+    assert ending.error is None
+    given, applied = (uri.removeprefix("file://") for uri in (observer.places["plan_uri"], ending.result["plan_uri"]))
+    assert given != applied
+    assert [node.name for node in lineage_of(seen)[0]] == [observer.runner.dataset_id, given]
+    assert [name for name, _ in rows(seen)] == [observer.runner.dataset_id, applied, f"{observer.runner.folder}/ledger"]
+
+
 def test_a_preview_writes_nothing_and_counts_nothing(observer: Observer, metrics: RecordedMetrics) -> None:
     _, seen = observer.confirm(policy=POLICY, preview=True)
     assert rows(seen) == []
