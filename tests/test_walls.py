@@ -16,16 +16,17 @@ from demo.environment import EXAMPLE_DAGS, REPOSITORY
 PACKAGE = Path(airflow_provider_modelarts.__file__).parent
 NAME = PACKAGE.name
 
-THIN = ("operators", "sensors", "triggers", "links", "utils")
+THIN = ("operators", "sensors", "triggers", "links", "utils", "assets")
 """What a DAG file imports."""
 
 # What a module of each part may import of our own package.
-BELOW_OPERATORS = {"triggers", "links", "utils", "hooks", "labeling", "client"}
+BELOW_OPERATORS = {"triggers", "links", "utils", "hooks", "labeling", "client", "assets"}
 MAY_IMPORT = {
     "client": {"client"},
     "labeling": {"labeling", "client"},
     "hooks": {"hooks", "labeling", "client"},
-    "utils": {"utils", "hooks", "labeling", "client"},
+    "assets": {"assets"},
+    "utils": {"utils", "assets", "hooks", "labeling", "client"},
     "links": {"links", "hooks", "client"},
     "triggers": {"triggers", "utils", "hooks", "labeling", "client"},
     "operators": {"operators", *BELOW_OPERATORS},

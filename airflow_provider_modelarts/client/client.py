@@ -103,6 +103,16 @@ class ModelArtsClient:
         """The project worked in; for a password credential this may fetch the token."""
         return self._transport.project_id()
 
+    @property
+    def known_project_id(self) -> str | None:
+        """The project, if it is known without a request: it was given, or a token was fetched before; else None."""
+        return self._transport.known_project_id()
+
+    @property
+    def throttled(self) -> int:
+        """How many answers asked this client for fewer requests so far, those that were repeated included."""
+        return self._transport.throttled
+
     def request(
         self,
         method: str,

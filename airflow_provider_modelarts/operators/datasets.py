@@ -14,7 +14,7 @@ from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._base import SUMMARY_XCOM
 from airflow_provider_modelarts.operators._service_job import ServiceJobOperator
 from airflow_provider_modelarts.operators._templates import TemplatedOperator, constant
-from airflow_provider_modelarts.utils.dataset_jobs import ExportJob, ImportJob, PublicationJob, SyncJob
+from airflow_provider_modelarts.utils.dataset_jobs import ExportJob, ImportJob, PublicationJob, SyncJob, obs_uri
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_modelarts.operators._templates import Readers
+    from airflow_provider_modelarts.utils.service_job import JobOutcome
 
 # A marker of some 25 characters is added to it.
 _LONGEST_DESCRIPTION = 220
@@ -280,6 +281,20 @@ class ModelArtsPublishVersionOperator(ServiceJobOperator):
                 "is added to it."
             )
         return request
+
+    def observe_job(self, context: Context, outcome: JobOutcome, result: Mapping[str, Any]) -> None:
+        """Tell of the version; one that failed is none."""
+        is_usable = outcome.status == "success"
+        self.observe(
+            context,
+            parameters.hook(self),
+            "publish",
+            [str(self.dataset_id)],
+            result if is_usable else {},
+            places={"manifest": [obs_uri(result.get("manifest_path")) if is_usable else None]},
+            is_complete=is_usable,
+            waited=True,
+        )
 
 
 def _request(model: Any, what: str, given: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -200,6 +200,12 @@ def _plain_path(path: str | None) -> str:
     return text.strip("/")
 
 
+def obs_uri(path: str | None) -> str | None:
+    """Return a path of OBS, which the service writes as ``/bucket/key``, as ``obs://bucket/key``; None for none."""
+    plain = _plain_path(path)
+    return f"obs://{plain}" if plain else None
+
+
 def _reason(job: SyncTask | ImportTask | ExportTask) -> str:
     return " ".join(part for part in (job.error_msg, f"[{job.error_code}]" if job.error_code else None) if part)
 
