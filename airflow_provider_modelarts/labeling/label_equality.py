@@ -104,6 +104,12 @@ def has_labels_of(final: Sample, written: Sample | SampleRow, *, loosely: bool =
     return bool(sent) and _kept(kept, typed=typed, loosely=loosely) == _kept(sent, typed=typed, loosely=loosely)
 
 
+def labels_digest(sample: Sample) -> bytes:
+    """Return 16 bytes that stand for a sample's final labels, as :func:`has_labels_of` compares them."""
+    text = json.dumps(_kept(raw_labels(sample), typed=True, loosely=False))
+    return blake2b(text.encode("ascii"), digest_size=16).digest()
+
+
 def names(sample: Sample | SampleRow) -> str:
     """Return the names of a sample's labels as a message shows them."""
     return ", ".join(repr(label.get("name") if isinstance(label, Mapping) else label) for label in raw_labels(sample))

@@ -97,6 +97,12 @@ class Night:
             return drive_try(operator, self.clock, ti, run_started=self.run_started, store=store)
         return None
 
+    def clear(self, operator: BaseOperator) -> Ending:
+        """Run the next try of a task, as after a user has cleared it."""
+        ti, store = self.tries[operator.task_id]
+        self.tries[operator.task_id] = replace(ti, max_tries=ti.try_number + 1), store
+        return self.run(operator)
+
     def creator(self, **parameters: Any) -> ModelArtsCreateTeamTaskOperator:
         given = {"dataset_id": self.dataset_id, "workforce_task_name": "night", "workforces_config": self.config}
         return ModelArtsCreateTeamTaskOperator(task_id="create", **{**given, **parameters})
@@ -499,6 +505,55 @@ def test_a_killed_worker_begins_and_ends_an_acceptance_once(night: Night, crash:
     assert night.count("POST", "/acceptance") == 1
     assert night.count("PUT", "/acceptance/status") == 1
     assert len(night.team_tasks) == 1
+
+
+def acceptance(night: Night, task_id: str, **parameters: Any) -> list[BaseOperator]:
+    """Return the operators of an acceptance in which all copies are judged."""
+    comments = [
+        {"sample_id": one.sample_id, "worker_id": one.worker_id, "accept": True, "comment": "fine", "score": "A"}
+        for one in night.client.team_samples.list(night.dataset_id, task_id)
+    ]
+    return [
+        night.of_task(ModelArtsStartAcceptanceOperator, task_id, sampling_rate=1),
+        night.of_task(ModelArtsCommentAcceptanceOperator, task_id, comments=comments),
+        night.of_task(ModelArtsFinishAcceptanceOperator, task_id, **{"action": "pass_all", **parameters}),
+    ]
+
+
+def test_a_clear_of_an_acceptance_that_is_over_succeeds_and_sends_nothing(night: Night) -> None:
+    operators = acceptance(night, night.labeled())
+    first = [night.run(operator) for operator in operators]
+    assert [ending.error for ending in first] == [None] * 3
+    for _ in range(2):
+        again = [night.clear(operator) for operator in operators]
+        assert [ending.error for ending in again] == [None] * 3
+        assert again[0].result["checking_task_id"] == first[0].result["checking_task_id"]
+        assert [ending.result for ending in again[1:]] == [ending.result for ending in first[1:]]
+    assert (night.count("POST", "/acceptance"), night.count("PUT", "/acceptance/status")) == (1, 1)
+
+
+def test_a_clear_after_results_were_sent_back_accepts_what_was_labeled_since(night: Night) -> None:
+    task_id = night.labeled()
+    begin, _, finish = acceptance(night, task_id, action="reject_all")
+    first = [night.run(begin), night.run(finish)]
+    assert night.clear(finish).result == first[1].result
+    night.label(task_id)
+    begun, ended = night.clear(begin), night.clear(finish)
+    assert (begun.error, ended.error) == (None, None)
+    assert begun.result["checking_task_id"] != first[0].result["checking_task_id"]
+    assert ended.result["checking_task_id"] == begun.result["checking_task_id"]
+    assert (night.count("POST", "/acceptance"), night.count("PUT", "/acceptance/status")) == (2, 2)
+
+
+def test_another_word_about_a_copy_after_the_acceptance_is_an_error(night: Night) -> None:
+    task_id = night.labeled()
+    operators = acceptance(night, task_id)
+    for operator in operators:
+        assert night.run(operator).error is None
+    for changed in ({"accept": False}, {"comment": "no"}, {"score": "B"}):
+        comments = [{**one, **changed} for one in operators[1].comments]  # type: ignore[attr-defined]
+        ending = night.run(night.of_task(ModelArtsCommentAcceptanceOperator, task_id, comments=comments))
+        assert type(ending.error) is AirflowFailException, changed
 
 
 @pytest.mark.parametrize("fault", ["reset_after", "truncated"])

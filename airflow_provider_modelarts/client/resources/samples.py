@@ -262,6 +262,7 @@ class Samples:
         order: Order | str | None = None,
         search_conditions: Any = None,
         process_parameter: str | None = None,
+        version_id: str | None = None,
     ) -> Iterator[Sample]:
         """Yield the samples of a dataset (contract 6.4).
 
@@ -274,10 +275,12 @@ class Samples:
         :param order: ``asc`` or ``desc`` (the service's default: newest first)
         :param search_conditions: conditions of contract 3.1, one or a list, all of which must hold
         :param process_parameter: image processing for the addresses in the answer
+        :param version_id: samples and labels of this version; None: of the present state
         """
         what = f"list samples of dataset {validate_id('dataset_id', dataset_id)}"
         query = filters(label_name, label_type, low_score, high_score, order, search_conditions, process_parameter)
         query["sample_state"] = sample_state
+        query["version_id"] = version_id
         path = ("datasets", dataset_id, "data-annotations", "samples")
         return sample_listing(what, path, query).walk(self._transport)
 
