@@ -1,0 +1,251 @@
+"""Stories about the steps around labeling: whoever is killed in one, nothing is there twice, and the run ends well."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.soak.soak_kills import chosen
+from tests.soak.soak_triggerers import FIRST
+from tests.soak.story_runner import Story
+from tests.soak.story_world import StoryWorld, expect, kill
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import psutil
+
+    from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.emulator import Record
+    from tests.soak.sqlite_airflow import SqliteAirflow
+
+STEP_SECONDS = 1800.0
+"""How long the service takes for a step, by the emulator's clock: only a story ends it."""
+
+ON_ITS_WAY = 8.0
+"""Seconds that a request is on its way: longer than Airflow takes until the next try looks for what it has started."""
+
+EMAIL = "labeler@example.com"
+NIGHTLY = "nightly_pipeline"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of the night.
+
+    :param method: of the request by which it starts something
+    :param path: what the path of that request ends with, a regular expression
+    :param deferred: whether it waits in the triggerer
+    :param prepare: brings the dataset to where the step begins, and returns what the run is to know
+    :param is_done_twice: whether sending it twice changes nothing
+    """
+
+    method: str
+    path: str
+    deferred: bool = True
+    prepare: Callable[[StoryWorld], dict[str, Any]] = lambda _: {}
+    is_done_twice: bool = False
+
+    def matches(self, request: Any) -> bool:
+        """Return whether a request is one of this step."""
+        return bool(request.method == self.method and re.search(f"{self.path}$", request.path))
+
+
+# --- where steps begin
+
+
+def let_time_pass(world: StoryWorld) -> None:
+    """Move the service's time to where everything that it works on is over."""
+    world.emulator.clock.advance(STEP_SECONDS + 1)
+
+
+def files_lie_ready(world: StoryWorld) -> dict[str, Any]:
+    world.emulator.put_images("/incoming/flowers/", 2, label="1")
+    return {}
+
+
+def team(world: StoryWorld) -> dict[str, Any]:
+    """Make a team; the team task is for the few samples of a dataset of its own."""
+    world.dataset_id = world.emulator.load_proposals(12)
+    with world.client() as client:
+        workforce_id = client.workforces.create("people")
+        client.workforces.create_worker(workforce_id, EMAIL, role=0)
+    return {"workforces_config": {"workforces": [{"workforce_id": workforce_id, "workers": [{"email": EMAIL}]}]}}
+
+
+def team_task(world: StoryWorld) -> dict[str, Any]:
+    """Make a team task that waits for its start."""
+    known = team(world)
+    with world.client() as client:
+        return {**known, "workforce_task_id": client.team_tasks.create(world.dataset_id, "night")}
+
+
+def labeled(world: StoryWorld) -> dict[str, Any]:
+    """Make a team task whose copies are all labeled."""
+    known = team_task(world)
+    task_id = known["workforce_task_id"]
+    with world.client() as client:
+        client.team_tasks.start(world.dataset_id, task_id, known["workforces_config"])
+        let_time_pass(world)
+        client.team_tasks.get(world.dataset_id, task_id)
+    dataset = world.emulator.dataset(world.dataset_id)
+    for sample_id, worker_id in dataset.team_copies(task_id):
+        dataset.label_team_sample(task_id, sample_id, sorted(dataset.labels)[0], worker_id)
+    return known
+
+
+def in_acceptance(world: StoryWorld) -> dict[str, Any]:
+    """Make a team task whose acceptance has begun, with all copies drawn."""
+    known = labeled(world)
+    task_id = known["workforce_task_id"]
+    with world.client() as client:
+        client.team_tasks.start_acceptance(world.dataset_id, task_id, sampling_rate=1)
+        let_time_pass(world)
+        copies = list(client.team_samples.list(world.dataset_id, task_id))
+    comments = [{"sample_id": one.sample_id, "worker_id": one.worker_id, "accept": True} for one in copies]
+    return {**known, "comments": comments}
+
+
+STEPS = {
+    "sync": Step("POST", "/sync-data"),
+    "import": Step("POST", "/import-tasks", prepare=files_lie_ready),
+    "export": Step("POST", "/export-tasks"),
+    "publish": Step("POST", "/versions"),
+    "create": Step("POST", "/workforce-tasks", deferred=False, prepare=team),
+    "start": Step("POST", "/workforce-tasks/[^/]+", deferred=False, prepare=team_task),
+    "begin": Step("POST", "/acceptance", prepare=labeled),
+    "comment": Step("POST", "/batch-comment", deferred=False, prepare=in_acceptance, is_done_twice=True),
+    "finish": Step("PUT", "/acceptance/status", prepare=in_acceptance),
+    "results": Step("GET", "/samples", deferred=False, prepare=labeled, is_done_twice=True),
+}
+
+
+MADE: dict[str, Callable[[ModelArtsClient, str], list[str]]] = {
+    "import": lambda client, dataset_id: [one.task_id for one in client.imports.list(dataset_id)],
+    "export": lambda client, dataset_id: [one.task_id for one in client.exports.list(dataset_id)],
+    "publish": lambda client, dataset_id: [one.version_id for one in client.versions.list(dataset_id)],
+    "create": lambda client, dataset_id: [one.task_id for one in client.team_tasks.list(dataset_id)],
+}
+"""What a step has made, as the service lists it."""
+
+
+def set_out(name: str, world: StoryWorld) -> Callable[[], int]:
+    """Prepare a step; return what counts the requests of it that the service has carried out since."""
+    step, emulator = STEPS[name], world.emulator
+    emulator.job_seconds = emulator.team_seconds = STEP_SECONDS
+    known = step.prepare(world)
+    begun = len(carried_out(step, world))
+    world.begin(f"step_{name}", **known)
+    return lambda: len(carried_out(step, world)) - begun
+
+
+def carried_out(step: Step, world: StoryWorld) -> list[Record]:
+    return world.emulator.journal.select(match=lambda it: it.status < 300 and step.matches(it))
+
+
+def worker_of(world: StoryWorld) -> psutil.Process:
+    process = world.until(world.process, "the task's process cannot be found")
+    return chosen(process, "own_process")
+
+
+def ends_with_one(name: str, world: StoryWorld, sent: Callable[[], int]) -> None:
+    """The retry runs; what the service works on ends; nothing is there twice."""
+    world.until_before_the_end(lambda: world.tries() > 1, "Airflow does not try again")
+    step = STEPS[name]
+    if step.deferred:
+        world.until(
+            lambda: world.state() in ("deferred", "success", "failed"), "the task does not wait for what was started"
+        )
+        let_time_pass(world)
+    world.until_over()
+    expect(world.run_state() == "success", "the run has not succeeded", world)
+    world.until(sent, "nothing was sent")
+    expect(step.is_done_twice or sent() == 1, f"it was carried out {sent()} times", world)
+    result = world.result()
+    expect(result, f"the result is {result}", world)
+    made = MADE.get(name)
+    if made is not None:
+        with world.client() as client:
+            ids = made(client, world.dataset_id)
+        known = result.values() if isinstance(result, dict) else [result]
+        expect(len(ids) == 1 and ids[0] in known, f"{ids} was made, the result is {result}", world)
+
+
+# --- who is killed, and when
+
+
+def answered(name: str, world: StoryWorld) -> None:
+    """The worker is killed when the service has answered, before it could store the answer."""
+    world.want_gate("after_post")
+    sent = set_out(name, world)
+    world.at_gate("after_post")
+    kill(worker_of(world))
+    world.open_gate("after_post")
+    ends_with_one(name, world, sent)
+
+
+def on_its_way(name: str, world: StoryWorld) -> None:
+    """The worker is killed while its request is on its way: the service carries it out later."""
+    step = STEPS[name]
+    rule = world.emulator.faults.add(
+        step.method, "", "delay", seconds=ON_ITS_WAY, match=lambda call: world.is_begun and step.matches(call)
+    )
+    sent = set_out(name, world)
+    world.until_before_the_end(lambda: rule.fired, "nothing was sent")
+    kill(worker_of(world))
+    expect(not sent(), "the request was faster than the kill", world)
+    ends_with_one(name, world, sent)
+
+
+def stories() -> list[Story]:
+    return [
+        *(Story(f"answered, {name}", partial(answered, name)) for name in STEPS),
+        *(Story(f"on its way, {name}", partial(on_its_way, name)) for name in STEPS if name != "results"),
+    ]
+
+
+@pytest.mark.parametrize("story", [*stories()], ids=str)
+def test_step(story: Story, run_story: Callable[[Story], None]) -> None:
+    run_story(story)
+
+
+@contextlib.contextmanager
+def worlds(airflow: SqliteAirflow, folder: Path, names: list[str]) -> Iterator[list[StoryWorld]]:
+    """Give a world for each step, all alive."""
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(StoryWorld(airflow, f"waits_{name}", folder / name, threading.Event()).alive())
+            for name in names
+        ]
+
+
+def test_killed_while_it_waits_and_when_it_resumes(airflow: SqliteAirflow, tmp_path: Path) -> None:
+    """The triggerer is killed while all wait; each is also killed when it has heard of the end, in its worker."""
+    names = [name for name, step in STEPS.items() if step.deferred]
+    with worlds(airflow, tmp_path, names) as told:
+        for world in told:
+            world.want_gate("resumed")
+        sent = [set_out(name, world) for name, world in zip(names, told, strict=True)]
+        for world in told:
+            world.until_before_the_end(partial(is_deferred, world), "the task does not wait")
+        airflow.kill_component(FIRST)
+        airflow.start_component(FIRST)
+        for world in told:
+            let_time_pass(world)
+        for world in told:
+            world.at_gate("resumed")
+            kill(worker_of(world))
+            world.open_gate("resumed")
+        for name, world, count in zip(names, told, sent, strict=True):
+            ends_with_one(name, world, count)
+
+
+def is_deferred(world: StoryWorld) -> bool:
+    return world.state() == "deferred"
