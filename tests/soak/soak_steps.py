@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import threading
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ import pytest
 from tests.soak.soak_kills import chosen
 from tests.soak.soak_triggerers import FIRST
 from tests.soak.story_runner import Story
-from tests.soak.story_world import StoryWorld, expect, kill
+from tests.soak.story_world import StoryError, StoryWorld, expect, kill
+from tests.support.team_member import make_team
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.emulator import Record
+    from airflow_provider_modelarts.emulator.http.faults import Rule
     from tests.soak.sqlite_airflow import SqliteAirflow
 
 STEP_SECONDS = 1800.0
@@ -34,6 +37,7 @@ ON_ITS_WAY = 8.0
 
 EMAIL = "labeler@example.com"
 NIGHTLY = "nightly_pipeline"
+CONFIRM = "night.label_and_confirm.confirm"
 
 
 @dataclass(frozen=True)
@@ -204,8 +208,101 @@ def on_its_way(name: str, world: StoryWorld) -> None:
     ends_with_one(name, world, sent)
 
 
+NIGHT: dict[str, tuple[str, str] | None] = {
+    "name_datasets": None,
+    "night.sync": ("POST", "/sync-data"),
+    "night.check": None,
+    "night.label_and_confirm.label": ("POST", "/tasks"),
+    "night.label_and_confirm.plan": None,
+    "night.label_and_confirm.confirm": ("PUT", "/data-annotations/samples"),
+    "night.team": ("POST", "/workforce-tasks"),
+    "night.people": None,
+    "night.begin": ("POST", "/acceptance"),
+    "night.accept": ("PUT", "/acceptance/status"),
+    "night.publish": ("POST", "/versions"),
+}
+"""The tasks of a night in their order, and how each starts or writes something; None: it only reads."""
+
+
+def every_worker_of_a_night(world: StoryWorld) -> None:
+    """Each task of the night loses its worker once: when its request was carried out, or else in its first second."""
+    emulator = world.emulator
+    emulator.task_seconds = emulator.job_seconds = emulator.team_seconds = 2
+    with world.client() as client:
+        workforce_id = make_team(emulator, client)
+    late = {"applied": True, "seconds": ON_ITS_WAY}
+    rules = {
+        task_id: emulator.faults.add(request[0], "", "delay", match=ends_with(request), **late)
+        for task_id, request in NIGHT.items()
+        if request is not None
+    }
+    place = f"file://{world.folder}"
+    world.begin(NIGHTLY, dataset_ids=[world.dataset_id], workforce_id=workforce_id, place=place)
+    for task_id in NIGHT:
+        rule = rules.get(task_id)
+        if rule is not None:
+            world.until(partial(fired, rule, world), f"{task_id} sends nothing")
+        ti_id = world.until(partial(ti_of, world, task_id), f"{task_id} does not run", every=0.3)
+        process = world.until(
+            partial(world.airflow.task_process, ti_id), f"the process of {task_id} cannot be found", every=0.05
+        )
+        kill(chosen(process, "own_process"))
+    world.until_over()
+    ended = {one["task_id"]: (one["state"], one["try_number"]) for one in instances(world)}
+    expect(ended == dict.fromkeys(NIGHT, ("success", 2)), f"state and tries: {ended}", world)
+    for task_id, request in NIGHT.items():
+        if request is not None:
+            sent = partial(done, world, request)
+            # The journal takes a request in when it is answered, which the last one may not be yet.
+            world.until(sent, f"{task_id} was not carried out")
+            expect(task_id == CONFIRM or len(sent()) == 1, f"{task_id} was carried out {len(sent())} times", world)
+    written = [
+        one["sample_id"]
+        for record in done(world, NIGHT[CONFIRM] or ("", ""))
+        for one in json.loads(record.body)["samples"]
+    ]
+    expect(len(written) == len(set(written)), "a label was written twice", world)
+    dataset = emulator.dataset(world.dataset_id)
+    expect(dataset.annotated == len(dataset.samples), "not everything is labeled", world)
+    with world.client() as client:
+        made = [len(list(one.list(world.dataset_id))) for one in (client.versions, client.team_tasks, client.tasks)]
+    expect(made == [1, 1, 1], f"versions, team tasks, labeling tasks: {made}", world)
+
+
+def ends_with(request: tuple[str, str]) -> Callable[[Any], bool]:
+    return lambda call: bool(call.path.endswith(request[1]))
+
+
+def done(world: StoryWorld, request: tuple[str, str]) -> list[Record]:
+    """Return the requests of a kind that were carried out."""
+    asks = ends_with(request)
+    return world.emulator.journal.select(request[0], match=lambda it: it.status < 300 and asks(it))
+
+
+def fired(rule: Rule, world: StoryWorld) -> bool:
+    if world.run_state() == "failed":
+        raise StoryError("the run has failed")
+    return bool(rule.fired)
+
+
+def instances(world: StoryWorld) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = world.airflow.task_instances(world.dag_id, world.run_id)
+    return found
+
+
+def ti_of(world: StoryWorld, task_id: str) -> str | None:
+    """Return the id of the first try of a task as soon as it is about to run."""
+    for one in instances(world):
+        if one["task_id"] == task_id and one["state"] in ("queued", "running"):
+            expect(one["try_number"] == 1, f"{task_id} is in try {one['try_number']} already", world)
+            return str(one["id"])
+    return None
+
+
 def stories() -> list[Story]:
     return [
+        # The longest one first: all others are told beside it.
+        Story("every worker of a night", every_worker_of_a_night),
         *(Story(f"answered, {name}", partial(answered, name)) for name in STEPS),
         *(Story(f"on its way, {name}", partial(on_its_way, name)) for name in STEPS if name != "results"),
     ]
