@@ -303,7 +303,8 @@ def stories() -> list[Story]:
     return [
         # The longest one first: all others are told beside it.
         Story("every worker of a night", every_worker_of_a_night),
-        *(Story(f"answered, {name}", partial(answered, name)) for name in STEPS),
+        # The others are killed then, too, in the long life of those that wait.
+        *(Story(f"answered, {name}", partial(answered, name)) for name, step in STEPS.items() if not step.deferred),
         *(Story(f"on its way, {name}", partial(on_its_way, name)) for name in STEPS if name != "results"),
     ]
 
@@ -323,13 +324,25 @@ def worlds(airflow: SqliteAirflow, folder: Path, names: list[str]) -> Iterator[l
         ]
 
 
-def test_killed_while_it_waits_and_when_it_resumes(airflow: SqliteAirflow, tmp_path: Path) -> None:
-    """The triggerer is killed while all wait; each is also killed when it has heard of the end, in its worker."""
+DONE_AGAIN = frozenset({"sync", "import", "export"})
+"""Steps that a clear repeats."""
+
+
+def test_killed_three_times_and_cleared(airflow: SqliteAirflow, tmp_path: Path) -> None:
+    """Each worker is killed when the service has answered, the triggerer while all wait, the workers that resume.
+
+    When all is done, what another one would not change is cleared: nothing is sent.
+    """
     names = [name for name, step in STEPS.items() if step.deferred]
     with worlds(airflow, tmp_path, names) as told:
         for world in told:
+            world.want_gate("after_post")
             world.want_gate("resumed")
         sent = [set_out(name, world) for name, world in zip(names, told, strict=True)]
+        for world in told:
+            world.at_gate("after_post")
+            kill(worker_of(world))
+            world.open_gate("after_post")
         for world in told:
             world.until_before_the_end(partial(is_deferred, world), "the task does not wait")
         airflow.kill_component(FIRST)
@@ -342,6 +355,19 @@ def test_killed_while_it_waits_and_when_it_resumes(airflow: SqliteAirflow, tmp_p
             world.open_gate("resumed")
         for name, world, count in zip(names, told, sent, strict=True):
             ends_with_one(name, world, count)
+            expect(world.tries() == 3, "the worker was not killed twice", world)
+        again = [one for one in zip(names, told, sent, strict=True) if one[0] not in DONE_AGAIN]
+        results = [world.result() for _, world, _ in again]
+        for _, world, _ in again:
+            airflow.clear_tasks(world.dag_id, world.run_id, ["job"])
+        for (name, world, count), result in zip(again, results, strict=True):
+            world.until(partial(is_in_try, world, 4), "the clear has no effect")
+            ends_with_one(name, world, count)
+            expect(world.result() == result, f"after the clear the result is {world.result()}, not {result}", world)
+
+
+def is_in_try(world: StoryWorld, number: int) -> bool:
+    return world.tries() == number
 
 
 def is_deferred(world: StoryWorld) -> bool:
