@@ -361,7 +361,13 @@ class ServiceJobStarter:
         return [state for state in done if state.created is not None and state.created >= begun]
 
     def _still_serves(self, state: JobState) -> bool:
-        return self._ask_patiently(lambda client: self.job.still_serves(client, state.job_id), state.job_id)
+        try:
+            return self.job.still_serves(self.hook.client, state.job_id)
+        except ModelArtsError as error:
+            if not error.permanent:
+                raise
+            self.log.warning("It cannot be told whether another job would change anything. %s", error)
+            return False
 
     def _unclear(self, states: Iterable[JobState]) -> ServiceJobsUnclearError:
         names = ", ".join(f"{state.job_id} ({state.condition})" for state in states)

@@ -332,6 +332,33 @@ def test_after_a_clear_another_version_is_published_if_something_has_changed(beg
     assert len(life.starts) == 2
 
 
+@pytest.mark.parametrize(("status", "code"), [(400, "ModelArts.0104"), (403, "ModelArts.0108")])
+def test_after_a_clear_another_version_is_published_where_the_labels_of_one_cannot_be_read(
+    begin: Any, emulator: Emulator, status: int, code: str
+) -> None:
+    life = begin("version")
+    assert life.attempt().error is None
+    life.clock.advance(600)
+    rule = emulator.faults.add(
+        "GET", "/samples", "status", status=status, code=code, times=None, match=lambda call: "version_id" in call.query
+    )
+    assert life.clear().error is None
+    assert rule.fired
+    assert len(life.starts) == 2
+
+
+def test_an_outage_while_the_labels_of_a_version_are_read_publishes_nothing(begin: Any, emulator: Emulator) -> None:
+    life = begin("version")
+    first = life.attempt()
+    life.clock.advance(600)
+    rule = emulator.faults.add("GET", "/samples", "status", status=503, times=None)
+    assert type(life.clear().error) is ServiceUnavailable
+    assert rule.fired
+    emulator.faults.clear()
+    assert life.retry().result == first.result
+    assert len(life.starts) == 1
+
+
 def test_after_a_clear_with_other_parameters_another_version_is_published(begin: Any) -> None:
     life = begin("version")
     first = life.attempt()

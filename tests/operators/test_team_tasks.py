@@ -61,7 +61,9 @@ class Night:
         self.config = {"workforces": [{"workforce_id": self.workforce_id, "workers": [{"email": EMAIL}]}]}
         self.plan_uri = f"file://{folder}/plan.jsonl"
         self.run_started = moment(clock)
-        self.tries: dict[str, tuple[StandInTaskInstance, StandInStore]] = {}
+        self.tries: dict[str, tuple[StandInTaskInstance, StandInStore | None]] = {}
+        self.has_store = True
+        self.clear_number = 0
 
     @property
     def dataset(self) -> Any:
@@ -87,20 +89,26 @@ class Night:
     ) -> Ending | None:
         """Run the next try of a task; return how it ended, None if its process died."""
         known = self.tries.get(operator.task_id)
-        ti, store = known or (StandInTaskInstance(moment(self.clock), task_id=operator.task_id), StandInStore())
+        ti, store = known or (
+            StandInTaskInstance(moment(self.clock), task_id=operator.task_id),
+            StandInStore() if self.has_store else None,
+        )
         if known is not None:
             ti = replace(ti, start_date=moment(self.clock), try_number=ti.try_number + 1, xcoms={})
         self.tries[operator.task_id] = ti, store
         with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Crash):
             if crash is not None:
                 crash(patch)
-            return drive_try(operator, self.clock, ti, run_started=self.run_started, store=store)
+            return drive_try(
+                operator, self.clock, ti, run_started=self.run_started, store=store, clear_number=self.clear_number
+            )
         return None
 
     def clear(self, operator: BaseOperator) -> Ending:
         """Run the next try of a task, as after a user has cleared it."""
         ti, store = self.tries[operator.task_id]
         self.tries[operator.task_id] = replace(ti, max_tries=ti.try_number + 1), store
+        self.clear_number += 1
         return self.run(operator)
 
     def creator(self, **parameters: Any) -> ModelArtsCreateTeamTaskOperator:
@@ -520,7 +528,9 @@ def acceptance(night: Night, task_id: str, **parameters: Any) -> list[BaseOperat
     ]
 
 
-def test_a_clear_of_an_acceptance_that_is_over_succeeds_and_sends_nothing(night: Night) -> None:
+@pytest.mark.parametrize("has_store", [True, False])
+def test_a_clear_of_an_acceptance_that_is_over_succeeds_and_sends_nothing(night: Night, has_store: bool) -> None:
+    night.has_store = has_store
     operators = acceptance(night, night.labeled())
     first = [night.run(operator) for operator in operators]
     assert [ending.error for ending in first] == [None] * 3
@@ -529,6 +539,21 @@ def test_a_clear_of_an_acceptance_that_is_over_succeeds_and_sends_nothing(night:
         assert [ending.error for ending in again] == [None] * 3
         assert again[0].result["checking_task_id"] == first[0].result["checking_task_id"]
         assert [ending.result for ending in again[1:]] == [ending.result for ending in first[1:]]
+    assert (night.count("POST", "/acceptance"), night.count("PUT", "/acceptance/status")) == (1, 1)
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+@pytest.mark.parametrize("action", ["pass_all", "reject_all", "cancel"])
+def test_a_worker_that_is_killed_when_an_acceptance_is_over_ends_it_once(
+    night: Night, action: str, has_store: bool
+) -> None:
+    night.has_store = has_store
+    begin, _, finish = acceptance(night, night.labeled(), action=action)
+    for operator in (begin, finish):
+        assert night.attempt(operator, crash=before(ServiceJobOperator, "_conclude")) is None
+        ending = night.attempt(operator)
+        assert ending is not None
+        assert ending.error is None
     assert (night.count("POST", "/acceptance"), night.count("PUT", "/acceptance/status")) == (1, 1)
 
 
