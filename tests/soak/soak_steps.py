@@ -299,6 +299,16 @@ def ti_of(world: StoryWorld, task_id: str) -> str | None:
     return None
 
 
+def sent_by_a_zombie(name: str, world: StoryWorld) -> None:
+    """The supervisor is killed before the request leaves; its task's process sends it, and cannot store the answer."""
+    world.want_gate("before_post")
+    sent = set_out(name, world)
+    world.at_gate("before_post")
+    kill(chosen(worker_of(world), "supervisor"))
+    world.open_gate("before_post")
+    ends_with_one(name, world, sent)
+
+
 def stories() -> list[Story]:
     return [
         # The longest one first: all others are told beside it.
@@ -306,6 +316,7 @@ def stories() -> list[Story]:
         # The others are killed then, too, in the long life of those that wait.
         *(Story(f"answered, {name}", partial(answered, name)) for name, step in STEPS.items() if not step.deferred),
         *(Story(f"on its way, {name}", partial(on_its_way, name)) for name in STEPS if name != "results"),
+        *(Story(f"sent by a zombie, {name}", partial(sent_by_a_zombie, name)) for name in ("export", "finish")),
     ]
 
 
