@@ -109,6 +109,12 @@ def labels_identity(final: Sample) -> list[str]:
     return _kept(raw_labels(final), typed=True, loosely=False)
 
 
+def labels_digest(sample: Sample) -> bytes:
+    """Return 16 bytes that stand for a sample's final labels, as :func:`has_labels_of` compares them."""
+    text = json.dumps(labels_identity(sample))
+    return blake2b(text.encode("ascii"), digest_size=16).digest()
+
+
 def names(sample: Sample | SampleRow) -> str:
     """Return the names of a sample's labels as a message shows them."""
     return ", ".join(repr(label.get("name") if isinstance(label, Mapping) else label) for label in raw_labels(sample))
