@@ -50,5 +50,13 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": _modules("sensors.label_task", "sensors.team_task"),
         "triggers": _modules("triggers.label_task", "triggers.service_job", "triggers.event"),
         "extra-links": ["airflow_provider_modelarts.links.ModelArtsDatasetLink"],
+        "asset-uris": [
+            {
+                "schemes": ["modelarts"],
+                "handler": "airflow_provider_modelarts.assets.sanitize_uri",
+                "factory": "airflow_provider_modelarts.assets.create_asset",
+                "to_openlineage_converter": "airflow_provider_modelarts.assets.convert_asset_to_openlineage",
+            }
+        ],
         "connection-types": [CONNECTION_FORM],
     }
