@@ -45,6 +45,14 @@ def named(*names: str) -> list[dict[str, Any]]:
     return [{"name": name, "type": 0, "score": 0.5, "property": {"@modelarts:hard": "false"}} for name in names]
 
 
+def speech(content: str) -> list[dict[str, Any]]:
+    return [{"type": 201, "property": {"@modelarts:content": content}}]
+
+
+def entity(start: int, end: int) -> list[dict[str, Any]]:
+    return [{"name": "city", "property": {"@modelarts:start_index": start, "@modelarts:end_index": end, "note": start}}]
+
+
 CAR = box("car", 0, 0, 100, 100)
 
 
@@ -71,6 +79,10 @@ CAR = box("car", 0, 0, 100, 100)
         ([CAR], [box("car", 100, 100, 0, 0)], False),
         ([box("car", 0, 0, 100, 100, shape="circle")], [box("car", 0, 0, 100, 99, shape="circle")], False),
         ([box("car", 0, 0, 100, 100, shape="circle")], [box("car", 0, 0, 100, 100, shape="circle")], True),
+        (speech("hello"), speech("hello"), True),
+        (speech("hello"), speech("hallo"), False),
+        (entity(0, 5), entity(0, 5), True),
+        (entity(0, 5), entity(0, 6), False),
         # Both fit one box alone.
         (
             [box("car", 0, 0, 100, 100), box("car", 0, 0, 100, 60)],
@@ -102,6 +114,8 @@ def test_names_alone_never_say_that_boxes_are_right() -> None:
     assert judge_names(sample(named("rose", "tulip")), ["tulip", "rose"]) == Answer(True, ("tulip", "rose"))
     assert not judge_names(sample(named("rose")), ["tulip"]).right
     assert not judge_names(sample([CAR]), ["car"]).right
+    assert not judge_names(sample(speech("hello")), [""]).right
+    assert not judge_names(sample(entity(0, 5)), ["city"]).right
 
 
 # --- plans

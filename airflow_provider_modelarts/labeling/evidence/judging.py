@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client.sample_rows import SampleRow
 
+MEANING = tuple(
+    f"@modelarts:{key}"
+    for key in ("content", "source", "start_time", "end_time", "start_index", "end_index", "from", "to")
+)
+"""Properties of labels of speech and text that say what they are about (contract 3.3)."""
 SHAPE = "@modelarts:shape"
 FEATURE = "@modelarts:feature"
 BOX = "bndbox"
@@ -50,15 +55,16 @@ def judge(proposal: SampleRow, labels: Sequence[Mapping[str, Any]], iou: float) 
     """Return what the labels that a person gave say of a proposal.
 
     It is right if the labels have the same names, as often and in any order. Boxes must also lie in the same place: of
-    the boxes of a name each must overlap one of the proposal's by ``iou``. Other shapes must be the same.
+    the boxes of a name each must overlap one of the proposal's by ``iou``. Other shapes must be the same, and so must
+    be the words of a text and what was said and when. Attributes of one's own do not count.
 
     :param proposal: as it was planned
     :param labels: what the person gave, as the service shows it
     :param iou: least intersection over union of two boxes that count as the same, 0 to 1
     """
     names = tuple(to_name(to_object(label).get("name")) for label in labels)
-    proposed = _by_name_and_shape(raw_labels(proposal))
-    given = _by_name_and_shape(labels)
+    proposed = _by_meaning_and_shape(raw_labels(proposal))
+    given = _by_meaning_and_shape(labels)
     is_right = proposed.keys() == given.keys() and all(
         _same_places(kind[1], proposed[kind], given[kind], iou) for kind in proposed
     )
@@ -66,9 +72,12 @@ def judge(proposal: SampleRow, labels: Sequence[Mapping[str, Any]], iou: float) 
 
 
 def judge_names(proposal: SampleRow, names: Sequence[str]) -> Answer:
-    """Return what label names without places say; where places were proposed, they never say that all is right."""
-    has_places = any(_shape(label) not in _NO_SHAPE for label in raw_labels(proposal))
-    return Answer(not has_places and Counter(names) == Counter(proposal.label_names), tuple(names))
+    """Return what bare names say; where more than names was proposed, they never say that all is right."""
+    has_places = any(
+        _shape(label) not in _NO_SHAPE or _meaning(label) != to_name(to_object(label).get("name"))
+        for label in raw_labels(proposal)
+    )
+    return Answer(not says_more and Counter(names) == Counter(proposal.label_names), tuple(names))
 
 
 def _shape(label: Any) -> Any:
@@ -77,12 +86,19 @@ def _shape(label: Any) -> Any:
     return value.get(SHAPE) or (BOX if FEATURE in value else "")
 
 
-def _by_name_and_shape(labels: Sequence[Any]) -> dict[tuple[str, Any], list[Any]]:
+def _meaning(label: Any) -> str:
+    """Return what a label says: its name, and which words, seconds or other labels it is about."""
+    value = to_object(to_object(label).get("property"))
+    parts = (f"\n{key}={value[key]}" for key in MEANING if value.get(key) not in (None, ""))
+    return "".join((to_name(to_object(label).get("name")), *parts))
+
+
+def _by_meaning_and_shape(labels: Sequence[Any]) -> dict[tuple[str, Any], list[Any]]:
     """Return the places of labels by name and shape; a label without a place counts as one that has None."""
     found: dict[tuple[str, Any], list[Any]] = {}
     for label in labels:
         place = to_object(to_object(label).get("property")).get(FEATURE)
-        found.setdefault((to_name(to_object(label).get("name")), str(_shape(label))), []).append(place)
+        found.setdefault((_meaning(label), str(_shape(label))), []).append(place)
     return found
 
 
