@@ -23,8 +23,6 @@ FEATURE = "@modelarts:feature"
 BOX = "bndbox"
 _NO_SHAPE = ("", None)
 
-Labels = list[dict[str, Any]]
-
 
 class Box(NamedTuple):
     """A rectangle of an image, in pixels."""
@@ -73,7 +71,7 @@ def judge(proposal: SampleRow, labels: Sequence[Mapping[str, Any]], iou: float) 
 
 def judge_names(proposal: SampleRow, names: Sequence[str]) -> Answer:
     """Return what bare names say; where more than names was proposed, they never say that all is right."""
-    has_places = any(
+    says_more = any(
         _shape(label) not in _NO_SHAPE or _meaning(label) != to_name(to_object(label).get("name"))
         for label in raw_labels(proposal)
     )
