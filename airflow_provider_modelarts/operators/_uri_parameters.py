@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.storage.atomic import error_response
-from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, local_path, name_of
+from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, local_path, name_of, remove_file
 from airflow_provider_modelarts.labeling.storage.sealed_file import SealedWriter
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._templates import has_marks
@@ -181,7 +181,7 @@ def check_writable(name: str, folder: ObjectStoragePath) -> None:
             file.seal({})
         is_listed = name_of(probe) in map(name_of, list_folder(place))
         with contextlib.suppress(OSError, NotImplementedError):  # a storage may forbid to delete
-            remove(probe)
+            remove_file(probe)
             if local := local_path(place):  # only a disk has folders
                 local.rmdir()
     if not is_listed:
@@ -189,15 +189,6 @@ def check_writable(name: str, folder: ObjectStoragePath) -> None:
             f"{name} {display_uri(folder)} cannot be used: what is written there is not listed afterwards, so a "
             "record would be lost. Nothing was sent; look at the URI, or choose another place."
         )
-
-
-def remove(path: ObjectStoragePath) -> None:
-    """Remove a file, if it is there.
-
-    Not by ``unlink``: s3fs sends that as a list of files to delete with a checksum that some storage refuses.
-    """
-    with contextlib.suppress(FileNotFoundError):
-        path.fs.rm_file(path.path)
 
 
 @contextmanager

@@ -40,6 +40,7 @@ from airflow_provider_modelarts.client.validation import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from airflow_provider_modelarts.client.paging import OnMove
     from airflow_provider_modelarts.client.transport.transport import Transport
 
 __all__ = ["Page", "Sample", "SampleLabel", "SampleOutcome", "Samples", "filters", "sample_listing"]
@@ -262,6 +263,7 @@ class Samples:
         order: Order | str | None = None,
         search_conditions: Any = None,
         process_parameter: str | None = None,
+        on_move: OnMove | None = None,
     ) -> Iterator[Sample]:
         """Yield the samples of a dataset (contract 6.4).
 
@@ -274,12 +276,13 @@ class Samples:
         :param order: ``asc`` or ``desc`` (the service's default: newest first)
         :param search_conditions: conditions of contract 3.1, one or a list, all of which must hold
         :param process_parameter: image processing for the addresses in the answer
+        :param on_move: called with a line for people if the list changed while it was read; None: a warning is logged
         """
         what = f"list samples of dataset {validate_id('dataset_id', dataset_id)}"
         query = filters(label_name, label_type, low_score, high_score, order, search_conditions, process_parameter)
         query["sample_state"] = sample_state
         path = ("datasets", dataset_id, "data-annotations", "samples")
-        return sample_listing(what, path, query).walk(self._transport)
+        return sample_listing(what, path, query).walk(self._transport, on_move=on_move)
 
     def get(self, dataset_id: str, sample_id: str, *, retry: bool = True) -> Sample:
         """Return a sample with its final labels (contract 6.4).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlsplit
@@ -59,6 +60,21 @@ def forget_listings(path: StoragePath) -> None:
         forget = getattr(getattr(owner, "fs", None), "invalidate_cache", None)
         if callable(forget):
             forget()
+
+
+def remove_file(path: StoragePath) -> None:
+    """Remove a file, if it is there.
+
+    Not by ``unlink``: s3fs sends that as a list of files to delete with a checksum that some storage refuses.
+    """
+    local, storage = local_path(path), getattr(path, "fs", None)
+    with suppress(FileNotFoundError):
+        if local is not None:
+            local.unlink()
+        elif storage is not None:
+            storage.rm_file(getattr(path, "path"))  # noqa: B009 - the protocol does not have it
+        else:
+            raise NotImplementedError(f"{display_uri(path)}: this storage cannot remove files")
 
 
 def display_uri(path: StoragePath | str) -> str:
