@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "hooks": {"hooks", "labeling", "client"},
     "utils": {"utils", "hooks", "labeling", "client"},
     "links": {"links", "hooks", "client"},
+    "fs": {"fs", "hooks", "client"},
     "triggers": {"triggers", "utils", "hooks", "labeling", "client"},
     "operators": {"operators", *BELOW_OPERATORS},
     "sensors": {"sensors", "operators", *BELOW_OPERATORS},  # both read templates in the same way

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.labeling.storage.atomic import error_response
 from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, local_path, name_of, remove_file
 from airflow_provider_modelarts.labeling.storage.sealed_file import SealedWriter
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _PROBE = ".modelarts-write-test"
 _S3 = ("s3", "s3a", "s3n")
+_OBS = "obs://"
 _BUCKETS = (*_S3, "gs", "gcs", "obs")
 """Schemes whose URIs begin with the name of a bucket."""
 
@@ -52,7 +54,7 @@ _ADVICE_BY_NUMBER = {
 
 _ADVICE_BY_SCHEME = {
     "s3": "s3:// needs apache-airflow-providers-amazon[s3fs]",
-    "obs": "OBS is reached by its S3 endpoint: write s3://, which needs apache-airflow-providers-amazon[s3fs]",
+    "obs": "obs:// needs the extra s3 of airflow-provider-modelarts",
 }
 
 _OBS_EXTRA = (
@@ -140,7 +142,7 @@ def storage_path(name: str, value: object) -> ObjectStoragePath:
     # Here, because a DAG file need not load it.
     from airflow.sdk import BaseHook, ObjectStoragePath
 
-    text = uri(name, value)
+    text = _with_connection(uri(name, value))
     with storage_errors(name, text, "used"):
         path = ObjectStoragePath(text)
         if path.conn_id is not None:
@@ -149,6 +151,13 @@ def storage_path(name: str, value: object) -> ObjectStoragePath:
                 BaseHook.get_connection(path.conn_id)
             _ = path.fs
         return path
+
+
+def _with_connection(text: str) -> str:
+    """Return a URI of OBS with the connection that leads there: without one Airflow asks as nobody."""
+    if not text.startswith(_OBS) or "@" in text.removeprefix(_OBS).partition("/")[0]:
+        return text
+    return f"{_OBS}{ModelArtsHook.default_conn_name}@{text.removeprefix(_OBS)}"
 
 
 def file_to_write(name: str, value: object) -> ObjectStoragePath:

@@ -13,6 +13,7 @@ from lxml import etree
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.labeling.apply import confirm
+from airflow_provider_modelarts.labeling.export import FORMAT_NAMES, PROPOSAL_FORMATS
 from airflow_provider_modelarts.labeling.export.exporter import ExportRequest, ExportUnsteadyError, LabelExport
 from airflow_provider_modelarts.labeling.export.folder import (
     ExportDamaged,
@@ -83,6 +84,8 @@ def export(client: ModelArtsClient, tmp_path: Path) -> Exporter:
 
 def test_every_format_has_a_reader_that_shares_nothing_with_it() -> None:
     assert set(READERS) == set(FORMATS) == set(KEEPS)
+    assert tuple(FORMATS) == FORMAT_NAMES
+    assert tuple(name for name, one in FORMATS.items() if one.takes_proposals) == PROPOSAL_FORMATS
 
 
 @pytest.mark.parametrize("name", OF_PLACES)

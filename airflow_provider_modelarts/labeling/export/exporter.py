@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client import ModelArtsClient, Sample
     from airflow_provider_modelarts.client.clock import Clock
+    from airflow_provider_modelarts.labeling.export import OnProblem
     from airflow_provider_modelarts.labeling.export.formats.base import ExportFile, ExportFormat
     from airflow_provider_modelarts.labeling.export.samples import ExportedLabel, ExportedSample
     from airflow_provider_modelarts.labeling.ledger.reader import Ledger
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OnProblem = Literal["fail", "leave_out_samples", "leave_out_labels"]
-ON_PROBLEM: tuple[OnProblem, ...] = ("fail", "leave_out_samples", "leave_out_labels")
 LABELED = "__ALL__"
 """The service's word for labeled samples (contract 6.4)."""
 _LEDGERS_SHOWN = 20
