@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.labeling.export_readers import Labels, truth
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airflow_provider_modelarts.emulator import Emulator
 
 ODD_NAMES = (
@@ -83,3 +88,42 @@ def expected(emulator: Emulator, dataset_id: str) -> Labels:
         for sample_id in dataset.samples
         if dataset.labels_of(sample_id)
     }
+
+
+class ExportMeasure(NamedTuple):
+    """What an export in a process of its own took."""
+
+    megabytes: float
+    seconds: float
+    samples: int
+
+
+def export_in_a_process(
+    emulator: Emulator, dataset_id: str, path: Path, name: str, ledger: Path | None = None
+) -> ExportMeasure:
+    """Export, and return by how many megabytes the memory grew that the process has needed at most."""
+    credentials = {
+        "iam_endpoint": emulator.url,
+        "user": emulator.user,
+        "password": emulator.password,
+        "domain": emulator.domain,
+        "project_name": emulator.project_name,
+    }
+    asked = {
+        "credentials": credentials,
+        "url": emulator.url,
+        "dataset_id": dataset_id,
+        "path": str(path),
+        "format": name,
+        "ledger": None if ledger is None else str(ledger),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.labeling.export_process"],
+        input=json.dumps(asked) + "\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return ExportMeasure(**json.loads(done.stdout))
