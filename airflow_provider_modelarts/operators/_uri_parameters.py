@@ -9,6 +9,7 @@ import contextlib
 import errno
 import re
 import secrets
+import warnings
 from contextlib import contextmanager
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -143,7 +144,9 @@ def storage_path(name: str, value: object) -> ObjectStoragePath:
     from airflow.sdk import BaseHook, ObjectStoragePath
 
     text = _with_connection(uri(name, value))
-    with storage_errors(name, text, "used"):
+    with storage_errors(name, text, "used"), warnings.catch_warnings():
+        # universal_pathlib does without what it warns of here.
+        warnings.filterwarnings("ignore", "Could not find default for known protocol 'obs'")
         path = ObjectStoragePath(text)
         if path.conn_id is not None:
             # Without these lines Airflow ignores an unknown connection and asks the provider's own address as nobody.

@@ -212,11 +212,12 @@ def test_a_place_that_cannot_be_read_is_named(
         assert {code: one.samples for code, one in result.problems.items()} == {"bad_shape": (ids[0],)}
 
 
-def test_a_box_beyond_the_image_is_no_yolo(export: Exporter, emulator: Emulator) -> None:
+@pytest.mark.parametrize("name", ["yolo", "yolo-segment", "label-studio"])
+def test_a_box_beyond_the_image_is_named(export: Exporter, emulator: Emulator, name: str) -> None:
     outside = [place("a", "bndbox", [[600, 1], [641, 2]]), place("a", "bndbox", [[-1, 1], [6, 2]])]
     dataset_id, ids = labeled_by_hand(emulator, [[one] for one in outside])
     with pytest.raises(ExportProblemsError, match="outside_image"):
-        export(dataset_id, "yolo")
+        export(dataset_id, name)
     assert export(dataset_id, "coco").samples == len(ids)
     assert export.read("coco") == expected(emulator, dataset_id)
 

@@ -20,6 +20,8 @@ from airflow_provider_modelarts.labeling.export.folder import read_export
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
 from airflow_provider_modelarts.operators._uri_parameters import storage_path
 from airflow_provider_modelarts.operators.export_labels import ModelArtsExportLabelsOperator
+from tests.labeling.export_datasets import expected, label_all
+from tests.labeling.export_readers import READERS
 from tests.operators.runners import RUN_ID, ConfirmRunner
 from tests.support.entry_points import register_filesystems
 from tests.support.s3_server import BUCKET, S3Server, s3_server
@@ -122,6 +124,36 @@ def test_plan_apply_undo_and_export(runner: ConfirmRunner, store: S3Server) -> N
     assert undone.error is None
     assert runner.final == before
     assert all(request.is_signed for request in store.requests), "nothing was asked without the connection"
+
+
+def test_many_small_files_and_one_that_is_not_there_any_more(
+    runner: ConfirmRunner, store: S3Server, emulator: Emulator, tmp_path: Path
+) -> None:
+    dataset_id = label_all(emulator, 40, "detection")
+    operator = ModelArtsExportLabelsOperator(
+        task_id="export", dataset_id=dataset_id, uri=f"{PLACE}/yolo", format="yolo"
+    )
+    assert runner.run(operator, 1, 3).result["files"] == 42
+    dataset = emulator.dataset(dataset_id)
+    dataset.edit(next(iter(dataset.samples)), [])
+    assert runner.run(operator, 1, 3).result["files"] == 41
+    root = ObjectStoragePath(f"{PLACE}/yolo")
+    assert read_export(root, check_files=True)["samples"] == 39
+    client = store.client()
+    for found in client.list_objects_v2(Bucket=BUCKET, Prefix="yolo/")["Contents"]:
+        path = tmp_path / found["Key"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(client.get_object(Bucket=BUCKET, Key=found["Key"])["Body"].read())
+    assert READERS["yolo"](tmp_path / "yolo") == expected(emulator, dataset_id)
+
+    client.put_object(Bucket=BUCKET, Key="yolo/labels/mine.txt", Body=b"mine")
+    refused = runner.run(operator, 1, 3)
+    assert type(refused.error) is AirflowFailException
+    assert "labels/mine.txt" in str(refused.error)
+    client.delete_object(Bucket=BUCKET, Key="yolo/labels/mine.txt")
+    client.put_object(Bucket=BUCKET, Key="yolo/", Body=b"")  # a folder as the console makes it
+    client.put_object(Bucket=BUCKET, Key="yolo/labels/", Body=b"")
+    assert runner.run(operator, 1, 3).error is None
 
 
 def test_without_a_connection_the_default_one_is_asked(

@@ -20,9 +20,8 @@ from airflow_provider_modelarts.labeling.storage.atomic import replaced_file
 from airflow_provider_modelarts.labeling.storage.path import (
     display_uri,
     forget_listings,
-    list_folder,
     local_path,
-    name_of,
+    names_in,
     remove_file,
 )
 from airflow_provider_modelarts.labeling.storage.sealed_file import (
@@ -97,9 +96,9 @@ class ExportFolder:
         """
         self._learn_own_names()
         own = {DONE, LIST, *self._folders}
-        strangers = [name for name in map(name_of, self._listed(self._root)) if not self._is_own(name, own)]
+        strangers = sorted(name for name in names_in(self._root) if not self._is_own(name, own))
         for folder in self._folders:
-            inside = (f"{folder}/{name_of(path)}" for path in self._listed(self._root / folder))
+            inside = (f"{folder}/{name}" for name in names_in(self._root / folder))
             strangers += islice((name for name in inside if not self._is_own(name, ())), 1)
         if strangers:
             raise ExportPlaceError(
@@ -201,13 +200,10 @@ class ExportFolder:
         """Remove the files of an earlier export that this one does not have, and what killed writers have left."""
         for (name,) in self._names.execute("SELECT name FROM names WHERE is_new = 0"):
             remove_file(_below(self._root, to_str(name)))
-        for folder in ("", *self._folders):
-            place = self._root / folder if folder else self._root
-            if local_path(place) is not None:
-                for path in self._listed(place):
-                    found = _TEMPORARY.fullmatch(name_of(path))
-                    if found and found["name"] != LIST:
-                        remove_file(path)
+        for folder in (self._root, *(self._root / name for name in self._folders)):
+            if local_path(folder) is not None:
+                for name in [name for name in names_in(folder) if _is_temporary(name)]:
+                    remove_file(folder / name)
 
     def _check_alone(self) -> None:
         """Raise if the list in the folder is not the one that was announced."""
@@ -224,10 +220,6 @@ class ExportFolder:
     def _header(self) -> bytes:
         return encode_line({"format": f"{FORMAT}-files", "version": VERSION, **self._identity, "writer": self._writer})
 
-    def _listed(self, folder: StoragePath) -> Iterator[StoragePath]:
-        """Yield what is in a folder; object storage may list the folder itself."""
-        return (path for path in list_folder(folder) if str(path).rstrip("/") != str(folder).rstrip("/"))
-
     def _is_own(self, name: str, own: Iterable[str]) -> bool:
         if name in own or name.startswith(_PROBE):
             return True
@@ -237,6 +229,12 @@ class ExportFolder:
         if plain in own:
             return True
         return self._names.execute("SELECT 1 FROM names WHERE name = ?", (to_bytes(plain),)).fetchone() is not None
+
+
+def _is_temporary(name: str) -> bool:
+    """Whether a killed writer has left a file; the list of files is being written just now."""
+    found = _TEMPORARY.fullmatch(name)
+    return found is not None and found["name"] != LIST
 
 
 def _below(root: StoragePath, name: str) -> StoragePath:

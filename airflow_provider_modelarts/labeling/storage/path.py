@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -51,6 +52,26 @@ def list_folder(folder: StoragePath) -> list[StoragePath]:
         return sorted(folder.iterdir(), key=name_of)
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def names_in(folder: StoragePath) -> Iterator[str]:
+    """Yield the names of what is in a folder, in no order; of a disk no more than a few of them are held at once.
+
+    The folder itself is left out, which object storage may list because a console has made a mark for it.
+    """
+    forget_listings(folder)
+    local = local_path(folder)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if local is not None:
+            with os.scandir(local) as entries:
+                for entry in entries:
+                    yield entry.name
+            return
+        own = name_of(folder)
+        for path in folder.iterdir():
+            name = name_of(path)
+            if name != own or path.exists():
+                yield name
 
 
 def forget_listings(path: StoragePath) -> None:

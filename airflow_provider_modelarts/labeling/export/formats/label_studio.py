@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 from xml.sax.saxutils import quoteattr
 
 from airflow_provider_modelarts.labeling.export.formats.base import ExportFile, ExportFormat, json_array
@@ -38,7 +38,7 @@ def _task(sample: ExportedSample) -> dict[str, Any]:
     task = {"data": {IMAGE: sample.source}, "meta": meta}
     if not sample.is_proposal:
         return {**task, "annotations": [{"result": result}]}
-    scores = [label.score for label in sample.kept if label.score is not None]
+    scores = [label.score for label in sample.kept if _is_score(label.score)]
     score = {"score": min(scores)} if scores else {}
     return {**task, "annotations": [], "predictions": [{"model_version": _MODEL, **score, "result": result}]}
 
@@ -70,7 +70,12 @@ def _region(number: int, label: ExportedLabel, size: ImageSize) -> dict[str, Any
         "image_rotation": 0,
         "value": {**_value(shape, width, height), kind: [label.name]},
     }
-    return region if label.score is None else {**region, "score": label.score}
+    return {**region, "score": label.score} if _is_score(label.score) else region
+
+
+def _is_score(score: float | None) -> TypeGuard[float]:
+    """Whether Label Studio takes a score."""
+    return score is not None and 0 <= score <= 1
 
 
 def _value(shape: LabelShape, width: int, height: int) -> dict[str, Any]:
@@ -119,6 +124,7 @@ LABEL_STUDIO = ExportFormat(
     shapes=frozenset(_TAGS),
     image_labels=True,
     needs_size=True,
+    stays_inside=True,
     xml="all",
     takes_proposals=True,
 )
