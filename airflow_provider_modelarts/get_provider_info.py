@@ -51,5 +51,13 @@ def get_provider_info() -> dict[str, Any]:
         "triggers": _modules("triggers.label_task", "triggers.service_job", "triggers.event"),
         "filesystems": ["airflow_provider_modelarts.fs.obs"],
         "extra-links": ["airflow_provider_modelarts.links.ModelArtsDatasetLink"],
+        "asset-uris": [
+            {
+                "schemes": ["modelarts"],
+                "handler": "airflow_provider_modelarts.assets.sanitize_uri",
+                "factory": "airflow_provider_modelarts.assets.create_asset",
+                "to_openlineage_converter": "airflow_provider_modelarts.assets.convert_asset_to_openlineage",
+            }
+        ],
         "connection-types": [CONNECTION_FORM],
     }

@@ -14,6 +14,7 @@ from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _plan_and_ledger as plans
 from airflow_provider_modelarts.operators import _uri_parameters as places
+from airflow_provider_modelarts.operators._approval import approver, read_approval
 from airflow_provider_modelarts.operators._base import (
     DIGEST_XCOM,
     FILTERS,
@@ -24,15 +25,17 @@ from airflow_provider_modelarts.operators._base import (
     nothing_to_confirm,
 )
 from airflow_provider_modelarts.operators._templates import constant
+from airflow_provider_modelarts.utils.observation import values_of
 from airflow_provider_modelarts.utils.worker_thread import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow.sdk import Context
+    from airflow.sdk import Context, ObjectStoragePath
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.labeling.plan.plan_file import Plan
     from airflow_provider_modelarts.labeling.results import ConfirmationResult
     from airflow_provider_modelarts.labeling.undo.results import RevertResult
     from airflow_provider_modelarts.operators._templates import Readers
@@ -45,7 +48,8 @@ _OF_CONFIRMATION: Readers = {
     "plan_uri": parameters.optional(places.uri),
     "plan_digest": parameters.optional(parameters.identifier),
     "ledger_uri": parameters.optional(places.uri),
-    "approved_by": plans.approver,
+    "approved_by": approver,
+    "approval": parameters.optional(read_approval),
     "preview": parameters.flag,
 }
 _OF_REVERT: Readers = {
@@ -159,6 +163,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             self.push_result(context, result, made.summary.markdown(plans.title(made.plan), asked=made.plan.asked))
             if self.do_xcom_push:
                 context["ti"].xcom_push(key=DIGEST_XCOM, value=made.plan.digest)
+            self.observe_result(context, hook, "plan", replace(made.result, plan_uri=str(path)))
             self.log.info("The plan is stored at %s: %s", made.plan.uri, made.result)
             self.warn_if_empty(client, made.result)
             made.plan.check_guards()
@@ -198,7 +203,10 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
     :param ledger_uri: folder in which to record what was written to which sample, and what the service answered;
         all runs may share it. ``file://``, or ``s3://`` with s3fs. None: nothing is recorded (templated)
     :param approved_by: who approved the plan, noted in the ledger: a name, or the output of an ``ApprovalOperator``
-        (templated)
+        whose answer rejects nothing (templated)
+    :param approval: instead of ``approved_by``, the output of an approval of the plan at ``plan_uri``. Samples and
+        labels that it rejects (``reject_samples``, ``reject_labels``) are left to people, and the guards judge what is
+        left; the ledger notes who approved and when. An answer that is not understood is refused (templated)
     :param batch_size: samples in one request; a page of 100 is the most that is written at once
     :param concurrency: requests in flight at once, 1 to 64; fewer while the service throttles
     :param preview: decide, count and check the guards, but write nothing, neither to the dataset nor to the ledger; of
@@ -229,6 +237,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         search_conditions: SearchConditions | None = None,
         ledger_uri: places.AnyPlace | None = None,
         approved_by: str | XComArg | None = None,
+        approval: Mapping[str, Any] | str | XComArg | None = None,
         batch_size: int = 100,
         concurrency: int = 8,
         preview: bool | str = False,
@@ -255,6 +264,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         self.plan_digest = plan_digest
         self.ledger_uri = ledger_uri
         self.approved_by = approved_by
+        self.approval = approval
         self.batch_size: int = constant("batch_size", batch_size, parameters.whole(1, 1000))
         self.concurrency: int = constant("concurrency", concurrency, parameters.whole(1, 64))
         self.preview = preview
@@ -286,6 +296,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
                 plan_digest=self.plan_digest,
                 ledger_uri=self.ledger_uri,
                 approved_by=self.approved_by,
+                approval=self.approval,
                 log=self.log,
             )
             request = replace(request, plan=stored.plan, ledger=stored.ledger)
@@ -302,7 +313,10 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
                 # Airflow's alarm is no Exception (B16).
                 done = confirmation.result()
                 self.push_result_after_error(error, context, None if done is None else stored.named(done).to_xcom())
+                if done is not None:
+                    self.observe_result(context, hook, "confirm", stored.named(done), is_complete=False)
                 raise
+            self.observe_result(context, hook, "confirm", result)
             return result.to_xcom()
 
     def _check_that_a_plan_is_alone(self) -> None:
@@ -311,6 +325,10 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
             raise ParameterError(f"Give plan_uri without {', '.join(given)}: a plan holds its policy and its filters.")
         if self.plan_uri is None and self.plan_digest is not None:
             raise ParameterError("Give plan_uri with plan_digest: a plan that the task makes itself has none yet.")
+        if self.plan_uri is None and self.approval is not None:
+            raise ParameterError("Give plan_uri with approval: nobody has seen a plan that the task makes itself.")
+        if self.approval is not None and self.approved_by is not None:
+            raise ParameterError("Give approval or approved_by, not both: an approval says who gave it.")
 
     def _tell(
         self, client: ModelArtsClient, result: ConfirmationResult, planned_filters: Mapping[str, Any] | None
@@ -402,11 +420,33 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
                 if done is not None:
                     self.push_result_after_error(error, context, done.to_xcom(), done.markdown())
                     self._tell(done)
+                    self._observe(context, done, root, known, dataset_id)
                 raise
             self.push_result(context, result.to_xcom(), result.markdown())
+            self._observe(context, result, root, known, dataset_id)
             self._tell(result)
             check_reverted(result)
             return result.to_xcom()
+
+    def _observe(
+        self,
+        context: Context,
+        result: RevertResult,
+        root: ObjectStoragePath,
+        known: Sequence[Plan],
+        dataset_id: str | None,
+    ) -> None:
+        named = {plan.header.dataset_id for plan in known} if dataset_id is None else {dataset_id}
+        self.observe(
+            context,
+            parameters.hook(self),
+            "revert",
+            sorted(named),
+            values_of(result),
+            places={"ledger": [str(root)], "plan": [plan.uri for plan in known]},
+            preview=result.preview,
+            is_complete=not result.stopped,
+        )
 
     def _tell(self, result: RevertResult) -> None:
         self.log.info("%s%s", "Preview, nothing was written: " if result.preview else "", result)

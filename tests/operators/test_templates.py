@@ -39,7 +39,12 @@ from airflow_provider_modelarts.operators.team_tasks import (
     ModelArtsStartTeamTaskOperator,
     ModelArtsTeamResultsOperator,
 )
-from airflow_provider_modelarts.operators.teams import ModelArtsUpdateTeamSamplesOperator
+from airflow_provider_modelarts.operators.teams import (
+    ModelArtsClearTeamSamplesOperator,
+    ModelArtsNotifyTeamOperator,
+    ModelArtsReviewTeamSamplesOperator,
+    ModelArtsUpdateTeamSamplesOperator,
+)
 from airflow_provider_modelarts.sensors.label_task import ModelArtsLabelTaskSensor
 from airflow_provider_modelarts.sensors.team_task import ModelArtsTeamTaskSensor
 from tests.support.dag_runner import DagOutcome, run_dag
@@ -73,6 +78,12 @@ NEEDED: dict[type[Any], dict[str, Any]] = {
     },
     ModelArtsFinishAcceptanceOperator: {**TEAM_TASK, "action": "pass_all"},
     ModelArtsTeamResultsOperator: TEAM_TASK,
+    ModelArtsClearTeamSamplesOperator: {**TEAM_TASK, "samples": ["s"]},
+    ModelArtsReviewTeamSamplesOperator: {
+        **TEAM_TASK,
+        "comments": [{"sample_id": "s", "worker_id": "w", "accept": True}],
+    },
+    ModelArtsNotifyTeamOperator: {**TEAM_TASK, "emails": ["a@b.c"]},
     ModelArtsTeamTaskSensor: TEAM_TASK,
     ModelArtsExportLabelsOperator: {"dataset_id": "d", "uri": "file:///nowhere/export", "format": "coco"},
 }
@@ -90,6 +101,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "samples_uri": {"samples": None},
     "sampling_num": {"sampling_rate": None},
     "plan_digest": {"plan_uri": "file:///nowhere/plan.jsonl"},
+    "approval": {"plan_uri": "file:///nowhere/plan.jsonl"},
 }
 _numbers = itertools.count(1)
 
