@@ -707,3 +707,17 @@ def test_the_same_export_twice_is_the_same_bytes(export: Exporter, emulator: Emu
         assert (export.folder / "first" / name).read_bytes() == (export.folder / "again" / name).read_bytes()
     assert label("x") == ("x", None, ())
     assert first.to_xcom() | {"uri": "", "digest": ""} == again.to_xcom() | {"uri": "", "digest": ""}
+
+
+def test_a_service_that_lists_unlabeled_samples_too_does_not_get_them_into_the_export(
+    export: Exporter, emulator: Emulator, confirmed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_modelarts.labeling.export import exporter
+
+    dataset = emulator.dataset(confirmed)
+    labeled = [one for one in dataset.samples if dataset.labels_of(one)]
+    dataset.edit(labeled[0], [])
+    monkeypatch.setattr(exporter, "LABELED", None)
+    result = export(confirmed, "jsonl", ledgers=[read_ledger(tmp_path / "ledger", RUN.run_id)])
+    assert (result.seen, result.samples, result.left_out) == (len(labeled) - 1, len(labeled) - 1, 0)
+    assert (result.confirmed, result.changed_since, result.confirmed_missing) == (len(labeled) - 1, 0, 1)

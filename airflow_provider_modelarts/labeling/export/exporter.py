@@ -216,11 +216,12 @@ class LabelExport:
                     self._prepare(sample, proposed, is_proposal=True)
             labeled = self._client.samples.list(dataset_id, sample_state=LABELED, on_move=on_move)
             for sample in self._progress(labeled):
+                if sample.oddity is None and not sample.labels:
+                    continue  # the service lists more than was asked for
                 verdict = index.look_up(sample)
                 self._counts.values["confirmed"] += verdict.confirmation is not None
                 self._counts.values["changed_since"] += verdict.is_changed
-                if sample.labels or sample.oddity is not None:  # else the service lists more than was asked for
-                    self._prepare(sample, spool, confirmation=verdict.confirmation)
+                self._prepare(sample, spool, confirmation=verdict.confirmation)
             for proposal in proposed.samples():
                 self._take(proposal, spool)
 
