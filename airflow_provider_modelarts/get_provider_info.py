@@ -41,6 +41,7 @@ def get_provider_info() -> dict[str, Any]:
         "operators": _modules(
             "operators.label_task",
             "operators.datasets",
+            "operators.export_labels",
             "operators.labels",
             "operators.samples",
             "operators.teams",
@@ -48,6 +49,7 @@ def get_provider_info() -> dict[str, Any]:
         ),
         "sensors": _modules("sensors.label_task", "sensors.team_task"),
         "triggers": _modules("triggers.label_task", "triggers.service_job", "triggers.event"),
+        "filesystems": ["airflow_provider_modelarts.fs.obs"],
         "extra-links": ["airflow_provider_modelarts.links.ModelArtsDatasetLink"],
         "asset-uris": [
             {

@@ -11,6 +11,7 @@ from airflow.sdk import conf
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.labeling.storage.path import remove_file
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._approval import approver, read_approval
@@ -300,5 +301,5 @@ def _found(path: ObjectStoragePath, log: Any, *, removes_parts: bool = False) ->
             log.warning("Creating a new plan: %s", error)
     if removes_parts:
         with places.storage_errors("the plan", str(path), "replaced"):
-            places.remove(path)
+            remove_file(path)
     return None

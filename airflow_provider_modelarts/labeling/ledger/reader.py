@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _CONFIRMED = 1 + FATES.index("confirmed")
 _OPEN = 1 + len(FATES)
+_RUN = re.compile(r".+-[0-9a-f]{12}")
 _PART = re.compile(r"(?P<chain>.+\.try\d{3}\.[0-9a-f]+)\.(?P<sequence>\d{6})\.jsonl")
 
 
@@ -118,7 +119,20 @@ def read_ledger(root: StoragePath, run_id: str) -> Ledger:
     :param root: the ledger's place
     :param run_id: the DAG run
     """
-    folder = run_folder(root, run_id)
+    return _ledger_in(run_folder(root, run_id))
+
+
+def read_ledgers(root: StoragePath) -> Iterator[Ledger]:
+    """Find the ledgers of all runs; nothing but names is read yet.
+
+    :param root: the ledgers' place
+    """
+    for folder in list_folder(root):
+        if _RUN.fullmatch(name_of(folder)):
+            yield _ledger_in(folder)
+
+
+def _ledger_in(folder: StoragePath) -> Ledger:
     chains: dict[str, list[tuple[int, StoragePath]]] = {}
     for path in list_folder(folder):
         match = _PART.fullmatch(name_of(path))
