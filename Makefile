@@ -18,7 +18,7 @@ SOAK ?=
 BENCH ?=
 # What `make check` runs: the walls, the documents, and unit tests that take seconds and start no process.
 CLIENT := auth errors models odd_answers paging samples signing tasks transport waiting
-LABELING := ledger policy result storage team walk writer
+LABELING := evidence ledger policy result storage team walk writer
 QUICK = tests/test_walls.py tests/test_docs.py tests/hooks \
     $(CLIENT:%=tests/client/test_%.py) $(LABELING:%=tests/labeling/test_%.py)
 SOAK_PARTS = $(if $(filter-out all,$(SOAK)),$(SOAK:%=tests/soak/soak_%.py),$(sort $(wildcard tests/soak/soak_*.py)))

@@ -46,6 +46,7 @@ def get_provider_info() -> dict[str, Any]:
             "operators.samples",
             "operators.teams",
             "operators.team_tasks",
+            "operators.audit",
         ),
         "sensors": _modules("sensors.label_task", "sensors.team_task"),
         "triggers": _modules("triggers.label_task", "triggers.service_job", "triggers.event"),

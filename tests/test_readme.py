@@ -39,7 +39,7 @@ PAGES = {
 }
 PLANS, CONNECTION, POLICIES = "docs/plans-and-ledgers.md", "docs/connection.md", "docs/policies.md"
 DATASETS, PEOPLE, EXPORTS = "docs/datasets.md", "docs/people.md", "docs/exports.md"
-LABELING_TASKS = "docs/labeling-tasks.md"
+LABELING_TASKS, EVIDENCE = "docs/labeling-tasks.md", "docs/evidence.md"
 PACKAGE = REPOSITORY / "airflow_provider_modelarts"
 
 
@@ -302,6 +302,44 @@ def test_the_table_of_examples_names_every_dag() -> None:
     table = README.partition("| DAG | Does |")[2].partition("##")[0]
     named = set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
     assert named == {path.stem for path in EXAMPLE_DAGS.glob("[!_]*.py")}
+
+
+@pytest.mark.usefixtures("airflow_db", "moved_clock")
+def test_what_people_prove_is_confirmed(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
+    from tests.support import dag_runner
+
+    dag = page_dag("A DAG with evidence", tmp_path, EVIDENCE)
+    dataset_id = emulator.load_proposals(500, labels=["rose", "tulip"])
+    dataset, approve = emulator.dataset(dataset_id), dag_runner._approve
+
+    def label_and_approve(context: Any) -> dict[str, Any]:
+        (plan,) = (tmp_path / "plans").iterdir()
+        for row, decision in read_plan(plan).samples():
+            if decision.rule == "audit_sample":  # the machine takes roses for tulips
+                dataset.edit(row.sample_id, "rose")
+        return approve(context)
+
+    monkeypatch.setattr(dag_runner, "_approve", label_and_approve)
+    done = run_dag(dag, conf={"dataset_id": dataset_id}, approved="people")
+    assert done.state == "success", done.log
+    assert "This plan alone confirms nothing" in done.tasks["plan"].xcoms["summary"]
+    evaluated = done.tasks["evaluate"].xcom
+    assert set(evaluated["min_score_by_label"]) == {"rose"}
+    assert done.tasks["confirm"].xcom["by_label"] == {"rose": evaluated["confirmable"]}
+    assert dataset.annotated == evaluated["answered"] + evaluated["confirmable"]
+
+
+def test_so_many_answers_as_the_page_says_prove_a_label_and_one_less_does_not() -> None:
+    from airflow_provider_modelarts.labeling.evidence.statistics import p_value
+
+    table = PAGES[EVIDENCE].partition("## How many answers it takes")[2].partition("Where several")[0]
+    rows = re.findall(r"^\| (\d+) \| ([\d,]+) \| (\d+) \| (\d+) \| (\d+) \|$", table, re.MULTILINE)
+    assert len(rows) == 6
+    for labels, proposals, *answers in rows:
+        total, risk = int(proposals.replace(",", "")), 0.05 / int(labels)
+        for target, count in zip((0.9, 0.95, 0.99), map(int, answers), strict=True):
+            assert p_value(total, count, 0, target) <= risk < p_value(total, count - 1, 0, target)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.labeling.ledger.entries import FATES, LedgerBroken, broken, read_part, run_folder
 from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, name_of
+from airflow_provider_modelarts.labeling.storage.sealed_file import SealedReader, decode_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +62,12 @@ class LedgerChain:
         :raises LedgerBroken: if that part cannot be trusted
         """
         return next(self.read())[0]
+
+    def ended_before(self, time: float) -> bool:
+        """Whether the chain was closed before a time, in epoch seconds; only the last part's first line is read."""
+        raw = decode_object(next(SealedReader(self.parts[-1][1]).lines(), b"")) or {}
+        created_at = raw.get("created_at")
+        return raw.get("closing") is True and isinstance(created_at, (int, float)) and created_at < time
 
     def verify(self) -> list[str]:
         """Return what is wrong with the chain, a line for each problem, naming the part; empty if it is whole.
