@@ -37,7 +37,7 @@ MAY_IMPORT = {
 }
 # The parts of labeling, from the lowest floor to the highest: none imports a part of a higher floor.
 LABELING_FLOORS = (
-    {"filters", "label_equality", "label_set", "policy", "preconditions", "results", "stop_signal", "storage"},
+    {"drift", "filters", "label_equality", "label_set", "policy", "preconditions", "results", "stop_signal", "storage"},
     {"sample_table"},
     {"proposals"},
     {"plan"},

@@ -66,6 +66,7 @@ RULES: dict[str, str] = {
     "score_too_low": "score too low",
     "hard_example": "hard example",
     "audit_sample": "drawn for the audit",
+    "label_drifted": "a label that has drifted",
     "no_sample_id": "came without an id",
     "odd_sample": "not as the API documents it",
 }
@@ -105,6 +106,9 @@ ASKED: dict[str, str] = {
     "max_samples": "at most so many samples",
     "min_samples": "at least so many samples",
     "max_share_per_label": "highest share of one label",
+    "max_drift": "at most so much drift",
+    "baseline_plan_uri": "since the plan",
+    "on_drift": "if something has drifted",
     "seed": "the draw depends on",
     "label_name": "only proposals with the label",
     "first_label": "only proposals whose first label is",
