@@ -67,6 +67,8 @@ RULES: dict[str, str] = {
     "hard_example": "hard example",
     "audit_sample": "drawn for the audit",
     "label_drifted": "a label that has drifted",
+    "rejected_sample": "rejected by a person",
+    "rejected_label": "a label that a person rejected",
     "no_sample_id": "came without an id",
     "odd_sample": "not as the API documents it",
 }
