@@ -11,6 +11,7 @@ BENCHES = {
     "polls": "tests.benchmarks.polls",
     "confirm": "tests.benchmarks.confirm",
     "start": "tests.benchmarks.start",
+    "drift": "tests.benchmarks.drift",
 }
 
 
