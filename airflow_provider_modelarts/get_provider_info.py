@@ -44,10 +44,14 @@ def get_provider_info() -> dict[str, Any]:
             "operators.labels",
             "operators.samples",
             "operators.teams",
+            "operators.quality",
             "operators.team_tasks",
         ),
         "sensors": _modules("sensors.label_task", "sensors.team_task"),
         "triggers": _modules("triggers.label_task", "triggers.service_job", "triggers.event"),
-        "extra-links": ["airflow_provider_modelarts.links.ModelArtsDatasetLink"],
+        "extra-links": [
+            "airflow_provider_modelarts.links.ModelArtsDatasetLink",
+            "airflow_provider_modelarts.links.ModelArtsQualityReportLink",
+        ],
         "connection-types": [CONNECTION_FORM],
     }

@@ -214,7 +214,7 @@ def _last_applied(
             if (header.dag_id, header.run_id) == (identity.dag_id, identity.run_id):
                 continue
             try:
-                plan = _applied_plan(ledger, header)
+                plan = applied_plan(ledger, header)
             except PlanRefused as error:
                 raise BaselineRefused(
                     f"max_drift cannot be judged: the plan that run {header.run_id} applied last to dataset "
@@ -232,7 +232,7 @@ def _last_applied(
     return None
 
 
-def _applied_plan(root: ObjectStoragePath, header: PartHeader) -> Plan:
+def applied_plan(root: ObjectStoragePath, header: PartHeader) -> Plan:
     """Return the plan that a run applied.
 
     :raises PlanRefused: if it is not there, damaged, or was replaced since
@@ -281,7 +281,7 @@ def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_
     plans = []
     for header in applied.values():
         try:
-            plans.append(_applied_plan(root, header))
+            plans.append(applied_plan(root, header))
             continue
         except Exception as error:  # noqa: BLE001 - what a storage's library raises need be no OSError
             reason = " ".join(f"{type(error).__name__}: {error}".split())

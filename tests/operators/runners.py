@@ -110,7 +110,7 @@ class ConfirmRunner:
                 assert self.final[entry.sample_id], entry
 
     def _ledger(self) -> Ledger:
-        return read_ledger(Path(self.ledger_uri.removeprefix("file://")), RUN_ID)
+        return read_ledger(Path(self.ledger_uri.removeprefix("file://")), self.run_id)
 
 
 def check_sums(counts: dict[str, Any]) -> None:

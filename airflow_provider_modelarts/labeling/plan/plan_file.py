@@ -266,7 +266,9 @@ class Plan:
             yield from reader.samples()
         else:
             for row, decision in reader.samples():
-                is_held = decision.action == "confirm" and drift.concerns(row.label_names)
+                # Who was drawn for an audit speaks for those who would be confirmed, and goes with them.
+                may_be_held = decision.action == "confirm" or decision.rule == "audit_sample"
+                is_held = may_be_held and drift.concerns(row.label_names)
                 yield PlannedSample(row, DRIFTED if is_held else decision)
         if reader.check() != self.digest:
             raise PlanRefused(f"The plan {self.uri} was exchanged while it was used. Make a new plan.")

@@ -303,7 +303,7 @@ def _asked_lines(asked: Mapping[str, Any] | None) -> list[str]:
     if not asked.keys() - filters:
         lines.append("- every proposal that has labels is confirmed, hard examples too")
     for name in [*(name for name in ASKED if name in asked), *(name for name in asked if name not in ASKED)]:
-        line = f"- {ASKED.get(name, 'also')} ({escape(name)}): {escape(_in_words(asked[name]))}"
+        line = f"- {ASKED.get(name, 'also')} ({escape(name)}): {escape(in_words(asked[name]))}"
         if _size([*lines, line]) > _ASKED_BYTES:
             lines.append("- ... and more, see the plan")
             break
@@ -311,11 +311,12 @@ def _asked_lines(asked: Mapping[str, Any] | None) -> list[str]:
     return [*lines, ""]
 
 
-def _in_words(value: Any) -> str:
+def in_words(value: Any) -> str:
+    """Return the value of a rule or a filter as people read it; arbitrary text, to be escaped."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_in_words(one)}" for name, one in value.items())
+        return ", ".join(f"{name} {in_words(one)}" for name, one in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_in_words, value))
+        return ", ".join(map(in_words, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
