@@ -45,13 +45,17 @@ def get_provider_info() -> dict[str, Any]:
             "operators.labels",
             "operators.samples",
             "operators.teams",
+            "operators.quality",
             "operators.team_tasks",
             "operators.audit",
         ),
         "sensors": _modules("sensors.label_task", "sensors.team_task"),
         "triggers": _modules("triggers.label_task", "triggers.service_job", "triggers.event"),
         "filesystems": ["airflow_provider_modelarts.fs.obs"],
-        "extra-links": ["airflow_provider_modelarts.links.ModelArtsDatasetLink"],
+        "extra-links": [
+            "airflow_provider_modelarts.links.ModelArtsDatasetLink",
+            "airflow_provider_modelarts.links.ModelArtsQualityReportLink",
+        ],
         "asset-uris": [
             {
                 "schemes": ["modelarts"],

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from airflow.sdk import DAG
 
     from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PAGES = {
@@ -167,6 +168,35 @@ def test_samples_are_exchanged(emulator: Emulator, tmp_path: Path) -> None:
         "unconfirmed": 4,
     }
     assert done.tasks["take"].xcom["exported"] == 150
+
+
+@pytest.mark.usefixtures("airflow_db")
+def test_a_night_that_drifts_is_left_to_people_and_reported(
+    emulator: Emulator, moved_clock: MovedClock, tmp_path: Path
+) -> None:
+    dag = page_dag("A night with both", tmp_path, page="docs/drift.md")
+    dataset_id = emulator.load_proposals(0)
+    dataset = emulator.dataset(dataset_id)
+    done = {}
+    for number, low in enumerate((0.9, 0.9, 0.3)):
+        moved_clock.advance(86400)
+        dataset.propose(
+            [
+                {
+                    "sample_id": f"{number}-{place}",
+                    "labels": [{"name": "rose", "type": 0, "score": low + place % 10 / 100}],
+                }
+                for place in range(300)
+            ]
+        )
+        done[number] = run_dag(dag, conf={"dataset_id": dataset_id})
+        assert done[number].state == "success", done[number].log
+    confirmed = [done[number].tasks["confirm"].xcom["confirmed"] for number in done]
+    assert confirmed == [300, 300, 0]
+    assert "the scores of" in done[2].tasks["plan"].xcoms["summary"]
+    report = done[2].tasks["report"].xcom
+    assert (report["runs"], report["confirmed"]) == (3, 600)
+    assert "alarm (review)" in (tmp_path / "reports" / f"quality-{dataset_id}.html").read_text(encoding="utf-8")
 
 
 def test_the_page_about_datasets_names_what_is_checked_and_what_is_returned(emulator: Emulator) -> None:

@@ -37,6 +37,9 @@ LINE_BYTES = 16 << 20
 """No line may be longer: a sample's labels went through a request of at most 12 MB (contract 0)."""
 
 
+NOTED = "noted"
+"""Key in the last line of what no reader counts by itself; the digest covers it."""
+
 _encode = msgspec.json.Encoder().encode
 _SPACES = bytes.maketrans(b"\r\n", b"  ")
 
@@ -85,9 +88,18 @@ def decode_object(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def seal_line(facts: dict[str, Any], digest: str) -> bytes:
+def seal_line(facts: dict[str, Any], digest: str, noted: object = None) -> bytes:
     """Return the last line of a file."""
-    return encode_line({**facts, "sha256": digest})
+    return encode_line({**facts, **({} if noted is None else {NOTED: noted}), "sha256": digest})
+
+
+def _digest(lines: Any, noted: object) -> str:
+    """Return the digest of all lines but the last, and of what that one notes."""
+    if noted is None:
+        return str(lines.hexdigest())
+    whole = lines.copy()
+    whole.update(encode_line(noted))
+    return str(whole.hexdigest())
 
 
 class SealedWriter:
@@ -110,6 +122,7 @@ class SealedWriter:
         self._file: IO[bytes] | None = None
         self._hash = sha256()
         self._facts: dict[str, Any] | None = None
+        self._digest = ""
 
     def __enter__(self) -> Self:
         if self._temporary is None:
@@ -128,16 +141,17 @@ class SealedWriter:
             self._hash.update(line)
             self._file.write(line)
 
-    def seal(self, facts: dict[str, Any]) -> str:
+    def seal(self, facts: dict[str, Any], noted: object = None) -> str:
         """Write the last line and return the digest, as 64 hex digits.
 
         :param facts: what the last line says besides the digest; a reader must count the same
+        :param noted: further JSON for the last line, which a reader takes as it is, as the digest covers it; None: none
         """
         self._facts = facts
-        digest = self._hash.hexdigest()
+        self._digest = _digest(self._hash, noted)
         if self._file is not None:
-            self._file.write(seal_line(facts, digest))
-        return digest
+            self._file.write(seal_line(facts, self._digest, noted))
+        return self._digest
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._file is None:
@@ -199,7 +213,7 @@ class SealedWriter:
         try:
             for _ in reader.lines():
                 pass
-            return reader.check(self._facts or {}) == self._hash.hexdigest()
+            return reader.check(self._facts or {}) == self._digest
         except Exception:  # noqa: BLE001 - what a storage's library raises need be no OSError
             return False
 
@@ -211,6 +225,8 @@ class SealedReader:
         self._path = path
         self._hash = sha256()
         self._last = b""
+        self.noted: Any = None
+        """What the last line says beyond counts; to be trusted once :meth:`check` has passed."""
 
     def lines(self) -> Iterator[bytes]:
         """Yield every line but the last; memory does not grow with the file.
@@ -233,8 +249,9 @@ class SealedReader:
         :param facts: as the writer's ``seal`` had them
         :raises StorageDamaged: if it is not
         """
-        digest = self._hash.hexdigest()
-        if self._last != seal_line(facts, digest):
+        self.noted = (decode_object(self._last) or {}).get(NOTED)
+        digest = _digest(self._hash, self.noted)
+        if self._last != seal_line(facts, digest, self.noted):
             raise self._damaged("it is not complete or was altered: its last line does not belong to those before it")
         return digest
 
