@@ -41,15 +41,21 @@ def get_provider_info() -> dict[str, Any]:
         "operators": _modules(
             "operators.label_task",
             "operators.datasets",
+            "operators.export_labels",
             "operators.labels",
             "operators.samples",
             "operators.teams",
+            "operators.quality",
             "operators.team_tasks",
             "operators.audit",
         ),
         "sensors": _modules("sensors.label_task", "sensors.team_task"),
         "triggers": _modules("triggers.label_task", "triggers.service_job", "triggers.event"),
-        "extra-links": ["airflow_provider_modelarts.links.ModelArtsDatasetLink"],
+        "filesystems": ["airflow_provider_modelarts.fs.obs"],
+        "extra-links": [
+            "airflow_provider_modelarts.links.ModelArtsDatasetLink",
+            "airflow_provider_modelarts.links.ModelArtsQualityReportLink",
+        ],
         "asset-uris": [
             {
                 "schemes": ["modelarts"],

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SPEECH = (LabelType.SPEECH_CONTENT, LabelType.SPEECH_SEGMENTS)
 """Types of labels that need no name: what they say stands in their properties (contract 3.3)."""
 Action = Literal["confirm", "review", "leave"]
+OnDrift = Literal["fail", "review", "warn"]
 
 
 class InvalidPolicy(InvalidRequest, ValueError):  # noqa: N818 - named like the other refusals of the client
@@ -82,6 +83,14 @@ def _thresholds(value: object) -> dict[str | None, Any]:
     return found
 
 
+def _uri(value: object) -> str:
+    if not isinstance(value, str) or value.strip().lower() in ("", "none", "null", "undefined"):
+        raise ValueError("a URI is wanted; see what its template renders to, or leave the key out")
+    if "?" in value:
+        raise ValueError("a URI without a question mark is wanted: what follows it may be a signature")
+    return value.strip()
+
+
 def _seed(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise ValueError("a whole number or a text is wanted")  # noqa: TRY004 - pydantic collects ValueError only
@@ -123,6 +132,13 @@ class ConfirmPolicy(BaseModel):
     :param max_share_per_label: guard: among the samples to be confirmed, at most this share (above 0, up to 1)
         may have one and the same label: a machine that sees one label everywhere is broken
     :param min_samples: guard: at least so many samples must be confirmed by one run
+    :param max_drift: guard: how far labels, their scores and the share of hard examples may move since an earlier plan,
+        as a population stability index above 0; 0.1 is usual. Where there are few samples, a higher limit applies that
+        chance alone does not exceed; see ``labeling.drift``. Default: nothing is compared
+    :param baseline_plan_uri: the earlier plan; default: the one that was applied last to the dataset with the same
+        filters, as the ledger says
+    :param on_drift: "fail" (default): nothing is confirmed if something moved. "review": what carries a label that
+        moved goes to people, and all proposals if what moved is not of single labels. "warn": it is only said
     :raises pydantic.ValidationError: for a value out of its range; :func:`parse_policy` turns it into one line
     """
 
@@ -141,6 +157,9 @@ class ConfirmPolicy(BaseModel):
     max_samples: Annotated[int | None, _optional(_whole), Field(ge=1)] = None
     max_share_per_label: Annotated[float | None, _optional(_number), Field(gt=0, le=1)] = None
     min_samples: Annotated[int | None, _optional(_whole), Field(ge=0)] = None
+    max_drift: Annotated[float | None, _optional(_number), Field(gt=0)] = None
+    baseline_plan_uri: Annotated[str | None, _optional(_uri)] = None
+    on_drift: OnDrift = "fail"
 
     @model_validator(mode="after")
     def _guards_can_hold(self) -> ConfirmPolicy:
@@ -167,6 +186,13 @@ class ConfirmPolicy(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _drift_is_judged(self) -> ConfirmPolicy:
+        for name, default in (("baseline_plan_uri", None), ("on_drift", "fail")):
+            if self.max_drift is None and getattr(self, name) != default:
+                raise ValueError(f"{name} says nothing without max_drift: give max_drift too, such as 0.1")
+        return self
+
     @property
     def needs_plan(self) -> bool:
         """Whether it decides by the whole list, or only after people have answered."""
@@ -175,7 +201,8 @@ class ConfirmPolicy(BaseModel):
     @property
     def has_guards(self) -> bool:
         """Whether every proposal must be decided before the first write."""
-        return (self.max_samples, self.max_share_per_label, self.min_samples) != (None, None, None)
+        guards = (self.max_samples, self.max_share_per_label, self.min_samples, self.max_drift)
+        return any(guard is not None for guard in guards)
 
     @property
     def named_labels(self) -> tuple[str, ...]:

@@ -43,7 +43,11 @@ if TYPE_CHECKING:
 OnPartialFailure = Literal["fail", "warn"]
 IfNothingToConfirm = Literal["continue", "skip"]
 
-_OF_PLAN: Readers = {"plan_uri": places.uri, "label_task_id": parameters.optional(parameters.identifier)}
+_OF_PLAN: Readers = {
+    "plan_uri": places.uri,
+    "label_task_id": parameters.optional(parameters.identifier),
+    "ledger_uri": parameters.optional(places.uri),
+}
 _OF_CONFIRMATION: Readers = {
     "plan_uri": parameters.optional(places.uri),
     "plan_digest": parameters.optional(parameters.identifier),
@@ -78,6 +82,9 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
     :param policy: rules that decide for each proposal, as a plain dict or its JSON text; see ``ConfirmPolicy``.
         None: confirm every proposal that has labels, hard examples too (templated)
     :param label_task_id: the labeling task that made the proposals, to be noted in the plan (templated)
+    :param ledger_uri: the ledger of the task that applies the plans. The plan that was applied last is looked for in
+        it, to be compared with, if the policy has ``max_drift`` without ``baseline_plan_uri``. Nothing is written to it
+        (templated)
     :param label_name: only proposals with this label (templated)
     :param first_label: only proposals whose first label this is (templated)
     :param label_type: only proposals with a label of this type, a number of the service: 0 classification, 1 detection
@@ -106,6 +113,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
         plan_uri: places.AnyPlace,
         policy: dict[str, Any] | str | None = None,
         label_task_id: str | XComArg | None = None,
+        ledger_uri: places.AnyPlace | None = None,
         label_name: str | None = None,
         first_label: str | None = None,
         label_type: int | str | None = None,
@@ -132,6 +140,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
         )
         self.plan_uri = plan_uri
         self.label_task_id = label_task_id
+        self.ledger_uri = ledger_uri
         # No template field, so a template in it would be taken as it stands.
         self.if_nothing_to_confirm = constant(
             "if_nothing_to_confirm", if_nothing_to_confirm, parameters.choice("continue", "skip")
@@ -145,6 +154,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             request = self.request()
             label_task_id = parameters.optional(parameters.identifier)("label_task_id", self.label_task_id)
             path = places.file_to_write("plan_uri", self.plan_uri)
+            ledger = None if self.ledger_uri is None else places.storage_path("ledger_uri", self.ledger_uri)
             hook = parameters.hook(self)
             link_dataset(context, hook, request.dataset_id)
             client = hook.look_afresh().client
@@ -154,6 +164,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
                 path,
                 request,
                 label_task_id=label_task_id,
+                ledger=ledger,
                 identity=identity_of(context),
                 on_progress=self.report,
                 stop=self.open_gate(context),
@@ -307,7 +318,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
                 evidence_uri=self.evidence_uri,
                 log=self.log,
             )
-            request = replace(request, plan=stored.plan, ledger=stored.ledger)
+            request = replace(request, plan=stored.plan, ledger=stored.ledger, baseline=stored.baseline)
             hook = parameters.hook(self)
             link_dataset(context, hook, request.dataset_id)
             client = hook.look_afresh().client

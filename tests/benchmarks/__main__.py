@@ -12,6 +12,7 @@ BENCHES = {
     "confirm": "tests.benchmarks.confirm",
     "start": "tests.benchmarks.start",
     "evidence": "tests.benchmarks.evidence",
+    "drift": "tests.benchmarks.drift",
 }
 
 

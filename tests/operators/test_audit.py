@@ -470,6 +470,7 @@ def test_so_many_are_drawn_of_each_label_whatever_order_the_list_has(runner: Aud
     assert set(everything.rows) == set(runner.proposed)
 
 
+@pytest.mark.wrong_answers
 @pytest.mark.parametrize("kind", ["classification", "multi_label", "detection"])
 def test_a_plan_that_draws_late_says_the_same_of_each_proposal(
     emulator: Emulator, moved_clock: MovedClock, tmp_path: Path, kind: str

@@ -21,6 +21,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, A
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.hooks.errors import ConnectionUnknownError, ParameterError
 from airflow_provider_modelarts.operators.audit import ModelArtsEvaluateAuditOperator
+from airflow_provider_modelarts.operators.export_labels import ModelArtsExportLabelsOperator
 from airflow_provider_modelarts.operators.label_task import (
     ModelArtsStartLabelTaskOperator,
     ModelArtsStopLabelTaskOperator,
@@ -86,6 +87,7 @@ NEEDED: dict[type[Any], dict[str, Any]] = {
     },
     ModelArtsNotifyTeamOperator: {**TEAM_TASK, "emails": ["a@b.c"]},
     ModelArtsTeamTaskSensor: TEAM_TASK,
+    ModelArtsExportLabelsOperator: {"dataset_id": "d", "uri": "file:///nowhere/export", "format": "coco"},
 }
 EVERY_PARAMETER = [
     pytest.param(operator, name, id=f"{operator.__name__}-{name}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import ModelArtsError
+from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.labeling.apply.request import MAX_CONCURRENCY, ConfirmationRequest
 from airflow_provider_modelarts.labeling.apply.run import ConfirmationRun
 from airflow_provider_modelarts.labeling.ledger.recorder import LedgerTarget, Recorder
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.labeling.results import ConfirmationResult, Progress
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
+
+log = logging.getLogger(__name__)
 
 __all__ = ["MAX_CONCURRENCY", "Confirmation", "ConfirmationRequest", "LedgerTarget", "confirm"]
 
@@ -128,7 +131,9 @@ class Confirmation:
         plan = _found(place)
         if plan is None and place is not None and not isinstance(place, Plan) and not request.preview:
             plan = self._make_plan(place, pool)
-        if plan is not None:
+        if plan is None:
+            _check_no_drift_is_asked(request)
+        else:
             _check_plan(request, plan, is_own=is_own)
             _check_proven(plan)
             self._uris["plan_uri"] = plan.uri
@@ -143,6 +148,7 @@ class Confirmation:
             path=path,
             **self._request.plan_terms,
             keep=lambda _: True,  # what is wrong with the other one shows later
+            baseline=self._request.baseline,
             crew=pool,
             on_progress=self._on_progress,
             should_stop=self._stop.is_requested,
@@ -254,6 +260,19 @@ def _check_proven(plan: Plan) -> None:
             f"The policy of the plan {plan.uri} has target_precision, and the plan alone proves nothing. Nothing was "
             "written. Evaluate its audit, and confirm by the plan with that evidence."
         )
+
+
+def _check_no_drift_is_asked(request: ConfirmationRequest) -> None:
+    """Refuse to write without a plan where drift is to be judged: only a plan keeps what the next run compares with."""
+    policy = request.policy
+    if policy is None or policy.max_drift is None:
+        return
+    if not request.preview:
+        raise InvalidRequest(
+            "The policy's max_drift is judged when a plan is made, and neither plan nor ledger says where to store "
+            "one. Nothing was written. Give either of them."
+        )
+    log.warning("The preview does not judge max_drift: that needs a stored plan.")
 
 
 def _check_plan(request: ConfirmationRequest, plan: Plan, *, is_own: bool) -> None:

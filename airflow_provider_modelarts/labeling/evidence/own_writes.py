@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
-from airflow_provider_modelarts.labeling.ledger.reader import all_ledgers
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledgers
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_header
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def written_by_us(root: StoragePath, plan: Plan, sample_ids: Collection[str]) ->
     :raises LedgerBroken: if a part of the ledger cannot be trusted
     """
     found: set[str] = set()
-    for ledger in all_ledgers(root):
+    for ledger in read_ledgers(root):
         for chain in ledger.chains:
             first = chain.first()
             if first.dataset_id != plan.header.dataset_id:

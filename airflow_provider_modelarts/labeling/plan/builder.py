@@ -16,6 +16,7 @@ from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import ConfirmationError, UnexpectedResponse
 from airflow_provider_modelarts.labeling.audit import SizedDraw
 from airflow_provider_modelarts.labeling.filters import checked_filters, checked_label
+from airflow_provider_modelarts.labeling.plan.baseline import Comparison
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanHeader, PlanWriter
 from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
 from airflow_provider_modelarts.labeling.policy import AUDITED, ODD, decide_by, facts_of_row, parse_policy
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient, Page
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.client.sample_rows import SampleRow
+    from airflow_provider_modelarts.labeling.plan.baseline import Baseline
     from airflow_provider_modelarts.labeling.policy import Decision, SampleFacts
     from airflow_provider_modelarts.labeling.proposals.filtered import ReadPages
     from airflow_provider_modelarts.labeling.proposals.service_calls import ProposalRead
@@ -71,6 +73,7 @@ def make_plan(
     made_by: Mapping[str, Any] | None = None,
     first_label: str | None = None,
     keep: Callable[[Plan], bool] | None = None,
+    baseline: Baseline | None = None,
     crew: WorkerPool | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -91,6 +94,7 @@ def make_plan(
     :param first_label: only proposals whose first label has this name; ``filters`` then hold it as ``label_name``
     :param keep: None: what is at the path is replaced. Else called with a complete plan that is there when this one is
         to be stored; true: that one counts and is returned, this one is thrown away
+    :param baseline: the earlier plan that the policy's ``max_drift`` is judged by; None: there is none yet
     :param crew: the worker pool that reads pages; None: one of :data:`READERS` threads
     :param on_progress: called every few seconds
     :param should_stop: asked before each page; true ends the reading without a plan
@@ -115,6 +119,7 @@ def make_plan(
         created_at=begun,
     )
     summary, oddities = PlanSummary(), _Oddities()
+    comparison = Comparison(rules, baseline)
     with ExitStack() as stack:
         pool = crew if crew is not None else stack.enter_context(closing(WorkerPool(READERS)))
         proposals = DatasetProposals(client, dataset_id, clock, filters, concurrency=pool.size)
@@ -142,15 +147,19 @@ def make_plan(
 
         for rows, facts, decisions in read() if draft is None else draft.drawn(read()):
             writer.add_rows(rows, decisions)
+            comparison.add(facts)
             for row, one, decision in zip(rows, facts, decisions, strict=True):
                 summary.add(row, one, decision)
+        writer.notes = comparison.notes()
     plan = writer.plan()
     failures = oddities.failures()
     for failure in failures.values():
         log.warning("Samples of dataset %s that are left out of the plan's writes: %s", dataset_id, failure)
-    if plan.index is not writer.index:
+    if writer.has_lost:
         log.info("Another try has stored a plan at %s first. That plan counts, this one is dropped.", plan.uri)
-        summary, failures = plan.summarize(), {}
+        failures = {}
+    if plan.index is not writer.index:
+        summary = plan.summarize()
     result = replace(plan.result(proposals.requests, clock.now() - begun), failures=failures)
     return PlanResult(plan, summary, result)
 
