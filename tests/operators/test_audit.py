@@ -470,6 +470,32 @@ def test_so_many_are_drawn_of_each_label_whatever_order_the_list_has(runner: Aud
     assert set(everything.rows) == set(runner.proposed)
 
 
+@pytest.mark.wrong_answers
+@pytest.mark.parametrize("kind", ["classification", "multi_label", "detection"])
+def test_a_plan_that_draws_late_says_the_same_of_each_proposal(
+    emulator: Emulator, moved_clock: MovedClock, tmp_path: Path, kind: str
+) -> None:
+    """It is written twice, and nothing of a proposal may be lost between."""
+    runner = ConfirmRunner(emulator, moved_clock, tmp_path)
+    runner.dataset_id = emulator.load_proposals(230, kind=kind, hard_share=0.3)
+    odd = [{"sample_id": "odd", "labels": [{"name": ["?"]}]}, {"sample_id": "text", "labels": "none"}]
+    runner.dataset.propose([{"sample_id": "bare", "labels": []}, *odd])
+    stored = []
+    for number, policy in enumerate(({"min_score": 0.5}, {"min_score": 0.5, "audit_size": 7})):
+        ending = runner.plan(plan_uri=f"file://{tmp_path}/plans/{number}.jsonl", policy=policy)
+        assert ending.error is None, ending.error
+        text = (tmp_path / "plans" / f"{number}.jsonl").read_text(encoding="utf-8")
+        stored.append([json.loads(line) for line in text.splitlines()[1:-1]])
+        assert ending.result["failed"] == 2
+    plain, drawn = ({line["sample_id"]: line for line in lines} for lines in stored)
+    late = [one for one in plain if (plain[one]["decision"], drawn[one]["decision"]) == ("confirm", "review")]
+    assert {drawn[one]["rule"] for one in late} == {"audit_sample"}
+    assert len(late) >= 7
+    for sample_id in late:
+        drawn[sample_id] = {**drawn[sample_id], "decision": "confirm", "rule": "passed"}
+    assert list(drawn.values()) == list(plain.values())
+
+
 def test_with_few_proposals_nothing_is_proven_and_the_report_says_how_many_answers_are_missing(
     emulator: Emulator, moved_clock: MovedClock, tmp_path: Path
 ) -> None:
