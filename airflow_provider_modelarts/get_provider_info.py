@@ -39,6 +39,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": _modules("hooks.modelarts"),
         "operators": _modules(
+            "operators.approval",
             "operators.label_task",
             "operators.datasets",
             "operators.labels",
@@ -48,6 +49,12 @@ def get_provider_info() -> dict[str, Any]:
         ),
         "sensors": _modules("sensors.label_task", "sensors.team_task"),
         "triggers": _modules("triggers.label_task", "triggers.service_job", "triggers.event"),
+        "plugins": [
+            {
+                "name": "modelarts_review",
+                "plugin-class": "airflow_provider_modelarts.plugins.review.ModelArtsReviewPlugin",
+            }
+        ],
         "extra-links": ["airflow_provider_modelarts.links.ModelArtsDatasetLink"],
         "connection-types": [CONNECTION_FORM],
     }

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Param
 
+from airflow_provider_modelarts.operators.approval import ModelArtsApprovalOperator
 from airflow_provider_modelarts.operators.samples import (
     ModelArtsConfirmSamplesOperator,
     ModelArtsPlanConfirmationOperator,
@@ -53,11 +53,8 @@ with DAG(
         # Nobody is asked to approve nothing: then the other tasks are skipped, too.
         if_nothing_to_confirm="skip",
     )
-    approve = ApprovalOperator(
-        task_id="approve",
-        subject="Make these labels final?",
-        body="{{ ti.xcom_pull(task_ids='plan', key='summary') }}",
-    )
+    # On the tab "Review labels" of this task each sample can be seen, and rejected.
+    approve = ModelArtsApprovalOperator(task_id="approve", plan=plan.output)
     confirm = ModelArtsConfirmSamplesOperator(
         task_id="confirm",
         dataset_id=DATASET_ID,

@@ -17,6 +17,7 @@ from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._base import (
     DIGEST_XCOM,
     FILTERS,
+    REVIEW_XCOM,
     ProposalsOperator,
     SearchConditions,
     StoppableOperator,
@@ -29,10 +30,12 @@ from airflow_provider_modelarts.utils.worker_thread import run_in_thread
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from airflow.sdk import Context
+    from airflow.sdk import Context, ObjectStoragePath
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
+    from airflow_provider_modelarts.labeling.plan.plan_file import Plan
     from airflow_provider_modelarts.labeling.results import ConfirmationResult
     from airflow_provider_modelarts.labeling.undo.results import RevertResult
     from airflow_provider_modelarts.operators._templates import Readers
@@ -159,12 +162,23 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             self.push_result(context, result, made.summary.markdown(plans.title(made.plan), asked=made.plan.asked))
             if self.do_xcom_push:
                 context["ti"].xcom_push(key=DIGEST_XCOM, value=made.plan.digest)
+                context["ti"].xcom_push(key=REVIEW_XCOM, value=self._place_for_review(request, path, made.plan))
             self.log.info("The plan is stored at %s: %s", made.plan.uri, made.result)
             self.warn_if_empty(client, made.result)
             made.plan.check_guards()
             if self.if_nothing_to_confirm == "skip" and not made.result.confirmed:
                 raise AirflowSkipException(f"{nothing_to_confirm(made.result)} Skipped: there is nothing to approve.")
             return result
+
+    def _place_for_review(self, request: ConfirmationRequest, path: ObjectStoragePath, plan: Plan) -> dict[str, Any]:
+        """Return what the review page needs to show the plan, no secrets; see ``plugins.review_task.PlanPlace``."""
+        return {
+            "plan_uri": str(path),
+            "plan_digest": plan.digest,
+            "dataset_id": request.dataset_id,
+            "modelarts_conn_id": self.modelarts_conn_id,
+            "project_id": self.project_id,
+        }
 
 
 class ModelArtsConfirmSamplesOperator(ProposalsOperator):
