@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import re
+import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _uri_parameters as places
+from airflow_provider_modelarts.operators._approval import approver, read_approval
 from airflow_provider_modelarts.operators._base import identity_of
 
 if TYPE_CHECKING:
@@ -26,12 +26,10 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
     from airflow_provider_modelarts.labeling.ledger.recorder import LedgerTarget
     from airflow_provider_modelarts.labeling.plan.builder import PlanResult
+    from airflow_provider_modelarts.labeling.plan.narrowing import Narrowing
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
     from airflow_provider_modelarts.labeling.results import ConfirmationResult, Progress
     from airflow_provider_modelarts.labeling.stop_signal import StopSignal
-
-_APPROVAL_PART = re.compile(r"""["'](chosen_options|responded_by_user)["']:\s*(\[[^]]*\]|\{[^}]*\}|\w+)""")
-_NULL = {"null": "None"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +46,8 @@ class PlanAndLedger:
     ledger: LedgerTarget | None
     uris: dict[str, Any]
     filters: dict[str, Any] | None = None
+    _scratch: Any = None
+    """The folder of a preview's plan, which lasts as long as this."""
 
     def named(self, result: ConfirmationResult) -> ConfirmationResult:
         """Return a result with these URIs in the place of those that labeling shows, which hold no connection."""
@@ -62,32 +62,53 @@ def resolve_plan_and_ledger(
     plan_digest: object,
     ledger_uri: object,
     approved_by: object,
+    approval: object,
     log: Any,
 ) -> PlanAndLedger:
     """Return the plan and the ledger of a confirming task, from its rendered parameters.
 
-    All that can be wrong with them is found here. A preview stores nothing.
+    All that can be wrong with them is found here. A preview stores nothing. What an approval rejects is taken out of
+    the plan: the plan that is applied lies where one would that the task makes itself.
 
     :raises ParameterError: for a place that cannot be used
     :raises PlanRefused: if the plan that is to be applied is not there, or damaged, or if the one that an earlier try
         has stored is for something else
     """
     from airflow_provider_modelarts.labeling.ledger.recorder import LedgerTarget
+    from airflow_provider_modelarts.labeling.plan.narrowing import narrow_plan
 
-    by = approver("approved_by", approved_by)
+    by = approver("approved_by", approved_by) if approval is None else read_approval("approval", approval)
+    narrowings: list[Narrowing] = []
+    if approval is not None and by is not None and (rejected := by.rejections("approval")):
+        narrowings.append(rejected)
     root = None if ledger_uri is None else places.storage_path("ledger_uri", ledger_uri)
     ledger = None
     uris = {}
     if root is not None and not request.preview:
         places.check_writable("ledger_uri", root)
-        ledger = LedgerTarget(root, identity_of(context), by)
+        ledger = LedgerTarget(root, identity_of(context), *((None, None) if by is None else (by.by, by.at)))
         uris["ledger_uri"] = str(root)
     if plan_uri is not None:
         path = places.storage_path("plan_uri", plan_uri)
         digest = parameters.optional(parameters.identifier)("plan_digest", plan_digest)
         plan = stored_plan(path, request.dataset_id, digest)
         filters = {**plan.header.filters, "first_label": plan.header.first_label}
-        return PlanAndLedger(plan, ledger, {**uris, "plan_uri": str(path)}, filters)
+        if not narrowings:
+            return PlanAndLedger(plan, ledger, {**uris, "plan_uri": str(path)}, filters)
+        if request.preview:
+            scratch = tempfile.TemporaryDirectory(prefix="modelarts-")
+            narrowed = narrow_plan(plan, Path(scratch.name) / "plan.jsonl", narrowings)
+            return PlanAndLedger(narrowed, ledger, {**uris, "plan_uri": str(path)}, filters, scratch)
+        own_path = _own_path(root, context)
+        with places.storage_errors("the narrowed plan", str(own_path), "written"):
+            narrowed = narrow_plan(plan, own_path, narrowings)
+        log.info(
+            "Rejections leave %d of %d samples to be confirmed. The plan that is applied lies at %s.",
+            narrowed.counts["confirm"],
+            plan.counts["confirm"],
+            narrowed.uri,
+        )
+        return PlanAndLedger(narrowed, ledger, {**uris, "plan_uri": str(own_path)}, filters)
     own = None if request.preview else _own_place(root, request, context, log)
     if own is None:
         return PlanAndLedger(None, ledger, uris)
@@ -157,32 +178,6 @@ def title(plan: Plan) -> str:
     return f"Plan {plan.digest[:12]} to confirm labels of dataset {plan.header.dataset_id}"
 
 
-def approver(name: str, value: object) -> str | None:
-    """Return who approved, from a name or from what an ``ApprovalOperator`` returns; None if that is not known.
-
-    :raises ParameterError: if the approval was refused, if no option was chosen, or if it cannot be read
-    """
-    if isinstance(value, str) and "chosen_options" in value:
-        # A template made a text of the output. The whole cannot be read: the time in it is no literal.
-        try:
-            value = {part[1]: ast.literal_eval(_NULL.get(part[2], part[2])) for part in _APPROVAL_PART.finditer(value)}
-        except (ValueError, SyntaxError):
-            raise ParameterError(
-                f"{name} is the text of an approval's output and cannot be read. Nothing was sent. Give the output "
-                "itself (approve.output), or a name."
-            ) from None
-    if not isinstance(value, dict):
-        return None if value is None else parameters.identifier(name, value)
-    chosen = value.get("chosen_options")
-    if not chosen:
-        raise ParameterError(f"{name} says that nobody has chosen an option. Nothing was sent.")
-    if "Reject" in chosen:
-        raise ParameterError(f"{name} says that the plan was rejected. Nothing was sent.")
-    user = value.get("responded_by_user")
-    found = user.get("name") or user.get("id") if isinstance(user, dict) else user
-    return str(found) if found else None
-
-
 def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_id: str | None, log: Any) -> list[Plan]:
     """Return the plans that a run (of one DAG, on one dataset, if given) applied; warn of those that cannot be read."""
     from airflow_provider_modelarts.labeling.ledger.entries import run_folder
@@ -238,22 +233,27 @@ def _own_place(
 ) -> ObjectStoragePath | None:
     """Return where the plan of this task and all its tries is; None if it needs none."""
     policy = request.policy
-    if root is not None:
-        return identity_of(context).plan_path(root)
-    if policy is None or not policy.has_guards:
+    if root is None and (policy is None or not policy.has_guards):
         return None
-    # Airflow's own log files too lie under the folder that the process works in if this one is relative.
-    logs = Path(conf.get("logging", "base_log_folder")).expanduser().absolute()
-    name = "ledger_uri is not given, and base_log_folder"
-    base = places.storage_path(name, logs) / "modelarts"
-    places.check_writable(name, base)
-    path = identity_of(context).plan_path(base)
-    if context["ti"].try_number > 1 and not path.exists():
+    path = _own_path(root, context)
+    if root is None and context["ti"].try_number > 1 and not path.exists():
         log.warning(
             "No plan of an earlier try is on this machine, so the guards judge what there is now. Give ledger_uri, a "
             "place that all workers reach, to keep the plan for every try."
         )
     return path
+
+
+def _own_path(root: ObjectStoragePath | None, context: Context) -> ObjectStoragePath:
+    """Return where the plan of this task and all its tries lies: in the ledger's folder, or else beside the logs."""
+    if root is not None:
+        return identity_of(context).plan_path(root)
+    # Airflow's own log files too lie under the folder that the process works in if this one is relative.
+    logs = Path(conf.get("logging", "base_log_folder")).expanduser().absolute()
+    name = "ledger_uri is not given, and base_log_folder"
+    base = places.storage_path(name, logs) / "modelarts"
+    places.check_writable(name, base)
+    return identity_of(context).plan_path(base)
 
 
 def stored_plan(path: ObjectStoragePath, dataset_id: str, digest: str | None) -> Plan:

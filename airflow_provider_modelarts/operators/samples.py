@@ -14,6 +14,7 @@ from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _plan_and_ledger as plans
 from airflow_provider_modelarts.operators import _uri_parameters as places
+from airflow_provider_modelarts.operators._approval import approver, read_approval
 from airflow_provider_modelarts.operators._base import (
     DIGEST_XCOM,
     FILTERS,
@@ -48,7 +49,8 @@ _OF_CONFIRMATION: Readers = {
     "plan_uri": parameters.optional(places.uri),
     "plan_digest": parameters.optional(parameters.identifier),
     "ledger_uri": parameters.optional(places.uri),
-    "approved_by": plans.approver,
+    "approved_by": approver,
+    "approval": parameters.optional(read_approval),
     "preview": parameters.flag,
 }
 _OF_REVERT: Readers = {
@@ -212,7 +214,10 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
     :param ledger_uri: folder in which to record what was written to which sample, and what the service answered;
         all runs may share it. ``file://``, or ``s3://`` with s3fs. None: nothing is recorded (templated)
     :param approved_by: who approved the plan, noted in the ledger: a name, or the output of an ``ApprovalOperator``
-        (templated)
+        whose answer rejects nothing (templated)
+    :param approval: instead of ``approved_by``, the output of an approval of the plan at ``plan_uri``. Samples and
+        labels that it rejects (``reject_samples``, ``reject_labels``) are left to people, and the guards judge what is
+        left; the ledger notes who approved and when. An answer that is not understood is refused (templated)
     :param batch_size: samples in one request; a page of 100 is the most that is written at once
     :param concurrency: requests in flight at once, 1 to 64; fewer while the service throttles
     :param preview: decide, count and check the guards, but write nothing, neither to the dataset nor to the ledger; of
@@ -243,6 +248,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         search_conditions: SearchConditions | None = None,
         ledger_uri: places.AnyPlace | None = None,
         approved_by: str | XComArg | None = None,
+        approval: Mapping[str, Any] | str | XComArg | None = None,
         batch_size: int = 100,
         concurrency: int = 8,
         preview: bool | str = False,
@@ -269,6 +275,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         self.plan_digest = plan_digest
         self.ledger_uri = ledger_uri
         self.approved_by = approved_by
+        self.approval = approval
         self.batch_size: int = constant("batch_size", batch_size, parameters.whole(1, 1000))
         self.concurrency: int = constant("concurrency", concurrency, parameters.whole(1, 64))
         self.preview = preview
@@ -300,6 +307,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
                 plan_digest=self.plan_digest,
                 ledger_uri=self.ledger_uri,
                 approved_by=self.approved_by,
+                approval=self.approval,
                 log=self.log,
             )
             request = replace(request, plan=stored.plan, ledger=stored.ledger)
@@ -325,6 +333,10 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
             raise ParameterError(f"Give plan_uri without {', '.join(given)}: a plan holds its policy and its filters.")
         if self.plan_uri is None and self.plan_digest is not None:
             raise ParameterError("Give plan_uri with plan_digest: a plan that the task makes itself has none yet.")
+        if self.plan_uri is None and self.approval is not None:
+            raise ParameterError("Give plan_uri with approval: nobody has seen a plan that the task makes itself.")
+        if self.approval is not None and self.approved_by is not None:
+            raise ParameterError("Give approval or approved_by, not both: an approval says who gave it.")
 
     def _tell(
         self, client: ModelArtsClient, result: ConfirmationResult, planned_filters: Mapping[str, Any] | None

@@ -57,6 +57,23 @@ def test_only_what_meets_the_conditions_is_confirmed_and_with_all_labels(
         assert dataset.names_of(key) == [label["name"] for label in labels]
 
 
+def test_a_sample_that_cannot_be_read_whole_fails_alone(client: ModelArtsClient, emulator: Emulator) -> None:
+    """Its list may leave labels out, so it is not written; all others are planned and confirmed."""
+    dataset_id = emulator.load_proposals(1000, kind="multi_label", hard_share=0.005)
+    filters = {"search_conditions": HARD}
+    path = Bucket() / "plan.jsonl"
+    chosen = make_plan(client, dataset_id, path, filters=filters).result.confirmed
+    odd = next(one.sample.sample_id for one in read_plan(path).samples())
+    strange = json.dumps({"sample_id": odd, "labels": [None]})
+    emulator.faults.add("GET", f"{LIST}/{odd}", "status", times=None, status=200, body=strange)
+    made = make_plan(client, dataset_id, path, filters=filters)
+    assert chosen > 1
+    assert (made.result.confirmed, made.result.failed) == (chosen - 1, 1)
+    assert odd in str(made.result.failures["odd_sample"])
+    assert confirm(client, dataset_id, plan=path).confirmed == chosen - 1
+    assert not emulator.dataset(dataset_id).labels_of(odd)
+
+
 @pytest.mark.parametrize("trims", [False, True])
 def test_labels_chosen_by_their_type_are_written_with_all_others(
     client: ModelArtsClient, emulator: Emulator, trims: bool

@@ -88,6 +88,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "samples_uri": {"samples": None},
     "sampling_num": {"sampling_rate": None},
     "plan_digest": {"plan_uri": "file:///nowhere/plan.jsonl"},
+    "approval": {"plan_uri": "file:///nowhere/plan.jsonl"},
 }
 _numbers = itertools.count(1)
 

@@ -91,6 +91,7 @@ class PartHeader(RunIdentity):
     :param plan_digest: its digest
     :param approved_by: who approved the plan, if anybody was asked
     :param created_at: epoch seconds
+    :param approved_at: when it was approved, as Airflow tells it, ISO 8601; older ledgers do not say
     """
 
     dataset_id: str
@@ -102,6 +103,7 @@ class PartHeader(RunIdentity):
     plan_digest: str | None
     approved_by: str | None
     created_at: float
+    approved_at: str | None = None
 
 
 class Entry(NamedTuple):

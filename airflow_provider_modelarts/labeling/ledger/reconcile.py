@@ -189,6 +189,7 @@ class Reconciler:
             plan_uri=old.applied.plan_uri,
             plan_digest=old.plan.digest,
             approved_by=old.applied.approved_by,
+            approved_at=old.applied.approved_at,
             clock=self._clock,
         )
         # What the new plan confirms was still proposed, and is recorded for that one.

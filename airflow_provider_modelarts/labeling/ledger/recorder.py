@@ -27,11 +27,13 @@ class LedgerTarget(NamedTuple):
     :param root: the ledger's place, the same for all runs
     :param identity: the Airflow task that confirms
     :param approved_by: who approved the plan, if anybody was asked
+    :param approved_at: when, ISO 8601, if that is known
     """
 
     root: StoragePath
     identity: RunIdentity
     approved_by: str | None = None
+    approved_at: str | None = None
 
 
 class Recorder:
@@ -54,6 +56,7 @@ class Recorder:
             plan_uri=stored_uri(plan.path),
             plan_digest=plan.digest,
             approved_by=target.approved_by,
+            approved_at=target.approved_at,
             clock=clock,
         )
         self._reconciler = Reconciler(target.root, target.identity, plan, self._writer, clock)

@@ -35,6 +35,7 @@ class LedgerWriter:
     :param plan_uri: the plan being applied
     :param plan_digest: its digest
     :param approved_by: who approved it
+    :param approved_at: when, ISO 8601
     :param clock: tells the age of a window
     :param window: entries per part at most
     """
@@ -48,6 +49,7 @@ class LedgerWriter:
         plan_uri: str | None = None,
         plan_digest: str | None = None,
         approved_by: str | None = None,
+        approved_at: str | None = None,
         clock: Clock = system_clock,
         window: int = WINDOW,
     ) -> None:
@@ -62,6 +64,7 @@ class LedgerWriter:
             "plan_uri": plan_uri,
             "plan_digest": plan_digest,
             "approved_by": approved_by,
+            "approved_at": approved_at,
         }
         self._clock = clock
         self._window = window

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient, Page
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.client.sample_rows import SampleRow
+    from airflow_provider_modelarts.labeling.policy import SampleFacts
     from airflow_provider_modelarts.labeling.proposals.filtered import ReadPages
+    from airflow_provider_modelarts.labeling.proposals.service_calls import ProposalRead
     from airflow_provider_modelarts.labeling.results import ConfirmationResult
     from airflow_provider_modelarts.labeling.sample_table import PlanIndex
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
@@ -114,8 +116,9 @@ def make_plan(
         proposals = DatasetProposals(client, dataset_id, clock, filters, concurrency=pool.size)
         writer = stack.enter_context(PlanWriter(path, header, keep=keep))
         listing = _Listing(proposals, first_label, writer.index, should_stop or (lambda: False))
-        for rows in listing.pages(partial(pages_ahead, pool, proposals.pace)):
-            facts = [facts_of_row(row) for row in rows]
+        for reads in listing.pages(partial(pages_ahead, pool, proposals.pace)):
+            rows = [read.row for read in reads]
+            facts = [_facts_of(read) for read in reads]
             decisions = [decide(one) for one in facts]
             writer.add_rows(rows, decisions)
             for row, one, decision in zip(rows, facts, decisions, strict=True):
@@ -143,6 +146,11 @@ def make_plan(
     return PlanResult(plan, summary, result)
 
 
+def _facts_of(read: ProposalRead) -> SampleFacts:
+    facts = facts_of_row(read.row)
+    return facts._replace(oddity=read.fault) if read.fault else facts
+
+
 class _Listing:
     """One reading of all proposals: each once, its labels whole, none missing that the service counts (B11)."""
 
@@ -164,19 +172,18 @@ class _Listing:
         """How many proposals the service counts."""
         return max(self._totals, default=0)
 
-    def pages(self, read_pages: ReadPages) -> Iterator[list[SampleRow]]:
+    def pages(self, read_pages: ReadPages) -> Iterator[list[ProposalRead]]:
         self._filtered.begin(read_pages)
         bounds = page_order.locate_last_page(self._page)
         for page in read_pages(bounds):
             fresh = self._fresh(page)
             self._count += len(fresh)
             matching = [row for row in fresh if self._filtered.matches_filter(row)]
-            reads = self._filtered.candidates(page, matching)
-            rows = [read.row for read in reads if self._filtered.takes(read.row)]
-            if len(rows) < len(fresh):
-                over = {row.sample_id for row in fresh}.difference(row.sample_id for row in rows)
+            reads = [read for read in self._filtered.candidates(page, matching) if self._filtered.takes(read.row)]
+            if len(reads) < len(fresh):
+                over = {row.sample_id for row in fresh}.difference(read.sample_id for read in reads)
                 self._passed_over.update(map(short_key, over))
-            yield rows
+            yield reads
         self._check(bounds)
 
     def _fresh(self, page: Page[SampleRow]) -> list[SampleRow]:

@@ -62,6 +62,8 @@ class PlanHeader:
     :param first_label: only proposals whose first label has this name; None: all
     :param made_by: who made it, as the caller says: dag, run, task ...; JSON primitives
     :param created_at: epoch seconds
+    :param narrowed_by: of a plan that was made of another by taking confirmations back: which one, and by what; None:
+        it was made of the proposals themselves
     """
 
     dataset_id: str
@@ -71,6 +73,14 @@ class PlanHeader:
     first_label: str | None = None
     made_by: Mapping[str, Any] = dataclass_field(default_factory=dict)
     created_at: float = 0.0
+    narrowed_by: Mapping[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the header as the first line has it."""
+        fields = asdict(self)
+        if self.narrowed_by is None:
+            del fields["narrowed_by"]  # versions that know no such plans read all others
+        return fields
 
 
 class _Metadata(msgspec.Struct, omit_defaults=True, gc=False):
@@ -325,7 +335,7 @@ class PlanWriter:
 
     def __enter__(self) -> Self:
         self._file.__enter__()
-        self._file.write(encode_line({"format": FORMAT, "version": VERSION, **asdict(self._header)}))
+        self._file.write(encode_line({"format": FORMAT, "version": VERSION, **self._header.to_json()}))
         return self
 
     def add(self, sample: Sample, decision: Decision) -> None:

@@ -66,6 +66,8 @@ RULES: dict[str, str] = {
     "score_too_low": "score too low",
     "hard_example": "hard example",
     "audit_sample": "drawn for the audit",
+    "rejected_sample": "rejected by a person",
+    "rejected_label": "a label that a person rejected",
     "no_sample_id": "came without an id",
     "odd_sample": "not as the API documents it",
 }

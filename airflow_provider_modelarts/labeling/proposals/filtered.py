@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.labeling.label_equality import same_proposal, with_other_labels
 from airflow_provider_modelarts.labeling.proposals import page_order
-from airflow_provider_modelarts.labeling.proposals.service_calls import ProposalRead
+from airflow_provider_modelarts.labeling.proposals.service_calls import ProposalRead, is_odd_read
 from airflow_provider_modelarts.labeling.sample_table import short_key
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ class FilteredProposals:
     def candidates(self, page: Page[SampleRow], wanted: Sequence[SampleRow]) -> Iterator[ProposalRead]:
         """Return the proposals of some samples, whole; a sample that is no longer proposed is left out.
 
-        Those without an id are returned as they are listed: they cannot be read, nor written.
+        Those without an id are returned as they are listed: they cannot be read, nor written. So are those whose answer
+        is odd, with what was wrong: one sample must not keep all others back.
 
         :param page: the page that lists them
         :param wanted: the samples
@@ -107,8 +109,18 @@ class FilteredProposals:
         for row in wanted:
             if not row.sample_id or (self.lists_whole_samples and row.sample_id not in contradicted):
                 yield ProposalRead(row, page.read_at)
-            elif (whole := self._service.proposal(row.sample_id)) is not None:
+                continue
+            whole = self._read_whole(row, page)
+            if whole is not None:
                 yield whole
+
+    def _read_whole(self, row: SampleRow, page: Page[SampleRow]) -> ProposalRead | None:
+        try:
+            return self._service.proposal(row.sample_id)
+        except ModelArtsError as error:
+            if not is_odd_read(error):
+                raise
+            return ProposalRead(row, page.read_at, fault=error.message)
 
     def _look_for_proof(self, page: Page[SampleRow]) -> None:
         for name in [] if self._trims else list(self._unproven):
@@ -116,8 +128,8 @@ class FilteredProposals:
             witness = next(
                 (row for row in page.items if row.sample_id and any(map(is_outside, row.sample.labels))), None
             )
-            whole = witness and self._service.proposal(witness.sample_id)
-            if not witness or not whole:
+            whole = witness and self._read_whole(witness, page)
+            if not witness or not whole or whole.fault:
                 continue
             if same_proposal(whole.row, witness):
                 del self._unproven[name]

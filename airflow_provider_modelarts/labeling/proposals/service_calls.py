@@ -46,11 +46,13 @@ class ProposalRead(NamedTuple):
     :param row: as it was read
     :param read_at: the time just before it was read, by the clock (B14)
     :param rule: the rule that decided
+    :param fault: why it could not be read singly, so that the row is only what the list shows; empty if it could
     """
 
     row: SampleRow
     read_at: float
     rule: str = ""
+    fault: str = ""
 
     @property
     def sample_id(self) -> str:
@@ -183,7 +185,7 @@ class DatasetProposals:
         elif sample.sample_id != sample_id:
             said = f"it is about sample {sample.sample_id!r}"
         else:
-            code, said = ODD, f"{fault}"
+            code, said = ODD, str(fault).removesuffix(".")
         raise UnexpectedResponse(
             f"The answer about sample {sample_id} of dataset {self.dataset_id} cannot be used: {said}. Try again.",
             status=200,
