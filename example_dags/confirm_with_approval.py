@@ -1,8 +1,9 @@
 """Plan what becomes final, have a person approve the plan, and write exactly what was approved.
 
-The person sees the policy, counts, scores and examples of each label on Airflow's page of required actions. If nothing
-would be confirmed, nobody is asked. What somebody changes before it is written is left alone. The ledger records every
-label that was made final, and who approved it.
+The person sees the policy, counts, scores and examples of each label on Airflow's page of required actions, and every
+picture on the tab "Review labels" of the task that asks. Samples and labels that the person rejects are left to people.
+If nothing would be confirmed, nobody is asked. What somebody changes before it is written is left alone. The ledger
+records every label that was made final, and who approved it.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ with DAG(
         plan_uri=PLAN_URI,
         plan_digest="{{ ti.xcom_pull(task_ids='plan', key='plan_digest') }}",
         ledger_uri="{{ params.place }}/ledger",
-        approved_by=approve.output,
+        approval=approve.output,
     )
 
     plan >> approve >> confirm

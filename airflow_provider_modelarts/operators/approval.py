@@ -10,6 +10,7 @@ from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.definitions.xcom_arg import XComArg
 
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
+from airflow_provider_modelarts.operators._approval import AUDIT_ANSWERS, REJECT_LABELS, REJECT_SAMPLES
 from airflow_provider_modelarts.operators._base import DIGEST_XCOM, REVIEW_XCOM, SUMMARY_XCOM
 
 if TYPE_CHECKING:
@@ -18,13 +19,11 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-AUDIT_INPUT = "audit_answers"
-_REJECTIONS = ("reject_samples", "reject_labels")
 _TEXTS = {"type": "array", "items": {"type": "string"}}
 _INPUTS: dict[str, dict[str, Any]] = {
-    "reject_samples": {"default": [], "description": "Ids of samples that go to people", **_TEXTS},
-    "reject_labels": {"default": [], "description": "Labels whose samples go to people", **_TEXTS},
-    AUDIT_INPUT: {"default": {}, "description": "What the audited samples are, by sample id", "type": "object"},
+    REJECT_SAMPLES: {"default": [], "description": "Ids of samples that go to people", **_TEXTS},
+    REJECT_LABELS: {"default": [], "description": "Labels whose samples go to people", **_TEXTS},
+    AUDIT_ANSWERS: {"default": {}, "description": "What the audited samples are, by sample id", "type": "object"},
 }
 
 
@@ -66,8 +65,9 @@ class ModelArtsApprovalOperator(ApprovalOperator):
         if given and ParamsDict.filter_params_by_source(given, source="task"):
             raise ParameterError("params of a ModelArtsApprovalOperator are fixed: leave them out.")
         inputs = {
-            name: Param(**_INPUTS[name], source="task")
-            for name in (*_REJECTIONS, *([AUDIT_INPUT] if ask_audit else ()))
+            name: Param(**fields, source="task")
+            for name, fields in _INPUTS.items()
+            if ask_audit or name != AUDIT_ANSWERS
         }
         super().__init__(
             subject=subject,

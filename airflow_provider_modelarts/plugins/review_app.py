@@ -30,6 +30,7 @@ from airflow_provider_modelarts.labeling.plan.plan_file import ACTIONS
 from airflow_provider_modelarts.labeling.plan.summary import REASONS, RULES
 from airflow_provider_modelarts.labeling.policy import facts_of
 from airflow_provider_modelarts.operators import _uri_parameters as places
+from airflow_provider_modelarts.operators._approval import AUDIT_ANSWERS
 from airflow_provider_modelarts.plugins.pictures import PictureUnavailableError, fetch
 from airflow_provider_modelarts.plugins.review import URL_PREFIX
 from airflow_provider_modelarts.plugins.review_index import Choice, ReviewIndexes, digest_of
@@ -47,7 +48,6 @@ Result = TypeVar("Result")
 
 PAGE = 50
 """Samples on one page."""
-AUDIT_INPUT = "audit_answers"
 KEEP_SECONDS = 86_400
 _AUDIT_RULE = "audit_sample"
 _TASK = "/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{map_index}/"
@@ -258,7 +258,7 @@ def _render(task: ReviewTask, wanted: Mapping[str, str], page: int, url: str) ->
         question=question,
         is_replaced=task.is_replaced or not is_there,
         may_answer=question is not None and question.is_waiting and question.may_answer,
-        asks_audit=question is not None and AUDIT_INPUT in question.inputs,
+        asks_audit=question is not None and AUDIT_ANSWERS in question.inputs,
         digest=index.digest,
         total=len(index),
         counts=index.counts,

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
 
 import pytest
 
 from airflow_provider_modelarts.emulator import Emulator
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
 from demo.airflow_processes import AirflowProcesses
 from demo.environment import EXAMPLE_DAGS
 from tests.support.browser import CHROMIUM, Browser
+from tests.support.twelve_digits import DIGITS, EACH, twelve_digits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DAG_ID = "confirm_with_approval"
 PASSWORDS = {"ada": "pässwörd ada", "vera": "pässwörd vera"}
-DIGITS = ("0", "1", "2")
-EACH = 4
-TRAINING = 12
 PICTURES = os.environ.get("REVIEW_PICTURES")
 """A folder in which to store pictures of the page, for the documents."""
 
@@ -52,27 +53,6 @@ class LoggedIn(AirflowProcesses):
         self._token = self.request("POST", "/auth/token", {"username": user, "password": PASSWORDS[user]})[
             "access_token"
         ]
-
-
-def twelve_digits(emulator: Emulator, folder: Path) -> str:
-    """Make a dataset with twelve pictures for which the machine proposes labels; return its id."""
-    from airflow_provider_modelarts.client import ModelArtsClient, PasswordCredentials
-    from airflow_provider_modelarts.emulator.data.images import Digits
-
-    digits = Digits()
-    for digit in DIGITS:
-        found = [index for index, target in enumerate(digits.targets) if target == digit][: TRAINING + EACH]
-        for number, index in enumerate(found):
-            place = folder / (digit if number < TRAINING else "unlabeled")
-            place.mkdir(parents=True, exist_ok=True)
-            (place / f"digit_{index:04d}.png").write_bytes(digits.png(index))
-    dataset_id = emulator.load_folder(folder)
-    credentials = PasswordCredentials(
-        emulator.url, emulator.user, emulator.password, emulator.domain, project_name=emulator.region
-    )
-    with ModelArtsClient(emulator.url, credentials) as client:
-        client.tasks.wait(dataset_id, client.tasks.start(dataset_id), timeout=60, poll_interval=0.2)
-    return dataset_id
 
 
 @pytest.fixture(scope="module")
@@ -110,24 +90,121 @@ def log_in(browser: Browser, airflow: LoggedIn, user: str) -> None:
 
 
 PAGE = "document.querySelector('iframe').contentDocument"
+SAID = f"{PAGE}.getElementById('said').innerText"
 
 
 def open_review(browser: Browser, airflow: LoggedIn, run_id: str) -> None:
-    """Open the task and its tab, as a person does."""
+    """Open the task and its tab, as a person does, and wait for all pictures."""
+    tab = "[...document.querySelectorAll('a')].find(one => one.title === 'Review labels')"
     browser.open(f"{airflow.url}/dags/{DAG_ID}/runs/{run_id}/tasks/approve")
-    browser.wait_for("[...document.querySelectorAll('a')].find(one => one.innerText.includes('Review labels'))")
-    browser.run("[...document.querySelectorAll('a')].find(one => one.innerText.includes('Review labels')).click()")
-    browser.wait_for(f"{PAGE}.querySelectorAll('li[data-sample]').length")
-    browser.wait_for(f"[...{PAGE}.images].every(one => one.complete && one.naturalWidth)")
+    browser.wait_for(f"{tab} !== undefined")
+    browser.run(f"{tab}.click()")
+    browser.wait_for(f"{PAGE}.querySelectorAll('li[data-sample]').length === {len(DIGITS) * EACH}")
+    browser.wait_for(f"[...{PAGE}.images].every(one => one.complete && one.naturalWidth === 64)")
+
+
+def shown_ids(browser: Browser, label: str) -> list[str]:
+    """Return the ids of the samples on the page that have a label, in the page's order."""
+    cards = f"[...{PAGE}.querySelectorAll('li[data-sample]')]"
+    wanted = f"one => JSON.parse(one.dataset.labels)[0] === '{label}'"
+    ids: list[str] = browser.run(f"{cards}.filter({wanted}).map(one => JSON.parse(one.dataset.sample))")
+    return ids
+
+
+def end_of(airflow: LoggedIn, run_id: str) -> str:
+    airflow.wait_until(lambda: airflow.run_state(DAG_ID, run_id) in ("success", "failed"), 300, "the run does not end")
+    return airflow.run_state(DAG_ID, run_id)
+
+
+def picture(browser: Browser, name: str) -> None:
+    """Store what the page shows, light and dark, if somebody wants it for the documents."""
+    if PICTURES is None:
+        return
+    for scheme in ("light", "dark"):
+        browser.prefer(scheme)
+        Path(PICTURES, f"{name}-{scheme}.png").write_bytes(browser.screenshot())
+    browser.prefer("light")
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
-def test_two_samples_and_a_label_are_rejected(world: tuple[LoggedIn, Emulator, Path], tmp_path: Path) -> None:
+def test_what_is_rejected_on_the_page_stays_with_people_and_the_rest_is_written(
+    world: tuple[LoggedIn, Emulator, Path], tmp_path: Path
+) -> None:
     airflow, emulator, folder = world
     dataset_id = twelve_digits(emulator, folder / "digits")
     run_id = ask(airflow, dataset_id, tmp_path)
-    with Browser(tmp_path / "profile") as browser:
+    dataset = emulator.dataset(dataset_id)
+    before = {sample_id for sample_id, sample in dataset.samples.items() if sample.labels}
+    with Browser(tmp_path / "viewer") as browser:
+        log_in(browser, airflow, "vera")
+        open_review(browser, airflow, run_id)
+        assert "You may look at this plan, but not answer" in browser.run(f"{PAGE}.body.innerText")
+        assert browser.run(f"{PAGE}.querySelectorAll('button.answer, button.reject').length") == 0
+        # She may still ask Airflow itself, which refuses.
+        answer = json.dumps(
+            {"chosen_options": ["Approve"], "params_input": {"reject_samples": [], "reject_labels": []}}
+        )
+        assert (
+            browser.run(
+                f"fetch({PAGE}.getElementById('review').dataset.answer, {{method: 'PATCH', body: {answer!r}, "
+                "headers: {'Content-Type': 'application/json'}}).then(reply => reply.status)"
+            )
+            == 403
+        )
+    with Browser(tmp_path / "decider") as browser:
+        browser.size(1280, 1000)
         log_in(browser, airflow, "ada")
         open_review(browser, airflow, run_id)
-        print(browser.run(f"{PAGE}.body.innerText"))
-        Path("/tmp/shot.png").write_bytes(browser.screenshot())
+        rejected = [*shown_ids(browser, "0")[:1], *shown_ids(browser, "1")[1:2]]
+        expected = {one for label in ("0", "1") for one in shown_ids(browser, label)} - set(rejected)
+        # The first by keys, the second by a click, the label by its button.
+        browser.run("document.querySelector('iframe').focus()")
+        browser.run("document.querySelector('iframe').contentWindow.focus()")
+        browser.press("j")
+        browser.press("x")
+        browser.wait_for(f"{SAID}.includes('1 samples, 0 labels')")
+        browser.run(f"{PAGE}.querySelectorAll('li[data-sample] .reject')[{EACH + 1}].click()")
+        browser.run(f"[...{PAGE}.querySelectorAll('tr[data-label] .reject')].at(-1).click()")
+        browser.wait_for(f"{SAID}.includes('2 samples, 1 labels')")
+        browser.run(f"{PAGE}.activeElement.blur()")
+        picture(browser, "review")
+        # What was rejected is still so after the page was left.
+        open_review(browser, airflow, run_id)
+        browser.wait_for(f"{SAID}.includes('2 samples, 1 labels')")
+        browser.run(f"{PAGE}.querySelector('button.answer[value=Approve]').click()")
+        browser.wait_for(f"{SAID}.includes('Answered: Approve')")
+        assert end_of(airflow, run_id) == "success"
+        open_review(browser, airflow, run_id)
+        assert "Answered by ada: Approve." in browser.run(f"{PAGE}.body.innerText")
+        assert browser.run(f"{PAGE}.querySelectorAll('button.answer').length") == 0
+    after = {sample_id for sample_id, sample in dataset.samples.items() if sample.labels}
+    assert len(expected) == 2 * EACH - 2
+    assert after - before == expected
+    result = airflow.xcom(DAG_ID, run_id, "confirm")
+    assert (result["confirmed"], result["review"]) == (len(expected), EACH + 2)
+    (header, *_) = [header for header, _ in read_ledger(tmp_path / "ledger", run_id).entries()]
+    assert header.approved_by == "ada"
+
+
+def test_a_plan_that_is_made_again_is_not_approved_by_an_answer_about_the_old_one(
+    world: tuple[LoggedIn, Emulator, Path], tmp_path: Path
+) -> None:
+    airflow, emulator, _ = world
+    dataset_id = emulator.load_proposals(40)
+    run_id = ask(airflow, dataset_id, tmp_path)
+    first = airflow.xcom(DAG_ID, run_id, "plan", "plan_digest")
+    emulator.clock.advance(1)
+    airflow.clear_tasks(DAG_ID, run_id, ["plan"])
+
+    def is_new() -> bool:
+        with contextlib.suppress(HTTPError):
+            return bool(airflow.xcom(DAG_ID, run_id, "plan", "plan_digest") != first)
+        return False
+
+    airflow.wait_until(is_new, 300, "the plan is not made again")
+    path = f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
+    answer = {"chosen_options": ["Approve"], "params_input": {"reject_samples": [], "reject_labels": []}}
+    airflow.request("PATCH", path, answer)
+    assert end_of(airflow, run_id) == "failed"
+    assert airflow.task_state(DAG_ID, run_id, "approve") == "failed"
+    assert emulator.dataset(dataset_id).annotated == 0
