@@ -25,7 +25,7 @@ TASK_PATH = "dags/{DAG_ID}/runs/{RUN_ID}/tasks/{TASK_ID}/{MAP_INDEX}/"
 def _application() -> FastAPI:
     from airflow_provider_modelarts.plugins.review_app import make_app
 
-    return make_app()
+    return make_app(URL_PREFIX)
 
 
 class ReviewApplication:

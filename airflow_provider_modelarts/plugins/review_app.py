@@ -32,7 +32,6 @@ from airflow_provider_modelarts.labeling.policy import facts_of
 from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._approval import AUDIT_ANSWERS
 from airflow_provider_modelarts.plugins.pictures import PictureUnavailableError, fetch
-from airflow_provider_modelarts.plugins.review import URL_PREFIX
 from airflow_provider_modelarts.plugins.review_index import Choice, ReviewIndexes, digest_of
 from airflow_provider_modelarts.plugins.review_task import ReviewTask, TaskPlace, find_review_task
 
@@ -104,10 +103,14 @@ def _hash(text: str) -> str:
 _pages = _Pages()
 
 
-def make_app() -> FastAPI:
-    """Return the application; Airflow mounts it at ``URL_PREFIX``."""
+def make_app(url_prefix: str) -> FastAPI:
+    """Return the application.
+
+    :param url_prefix: where Airflow mounts it
+    """
     look = Depends(requires_access_dag(method="GET", access_entity=DagAccessEntity.HITL_DETAIL))
     app = FastAPI(title="Review labels", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[look])
+    app.state.url_prefix = url_prefix
     app.middleware("http")(_add_headers)
     app.add_exception_handler(NothingToReviewError, _show_nothing)
     app.add_exception_handler(PictureUnavailableError, _show_no_picture)
@@ -125,7 +128,7 @@ def review_task(
     :raises NothingToReviewError: if it has no plan
     """
     # Airflow's UI leaves the placeholder as it stands for a task that is not mapped.
-    place = TaskPlace(dag_id, run_id, task_id, int(map_index) if map_index.isdecimal() else -1)
+    place = TaskPlace(dag_id, run_id, task_id, int(map_index) if _is_number(map_index) else -1)
     task = find_review_task(session, place, user)
     if task is None:
         raise NothingToReviewError(
@@ -158,7 +161,7 @@ async def show_page(
     :param page: number of the page, from 0
     """
     wanted = {"label": label, "decision": decision, "low": low, "high": high}
-    url = request.scope["root_path"].removesuffix(URL_PREFIX)
+    url = request.scope["root_path"].removesuffix(request.app.state.url_prefix)
     return await _in_thread(_plans_at_once, _render, task, wanted, max(page, 0), url)
 
 
@@ -184,7 +187,7 @@ async def show_picture(task: ReviewTaskDep, digest: str, position: str) -> Respo
     """
 
     def picture() -> Response:
-        if digest != task.plan.plan_digest or not position.isdecimal():
+        if digest != task.plan.plan_digest or not _is_number(position):
             raise PictureUnavailableError(404, "The plan has no such sample.")
         index = _index_of(task)
         try:
@@ -237,9 +240,9 @@ def _index_of(task: ReviewTask) -> ReviewIndex:
             index = _indexes.get(path, task.plan.plan_digest)
     except (ModelArtsError, ParameterError, OSError) as error:
         raise NothingToReviewError(409, f"The plan cannot be shown. {error}") from error
-    made_by = index.header.made_by
+    dataset_id, made_by = index.made_for
     of_task = {"dag_id": task.plan_task.dag_id, "run_id": task.plan_task.run_id, "task_id": task.plan_task.task_id}
-    if index.header.dataset_id != task.plan.dataset_id or any(made_by.get(name) != of_task[name] for name in of_task):
+    if dataset_id != task.plan.dataset_id or any(made_by.get(name) != of_task[name] for name in of_task):
         raise NothingToReviewError(403, "The plan cannot be shown: another task made it, or it is of another dataset.")
     return index
 
@@ -276,6 +279,10 @@ def _render(task: ReviewTask, wanted: Mapping[str, str], page: int, url: str) ->
     )
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
 def _quoted(text: str) -> str:
     return quote(text, safe="")
 
@@ -286,7 +293,7 @@ def _choice(wanted: Mapping[str, str], index: ReviewIndex) -> Choice:
     :raises NothingToReviewError: if it makes no sense
     """
     label, decision = wanted["label"], wanted["decision"]
-    if label and not (label.isdecimal() and int(label) < len(index.labels)):
+    if label and not (_is_number(label) and int(label) < len(index.labels)):
         raise NothingToReviewError(422, "The plan has no label of that number.")
     if decision and decision not in ACTIONS:
         raise NothingToReviewError(422, f"A decision is one of {', '.join(ACTIONS)}.")

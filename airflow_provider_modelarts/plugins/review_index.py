@@ -8,24 +8,25 @@ digest, also if the plan is replaced while somebody looks at it.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 import threading
 from array import array
 from collections import OrderedDict
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from hashlib import sha256
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import msgspec
 
 from airflow_provider_modelarts.client import Sample
-from airflow_provider_modelarts.client.models import parse_json
-from airflow_provider_modelarts.labeling.plan.plan_file import ACTIONS, PlanRefused, read_plan
-from airflow_provider_modelarts.labeling.policy import different, facts_of_row
+from airflow_provider_modelarts.client.models import parse_json, to_object
+from airflow_provider_modelarts.labeling.plan.plan_file import ACTIONS, FORMAT, VERSION, PlanRefused
+from airflow_provider_modelarts.labeling.policy import different, facts_of
 from airflow_provider_modelarts.labeling.storage.path import StoragePath, display_uri, forget_listings
-from airflow_provider_modelarts.labeling.storage.sealed_file import LINE_BYTES, decode_object
+from airflow_provider_modelarts.labeling.storage.sealed_file import LINE_BYTES, SealedReader, decode_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _TAIL = 1 << 16
 _KEPT = 4
@@ -59,6 +60,13 @@ class LabelCounts(NamedTuple):
     leave: int
 
 
+class PlannedFor(NamedTuple):
+    """What a plan says of itself: the dataset, and the task that made it."""
+
+    dataset_id: str
+    made_by: Mapping[str, Any]
+
+
 class ShownSample(NamedTuple):
     """A proposal as the page shows it.
 
@@ -74,48 +82,84 @@ class ShownSample(NamedTuple):
     rule: str
 
 
+class _PlainLabel(msgspec.Struct, gc=False):
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    score: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+
+
+class _PlainLine(msgspec.Struct, gc=False):
+    """What the index needs of a line in which labels and scores are as documented."""
+
+    decision: str
+    labels: list[_PlainLabel]
+    score: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+
+
+_decode_plain = msgspec.json.Decoder(_PlainLine).decode
+
+
 class ReviewIndex:
     """One plan, ready to be shown.
 
     :param path: where the plan is
-    :raises PlanRefused: if it is not there, not complete or altered
+    :param digest: the digest that it must have
+    :raises StorageDamaged: if it is not there, not whole, or another one
     """
 
-    def __init__(self, path: StoragePath) -> None:
+    def __init__(self, path: StoragePath, digest: str) -> None:
         self.uri = display_uri(path)
-        with tempfile.TemporaryDirectory(prefix="modelarts-review-") as folder:
-            copy = Path(folder) / "plan.jsonl"
-            try:
-                with path.open("rb") as source, copy.open("wb") as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
-            except FileNotFoundError:
-                raise PlanRefused(f"There is no plan at {self.uri}. Run the task that makes it again.") from None
-            plan = read_plan(copy)
-            self._file = copy.open("rb", buffering=0)  # stays readable when the folder is gone
-            self.digest, self.header, self.counts = plan.digest, plan.header, plan.counts
-            self._offsets = array("Q", _offsets(copy))
-            self._actions = bytearray()
-            self._scores = array("d")
-            labels: dict[str, array[int]] = {}
-            without = array("I")
-            for position, (row, decision) in enumerate(plan.samples()):
-                facts = facts_of_row(row)
-                score = facts.lowest_score
-                self._actions.append(ACTIONS.index(decision.action))
-                self._scores.append(UNKNOWN_SCORE if score is None else score)
-                for name in different(facts.names):
-                    labels.setdefault(name, array("I")).append(position)
-                if not facts.names:
-                    without.append(position)
+        self.digest = digest
+        self._file = tempfile.TemporaryFile(prefix="modelarts-review-")  # noqa: SIM115 - open as long as the index
+        self._offsets = array("Q")
+        self._actions = bytearray()
+        self._scores = array("d")
+        labels: dict[str, array[int]] = {}
+        without = array("I")
+        for position, line in enumerate(self._copied(path)):
+            action, names, score = _read_line(line)
+            if action not in ACTIONS:
+                raise self._refused("a line in it is no decision")
+            self._actions.append(ACTIONS.index(action))
+            self._scores.append(UNKNOWN_SCORE if score is None else score)
+            for name in names:
+                found = labels.get(name)
+                if found is None:
+                    found = labels[name] = array("I")
+                found.append(position)
+            if not names:
+                without.append(position)
         by_score = self._scores.__getitem__
         self._by_label = {name: sorted(labels[name], key=by_score) for name in sorted(labels)}
         self._without = sorted(without, key=by_score)
         self.labels = [LabelCounts(name, *self._count(found)) for name, found in self._by_label.items()]
+        self.counts = {action: self._actions.count(number) for number, action in enumerate(ACTIONS)}
 
-    def __del__(self) -> None:
-        file = getattr(self, "_file", None)
-        if file is not None:
-            file.close()
+    def _copied(self, path: StoragePath) -> Iterator[bytes]:
+        """Yield the lines of the proposals while they are copied; at the end it is certain that they are the plan's."""
+        found, begin = sha256(), 0
+        for line in SealedReader(path).lines():  # all but the last
+            found.update(line)
+            self._file.write(line)
+            begin += len(line)
+            self._offsets.append(begin)
+            if len(self._offsets) == 1:
+                self.made_for = self._header(line)
+            else:
+                yield line
+        if found.hexdigest() != self.digest:
+            raise self._refused(
+                f"it is not the one with the digest {self.digest[:12]} that its task made, or it was altered"
+            )
+        self._file.flush()
+
+    def _header(self, line: bytes) -> PlannedFor:
+        raw = decode_object(line) or {}
+        if (raw.get("format"), raw.get("version")) != (FORMAT, VERSION):
+            raise self._refused(f"it is no plan of version {VERSION}")
+        return PlannedFor(str(raw.get("dataset_id")), {**to_object(raw.get("made_by"))})
+
+    def _refused(self, reason: str) -> PlanRefused:
+        return PlanRefused(f"The plan {self.uri} is refused: {reason}. Clear the task that plans.")
 
     def __len__(self) -> int:
         """Return how many proposals the plan holds."""
@@ -157,13 +201,21 @@ class ReviewIndex:
         return counts
 
 
-def _offsets(path: Path) -> Iterable[int]:
-    """Yield where the line of each proposal begins, and where the last of them ends."""
-    with path.open("rb") as file:
-        offset = len(next(file))  # the header
-        for line in file:
-            yield offset
-            offset += len(line)
+def _read_line(line: bytes) -> tuple[str, list[str], float | None]:
+    """Return the decision of a line, the names of its labels, each once, and its lowest score.
+
+    What is not spelled as documented is read as the policy reads it.
+    """
+    try:
+        plain = _decode_plain(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raw = decode_object(line) or {}
+        facts = facts_of(Sample(raw))
+        return str(raw.get("decision")), different(facts.names), facts.lowest_score
+    own = plain.score
+    scores = [own if label.score is None else label.score for label in plain.labels] or [own]
+    lowest = min((score for score in scores if score is not None), default=None)
+    return plain.decision, different([label.name for label in plain.labels]), lowest
 
 
 def digest_of(path: StoragePath) -> str | None:
@@ -199,19 +251,13 @@ class ReviewIndexes:
     def get(self, path: StoragePath, digest: str) -> ReviewIndex:
         """Return the index of the plan at a path that has a digest.
 
-        :raises PlanRefused: if another plan lies there by now, or if it is damaged
+        :raises StorageDamaged: if another plan lies there by now, or if it is damaged
         """
         key = str(path), digest
         with self._lock:
             index = self._indexes.get(key)
             if index is None:
-                index = ReviewIndex(path)
-                if index.digest != digest:
-                    raise PlanRefused(
-                        f"The plan {index.uri} was replaced: it has the digest {index.digest[:12]}, and the task made "
-                        f"the one with {digest[:12]}. Clear the task that plans."
-                    )
-                self._indexes[key] = index
+                index = self._indexes[key] = ReviewIndex(path, digest)
                 while len(self._indexes) > self._kept:
                     self._indexes.popitem(last=False)
             self._indexes.move_to_end(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -210,16 +211,20 @@ def test_a_plan_that_was_replaced_before_anybody_looked_is_refused(run: ReviewRu
     write_plan(run.file, run.plan.header, samples)
     page = run.get()
     assert page.status_code == 409
-    assert "was replaced" in page.text
+    assert "it is not the one with the digest" in page.text
     assert shown_ids(page.text) == []
 
 
-@pytest.mark.parametrize("cut", [10, 2000])
-def test_a_plan_that_is_damaged_or_gone_is_refused(run: ReviewRun, cut: int) -> None:
-    run.file.write_bytes(run.file.read_bytes()[:-cut])
+def test_a_plan_that_is_cut_off_or_gone_is_refused(run: ReviewRun) -> None:
+    whole = run.file.read_bytes()
+    run.file.write_bytes(whole[:-2000])
     assert run.get().status_code == 409
     run.file.unlink()
     assert run.get().status_code == 409
+    assert run.get("state").json()["digest"] is None
+    run.file.write_bytes(whole[:-10])  # only its seal is broken: it can be shown, and not be approved
+    page = run.get()
+    assert 'class="answer"' not in page.text
     assert run.get("state").json()["digest"] is None
 
 
@@ -356,23 +361,34 @@ NAMES = (
 )
 
 
+class Tags(HTMLParser):
+    """Collects the tags of a page as a browser sees them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
 def test_names_of_labels_never_act(begin: Callable[..., ReviewRun], emulator: Emulator) -> None:
     run = begin(emulator.load_proposals(200, labels=list(NAMES)))
-    pages = [run.get(page=number) for number in range(4)]
-    text = "".join(one.text for one in pages)
-    assert "<img src=x" not in text
-    assert "<script>alert" not in text
-    assert text.count("<script>") == len(pages), "the page's own"
-    assert not re.search(r"<[^>]*\son(focus|error)\s*=", text)
-    assert "49" not in re.findall(r"<bdi>(.*?)</bdi>", text)
-    # What is sent back is the name itself, to the last character.
-    rows = re.findall(r"<tr data-label='([^']*)'", pages[0].text)
-    import html
-
-    assert {json.loads(html.unescape(one)) for one in rows} == set(NAMES)
-    policy = pages[0].headers["content-security-policy"]
-    assert "unsafe" not in policy
-    assert "default-src 'none'" in policy
+    plain = begin(emulator.load_proposals(200))
+    known = {(tag, name) for tag, attributes in Tags(plain.get().text).found for name in attributes}
+    for number in range(4):
+        page = run.get(page=number)
+        tags = Tags(page.text).found
+        assert {(tag, name) for tag, attributes in tags for name in attributes} <= known
+        assert [tag for tag, _ in tags].count("script") == 1, "the page's own"
+        # What is sent back is the name itself, to the last character.
+        assert {
+            json.loads(attributes["data-label"] or "") for _, attributes in tags if "data-label" in attributes
+        } == set(NAMES)
+        assert "unsafe" not in page.headers["content-security-policy"]
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert "{{ 7 * 7 }}" in page.text
 
 
 def test_the_policy_lets_the_pages_own_script_and_style_run(run: ReviewRun) -> None:
@@ -415,7 +431,7 @@ def test_a_hundred_thousand_proposals_are_indexed_once(
     read = []
     from airflow_provider_modelarts.plugins import review_index
 
-    monkeypatch.setattr(review_index, "read_plan", read.append)
+    monkeypatch.setattr(review_index, "_read_line", read.append)
     begun = time.perf_counter()
     page = run.get(label=7, low=0.5, page=3)
     again = time.perf_counter() - begun
