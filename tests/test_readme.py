@@ -113,6 +113,23 @@ def test_a_plan_is_approved_applied_and_undone(emulator: Emulator, tmp_path: Pat
         assert emulator.dataset(dataset_id).annotated == left
 
 
+@pytest.mark.usefixtures("airflow_db", "moved_clock")
+def test_the_dag_of_the_review_page_asks_and_confirms(emulator: Emulator, tmp_path: Path) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    file = tmp_path / "review_flowers.py"
+    code = code_block("How to get it", page="docs/review-page.md")
+    assert "s3://my-bucket/labels" in code
+    file.write_text(code.replace("s3://my-bucket/labels", f"file://{tmp_path}"), encoding="utf-8")
+    bag = DagBag(file)
+    assert bag.import_errors == {}
+    (dag,) = bag.dags.values()
+    assert set(dag.get_task("approve").params) == {"reject_samples", "reject_labels", "audit_answers"}
+    done = run_dag(dag, conf={"dataset_id": emulator.load_proposals(200)}, approved="approve")
+    assert done.state == "success", done.log
+    assert 0 < done.tasks["confirm"].xcom["confirmed"] < 200
+
+
 def page_dag(heading: str, folder: Path) -> DAG:
     """Return the DAG below a heading of the page about datasets."""
     from airflow.dag_processing.dagbag import DagBag
