@@ -116,14 +116,16 @@ def end_of(airflow: LoggedIn, run_id: str) -> str:
     return airflow.run_state(DAG_ID, run_id)
 
 
-def picture(browser: Browser, name: str) -> None:
+def take_pictures(browser: Browser, airflow: LoggedIn, run_id: str) -> None:
     """Store what the page shows, light and dark, if somebody wants it for the documents."""
     if PICTURES is None:
         return
+    browser.size(1280, 1330)
     for scheme in ("light", "dark"):
         browser.prefer(scheme)
-        Path(PICTURES, f"{name}-{scheme}.png").write_bytes(browser.screenshot())
-    browser.prefer("light")
+        open_review(browser, airflow, run_id)
+        browser.wait_for(f"{SAID}.includes('2 samples, 1 labels')")
+        Path(PICTURES, f"review-{scheme}.png").write_bytes(browser.screenshot())
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
@@ -166,8 +168,7 @@ def test_what_is_rejected_on_the_page_stays_with_people_and_the_rest_is_written(
         browser.run(f"{PAGE}.querySelectorAll('li[data-sample] .reject')[{EACH + 1}].click()")
         browser.run(f"[...{PAGE}.querySelectorAll('tr[data-label] .reject')].at(-1).click()")
         browser.wait_for(f"{SAID}.includes('2 samples, 1 labels')")
-        browser.run(f"{PAGE}.activeElement.blur()")
-        picture(browser, "review")
+        take_pictures(browser, airflow, run_id)
         # What was rejected is still so after the page was left.
         open_review(browser, airflow, run_id)
         browser.wait_for(f"{SAID}.includes('2 samples, 1 labels')")
