@@ -56,5 +56,13 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "extra-links": ["airflow_provider_modelarts.links.ModelArtsDatasetLink"],
+        "asset-uris": [
+            {
+                "schemes": ["modelarts"],
+                "handler": "airflow_provider_modelarts.assets.sanitize_uri",
+                "factory": "airflow_provider_modelarts.assets.create_asset",
+                "to_openlineage_converter": "airflow_provider_modelarts.assets.convert_asset_to_openlineage",
+            }
+        ],
         "connection-types": [CONNECTION_FORM],
     }

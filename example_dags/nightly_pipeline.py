@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 import pendulum
-from airflow.sdk import DAG, Param, task, task_group
+from airflow.sdk import DAG, Asset, Param, task, task_group
 
 from airflow_provider_modelarts.operators.datasets import (
     ModelArtsCheckDatasetOperator,
@@ -96,6 +96,8 @@ with DAG(
         publish = ModelArtsPublishVersionOperator(
             task_id="publish",
             dataset_id=dataset_id,
+            # Starts what is scheduled on it, such as the example train_on_new_version.
+            outlets=[Asset(name="published_versions")],
             deferrable=True,
         )
 

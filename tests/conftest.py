@@ -15,6 +15,7 @@ import pytest  # noqa: E402
 
 from airflow_provider_modelarts.emulator.pytest_plugin import modelarts_emulator  # noqa: E402, F401  # a fixture
 from demo import metadata  # noqa: E402
+from tests.support.summary import write_lines  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return FIRST.index(file) if file in FIRST else len(FIRST)
 
     items.sort(key=rank)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have to say, whichever process of the run they were in."""
+    write_lines(terminalreporter)
 
 
 # The same examples each time, and no test fails because the machine is busy.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import os
 import re
@@ -10,10 +11,12 @@ import runpy
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_modelarts.client import TaskState
 from airflow_provider_modelarts.get_provider_info import get_provider_info
 from airflow_provider_modelarts.labeling.policy import ConfirmPolicy
 from airflow_provider_modelarts.labeling.results import ConfirmationResult
@@ -23,7 +26,7 @@ from tests.support.dag_runner import run_dag
 from tests.support.readme import code_block
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from airflow.sdk import DAG
 
@@ -35,7 +38,7 @@ PAGES = {
     for name in ["README.md", *re.findall(r"\]\((docs/[\w-]+\.md)\)", README)]
 }
 PLANS, CONNECTION, POLICIES = "docs/plans-and-ledgers.md", "docs/connection.md", "docs/policies.md"
-DATASETS, PEOPLE = "docs/datasets.md", "docs/people.md"
+DATASETS, PEOPLE, LABELING_TASKS = "docs/datasets.md", "docs/people.md", "docs/labeling-tasks.md"
 PACKAGE = REPOSITORY / "airflow_provider_modelarts"
 
 
@@ -115,27 +118,20 @@ def test_a_plan_is_approved_applied_and_undone(emulator: Emulator, tmp_path: Pat
 
 @pytest.mark.usefixtures("airflow_db", "moved_clock")
 def test_the_dag_of_the_review_page_asks_and_confirms(emulator: Emulator, tmp_path: Path) -> None:
-    from airflow.dag_processing.dagbag import DagBag
-
-    file = tmp_path / "review_flowers.py"
-    code = code_block("How to get it", page="docs/review-page.md")
-    assert "s3://my-bucket/labels" in code
-    file.write_text(code.replace("s3://my-bucket/labels", f"file://{tmp_path}"), encoding="utf-8")
-    bag = DagBag(file)
-    assert bag.import_errors == {}
-    (dag,) = bag.dags.values()
+    dag = page_dag("How to get it", tmp_path, "docs/review-page.md")
     assert set(dag.get_task("approve").params) == {"reject_samples", "reject_labels", "audit_answers"}
     done = run_dag(dag, conf={"dataset_id": emulator.load_proposals(200)}, approved="approve")
     assert done.state == "success", done.log
     assert 0 < done.tasks["confirm"].xcom["confirmed"] < 200
 
 
-def page_dag(heading: str, folder: Path) -> DAG:
-    """Return the DAG below a heading of the page about datasets."""
+def page_dag(heading: str, folder: Path, page: str = DATASETS) -> DAG:
+    """Return the DAG below a heading of a page, with its files on this disk."""
     from airflow.dag_processing.dagbag import DagBag
 
     file = folder / "dag_of_the_page.py"
-    file.write_text(code_block(heading, page=DATASETS), encoding="utf-8")
+    code = code_block(heading, page=page).replace("s3://my-bucket/labels", f"file://{folder}")
+    file.write_text(code, encoding="utf-8")
     bag = DagBag(file)
     assert bag.import_errors == {}
     (dag,) = bag.dags.values()
@@ -309,16 +305,9 @@ def test_the_links_lead_to_headings_that_are_there() -> None:
 
 @pytest.mark.usefixtures("airflow_db", "moved_clock")
 def test_what_the_machine_is_not_sure_of_goes_to_people_and_comes_back(emulator: Emulator, tmp_path: Path) -> None:
-    from airflow.dag_processing.dagbag import DagBag
-
     from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 
-    file = tmp_path / "people.py"
-    code = code_block("A night with people", page=PEOPLE)
-    file.write_text(code.replace("s3://my-bucket/labels", f"file://{tmp_path}"), encoding="utf-8")
-    bag = DagBag(file)
-    assert bag.import_errors == {}
-    (dag,) = bag.dags.values()
+    dag = page_dag("A night with people", tmp_path, PEOPLE)
     emulator.team_seconds = 5
     dataset_id = emulator.load_proposals(40)
     dataset = emulator.dataset(dataset_id)
@@ -344,3 +333,119 @@ def test_what_the_machine_is_not_sure_of_goes_to_people_and_comes_back(emulator:
     names = [dataset.names_of(sample_id) for sample_id in dataset.samples]
     assert names.count(["unclear"]) == planned["review"]
     assert all(names)
+
+
+@pytest.mark.usefixtures("airflow_db", "moved_clock")
+def test_a_team_task_is_given_out_reviewed_and_judged(emulator: Emulator, tmp_path: Path) -> None:
+    from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+
+    emulator.team_seconds = 5
+    dataset_id = emulator.load_proposals(12)
+    dataset = emulator.dataset(dataset_id)
+    workforces = ModelArtsHook().client.workforces
+    workforce_id = workforces.create("people")
+    for number, name in enumerate(("labeler", "reviewer")):
+        workforces.create_worker(workforce_id, f"{name}@example.com", role=number)
+
+    given_out = run_dag(
+        page_dag("Start later", tmp_path, PEOPLE), conf={"dataset_id": dataset_id, "workforce_id": workforce_id}
+    )
+    assert given_out.state == "success", given_out.log
+    assert given_out.tasks["mail"].xcom == {"members": 2, "mailed": 2, "mailed_before": 0}
+    team_task_id = given_out.tasks["team"].xcom
+    emulator.clock.advance(60)
+    copies = dataset.team_copies(team_task_id)
+    assert len(copies) == 12
+    words = []
+    for sample_id, worker_id in copies:
+        dataset.label_team_sample(team_task_id, sample_id, sorted(dataset.labels)[0], worker_id)
+        words.append({"sample_id": sample_id, "worker_id": worker_id, "accept": True, "score": "A"})
+
+    conf = {"dataset_id": dataset_id, "workforce_task_id": team_task_id, "words": words}
+    judged = run_dag(page_dag("Review and judge", tmp_path, PEOPLE), conf=conf)
+    assert judged.state == "success", judged.log
+    assert judged.tasks["review"].xcom["accepted"] == len(words)
+    assert judged.tasks["judge"].xcom == {"judged": len(words), "accepted": len(words), "rejected": 0}
+    assert dataset.annotated == len(words)
+
+
+@pytest.mark.usefixtures("airflow_db", "moved_clock")
+def test_copies_of_members_are_written_and_cleared(emulator: Emulator, tmp_path: Path) -> None:
+    dataset_id = emulator.load_proposals(5)
+    dataset = emulator.dataset(dataset_id)
+    team_task_id = emulator.create_team_task(dataset_id)
+    ids = list(dataset.samples)
+    name = sorted(dataset.labels)[0]
+    lines = [json.dumps({"sample_id": one, "labels": [{"name": name}]}) for one in ids]
+    (tmp_path / "suggested.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    conf = {"dataset_id": dataset_id, "workforce_task_id": team_task_id, "doubtful": ids[:2]}
+    done = run_dag(page_dag("Members' copies", tmp_path, PEOPLE), conf=conf)
+    assert done.state == "success", done.log
+    assert (done.tasks["suggest"].xcom["updated"], done.tasks["clear"].xcom["updated"]) == (5, 2)
+    phases = {sample_id: phase for (sample_id, _), phase in dataset.team_copies(team_task_id).items()}
+    assert [one for one in ids if phases[one] == "un_annotation"] == ids[:2]
+
+
+@pytest.mark.usefixtures("airflow_db", "moved_clock")
+def test_a_labeling_task_is_started_awaited_and_never_left_behind(emulator: Emulator, tmp_path: Path) -> None:
+    from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+
+    dag = page_dag("Start, wait, stop", tmp_path, LABELING_TASKS)
+    dataset_id = emulator.load_digits(labeled=150)
+    done = run_dag(dag, conf={"dataset_id": dataset_id})
+    assert done.state == "success", done.log
+    assert done.tasks["wait"].xcom["state"] == TaskState.SUCCEEDED
+    assert done.tasks["stop"].state == "success"
+
+    emulator.task_seconds = 7 * 3600  # longer than the sensor waits
+    given_up = run_dag(dag, conf={"dataset_id": dataset_id})
+    assert (given_up.state, given_up.tasks["wait"].state) == ("failed", "failed")
+    (left, _) = ModelArtsHook().client.tasks.list(dataset_id)
+    assert left.task_id == given_up.tasks["start"].xcom
+    assert left.state in (TaskState.STOPPING, TaskState.STOPPED)
+
+
+# --- each operator and sensor is shown in a page, and that part of the page is run
+
+
+def provided() -> set[str]:
+    """Return the names of the operators and sensors of the modules that Airflow is told of."""
+    info = get_provider_info()
+    modules = [name for part in ("operators", "sensors") for one in info[part] for name in one["python-modules"]]
+    return {
+        name
+        for module in map(importlib.import_module, modules)
+        for name, thing in vars(module).items()
+        if isinstance(thing, type) and thing.__module__ == module.__name__ and name.startswith("ModelArts")
+    }
+
+
+def blocks_that_are_run() -> Iterator[tuple[str, str, str]]:
+    """Yield page, heading and code of each Python block in docs/ that a test of this file runs as a DAG.
+
+    Such a test names the heading and calls ``run_dag``.
+    """
+    tests = ast.parse(Path(__file__).read_text(encoding="utf-8")).body
+    for test in tests:
+        if not isinstance(test, ast.FunctionDef) or not test.name.startswith("test_"):
+            continue
+        called = {
+            node.func.id for node in ast.walk(test) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        named = {node.value for node in ast.walk(test) if isinstance(node, ast.Constant)}
+        if {"run_dag"} <= called and called & {"page_dag", "code_block"}:
+            for page, text in PAGES.items():
+                headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+                for heading in named.intersection(headings) if page.startswith("docs/") else ():
+                    yield page, heading, code_block(heading, page=page)
+
+
+def test_each_operator_and_sensor_is_shown_in_a_page_by_code_that_is_run() -> None:
+    there = provided()
+    assert len(there) > 20
+    shown: dict[str, set[str]] = {name: set() for name in there}
+    for page, heading, code in blocks_that_are_run():
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in there:
+                shown[node.func.id].add(f"{page}, {heading}")
+    assert {name for name, places in shown.items() if not places} == set()

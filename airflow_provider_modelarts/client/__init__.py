@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from airflow_provider_modelarts.client.resources.labels import Label, LabelOutcome, LabelStats
     from airflow_provider_modelarts.client.resources.sample_files import UploadOutcome
-    from airflow_provider_modelarts.client.resources.samples import Page, Sample, SampleLabel
+    from airflow_provider_modelarts.client.resources.samples import HardDetail, Page, Sample, SampleLabel
     from airflow_provider_modelarts.client.resources.tasks import LabelTask, TaskEvent
     from airflow_provider_modelarts.client.resources.team_samples import TeamSample
     from airflow_provider_modelarts.client.resources.team_tasks import (
@@ -60,6 +60,8 @@ if TYPE_CHECKING:
         Order,
         SampleState,
         SampleStatus,
+        SampleType,
+        SampleUsage,
         TaskState,
         TaskType,
         TeamTaskState,
@@ -76,7 +78,7 @@ _HOMES = {
     "resources.datasets": ("CreatedDataset", "Dataset", "DatasetMetrics", "DatasetStats", "SearchOptions"),
     "resources.labels": ("Label", "LabelOutcome", "LabelStats"),
     "resources.sample_files": ("UploadOutcome",),
-    "resources.samples": ("Page", "Sample", "SampleLabel"),
+    "resources.samples": ("HardDetail", "Page", "Sample", "SampleLabel"),
     "resources.tasks": ("LabelTask", "TaskEvent"),
     "resources.team_samples": ("TeamSample",),
     "resources.team_tasks": (
@@ -88,8 +90,8 @@ _HOMES = {
     "sample_updates": ("SampleOutcome",),
     "states": (
         *("AcceptanceAction", "DatasetStatus", "DatasetType", "EventStatus", "ExportState", "ImportState", "LabelType"),
-        *("MailStatus", "Order", "SampleState", "SampleStatus", "TaskState", "TaskType", "TeamTaskState"),
-        *("VersionStatus", "WorkerRole", "WorkerStatus"),
+        *("MailStatus", "Order", "SampleState", "SampleStatus", "SampleType", "SampleUsage", "TaskState"),
+        *("TaskType", "TeamTaskState", "VersionStatus", "WorkerRole", "WorkerStatus"),
     ),
     "transport.transport": ("ClientSettings",),
 }
@@ -112,6 +114,7 @@ __all__ = [
     "EventStatus",
     "ExportState",
     "ExportTask",
+    "HardDetail",
     "ImportState",
     "ImportTask",
     "Label",
@@ -131,6 +134,8 @@ __all__ = [
     "SampleOutcome",
     "SampleState",
     "SampleStatus",
+    "SampleType",
+    "SampleUsage",
     "SearchOptions",
     "SyncTask",
     "TaskEvent",

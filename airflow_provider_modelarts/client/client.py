@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,8 +23,6 @@ from airflow_provider_modelarts.client.transport.transport import ClientSettings
 from airflow_provider_modelarts.client.validation import as_number, validate_choice, wrong
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from airflow_provider_modelarts.client.auth.credentials import Credentials
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.client.transport.transport import Refresh
@@ -104,6 +103,16 @@ class ModelArtsClient:
         """The project worked in; for a password credential this may fetch the token."""
         return self._transport.project_id()
 
+    @property
+    def known_project_id(self) -> str | None:
+        """The project, if it is known without a request: it was given, or a token was fetched before; else None."""
+        return self._transport.known_project_id()
+
+    @property
+    def throttled(self) -> int:
+        """How many answers asked this client for fewer requests so far, those that were repeated included."""
+        return self._transport.throttled
+
     def request(
         self,
         method: str,
@@ -134,6 +143,8 @@ class ModelArtsClient:
         what = f"send {verb} {'/'.join(map(str, segments))}"
         if isinstance(body, (bytes, bytearray)):
             raise wrong("body", "what JSON can say", body)
+        if not isinstance(query, Mapping) and query is not None:
+            raise wrong("query", 'a dict of parameters, such as {"limit": 10}', query)
         sent = {name: _query_text(name, value) for name, value in (query or {}).items()}
         if verb != "GET":
             return self._transport.write(verb, what, *segments, query=sent, body=body)
@@ -207,8 +218,10 @@ class ModelArtsClient:
         return Sync(self._transport)
 
 
-def _query_text(name: str, value: object) -> str | None:
+def _query_text(name: object, value: object) -> str | None:
     """Return a parameter of an address as the service reads it."""
+    if not isinstance(name, str):
+        raise wrong("A name in query", "text", name)
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool):

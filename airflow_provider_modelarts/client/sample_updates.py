@@ -86,6 +86,29 @@ def emptied_elements(sample_ids: Iterable[str]) -> list[dict[str, Any]]:
     return elements
 
 
+def emptied_copies(samples: Iterable[Listed | Mapping[str, Any] | str]) -> list[dict[str, Any]]:
+    """Return the JSON objects that remove the labels of members' copies.
+
+    :param samples: copies as listed, objects with ``sample_id`` and ``worker_id``, or ids of samples
+    :raises InvalidRequest: if an id is missing, for other fields, or if a copy comes twice
+    """
+    if isinstance(samples, (str, bytes, dict)):
+        raise InvalidRequest(f"samples must be a list of copies or ids, not {shown(samples)}.")
+    elements = [_emptied_copy(one) for one in samples]
+    _refuse_twins(elements)
+    return elements
+
+
+def _emptied_copy(sample: Listed | Mapping[str, Any] | str) -> dict[str, Any]:
+    given: Any = {"sample_id": sample} if isinstance(sample, str) else sample
+    if hasattr(sample, "element"):
+        given = {name: getattr(sample, name) for name in ("sample_id", "worker_id")}
+    if not isinstance(given, Mapping) or set(given) - {"sample_id", "worker_id"}:
+        raise InvalidRequest(f"A copy to clear has a sample_id and a worker_id, and nothing else; not {shown(given)}.")
+    ids = {name: validate_id(name, value) for name, value in given.items() if value is not None}
+    return {"sample_id": validate_id("sample_id", ids.get("sample_id")), "labels": []} | ids
+
+
 def send_updates(elements: Sequence[Mapping[str, Any]], write: Callable[[], Any]) -> Sequence[SampleOutcome]:
     """Write, and return one outcome per sample in the same order.
 
@@ -244,7 +267,7 @@ def _check_label(sample_id: str, number: int, label: object) -> None:
                 f"Label {number} of sample {sample_id} has {str(key)[:100]!r}, but no {right!r}: is that meant? "
                 "Nothing was sent."
             )
-    if _is_named(label) or _needs_no_name(label):
+    if _is_named(label) or needs_no_name(label):
         return
     found = f"name is {shown(label['name'])}" if "name" in label else f"fields are {', '.join(sorted(map(str, label)))}"
     raise InvalidRequest(
@@ -253,8 +276,11 @@ def _check_label(sample_id: str, number: int, label: object) -> None:
     )
 
 
-def _needs_no_name(label: Mapping[str, Any]) -> bool:
-    """Whether a label is one of speech, whose content stands in its properties (contract 3.3)."""
+def needs_no_name(label: Mapping[str, Any]) -> bool:
+    """Whether a label is one of speech, whose content stands in its properties (contract 3.3).
+
+    :param label: a label as it is sent; one without a type counts as speech if it has content
+    """
     value = label.get("property")
     keys = SPEECH.get(to_integer(label.get("type")), SPEECH[None])
     return isinstance(value, dict) and any(isinstance(value.get(key), str) and value[key].strip() for key in keys)

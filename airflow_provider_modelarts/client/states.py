@@ -127,6 +127,17 @@ class LabelType(Number):
     VIDEO = 600
 
 
+class SampleType(Number):
+    """What a sample is (contract 3.3)."""
+
+    IMAGE = 0
+    TEXT = 1
+    SOUND = 2
+    TABLE = 4
+    VIDEO = 6
+    FREE_FORMAT = 9
+
+
 class TeamTaskState(State):
     """Status of a team task (contract 5.1)."""
 
@@ -283,6 +294,15 @@ class SampleStatus(Word):
 
     UNLABELED = "UN_ANNOTATION"
     LABELED = "MANUAL_ANNOTATION"
+
+
+class SampleUsage(Word):
+    """What a sample is used for (contract 4.1, 6.7); manifests also write them in lower case."""
+
+    TRAIN = "TRAIN"
+    EVAL = "EVAL"
+    TEST = "TEST"
+    INFERENCE = "INFERENCE"
 
 
 class Order(Word):

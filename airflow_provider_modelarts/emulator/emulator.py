@@ -21,7 +21,7 @@ from airflow_provider_modelarts.emulator.state.store import Store
 from airflow_provider_modelarts.emulator.variants import Variants
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 REGION = "cn-north-4"
 CONNECTION_VARIABLE = "AIRFLOW_CONN_MODELARTS_DEFAULT"
@@ -249,6 +249,17 @@ class Emulator:
             made = loading.load_proposals(self._store, n, labels=labels, kind=kind, hard_share=hard_share, seed=seed)
             return made.dataset_id
 
+    def load_samples(self, dataset_type: int, n: int, *, labeled: int = 0) -> str:
+        """Make a dataset of `n` made-up texts, sounds or tables.
+
+        :param dataset_type: type of contract 6.1: 100, 101 or 102 (texts), 200, 201 or 202 (sounds), 400 (tables).
+        :param labeled: how many of them a person has labeled, with labels as that type has them; tables have none.
+        :returns: its id.
+        :raises ValueError: another type, or more labeled than there are.
+        """
+        with self._store.lock:
+            return loading.load_samples(self._store, dataset_type, n, labeled=labeled).dataset_id
+
     def dataset(self, dataset_id: str) -> InspectedDataset:
         """Return a dataset to look at and to act on as a person.
 
@@ -294,6 +305,18 @@ class Emulator:
         """
         with self._store.lock:
             files = loading.put_images(self._store, folder, count, label=label, hard=hard)
+        return tuple(file.path for file in files)
+
+    def put_files(self, folder: str, contents: Mapping[str, str | bytes]) -> tuple[str, ...]:
+        """Put texts, sounds, tables or other files into the object storage, as somebody else does.
+
+        :param folder: "/bucket/folder/"; a dataset has them after an import of it, or if it is its own input folder
+            after a synchronization.
+        :param contents: name and content of each file; text is stored as UTF-8.
+        :returns: their paths.
+        """
+        with self._store.lock:
+            files = loading.put_files(self._store, folder, contents)
         return tuple(file.path for file in files)
 
     def add_images(self, dataset_id: str, count: int, *, label: str | None = None) -> tuple[str, ...]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.state import ids
 from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
+from airflow_provider_modelarts.emulator.state.hard_reasons import COEFFICIENT, HARD, MEANINGS, REASONS
 from airflow_provider_modelarts.emulator.state.json_text import dump_json
 from airflow_provider_modelarts.emulator.state.task import Failure
 from airflow_provider_modelarts.emulator.state.team import LABELER, REVIEWER, TeamTask, Verdict, Workforce
@@ -112,8 +114,31 @@ class InspectedDataset:
             return [dict(label) for label in self._dataset.samples[sample_id].labels]
 
     def names_of(self, sample_id: str) -> list[str]:
-        """Return the names of a sample's final labels."""
-        return [label["name"] for label in self.labels_of(sample_id)]
+        """Return the names of a sample's final labels; those of speech have none."""
+        return [label["name"] for label in self.labels_of(sample_id) if "name" in label]
+
+    def mark_hard(self, sample_id: str, *reasons: int, coefficient: float = 1.0) -> None:
+        """Make a sample, and its proposal if there is one, a hard example.
+
+        :param reasons: why it is hard, ids of contract 7.5.
+        :param coefficient: how hard it is, 0 to 1.
+        :raises ValueError: for a reason or a coefficient that there is not.
+        :raises KeyError: unknown sample.
+        """
+        if not set(reasons) <= set(MEANINGS) or not 0 <= coefficient <= 1:
+            raise ValueError(f"there are the reasons 0 to {max(MEANINGS)}, and coefficients from 0 to 1")
+        hard = {HARD: True, COEFFICIENT: coefficient, REASONS: list(reasons)}
+        with self._store.lock:
+            self._store.settle(self._dataset)
+            sample = self._dataset.samples[sample_id]
+            sample.metadata = (sample.metadata or {}) | hard
+            kept = [(one.sample_id, one.fragment) for one in self._dataset.proposals]
+            for place, (proposed, fragment) in enumerate(kept):
+                if proposed == sample_id:
+                    document = json.loads(fragment)
+                    document["metadata"] |= hard
+                    kept[place] = proposed, dump_json(document)
+                    self._dataset.proposals.replace(kept)
 
     def edit(self, sample_id: str, labels: LabelsLike, *, author: str = PERSON) -> None:
         """Label a sample as a person does at the console.
@@ -125,8 +150,7 @@ class InspectedDataset:
         whole = _whole(labels)
         with self._store.lock:
             self._store.settle(self._dataset)
-            for label in whole:
-                self._dataset.add_label(label["name"])
+            self._dataset.add_labels_of(whole)
             sample = self._dataset.samples[sample_id]
             self._dataset.set_labels(sample, whole, author, self._store.clock.now())
 
@@ -247,7 +271,8 @@ class InspectedDataset:
             copy = self._copy(task, sample_id, worker_id)
             whole = [self._dataset.stored(label) for label in _whole(labels)]
             for label in whole:
-                self._dataset.labels[label["name"]]  # a member cannot add labels
+                if "name" in label:
+                    self._dataset.labels[label["name"]]  # a member cannot add labels
             copy.set_labels(whole, f"human/{task.email_of(copy.worker_id)}")
 
     def review(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
-from airflow_provider_modelarts.client.regions import address_of, region_of
+from airflow_provider_modelarts.client.regions import address_of, region_at, region_of
 from airflow_provider_modelarts.client.validation import Endpoint, as_flag, as_number, decoded, shown
 from airflow_provider_modelarts.hooks.connection_form import EXTRA_FIELDS
 
@@ -69,6 +69,7 @@ class ConnectionSettings:
     :param allow_http: whether plain http may leave this machine
     :param poll_threads: threads of the triggerer's pool
     :param console: address of a dataset in the console, with ``{dataset_id}`` in it; None: not known
+    :param region: the region, for people and lineage; where it is not known, the host name of the endpoint
     :param unknown: a phrase for the log about each key of the extra that has no effect
     """
 
@@ -86,6 +87,7 @@ class ConnectionSettings:
     allow_http: bool
     poll_threads: int
     console: str | None = None
+    region: str = ""
     unknown: tuple[str, ...] = field(default=(), compare=False)
 
 
@@ -132,6 +134,7 @@ def read_settings(connection: Connection, *, project_id: str | None = None) -> C
         allow_http=reader.value("allow_http", False, _flag, "true or false"),
         poll_threads=reader.whole("poll_threads", DEFAULT_POLL_THREADS, *_bounds("poll_threads")),
         console=reader.console(endpoint, region and region_of(region)),
+        region=region_of(region) if region else region_at(endpoint),
         unknown=unknown,
     )
 

@@ -104,6 +104,17 @@ def has_labels_of(final: Sample, written: Sample | SampleRow, *, loosely: bool =
     return bool(sent) and _kept(kept, typed=typed, loosely=loosely) == _kept(sent, typed=typed, loosely=loosely)
 
 
+def labels_identity(final: Sample) -> list[str]:
+    """Return what the labels of a sample are, in any order, as :func:`has_labels_of` compares them."""
+    return _kept(raw_labels(final), typed=True, loosely=False)
+
+
+def labels_digest(sample: Sample) -> bytes:
+    """Return 16 bytes that stand for a sample's final labels, as :func:`has_labels_of` compares them."""
+    text = json.dumps(labels_identity(sample))
+    return blake2b(text.encode("ascii"), digest_size=16).digest()
+
+
 def names(sample: Sample | SampleRow) -> str:
     """Return the names of a sample's labels as a message shows them."""
     return ", ".join(repr(label.get("name") if isinstance(label, Mapping) else label) for label in raw_labels(sample))
@@ -123,7 +134,8 @@ def _kept(labels: Labels, *, typed: bool, loosely: bool) -> list[str]:
 def _identity(label: Any, *, typed: bool, loosely: bool) -> str:
     if not isinstance(label, Mapping):
         return json.dumps({"no label": label})
-    name, value = label.get("name"), label.get("property")
+    # No name is an empty one: labels of speech have none.
+    name, value = label.get("name") or None, label.get("property")
     if loosely and isinstance(name, str):
         name = "".join(unicodedata.normalize("NFKC", name).casefold().split())
     if isinstance(value, Mapping):

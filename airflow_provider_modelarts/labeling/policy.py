@@ -14,12 +14,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
 from airflow_provider_modelarts.client.models import to_flag, to_number
+from airflow_provider_modelarts.client.sample_updates import needs_no_name
+from airflow_provider_modelarts.client.states import LabelType
 from airflow_provider_modelarts.client.validation import as_label, as_number, decoded, shown
 
 if TYPE_CHECKING:
-    from airflow_provider_modelarts.client import Sample
+    from airflow_provider_modelarts.client import Sample, SampleLabel
     from airflow_provider_modelarts.client.sample_rows import SampleRow
 
+SPEECH = (LabelType.SPEECH_CONTENT, LabelType.SPEECH_SEGMENTS)
+"""Types of labels that need no name: what they say stands in their properties (contract 3.3)."""
 Action = Literal["confirm", "review", "leave"]
 
 
@@ -211,12 +215,13 @@ class SampleFacts(NamedTuple):
     """What rules and summaries look at.
 
     :param sample_id: the sample; empty if it came without
-    :param names: the name of each label
+    :param names: the name of each label; empty where it has none
     :param scores: for each label its own score, or the sample's if it has none; None if that is not known, or is not
         from 0 to 1. Without labels the sample's own score
     :param has_odd_score: a score that counts was given, and is not from 0 to 1
     :param is_hard: the service found it hard
     :param oddity: what keeps it from being read as the API documents it; None if nothing does
+    :param is_speech: it has labels without a name, and each of them is one of speech, which needs none
     """
 
     sample_id: str
@@ -225,11 +230,12 @@ class SampleFacts(NamedTuple):
     has_odd_score: bool = False
     is_hard: bool = False
     oddity: str | None = None
+    is_speech: bool = False
 
     @property
     def has_labels(self) -> bool:
-        """Whether it has labels that can be written: at least one, and each with a name (contract 4.1)."""
-        return bool(self.names) and all(self.names)
+        """Whether it has labels that can be written: at least one, and each has a name or needs none (contract 4.1)."""
+        return bool(self.names) and (self.is_speech or all(self.names))
 
     @property
     def lowest_score(self) -> float | None:
@@ -242,7 +248,21 @@ def facts_of(sample: Sample) -> SampleFacts:
     own = sample.raw.get("score")
     given = [own if (score := label.raw.get("score")) is None else score for label in sample.labels] or [own]
     scores, has_odd_score = _read_scores(given)
-    return SampleFacts(sample.sample_id, sample.label_names, scores, has_odd_score, bool(sample.is_hard), sample.oddity)
+    nameless = [label for label in sample.labels if not label.name]
+    return SampleFacts(
+        sample.sample_id,
+        sample.label_names,
+        scores,
+        has_odd_score,
+        bool(sample.is_hard),
+        sample.oddity,
+        is_speech=bool(nameless) and all(map(_is_speech, nameless)),
+    )
+
+
+def _is_speech(label: SampleLabel) -> bool:
+    """Whether a label is one of speech and says so; one without a type may be refused, by datasets of other kinds."""
+    return label.type in SPEECH and needs_no_name(label.raw)
 
 
 def facts_of_row(row: SampleRow) -> SampleFacts:
@@ -266,8 +286,13 @@ def _read_scores(given: Sequence[object]) -> tuple[list[float | None], bool]:
 
 
 def different(names: list[str]) -> list[str]:
-    """Return the different label names of a sample, in order: a box per rose still is one sample with roses."""
-    return names if len(names) < 2 else list(dict.fromkeys(names))
+    """Return the different label names of a sample, in order: a box per rose still is one sample with roses.
+
+    Labels of speech have none and are no label that a machine may prefer, so they do not count.
+    """
+    if len(names) == 1 and names[0]:
+        return names
+    return [name for name in dict.fromkeys(names) if name]
 
 
 def _has_unlisted_label(policy: ConfirmPolicy, facts: SampleFacts) -> bool:

@@ -77,6 +77,7 @@ class ConfirmationResult:
     :param failures: the failed samples by code; not in XCom
     :param unaccounted: proposals that the service counts but never listed (B14); not in XCom
     :param stopped: the run was asked to stop before its end; what it had not reached is in ``left``; not in XCom
+    :param confirmed_before: the part of ``confirmed`` that earlier tries of the same task had recorded; not in XCom
     :param preview: a plan or a preview: nothing was written, and ``confirmed`` is what would be; not in XCom
     """
 
@@ -97,6 +98,7 @@ class ConfirmationResult:
     failures: Mapping[str, Failure] = field(default_factory=dict, metadata=_LOG_ONLY)
     unaccounted: int = field(default=0, metadata=_LOG_ONLY)
     stopped: bool = field(default=False, metadata=_LOG_ONLY)
+    confirmed_before: int = field(default=0, metadata=_LOG_ONLY)
     preview: bool = field(default=False, metadata=_LOG_ONLY)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Writes labels into the samples of a team labeling task (contract 5.2), and reports what became of each."""
+"""Writes labels into the samples of a team labeling task, or takes them away (contract 5.2); reports each sample."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest, ModelArtsError
-from airflow_provider_modelarts.client.models import to_objects
-from airflow_provider_modelarts.client.sample_updates import labeled_elements
+from airflow_provider_modelarts.client.models import to_object
+from airflow_provider_modelarts.client.sample_updates import SampleOutcome, emptied_copies, labeled_elements
 from airflow_provider_modelarts.client.validation import (
     decoded,
     digits_as_text,
@@ -20,40 +20,73 @@ from airflow_provider_modelarts.client.validation import (
 from airflow_provider_modelarts.labeling.apply.batches import BATCH_BYTES, is_fault_of_samples, refused_locally
 from airflow_provider_modelarts.labeling.label_equality import has_labels_of
 from airflow_provider_modelarts.labeling.results import SAMPLES_SHOWN, Failure
+from airflow_provider_modelarts.labeling.team_copies import Copies, Tries, WriteHistory, fingerprint_of, is_labeled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from airflow_provider_modelarts.client import ModelArtsClient, Sample, SampleOutcome
+    from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.client.resources.team_samples import TeamSample
+    from airflow_provider_modelarts.labeling.team_copies import Verdict
 
 Element = dict[str, Any]
+Place = tuple[int, Element]
+"""An element, and where it stands in what was handed in."""
+
+COUNTS = ("samples", "updated", "unchanged", "changed", "failed", "unknown", "requests")
+UNCLEAR = "not_written"
+"""Code of samples that a retry has left alone because nothing says whether somebody has changed them."""
+_SIZE = "@modelarts:size"
+_UNCLEAR = (
+    "An earlier try may have written, and nothing says whether somebody has changed these samples since: Airflow "
+    "before 3.3 keeps nothing between tries, or other samples are asked for than in that try. They were left as they "
+    "are; to replace their labels all the same, do it in a new DAG run."
+)
 
 
 @dataclass(frozen=True)
 class TeamResult:
-    """Counts of one write; ``samples = updated + failed + unknown``.
+    """Counts of one write; ``samples = updated + unchanged + changed + failed + unknown`` (B16).
 
     :param samples: samples handed in
-    :param updated: samples that have the new labels
+    :param updated: samples that this write gave what was asked for
+    :param unchanged: samples that were as asked already; nothing was sent for them
+    :param changed: samples that somebody has changed since an earlier try of this write; they were left as they are
     :param failed: samples that the service refused
-    :param unknown: samples of which neither an answer nor a read says whether they were written
+    :param unknown: samples that may not be as asked: neither an answer nor a read says whether they were written, or
+        nothing says whether somebody has changed them since an earlier try, and they were left as they are
     :param requests: writes sent
     :param failures: the samples that failed or are unknown, by code; not in XCom
+    :param left: ids of the changed samples, the first few; not in XCom
     """
 
     samples: int
     updated: int
+    unchanged: int
+    changed: int
     failed: int
     unknown: int
     requests: int
     failures: Mapping[str, Failure] = field(default_factory=dict)
+    left: tuple[str, ...] = ()
 
     def to_xcom(self) -> dict[str, int]:
         """Return the counts as JSON primitives."""
-        return {name: getattr(self, name) for name in ("samples", "updated", "failed", "unknown", "requests")}
+        return {name: getattr(self, name) for name in COUNTS}
+
+    @property
+    def warning(self) -> str | None:
+        """One line about the samples that somebody has changed since an earlier try; None if there are none."""
+        if not self.changed:
+            return None
+        more = f" and {self.changed - len(self.left)} more" if self.changed > len(self.left) else ""
+        return (
+            f"{self.changed} of {self.samples} team samples are not as an earlier try of this task has found or left "
+            f"them: somebody has changed them. They were not overwritten: {', '.join(self.left)}{more}."
+        )
 
     def check(self) -> None:
-        """Raise unless everything was written.
+        """Raise unless every sample is as asked, or was changed by somebody else.
 
         :raises ConfirmationError: in one line, naming codes and samples
         """
@@ -106,6 +139,24 @@ def _with_text_names(element: Any) -> Any:
     return found
 
 
+def parse_copies(value: object) -> list[Element]:
+    """Read which copies are meant, as a DAG author names them.
+
+    :param value: a list of sample ids or of ``{"sample_id", "worker_id"}``, or JSON text of one
+    :return: for each copy an object with the ids that were given
+    :raises InvalidRequest: in one line, for an empty list, for other fields, and for a copy that comes twice
+    """
+    value = decoded(value)
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
+        value = list(value)
+    if not isinstance(value, list) or not value:
+        what = "the text is no JSON" if isinstance(value, str) else "see what its template renders to"
+        raise InvalidRequest(f"samples must name at least one sample, as a list or the JSON text of one: {what}.")
+    given: list[Any] = [_with_text_names(one) if isinstance(one, dict) else digits_as_text(one) for one in value]
+    elements = emptied_copies(given)
+    return [{name: one[name] for name in ("sample_id", "worker_id") if name in one} for one in elements]
+
+
 def update_team_samples(
     client: ModelArtsClient,
     dataset_id: str,
@@ -115,12 +166,15 @@ def update_team_samples(
     worker_email: str | None = None,
     batch_size: int = 100,
     should_stop: Callable[[], bool] | None = None,
+    tries: Tries | None = None,
 ) -> TeamResult:
     """Replace labels in a team labeling task.
 
-    All samples are checked before the first write, and each is sent once. After a lost or bad answer the samples are
-    read: those that have the new labels count as written. The others are reported and not sent again, since a member
-    may have labeled them in between.
+    All samples are checked before the first write. Then the team task is read, and only samples that are not yet as
+    asked are written, each once. In a retry a sample that somebody has changed since the first try is left as it is;
+    what is changed between the read and the write is overwritten, as the service takes no condition with a write.
+    After a lost or bad answer the samples are read: those that have the new labels count as written. The others are
+    reported and not sent again, since a member may have labeled them in between.
 
     :param client: the client to use
     :param dataset_id: the dataset
@@ -129,28 +183,59 @@ def update_team_samples(
     :param worker_email: the member on whose behalf; default: the owner
     :param batch_size: samples per write at most; batches are also split at about 1 MB
     :param should_stop: asked before every write; once true no further write goes out, and the rest is unknown
+    :param tries: which try of this write it is; None: the only one
     :return: the counts; :meth:`TeamResult.check` raises if something is missing
     :raises InvalidRequest: for samples that cannot be written, before anything is sent
     :raises ModelArtsError: for what is not the fault of samples; batches before may have been written
     """
-    # Here, because a DAG file need not load what only a running task uses.
-    from airflow_provider_modelarts.client.transport.transport import encoded
-
     elements = parse_team_samples(samples)
-    batch_size = validate_whole("batch_size", batch_size, 1)
-    if worker_email is not None:
-        validate_email("worker_email", worker_email)
-    batches = list(_split(elements, batch_size))
-    for batch in batches:
-        encoded({"samples": batch}, f"Sample {batch[0]['sample_id']}")
-    task = _TeamTask(client, dataset_id, workforce_task_id, worker_email, should_stop or (lambda: False))
-    outcomes = [outcome for batch in batches for outcome in task.write(batch)]
-    return _summary(outcomes, task.requests)
+    task = _TeamTask(client, dataset_id, workforce_task_id, _checked(worker_email), should_stop or _never)
+    return task.run(elements, validate_whole("batch_size", batch_size, 1), tries or Tries())
+
+
+def clear_team_samples(
+    client: ModelArtsClient,
+    dataset_id: str,
+    workforce_task_id: str,
+    samples: object,
+    *,
+    worker_email: str | None = None,
+    batch_size: int = 100,
+    should_stop: Callable[[], bool] | None = None,
+    tries: Tries | None = None,
+) -> TeamResult:
+    """Take all labels from copies of samples in a team labeling task; the dataset's own labels stay.
+
+    Copies without labels are left alone. For all else see :func:`update_team_samples`.
+
+    :param client: the client to use
+    :param dataset_id: the dataset
+    :param workforce_task_id: the team labeling task
+    :param samples: as for :func:`parse_copies`
+    :param worker_email: the member on whose behalf, and whose copies are meant where no ``worker_id`` says so
+    :param batch_size: samples per write at most
+    :param should_stop: asked before every write; once true no further write goes out, and the rest is unknown
+    :param tries: which try of this write it is; None: the only one
+    :return: the counts; :meth:`TeamResult.check` raises if something is missing
+    :raises InvalidRequest: for an empty list and for samples that cannot be named so, before anything is sent
+    :raises ModelArtsError: for what is not the fault of samples; batches before may have been written
+    """
+    elements = parse_copies(samples)
+    task = _Clearing(client, dataset_id, workforce_task_id, _checked(worker_email), should_stop or _never)
+    return task.run(elements, validate_whole("batch_size", batch_size, 1), tries or Tries())
+
+
+def _never() -> bool:
+    return False
+
+
+def _checked(worker_email: str | None) -> str | None:
+    return None if worker_email is None else validate_email("worker_email", worker_email)
 
 
 @dataclass
 class _TeamTask:
-    """One team labeling task, and on whose behalf it is written to."""
+    """One team labeling task, and on whose behalf labels are written to it."""
 
     client: ModelArtsClient
     dataset_id: str
@@ -159,15 +244,75 @@ class _TeamTask:
     should_stop: Callable[[], bool]
     requests: int = 0
 
+    def run(self, elements: list[Element], batch_size: int, tries: Tries) -> TeamResult:
+        """Write the samples that are not yet as asked, and that nobody has changed since an earlier try."""
+        # Here, because a DAG file need not load what only a running task uses.
+        from airflow_provider_modelarts.client.transport.transport import encoded
+
+        for batch in split_copies(list(enumerate(elements)), batch_size):
+            encoded({"samples": [element for _, element in batch]}, f"Sample {batch[0][1]['sample_id']}")
+        copies = self._copies(elements)
+        found = [copies.find(element, self.email) for element in elements]
+        marks = [fingerprint_of(copy) for copy in found]
+        history = WriteHistory.open(tries, [self.dataset_id, self.task_id, self.email, elements], marks)
+        tally = _Tally()
+        due = [
+            (place, element)
+            for place, (element, copy) in enumerate(zip(elements, found, strict=True))
+            if self._is_due(element, copy, history.judge(place, marks[place]), tally)
+        ]
+        for batch in split_copies(due, batch_size):
+            outcomes = self.write([element for _, element in batch])
+            history.mark_sent(place for (place, _), outcome in zip(batch, outcomes, strict=True) if outcome.ok)
+            tally.outcomes += outcomes
+        return tally.result(len(elements), self.requests)
+
+    def _is_due(self, element: Element, copy: TeamSample | None, verdict: Verdict, tally: _Tally) -> bool:
+        """Whether a sample is to be written; else it is counted."""
+        sample_id = element["sample_id"]
+        if copy is None:
+            return self.is_named_well(sample_id, tally)
+        if self.is_as_asked(copy, element):
+            tally.unchanged += 1
+        elif verdict == "changed":
+            tally.changed.append(sample_id)
+        elif verdict == "unclear" and not self.replaces_nothing(copy):
+            tally.outcomes.append(SampleOutcome(sample_id, None, UNCLEAR, _UNCLEAR))
+        else:
+            return True
+        return False
+
+    def is_named_well(self, sample_id: str, tally: _Tally) -> bool:  # noqa: ARG002 - see the subclass
+        """Whether to write a sample of which no single copy was found: the service knows, and refuses it if not."""
+        return True
+
+    def is_as_asked(self, copy: TeamSample, element: Element) -> bool:
+        """Whether a copy is what an element makes of it."""
+        from airflow_provider_modelarts.client.resources.samples import Sample
+
+        metadata, usage = to_object(element.get("metadata")), element.get("sample_usage")
+        return (
+            is_labeled(copy)
+            and has_labels_of(copy, Sample(element))
+            and all(copy.metadata.get(name) == value for name, value in metadata.items() if name != _SIZE)
+            and usage in (None, copy.raw.get("sample_usage"))
+        )
+
+    def replaces_nothing(self, copy: TeamSample) -> bool:
+        """Whether a write would replace no label that somebody has given."""
+        return not is_labeled(copy)
+
+    def send(self, batch: Sequence[Element]) -> Sequence[SampleOutcome]:
+        """Send one request."""
+        return self.client.team_samples.update(self.dataset_id, self.task_id, batch, email=self.email)
+
     def write(self, batch: Sequence[Element]) -> list[SampleOutcome]:
         """Write a batch, and split it where one sample makes it fail; return what became of each sample."""
-        from airflow_provider_modelarts.client import SampleOutcome
-
         if self.should_stop():
             return [SampleOutcome(element["sample_id"], None, None, "Not sent: stopped.") for element in batch]
         self.requests += 1
         try:
-            outcomes = self.client.team_samples.update(self.dataset_id, self.task_id, batch, email=self.email)
+            outcomes = self.send(batch)
         except ModelArtsError as error:
             # The samples have been checked: what the client refuses now is wrong for all of them.
             if refused_locally(error) or not is_fault_of_samples(error):
@@ -178,18 +323,17 @@ class _TeamTask:
             return self.write(batch[:middle]) + self.write(batch[middle:])
         return list(outcomes) if all(outcome.ok for outcome in outcomes) else self._read(batch, outcomes)
 
+    def _copies(self, elements: Sequence[Element]) -> Copies:
+        return Copies.read(self.client, self.dataset_id, self.task_id, elements)
+
     def _read(self, batch: Sequence[Element], outcomes: Sequence[SampleOutcome]) -> list[SampleOutcome]:
         """Read what became of a batch: the positions in an answer only name suspects (B15)."""
-        from airflow_provider_modelarts.client import Sample, SampleOutcome
-
-        ids = {element["sample_id"] for element in batch}
-        listed = self.client.team_samples.list(self.dataset_id, self.task_id)
-        copies = [sample for sample in listed if sample.sample_id in ids]
+        copies = self._copies(batch)
         told = next((outcome for outcome in outcomes if outcome.error_code), None)
         found = []
         for element, said in zip(batch, outcomes, strict=True):
-            copy = self._copy(element, copies)
-            if copy is not None and has_labels_of(copy, Sample(element)):
+            copy = copies.find(element, self.email)
+            if copy is not None and self.is_as_asked(copy, element):
                 found.append(SampleOutcome(said.sample_id, True))
             elif said.ok is None:
                 found.append(SampleOutcome(said.sample_id, None, said.error_code, said.error_msg))
@@ -198,43 +342,86 @@ class _TeamTask:
                 found.append(SampleOutcome(said.sample_id, False, reason.error_code, reason.error_msg))
         return found
 
-    def _copy(self, element: Element, copies: Sequence[Sample]) -> Sample | None:
-        """Return the copy that was meant: the named member's, or the only one."""
-        mine = [copy for copy in copies if copy.sample_id == element["sample_id"] and self._is_meant(element, copy)]
-        return mine[0] if len(mine) == 1 else None
 
-    def _is_meant(self, element: Element, copy: Sample) -> bool:
-        worker_id = element.get("worker_id")
-        if worker_id or not self.email:
-            return not worker_id or copy.worker_id == worker_id
-        return any(worker.get("email") == self.email for worker in to_objects(copy.raw.get("labelers")))
+class _Clearing(_TeamTask):
+    """One team labeling task from which labels are taken."""
+
+    def is_as_asked(self, copy: TeamSample, element: Element) -> bool:  # noqa: ARG002 - whatever was asked for it
+        """Whether a copy has no labels."""
+        return not is_labeled(copy)
+
+    def replaces_nothing(self, copy: TeamSample) -> bool:  # noqa: ARG002 - it is asked about copies with labels only
+        """Whether a write would replace no label: it takes them all."""
+        return False
+
+    def is_named_well(self, sample_id: str, tally: _Tally) -> bool:
+        """Never: it is not certain whose labels the service would take away."""
+        text = "The team task has no copy of it, or several: name the member by worker_id, or all by worker_email."
+        tally.outcomes.append(SampleOutcome(sample_id, False, "no_single_copy", text))
+        return False
+
+    def send(self, batch: Sequence[Element]) -> Sequence[SampleOutcome]:
+        """Send one request."""
+        return self.client.team_samples.clear_labels(self.dataset_id, self.task_id, batch, email=self.email)
 
 
-def _split(elements: Iterable[Element], batch_size: int) -> Iterator[list[Element]]:
-    batch: list[Element] = []
+def split_copies(places: Iterable[Place], batch_size: int) -> Iterator[list[Place]]:
+    """Split elements with their positions into what goes out in one request each."""
+    batch: list[Place] = []
+    named: set[str] = set()
     size = 0
-    for element in elements:
+    for place, element in places:
         length = len(json.dumps(element))
         # One sample may have several copies; a request may name it once (contract 4.1).
-        twin = any(other["sample_id"] == element["sample_id"] for other in batch)
+        twin = element["sample_id"] in named
         if batch and (twin or len(batch) >= batch_size or size + length > BATCH_BYTES):
             yield batch
-            batch, size = [], 0
-        batch.append(element)
+            batch, named, size = [], set(), 0
+        batch.append((place, element))
+        named.add(element["sample_id"])
         size += length
     if batch:
         yield batch
 
 
-def _summary(outcomes: Sequence[SampleOutcome], requests: int) -> TeamResult:
-    bad: dict[str, list[SampleOutcome]] = {}
-    for outcome in outcomes:
-        if not outcome.ok:
-            bad.setdefault("unknown" if outcome.ok is None else outcome.error_code or "refused", []).append(outcome)
-    failures = {
-        code: Failure(code, some[0].error_msg or "", len(some), tuple(one.sample_id for one in some[:SAMPLES_SHOWN]))
-        for code, some in sorted(bad.items())
-    }
-    unknown = len(bad.get("unknown", ()))
-    missing = sum(map(len, bad.values()))
-    return TeamResult(len(outcomes), len(outcomes) - missing, missing - unknown, unknown, requests, failures)
+@dataclass
+class _Tally:
+    """What became of the samples of one write."""
+
+    unchanged: int = 0
+    changed: list[str] = field(default_factory=list)
+    outcomes: list[SampleOutcome] = field(default_factory=list)
+
+    def result(self, samples: int, requests: int) -> TeamResult:
+        """Return the counts."""
+        bad: dict[str, list[SampleOutcome]] = {}
+        unknown = 0
+        for outcome in self.outcomes:
+            if outcome.ok:
+                continue
+            unknown += outcome.ok is None
+            code = outcome.error_code if outcome.ok is False or outcome.error_code == UNCLEAR else "unknown"
+            bad.setdefault(code or "refused", []).append(outcome)
+        failures = {
+            code: Failure(
+                code, some[0].error_msg or "", len(some), tuple(one.sample_id for one in some[:SAMPLES_SHOWN])
+            )
+            for code, some in sorted(bad.items())
+        }
+        missing = sum(map(len, bad.values()))
+        return TeamResult(
+            samples=samples,
+            updated=len(self.outcomes) - missing,
+            unchanged=self.unchanged,
+            changed=len(self.changed),
+            failed=missing - unknown,
+            unknown=unknown,
+            requests=requests,
+            failures=failures,
+            left=tuple(self.changed[:SAMPLES_SHOWN]),
+        )
+
+
+def _failure(code: str, some: Sequence[SampleOutcome]) -> Failure:
+    shown = tuple(one.sample_id for one in some[:SAMPLES_SHOWN])
+    return Failure(code, some[0].error_msg or "", len(some), shown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_modelarts.client.errors import (
     InvalidRequest,
@@ -15,8 +15,10 @@ from airflow_provider_modelarts.client.errors import (
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.policy import nearest, parse_policy
 from airflow_provider_modelarts.operators import _parameters as parameters
+from airflow_provider_modelarts.operators import _uri_parameters as places
+from airflow_provider_modelarts.operators._observed import ObservedOperator
 from airflow_provider_modelarts.operators._on_kill import WriteStop
-from airflow_provider_modelarts.operators._templates import TemplatedOperator
+from airflow_provider_modelarts.utils.observation import values_of
 from airflow_provider_modelarts.utils.task_record import TaskIntent
 from airflow_provider_modelarts.utils.task_state import TaskKey
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
     from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
     from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
     from airflow_provider_modelarts.labeling.results import ConfirmationResult, Progress
@@ -47,7 +50,7 @@ SearchConditions = list[dict[str, Any]] | dict[str, Any] | str
 """Conditions of contract 3.1: a list of dicts, one dict, or either as JSON text."""
 
 
-class StoppableOperator(TemplatedOperator):
+class StoppableOperator(ObservedOperator):
     """An operator that sends no further write once a user has ended or cleared its Airflow task."""
 
     _gate: WriteStop | None = None
@@ -164,6 +167,32 @@ class ProposalsOperator(StoppableOperator):
         for name in map(str, chosen):
             if name not in known:
                 self.log.warning("Dataset %s has no label %r%s.", dataset_id, name, nearest(name, known))
+
+    def observe_result(
+        self,
+        context: Context,
+        hook: ModelArtsHook,
+        operation: Literal["plan", "confirm"],
+        result: ConfirmationResult,
+        *,
+        is_complete: bool = True,
+    ) -> None:
+        """Tell lineage, asset events and metrics of a plan or a confirmation; see :meth:`observe`."""
+        given = getattr(self, "plan_uri", None) if operation == "confirm" else None
+        applied = result.plan_uri and places.uri("plan_uri", result.plan_uri)
+        plans = {"plan": [given and places.uri("plan_uri", given)], "own_plan": [applied]}
+        if plans["plan"] == plans["own_plan"]:  # else the task made it, or it is what an approval has left
+            del plans["own_plan"]
+        self.observe(
+            context,
+            hook,
+            operation,
+            [result.dataset_id],
+            values_of(result),
+            places={**plans, "ledger": [result.ledger_uri]},
+            preview=operation == "confirm" and result.preview,
+            is_complete=is_complete,
+        )
 
     def check_labels(self, client: ModelArtsClient, request: ConfirmationRequest) -> None:
         """Refuse a policy that names a label which the dataset does not have; where that cannot be known, warn.

@@ -186,6 +186,27 @@ def listed(name: str, value: object) -> list[Any]:
     return list(found)
 
 
+def comments(name: str, value: object) -> list[dict[str, Any]]:
+    """Return what is said of members' copies, a comment for each, as the service takes it (contract 5.2)."""
+    from airflow_provider_modelarts.client.requests.teams import ReviewRequest
+    from airflow_provider_modelarts.client.resources.team_tasks import comments_body
+
+    try:
+        found: list[dict[str, Any]] = comments_body(ReviewRequest, listed(name, value), f"read {name}")["comments"]
+    except InvalidRequest as error:
+        raise ParameterError(error.message) from None
+    return found
+
+
+def emails(name: str, value: object) -> list[str]:
+    """Return e-mail addresses, at least one; a single one may stand alone."""
+    given = value if not isinstance(value, str) or value.lstrip().startswith("[") else [value]
+    found = [email(f"{name}[{place}]", one) for place, one in enumerate(listed(name, given))]
+    if not found:
+        raise _wrong(name, "a list with at least one e-mail address", value)
+    return found
+
+
 def plain(name: str, value: object) -> dict[str, Any]:
     """Return a dict, or the JSON text of one, as JSON can say it."""
     found: dict[str, Any] = _plain(name, mapping(name, value))

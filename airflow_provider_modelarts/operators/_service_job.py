@@ -14,7 +14,8 @@ from airflow_provider_modelarts.hooks.errors import ServiceJobTimeout, permanent
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
-from airflow_provider_modelarts.operators._templates import TemplatedOperator, constant, is_template
+from airflow_provider_modelarts.operators._observed import ObservedOperator
+from airflow_provider_modelarts.operators._templates import constant, is_template
 from airflow_provider_modelarts.triggers.service_job import ModelArtsServiceJobTrigger
 from airflow_provider_modelarts.utils.dataset_jobs import DatasetReadiness
 from airflow_provider_modelarts.utils.polling import deadline_after, wait_in_worker
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.utils.service_job import ServiceJob, ServiceJobRecord
 
 
-class ServiceJobOperator(TemplatedOperator):
+class ServiceJobOperator(ObservedOperator):
     """An operator that starts one job of the service exactly once, waits for it and returns its result.
 
     A retry goes on with the job of the try before it, and starts another only if that one failed or does not exist any
@@ -101,6 +102,13 @@ class ServiceJobOperator(TemplatedOperator):
         :param facts: what was noted before the start
         """
         return {**facts, **summary}
+
+    def observe_job(self, context: Context, outcome: JobOutcome, result: Mapping[str, Any]) -> None:
+        """Tell lineage, asset events and metrics of a job that is over; by default there is nothing to tell.
+
+        :param outcome: how the wait ended
+        :param result: what goes into XCom
+        """
 
     def execute(self, context: Context) -> Any:
         """Start the job, or go on with that of an earlier try; see the class."""
@@ -204,6 +212,7 @@ class ServiceJobOperator(TemplatedOperator):
         """Return the result, or push it and raise the error of the outcome (B15)."""
         result = self.job_result(outcome.summary, record.facts if record else {})
         error = outcome.exception()
+        self.observe_job(context, outcome, result)
         if error is None:
             self.log.info("%s", outcome.message)
             return result

@@ -14,7 +14,7 @@ from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._base import SUMMARY_XCOM
 from airflow_provider_modelarts.operators._service_job import ServiceJobOperator
 from airflow_provider_modelarts.operators._templates import TemplatedOperator, constant
-from airflow_provider_modelarts.utils.dataset_jobs import ExportJob, ImportJob, PublicationJob, SyncJob
+from airflow_provider_modelarts.utils.dataset_jobs import ExportJob, ImportJob, PublicationJob, SyncJob, obs_uri
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_modelarts.operators._templates import Readers
+    from airflow_provider_modelarts.utils.service_job import JobOutcome
 
 # A marker of some 25 characters is added to it.
 _LONGEST_DESCRIPTION = 220
@@ -54,9 +55,9 @@ _VERSION: Readers = {
 class ModelArtsSyncDatasetOperator(ServiceJobOperator):
     """Take the new files of its folder into a dataset, and samples whose file is gone out of it; wait for the end.
 
-    A retry goes on with the synchronization of the try before it, and starts another only if that one failed. A dataset
-    that is busy is waited for. Nothing is stopped when the Airflow task is ended. Returns ``samples_before,
-    samples_after, added, deleted, sync_id``, also if the synchronization failed.
+    A retry goes on with the synchronization of the try before it, and starts another only if that one failed. A clear
+    starts another. A dataset that is busy is waited for. Nothing is stopped when the Airflow task is ended. Returns
+    ``samples_before, samples_after, added, deleted, sync_id``, also if the synchronization failed.
 
     :param dataset_id: the dataset (templated)
     :param deferrable: wait in the triggerer, not in the worker; default: Airflow's ``[operators] default_deferrable``
@@ -97,10 +98,11 @@ class ModelArtsSyncDatasetOperator(ServiceJobOperator):
 class ModelArtsImportSamplesOperator(ServiceJobOperator):
     """Import images, with their labels, from a folder or a manifest in OBS into a dataset; wait for the end.
 
-    A retry goes on with the import of the try before it, and starts another only if that one failed. The service keeps
-    no name of an import: after a worker was killed between the request and its answer, the import is known by its path
-    and its time. A dataset that is busy is waited for. Nothing is stopped when the Airflow task is ended. Returns
-    ``import_id, import_path, samples, imported, labeled, unconfirmed``, also if the import failed.
+    A retry goes on with the import of the try before it, and starts another only if that one failed. A clear starts
+    another. The service keeps no name of an import: after a worker was killed between the request and its answer, the
+    import is known by its path and its time. A dataset that is busy is waited for. Nothing is stopped when the Airflow
+    task is ended. Returns ``import_id, import_path, samples, imported, labeled, unconfirmed``, also if the import
+    failed.
 
     :param dataset_id: the dataset (templated)
     :param import_path: folder or manifest, ``obs://bucket/folder/`` (templated)
@@ -159,10 +161,10 @@ class ModelArtsImportSamplesOperator(ServiceJobOperator):
 class ModelArtsExportSamplesOperator(ServiceJobOperator):
     """Export samples of a dataset, with their labels, into a folder of OBS; wait for the end.
 
-    A retry goes on with the export of the try before it, and starts another only if that one failed. The service keeps
-    no name of an export: after a worker was killed between the request and its answer, the export is known by its path
-    and its time. Nothing is stopped when the Airflow task is ended. Returns ``export_id, path, samples, exported``,
-    also if the export failed.
+    A retry goes on with the export of the try before it, and starts another only if that one failed. A clear starts
+    another. The service keeps no name of an export: after a worker was killed between the request and its answer, the
+    export is known by its path and its time. Nothing is stopped when the Airflow task is ended. Returns ``export_id,
+    path, samples, exported``, also if the export failed.
 
     :param dataset_id: the dataset (templated)
     :param path: folder to write into, ``obs://bucket/folder/`` (templated)
@@ -222,8 +224,11 @@ class ModelArtsPublishVersionOperator(ServiceJobOperator):
 
     The service publishes one version a minute, and none while the dataset is busy: both are waited for. A marker is
     added to the version's description. By it a retry finds the version of the try before it, and publishes another only
-    if that one failed. Nothing is stopped when the Airflow task is ended. Returns ``version_id, version_name,
-    manifest_path, samples, labeled``, also if the publication failed.
+    if that one failed. After a clear the version from before it is kept as long as the dataset still has its samples
+    and labels: they are compared, which takes two requests for 100 samples. Another version is published if anything
+    has changed, if the parameters have, or if that version was deleted. (Airflow 3.2 does not remember the version over
+    a clear, so that another one is published.) Nothing is stopped when the Airflow task is ended. Returns
+    ``version_id, version_name, manifest_path, samples, labeled``, also if the publication failed.
 
     :param dataset_id: the dataset (templated)
     :param version_name: 1 to 32 characters, not used before; None: the service's next, such as V003. With a name of its
@@ -280,6 +285,20 @@ class ModelArtsPublishVersionOperator(ServiceJobOperator):
                 "is added to it."
             )
         return request
+
+    def observe_job(self, context: Context, outcome: JobOutcome, result: Mapping[str, Any]) -> None:
+        """Tell of the version; one that failed is none."""
+        is_usable = outcome.status == "success"
+        self.observe(
+            context,
+            parameters.hook(self),
+            "publish",
+            [str(self.dataset_id)],
+            result if is_usable else {},
+            places={"manifest": [obs_uri(result.get("manifest_path")) if is_usable else None]},
+            is_complete=is_usable,
+            waited=True,
+        )
 
 
 def _request(model: Any, what: str, given: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from airflow_provider_modelarts.hooks.errors import LabelTaskUnreadableError, pe
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
+from airflow_provider_modelarts.operators._observed import ObservedOperator
 from airflow_provider_modelarts.operators._on_kill import LabelTaskStopper
 from airflow_provider_modelarts.operators._templates import TemplatedOperator, constant, is_template
 from airflow_provider_modelarts.triggers.label_task import ModelArtsLabelTaskTrigger
@@ -71,7 +72,7 @@ _READ: Readers = {
 }
 
 
-class ModelArtsStartLabelTaskOperator(TemplatedOperator):
+class ModelArtsStartLabelTaskOperator(ObservedOperator):
     """Start a labeling task and, if wanted, wait until it is over.
 
     Returns the id of the labeling task. If this task has started it, the id is also pushed as XCom ``label_task_id``
@@ -178,7 +179,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             starter = self._make_starter(context, deadline)
             self._make_trigger(starter.make_record("started")).prove_serializable()
             link_dataset(context, starter.hook, starter.request["dataset_id"])
-            return self._run(starter)
+            return self._run(starter, context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
         """End as the trigger's event says; or go on, if the trigger has waited for a labeling task that was in the way.
@@ -192,9 +193,9 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             if record is not None and record.label_task_id != outcome.label_task_id:
                 record = None
             if record is None or record.phase == "started":
-                return self._conclude(outcome, record, store)
+                return self._conclude(outcome, record, store, context)
             _check_out_of_the_way(outcome, record)
-            return self._run(self._make_starter(context, record.deadline))
+            return self._run(self._make_starter(context, record.deadline), context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Resume after the wait in the triggerer; if that ended without an event, stop the labeling task."""
@@ -255,10 +256,10 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             **self.read_parameters(parameters.CONNECTION),
         )
 
-    def _run(self, starter: LabelTaskStarter) -> str:
+    def _run(self, starter: LabelTaskStarter, context: Context) -> str:
         """Find or start the labeling task and wait for it; the alarm of ``execution_timeout`` is one more deadline."""
         try:
-            return self._follow(starter)
+            return self._follow(starter, context)
         except PreconditionFailed as error:
             if error.code != NOTHING_TO_LABEL or self.if_nothing_to_label != "skip":
                 raise
@@ -276,7 +277,7 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
                 f"{record.label_task_id if record else 'none'}. Allow more time."
             ) from None
 
-    def _follow(self, starter: LabelTaskStarter) -> str:
+    def _follow(self, starter: LabelTaskStarter, context: Context) -> str:
         """Find or start the labeling task, after those that are in the way; then wait for it, if wanted."""
         store = starter.store
         while True:
@@ -295,10 +296,11 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
                 if not self.wait_for_completion:
                     # Airflow may signal the process of a succeeded task, if callbacks or listeners take too long.
                     self._stopper = None
+                    self._observe(context, record.label_task_id)
                     return record.label_task_id
             outcome = self._wait(record, is_new=found is None)
             if not is_in_the_way:
-                return self._conclude(outcome, record, store)
+                return self._conclude(outcome, record, store, context)
             _check_out_of_the_way(outcome, record)
 
     def _wait(self, record: LabelTaskRecord, *, is_new: bool) -> Outcome:
@@ -330,17 +332,29 @@ class ModelArtsStartLabelTaskOperator(TemplatedOperator):
             self._stop(record, "a user ended the Airflow task")
             raise LabelTaskStopped(f"Labeling task {record.label_task_id} was stopped: a user ended the Airflow task.")
 
-    def _conclude(self, outcome: Outcome, record: LabelTaskRecord | None, store: RecordStore) -> str:
+    def _conclude(self, outcome: Outcome, record: LabelTaskRecord | None, store: RecordStore, context: Context) -> str:
         """Return the id, or raise the error of the outcome."""
         error = outcome.exception()
         if outcome.status == "error" and error is not None and record is not None and record.is_known_to_exist:
             error = unreadable(f"Labeling task {record.label_task_id} of dataset {record.dataset_id}", error)
         if outcome.status == "timeout" or isinstance(error, LabelTaskUnreadableError):
             self._stop_given_up(record, store)
+        self._observe(context, outcome.label_task_id, outcome)
         if error is not None:
             raise error
         self.log.info("%s", outcome.message)
         return outcome.label_task_id
+
+    def _observe(self, context: Context, label_task_id: str, outcome: Outcome | None = None) -> None:
+        self.observe(
+            context,
+            parameters.hook(self),
+            "start",
+            [str(self.dataset_id)],
+            {**(outcome.summary if outcome else {}), "label_task_id": label_task_id},
+            is_complete=outcome is None or outcome.status == "success",
+            waited=outcome is not None,
+        )
 
     def _stop_given_up(self, record: LabelTaskRecord | None, store: RecordStore) -> None:
         """Stop a labeling task that is no longer waited for, if it is ours and this process is no zombie."""

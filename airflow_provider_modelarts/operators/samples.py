@@ -26,6 +26,7 @@ from airflow_provider_modelarts.operators._base import (
     nothing_to_confirm,
 )
 from airflow_provider_modelarts.operators._templates import constant
+from airflow_provider_modelarts.utils.observation import values_of
 from airflow_provider_modelarts.utils.worker_thread import run_in_thread
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             if self.do_xcom_push:
                 context["ti"].xcom_push(key=DIGEST_XCOM, value=made.plan.digest)
                 context["ti"].xcom_push(key=REVIEW_XCOM, value=self._place_for_review(request, path, made.plan))
+            self.observe_result(context, hook, "plan", replace(made.result, plan_uri=str(path)))
             self.log.info("The plan is stored at %s: %s", made.plan.uri, made.result)
             self.warn_if_empty(client, made.result)
             made.plan.check_guards()
@@ -324,7 +326,10 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
                 # Airflow's alarm is no Exception (B16).
                 done = confirmation.result()
                 self.push_result_after_error(error, context, None if done is None else stored.named(done).to_xcom())
+                if done is not None:
+                    self.observe_result(context, hook, "confirm", stored.named(done), is_complete=False)
                 raise
+            self.observe_result(context, hook, "confirm", result)
             return result.to_xcom()
 
     def _check_that_a_plan_is_alone(self) -> None:
@@ -428,11 +433,33 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
                 if done is not None:
                     self.push_result_after_error(error, context, done.to_xcom(), done.markdown())
                     self._tell(done)
+                    self._observe(context, done, root, known, dataset_id)
                 raise
             self.push_result(context, result.to_xcom(), result.markdown())
+            self._observe(context, result, root, known, dataset_id)
             self._tell(result)
             check_reverted(result)
             return result.to_xcom()
+
+    def _observe(
+        self,
+        context: Context,
+        result: RevertResult,
+        root: ObjectStoragePath,
+        known: Sequence[Plan],
+        dataset_id: str | None,
+    ) -> None:
+        named = {plan.header.dataset_id for plan in known} if dataset_id is None else {dataset_id}
+        self.observe(
+            context,
+            parameters.hook(self),
+            "revert",
+            sorted(named),
+            values_of(result),
+            places={"ledger": [str(root)], "plan": [plan.uri for plan in known]},
+            preview=result.preview,
+            is_complete=not result.stopped,
+        )
 
     def _tell(self, result: RevertResult) -> None:
         self.log.info("%s%s", "Preview, nothing was written: " if result.preview else "", result)

@@ -21,7 +21,7 @@ from airflow_provider_modelarts.operators._templates import TemplatedOperator, c
 from airflow_provider_modelarts.utils.team_jobs import AcceptanceDraw, AcceptanceEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
@@ -50,19 +50,6 @@ def _action(name: str, value: object) -> int:
     except ParameterError:
         known = ", ".join(f"{word} ({int(number)})" for word, number in _ACTIONS.items())
         raise ParameterError(f"{name} must be one of {known}, not {value!r}.") from None
-
-
-def _comments(name: str, value: object) -> list[dict[str, Any]]:
-    from airflow_provider_modelarts.client.requests.teams import AcceptCommentRequest
-    from airflow_provider_modelarts.client.resources.team_tasks import comments_body
-
-    try:
-        given: list[dict[str, Any]] = comments_body(AcceptCommentRequest, parameters.listed(name, value), "judge")[
-            "comments"
-        ]
-    except InvalidRequest as error:
-        raise ParameterError(error.message) from None
-    return given
 
 
 def _task_name(name: str, value: object) -> str:
@@ -114,7 +101,7 @@ _BEGIN_ACCEPTANCE: Readers = {
     "sampling_rate": parameters.optional(parameters.number(0, 1)),
     **_TEAM_TASK,
 }
-_COMMENT: Readers = {"comments": _comments, **_TEAM_TASK}
+_COMMENT: Readers = {"comments": parameters.comments, **_TEAM_TASK}
 _FINISH: Readers = {
     "action": _action,
     "overwrite_last_result": parameters.optional(parameters.flag),
@@ -255,11 +242,13 @@ def _create_request(given: Mapping[str, Any]) -> dict[str, Any]:
         "workforces_config": given["workforces_config"],
         "sample_conditions": None if conditions is None else json.dumps(conditions),
     }
-    request = parameters.request_body(CreateWorkforceTaskRequest, "create a team task", own, given["settings"])
+    request = parameters.request_body(
+        CreateWorkforceTaskRequest, "create a team task", own, given["settings"], given["extra"]
+    )
     if "sample_conditions" in (given["settings"] or {}):
         raise ParameterError("Give search_conditions in the place of sample_conditions in settings.")
-    if "workforces_config" in request:
-        _check_names_somebody(request["workforces_config"])
+    if "workforces_config" in {**request, **(given["extra"] or {})}:
+        _check_names_somebody(request.get("workforces_config") or {})
     return request
 
 
@@ -374,7 +363,8 @@ class ModelArtsStartTeamTaskOperator(TemplatedOperator):
 class ModelArtsStartAcceptanceOperator(ServiceJobOperator):
     """Begin to accept what a team has labeled, exactly once; wait until the copies to be judged are drawn.
 
-    One acceptance of a team task runs at a time: one that runs already is taken for this one. Returns
+    One acceptance of a team task runs at a time: one that runs already is taken for this one. After a clear another one
+    is begun, unless all results have passed since. Returns
     ``checking_task_id, status, action, drawn, judged, accepted, rejected``.
 
     :param dataset_id: the dataset (templated)
@@ -424,7 +414,8 @@ class ModelArtsStartAcceptanceOperator(ServiceJobOperator):
 class ModelArtsCommentAcceptanceOperator(TemplatedOperator):
     """Judge copies of samples that were drawn for an acceptance; a later word about one replaces an earlier one.
 
-    Returns ``judged, accepted, rejected``.
+    If the acceptance is over, as after a clear, that is no error if the copies have been judged so before. Returns
+    ``judged, accepted, rejected``.
 
     :param dataset_id: the dataset (templated)
     :param workforce_task_id: the team task, in acceptance (templated)
@@ -465,9 +456,14 @@ class ModelArtsCommentAcceptanceOperator(TemplatedOperator):
             comments = given["comments"]
             hook = parameters.hook(self)
             link_dataset(context, hook, given["dataset_id"])
-            hook.look_afresh().client.team_tasks.comment_acceptance(
-                given["dataset_id"], given["workforce_task_id"], comments
-            )
+            client, where = hook.look_afresh().client, (given["dataset_id"], given["workforce_task_id"])
+            try:
+                client.team_tasks.comment_acceptance(*where, comments)
+            except PreconditionFailed:
+                # As after a clear, when the acceptance is over.
+                if not _are_judged(client.team_samples.list(*where), comments):
+                    raise
+                self.log.info("Team task %s: the copies have been judged so already.", where[1])
             accepted = sum(bool(one["accept"]) for one in comments)
             return {"judged": len(comments), "accepted": accepted, "rejected": len(comments) - accepted}
 
@@ -475,7 +471,8 @@ class ModelArtsCommentAcceptanceOperator(TemplatedOperator):
 class ModelArtsFinishAcceptanceOperator(ServiceJobOperator):
     """End the acceptance of a team task, exactly once; wait until what passes has reached the dataset.
 
-    Labels that samples have in the dataset stay, unless ``overwrite_last_result`` is set. Returns ``checking_task_id,
+    Labels that samples have in the dataset stay, unless ``overwrite_last_result`` is set. After a clear the end from
+    before it counts, unless another acceptance runs. Returns ``checking_task_id,
     status, action, drawn, judged, accepted, rejected``. The action ``list_conflicts`` ends nothing: it returns
     ``conflicts``, how many samples have other labels in the dataset, and the ids of the first 20 in ``samples``.
 
@@ -588,6 +585,18 @@ class ModelArtsTeamResultsOperator(TemplatedOperator):
                 with places.storage_errors("results_uri", str(path), "written"):
                     path.write_text("".join(json.dumps(_result(one)) + "\n" for one in copies))
             return _counts(copies)
+
+
+def _are_judged(copies: Iterable[TeamSample], comments: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether each comment is the last word about its copy already."""
+    said = {(copy.sample_id, copy.worker_id): copy for copy in copies}
+    for one in comments:
+        copy = said.get((one["sample_id"], one.get("worker_id")))
+        if copy is None or copy.check_accept != one["accept"]:
+            return False
+        if any(one.get(name) and one[name] != getattr(copy, f"check_{name}") for name in ("comment", "score")):
+            return False
+    return True
 
 
 def _result(copy: TeamSample) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_modelarts.client.errors import NotFound
 from airflow_provider_modelarts.client.states import DatasetStatus, ExportState, ImportState, VersionStatus
-from airflow_provider_modelarts.utils.service_job import JobState, ServiceJob
+from airflow_provider_modelarts.labeling.label_equality import labels_digest
+from airflow_provider_modelarts.utils.service_job import JobState, ServiceJob, Waitable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -129,10 +130,13 @@ class ExportJob(ServiceJob):
         return client.exports.start(self.dataset_id, request["body"], extra=request["extra"])
 
     def listed(self, client: ModelArtsClient, request: Mapping[str, Any]) -> list[JobState]:
-        """Return the exports into the same folder."""
-        path = _plain_path(request["body"]["path"])
+        """Return the exports of the same kind into the same folder."""
+        path, kind = (request["body"].get(name) for name in ("path", "export_type"))
         return [
-            _export_state(task) for task in client.exports.list(self.dataset_id) if _plain_path(task.path) in (path, "")
+            _export_state(task)
+            for task in client.exports.list(self.dataset_id)
+            if _plain_path(task.path) in (_plain_path(path), "")
+            if None in (kind, task.export_type) or task.export_type == kind
         ]
 
     def read(self, client: ModelArtsClient, job_id: str) -> JobState:
@@ -163,21 +167,25 @@ class PublicationJob(ServiceJob):
         """Return one version."""
         return _version_state(client.versions.get(self.dataset_id, job_id, retry=False))
 
+    def still_serves(self, client: ModelArtsClient, job_id: str) -> bool:
+        """Return whether samples and labels are still those of the version: another one would be the same again.
+
+        The service says nowhere when labels were changed last, so that they are compared.
+        """
+        version = client.versions.get(self.dataset_id, job_id)
+        dataset = client.datasets.get(self.dataset_id)
+        counts = [(one.total_sample_count, one.annotated_sample_count) for one in (version, dataset)]
+        if counts[0] != counts[1]:
+            return False
+        return _labels(client, self.dataset_id, job_id) == _labels(client, self.dataset_id, None)
+
 
 @dataclass(frozen=True)
-class DatasetReadiness(ServiceJob):
-    """The wait until a dataset is not busy any more. It is never started."""
+class DatasetReadiness(Waitable):
+    """The wait until a dataset is not busy any more."""
 
     name: ClassVar[str] = "readiness"
     noun: ClassVar[str] = "dataset"
-
-    def start(self, client: ModelArtsClient, request: Mapping[str, Any], marker: str) -> str:
-        """Nothing starts this."""
-        raise NotImplementedError
-
-    def listed(self, client: ModelArtsClient, request: Mapping[str, Any]) -> list[JobState]:  # noqa: ARG002
-        """Return nothing, as nothing was started."""
-        return []
 
     def read(self, client: ModelArtsClient, job_id: str) -> JobState:
         """Return whether the dataset can be worked with."""
@@ -192,12 +200,24 @@ class DatasetReadiness(ServiceJob):
         return f"The wait for dataset {job_id}"
 
 
+def _labels(client: ModelArtsClient, dataset_id: str, version_id: str | None) -> dict[str, bytes]:
+    """Return for each sample of a version, or of the present state, what stands for its final labels."""
+    samples = client.samples.list(dataset_id, version_id=version_id)
+    return {sample.sample_id: labels_digest(sample) for sample in samples}
+
+
 def _plain_path(path: str | None) -> str:
     """Return a path of OBS in one spelling: the service may answer another than the one it was given."""
     text = path or ""
     for scheme in ("obs:/", "s3:/"):
         text = text.removeprefix(scheme)
     return text.strip("/")
+
+
+def obs_uri(path: str | None) -> str | None:
+    """Return a path of OBS, which the service writes as ``/bucket/key``, as ``obs://bucket/key``; None for none."""
+    plain = _plain_path(path)
+    return f"obs://{plain}" if plain else None
 
 
 def _reason(job: SyncTask | ImportTask | ExportTask) -> str:

@@ -1,4 +1,4 @@
-"""All kinds of jobs by their names, which are stored in running Airflows: a name may not change its meaning."""
+"""All that is waited for, by names that are stored in running Airflows: a name may not change its meaning."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from airflow_provider_modelarts.utils import dataset_jobs, team_jobs
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from airflow_provider_modelarts.utils.service_job import ServiceJob
+    from airflow_provider_modelarts.utils.service_job import Waitable
 
-JOB_KINDS: dict[str, type[ServiceJob]] = {
+JOB_KINDS: dict[str, type[Waitable]] = {
     kind.name: kind
     for kind in (
         dataset_jobs.DatasetReadiness,
@@ -27,7 +27,7 @@ JOB_KINDS: dict[str, type[ServiceJob]] = {
 }
 
 
-def job_of(kind: str, ids: Mapping[str, str]) -> ServiceJob:
+def job_of(kind: str, ids: Mapping[str, str]) -> Waitable:
     """Return the kind of job, and where, that a trigger or a record names.
 
     :param kind: its name

@@ -1,8 +1,9 @@
 """Jobs of the service that an Airflow task starts exactly once and waits for: imports, exports, publications (B1, B6).
 
-What differs between the kinds of jobs stands in subclasses of :class:`ServiceJob`; ``utils/job_kinds.py`` lists them.
-What they share is here: the record of a start, the search for what an earlier try has started, the wait. No job is
-stopped. A job that is not waited for any more goes on, and the next try finds it.
+What differs between the kinds of jobs stands in subclasses of :class:`ServiceJob`, what is only waited for in those of
+:class:`Waitable`; ``utils/job_kinds.py`` lists them. What they share is here: the record of a start, the search for
+what an earlier try has started, the wait. No job is stopped. A job that is not waited for any more goes on, and the
+next try finds it.
 
 Labeling tasks have a machinery of their own in ``utils/label_task_start.py``: they can be stopped, and shut others out.
 """
@@ -54,6 +55,10 @@ _MARKER = re.compile(r"af-[0-9a-f]{16}--?\d+")
 _BUSY_PAUSE = 30.0
 _BUSY_PAUSES = {"ModelArts.4370": 60.0}
 
+# Seconds before each search for what a killed worker may have started. Its request may still be on its way: the client
+# would have waited 30 s for the answer. A start that is sent beside it would be a second one.
+_IN_FLIGHT_PAUSES = (0.0, 5.0, 10.0, 15.0, 15.0)
+
 _STATUSES: dict[JobCondition, JobStatus] = {"succeeded": "success", "failed": "failed"}
 _REQUIRED_FIELDS = frozenset({"phase", "kind", "ids", "marker", "fingerprint"})
 
@@ -81,10 +86,10 @@ class JobState:
 
 
 @dataclass(frozen=True)
-class ServiceJob(ABC):
-    """One kind of job, in one place; its fields are the ids that lead there, all of them text.
+class Waitable(ABC):
+    """One kind of thing to wait for, in one place; its fields are the ids that lead there, all of them text.
 
-    A subclass says how such a job is started, listed and read. Its ``name`` is stored in running Airflows.
+    Its ``name`` is stored in running Airflows.
     """
 
     name: ClassVar[str]
@@ -97,6 +102,19 @@ class ServiceJob(ABC):
     """Whether a wait survives a few refusals; False where the Airflow task has not started what it waits for."""
 
     dataset_id: str
+
+    @abstractmethod
+    def read(self, client: ModelArtsClient, job_id: str) -> JobState:
+        """Return what the service says of one job, in one attempt: the wait is the retry."""
+
+    def describe(self, job_id: str) -> str:
+        """Return the name of one job, for messages."""
+        return f"{self.noun.capitalize()} {job_id} of dataset {self.dataset_id}"
+
+
+@dataclass(frozen=True)
+class ServiceJob(Waitable):
+    """One kind of job that is started here; a subclass says how it is started, listed and read."""
 
     @abstractmethod
     def start(self, client: ModelArtsClient, request: Mapping[str, Any], marker: str) -> str:
@@ -112,17 +130,16 @@ class ServiceJob(ABC):
     def listed(self, client: ModelArtsClient, request: Mapping[str, Any]) -> list[JobState]:
         """Return the jobs that such a request may have started, in any order."""
 
-    @abstractmethod
-    def read(self, client: ModelArtsClient, job_id: str) -> JobState:
-        """Return what the service says of one job, in one attempt: the wait is the retry."""
+    def still_serves(self, client: ModelArtsClient, job_id: str) -> bool:  # noqa: ARG002 - for subclasses
+        """Return whether a job that succeeded before a clear leaves nothing to do for another one.
+
+        :param job_id: the job, which has succeeded
+        """
+        return False
 
     def facts(self, client: ModelArtsClient) -> dict[str, Any]:  # noqa: ARG002 - for subclasses
         """Return what the result needs from the time before the start: small, JSON primitives only."""
         return {}
-
-    def describe(self, job_id: str) -> str:
-        """Return the name of one job, for messages."""
-        return f"{self.noun.capitalize()} {job_id} of dataset {self.dataset_id}"
 
 
 # --- what is remembered
@@ -143,6 +160,7 @@ class ServiceJobRecord:
     :param newest: when they were started, epoch milliseconds by the service's clock; what is older is not ours
     :param facts: from the time before the start
     :param not_before: while the dataset is awaited, epoch seconds of the next start at the earliest
+    :param sent: epoch seconds at which the start was about to be sent; None: not noted
     """
 
     phase: JobPhase
@@ -155,6 +173,7 @@ class ServiceJobRecord:
     newest: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     not_before: float | None = None
+    sent: float | None = None
 
     @classmethod
     def from_json(cls, value: object) -> ServiceJobRecord | None:
@@ -202,7 +221,7 @@ class ServiceJobStarter:
         """Return the job to wait for if it exists already; None if one has to be started.
 
         A retry goes on with the job of the try before it, unless that failed. After a clear, a job that is still active
-        is followed, as it cannot be stopped; one that is over is not enough.
+        is followed, as it cannot be stopped; one that is over only if another would do nothing more.
 
         :raises ServiceJobsUnclearError: if several may be the one
         """
@@ -212,7 +231,7 @@ class ServiceJobStarter:
         if record.phase == "awaited" or record.fingerprint != self._fingerprint:
             return None
         if record.phase == "starting":
-            return self._find_started(record)
+            return self._find_in_flight(record)
         try:
             state = self._ask_patiently(lambda client: self.job.read(client, record.job_id), record.job_id)
         except NotFound:
@@ -231,7 +250,8 @@ class ServiceJobStarter:
         newest = max((state.created for state in states if state.created is not None), default=None)
         known = tuple(state.job_id for state in states if state.created in (None, newest))
         facts = self.job.facts(self.hook.client)
-        record = replace(self.make_record("starting"), known=known, newest=newest, facts=facts)
+        record = self.make_record("starting")
+        record = replace(record, known=known, newest=newest, facts=facts, sent=system_clock.now())
         self.store.write(record)  # fails in a zombie, which then starts nothing
         try:
             job_id = self.job.start(self.hook.client, self.request, record.marker)
@@ -278,6 +298,16 @@ class ServiceJobStarter:
             "job. Run the task again: it looks for the job before it starts another."
         )
 
+    def _find_in_flight(self, record: ServiceJobRecord) -> ServiceJobRecord | None:
+        """Return what a killed worker has started; its request is waited for as long as it may be on its way."""
+        arrives_until = (record.sent or 0.0) + sum(_IN_FLIGHT_PAUSES)
+        for _ in paused(_IN_FLIGHT_PAUSES):
+            is_last_look = system_clock.now() >= arrives_until
+            found = self._find_started(record)
+            if found is not None or is_last_look:
+                return found
+        return None
+
     def _find_started(self, record: ServiceJobRecord) -> ServiceJobRecord | None:
         """Return what a start in phase ``starting`` has started: by its marker, or else by elimination."""
         states = self._list_patiently()
@@ -293,16 +323,11 @@ class ServiceJobStarter:
         if len(new) > 1 and record.marker != self.intent.marker:
             return None  # whoever clears the task was asked to look, and wants another
         if len(new) > 1:
-            names = ", ".join(f"{state.job_id} ({state.condition})" for state in new)
-            raise ServiceJobsUnclearError(
-                f"A start was interrupted ({self.job.noun} of dataset {self.job.dataset_id}), and nothing tells which "
-                f"job it has started: one of {names} may be it. Look at them in the console, then clear the task to "
-                "start another."
-            )
+            raise self._unclear(new)
         return self._decide(new[0], record)
 
     def _find_without_record(self) -> ServiceJobRecord | None:
-        """Return what an earlier try may have started: a marked job, or an active one where Airflow keeps no state."""
+        """Return what an earlier try may have started: by its marker, or where Airflow keeps no state by its time."""
         states = self._list_patiently()
         record = self.make_record("started")
         marked = [state for state in states if self.intent.marker in _markers(state)]
@@ -315,17 +340,54 @@ class ServiceJobStarter:
         # The record is stored before a start: if it would still be there, nothing was started, and these are others'.
         if self.store.outlives_tries or any(_markers(state) for state in states):
             return None
-        silent = [state for state in active if not state.shown]
-        return self._decide(silent[0], record) if silent else None
+        silent = [state for state in states if not state.shown]
+        found = [state for state in silent if state.condition == "active"][:1] or self._finished_in_this_run(silent)
+        if len(found) > 1:
+            raise self._unclear(found)
+        return self._decide(found[0], record) if found else None
+
+    def _finished_in_this_run(self, states: Iterable[JobState]) -> list[JobState]:
+        """Return jobs that have succeeded since the run began, unless a user may have cleared the task since.
+
+        Without a record the time and the place of a job are all that tells whose it is. If nothing in the run was
+        cleared, an earlier try of this Airflow task has probably started it. Doing its work twice would be worse: a
+        second import writes labels over those that people have changed since the first.
+        """
+        done = [state for state in states if state.condition == "succeeded"]
+        lasting = [state for state in done if self._still_serves(state)]
+        if lasting or self.intent.is_cleared or self.intent.run_started is None:
+            return lasting
+        begun = int(self.intent.run_started) * 1000  # the service may write whole seconds
+        return [state for state in done if state.created is not None and state.created >= begun]
+
+    def _still_serves(self, state: JobState) -> bool:
+        try:
+            return self.job.still_serves(self.hook.client, state.job_id)
+        except ModelArtsError as error:
+            if not error.permanent:
+                raise
+            self.log.warning("It cannot be told whether another job would change anything. %s", error)
+            return False
+
+    def _unclear(self, states: Iterable[JobState]) -> ServiceJobsUnclearError:
+        names = ", ".join(f"{state.job_id} ({state.condition})" for state in states)
+        return ServiceJobsUnclearError(
+            f"A start was interrupted ({self.job.noun} of dataset {self.job.dataset_id}), and nothing tells which "
+            f"job it has started: one of {names} may be it. Look at them in the console, then clear the task to "
+            "start another."
+        )
 
     def _decide(self, state: JobState, record: ServiceJobRecord) -> ServiceJobRecord | None:
         """Return the job to wait for, given one of this Airflow task; None if another has to be started."""
-        is_of_this_intent = record.marker == self.intent.marker
         name = self.job.describe(state.job_id)
-        if state.condition == "failed" or (state.condition == "succeeded" and not is_of_this_intent):
+        is_cleared = state.condition == "succeeded" and record.marker != self.intent.marker
+        if state.condition == "failed" or (is_cleared and not self._still_serves(state)):
             self.log.info("%s is over (%s); another one is started.", name, state.condition)
             return None
-        self.log.info("Following what an earlier try or request has started: %s (%s).", name, state.condition)
+        if is_cleared:
+            self.log.info("%s was over before the task was cleared, and another one would change nothing.", name)
+        else:
+            self.log.info("Following what an earlier try or request has started: %s (%s).", name, state.condition)
         return replace(record, phase="started", job_id=state.job_id, marker=self.intent.marker, known=())
 
     @property
@@ -433,7 +495,7 @@ class JobWait(PollSchedule):
     A few permanent errors in a row are survived: whoever has started a job knows that it exists. Not so with a kind of
     job that is not ``is_patient``: nobody has started what a sensor waits for.
 
-    :param job: the kind of job, and where
+    :param job: what kind it is, and where
     :param job_id: the job; each has a jitter of its own
     :param deadline: epoch seconds at which the wait ends
     :param poll_interval: seconds between polls after the early ones
@@ -441,7 +503,7 @@ class JobWait(PollSchedule):
     """
 
     def __init__(
-        self, job: ServiceJob, job_id: str, *, deadline: float, poll_interval: float = 30, started: float | None = None
+        self, job: Waitable, job_id: str, *, deadline: float, poll_interval: float = 30, started: float | None = None
     ) -> None:
         super().__init__(job_id, deadline=deadline, poll_interval=poll_interval, started=started)
         self.job = job

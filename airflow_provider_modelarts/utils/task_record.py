@@ -31,20 +31,24 @@ class TaskIntent(NamedTuple):
     :param start: 6 hex digits that stand for the start of the run
     :param max_tries: as Airflow has it
     :param is_cleared: whether anything in the run was ever cleared, so that the run may have had another start
+    :param run_started: epoch seconds at which the run began, after its last clear; None: not known
     """
 
     task: str
     start: str
     max_tries: int
     is_cleared: bool
+    run_started: float | None = None
 
     @classmethod
     def of(cls, context: Context) -> TaskIntent:
         """Return the intent of the task that a context belongs to."""
         ti, dag_run = context["ti"], context["dag_run"]
-        started = dag_run.start_date.astimezone(UTC).isoformat() if dag_run.start_date else None
+        started = dag_run.start_date.astimezone(UTC) if dag_run.start_date else None
         task = _digest([*TaskKey.of(ti)])
-        return cls(task[:10], _digest([task, started])[:6], ti.max_tries, bool(dag_run.clear_number))
+        start = _digest([task, started.isoformat() if started else None])
+        is_cleared = bool(dag_run.clear_number)
+        return cls(task[:10], start[:6], ti.max_tries, is_cleared, started.timestamp() if started else None)
 
     @property
     def marker(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_modelarts.client.states import AcceptanceAction, TeamTaskState
-from airflow_provider_modelarts.utils.service_job import JobState, ServiceJob
+from airflow_provider_modelarts.utils.service_job import JobState, ServiceJob, Waitable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,28 +33,20 @@ _OPEN = ("unlabeled", "proposed", "sent_back", "unreviewed")
 
 
 @dataclass(frozen=True)
-class TeamTaskJob(ServiceJob):
-    """Something about one team task; its fields lead there."""
+class TeamWork(Waitable):
+    """People's work on one team task, which nobody starts here."""
 
     noun: ClassVar[str] = "team task"
+    is_patient: ClassVar[bool] = False
 
     workforce_task_id: str
 
-    def start(self, client: ModelArtsClient, request: Mapping[str, Any], marker: str) -> str:
-        """Nothing starts this: it is only waited for."""
-        raise NotImplementedError
-
-    def listed(self, client: ModelArtsClient, request: Mapping[str, Any]) -> list[JobState]:  # noqa: ARG002
-        """Return nothing, as nothing was started."""
-        return []
-
 
 @dataclass(frozen=True)
-class TeamLabeling(TeamTaskJob):
+class TeamLabeling(TeamWork):
     """People's work on a team task: over when each copy is labeled, and reviewed where the team has reviewers."""
 
     name: ClassVar[str] = "team-labeling"
-    is_patient: ClassVar[bool] = False
 
     def read(self, client: ModelArtsClient, job_id: str) -> JobState:
         """Return how far people are."""
@@ -66,11 +58,10 @@ class TeamLabeling(TeamTaskJob):
 
 
 @dataclass(frozen=True)
-class TeamAcceptance(TeamTaskJob):
+class TeamAcceptance(TeamWork):
     """People's work on a team task until the owner has accepted it; results that were sent back are labeled again."""
 
     name: ClassVar[str] = "team-acceptance"
-    is_patient: ClassVar[bool] = False
 
     def read(self, client: ModelArtsClient, job_id: str) -> JobState:
         """Return how far people are."""
@@ -82,7 +73,14 @@ class TeamAcceptance(TeamTaskJob):
 
 
 @dataclass(frozen=True)
-class AcceptanceDraw(TeamTaskJob):
+class AcceptanceJob(ServiceJob):
+    """A step of the acceptance of one team task."""
+
+    workforce_task_id: str
+
+
+@dataclass(frozen=True)
+class AcceptanceDraw(AcceptanceJob):
     """The begin of an acceptance: copies are drawn, to be judged. One that runs already stands for ours."""
 
     name: ClassVar[str] = "acceptance-draw"
@@ -108,6 +106,10 @@ class AcceptanceDraw(TeamTaskJob):
             return JobState(job_id, "active" if last is None else "succeeded", summary={"checking_task_id": job_id})
         return self._state(task, last)
 
+    def still_serves(self, client: ModelArtsClient, job_id: str) -> bool:  # noqa: ARG002
+        """Return whether the results have passed: nothing is left to accept."""
+        return client.team_tasks.get(self.dataset_id, self.workforce_task_id).is_terminal
+
     @staticmethod
     def _state(task: TeamTask, last: AcceptanceTask) -> JobState:
         is_drawn = task.status != TeamTaskState.SAMPLING
@@ -120,7 +122,7 @@ class AcceptanceDraw(TeamTaskJob):
 
 
 @dataclass(frozen=True)
-class AcceptanceEnd(TeamTaskJob):
+class AcceptanceEnd(AcceptanceJob):
     """The end of an acceptance: results are passed or sent back, and what passes reaches the dataset."""
 
     name: ClassVar[str] = "acceptance-end"
@@ -147,6 +149,11 @@ class AcceptanceEnd(TeamTaskJob):
         if last is None or last.checking_task_id != job_id:
             return JobState(job_id, "succeeded", summary={"checking_task_id": job_id})
         return self._state(task, last)
+
+    def still_serves(self, client: ModelArtsClient, job_id: str) -> bool:
+        """Return whether it is the last acceptance, and over: there is none to end."""
+        task = client.team_tasks.get(self.dataset_id, self.workforce_task_id)
+        return task.checking_task_id == job_id and task.status not in _IN_ACCEPTANCE
 
     @staticmethod
     def _state(task: TeamTask, last: AcceptanceTask) -> JobState:

@@ -265,6 +265,16 @@ def test_each_project_has_its_own_token(
     assert token_requests(emulator) == 2
 
 
+def test_the_project_is_known_without_a_request_once_there_was_one(
+    make_client: Callable[..., ModelArtsClient], emulator: Emulator
+) -> None:
+    client = make_client()
+    assert client.known_project_id is None
+    assert token_requests(emulator) == 0
+    assert client.project_id == client.known_project_id == emulator.project_id
+    assert make_client(project_id="given").known_project_id == "given"
+
+
 def test_a_project_id_wins_over_the_name(
     make_client: Callable[..., ModelArtsClient], emulator: Emulator, password: PasswordCredentials
 ) -> None:

@@ -350,7 +350,7 @@ def test_a_sample_whose_labels_are_odd_is_read_and_says_so(labels: object, names
     odd = Sample({"sample_id": "s", "labels": labels})
     assert odd.oddity
     assert [label.name for label in odd.labels] == odd.label_names == names
-    assert (odd.is_hard, odd.hard_reasons, len(odd.label_scores)) == (None, (), len(names))
+    assert (odd.is_hard, odd.hard_reasons) == (None, ())
     assert "sample_id='s'" in repr(odd)
     with pytest.raises(InvalidRequest, match=r"\bs\b"):
         labeled_elements([{"sample_id": "good", "labels": [{"name": "a"}]}, odd])

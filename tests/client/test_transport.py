@@ -94,6 +94,17 @@ def test_retry_after_in_seconds_is_kept(
     assert moved_clock.slept == [17, 17]
 
 
+def test_every_answer_that_asks_for_fewer_requests_is_counted(
+    client: ModelArtsClient, emulator: Emulator, dataset_id: str, moved_clock: MovedClock
+) -> None:
+    emulator.faults.add("GET", dataset_id, "status", status=429, times=2)
+    client.datasets.get(dataset_id)
+    assert client.throttled == 2
+    emulator.faults.add("GET", dataset_id, "status", status=503, times=1)
+    client.datasets.get(dataset_id)
+    assert client.throttled == 2
+
+
 def test_retry_after_as_a_date_is_kept(
     client: ModelArtsClient, emulator: Emulator, dataset_id: str, moved_clock: MovedClock
 ) -> None:

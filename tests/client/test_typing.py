@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import json
+import pkgutil
 import re
+import subprocess
+import sys
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,13 +28,20 @@ from airflow_provider_modelarts.client import (
     TaskEvent,
     TaskState,
     errors,
+    resources,
+    states,
 )
 from airflow_provider_modelarts.client.errors import UnexpectedResponse
+from airflow_provider_modelarts.client.models import Field, Model
 from demo.environment import REPOSITORY
+from tests.support.contract import at
+from tests.test_contract_examples import DECLARED, READERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+HOME = resources.__name__
 
 SCRIPT = """
 from airflow_provider_modelarts.client import (
@@ -122,6 +135,113 @@ def test_a_users_script_is_checked_strictly_without_an_error(tmp_path: Path, mon
     (tmp_path / "script.py").write_text(SCRIPT)
     said, complaints, status = api.run(["--strict", "--follow-imports", "silent", "script.py"])
     assert (status, complaints) == (0, ""), said
+
+
+# --- every field of every answer
+
+KINDS = {"text": "str", "texts": "str", "flag": "bool", "integer": "int", "number": "float"}
+"""By the word with which the documentation of a field begins the type that a checker must see."""
+
+STATES = [state.__name__ for state in states.State.__subclasses__()]
+"""Types whose values know whether something is over, also where a number is unknown."""
+
+
+def answers() -> dict[str, type[Model]]:
+    """Return the models of all answers, by their names."""
+    modules = [importlib.import_module(found.name) for found in pkgutil.iter_modules(resources.__path__, f"{HOME}.")]
+    things = [thing for module in modules for thing in vars(module).values()]
+    return {
+        one.__name__: one for one in things if isinstance(one, type) and issubclass(one, Model) and one is not Model
+    }
+
+
+def readable(model: type[Model]) -> dict[str, str]:
+    """Return what can be read of a model, and how its documentation begins."""
+    parts = {name: inspect.getattr_static(model, name) for name in dir(model) if not name.startswith("_")}
+    return {
+        name: re.match(r"\w*", inspect.getdoc(part) or "")[0]  # type: ignore[index]
+        for name, part in parts.items()
+        if isinstance(part, (Field, property, cached_property))
+    }
+
+
+def reading_script() -> tuple[str, list[str]]:
+    """Return a user's script that asks for the type of each field of each answer, and the names of these fields."""
+    lines, names = [], []
+    for name, model in sorted(answers().items()):
+        lines += [f"from {model.__module__} import {name}", f"def read_{name}(one: {name}) -> None:"]
+        for field in readable(model):
+            lines.append(f"    reveal_type(one.{field})")
+            names.append(f"{name}.{field}")
+    for name in STATES:
+        lines += [f"from {states.__name__} import {name}", f"def read_{name}(one: {name}) -> None:"]
+        lines += ["    reveal_type(one.is_terminal)"]
+        names.append(f"{name}.is_terminal")
+    return "\n".join(lines), names
+
+
+def check_revealed(revealed: list[str], names: list[str]) -> None:
+    """Check that a type checker has told the type of each field, and that it is of the documented kind."""
+    seen = dict(zip(names, revealed, strict=True))
+    assert {
+        name: kind for name, kind in seen.items() if re.search(r"\b(Unknown|Never|object)\b", kind) or kind == "Any"
+    } == {}
+    otherwise = {}
+    for model_name, model in answers().items():
+        for field, word in readable(model).items():
+            kind = seen[f"{model_name}.{field}"]
+            is_state = any(state in kind for state in STATES)
+            wanted = KINDS.get(word, "")
+            if wanted not in kind and not is_state:
+                otherwise[f"{model_name}.{field}"] = f"documented as {wanted}, seen as {kind}"
+    assert otherwise == {}
+    assert {state for state in STATES if any(state in kind for kind in seen.values())} == set(STATES)
+    assert {kind for name, kind in seen.items() if name.endswith(".is_terminal")} == {"bool"}
+
+
+def test_each_field_of_each_answer_of_the_contract_is_in_the_script() -> None:
+    _, names = reading_script()
+    of_contract = {
+        f"{model.__name__}.{field}"
+        for schema, model, renamed in DECLARED
+        if issubclass(model, Model)
+        for field in set(at(f"/components/schemas/{schema}")["properties"]) - renamed
+    }
+    assert len(of_contract) > 200
+    assert of_contract <= set(names)
+    assert {model.__name__ for _, _, model in READERS if issubclass(model, Model)} <= set(answers())
+
+
+def test_mypy_knows_the_type_of_each_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mypy import api
+
+    script, names = reading_script()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MYPYPATH", str(REPOSITORY))
+    (tmp_path / "script.py").write_text(script)
+    said, complaints, status = api.run(["--strict", "--follow-imports", "silent", "script.py"])
+    assert (status, complaints) == (0, ""), said
+    check_revealed(re.findall(r'Revealed type is "(.*)"$', said.replace("builtins.", ""), re.MULTILINE), names)
+
+
+def test_pyright_finds_no_error_and_knows_the_type_of_each_field(tmp_path: Path) -> None:
+    pytest.importorskip("pyright", reason="make installs it with the other tools of pyproject.toml's extra dev")
+    script, names = reading_script()
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "fields.py").write_text(script)
+    settings = {
+        "typeCheckingMode": "strict",
+        "extraPaths": [str(REPOSITORY)],
+        "include": ["script.py", "fields.py"],
+        "pythonVersion": "3.11",
+    }
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "--project", "."]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    found = json.loads(done.stdout)["generalDiagnostics"]
+    assert [one for one in found if one["severity"] != "information"] == []
+    assert done.returncode == 0, done.stderr
+    check_revealed([re.findall(r' is "(.*)"$', one["message"])[0] for one in found], names)
 
 
 @pytest.mark.parametrize(

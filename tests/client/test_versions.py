@@ -127,3 +127,20 @@ def test_a_dataset_is_switched_back_to_a_version(client: ModelArtsClient, emulat
     emulator.clock.advance(emulator.job_seconds)
     assert client.datasets.get(digits).current_version_id == version_id
     assert client.samples.get(digits, labeled.sample_id).label_names == labeled.label_names
+
+
+def test_samples_of_a_version_keep_the_labels_that_it_was_published_with(
+    client: ModelArtsClient, emulator: Emulator, digits: str
+) -> None:
+    emulator.job_seconds = 5
+    dataset = emulator.dataset(digits)
+    sample_id = next(key for key in dataset.samples if dataset.names_of(key))
+    (before,) = dataset.names_of(sample_id)
+    version_id = client.versions.create(digits)
+    emulator.clock.advance(10)
+    dataset.edit(sample_id, "7" if before != "7" else "8")
+    published = {one.sample_id: one.label_names for one in client.samples.list(digits, version_id=version_id)}
+    present = {one.sample_id: one.label_names for one in client.samples.list(digits)}
+    assert published.keys() == present.keys()
+    assert {key for key in present if published[key] != present[key]} == {sample_id}
+    assert published[sample_id] == [before]

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from airflow_provider_modelarts.emulator.http.schema import SAMPLE_STATES
+
 if TYPE_CHECKING:
     from tests.emulator.conftest import Caller
 
@@ -343,3 +345,56 @@ def test_labeling_again_asks_for_a_new_review(reviewed_team: Team) -> None:
     one = {"sample_id": sample_id, "labels": [{"name": "5"}]}
     team.digits("PUT", team.url + "/data-annotations/samples", json={"samples": [one], "email": A})
     assert team.phases()[0] == "unreviewed"
+
+
+@pytest.mark.wrong_requests  # an empty state
+def test_lists_by_state_at_every_moment(reviewed_team: Team) -> None:
+    team = reviewed_team
+    first, second, third, fourth, fifth = team.labeled
+    everything = team.sampled("")
+    assert len(everything) == 12, "each of the two has a copy of each sample"
+    written = [{"sample_id": one, "worker_id": worker, "labels": [{"name": "3"}]} for one, worker in team.labeled]
+    extra = {"metadata": {"weather": "fog"}, "sample_usage": "EVAL"}
+    answer = team.digits(
+        "PUT", team.url + "/data-annotations/samples", json={"samples": [{**one, **extra} for one in written]}
+    )
+    assert answer.json() == {"success": True}
+
+    def lists() -> dict[str, list[tuple[str, str]]]:
+        return {state: team.sampled(state) for state in SAMPLE_STATES}
+
+    unlabeled = [copy for copy in everything if copy not in team.labeled]
+    nothing: dict[str, list[tuple[str, str]]] = {state: [] for state in SAMPLE_STATES}
+    labeled = {"__ALL__": team.labeled, "__NONE__": unlabeled}
+    assert lists() == nothing | labeled | {"__UNREVIEWED__": team.labeled}
+
+    for one, worker in team.labeled[:4]:
+        team.dataset.review(team.task_id, one, worker_id=worker)
+    waiting = [first, second, third, fourth]
+    reviewed = {"__UNREVIEWED__": [fifth], "__REVIEWED__": waiting, "__UNCHECK__": waiting}
+    assert lists() == nothing | labeled | reviewed
+
+    team.begin()
+    team.judge(first)
+    team.judge(second, accept=False)
+    drawn = {
+        "__WORKFORCE_SAMPLED__": waiting,
+        "__WORKFORCE_SAMPLED_UNCHECK__": [third, fourth],
+        "__WORKFORCE_SAMPLED_CHECKED__": [first, second],
+        "__WORKFORCE_SAMPLED_ACCEPTED__": [first],
+        "__WORKFORCE_SAMPLED_REJECTED__": [second],
+    }
+    assert lists() == nothing | labeled | reviewed | drawn
+    # Up to here nothing of all that is in the dataset.
+    for sample_id in team.ids:
+        sample = team.digits.get(f"/data-annotations/samples/{sample_id}")
+        assert (sample["labels"], sample["annotated_by"], "sample_usage" in sample) == ([], "", False)
+        assert "weather" not in sample["metadata"]
+
+    team.finish(4)
+    team.wait()
+    ended = {"__ACCEPTED__": [first, third, fourth], "__REJECTED__": [second], "__UNCHECK__": []}
+    assert lists() == nothing | labeled | reviewed | drawn | ended
+    usages = [team.digits.get(f"/data-annotations/samples/{one}").get("sample_usage") for one in team.ids]
+    assert usages == ["EVAL", None, "EVAL", "EVAL", None, None]
+    assert team.in_dataset() == [["3"], [], ["3"], ["3"], [], []]

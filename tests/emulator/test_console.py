@@ -89,3 +89,14 @@ def test_the_link_of_a_task_leads_there(digits: Caller, monkeypatch: pytest.Monk
     assert DATASET_XCOM
     key: Any = type("Key", (), dict.fromkeys(("dag_id", "run_id", "task_id", "map_index", "try_number"), "x"))
     assert ModelArtsDatasetLink().get_link(Any, ti_key=key) == digits.emulator.page_of(digits.dataset_id)  # type: ignore[arg-type]
+
+
+def test_what_was_said_is_shown_in_place_of_a_name(emulator: Emulator) -> None:
+    dataset_id = emulator.load_samples(201, 2, labeled=1)
+    dataset = emulator.dataset(dataset_id)
+    said = {"type": 201, "score": 0.5, "property": {"@modelarts:content": "Good <b>morning</b>."}}
+    dataset.propose([{"sample_id": list(dataset.samples)[1], "labels": [said]}])
+    page = requests.get(emulator.page_of(dataset_id), timeout=10).text
+    assert "This is tone 0." in page
+    assert "Good &lt;b&gt;morning&lt;/b&gt;. 0.5" in page
+    assert "None" not in page.partition("<h2>Labels</h2>")[2].partition("<h2>Labeling tasks</h2>")[0]

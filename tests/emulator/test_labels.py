@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.emulator.conftest import AUTO
+from tests.emulator.conftest import AUTO, Caller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.emulator.conftest import Caller
+    from airflow_provider_modelarts.emulator import Emulator
 
 LABELS = "/data-annotations/labels"
 RENAME = "@modelarts:rename_to"
@@ -42,13 +42,23 @@ def test_a_label_is_not_made_twice_and_shares_no_shortcut(digits: Caller) -> Non
     assert names(digits) == [*"0123456789", "a"]
 
 
-def test_labels_of_relations_name_labels_of_entities(digits: Caller) -> None:
-    relation = {"name": "is", "type": 102, "property": {"@modelarts:from_type": "x", "@modelarts:to_type": "3"}}
-    assert digits("POST", LABELS, json={"labels": [relation]}).json()["success"] is False
-    assert digits("POST", LABELS, json={"labels": [{"name": "x", "type": 103}, relation]}).json()["success"]
-    refused = digits("POST", LABELS + "/delete", json={"labels": [{"name": "x"}]}).json()
-    assert refused["success"] is False
-    assert {"is", "x"} <= set(names(digits))
+def test_labels_of_relations_name_labels_of_entities(emulator: Emulator) -> None:
+    caller = Caller(emulator, emulator.load_samples(102, 1))
+    relation = {"name": "is", "type": 102, "property": {"@modelarts:from_type": "x", "@modelarts:to_type": "person"}}
+    assert codes(caller("POST", LABELS, json={"labels": [relation]})) == ["ModelArts.4414"]
+    assert caller("POST", LABELS, json={"labels": [{"name": "x", "type": 103}, relation]}).json()["success"]
+    refused = caller("POST", LABELS + "/delete", json={"labels": [{"name": "x"}]})
+    assert codes(refused) == ["ModelArts.4415"]
+    assert {"is", "x"} <= set(names(caller))
+    of_a_relation = {"name": "was", "type": 102, "property": {"@modelarts:from_type": "is"}}
+    assert codes(caller("POST", LABELS, json={"labels": [of_a_relation]})) == ["ModelArts.4414"]
+
+
+def test_labels_have_a_type_of_their_dataset(digits: Caller, emulator: Emulator) -> None:
+    body = {"labels": [{"name": "said", "type": 201}, {"name": "plain"}]}
+    assert codes(digits("POST", LABELS, json=body)) == ["ModelArts.4413", None]
+    table = Caller(emulator, emulator.load_samples(400, 1))
+    assert codes(table("POST", LABELS, json={"labels": [{"name": "cell"}]})) == ["ModelArts.4383"]
 
 
 def test_attributes_of_a_label_do_not_repeat_themselves(digits: Caller) -> None:

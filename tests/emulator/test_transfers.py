@@ -248,6 +248,8 @@ def test_an_export_makes_a_dataset(digits: Caller) -> None:
         ({"path": "somewhere"}, "ModelArts.4358"),
         ({"path": FOLDER, "export_type": 4}, "ModelArts.0104"),
         ({"path": FOLDER, "export_params": {"export_dest": "MOON"}}, "ModelArts.0104"),
+        ({"path": FOLDER, "export_type": 3, "export_params": {"search_conditions": [{"kvp": "1"}]}}, "ModelArts.0104"),
+        ({"path": FOLDER, "export_params": {"train_sample_ratio": "2"}}, "ModelArts.0104"),
         ({"path": FOLDER, "export_params": {"search_conditions": [{"hard": "2"}]}}, "ModelArts.0104"),
         ({"path": FOLDER, "sample_state": "all"}, "ModelArts.0104"),
     ],
@@ -307,3 +309,32 @@ def test_jobs_end_in_the_order_of_their_ends(digits: Caller) -> None:
     emulator.clock.advance(emulator.task_seconds + emulator.job_seconds)
     # the images came in while the labeling task ran, so they are proposed as well
     assert digits.waiting() == 1797 + 4 - 150
+
+
+def test_an_export_keeps_metadata_and_usage_and_clears_what_it_is_told_to(digits: Caller) -> None:
+    first, second = digits.sample_ids(2)
+    hard = {"@modelarts:hard": True, "@modelarts:hard_reasons": [3], "weather": "rain"}
+    labels = [{"name": "1"}]
+    digits.put(
+        [
+            {"sample_id": first, "labels": labels, "metadata": hard, "sample_usage": "TEST"},
+            {"sample_id": second, "labels": labels},
+        ]
+    )
+    for clears, gives_out in ((False, False), (True, True)):
+        parameters = {
+            "export_dest": "NEW_DATASET",
+            "export_new_dataset_name": f"copy-{clears}",
+            "export_new_dataset_work_path": "/bucket/out/",
+            "samples": [first, second],
+            "clear_hard_property": clears,
+            "ratio_sample_usage": gives_out,
+            "train_sample_ratio": "0.5",
+        }
+        finish(digits, EXPORTS, path=f"{FOLDER}{clears}/", export_type=3, export_params=parameters)
+        made = Caller(digits.emulator, digits.emulator.datasets[-1])
+        samples = {sample["sample_name"]: sample for sample in made.get(SAMPLES)["samples"]}
+        usages = [sample.get("sample_usage") for sample in samples.values()]
+        assert sorted(usages, key=str) == (["EVAL", "TRAIN"] if gives_out else [None, "TEST"])
+        (metadata,) = [one["metadata"] for one in samples.values() if "weather" in one["metadata"]]
+        assert ("@modelarts:hard_reasons" in metadata) is not clears

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.emulator.conftest import SAMPLES, Caller
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.emulator.conftest import Caller
-
-SAMPLES = "/data-annotations/samples"
+    from airflow_provider_modelarts.emulator import Emulator
 
 
 def publish(caller: Caller, **body: Any) -> str:
@@ -174,3 +174,69 @@ def test_no_labeling_starts_while_a_version_is_published(digits: Caller) -> None
     assert digits.refused("POST", SAMPLES + "/delete", json={"samples": [sample]}) == (400, "ModelArts.4381")
     digits.emulator.clock.advance(digits.emulator.job_seconds)
     digits.start()
+
+
+USED = {"@modelarts:hard": True, "@modelarts:hard_reasons": [3], "weather": "rain"}
+
+
+def use(caller: Caller, usages: dict[str, str]) -> None:
+    samples = [
+        {"sample_id": sample_id, "labels": [{"name": "1"}], "metadata": USED, "sample_usage": usage}
+        for sample_id, usage in usages.items()
+    ]
+    assert caller.put(samples) == {"success": True}
+
+
+def published(caller: Caller, **options: Any) -> dict[str, Any]:
+    """Publish a version, and return its labeled samples by id."""
+    body = caller("POST", "/versions", json=options)
+    assert body.status_code == 201, body.text
+    caller.emulator.clock.advance(60)
+    version_id = body.json()["version_id"]
+    found: list[Any] = []
+    for page in range(100):
+        listed = caller.get(SAMPLES, version_id=version_id, sample_state="__ALL__", limit=100, offset=page)
+        found += listed["samples"]
+        if len(found) >= listed["sample_count"]:
+            break
+    return {sample["sample_id"]: sample for sample in found}
+
+
+def test_a_version_keeps_usage_and_hardness_if_that_was_asked_for(digits: Caller) -> None:
+    usages = dict(zip(digits.sample_ids(4), ("TRAIN", "EVAL", "TEST", "INFERENCE"), strict=True))
+    use(digits, usages)
+    kept = published(digits, remove_sample_usage=False, clear_hard_property=False)
+    assert {sample_id: kept[sample_id]["sample_usage"] for sample_id in usages} == usages
+    assert all(kept[sample_id]["metadata"].items() >= USED.items() for sample_id in usages)
+    others = {sample["sample_usage"] for sample_id, sample in kept.items() if sample_id not in usages}
+    assert others == {"TRAIN"}, "the ratio is 1.00 by default"
+    # The dataset itself is as it was.
+    assert {one: digits.get(f"{SAMPLES}/{one}")["sample_usage"] for one in usages} == usages
+
+
+def test_a_version_clears_usage_and_hardness_by_default_and_splits(digits: Caller) -> None:
+    usages = dict.fromkeys(digits.sample_ids(4), "INFERENCE")
+    use(digits, usages)
+    split = published(digits, train_evaluate_sample_ratio="0.8")
+    counted = [sample["sample_usage"] for sample in split.values()]
+    assert {usage: counted.count(usage) for usage in set(counted)} == {
+        "TRAIN": round(0.8 * len(split)),
+        "EVAL": len(split) - round(0.8 * len(split)),
+    }
+    for sample_id in usages:
+        metadata = split[sample_id]["metadata"]
+        assert metadata["weather"] == "rain"
+        assert not any(name.startswith("@modelarts:hard") for name in metadata)
+
+
+def test_a_manifest_brings_metadata_and_usage_along(digits: Caller, emulator: Emulator) -> None:
+    use(digits, dict.fromkeys(digits.sample_ids(1), "EVAL"))
+    published(digits, version_name="whole", remove_sample_usage=False, clear_hard_property=False)
+    manifest = digits.get("/versions")["versions"][0]["manifest_path"]
+    other = Caller(emulator, emulator.load_proposals(0))
+    body = {"import_path": manifest, "import_type": "manifest", "difficult_only": True}
+    other("POST", "/import-tasks", json=body)
+    emulator.clock.advance(emulator.job_seconds)
+    (sample,) = other.get(SAMPLES)["samples"]
+    assert sample["sample_usage"] == "EVAL"
+    assert sample["metadata"].items() >= USED.items()

@@ -56,6 +56,21 @@ def test_a_region_is_enough_for_all_addresses() -> None:
     assert (found.domain_name, found.project_name, found.project_id) == ("flowers", "cn-north-4", None)
 
 
+@pytest.mark.parametrize(
+    ("changes", "region"),
+    [
+        ({}, "cn-north-4"),
+        ({"region": "cn-north-4_flowers"}, "cn-north-4"),
+        ({"region": "cn-north-4", "host": "https://modelarts.region1.example.com"}, "cn-north-4"),
+        ({"region": None, "project_id": "p", "host": "https://modelarts.region1.example.com"}, "region1"),
+        ({"region": None, "project_id": "p", "host": "https://modelarts.example.com"}, "modelarts.example.com"),
+        ({"region": None, "project_id": "p", "host": "http://127.0.0.1:8080"}, "127.0.0.1"),
+    ],
+)
+def test_lineage_names_the_region_or_else_the_host(changes: dict[str, Any], region: str) -> None:
+    assert settings(PASSWORD, iam_endpoint="https://iam.example.com", **changes).region == region
+
+
 def test_the_console_follows_from_the_region_of_the_vendors_endpoint() -> None:
     address = "https://console.huaweicloud.com/modelarts/?region={}#/dataset?dataset_id={{dataset_id}}"
     assert settings().console == address.format("cn-north-4")

@@ -56,7 +56,15 @@ def team(client: ModelArtsClient, emulator: Emulator) -> Team:
 def test_the_named_copies_are_written_and_no_others(team: Team, form: Callable[[Any], object]) -> None:
     result = team.update(form(team.samples()), batch_size=5)
     result.check()
-    assert result.to_xcom() == {"samples": 12, "updated": 12, "failed": 0, "unknown": 0, "requests": 3}
+    assert result.to_xcom() == {
+        "samples": 12,
+        "updated": 12,
+        "unchanged": 0,
+        "changed": 0,
+        "failed": 0,
+        "unknown": 0,
+        "requests": 3,
+    }
     assert team.names(0) == ["7"] * 12
     assert team.names(1) == []
 

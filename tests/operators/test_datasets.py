@@ -279,13 +279,146 @@ def test_a_retry_goes_on_with_what_was_not_over_in_time(begin: Any, name: str) -
     assert len(life.starts) == 1
 
 
-@every_kind
+@pytest.mark.parametrize("name", ["sync", "import", "export"])
 def test_what_succeeded_is_done_again_after_a_clear(begin: Any, name: str) -> None:
     life = begin(name)
     assert life.attempt().error is None
     life.clock.advance(60)
     assert life.clear().error is None
     assert len(life.starts) == 2
+
+
+@both_ways
+def test_after_a_clear_a_version_of_the_same_labels_is_kept(begin: Any, deferrable: bool) -> None:
+    life = begin("version", deferrable=deferrable)
+    first = life.attempt()
+    life.clock.advance(600)
+    assert life.clear().result == first.result
+    assert life.clear().result == first.result
+    assert len(life.starts) == 1
+
+
+def two_labels_change_places(life: JobLife) -> None:
+    """No count tells that."""
+    dataset = life.emulator.dataset(life.dataset_id)
+    labeled = {dataset.names_of(key)[0]: key for key in dataset.samples if dataset.names_of(key)}
+    (one, first), (other, second) = list(labeled.items())[:2]
+    dataset.edit(first, other)
+    dataset.edit(second, one)
+
+
+def one_label_is_added(life: JobLife) -> None:
+    dataset = life.emulator.dataset(life.dataset_id)
+    dataset.edit(next(key for key in dataset.samples if not dataset.names_of(key)), "1")
+
+
+def the_version_is_deleted(life: JobLife) -> None:
+    from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+
+    versions = ModelArtsHook().client.versions
+    for version in list(versions.list(life.dataset_id)):
+        versions.delete(life.dataset_id, version.version_id)
+
+
+@pytest.mark.parametrize("happens", [two_labels_change_places, one_label_is_added, the_version_is_deleted])
+def test_after_a_clear_another_version_is_published_if_something_has_changed(begin: Any, happens: Any) -> None:
+    life = begin("version")
+    first = life.attempt()
+    life.clock.advance(600)
+    happens(life)
+    second = life.clear()
+    assert second.error is None
+    assert second.result["version_id"] != first.result["version_id"]
+    assert len(life.starts) == 2
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, "ModelArts.0104"), (403, "ModelArts.0108")])
+def test_after_a_clear_another_version_is_published_where_the_labels_of_one_cannot_be_read(
+    begin: Any, emulator: Emulator, status: int, code: str
+) -> None:
+    life = begin("version")
+    assert life.attempt().error is None
+    life.clock.advance(600)
+    rule = emulator.faults.add(
+        "GET", "/samples", "status", status=status, code=code, times=None, match=lambda call: "version_id" in call.query
+    )
+    assert life.clear().error is None
+    assert rule.fired
+    assert len(life.starts) == 2
+
+
+def test_an_outage_while_the_labels_of_a_version_are_read_publishes_nothing(begin: Any, emulator: Emulator) -> None:
+    life = begin("version")
+    first = life.attempt()
+    life.clock.advance(600)
+    rule = emulator.faults.add("GET", "/samples", "status", status=503, times=None)
+    assert type(life.clear().error) is ServiceUnavailable
+    assert rule.fired
+    emulator.faults.clear()
+    assert life.retry().result == first.result
+    assert len(life.starts) == 1
+
+
+def test_after_a_clear_with_other_parameters_another_version_is_published(begin: Any) -> None:
+    life = begin("version")
+    first = life.attempt()
+    life.clock.advance(600)
+    assert life.clear(description="asked for").result["version_id"] != first.result["version_id"]
+
+
+def test_two_runs_that_publish_one_dataset_at_once_have_a_version_each(begin: Any) -> None:
+    first = begin("version")
+    first.attempt(crash=MOMENTS["before_it_is_deferred"])
+    second = begin("version")
+    second.dataset_id, second.ti.run_id = first.dataset_id, "another"
+    ended = [second.attempt(), first.retry()]  # the second waits for the first one's version, and for the minute
+    assert [ending.error for ending in ended] == [None, None]
+    assert {ending.result["version_name"] for ending in ended} == {"V001", "V002"}
+
+
+@pytest.mark.parametrize("moment", [at_record("awaited", written=True), at_record("awaited", written=False)])
+def test_a_retry_after_the_minute_between_two_versions_publishes_one(
+    begin: Any, emulator: Emulator, moment: Any
+) -> None:
+    from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+
+    emulator.job_seconds = 5
+    first = begin("version")
+    assert first.attempt().error is None
+    life = begin("version")
+    life.dataset_id, life.ti.run_id = first.dataset_id, "another"
+    assert life.attempt(crash=moment) is None
+    life.clock.advance(90)
+    ending = life.retry()
+    assert ending.error is None
+    assert ending.result["version_name"] == "V002"
+    assert len(list(ModelArtsHook().client.versions.list(life.dataset_id))) == 2
+
+
+@every_kind
+def test_a_start_that_arrives_after_its_worker_was_killed_is_no_reason_for_another(
+    begin: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = begin(name)
+    sent: list[Callable[[], Any]] = []
+    start = getattr(life.kind.client, life.kind.start)
+
+    def send_and_die(*arguments: Any, **parameters: Any) -> Any:
+        sent.append(lambda: start(*arguments, **parameters))
+        raise Crash
+
+    def sleep(seconds: float) -> None:
+        while sent:
+            sent.pop()()
+        pause(seconds)
+
+    assert life.attempt(crash=lambda patch: patch.setattr(life.kind.client, life.kind.start, send_and_die)) is None
+    pause = life.clock.sleep
+    monkeypatch.setattr(life.clock, "sleep", sleep)
+    ending = life.retry()
+    assert ending.error is None, ending.error
+    assert sent == []
+    assert len(life.starts) == 1
 
 
 @every_kind
@@ -328,6 +461,63 @@ def test_where_airflow_keeps_nothing_what_is_active_is_followed(begin: Any, name
     life.attempt(crash=life.before_the_reply)
     assert life.retry().error is None
     assert len(life.starts) == 1
+
+
+@pytest.mark.parametrize("moment", ["before_the_reply", "before_it_is_deferred", "before_the_result"])
+@every_kind
+def test_where_airflow_keeps_nothing_what_is_over_is_known_by_its_time(begin: Any, name: str, moment: str) -> None:
+    life = begin(name, has_store=False)
+    assert life.attempt(crash=MOMENTS.get(moment, life.before_the_reply)) is None
+    life.clock.advance(600)
+    ending = life.retry()
+    assert ending.error is None
+    assert len(life.starts) == 1
+
+
+@pytest.mark.parametrize("name", ["sync", "import", "export"])
+def test_where_airflow_keeps_nothing_a_clear_starts_another(begin: Any, name: str) -> None:
+    life = begin(name, has_store=False)
+    assert life.attempt().error is None
+    life.clock.advance(600)
+    assert life.clear().error is None
+    assert len(life.starts) == 2
+
+
+@pytest.mark.parametrize("name", ["sync", "import", "export"])
+def test_where_airflow_keeps_nothing_the_job_of_the_run_before_is_not_ours(begin: Any, name: str) -> None:
+    before = begin(name, has_store=False)
+    assert before.attempt().error is None
+    before.clock.advance(1)
+    life = JobLife(before.emulator, before.clock, before.dataset_id, before.kind, has_store=False)
+    life.ti.run_id = "another"
+    assert life.attempt(crash=MOMENTS["before_the_start"]) is None
+    life.clock.advance(600)
+    assert life.retry().error is None
+    assert len(life.starts) == 2
+
+
+def test_where_airflow_keeps_nothing_of_several_that_are_over_none_is_taken(begin: Any) -> None:
+    from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+
+    life = begin("export", has_store=False)
+    life.attempt(crash=life.before_the_reply)
+    for kind in (0, 2):
+        ModelArtsHook().client.exports.start(life.dataset_id, {"path": OUTGOING, "export_type": kind})
+    life.clock.advance(600)
+    ending = life.retry()
+    assert type(ending.error) is AirflowFailException
+    assert "clear the task to start another" in str(ending.error)
+    assert life.clear().error is None
+
+
+def test_where_airflow_keeps_nothing_an_export_of_another_kind_is_not_ours(begin: Any) -> None:
+    from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+
+    life = begin("export", has_store=False)
+    life.attempt(crash=MOMENTS["before_the_start"], export_type=1)
+    theirs = ModelArtsHook().client.exports.start(life.dataset_id, {"path": OUTGOING, "export_type": 0})
+    life.clock.advance(600)
+    assert life.retry(export_type=1).result["export_id"] != theirs
 
 
 def test_a_version_is_found_by_its_marker_where_airflow_keeps_nothing(begin: Any) -> None:

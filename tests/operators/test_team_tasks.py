@@ -61,7 +61,9 @@ class Night:
         self.config = {"workforces": [{"workforce_id": self.workforce_id, "workers": [{"email": EMAIL}]}]}
         self.plan_uri = f"file://{folder}/plan.jsonl"
         self.run_started = moment(clock)
-        self.tries: dict[str, tuple[StandInTaskInstance, StandInStore]] = {}
+        self.tries: dict[str, tuple[StandInTaskInstance, StandInStore | None]] = {}
+        self.has_store = True
+        self.clear_number = 0
 
     @property
     def dataset(self) -> Any:
@@ -87,15 +89,27 @@ class Night:
     ) -> Ending | None:
         """Run the next try of a task; return how it ended, None if its process died."""
         known = self.tries.get(operator.task_id)
-        ti, store = known or (StandInTaskInstance(moment(self.clock), task_id=operator.task_id), StandInStore())
+        ti, store = known or (
+            StandInTaskInstance(moment(self.clock), task_id=operator.task_id),
+            StandInStore() if self.has_store else None,
+        )
         if known is not None:
             ti = replace(ti, start_date=moment(self.clock), try_number=ti.try_number + 1, xcoms={})
         self.tries[operator.task_id] = ti, store
         with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Crash):
             if crash is not None:
                 crash(patch)
-            return drive_try(operator, self.clock, ti, run_started=self.run_started, store=store)
+            return drive_try(
+                operator, self.clock, ti, run_started=self.run_started, store=store, clear_number=self.clear_number
+            )
         return None
+
+    def clear(self, operator: BaseOperator) -> Ending:
+        """Run the next try of a task, as after a user has cleared it."""
+        ti, store = self.tries[operator.task_id]
+        self.tries[operator.task_id] = replace(ti, max_tries=ti.try_number + 1), store
+        self.clear_number += 1
+        return self.run(operator)
 
     def creator(self, **parameters: Any) -> ModelArtsCreateTeamTaskOperator:
         given = {"dataset_id": self.dataset_id, "workforce_task_name": "night", "workforces_config": self.config}
@@ -236,6 +250,10 @@ def test_a_configuration_that_names_nobody_is_refused(night: Night, config: Any)
         night.of_task(ModelArtsStartTeamTaskOperator, "any", workforces_config=config)
     with pytest.raises(ParameterError, match="names neither teams"):
         night.creator(workforces_config=None, settings={"workforces_config": {}})
+    with pytest.raises(ParameterError, match="names neither teams"):
+        night.creator(workforces_config=None, extra={"workforces_config": {"unheard_of": 1}})
+    with pytest.raises(ParameterError, match="workforces_config holds no fields"):
+        night.creator(workforces_config=None, extra={"workforces_config": {}})
     assert night.team_tasks == []
 
 
@@ -499,6 +517,72 @@ def test_a_killed_worker_begins_and_ends_an_acceptance_once(night: Night, crash:
     assert night.count("POST", "/acceptance") == 1
     assert night.count("PUT", "/acceptance/status") == 1
     assert len(night.team_tasks) == 1
+
+
+def acceptance(night: Night, task_id: str, **parameters: Any) -> list[BaseOperator]:
+    """Return the operators of an acceptance in which all copies are judged."""
+    comments = [
+        {"sample_id": one.sample_id, "worker_id": one.worker_id, "accept": True, "comment": "fine", "score": "A"}
+        for one in night.client.team_samples.list(night.dataset_id, task_id)
+    ]
+    return [
+        night.of_task(ModelArtsStartAcceptanceOperator, task_id, sampling_rate=1),
+        night.of_task(ModelArtsCommentAcceptanceOperator, task_id, comments=comments),
+        night.of_task(ModelArtsFinishAcceptanceOperator, task_id, **{"action": "pass_all", **parameters}),
+    ]
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_a_clear_of_an_acceptance_that_is_over_succeeds_and_sends_nothing(night: Night, has_store: bool) -> None:
+    night.has_store = has_store
+    operators = acceptance(night, night.labeled())
+    first = [night.run(operator) for operator in operators]
+    assert [ending.error for ending in first] == [None] * 3
+    for _ in range(2):
+        again = [night.clear(operator) for operator in operators]
+        assert [ending.error for ending in again] == [None] * 3
+        assert again[0].result["checking_task_id"] == first[0].result["checking_task_id"]
+        assert [ending.result for ending in again[1:]] == [ending.result for ending in first[1:]]
+    assert (night.count("POST", "/acceptance"), night.count("PUT", "/acceptance/status")) == (1, 1)
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+@pytest.mark.parametrize("action", ["pass_all", "reject_all", "cancel"])
+def test_a_worker_that_is_killed_when_an_acceptance_is_over_ends_it_once(
+    night: Night, action: str, has_store: bool
+) -> None:
+    night.has_store = has_store
+    begin, _, finish = acceptance(night, night.labeled(), action=action)
+    for operator in (begin, finish):
+        assert night.attempt(operator, crash=before(ServiceJobOperator, "_conclude")) is None
+        ending = night.attempt(operator)
+        assert ending is not None
+        assert ending.error is None
+    assert (night.count("POST", "/acceptance"), night.count("PUT", "/acceptance/status")) == (1, 1)
+
+
+def test_a_clear_after_results_were_sent_back_accepts_what_was_labeled_since(night: Night) -> None:
+    task_id = night.labeled()
+    begin, _, finish = acceptance(night, task_id, action="reject_all")
+    first = [night.run(begin), night.run(finish)]
+    assert night.clear(finish).result == first[1].result
+    night.label(task_id)
+    begun, ended = night.clear(begin), night.clear(finish)
+    assert (begun.error, ended.error) == (None, None)
+    assert begun.result["checking_task_id"] != first[0].result["checking_task_id"]
+    assert ended.result["checking_task_id"] == begun.result["checking_task_id"]
+    assert (night.count("POST", "/acceptance"), night.count("PUT", "/acceptance/status")) == (2, 2)
+
+
+def test_another_word_about_a_copy_after_the_acceptance_is_an_error(night: Night) -> None:
+    task_id = night.labeled()
+    operators = acceptance(night, task_id)
+    for operator in operators:
+        assert night.run(operator).error is None
+    for changed in ({"accept": False}, {"comment": "no"}, {"score": "B"}):
+        comments = [{**one, **changed} for one in operators[1].comments]  # type: ignore[attr-defined]
+        ending = night.run(night.of_task(ModelArtsCommentAcceptanceOperator, task_id, comments=comments))
+        assert type(ending.error) is AirflowFailException, changed
 
 
 @pytest.mark.parametrize("fault", ["reset_after", "truncated"])

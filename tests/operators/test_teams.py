@@ -1,4 +1,4 @@
-"""Labels into a team labeling task: parameters in, one call into ``labeling``, counts out (contract 5.2, B13, B19)."""
+"""Members' copies in a team labeling task, and mails: parameters in, one call, counts out (contract 5.2, B13, B19)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,23 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
 from airflow_provider_modelarts.hooks.errors import ParameterError
-from airflow_provider_modelarts.operators.teams import ModelArtsUpdateTeamSamplesOperator
+from airflow_provider_modelarts.operators.teams import (
+    ModelArtsClearTeamSamplesOperator,
+    ModelArtsNotifyTeamOperator,
+    ModelArtsReviewTeamSamplesOperator,
+    ModelArtsUpdateTeamSamplesOperator,
+)
 from tests.support.dag_runner import run_dag, run_operator
 from tests.support.on_request import AlarmOnRequest
-from tests.support.operator_driver import Ending, TaskStates, drive
+from tests.support.operator_driver import (
+    Ending,
+    StandInStore,
+    StandInTaskInstance,
+    TaskStates,
+    drive,
+    drive_try,
+    moment,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +84,15 @@ def test_samples_are_given_as_list_as_text_or_as_file(team: Team, tmp_path: Path
         samples = {"samples_uri": f"file://{file}"}
     ending = team.update(**samples)
     assert ending.error is None
-    assert ending.result == {"samples": 3, "updated": 3, "failed": 0, "unknown": 0, "requests": 1}
+    assert ending.result == {
+        "samples": 3,
+        "updated": 3,
+        "unchanged": 0,
+        "changed": 0,
+        "failed": 0,
+        "unknown": 0,
+        "requests": 1,
+    }
     assert team.names() == ["7", "7", "7"]
     (record,) = team.emulator.journal.select("PUT", "/workforce-tasks/")
     assert json.loads(record.body)["email"] == EMAIL
@@ -221,3 +242,142 @@ def test_a_file_that_cannot_be_used_is_named(team: Team, tmp_path: Path, content
     assert complaint in str(ending.error)
     assert str(file) in str(ending.error)
     assert team.emulator.journal.count("PUT") == 0
+
+
+# --- retries, reviews and mails
+
+
+class Tries:
+    """The tries of one task; Airflow's store outlives them, unless there is none."""
+
+    def __init__(self, team: Team, *, keeps: bool = True) -> None:
+        self.team, self.store = team, StandInStore() if keeps else None
+        self.started, self.number = moment(team.clock), 0
+
+    def run(self, operator: Any, *, max_tries: int = 3) -> Ending:
+        self.number += 1
+        self.team.clock.sleep(300)
+        ti = StandInTaskInstance(
+            moment(self.team.clock), task_id=operator.task_id, try_number=self.number, max_tries=max_tries
+        )
+        return drive_try(operator, self.team.clock, ti, run_started=self.started, store=self.store)
+
+    def operator(self, kind: type[Any], **parameters: Any) -> Any:
+        given = {"dataset_id": self.team.dataset_id, "workforce_task_id": self.team.task_id, **parameters}
+        return kind(task_id="it", **given)
+
+
+def test_a_retry_writes_only_what_failed_and_what_nobody_has_changed(
+    team: Team, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tries = Tries(team)
+    operator = team.operator(samples=team.samples())
+    team.emulator.faults.add("PUT", "/workforce-tasks/", "fail_sample", sample_id=team.sample_ids[2])
+    assert type(tries.run(operator).error) is ConfirmationError
+    team.emulator.dataset(team.dataset_id).label_team_sample(team.task_id, team.sample_ids[0], "3", team.worker_id)
+    ending = tries.run(operator)
+    assert ending.error is None
+    counts = {"samples": 3, "updated": 1, "unchanged": 1, "changed": 1, "failed": 0, "unknown": 0, "requests": 1}
+    assert ending.result == counts
+    assert team.names() == ["3", "7", "7"]
+    assert f"not overwritten: {team.sample_ids[0]}" in capsys.readouterr().out
+    again = tries.run(operator, max_tries=5)  # a clear
+    assert again.result["updated"] == 1
+    assert team.names() == ["7", "7", "7"]
+
+
+def test_where_airflow_keeps_nothing_a_retry_replaces_no_labels(team: Team) -> None:
+    tries = Tries(team, keeps=False)
+    operator = team.operator(samples=team.samples())
+    team.emulator.faults.add("PUT", "/workforce-tasks/", "fail_sample", sample_id=team.sample_ids[2])
+    tries.run(operator)
+    team.emulator.dataset(team.dataset_id).label_team_sample(team.task_id, team.sample_ids[0], "3", team.worker_id)
+    ending = tries.run(operator)
+    assert type(ending.error) is ConfirmationError
+    assert "new DAG run" in str(ending.error)
+    assert team.names() == ["3", "7", "7"]
+    assert ending.xcoms["return_value"]["updated"] == 1
+
+
+def test_labels_are_taken_from_the_named_copies(team: Team) -> None:
+    team.update(samples=team.samples())
+    tries = Tries(team)
+    operator = tries.operator(
+        ModelArtsClearTeamSamplesOperator, samples=json.dumps(team.sample_ids[:2]), worker_email=EMAIL
+    )
+    assert tries.run(operator).result["updated"] == 2
+    dataset = team.emulator.dataset(team.dataset_id)
+    assert [len(dataset.team_labels_of(team.task_id, one, team.worker_id)) for one in team.sample_ids] == [0, 0, 1]
+    dataset.label_team_sample(team.task_id, team.sample_ids[0], "3", team.worker_id)
+    again = tries.run(operator)
+    assert (again.error, again.result["changed"], again.result["unchanged"]) == (None, 1, 1)
+    assert team.emulator.journal.count("PUT") == 2
+
+
+def test_copies_are_reviewed_once(team: Team, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = team.emulator.dataset(team.dataset_id)
+    team.task_id = team.emulator.create_team_task(
+        team.dataset_id, [EMAIL], sample_ids=team.sample_ids, reviewers=["r@example.com"]
+    )
+    (team.worker_id,) = dataset.team_workers(team.task_id)
+    team.update(samples=team.samples())
+    comments = [
+        {"sample_id": one, "worker_id": team.worker_id, "accept": place > 0, "score": "B"}
+        for place, one in enumerate(team.sample_ids)
+    ]
+    tries = Tries(team)
+    operator = tries.operator(ModelArtsReviewTeamSamplesOperator, comments=json.dumps(comments))
+    assert tries.run(operator).result == {"samples": 3, "accepted": 2, "rejected": 1, "unchanged": 0, "changed": 0}
+    dataset.label_team_sample(team.task_id, team.sample_ids[0], "3", team.worker_id)
+    again = tries.run(operator)
+    assert again.result == {"samples": 3, "accepted": 0, "rejected": 0, "unchanged": 2, "changed": 1}
+    assert "labeled again since an earlier try" in capsys.readouterr().out
+    assert team.emulator.journal.count("POST", "/review") == 1
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_members_are_mailed_once_also_if_the_answer_was_lost(team: Team, keeps: bool) -> None:
+    tries = Tries(team, keeps=keeps)
+    operator = tries.operator(ModelArtsNotifyTeamOperator, emails=json.dumps([EMAIL]))
+    team.emulator.faults.add("POST", "/notify", "reset_after")
+    assert tries.run(operator).result == {"members": 1, "mailed": 1, "mailed_before": 0}
+    assert tries.run(operator).result == {"members": 1, "mailed": 0, "mailed_before": 1}
+    assert team.emulator.journal.count("POST", "/notify") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "complaint"),
+    [
+        (ModelArtsClearTeamSamplesOperator, {"samples": []}, "at least one sample"),
+        (ModelArtsClearTeamSamplesOperator, {"samples": [{"sample_id": "s", "labels": []}]}, "nothing else"),
+        (ModelArtsClearTeamSamplesOperator, {"samples": ["s"], "email": EMAIL}, "give worker_email"),
+        (ModelArtsReviewTeamSamplesOperator, {"comments": []}, "comments"),
+        (ModelArtsReviewTeamSamplesOperator, {"comments": [{"sample_id": "s"}]}, "accept is missing"),
+        (
+            ModelArtsReviewTeamSamplesOperator,
+            {"comments": [{"sample_id": "s", "accept": True, "score": "F"}]},
+            "score must be one of",
+        ),
+        (ModelArtsNotifyTeamOperator, {"emails": []}, "at least one"),
+        (ModelArtsNotifyTeamOperator, {"emails": ["bob"]}, r"emails\[0\] must be an e-mail address"),
+        (ModelArtsNotifyTeamOperator, {"emails": {"a": 1}}, "emails must be a list"),
+        (ModelArtsNotifyTeamOperator, {"emails": [""]}, r"emails\[0\] is empty"),
+    ],
+)
+def test_wrong_constants_of_the_others_are_found_at_once_too(
+    kind: type[Any], parameters: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises((ParameterError, InvalidRequest), match=complaint):
+        kind(task_id="it", dataset_id="d", workforce_task_id="w", **parameters)
+
+
+@pytest.mark.parametrize("rendered", ["[]", "", "None", "null"])
+def test_a_template_that_gives_no_copies_clears_nothing(team: Team, rendered: str) -> None:
+    team.update(samples=team.samples())
+    tries = Tries(team)
+    operator = tries.operator(ModelArtsClearTeamSamplesOperator, samples="{{ doubtful }}", worker_email=EMAIL)
+    operator.samples = rendered
+    ending = tries.run(operator)
+    assert type(ending.error) is AirflowFailException
+    assert team.names() == ["7", "7", "7"]
+    assert team.emulator.journal.count("PUT") == 1

@@ -38,7 +38,12 @@ from airflow_provider_modelarts.operators.team_tasks import (
     ModelArtsStartTeamTaskOperator,
     ModelArtsTeamResultsOperator,
 )
-from airflow_provider_modelarts.operators.teams import ModelArtsUpdateTeamSamplesOperator
+from airflow_provider_modelarts.operators.teams import (
+    ModelArtsClearTeamSamplesOperator,
+    ModelArtsNotifyTeamOperator,
+    ModelArtsReviewTeamSamplesOperator,
+    ModelArtsUpdateTeamSamplesOperator,
+)
 from airflow_provider_modelarts.sensors.label_task import ModelArtsLabelTaskSensor
 from airflow_provider_modelarts.sensors.team_task import ModelArtsTeamTaskSensor
 from tests.support.dag_runner import DagOutcome, run_dag
@@ -72,6 +77,12 @@ NEEDED: dict[type[Any], dict[str, Any]] = {
     },
     ModelArtsFinishAcceptanceOperator: {**TEAM_TASK, "action": "pass_all"},
     ModelArtsTeamResultsOperator: TEAM_TASK,
+    ModelArtsClearTeamSamplesOperator: {**TEAM_TASK, "samples": ["s"]},
+    ModelArtsReviewTeamSamplesOperator: {
+        **TEAM_TASK,
+        "comments": [{"sample_id": "s", "worker_id": "w", "accept": True}],
+    },
+    ModelArtsNotifyTeamOperator: {**TEAM_TASK, "emails": ["a@b.c"]},
     ModelArtsTeamTaskSensor: TEAM_TASK,
 }
 EVERY_PARAMETER = [

@@ -40,6 +40,15 @@ SETTINGS = {
 }
 
 
+NIGHTLY_ARGUMENTS = {
+    "modelarts_conn_id": "{{ dag_run.conf.get('conn_id', 'modelarts_night') }}",
+    # For the night in which every worker is killed.
+    "retries": 2,
+    "retry_delay": 1.0,
+}
+"""What all tasks of the nightly example are given besides."""
+
+
 @pytest.fixture(autouse=True)
 def _keeps_to_the_contract() -> None:
     """Stand in for the check of all other tests: here each story has a check of its own."""
@@ -69,7 +78,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, _interruptible: None) -> I
     nightly = (EXAMPLE_DAGS / "nightly_pipeline.py").read_text(encoding="utf-8")
     for asked, here in {
         'schedule="0 22 * * *"': "schedule=None",
-        "is_paused_upon_creation=True": 'default_args={"modelarts_conn_id": "modelarts_night"}',
+        "is_paused_upon_creation=True": f"default_args={NIGHTLY_ARGUMENTS}",
     }.items():
         assert asked in nightly
         nightly = nightly.replace(asked, here)

@@ -63,6 +63,8 @@ class StoryWorld:
     dag_id: str = ""
     run_id: str = ""
     label_task_id: str = ""
+    is_begun: bool = False
+    """Whether its run was asked for."""
 
     # --- life
 
@@ -93,6 +95,7 @@ class StoryWorld:
         conn_id = f"modelarts_{self.name}"
         self.airflow.add_connection(conn_id, connection or self.emulator.connection)
         self.dag_id = dag_id
+        self.is_begun = True
         self.run_id = self.airflow.trigger(
             dag_id, {"dataset_id": self.dataset_id, "conn_id": conn_id, "folder": str(self.folder), **conf}
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.soak import soak_deadlines, soak_examples, soak_foreign, soak_kills, soak_users
+from tests.soak import soak_deadlines, soak_examples, soak_foreign, soak_kills, soak_steps, soak_users
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +27,11 @@ FEW = frozenset(
         "adopt, marked failed, start_deferred",
         "wait, undisturbed, start_waiting",
         "auto_label_images",
+        "answered, create",
+        "on its way, export",
     }
 )
-MODULES = (soak_kills, soak_users, soak_deadlines, soak_foreign, soak_examples)
+MODULES = (soak_kills, soak_users, soak_deadlines, soak_foreign, soak_examples, soak_steps)
 STORIES = [story for module in MODULES for story in module.stories() if story.name in FEW]
 
 

@@ -26,6 +26,9 @@ class Authorizer(Protocol):
     def project_id(self) -> str:
         """Return the project whose id goes into addresses."""
 
+    def known_project_id(self) -> str | None:
+        """Return the same, if no request is needed for it; else None."""
+
     def headers(self, request: Request) -> dict[str, str]:
         """Return what to add to a request."""
 
@@ -75,6 +78,9 @@ class _Unrenewable:
     _project_id: str
 
     def project_id(self) -> str:
+        return self._project_id
+
+    def known_project_id(self) -> str | None:
         return self._project_id
 
     def renew(self, request: Request) -> bool:

@@ -123,6 +123,14 @@ class PasswordToken:
         """Return the id of the token's project: the one that addresses must name."""
         return self._token().project_id
 
+    def known_project_id(self) -> str | None:
+        """Return the same, if it was given or if a token was fetched before; else None."""
+        kind, name = self._scope
+        token = self._account.tokens.get(self._scope)
+        if kind == "id":
+            return name
+        return None if token is None else token.project_id
+
     def headers(self, request: Request) -> dict[str, str]:
         """Return the token's header field, after fetching or renewing the token if need be."""
         del request

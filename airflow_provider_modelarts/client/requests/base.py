@@ -226,6 +226,9 @@ def _merge(model: type[RequestBody], body: dict[str, Any], extra: Mapping[str, A
             raise InvalidRequest(
                 f"Cannot {what}: {path}.{key} is a field of the request itself: give it there, where it is checked."
             )
+        if not value:
+            # It would add an empty object, which to the service may mean more than nothing.
+            raise InvalidRequest(f"Cannot {what}: {path}.{key} holds no fields: leave it out, or give what it adds.")
         _merge(inner, body.setdefault(keys[name], {}), value, what, f"{path}.{key}")
 
 

@@ -165,20 +165,3 @@ class SampleLabels(RequestBody):
     )
     source: str | None = Field(default=None, description="Its address.")
     worker_id: Id | None = Field(default=None, description="Team labeling: the member whose copy is meant.")
-
-
-class LabeledSample(SampleLabels):
-    """A sample whose labels are replaced; they must be given: leaving them out may remove all (contract 4.1)."""
-
-    labels: Annotated[list[SampleLabelBody], FROM_JSON] = Field(
-        description="All its labels from now on; an empty list removes them."
-    )
-
-
-class UpdateSamplesRequest(RequestBody):
-    """Replaces the labels of samples, of a dataset or of a team task."""
-
-    email: Annotated[str, matching(r"[^@]+@[^@]+", "an e-mail address")] | None = Field(
-        default=None, description="The team member on whose behalf."
-    )
-    samples: Annotated[list[LabeledSample], FROM_JSON] | None = Field(default=None, description="The samples.")

@@ -22,6 +22,7 @@ from airflow_provider_modelarts.client.models import (
 from airflow_provider_modelarts.client.paging import ListEndpoint
 from airflow_provider_modelarts.client.resources.labels import Label, LabelStats
 from airflow_provider_modelarts.client.resources.readers import list_of, to_counts, to_texts
+from airflow_provider_modelarts.client.resources.samples import HardDetail, to_hard_details
 from airflow_provider_modelarts.client.resources.versions import DatasetVersion, version_query
 from airflow_provider_modelarts.client.states import DatasetStatus, DatasetType, Order
 from airflow_provider_modelarts.client.validation import (
@@ -216,6 +217,12 @@ class DatasetStats(Model):
         """Counts for each label by group."""
         groups = to_object(self.raw.get("grouped_label_stats"))
         return {name: list_of(LabelStats)(labels) for name, labels in groups.items()}
+
+    @property
+    def hard_details(self) -> dict[int, HardDetail]:
+        """The reasons for which samples are hard, each explained; their numbers are in ``hard_detail_stats``."""
+        stats = to_object(self.raw.get("hard_detail_stats"))
+        return to_hard_details({reason: to_object(one).get("value") for reason, one in stats.items()})
 
     hard_detail_stats = Field(to_object, "object: reasons of hard examples with their numbers, as they arrived.")
     metadata_stats = Field(to_object, "object: attributes of samples with their numbers, as they arrived.")

@@ -22,6 +22,7 @@ from airflow_provider_modelarts.client.models import (
     without_query,
 )
 from airflow_provider_modelarts.client.paging import ListEndpoint
+from airflow_provider_modelarts.client.resources.readers import to_texts
 from airflow_provider_modelarts.client.sample_updates import (
     OWN,
     SampleOutcome,
@@ -29,9 +30,17 @@ from airflow_provider_modelarts.client.sample_updates import (
     labeled_elements,
     send_updates,
 )
-from airflow_provider_modelarts.client.states import LabelType, Order, SampleState, SampleStatus
+from airflow_provider_modelarts.client.states import (
+    LabelType,
+    Order,
+    SampleState,
+    SampleStatus,
+    SampleType,
+    SampleUsage,
+)
 from airflow_provider_modelarts.client.validation import (
     validate_choice,
+    validate_email,
     validate_id,
     validate_scores,
     validate_whole,
@@ -42,9 +51,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client.transport.transport import Transport
 
-__all__ = ["Page", "Sample", "SampleLabel", "SampleOutcome", "Samples", "filters", "sample_listing"]
+__all__ = ["HardDetail", "Page", "Sample", "SampleLabel", "SampleOutcome", "Samples", "filters", "sample_listing"]
 
 HARD = "@modelarts:hard"
+HARD_COEFFICIENT = "@modelarts:hard_coefficient"
 HARD_REASONS = "@modelarts:hard_reasons"
 SIZE = "@modelarts:size"
 DETECTION = 1
@@ -77,6 +87,21 @@ class SampleLabel(Model):
         return f"SampleLabel(name={self.name!r}, type={self.type}, score={self.score!r})"
 
 
+class HardDetail(Model):
+    """Why samples are hard: one reason of contract 7.5, and what to do about it."""
+
+    id = Field(to_integer, "integer, 0 to 30: the reason, as in ``Sample.hard_reasons``.")
+    alo_name = Field(to_text, "text: the reason's short name.")
+    reason = Field(to_text, "text for people: what was found.")
+    suggestion = Field(to_text, "text for people: what to do.")
+
+
+def to_hard_details(value: object) -> dict[int, HardDetail]:
+    """Return explained reasons by their ids; what is no number, or explains nothing, is left out."""
+    found = {to_integer(reason): detail for reason, detail in to_object(value).items() if isinstance(detail, dict)}
+    return {reason: HardDetail(detail) for reason, detail in found.items() if reason is not None}
+
+
 class Sample(Model):
     """An image, text or other object of a dataset, with its proposed or final labels."""
 
@@ -89,6 +114,22 @@ class Sample(Model):
         "The service's word for its state, the same for proposals and unlabeled samples. Unknown ones stay as is.",
     )
     worker_id = Field(to_text, "Team labeling: the member whose copy this is.")
+    sample_type = Field(SampleType.read, "What it is, see SampleType; a number that is not known stays a number.")
+    sample_usage = Field(
+        lambda value: SampleUsage.read(to_text(value)), "What it is used for, see SampleUsage; None if nothing is said."
+    )
+    sample_name = Field(to_text, "Name of its file, with the extension.")
+    sample_dir = Field(to_text, "Folder of its file.")
+    sample_size = Field(to_integer, "Size of its file in bytes.")
+    sample_time = Field(to_integer, "Last change of its file, epoch milliseconds.")
+    sample_data = Field(to_texts, "Its content as far as the service shows it: texts and tables. Empty otherwise.")
+    source = Field(to_text, "Presigned address of its file, never to be stored or logged; ``origin`` can be.")
+    preview = Field(to_text, "The same of a smaller picture.")
+    sub_sample_url = Field(to_text, "The same of a part of it.")
+    deletion_reasons = Field(to_texts, "Why it was deleted.")
+    hard_details = Field(
+        to_hard_details, "HardDetail by reason: why it is hard. Calls about one sample have it, lists do not."
+    )
 
     @property
     def oddity(self) -> str | None:
@@ -123,11 +164,6 @@ class Sample(Model):
         return [to_name(label.get("name")) for label in to_objects(self.raw.get("labels"))]
 
     @property
-    def label_scores(self) -> list[float | None]:
-        """The scores of its labels, one for each; to be had at less cost than ``labels``."""
-        return [to_number(label.get("score")) for label in to_objects(self.raw.get("labels"))]
-
-    @property
     def is_hard(self) -> bool | None:
         """Whether this is a hard example; None if neither the sample nor a label of it says so."""
         known = to_flag(self.metadata.get(HARD))
@@ -143,6 +179,11 @@ class Sample(Model):
         for label in self.labels:
             reasons.extend(to_reasons(label.property.get(HARD_REASONS)))
         return tuple(dict.fromkeys(reasons))
+
+    @property
+    def hard_coefficient(self) -> float | int | None:
+        """How hard it is, 0 to 1; None if the sample does not say."""
+        return to_number(self.metadata.get(HARD_COEFFICIENT))
 
     @property
     def origin(self) -> str | None:
@@ -262,6 +303,9 @@ class Samples:
         order: Order | str | None = None,
         search_conditions: Any = None,
         process_parameter: str | None = None,
+        version_id: str | None = None,
+        sample_type: SampleType | int | None = None,
+        email: str | None = None,
     ) -> Iterator[Sample]:
         """Yield the samples of a dataset (contract 6.4).
 
@@ -274,10 +318,17 @@ class Samples:
         :param order: ``asc`` or ``desc`` (the service's default: newest first)
         :param search_conditions: conditions of contract 3.1, one or a list, all of which must hold
         :param process_parameter: image processing for the addresses in the answer
+        :param version_id: as they were when this version was published, with the usage that it gave them; None: now
+        :param sample_type: only samples of this type, for example ``SampleType.TEXT``; None sends nothing, for the
+            documented default would hide images
+        :param email: only what this member of a team has labeled
         """
         what = f"list samples of dataset {validate_id('dataset_id', dataset_id)}"
         query = filters(label_name, label_type, low_score, high_score, order, search_conditions, process_parameter)
         query["sample_state"] = sample_state
+        query["version_id"] = None if version_id is None else validate_id("version_id", version_id)
+        query["sample_type"] = None if sample_type is None else str(validate_whole("sample_type", sample_type, 0))
+        query["email"] = None if email is None else validate_email("email", email)
         path = ("datasets", dataset_id, "data-annotations", "samples")
         return sample_listing(what, path, query).walk(self._transport)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.lost_replies import advice_after_loss, check_success
 from airflow_provider_modelarts.client.models import (
     Field,
@@ -19,8 +18,8 @@ from airflow_provider_modelarts.client.paging import ListEndpoint
 from airflow_provider_modelarts.client.resources.samples import Sample, filters
 from airflow_provider_modelarts.client.resources.team_tasks import LOCALES, comments_body, path_of, team_task
 from airflow_provider_modelarts.client.resources.workforces import Worker
-from airflow_provider_modelarts.client.sample_updates import OWN, labeled_elements, refuse_twins, send_updates
-from airflow_provider_modelarts.client.validation import shown, validate_choice, validate_email, validate_id
+from airflow_provider_modelarts.client.sample_updates import OWN, emptied_copies, labeled_elements, send_updates
+from airflow_provider_modelarts.client.validation import validate_choice, validate_email, validate_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -157,10 +156,7 @@ class TeamSamples:
         :raises InvalidRequest: for a missing id, other fields, or a copy given twice, before anything is sent
         :raises ModelArtsError: if the service certainly did not carry the request out
         """
-        if isinstance(samples, (str, bytes, dict)):
-            raise InvalidRequest(f"samples must be a list of copies or ids, not {shown(samples)}.")
-        elements = [_emptied(one) for one in samples]
-        refuse_twins([(one["sample_id"], one.get("worker_id")) for one in elements])
+        elements = emptied_copies(samples)
         return self._write(dataset_id, workforce_task_id, elements, "clear labels of", email)
 
     def _write(
@@ -203,17 +199,6 @@ class TeamSamples:
             return False
         check_success(answer, what)
         return True
-
-
-def _emptied(sample: Sample | Mapping[str, Any] | str) -> dict[str, Any]:
-    """Return the JSON object that removes the labels of a copy."""
-    if isinstance(sample, Sample):
-        sample = {"sample_id": sample.sample_id, "worker_id": sample.worker_id}
-    given = {"sample_id": sample} if isinstance(sample, str) else sample
-    if not hasattr(given, "items") or set(given) - {"sample_id", "worker_id"}:
-        raise InvalidRequest(f"A copy to clear has a sample_id and a worker_id, and nothing else; not {shown(given)}.")
-    ids = {name: validate_id(name, value) for name, value in given.items() if value is not None}
-    return {"sample_id": validate_id("sample_id", ids.get("sample_id")), "labels": []} | ids
 
 
 def _locale(locale: str | None) -> str | None:

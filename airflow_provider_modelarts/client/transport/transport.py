@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -106,6 +107,9 @@ class Transport:
         self._retries = retries
         self.refresh = refresh
         self.route = Route(settings, clock)
+        self.throttled = 0
+        """How many answers asked for fewer requests."""
+        self._counting = threading.Lock()
 
     def project_id(self) -> str:
         """Return the project that addresses name; for a password credential this may fetch the token."""
@@ -113,6 +117,10 @@ class Transport:
             _may_repeat_harmless, ATTEMPTS, lambda route: _beforehand(route.authorizer.project_id)
         )
         return project_id
+
+    def known_project_id(self) -> str | None:
+        """Return the project if no request is needed for that; else None."""
+        return self.route.authorizer.known_project_id()
 
     def get(
         self,
@@ -207,6 +215,9 @@ class Transport:
             try:
                 return parse_response(answer, what, partial(_hide, authorizer, signed), self.clock.now(), own, parse)
             except ModelArtsError as error:
+                if isinstance(error, Throttled):
+                    with self._counting:
+                        self.throttled += 1
                 if not is_token_error(error.status, error.code):
                     raise
                 if is_renewed:

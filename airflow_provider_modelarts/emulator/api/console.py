@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
     from airflow_provider_modelarts.emulator.state.store import Store
 
+CONTENT = "@modelarts:content"
 PATH = "/console/datasets/"
 SHOWN = 24
 TASKS_SHOWN = 10
@@ -61,7 +62,7 @@ def show_dataset(store: Store, call: Call) -> Reply:
         f"<h2>Awaiting confirmation: {len(proposed):,}</h2>",
         _samples(store, dataset, proposals[:SHOWN]),
         f"<h2>Labeled: {len(labeled):,}</h2>",
-        _samples(store, dataset, [(one, ", ".join(names_of(one)), one.annotated_by) for one in labeled[:SHOWN]]),
+        _samples(store, dataset, [(one, _titles(one.labels), one.annotated_by) for one in labeled[:SHOWN]]),
     )
     return _page(200, dataset.name, "\n".join(content))
 
@@ -96,7 +97,8 @@ def _counts(dataset: Dataset, proposed: list[Sample]) -> str:
 
 def _labels(dataset: Dataset, proposed: list[dict[str, Any]]) -> str:
     final = Counter(name for sample in dataset.samples.values() for name in names_of(sample))
-    machine = Counter(str(label.get("name")) for document in proposed for label in _proposed(document))
+    given = (label.get("name") for document in proposed for label in _proposed(document))
+    machine = Counter(str(name) for name in given if name)  # labels of speech have none
     names = dict.fromkeys([*dataset.labels, *machine])
     return _table(("label", "labeled", "proposed"), [(name, final[name], machine[name]) for name in names])
 
@@ -113,8 +115,17 @@ def _tasks(dataset: Dataset, now: float) -> str:
 
 
 def _proposal(document: dict[str, Any]) -> str:
-    texts = [f"{label.get('name')} {label.get('score', '')}".strip() for label in _proposed(document)]
-    return ", ".join(texts) + (" (hard)" if (document["metadata"] or {}).get("@modelarts:hard") else "")
+    return _titles(_proposed(document)) + (" (hard)" if (document["metadata"] or {}).get("@modelarts:hard") else "")
+
+
+def _titles(labels: list[dict[str, Any]]) -> str:
+    """Return names and scores of labels; what was said in place of the name where there is none."""
+    titles = []
+    for label in labels:
+        value = label.get("property")
+        said = value.get(CONTENT) if isinstance(value, dict) else None
+        titles.append(f"{label.get('name') or said} {label.get('score', '')}".strip())
+    return ", ".join(titles)
 
 
 def _proposed(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.api.busy import asked_failure, refuse_if_busy
@@ -24,10 +23,14 @@ from airflow_provider_modelarts.emulator.http.query import boolean, check_locale
 from airflow_provider_modelarts.emulator.http.schema import CREATE_DATASET, UPDATE_DATASET, check
 from airflow_provider_modelarts.emulator.state import job as jobs
 from airflow_provider_modelarts.emulator.state.dataset import USABLE
+from airflow_provider_modelarts.emulator.state.hard_reasons import HARD, count_reasons
+from airflow_provider_modelarts.emulator.state.kinds import IMAGE, TABLES
 from airflow_provider_modelarts.emulator.state.store import UnknownObjectError
 
 if TYPE_CHECKING:
-    from airflow_provider_modelarts.emulator.state.dataset import Dataset
+    from collections.abc import Mapping
+
+    from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
     from airflow_provider_modelarts.emulator.state.job import Job
     from airflow_provider_modelarts.emulator.state.store import Store
 
@@ -60,11 +63,15 @@ def create_dataset(store: Store, call: Call) -> Reply:
         raise refuse("ModelArts.4411", next(one for one in names if names.count(one) > 1))
     dataset = store.new_dataset(name, body.get("dataset_type", 0), data_path=data_path, work_path=work_path)
     dataset.description = body.get("description", "")
+    source = (body.get("data_sources") or [{}])[0]
+    dataset.schema, dataset.has_header = body.get("schema") or [], source.get("with_column_header", False)
+    dataset.imports_data = body.get("import_data", False)
     for label in body.get("labels") or ():
         create_label(dataset, label)
 
     def finish(_: Job) -> None:
-        if data_path:
+        # Contract 6.1: the data of tables are read only if that was asked for.
+        if data_path and (dataset.dataset_type != TABLES or dataset.imports_data):
             take_in(store, dataset, with_labels=body.get("import_annotations", True))
 
     dataset.begin(store.new_job(dataset, jobs.CREATE, body, finish, asked_failure(call)))
@@ -152,7 +159,7 @@ def delete_dataset(store: Store, call: Call) -> Reply:
     if active:
         raise refuse("ModelArts.4803", active[0])
     for sample in dataset.samples.values():
-        file = replace(store.stored(dataset, sample), labels=())
+        file = store.stored(dataset, sample).bare()
         store.files.setdefault(file.path, file)
     del store.datasets[dataset.dataset_id]
     return done(with_body=store.variants.body_with_204)
@@ -225,6 +232,10 @@ def list_datasets(store: Store, call: Call) -> Reply:
 
 def _preview(store: Store, dataset: Dataset) -> list[dict[str, Any]]:
     """Return up to four files (contract 6.1, `file_preview`)."""
+
+    def sides(sample: Sample) -> dict[str, int]:
+        return dict(zip(("width", "height", "depth"), sample.size, strict=True))
+
     now = store.clock.now()
     return [
         {
@@ -233,7 +244,7 @@ def _preview(store: Store, dataset: Dataset) -> list[dict[str, Any]]:
             "url": store.presigner.url(dataset.bucket, sample.key, now),
             "dataset_id": dataset.dataset_id,
             "create_time": sample.time,
-            **dict(zip(("width", "height", "depth"), sample.size, strict=True)),
+            **(sides(sample) if dataset.kind.sample_type == IMAGE else {}),
         }
         for sample in list(dataset.samples.values())[:PREVIEW]
     ]
@@ -268,9 +279,10 @@ def _describe(store: Store, dataset: Dataset, call: Call) -> dict[str, Any]:
         "workforce_task_count": len(dataset.team_tasks),
         "feature_supports": ["0"],
         "managed": False,
-        "import_data": False,
+        "import_data": dataset.imports_data,
         "label_task_count": 1,
-        "dataset_format": 0,
+        "dataset_format": int(dataset.dataset_type == TABLES),
+        **({"schema": dataset.schema} if dataset.schema else {}),
         "dataset_version_count": len(dataset.versions),
         "content_labeling": True,
         **(EXTRA if store.variants.extra_fields else {}),
@@ -306,8 +318,8 @@ def get_stats(store: Store, call: Call) -> Reply:
     total = len(chosen)
     annotated = sum(bool(sample.labels) for sample in chosen.values())
     waiting = sum(not sample.labels and sample_id in dataset.proposals for sample_id, sample in chosen.items())
-    hard_ones = dataset.proposals.select("hard", lambda document: bool(document["metadata"].get("@modelarts:hard")))
-    hard = sum(proposal.sample_id in chosen for proposal in hard_ones)
+    hard_ones = _hard_ones(dataset, chosen)
+    hard = len(hard_ones)
     return json_reply(
         {
             "label_stats": label_stats(dataset, chosen.values()),
@@ -321,11 +333,23 @@ def get_stats(store: Store, call: Call) -> Reply:
                 "lefted": total,
             },
             "key_sample_stats": {"total": total, "non_key_sample": total - hard, "key_sample": hard},
+            **({"hard_detail_stats": count_reasons(hard_ones)} if hard_ones else {}),
             "deletion_stats": {},
             "metadata_stats": {},
             "data_spliting_enable": annotated > 0,  # quirk 46: spelled so
         }
     )
+
+
+def _hard_ones(dataset: Dataset, chosen: Mapping[str, Sample]) -> list[dict[str, Any]]:
+    """Return metadata and labels of those of the chosen samples that are hard: as proposed, or as they were written."""
+    proposed = dataset.proposals.select("hard", lambda document: bool(document["metadata"].get(HARD)))
+    found = [proposal.data() for proposal in proposed if proposal.sample_id in chosen]
+    return found + [
+        {"metadata": sample.metadata, "labels": sample.labels}
+        for sample_id, sample in chosen.items()
+        if sample.metadata and sample.metadata.get(HARD) and sample_id not in dataset.proposals
+    ]
 
 
 def get_search_options(store: Store, call: Call) -> Reply:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.emulator.api.label_rules import check_forms, check_rules
 from airflow_provider_modelarts.emulator.http.errors import refuse
 from airflow_provider_modelarts.emulator.http.messages import Call, Refusal, Reply, json_reply
-from airflow_provider_modelarts.emulator.http.schema import NAMELESS, UPDATE_SAMPLES, check
-from airflow_provider_modelarts.emulator.state.dataset import DETECTION, PUBLISHING, Dataset, Sample
+from airflow_provider_modelarts.emulator.http.schema import UPDATE_SAMPLES, check
+from airflow_provider_modelarts.emulator.state.dataset import PUBLISHING, Dataset, Sample
+from airflow_provider_modelarts.emulator.state.kinds import DETECTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,9 +36,7 @@ def update_samples(store: Store, call: Call) -> Reply:
         labels = labels_to_write(store, dataset, written, only_known=only_known)
         keep_beside_labels(store, sample, written)
         if labels is not None:
-            for label in labels:
-                if label.get("name"):
-                    dataset.add_label(label["name"])  # contract 4.1, "New label names"
+            dataset.add_labels_of(labels)  # contract 4.1, "New label names"
             dataset.set_labels(sample, labels, author, now)
 
     return reply_to_batch(store, call, body["samples"], write)
@@ -45,13 +45,12 @@ def update_samples(store: Store, call: Call) -> Reply:
 def check_update(store: Store, dataset: Dataset, body: Any) -> None:
     """Refuse a write as a whole: its shape, labels without a name, or a dataset that is being published.
 
-    :raises Refusal: 400 ModelArts.0104 or 4381.
+    :raises Refusal: 400 ModelArts.0104 or 4381; 501 4383 for labels of samples that have none.
     """
-    check(body, UPDATE_SAMPLES[store.variants.score], strict=store.variants.strict_requests)
+    strict = store.variants.strict_requests
+    check(body, UPDATE_SAMPLES[store.variants.score], strict=strict)
     for written in body["samples"]:
-        for label in written.get("labels") or ():
-            if not label.get("name") and label.get("type", dataset.dataset_type) not in NAMELESS:
-                raise refuse("ModelArts.0104", f"a label of sample {written['sample_id']} has no name")
+        check_forms(dataset, written["sample_id"], written.get("labels") or (), strict=strict)
     if dataset.status == PUBLISHING:
         raise refuse("ModelArts.4381")  # contract 4.1, "Dataset publishing"
 
@@ -64,6 +63,7 @@ def labels_to_write(
     :param only_known: whether names that the dataset does not have are refused.
     :raises Refusal: the sample cannot be written.
     """
+    check_sample_type(dataset, written)
     if "labels" not in written and store.variants.missing_labels == "keep":
         return None
     labels: list[dict[str, Any]] = written.get("labels") or []
@@ -73,7 +73,18 @@ def labels_to_write(
     for label in labels if only_known else ():
         if label.get("name") and label["name"] not in dataset.labels:
             raise refuse("ModelArts.4410", label["name"])
+    sample = dataset.samples.get(written["sample_id"])
+    check_rules(dataset, written["sample_id"], labels, None if sample is None else sample.text)
     return labels
+
+
+def check_sample_type(dataset: Dataset, written: dict[str, Any]) -> None:
+    """Refuse a sample that is said to be something else than the samples of its dataset are.
+
+    :raises Refusal: ModelArts.0104, for this sample alone.
+    """
+    if written.get("sample_type", dataset.kind.sample_type) != dataset.kind.sample_type:
+        raise refuse("ModelArts.0104", f"sample_type={written['sample_type']}")
 
 
 def keep_beside_labels(store: Store, sample: Sample | Copy, written: dict[str, Any]) -> None:

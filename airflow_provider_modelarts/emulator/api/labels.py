@@ -14,6 +14,7 @@ from airflow_provider_modelarts.emulator.http.paging import read_page
 from airflow_provider_modelarts.emulator.http.query import boolean, integer
 from airflow_provider_modelarts.emulator.http.schema import LABEL_PROPERTIES, LABEL_TYPES, LABELS, check
 from airflow_provider_modelarts.emulator.state.dataset import PUBLISHING, Dataset
+from airflow_provider_modelarts.emulator.state.kinds import ENTITY, RELATION
 from airflow_provider_modelarts.emulator.state.store import UnknownObjectError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 LABEL_FIELDS = ("name", "type", "property", "attributes")
 RENAME, SHORTCUT = "@modelarts:rename_to", "@modelarts:shortcut"
-RELATION = 102  # type of labels that join two others (contract 6.1)
 ENDS = ("@modelarts:from_type", "@modelarts:to_type")
 # `delete_policy` (contract 6.2).
 LABEL_ONLY, SAMPLES_TOO, FILES_TOO = 0, 1, 2
@@ -174,16 +174,21 @@ def _delete(store: Store, dataset: Dataset, label: dict[str, Any], policy: int) 
 def _ends(label: dict[str, Any]) -> list[str]:
     """Return the labels of entities that the label of a relation joins."""
     properties = label.get("property") or {}
-    return [properties[end] for end in ENDS if properties.get(end)] if label.get("type") == RELATION else []
+    return [properties[end] for end in ENDS if properties.get(end)] if label.get("type", RELATION) == RELATION else []
 
 
 def _check(dataset: Dataset, label: dict[str, Any]) -> None:
-    """Refuse a label, new or changed, that does not fit the others (contract 7.3, "names"; codes of the YAML)."""
+    """Refuse a label, new or changed, that does not fit (contract 7.3, "names"; codes of the YAML)."""
+    kind = label.get("type", dataset.dataset_type)
+    if not dataset.kind.label_types:
+        raise refuse("ModelArts.4383", f"labels in a dataset of type {dataset.dataset_type}")
+    if kind not in dataset.kind.label_types:
+        raise refuse("ModelArts.4413", f"{label['name']}: type {kind} in a dataset of type {dataset.dataset_type}")
     shortcut = (label.get("property") or {}).get(SHORTCUT)
     if shortcut and shortcut in dataset.taken_shortcuts(beside=(label["name"],)):
         raise refuse("ModelArts.4412", shortcut)
     for end in _ends(label):
-        if end not in dataset.labels:
+        if dataset.labels.get(end, {}).get("type") != ENTITY:
             raise refuse("ModelArts.4414", end)
     attributes = label.get("attributes") or []
     _refuse_twins("ModelArts.4428", (attribute.get("name") for attribute in attributes))

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.emulator.api.label_rules import check_forms, check_rules
 from airflow_provider_modelarts.emulator.api.label_updates import labels_to_write, reply_to_batch
 from airflow_provider_modelarts.emulator.http.errors import refuse
 from airflow_provider_modelarts.emulator.http.messages import Call, Refusal, Reply, json_reply
 from airflow_provider_modelarts.emulator.http.obs_paths import obs_path
-from airflow_provider_modelarts.emulator.http.schema import DELETE_SAMPLES, NAMELESS, UPLOAD_SAMPLES, check
-from airflow_provider_modelarts.emulator.state.dataset import DETECTION, PUBLISHING, Dataset, Sample
+from airflow_provider_modelarts.emulator.http.schema import DELETE_SAMPLES, UPLOAD_SAMPLES, check
+from airflow_provider_modelarts.emulator.state.dataset import PUBLISHING, Dataset, Sample
 from airflow_provider_modelarts.emulator.state.documents import proposal_json
+from airflow_provider_modelarts.emulator.state.hard_reasons import HARD
 from airflow_provider_modelarts.emulator.state.job import BUSY, IMPORT, SYNC
+from airflow_provider_modelarts.emulator.state.kinds import CLASSIFICATION, DETECTION, IMAGE, TABLE, TEXT
 from airflow_provider_modelarts.emulator.state.storage import StoredFile
 
 if TYPE_CHECKING:
@@ -22,7 +26,8 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.state.store import Store
 
 LARGEST = 12_582_912  # bytes of one sample (contract 7.3, "samples")
-LABELED_BY_MACHINE = frozenset({0, DETECTION})  # contract 6.4: `final_annotation=false` for these types only
+# Contract 6.4: `final_annotation=false` for these types only.
+LABELED_BY_MACHINE = frozenset({CLASSIFICATION, DETECTION})
 SIZE = "@modelarts:size"
 
 
@@ -56,17 +61,28 @@ def _upload(store: Store, dataset: Dataset, given: dict[str, Any], *, is_final: 
     path = f"/{dataset.bucket}/{dataset.key_of(name)}"
     if any(sample.key == dataset.key_of(name) for sample in dataset.samples.values()):
         raise refuse("ModelArts.4422", name)
-    for label in given.get("labels") or ():
-        if not label.get("name") and label.get("type", dataset.dataset_type) not in NAMELESS:
-            raise refuse("ModelArts.0104", f"a label of sample {name} has no name")
+    check_forms(dataset, name, given.get("labels") or (), strict=store.variants.strict_requests)
     labels = labels_to_write(store, dataset, {**given, "sample_id": name}, only_known=False) or []
     file = _read_file(store, dataset, given, path)
+    check_rules(dataset, name, labels, _text_of(dataset, file, name))
     store.files[path] = file
     (sample,) = store.add_files(dataset, [file])
     metadata = {key: value for key, value in (given.get("metadata") or {}).items() if key != SIZE}
-    sample.metadata = metadata or None
-    label_sample(store, dataset, sample, labels, is_final=is_final)
+    annotate(store, dataset, sample, replace(file, labels=tuple(labels), metadata=metadata or None), is_final=is_final)
     return sample
+
+
+def _text_of(dataset: Dataset, file: StoredFile, name: str) -> str | None:
+    """Return the content of a text or table.
+
+    :raises Refusal: ModelArts.4421: it is in another encoding than was said.
+    """
+    if file.content is None or dataset.kind.sample_type not in (TEXT, TABLE):
+        return None
+    try:
+        return file.content.decode(file.encoding)
+    except UnicodeDecodeError:
+        raise refuse("ModelArts.4421", f"{name} is not in {file.encoding}") from None
 
 
 def _read_file(store: Store, dataset: Dataset, given: dict[str, Any], path: str) -> StoredFile:
@@ -76,7 +92,7 @@ def _read_file(store: Store, dataset: Dataset, given: dict[str, Any], path: str)
         found = next((file for file in store.files_below(place) if file.path == place), None)
         if found is None:
             raise refuse("ModelArts.4651", place)
-        return StoredFile(path, found.size, images=found.images, image=found.image, truth=found.truth)
+        return replace(found.bare(), path=path)
     try:
         content = base64.b64decode(given.get("data", ""), validate=True)
     except (binascii.Error, ValueError):
@@ -85,6 +101,8 @@ def _read_file(store: Store, dataset: Dataset, given: dict[str, Any], path: str)
         raise refuse("ModelArts.4421", f"{given['name']} is empty")
     if len(content) > LARGEST:
         raise refuse("ModelArts.4656", given["name"])
+    if dataset.kind.sample_type != IMAGE:
+        return StoredFile(path, content=content, encoding=given.get("encoding", "UTF-8"))
     from airflow_provider_modelarts.emulator.data.images import Uploads
 
     images = dataset.images if isinstance(dataset.images, Uploads) else Uploads()
@@ -95,18 +113,23 @@ def _read_file(store: Store, dataset: Dataset, given: dict[str, Any], path: str)
     return StoredFile(path, (width, height, depth))
 
 
-def label_sample(
-    store: Store, dataset: Dataset, sample: Sample, labels: Sequence[dict[str, Any]], *, is_final: bool
-) -> None:
-    """Label a sample that has just been added: for good, or to be confirmed (contract 6.4, `final_annotation`)."""
+def annotate(store: Store, dataset: Dataset, sample: Sample, file: StoredFile, *, is_final: bool) -> None:
+    """Give a sample what is annotated beside its file: metadata, usage and labels.
+
+    :param is_final: whether the labels are final, or wait to be confirmed (contract 6.4, `final_annotation`).
+    """
+    hard = {HARD: True} if file.hard else {}
+    sample.metadata = (sample.metadata or {}) | hard | (file.metadata or {}) or None
+    sample.usage = file.usage if file.usage is not None else sample.usage
+    # A manifest of another type of dataset may list labels that this one cannot have.
+    fitting = dataset.kind.label_types
+    labels = [label for label in file.labels if label.get("type", dataset.dataset_type) in fitting]
     if not labels:
         return
     now = store.clock.now()
-    for label in labels:
-        if label.get("name"):
-            dataset.add_label(label["name"])
+    dataset.add_labels_of(labels)
     if is_final:
-        dataset.set_labels(sample, list(labels), f"human/{store.identity.domain}/{store.identity.user}", now)
+        dataset.set_labels(sample, labels, f"human/{store.identity.domain}/{store.identity.user}", now)
     else:
         numbered = [{**dataset.stored(label), "id": str(number)} for number, label in enumerate(labels, 1)]
         fragment = proposal_json(dataset, sample, store.presigner, now, numbered)
@@ -139,5 +162,5 @@ def delete_samples_of(store: Store, dataset: Dataset, sample_ids: Sequence[str],
         if delete_source:
             store.files.pop(path, None)
         elif sample.key not in dataset.missing:
-            store.files.setdefault(path, StoredFile(path, sample.size, images=dataset.images, image=sample.image))
+            store.files.setdefault(path, store.stored(dataset, sample).bare())
         dataset.remove_sample(sample_id, store.clock.now())

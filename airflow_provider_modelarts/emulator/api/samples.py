@@ -12,9 +12,10 @@ from airflow_provider_modelarts.emulator.http.filters import Filter, read_filter
 from airflow_provider_modelarts.emulator.http.messages import EXTRA, JSON_HEADERS, Call, Reply, json_reply
 from airflow_provider_modelarts.emulator.http.paging import read_page
 from airflow_provider_modelarts.emulator.http.query import boolean, check_locale, integer
-from airflow_provider_modelarts.emulator.http.schema import IMAGE, SAMPLE_TYPES
 from airflow_provider_modelarts.emulator.state.documents import sample_document
+from airflow_provider_modelarts.emulator.state.hard_reasons import explained
 from airflow_provider_modelarts.emulator.state.json_text import dump_json
+from airflow_provider_modelarts.emulator.state.kinds import CONTENT_TYPES, SAMPLE_TYPES
 from airflow_provider_modelarts.emulator.state.store import UnknownObjectError
 
 if TYPE_CHECKING:
@@ -26,13 +27,6 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.state.team import Copy
     from airflow_provider_modelarts.emulator.variants import Variants
 
-# What hard-example reasons mean, for single-sample calls (contract 3.3 `hard_details`, 7.5).
-REASONS = {
-    1: ("low confidence", "Check the label by eye."),
-    3: ("far from the training data of its class", "Label more samples like it."),
-    4: ("similar neighbors are predicted differently", "Compare it with its neighbors."),
-    24: ("the prediction changes after a translation", "Add shifted images to the training data."),
-}
 ABSENT_FIELDS = ("sample_usage", "deletion_reasons", "sub_sample_url", "hard_details", "score")
 
 
@@ -78,13 +72,7 @@ def get_proposal(store: Store, call: Call) -> Reply:
     if proposal is None:
         raise UnknownObjectError("ModelArts.4420", call.params["sample_id"])
     document = varied(store.variants, proposal.data())
-    reasons = document["metadata"].get("@modelarts:hard_reasons") or []
-    details = {
-        str(reason): {"id": reason, "alo_name": f"reason_{reason}", "reason": text, "suggestion": advice}
-        for reason, (text, advice) in REASONS.items()
-        if reason in reasons
-    }
-    return json_reply(document | ({"hard_details": details} if details else {}))
+    return json_reply(explained(document))
 
 
 def varied(variants: Variants, document: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +164,7 @@ def select_samples(dataset: Dataset, call: Call, version: Version | None = None)
     kind = integer(call, "sample_type")
     if kind not in (None, *SAMPLE_TYPES):
         raise refuse("ModelArts.0104", f"sample_type={kind}")
-    if kind not in (None, IMAGE):  # quirk 36: the documented default would hide all images
+    if kind not in (None, dataset.kind.sample_type):  # quirk 36: the documented default would hide all images
         return []
     samples = (dataset if version is None else version).samples.values()
     waiting = dataset.proposals if version is None else ()
@@ -222,16 +210,21 @@ def get_sample(store: Store, call: Call) -> Reply:
     sample = dataset.samples.get(call.params["sample_id"])
     if sample is None:
         raise UnknownObjectError("ModelArts.4420", call.params["sample_id"])
-    return json_reply(sample_document(dataset, sample, store.presigner, store.clock.now()))
+    return json_reply(explained(sample_document(dataset, sample, store.presigner, store.clock.now())))
 
 
 def get_image(store: Store, call: Call) -> Reply:
-    """`GET /obs/{bucket}/{key}`: the image behind a presigned URL (quirk 51)."""
+    """`GET /obs/{bucket}/{key}`: the file behind a presigned URL (quirk 51)."""
     bucket, key = call.params["bucket"], call.params["key"]
     if call.query.get("Signature") != store.presigner.signature(bucket, key):
         raise refuse("ModelArts.0108")
     for dataset in store.datasets.values():
         for sample in dataset.samples.values():
-            if dataset.bucket == bucket and sample.key == key and sample.image is not None and dataset.images:
+            if dataset.bucket != bucket or sample.key != key:
+                continue
+            if sample.content is not None:
+                content_type = CONTENT_TYPES.get(dataset.kind.sample_type, "application/octet-stream")
+                return Reply(200, sample.content, (("Content-Type", content_type),))
+            if sample.image is not None and dataset.images:
                 return Reply(200, dataset.images.png(sample.image), (("Content-Type", "image/png"),))
     raise refuse("ModelArts.4420", key, status=404)

@@ -12,13 +12,16 @@ from airflow_provider_modelarts.emulator.http.paging import read_page
 from airflow_provider_modelarts.emulator.http.query import choice
 from airflow_provider_modelarts.emulator.http.schema import START_TASK, check
 from airflow_provider_modelarts.emulator.state import ids
-from airflow_provider_modelarts.emulator.state.dataset import DETECTION, PUBLISHING, Dataset, names_of
+from airflow_provider_modelarts.emulator.state.dataset import PUBLISHING, Dataset, names_of
+from airflow_provider_modelarts.emulator.state.kinds import CLASSIFICATION, DETECTION, SEGMENTATION
 from airflow_provider_modelarts.emulator.state.store import Store, UnknownObjectError
 from airflow_provider_modelarts.emulator.state.task import ACTIVE, TYPES, Failure, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+TYPES_OF_TASK = {False: {CLASSIFICATION, DETECTION}, True: {CLASSIFICATION, DETECTION, SEGMENTATION}}
+"""Which types of datasets labeling tasks take (contract 8.1), and grouping (8.2)."""
 LABELED_PER_NAME = 5  # contract 8.1: each label on at least 5 images
 RGBA_DEPTH = 4
 
@@ -116,7 +119,7 @@ def _foreseeable_failure(dataset: Dataset) -> Failure | None:
 
 def _type_unfit(start: Start) -> bool:
     """Contract 8.1: image classification or object detection; grouping (8.2) also segmentation."""
-    return start.dataset.dataset_type not in ({0, 1, 3} if start.kind == "auto-grouping" else {0, DETECTION})
+    return start.dataset.dataset_type not in TYPES_OF_TASK[start.kind == "auto-grouping"]
 
 
 def _already_running(start: Start) -> str | None:

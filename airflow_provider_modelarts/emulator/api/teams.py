@@ -22,6 +22,7 @@ from airflow_provider_modelarts.emulator.http.query import boolean, check_locale
 from airflow_provider_modelarts.emulator.http.schema import check
 from airflow_provider_modelarts.emulator.state import team, team_work
 from airflow_provider_modelarts.emulator.state.documents import sample_document
+from airflow_provider_modelarts.emulator.state.hard_reasons import explained
 from airflow_provider_modelarts.emulator.state.store import UnknownObjectError
 from airflow_provider_modelarts.emulator.state.team import TeamTask
 
@@ -509,7 +510,7 @@ def get_team_sample(store: Store, call: Call) -> Reply:
     sample_id, worker_id = call.params["sample_id"], call.query.get("worker_id") or None
     for copy in task.of(worker_id):
         if copy.sample_id == sample_id and task.is_in_state(copy, state):
-            return json_reply(document(store, dataset, task, copy))
+            return json_reply(explained(document(store, dataset, task, copy)))
     raise UnknownObjectError("ModelArts.4420", sample_id)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.api.busy import asked_failure, refuse_if_busy
-from airflow_provider_modelarts.emulator.api.sample_files import LABELED_BY_MACHINE, label_sample
+from airflow_provider_modelarts.emulator.api.sample_files import LABELED_BY_MACHINE, annotate
 from airflow_provider_modelarts.emulator.api.samples import find_version, is_in_state
 from airflow_provider_modelarts.emulator.http.errors import refuse
 from airflow_provider_modelarts.emulator.http.filters import search_any
@@ -16,7 +16,9 @@ from airflow_provider_modelarts.emulator.http.paging import read_page
 from airflow_provider_modelarts.emulator.http.query import integer
 from airflow_provider_modelarts.emulator.http.schema import EXPORT, IMPORT, check
 from airflow_provider_modelarts.emulator.state import job as jobs
+from airflow_provider_modelarts.emulator.state.dataset import split
 from airflow_provider_modelarts.emulator.state.documents import sample_document
+from airflow_provider_modelarts.emulator.state.hard_reasons import without_hardness
 from airflow_provider_modelarts.emulator.state.store import UnknownObjectError
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 
 NOT_EXIST = "NOT_EXIST"
 IMPORT_TYPES = {"dir": 0, "manifest": 1}  # quirk 41: text in the request, a number in the answer
-FORMATS = (".jpg", ".jpeg", ".png", ".bmp")  # contract 8.1: formats
 # `export_type` (contract 6.6).
 LABELED, UNLABELED, ALL, BY_CONDITION = 0, 1, 2, 3
 STATE_OF_TYPE = {LABELED: "__all__", UNLABELED: "__none__", ALL: "", BY_CONDITION: ""}
@@ -57,7 +58,7 @@ def start_import(store: Store, call: Call) -> Reply:
     is_final = body.get("final_annotation", True)
     if not is_final and dataset.dataset_type not in LABELED_BY_MACHINE:
         raise refuse("ModelArts.4383", f"final_annotation of type {dataset.dataset_type}")
-    files = _files_to_import(store, body)
+    files = _files_to_import(store, dataset, body)
     if not files:
         raise refuse("ModelArts.4340", body["import_path"])
 
@@ -70,16 +71,16 @@ def start_import(store: Store, call: Call) -> Reply:
     return json_reply({"task_id": job.job_id})
 
 
-def _files_to_import(store: Store, body: dict[str, Any]) -> list[StoredFile]:
-    """Return the images of a folder or of a manifest that labels and difficulty let through."""
+def _files_to_import(store: Store, dataset: Dataset, body: dict[str, Any]) -> list[StoredFile]:
+    """Return the files of a folder or of a manifest that labels and difficulty let through."""
     if body.get("import_type", "dir") == "manifest":
         listed = store.manifest(obs_path(body["import_path"]))
         if listed is None:
             raise refuse("ModelArts.4312", body["import_path"])
-        files = listed
+        files = [one for one in listed if dataset.kind.takes(one.name)]
     else:
         folder = obs_folder(obs_folder(body["import_path"]) + body.get("import_folder", "").strip("/"))
-        files = [one for one in store.files_below(folder) if one.name.lower().endswith(FORMATS)]
+        files = [one for one in store.files_below(folder) if dataset.kind.takes(one.name)]
     included, excluded = _names(body.get("included_labels")), _names(body.get("excluded_labels"))
     return [
         file
@@ -109,7 +110,7 @@ def _import(
     else:
         samples = [one for one in dataset.samples.values() if dataset.path_of(one) in copies and not one.labels]
     for sample in samples if has_labels else ():
-        label_sample(store, dataset, sample, copies[dataset.path_of(sample)].labels, is_final=is_final)
+        annotate(store, dataset, sample, copies[dataset.path_of(sample)], is_final=is_final)
     return {
         "total_sample_count": len(files),
         "imported_sample_count": len(samples) if adds else 0,
@@ -172,7 +173,7 @@ def start_export(store: Store, call: Call) -> Reply:
 
     def finish(job: Job) -> None:
         job.counts = {"total_sample_count": len(samples), "finished_sample_count": len(samples)}
-        files = [store.stored(dataset, sample) for sample in samples]
+        files = _files_to_export(store, dataset, samples, PARAMETER_DEFAULTS | parameters)
         if name is None:
             copies = [replace(file, path=folder + file.name) for file in files]
             store.files |= {file.path: file for file in copies}
@@ -182,6 +183,20 @@ def start_export(store: Store, call: Call) -> Reply:
     job = store.new_job(dataset, jobs.EXPORT, body, finish, asked_failure(call))
     dataset.begin(job)
     return json_reply({"task_id": job.job_id})
+
+
+def _files_to_export(
+    store: Store, dataset: Dataset, samples: list[Sample], parameters: dict[str, Any]
+) -> list[StoredFile]:
+    """Return the files of samples with what is known of them, but for what the parameters clear or give out."""
+    usages = {sample.sample_id: sample.usage for sample in samples}
+    if parameters["ratio_sample_usage"]:
+        ratio = float(parameters["train_sample_ratio"])
+        usages |= {sample.sample_id: usage for sample, usage in split(store.seed, samples, ratio)}
+    files = [replace(store.stored(dataset, sample), usage=usages[sample.sample_id]) for sample in samples]
+    if not parameters["clear_hard_property"]:
+        return files
+    return [replace(file, hard=False, metadata=without_hardness(file.metadata)) for file in files]
 
 
 def _new_dataset_name(store: Store, parameters: dict[str, Any]) -> str | None:
@@ -231,7 +246,7 @@ def _make_dataset(
     copies = {folder + file.name: replace(file, path=folder + file.name) for file in files}
     store.files |= copies
     for sample in store.add_files(made, list(copies.values())):
-        label_sample(store, made, sample, copies[made.path_of(sample)].labels, is_final=True)
+        annotate(store, made, sample, copies[made.path_of(sample)], is_final=True)
 
 
 def list_exports(store: Store, call: Call) -> Reply:
@@ -300,11 +315,11 @@ def start_sync(store: Store, call: Call) -> Reply:
 
 
 def take_in(store: Store, dataset: Dataset, *, with_labels: bool = True) -> int:
-    """Make samples of the images in the input folder that are none yet; return how many."""
-    files = {one.path: one for one in store.files_below(dataset.data_path) if one.name.lower().endswith(FORMATS)}
+    """Make samples of the files in the input folder that are none yet; return how many."""
+    files = {one.path: one for one in store.files_below(dataset.data_path) if dataset.kind.takes(one.name)}
     samples = store.add_files(dataset, list(files.values()))
     for sample in samples if with_labels else ():
-        label_sample(store, dataset, sample, files[dataset.path_of(sample)].labels, is_final=True)
+        annotate(store, dataset, sample, files[dataset.path_of(sample)], is_final=True)
     return len(samples)
 
 

@@ -11,7 +11,8 @@ from airflow_provider_modelarts.emulator.http.messages import EXTRA, Call, Reply
 from airflow_provider_modelarts.emulator.http.paging import read_page
 from airflow_provider_modelarts.emulator.http.query import integer
 from airflow_provider_modelarts.emulator.http.schema import CREATE_VERSION, check
-from airflow_provider_modelarts.emulator.state.dataset import CREATING, Dataset, Version
+from airflow_provider_modelarts.emulator.state.dataset import CREATING, Dataset, Sample, Version, split
+from airflow_provider_modelarts.emulator.state.hard_reasons import without_hardness
 from airflow_provider_modelarts.emulator.state.job import PUBLISH, Job
 
 if TYPE_CHECKING:
@@ -52,10 +53,24 @@ def create_version(store: Store, call: Call) -> Reply:
         folder=f"{dataset.inner_path}annotation/{name}/",
         job=store.new_job(dataset, PUBLISH, body, _make_current(dataset, version_id), asked_failure(call)),
         labels={label: dict(described) for label, described in dataset.labels.items()},
-        samples=dataset.copy_of_samples(),
+        samples=_samples_of_version(store, dataset, {**DEFAULTS, **body}),
     )
     dataset.publish(version)
     return json_reply({"version_id": version_id}, status=201)
+
+
+def _samples_of_version(store: Store, dataset: Dataset, options: dict[str, Any]) -> dict[str, Sample]:
+    """Return the samples that a version holds: as they are, but for what its options clear or give out."""
+    samples = dataset.copy_of_samples()
+    for sample in samples.values():
+        if options["clear_hard_property"]:
+            sample.metadata = without_hardness(sample.metadata)
+        if options["remove_sample_usage"]:
+            sample.usage = None
+    free = [sample for sample in samples.values() if sample.labels and sample.usage is None]
+    for sample, usage in split(store.seed, free, float(options["train_evaluate_sample_ratio"])):
+        sample.usage = usage
+    return samples
 
 
 def _make_current(dataset: Dataset, version_id: str) -> Callable[[Job], None]:

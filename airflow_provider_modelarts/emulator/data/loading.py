@@ -1,17 +1,19 @@
-"""Filling datasets: digits, folders of images, and large synthetic sets of proposals."""
+"""Filling datasets: digits, folders of images, made-up samples, and large synthetic sets of proposals."""
 
 from __future__ import annotations
 
 import random
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.emulator.data import made_up
 from airflow_provider_modelarts.emulator.state import ids
-from airflow_provider_modelarts.emulator.state.dataset import DETECTION, Dataset, Sample
+from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
 from airflow_provider_modelarts.emulator.state.documents import proposal_json
+from airflow_provider_modelarts.emulator.state.kinds import DETECTION, KINDS, TABLES
 from airflow_provider_modelarts.emulator.state.storage import StoredFile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from airflow_provider_modelarts.emulator.state.store import Store
@@ -110,6 +112,39 @@ def load_proposals(
         fragments.append((sample.sample_id, proposal_json(dataset, sample, store.presigner, now, proposed, **hard)))
     dataset.proposals.replace(fragments)
     return dataset
+
+
+def load_samples(store: Store, dataset_type: int, count: int, *, labeled: int) -> Dataset:
+    """Make a dataset of made-up texts, sounds or tables, of which a person has labeled the first ones.
+
+    :raises ValueError: a type whose samples are not made up here, or more labeled than there are.
+    """
+    if dataset_type not in made_up.LABELS:
+        raise ValueError(f"dataset_type is one of {tuple(made_up.LABELS)}, not {dataset_type!r}")
+    if not 0 <= labeled <= count or (labeled and not KINDS[dataset_type].label_types):
+        raise ValueError(f"{labeled} of {count} samples of a dataset of type {dataset_type} cannot be labeled")
+    dataset = store.new_dataset(f"samples-{dataset_type}-{store.made_datasets}", dataset_type)
+    for label in made_up.LABEL_SETS.get(dataset_type, ()):
+        dataset.add_label(**label)
+    if dataset_type == TABLES:
+        dataset.schema, dataset.has_header, dataset.imports_data = made_up.COLUMNS, True, True
+    pattern, content_of = made_up.FILES[dataset.kind.sample_type]
+    now = store.clock.now()
+    for index in range(count):
+        sample = _add(store, dataset, index, dataset.key_of(pattern.format(index)), content=content_of(index))
+        if index < labeled:
+            dataset.set_labels(sample, made_up.LABELS[dataset_type](index), OWNER, now)
+    return dataset
+
+
+def put_files(store: Store, folder: str, contents: Mapping[str, str | bytes]) -> list[StoredFile]:
+    """Put files into a folder of the object storage: name and content of each."""
+    files = [
+        StoredFile(folder + name, content=content.encode() if isinstance(content, str) else content)
+        for name, content in contents.items()
+    ]
+    store.files |= {file.path: file for file in files}
+    return files
 
 
 def put_images(store: Store, folder: str, count: int, *, label: str | None, hard: bool) -> list[StoredFile]:

@@ -47,6 +47,7 @@ CODES: dict[str, tuple[int, str]] = {
     "ModelArts.4410": (400, "Label not found."),
     "ModelArts.4411": (400, "The label name is already used."),
     "ModelArts.4412": (400, "The shortcut is already used by another label."),
+    "ModelArts.4413": (400, "The label breaks the rules of its type."),
     "ModelArts.4414": (400, "The label of a triplet names an unknown label of entities."),
     "ModelArts.4415": (400, "The label of entities is used by the label of a triplet."),
     "ModelArts.4420": (400, "Sample not found."),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_modelarts.emulator.http.errors import refuse
 from airflow_provider_modelarts.emulator.http.messages import Refusal, strict_json
 from airflow_provider_modelarts.emulator.http.query import integer
-from airflow_provider_modelarts.emulator.http.schema import LABEL_TYPES, SEARCH_CONDITION, check
+from airflow_provider_modelarts.emulator.http.schema import DATASET_TYPES, SEARCH_CONDITION, check
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.http.messages import Call
@@ -22,7 +22,6 @@ Condition = Callable[[Document], bool]
 Search = Callable[[Any, float], Condition]
 """Makes a condition of the value of a search field; the number is the time, epoch seconds."""
 
-LABEL_TYPE_FILTERS = LABEL_TYPES | {400, 900}
 MAX_SPAN = timedelta(days=30)
 # Contract 6.4.
 STATES = frozenset(
@@ -66,7 +65,7 @@ def read_filter(call: Call, now: float) -> Filter:
     """
     name = call.query.get("label_name") or None
     label_type = integer(call, "label_type")
-    if label_type is not None and label_type not in LABEL_TYPE_FILTERS:
+    if label_type is not None and label_type not in DATASET_TYPES:
         raise refuse("ModelArts.0104", f"label_type={label_type}")
     low, high = _score(call, "low_score", 0.0), _score(call, "high_score", 1.0)
     searched = call.query.get("search_conditions") or None
@@ -125,27 +124,30 @@ def read_search(text: str, now: float) -> Condition:
     parts: list[Condition] = []
     for number, item in enumerate(value if isinstance(value, list) else [value]):
         check(item, SEARCH_CONDITION, strict=True, where=f"search_conditions[{number}]")
-        parts += [SEARCHES.get(name, _nothing)(wanted, now) for name, wanted in item.items()]
+        parts += _searches(item, now)
     return _joined(parts, "AND")
 
 
 def search_any(conditions: list[Document], now: float) -> Condition:
     """Return search conditions of an export, which are joined by OR (quirk 38); their shape has been checked."""
-    parts = [
-        _joined([SEARCHES.get(name, _nothing)(wanted, now) for name, wanted in one.items()], "AND")
-        for one in conditions
-    ]
-    return _joined(parts, "OR")
+    return _joined([_joined(_searches(one, now), "AND") for one in conditions], "OR")
+
+
+def _searches(condition: Document, now: float) -> list[Condition]:
+    """Return what the fields of a condition ask for.
+
+    :raises Refusal: 400 ModelArts.0104 for one about what no sample here has (video, DICOM, parents): to match nothing
+        would look like an answer.
+    """
+    for name in condition:
+        if name not in SEARCHES:
+            raise refuse("ModelArts.0104", f"{name}: the emulator has no samples that can be searched by it")
+    return [SEARCHES[name](wanted, now) for name, wanted in condition.items()]
 
 
 def _joined(parts: list[Condition], operator: str) -> Condition:
     meet = any if operator == "OR" else all
     return lambda item: meet(part(item) for part in parts)
-
-
-def _nothing(_: Any, __: float) -> Condition:
-    """Match nothing: the field is about what no sample here has (video, DICOM, parents)."""
-    return lambda _: False
 
 
 def _equals(read: Callable[[Document], object]) -> Search:
@@ -161,6 +163,8 @@ def _in_range(name: str, read: Callable[[Document], list[Any]]) -> Search:
         if found is None:
             raise refuse("ModelArts.0104", f"{name}={value}")
         low, high = float(found[1]), float(found[2] or 1.0)
+        if not low <= high <= 1:
+            raise refuse("ModelArts.0104", f"{name}={value}")
         return lambda document: any(_is_between(number, low, high) for number in read(document))
 
     return search
@@ -232,7 +236,7 @@ def _metadata(value: Document, _: float) -> Condition:
     return _joined([_attribute("metadata", *item) for item in value["props"].items()], value.get("op", "AND"))
 
 
-# How each field of a SearchCondition is matched; its fields are joined by AND. Others match nothing.
+# How each field of a SearchCondition is matched; its fields are joined by AND. Others are refused.
 SEARCHES: dict[str, Search] = {
     "coefficient": _in_range("coefficient", lambda sample: [sample["metadata"].get("@modelarts:hard_coefficient")]),
     "hard": _equals(lambda sample: int(bool(sample["metadata"].get("@modelarts:hard")))),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.http.errors import refuse
+from airflow_provider_modelarts.emulator.state.kinds import KINDS, SAMPLE_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,12 +82,8 @@ JOINED_BY = frozenset({"OR", "AND"})
 OPEN = Table(rest=object)
 # Types of labels (contract 6.1).
 LABEL_TYPES = frozenset({0, 1, 3, 100, 101, 102, 103, 200, 201, 202, 600})
-# The labels of these types carry what was said, and need no name.
-NAMELESS = frozenset({201, 202})
-# Contract 3.3, `sample_type`; there are images only.
-SAMPLE_TYPES = frozenset({0, 1, 2, 4, 6, 9})
-IMAGE = 0
-
+USAGES = frozenset({"TRAIN", "EVAL", "TEST", "INFERENCE"})
+MOST_REASON = 30  # contract 7.5
 LABEL = {
     "name": str,
     "type": LABEL_TYPES,
@@ -96,12 +93,34 @@ LABEL = {
     "property": OPEN,
 }
 METADATA = {
-    "@modelarts:hard": (bool, int, float),
-    "@modelarts:hard_coefficient": NUMBER,
-    "@modelarts:hard_reasons": [int],
+    "@modelarts:hard": Form((bool, int, float), lambda flag: flag in (0, 1), "0, 1, true or false"),
+    "@modelarts:hard_coefficient": Form(NUMBER, lambda number: 0 <= number <= 1, "a number from 0 to 1"),
+    "@modelarts:hard_reasons": [Form(int, lambda reason: 0 <= reason <= MOST_REASON, "a reason from 0 to 30")],
     "@modelarts:import_origin": int,
-    "@modelarts:size": [int],
+    "@modelarts:size": Form(
+        [Form(int, lambda side: side >= 1, "at least 1")], lambda sides: len(sides) in (2, 3), "width, height and depth"
+    ),
 }
+_AT_LEAST_0 = Form(NUMBER, lambda number: number >= 0, "at least 0")
+_INDEX = Form(int, lambda index: index >= 0, "at least 0")
+_MEDIA_TIME = Text(r"\d{2}:\d{2}:\d{2}\.\d{3}")
+_REASON = r"([0-9]|[12][0-9]|30)"
+# Contract 3.3, the property of a label; the other keys are attributes of the users' own.
+SAMPLE_LABEL_PROPERTIES = Table(
+    {
+        **dict.fromkeys(("@modelarts:content", "@modelarts:source", "@modelarts:from", "@modelarts:to"), str),
+        **dict.fromkeys(("@modelarts:start_index", "@modelarts:end_index"), _INDEX),
+        **dict.fromkeys(("@modelarts:start_time", "@modelarts:end_time"), _MEDIA_TIME),
+        "@modelarts:feature": Form(
+            [Form([_AT_LEAST_0], lambda point: len(point) in (1, 2), "one or two numbers")], bool, "at least one point"
+        ),
+        "@modelarts:shape": SHAPES - {""},
+        "@modelarts:hard": frozenset({"0", "1", "true", "false"}),
+        "@modelarts:hard_coefficient": RATIO,
+        "@modelarts:hard_reasons": Text(rf"({_REASON}(-{_REASON})*)?"),
+    },
+    rest=object,
+)
 # contract 3.1
 SEARCH_LABEL = {"name": str, "type": LABEL_TYPES, "op": JOINED_BY, "property": Table(rest=OrNull([str]))}
 SEARCH_TEXTS = (
@@ -125,7 +144,7 @@ def _update_samples(**changed: Any) -> Table:
         "labels": [Table(LABEL | changed)],
         "metadata": Table(METADATA, rest=object),
         "sample_type": SAMPLE_TYPES,
-        "sample_usage": frozenset({"TRAIN", "EVAL", "TEST", "INFERENCE"}),
+        "sample_usage": USAGES,
         "source": str,
         "worker_id": str,
     }
@@ -218,7 +237,7 @@ LABEL_FORMAT = Table(
         "text_sample_separator": Text(r"(?s).{0,2}"),
     }
 )
-DATASET_TYPES = frozenset({0, 1, 3, 100, 101, 102, 200, 201, 202, 400, 600, 900})
+DATASET_TYPES = frozenset(KINDS)
 DATASET_NAME = Text(NAME_CHARACTERS + "{1,100}")
 CREATE_DATASET = Table(
     {
@@ -334,7 +353,7 @@ EXPORT_PARAMS = {
     "sample_state": SAMPLE_STATES | {""},
     "samples": [str],
     "search_conditions": [SEARCH_CONDITION],
-    "train_sample_ratio": str,
+    "train_sample_ratio": RATIO,
 }
 EXPORT = Table(
     {

@@ -6,12 +6,14 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.emulator.state import ids
 from airflow_provider_modelarts.emulator.state.job import BUSY, CREATE, Job
 from airflow_provider_modelarts.emulator.state.json_text import dump_json
+from airflow_provider_modelarts.emulator.state.kinds import ENTITY, KINDS, TABLE, TEXT, Kind
 from airflow_provider_modelarts.emulator.state.proposals import ProposalList
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from airflow_provider_modelarts.emulator.data.images import ImageSource
     from airflow_provider_modelarts.emulator.state.task import Failure, Task
@@ -19,20 +21,20 @@ if TYPE_CHECKING:
 
 COLORS = ("#3399ff", "#93c47d", "#f1c232", "#e06666", "#8e7cc3", "#76a5af", "#f6b26b", "#6fa8dc")
 NORMAL, PUBLISHING = 1, 6  # contract 6.1, dataset status
-DETECTION = 1  # type of datasets and of their labels (contract 6.1)
 CREATING, USABLE, ERROR = 0, 1, 4  # contract 6.3, version status; a dataset in error has the same number
 Labels = list[dict[str, Any]]
 
 
 @dataclass(slots=True, eq=False)
 class Sample:
-    """One image and its final labels.
+    """One image, text, sound or table, and its final labels.
 
     :param key: object key in the dataset's bucket.
     :param time: epoch milliseconds.
-    :param size: width, height and depth.
+    :param size: width, height and depth of an image.
     :param image: index into the dataset's images; None: there is no picture.
     :param truth: what the image really shows, for those who may know it; None: unknown.
+    :param content: the bytes of what is no image, and `encoding` that of a text; None: there are none.
     """
 
     sample_id: str
@@ -45,11 +47,31 @@ class Sample:
     annotated_by: str = ""
     metadata: dict[str, Any] | None = None
     usage: str | None = None
+    content: bytes | None = None
+    encoding: str = "utf-8"
+
+    @property
+    def text(self) -> str | None:
+        """The content of a text or table; None: there is none, or it is no text."""
+        try:
+            return None if self.content is None else self.content.decode(self.encoding)
+        except UnicodeDecodeError:
+            return None
 
 
 def names_of(sample: Sample) -> list[str]:
     """Return the names of a sample's final labels, each once; labels of speech have none."""
     return list(dict.fromkeys(label["name"] for label in sample.labels if "name" in label))
+
+
+def split(seed: int, samples: Iterable[Sample], ratio: float) -> list[tuple[Sample, str]]:
+    """Divide samples into those for training and those for evaluation; the seed draws them.
+
+    :param ratio: share of those for training, 0 to 1.
+    """
+    drawn = sorted(samples, key=lambda sample: ids.hex_id(seed, "split", sample.sample_id))
+    trained = round(ratio * len(drawn))
+    return [(sample, "TRAIN" if place < trained else "EVAL") for place, sample in enumerate(drawn)]
 
 
 @dataclass(eq=False)
@@ -101,6 +123,9 @@ class Dataset:
     :param encrypted: the data are in a KMS-encrypted bucket (contract 8.1).
     :param proposals: the samples that await confirmation.
     :param failures: taken by the next tasks that start, first come first served.
+    :param schema: the columns of its tables, as they were given.
+    :param has_header: whether the first line of its tables has names (contract 6.1, `with_column_header`).
+    :param imports_data: whether its tables are read when it is created (contract 6.1, `import_data`).
     """
 
     dataset_id: str
@@ -129,12 +154,27 @@ class Dataset:
     current_version: str | None = None
     missing: set[str] = field(default_factory=set)
     made: Counter[str] = field(default_factory=Counter)
+    schema: list[dict[str, Any]] = field(default_factory=list)
+    has_header: bool = False
+    imports_data: bool = False
 
     def __post_init__(self) -> None:
         self.data_path = self.data_path or f"/{self.bucket}/{self.name}/input/"
         self.work_path = self.work_path or f"/{self.bucket}/{self.name}/output/"
         # Contract 6.1: work path and "name-id"; a new name moves no files.
         self.inner_path = f"{self.work_path}{self.name}-{self.dataset_id}/"
+
+    @property
+    def kind(self) -> Kind:
+        """What it holds."""
+        return KINDS[self.dataset_type]
+
+    def data_of(self, sample: Sample) -> list[str]:
+        """Return `sample_data` (contract 3.3): a text as a whole, the lines of a table, of all else nothing."""
+        text = sample.text
+        if text is None or self.kind.sample_type not in (TEXT, TABLE):
+            return []
+        return [text] if self.kind.sample_type == TEXT else text.splitlines()[self.has_header :]
 
     def key_of(self, name: str) -> str:
         """Return the object key of a file in its input folder."""
@@ -249,11 +289,22 @@ class Dataset:
             made_up = {"name": name, "type": self.dataset_type, "property": {"@modelarts:color": color}}
             self.labels[name] = made_up | further
 
+    def add_labels_of(self, labels: list[dict[str, Any]]) -> None:
+        """Add the labels that a sample was given to the label set, each with its type."""
+        for label in labels:
+            if label.get("name"):
+                self.add_label(label["name"], type=label.get("type", self.dataset_type))
+
     def stored(self, label: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what is stored of a written label: name, type and property, no id and no score (contract 4.1)."""
+        """Return what is stored of a written label: name, type and property, no id and no score (contract 4.1).
+
+        Entities keep their id: the relations of triplets name them by it (contract 3.3, `@modelarts:from`).
+        """
+        kind = label.get("type", self.dataset_type)
         return {
             **({"name": label["name"]} if label.get("name") else {}),
-            "type": label.get("type", self.dataset_type),
+            "type": kind,
+            **({"id": label["id"]} if kind == ENTITY and label.get("id") else {}),
             "property": label.get("property") or {},
         }
 

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from airflow_provider_modelarts.emulator.state import ids
 from airflow_provider_modelarts.emulator.state.json_text import dump_json
+from airflow_provider_modelarts.emulator.state.kinds import IMAGE
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator.state.dataset import Dataset, Sample
@@ -42,30 +43,32 @@ def _document(
     dataset: Dataset, sample: Sample, presigner: Presigner, now: float, labels: list[dict[str, Any]], **hard: Any
 ) -> dict[str, Any]:
     """Return what both lists show of a sample, with the metadata keys of the examples (contract 3.3)."""
+    kind = dataset.kind.sample_type
     url = presigner.url(dataset.bucket, sample.key, now)
     origin = f"s3://{dataset.bucket}/{sample.key}"
     metadata = {
         "@modelarts:new_source": origin,
         "@modelarts:origin_source": origin,
-        "@modelarts:source_image_info": url,
         "@modelarts:data_checked": True,
         "@modelarts:origin_source_id": sample.sample_id,
         "@modelarts:import_origin": 0,
-        "@modelarts:size": list(sample.size),
         "@modelarts:check_result": [
             {"language": language, "result_property": 0, "result_descriptions": []} for language in ("en-us", "zh-cn")
         ],
+        **({"@modelarts:source_image_info": url, "@modelarts:size": list(sample.size)} if kind == IMAGE else {}),
         **hard,
         **(sample.metadata or {}),
     }
     return {
         "sample_id": sample.sample_id,
-        "sample_type": 0,
+        "sample_type": kind,
         "labels": labels,
         "source": url,
         "preview": url,
         "metadata": metadata,
         "sample_time": sample.time,
+        **({"sample_data": data} if (data := dataset.data_of(sample)) else {}),
+        **({} if sample.content is None else {"sample_size": len(sample.content)}),
     }
 
 

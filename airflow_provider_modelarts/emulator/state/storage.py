@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,10 +15,13 @@ class StoredFile:
 
     :param path: "/bucket/folder/name".
     :param size: width, height and channels of the image.
+    :param content: the bytes of what is no image; None: there are none.
+    :param encoding: of a text or table.
     :param labels: what is annotated beside it, in a folder, or in a manifest.
     :param hard: whether that annotation calls it a hard example.
     :param images: where its picture comes from, and `image` its index there; None: it has none.
     :param truth: what it really shows; None: unknown.
+    :param metadata: what is noted of the sample beside its labels, and `usage` what it is used for; None: nothing.
     """
 
     path: str
@@ -28,6 +31,14 @@ class StoredFile:
     images: ImageSource | None = None
     image: int | None = None
     truth: Any = None
+    content: bytes | None = None
+    encoding: str = "utf-8"
+    metadata: dict[str, Any] | None = None
+    usage: str | None = None
+
+    def bare(self) -> StoredFile:
+        """Return the file without what is annotated beside it."""
+        return replace(self, labels=(), hard=False, metadata=None, usage=None)
 
     @property
     def name(self) -> str:

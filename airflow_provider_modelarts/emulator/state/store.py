@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +129,9 @@ class Store:
             dataset.made["sample"] += 1
             sample_id = ids.hex_id(self.seed, dataset.dataset_id, "added", dataset.made["sample"])
             image = file.image if file.images is dataset.images else None
-            sample = Sample(sample_id, key, int(self.clock.now() * 1000), file.size, image, file.truth)
+            time = int(self.clock.now() * 1000)
+            sample = Sample(sample_id, key, time, file.size, image, file.truth)
+            sample.content, sample.encoding = file.content, file.encoding
             dataset.samples[sample_id] = sample
             dataset.missing.discard(key)
             made.append(sample)
@@ -137,11 +139,23 @@ class Store:
         return made
 
     def stored(self, dataset: Dataset, sample: Sample) -> StoredFile:
-        """Return the file of a sample, with its labels."""
+        """Return the file of a sample, with what the dataset knows of it."""
         is_hard = bool((sample.metadata or {}).get("@modelarts:hard"))
         labels = tuple(sample.labels)
         images = None if sample.image is None else dataset.images
-        return StoredFile(dataset.path_of(sample), sample.size, labels, is_hard, images, sample.image, sample.truth)
+        return StoredFile(
+            dataset.path_of(sample),
+            sample.size,
+            labels,
+            is_hard,
+            images,
+            sample.image,
+            sample.truth,
+            sample.content,
+            sample.encoding,
+            sample.metadata,
+            sample.usage,
+        )
 
     def files_below(self, folder: str) -> list[StoredFile]:
         """Return the files of a folder "/bucket/folder/" and of its sub-folders, those of samples included."""
@@ -153,7 +167,7 @@ class Store:
                 path = dataset.path_of(sample)
                 if path.startswith(folder) and sample.key not in dataset.missing:
                     # What a dataset says of a file is not annotated beside it.
-                    found.setdefault(path, replace(self.stored(dataset, sample), labels=()))
+                    found.setdefault(path, self.stored(dataset, sample).bare())
         return list(found.values())
 
     def manifest(self, path: str) -> list[StoredFile] | None:

@@ -183,6 +183,7 @@ class ConfirmationRun:
             failures=self.table.failures,
             unaccounted=self._unaccounted,
             stopped=self._stopped,
+            confirmed_before=0 if self._recorder is None else self._recorder.confirmed_before,
             preview=self._is_preview,
         )
 

@@ -94,6 +94,8 @@ class Reconciler:
         _check_same_plan(plan, ledger, identity)
         self._others = replay(plan, ledger)
         self._superseded = superseded_plans(root, ledger, plan)
+        self.confirmed_before = 0
+        """Samples counted as confirmed because another try has recorded that."""
         self.carrying: set[str] = set()
         """Samples that carry the planned labels, and that this try did not write."""
         self.changed: set[str] = set()
@@ -149,6 +151,7 @@ class Reconciler:
                 continue
             if self.is_confirmed(row.sample_id):
                 table.set_status(row, ConfirmationStatus.CONFIRMED)
+                self.confirmed_before += 1
                 continue
             unknown.append(ProposalRead(row, 0.0, decision.rule))
             if len(unknown) >= READS_AT_ONCE:

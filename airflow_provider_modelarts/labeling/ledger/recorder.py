@@ -88,6 +88,11 @@ class Recorder:
         """Whether another try is known to have confirmed any sample."""
         return self._reconciler.knows_confirmed
 
+    @property
+    def confirmed_before(self) -> int:
+        """How many samples are counted as confirmed because another try has recorded that."""
+        return self._reconciler.confirmed_before
+
     def is_confirmed(self, sample_id: str) -> bool:
         """Whether another try is known to have confirmed a sample."""
         return self._reconciler.is_confirmed(sample_id)

@@ -70,7 +70,7 @@ def display_uri(path: StoragePath | str) -> str:
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{key}"
 
 
-def stored_uri(path: StoragePath) -> str:
+def stored_uri(path: StoragePath | str) -> str:
     """Return a path for a record: as :func:`display_uri`, but with the id of the connection that leads there.
 
     What holds a colon may be a user and a password, and is left out.
