@@ -53,7 +53,7 @@ def test_a_plan_is_shown_fifty_at_a_time_by_label_and_score(run: ReviewRun) -> N
     planned = {one.sample.sample_id: one.sample for one in run.plan.samples()}
     order = [planned[sample_id] for page in shown for sample_id in page]
     assert len({one.sample_id for one in order}) == len(planned) == 120
-    assert order == sorted(order, key=lambda one: (one.label_names[0], one.label_scores[0]))
+    assert order == sorted(order, key=lambda one: (one.label_names[0], one.labels[0].score))
     assert run.place["plan_digest"] in pages[0].text
     counts = run.plan.counts
     assert f"<b>{counts['confirm']}</b> of 120 proposals would be confirmed" in pages[0].text
@@ -69,7 +69,7 @@ def test_filters_choose_by_label_decision_and_score(run: ReviewRun) -> None:
         for one in planned
         if one.sample.label_names == [names[1]]
         and one.decision.action == "review"
-        and 0.2 <= one.sample.label_scores[0] <= 0.7
+        and 0.2 <= one.sample.labels[0].score <= 0.7
     }
     assert set(shown_ids(page.text)) == expected
     assert expected

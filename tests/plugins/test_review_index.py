@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.labeling.plan.plan_file import ACTIONS, Plan, PlanHeader, PlanWriter
-from airflow_provider_modelarts.labeling.policy import Decision, facts_of_row
+from airflow_provider_modelarts.labeling.policy import Decision, different, facts_of_row
 from airflow_provider_modelarts.labeling.storage.sealed_file import StorageDamaged
 from airflow_provider_modelarts.plugins import review_index
 from airflow_provider_modelarts.plugins.review_index import Choice, ReviewIndex, ReviewIndexes, digest_of
@@ -54,7 +54,7 @@ def test_it_says_what_the_plan_says(tmp_path: Path) -> None:
         shown = index.read(position)
         assert (shown.sample.sample_id, shown.action) == (row.sample_id, decision.action)
         assert shown.sample.raw["labels"] == (ODD[position]["labels"] or [])
-        for name in facts.names:
+        for name in different(facts.names):
             expected.setdefault(name, set()).add(position)
         score = facts.lowest_score
         for low, high in ((0.0, 0.3), (0.3, 1.0)):

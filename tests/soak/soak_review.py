@@ -16,6 +16,7 @@ from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
 from demo.airflow_processes import AirflowProcesses
 from demo.environment import EXAMPLE_DAGS
 from tests.support.browser import CHROMIUM, Browser
+from tests.support.leaks import leaks_in_folder
 from tests.support.twelve_digits import DIGITS, EACH, twelve_digits
 
 if TYPE_CHECKING:
@@ -185,6 +186,8 @@ def test_what_is_rejected_on_the_page_stays_with_people_and_the_rest_is_written(
     assert (result["confirmed"], result["review"]) == (len(expected), EACH + 2)
     (header, *_) = [header for header, _ in read_ledger(tmp_path / "ledger", run_id).entries()]
     assert header.approved_by == "ada"
+    secrets = {str(number): secret for number, secret in enumerate(emulator.secrets)}
+    assert leaks_in_folder(airflow.home, secrets) == {}, "a secret was written down"
 
 
 def test_a_plan_that_is_made_again_is_not_approved_by_an_answer_about_the_old_one(
