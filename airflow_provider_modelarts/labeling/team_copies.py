@@ -55,8 +55,12 @@ class Copies:
         :param element: names the sample, and by ``worker_id`` the member
         :param email: the member, where ``element`` names none
         """
-        found = [copy for copy in self._by_sample.get(element["sample_id"], ()) if _is_meant(element, copy, email)]
+        found = self.all_meant(element, email)
         return found[0] if len(found) == 1 else None
+
+    def all_meant(self, element: Mapping[str, Any], email: str | None = None) -> list[TeamSample]:
+        """Return all copies that may be meant; parameters as of :meth:`find`."""
+        return [copy for copy in self._by_sample.get(element["sample_id"], ()) if _is_meant(element, copy, email)]
 
 
 def _is_meant(element: Mapping[str, Any], copy: TeamSample, email: str | None) -> bool:
