@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.models import to_flag, to_integer, to_object, to_objects, to_text
 from airflow_provider_modelarts.client.redaction import without_queries
-from airflow_provider_modelarts.client.validation import shown, validate_id
+from airflow_provider_modelarts.client.validation import shown, validate_id, validate_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -63,40 +63,29 @@ def labeled_elements(samples: Iterable[Listed | Mapping[str, Any]]) -> list[dict
     """Return the JSON objects that write the labels of samples.
 
     :param samples: models or dicts
-    :raises InvalidRequest: if one has no labels, a label without the name that its type needs, no id or an unknown
-        field, or comes twice
+    :raises InvalidRequest: if there are none; if one has no labels, a label without the name that its type needs, no id
+        or an unknown field, or comes twice
     """
-    if isinstance(samples, (str, bytes, dict)):
-        raise InvalidRequest(f"samples must be a list of samples, not {shown(samples)}.")
-    elements = [_element(sample) for sample in samples]
-    _refuse_twins(elements)
-    return elements
+    return _each_once([_element(sample) for sample in validate_list("samples", samples, " of samples")])
 
 
 def emptied_elements(sample_ids: Iterable[str]) -> list[dict[str, Any]]:
     """Return the JSON objects that remove the labels of samples.
 
     :param sample_ids: the samples
-    :raises InvalidRequest: if an id is missing or comes twice
+    :raises InvalidRequest: if there are none, or if an id is missing or comes twice
     """
-    if isinstance(sample_ids, (str, bytes)):
-        raise InvalidRequest(f"sample_ids must be a list of ids, not {shown(sample_ids)}.")
-    elements = [{"sample_id": validate_id("sample_id", sample_id), "labels": []} for sample_id in sample_ids]
-    _refuse_twins(elements)
-    return elements
+    ids = validate_list("sample_ids", sample_ids, " of ids")
+    return _each_once([{"sample_id": validate_id("sample_id", sample_id), "labels": []} for sample_id in ids])
 
 
 def emptied_copies(samples: Iterable[Listed | Mapping[str, Any] | str]) -> list[dict[str, Any]]:
     """Return the JSON objects that remove the labels of members' copies.
 
     :param samples: copies as listed, objects with ``sample_id`` and ``worker_id``, or ids of samples
-    :raises InvalidRequest: if an id is missing, for other fields, or if a copy comes twice
+    :raises InvalidRequest: if there are none, if an id is missing, for other fields, or if a copy comes twice
     """
-    if isinstance(samples, (str, bytes, dict)):
-        raise InvalidRequest(f"samples must be a list of copies or ids, not {shown(samples)}.")
-    elements = [_emptied_copy(one) for one in samples]
-    _refuse_twins(elements)
-    return elements
+    return _each_once([_emptied_copy(one) for one in validate_list("samples", samples, " of copies or ids")])
 
 
 def _emptied_copy(sample: Listed | Mapping[str, Any] | str) -> dict[str, Any]:
@@ -293,8 +282,12 @@ def _nearest(key: object, names: Sequence[str]) -> str | None:
     return next(iter(get_close_matches(key.strip().lower(), names, 1, 0.75)), None)
 
 
-def _refuse_twins(elements: Sequence[Mapping[str, Any]]) -> None:
+def _each_once(elements: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what is to be written; refuse nothing at all, and a sample that comes twice."""
+    if not elements:
+        raise InvalidRequest("samples is empty: give at least one sample.")
     refuse_twins([(element["sample_id"], element.get("worker_id") or None) for element in elements])
+    return elements
 
 
 def refuse_twins(keys: Sequence[tuple[str, str | None]]) -> None:
