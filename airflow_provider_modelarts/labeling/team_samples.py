@@ -22,6 +22,7 @@ from airflow_provider_modelarts.client.sample_updates import (
     refuse_twins,
 )
 from airflow_provider_modelarts.client.validation import (
+    as_number,
     decoded,
     digits_as_text,
     strict_json,
@@ -141,17 +142,27 @@ def parse_team_samples(value: object) -> list[Element]:
 
 
 def _with_text_names(element: Any) -> Any:
-    """Return a sample whose ids and label names are text, also where native rendering made numbers of digits."""
+    """Return a sample whose ids and names of labels are text, and whose types of labels are numbers, as they go out.
+
+    Native rendering makes numbers of digits, and other rendering makes text of numbers.
+    """
     if not isinstance(element, dict):
         return element
     found = {
         key: digits_as_text(value) if key in ("sample_id", "worker_id") else value for key, value in element.items()
     }
     if isinstance(element.get("labels"), list):
-        found["labels"] = [
-            {**label, "name": digits_as_text(label["name"])} if isinstance(label, dict) and "name" in label else label
-            for label in element["labels"]
-        ]
+        found["labels"] = [_with_text_name(label) if isinstance(label, dict) else label for label in element["labels"]]
+    return found
+
+
+def _with_text_name(label: dict[str, Any]) -> dict[str, Any]:
+    found = dict(label)
+    if "name" in label:
+        found["name"] = digits_as_text(label["name"])
+    if isinstance(label.get("type"), str):
+        kind = as_number(label["type"])
+        found["type"] = label["type"] if kind is None else kind
     return found
 
 

@@ -124,6 +124,36 @@ def test_what_is_no_list_of_at_least_one_is_refused(
     assert [record for record in emulator.journal if record.path.startswith("/v2")] == []
 
 
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (
+            {"labels": [{"name": "rose"}, {"name": "rose", "type": "flower"}]},
+            "type of label 2 of sample s must be a",
+        ),
+        ({"labels": [{"name": "rose", "type": True}]}, "type of label 1 of sample s must be a number, not True"),
+        ({"labels": [{"name": "rose", "score": "high"}]}, "score of label 1 of sample s must be a number, not 'high'"),
+        (
+            {"labels": [{"name": "rose", "property": "red"}]},
+            "property of label 1 of sample s must be an object",
+        ),
+        ({"metadata": "red"}, "metadata of sample s must be an object"),
+        ({"sample_type": "image"}, "sample_type of sample s must be a number"),
+        ({"worker_id": {}}, "worker_id of sample s must be an id as text"),
+        ({"sample_usage": 1.5}, "sample_usage of sample s must be text"),
+    ],
+)
+def test_values_of_a_wrong_type_are_refused_by_their_place(
+    wrong: dict[str, Any], text: str, client: ModelArtsClient, emulator: Emulator
+) -> None:
+    sample = {"sample_id": "s", "labels": LABELS, **wrong}
+    with pytest.raises(InvalidRequest, match=text):
+        client.samples.update("d", [sample])
+    with pytest.raises(InvalidRequest, match=text):
+        client.team_samples.update("d", "w", [sample])
+    assert [record for record in emulator.journal if record.path.startswith("/v2")] == []
+
+
 @pytest.mark.parametrize("call", sorted(set(LISTS) - {"team_tasks.notify"}))
 def test_what_comes_twice_in_one_request_is_refused(call: str, client: ModelArtsClient, emulator: Emulator) -> None:
     send, element = LISTS[call]
