@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.client.resources.team_samples import TeamSample
 
+FRESH_SECONDS = 25.0
+"""The last read of the team task may be so old when a write goes out, as for proposals (B14)."""
+REREADS = 5
+"""The team task is read again so often in a row without a write; then the try ends."""
 _BEFORE, _SENT = "modelarts_team_before", "modelarts_team_sent"
 _BYTES = 4
 """Length of a fingerprint: one change in 4,000,000,000 goes unnoticed, and 10,000 copies take 54 KB at most (B18)."""

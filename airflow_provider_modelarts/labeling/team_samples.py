@@ -33,7 +33,15 @@ from airflow_provider_modelarts.labeling.apply.batches import BATCH_BYTES, is_fa
 from airflow_provider_modelarts.labeling.label_equality import has_labels_of
 from airflow_provider_modelarts.labeling.proposals.service_calls import HeldBack
 from airflow_provider_modelarts.labeling.results import SAMPLES_SHOWN, Failure
-from airflow_provider_modelarts.labeling.team_copies import Copies, Tries, WriteHistory, fingerprint_of, is_labeled
+from airflow_provider_modelarts.labeling.team_copies import (
+    FRESH_SECONDS,
+    REREADS,
+    Copies,
+    Tries,
+    WriteHistory,
+    fingerprint_of,
+    is_labeled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -51,10 +59,6 @@ UNCLEAR = "not_written"
 """Code of samples that a retry has left alone because nothing says whether somebody has changed them."""
 _CHANGED = "changed"
 """Code of samples that somebody has changed while this try waited to write them; they count as changed."""
-FRESH_SECONDS = 25.0
-"""The last read of the team task may be so old when a write goes out, as for proposals (B14)."""
-REREADS = 5
-"""The team task is read again so often in a row without a write; then the try ends."""
 _SIZE = "@modelarts:size"
 _UNCLEAR = (
     "An earlier try may have written, and nothing says whether somebody has changed these samples since: Airflow "

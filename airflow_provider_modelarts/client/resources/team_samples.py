@@ -185,7 +185,12 @@ class TeamSamples:
         )
 
     def review(
-        self, dataset_id: str, workforce_task_id: str, comments: Iterable[SampleComment | Mapping[str, Any]]
+        self,
+        dataset_id: str,
+        workforce_task_id: str,
+        comments: Iterable[SampleComment | Mapping[str, Any]],
+        *,
+        before_sending: Callable[[], None] | None = None,
     ) -> bool:
         """Review labeled copies. Those that are not accepted go back to their members.
 
@@ -193,6 +198,7 @@ class TeamSamples:
         :param workforce_task_id: the team labeling task, which has reviewers
         :param comments: for each copy ``sample_id``, ``worker_id`` and ``accept``; also ``comment``, of at most 256
             characters, none of ``!<>=&"'``, and ``score`` A to D
+        :param before_sending: as of :meth:`update`
         :return: True: all of it is new; False: the service says that a copy had been reviewed already
         :raises InvalidRequest: for values outside the contract, or none, before anything is sent
         :raises NotFound: if the service does not know a copy
@@ -204,7 +210,7 @@ class TeamSamples:
         body = comments_body(ReviewRequest, comments, what)
         path = (*path_of(dataset_id, workforce_task_id), "data-annotations", "review")
         with advice_after_loss("They may have been reviewed: read review_accept of the samples."):
-            answer = self._transport.write("POST", what, *path, body=body)
+            answer = self._transport.write("POST", what, *path, body=body, before_sending=before_sending)
         if to_text(to_object(answer).get("error_code")) == _REVIEWED_ALREADY:
             return False
         check_success(answer, what)
