@@ -84,6 +84,8 @@ What to try; trigger a DAG with the button at the top right of its page:
   2  {dags}/confirm_with_approval
      with min_score 0.5: plans what of the rest becomes final, and asks you at
      {airflow.url}/required_actions
+     There open "approve" and its tab "Review labels": each sample with its picture. Reject some by a click or with
+     the keys j, k and x, then approve
   3  {dags}/revert_confirmation
      takes one of these runs back: give it the run's id, and answer as in 2
   4  {dags}/confirm_by_label
@@ -93,6 +95,8 @@ What to try; trigger a DAG with the button at the top right of its page:
      and start 1 with min_score 1, which leaves nearly everything to it; it looks every half a minute
   6  {dags}/nightly_pipeline
      the whole night, with a team: look at its graph. It is switched off, for nobody plays the team here
+  7  {dags}/export_labels
+     writes the final labels to {STATE}/exports, to train with and for people
 
 The tab "Details" of a task links to the dataset's page ("ModelArts console").
 

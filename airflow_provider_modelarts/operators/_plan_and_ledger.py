@@ -11,6 +11,7 @@ from airflow.sdk import conf
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.labeling.storage.path import remove_file
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._approval import approver, read_approval
@@ -66,12 +67,13 @@ def resolve_plan_and_ledger(
     ledger_uri: object,
     approved_by: object,
     approval: object,
+    evidence_uri: object,
     log: Any,
 ) -> PlanAndLedger:
     """Return the plan and the ledger of a confirming task, from its rendered parameters.
 
-    All that can be wrong with them is found here. A preview stores nothing. What an approval rejects is taken out of
-    the plan: the plan that is applied lies where one would that the task makes itself.
+    All that can be wrong with them is found here. A preview stores nothing. What an approval rejects, and what no
+    evidence proves, is taken out of the plan: the plan that is applied lies where one would that the task makes itself.
 
     :raises ParameterError: for a place that cannot be used
     :raises PlanRefused: if the plan that is to be applied is not there, or damaged, or if the one that an earlier try
@@ -96,6 +98,7 @@ def resolve_plan_and_ledger(
         digest = parameters.optional(parameters.identifier)("plan_digest", plan_digest)
         plan = stored_plan(path, request.dataset_id, digest)
         filters = {**plan.header.filters, "first_label": plan.header.first_label}
+        narrowings += _evidence_for(plan, evidence_uri)
         if not narrowings:
             return PlanAndLedger(plan, ledger, {**uris, "plan_uri": str(path)}, filters)
         if request.preview:
@@ -106,12 +109,18 @@ def resolve_plan_and_ledger(
         with places.storage_errors("the narrowed plan", str(own_path), "written"):
             narrowed = narrow_plan(plan, own_path, narrowings)
         log.info(
-            "Rejections leave %d of %d samples to be confirmed. The plan that is applied lies at %s.",
+            "%d of %d samples are left to be confirmed. The plan that is applied lies at %s.",
             narrowed.counts["confirm"],
             plan.counts["confirm"],
             narrowed.uri,
         )
         return PlanAndLedger(narrowed, ledger, {**uris, "plan_uri": str(own_path)}, filters)
+    if request.policy is not None and request.policy.target_precision is not None:
+        raise ParameterError(
+            "The policy has target_precision, which people's answers about a plan must prove first. Nothing was sent. "
+            "Plan with this policy (ModelArtsPlanConfirmationOperator), evaluate its audit "
+            "(ModelArtsEvaluateAuditOperator), and give plan_uri here."
+        )
     own = None if request.preview else _own_place(root, request, context, log)
     if own is None:
         return PlanAndLedger(None, ledger, uris)
@@ -120,6 +129,40 @@ def resolve_plan_and_ledger(
         found.check_made_for(**request.plan_terms)  # else refused: by it something may have been written
     baseline = find_baseline(request, root, identity_of(context), log) if found is None else None
     return PlanAndLedger(own if found is None else found, ledger, {**uris, "plan_uri": str(own)}, baseline=baseline)
+
+
+def evidence_place(plan: Plan, evidence_uri: object) -> object:
+    """Return where the evidence for a plan is, as a task or else the plan's policy says.
+
+    :raises ParameterError: if neither says so
+    """
+    named = None if plan.policy is None else plan.policy.evidence_uri
+    if evidence_uri is None and named is None:
+        raise ParameterError(
+            f"The policy of the plan {plan.uri} has target_precision, and nothing says where the evidence is. Nothing "
+            "was written. Give evidence_uri: a file that ModelArtsEvaluateAuditOperator writes."
+        )
+    return named if evidence_uri is None else evidence_uri
+
+
+def _evidence_for(plan: Plan, evidence_uri: object) -> list[Narrowing]:
+    """Return the evidence for a plan with a target, from where it was stored; nothing for another plan.
+
+    :raises EvidenceRefused: if there is none, or not for this plan
+    :raises ParameterError: if evidence is given for a plan that needs none
+    """
+    from airflow_provider_modelarts.labeling.evidence.evidence_file import read_evidence
+
+    if plan.is_candidate:
+        path = places.storage_path("evidence_uri", evidence_place(plan, evidence_uri))
+        with places.storage_errors("evidence_uri", str(path), "read"):
+            return [read_evidence(path)]
+    if evidence_uri is not None:
+        raise ParameterError(
+            f"evidence_uri is given, and the plan {plan.uri} has no target that is still to be proven. Nothing was "
+            "written. Plan with target_precision, or leave evidence_uri out."
+        )
+    return []
 
 
 def find_or_make(
@@ -268,6 +311,14 @@ def title(plan: Plan) -> str:
     return f"Plan {plan.digest[:12]} to confirm labels of dataset {plan.header.dataset_id}"
 
 
+def notes(plan: Plan) -> list[str]:
+    """Return what people must know of a plan besides its counts."""
+    candidate = (
+        "This plan alone confirms nothing: of what would be confirmed only that is which people's answers prove."
+    )
+    return [*([candidate] if plan.is_candidate else []), *([] if plan.drift is None else plan.drift.notes())]
+
+
 def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_id: str | None, log: Any) -> list[Plan]:
     """Return the plans that a run (of one DAG, on one dataset, if given) applied; warn of those that cannot be read."""
     from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
@@ -316,7 +367,7 @@ def _own_place(
 ) -> ObjectStoragePath | None:
     """Return where the plan of this task and all its tries is; None if it needs none."""
     policy = request.policy
-    if root is None and (policy is None or not policy.has_guards):
+    if root is None and (policy is None or not (policy.has_guards or policy.needs_plan)):
         return None
     path = _own_path(root, context)
     if root is None and context["ti"].try_number > 1 and not path.exists():
@@ -383,5 +434,5 @@ def _found(path: ObjectStoragePath, log: Any, *, removes_parts: bool = False) ->
             log.warning("Creating a new plan: %s", error)
     if removes_parts:
         with places.storage_errors("the plan", str(path), "replaced"):
-            places.remove(path)
+            remove_file(path)
     return None

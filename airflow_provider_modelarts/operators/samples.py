@@ -18,6 +18,7 @@ from airflow_provider_modelarts.operators._approval import approver, read_approv
 from airflow_provider_modelarts.operators._base import (
     DIGEST_XCOM,
     FILTERS,
+    REVIEW_XCOM,
     ProposalsOperator,
     SearchConditions,
     StoppableOperator,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
     from airflow_provider_modelarts.labeling.results import ConfirmationResult
     from airflow_provider_modelarts.labeling.undo.results import RevertResult
@@ -54,6 +56,7 @@ _OF_CONFIRMATION: Readers = {
     "ledger_uri": parameters.optional(places.uri),
     "approved_by": approver,
     "approval": parameters.optional(read_approval),
+    "evidence_uri": parameters.optional(places.uri),
     "preview": parameters.flag,
 }
 _OF_REVERT: Readers = {
@@ -171,11 +174,11 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             )
             # As it was given: with the connection that leads there, for the task that applies the plan.
             result = replace(made.result, plan_uri=str(path)).to_xcom()
-            notes = () if made.plan.drift is None else made.plan.drift.notes()
-            summary = made.summary.markdown(plans.title(made.plan), notes, made.plan.asked)
+            summary = made.summary.markdown(plans.title(made.plan), plans.notes(made.plan), asked=made.plan.asked)
             self.push_result(context, result, summary)
             if self.do_xcom_push:
                 context["ti"].xcom_push(key=DIGEST_XCOM, value=made.plan.digest)
+                context["ti"].xcom_push(key=REVIEW_XCOM, value=self._place_for_review(request, path, made.plan))
             self.observe_result(context, hook, "plan", replace(made.result, plan_uri=str(path)))
             self.log.info("The plan is stored at %s: %s", made.plan.uri, made.result)
             self.warn_if_empty(client, made.result)
@@ -183,6 +186,16 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             if self.if_nothing_to_confirm == "skip" and not made.result.confirmed:
                 raise AirflowSkipException(f"{nothing_to_confirm(made.result)} Skipped: there is nothing to approve.")
             return result
+
+    def _place_for_review(self, request: ConfirmationRequest, path: ObjectStoragePath, plan: Plan) -> dict[str, Any]:
+        """Return what the review page needs to show the plan, no secrets; see ``plugins.review_task.PlanPlace``."""
+        return {
+            "plan_uri": str(path),
+            "plan_digest": plan.digest,
+            "dataset_id": request.dataset_id,
+            "modelarts_conn_id": self.modelarts_conn_id,
+            "project_id": self.project_id,
+        }
 
 
 class ModelArtsConfirmSamplesOperator(ProposalsOperator):
@@ -220,6 +233,9 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
     :param approval: instead of ``approved_by``, the output of an approval of the plan at ``plan_uri``. Samples and
         labels that it rejects (``reject_samples``, ``reject_labels``) are left to people, and the guards judge what is
         left; the ledger notes who approved and when. An answer that is not understood is refused (templated)
+    :param evidence_uri: of a plan whose policy has ``target_precision``: the evidence that
+        ``ModelArtsEvaluateAuditOperator`` stored. What it does not prove is left to people, and without it nothing is
+        confirmed. None: where the policy says (templated)
     :param batch_size: samples in one request; a page of 100 is the most that is written at once
     :param concurrency: requests in flight at once, 1 to 64; fewer while the service throttles
     :param preview: decide, count and check the guards, but write nothing, neither to the dataset nor to the ledger; of
@@ -251,6 +267,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         ledger_uri: places.AnyPlace | None = None,
         approved_by: str | XComArg | None = None,
         approval: Mapping[str, Any] | str | XComArg | None = None,
+        evidence_uri: places.AnyPlace | None = None,
         batch_size: int = 100,
         concurrency: int = 8,
         preview: bool | str = False,
@@ -278,6 +295,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         self.ledger_uri = ledger_uri
         self.approved_by = approved_by
         self.approval = approval
+        self.evidence_uri = evidence_uri
         self.batch_size: int = constant("batch_size", batch_size, parameters.whole(1, 1000))
         self.concurrency: int = constant("concurrency", concurrency, parameters.whole(1, 64))
         self.preview = preview
@@ -310,6 +328,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
                 ledger_uri=self.ledger_uri,
                 approved_by=self.approved_by,
                 approval=self.approval,
+                evidence_uri=self.evidence_uri,
                 log=self.log,
             )
             request = replace(request, plan=stored.plan, ledger=stored.ledger, baseline=stored.baseline)
@@ -340,6 +359,8 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
             raise ParameterError("Give plan_uri with plan_digest: a plan that the task makes itself has none yet.")
         if self.plan_uri is None and self.approval is not None:
             raise ParameterError("Give plan_uri with approval: nobody has seen a plan that the task makes itself.")
+        if self.plan_uri is None and self.evidence_uri is not None:
+            raise ParameterError("Give plan_uri with evidence_uri: evidence speaks for a plan that was made before.")
         if self.approval is not None and self.approved_by is not None:
             raise ParameterError("Give approval or approved_by, not both: an approval says who gave it.")
 

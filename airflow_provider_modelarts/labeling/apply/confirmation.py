@@ -13,8 +13,8 @@ from airflow_provider_modelarts.labeling.apply.request import MAX_CONCURRENCY, C
 from airflow_provider_modelarts.labeling.apply.run import ConfirmationRun
 from airflow_provider_modelarts.labeling.ledger.recorder import LedgerTarget, Recorder
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
-from airflow_provider_modelarts.labeling.plan.plan_file import Plan, read_plan
-from airflow_provider_modelarts.labeling.policy import decide_rows_by
+from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanRefused, read_plan
+from airflow_provider_modelarts.labeling.policy import InvalidPolicy, decide_rows_by
 from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 from airflow_provider_modelarts.labeling.stop_signal import StopSignal
@@ -124,6 +124,7 @@ class Confirmation:
 
     def _confirm(self, pool: WorkerPool) -> ConfirmationRun:
         request, place = self._request, self._request.plan
+        _check_decidable(request)
         is_own = place is None and request.ledger is not None
         if place is None and request.ledger is not None:
             place = request.ledger.identity.plan_path(request.ledger.root)
@@ -134,6 +135,7 @@ class Confirmation:
             _check_no_drift_is_asked(request)
         else:
             _check_plan(request, plan, is_own=is_own)
+            _check_proven(plan)
             self._uris["plan_uri"] = plan.uri
         if request.preview:
             return self._preview(plan, pool)
@@ -238,6 +240,26 @@ def _found(plan: Plan | StoragePath | None) -> Plan | None:
     if plan is None or isinstance(plan, Plan):
         return plan
     return read_plan(plan) if plan.exists() else None
+
+
+def _check_decidable(request: ConfirmationRequest) -> None:
+    """Refuse a policy that decides by the whole list, or after people have answered, where there will be no plan."""
+    policy = request.policy
+    if policy is None or not policy.needs_plan or request.plan is not None:
+        return
+    if policy.target_precision is None and request.ledger is not None and not request.preview:
+        return  # the plan is made beside the ledger
+    name = "audit_size" if policy.target_precision is None else "target_precision"
+    raise InvalidPolicy(f"A policy with {name} needs a plan. Nothing was written. Make the plan first, and apply that.")
+
+
+def _check_proven(plan: Plan) -> None:
+    """Refuse a plan with a target that no evidence has narrowed: by it nothing is known to be right."""
+    if plan.is_candidate:
+        raise PlanRefused(
+            f"The policy of the plan {plan.uri} has target_precision, and the plan alone proves nothing. Nothing was "
+            "written. Evaluate its audit, and confirm by the plan with that evidence."
+        )
 
 
 def _check_no_drift_is_asked(request: ConfirmationRequest) -> None:

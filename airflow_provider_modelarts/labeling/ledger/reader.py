@@ -15,6 +15,7 @@ from airflow_provider_modelarts.labeling.ledger.entries import (
     run_folder,
 )
 from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, name_of
+from airflow_provider_modelarts.labeling.storage.sealed_file import SealedReader, decode_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _CONFIRMED = 1 + FATES.index("confirmed")
 _OPEN = 1 + len(FATES)
+_RUN = re.compile(r".+-[0-9a-f]{12}")
 _PART = re.compile(r"(?P<chain>.+\.try\d{3}\.[0-9a-f]+)\.(?P<sequence>\d{6})\.jsonl")
 
 
@@ -67,6 +69,12 @@ class LedgerChain:
         :raises LedgerBroken: if that part cannot be trusted
         """
         return next(self.read())[0]
+
+    def ended_before(self, time: float) -> bool:
+        """Whether the chain was closed before a time, in epoch seconds; only the last part's first line is read."""
+        raw = decode_object(next(SealedReader(self.parts[-1][1]).lines(), b"")) or {}
+        created_at = raw.get("created_at")
+        return raw.get("closing") is True and isinstance(created_at, (int, float)) and created_at < time
 
     def verify(self) -> list[str]:
         """Return what is wrong with the chain, a line for each problem, naming the part; empty if it is whole.
@@ -125,7 +133,20 @@ def read_ledger(root: StoragePath, run_id: str) -> Ledger:
     :param root: the ledger's place
     :param run_id: the DAG run
     """
-    folder = run_folder(root, run_id)
+    return _ledger_in(run_folder(root, run_id))
+
+
+def read_ledgers(root: StoragePath) -> Iterator[Ledger]:
+    """Find the ledgers of all runs; nothing but names is read yet.
+
+    :param root: the ledgers' place
+    """
+    for folder in list_folder(root):
+        if _RUN.fullmatch(name_of(folder)):
+            yield _ledger_in(folder)
+
+
+def _ledger_in(folder: StoragePath) -> Ledger:
     chains: dict[str, list[tuple[int, StoragePath]]] = {}
     for path in list_folder(folder):
         match = _PART.fullmatch(name_of(path))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from array import array
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from dataclasses import field as dataclass_field
 from functools import cached_property
@@ -39,7 +40,7 @@ from airflow_provider_modelarts.labeling.storage.sealed_file import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow_provider_modelarts.client import Sample
 
@@ -328,6 +329,16 @@ class Plan:
             )
 
     @property
+    def is_candidate(self) -> bool:
+        """Whether its policy has a target that nothing has proven yet: then nothing may be confirmed by it."""
+        if self.policy is None or self.policy.target_precision is None:
+            return False
+        by: Any = self.header.narrowed_by
+        while isinstance(by, Mapping) and "evidence_digest" not in by:
+            by = by.get("narrowed_by")
+        return not isinstance(by, Mapping)
+
+    @property
     def asked(self) -> Mapping[str, Any]:
         """The rules of the policy, by name, and the filters, for people; without a policy no rule."""
         rules = {} if self.policy is None else self.policy.model_dump(mode="json", exclude_defaults=True)
@@ -412,6 +423,14 @@ def _held_back(plan: Plan) -> Plan:
         tally.add(row, decision)
         index.add(row, decision)
     return Plan(plan.path, plan.header, tally, index, plan.digest, plan.notes)
+
+
+def read_header(path: StoragePath) -> PlanHeader:
+    """Return the first line of a plan; nothing says yet that it is what was written.
+
+    :raises PlanRefused: if it is not there, or no plan
+    """
+    return _PlanReader(path).read_header()
 
 
 class PlanWriter:
@@ -508,6 +527,12 @@ class _PlanReader:
                     decision = decisions[action, rule] = Decision(action, rule)
                 self.tally.add(row, decision)
                 yield PlannedSample(row, decision)
+        except StorageDamaged as error:
+            raise PlanRefused(error.message) from None
+
+    def read_header(self) -> PlanHeader:
+        try:
+            return self._header(next(self._file.lines(), b""))
         except StorageDamaged as error:
             raise PlanRefused(error.message) from None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import tempfile
 from hashlib import sha256
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -19,7 +18,14 @@ from pydantic_core import to_json
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
 from airflow_provider_modelarts.client.models import parse_json
-from airflow_provider_modelarts.labeling.storage.atomic import CHUNK, create_file, create_object, replace_object
+from airflow_provider_modelarts.labeling.storage.atomic import (
+    CHUNK,
+    MEMORY_BYTES,
+    create_file,
+    create_object,
+    replace_object,
+    temporary_name,
+)
 from airflow_provider_modelarts.labeling.storage.path import display_uri, forget_listings, local_path
 
 if TYPE_CHECKING:
@@ -27,8 +33,6 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
-MEMORY_BYTES = 8 << 20
-"""Bytes of an object that are kept in memory until it is uploaded; a larger one waits in a temporary file."""
 LINE_BYTES = 16 << 20
 """No line may be longer: a sample's labels went through a request of at most 12 MB (contract 0)."""
 
@@ -114,7 +118,7 @@ class SealedWriter:
         self._path = path
         self._keeps = keeps
         self._local = local_path(path)
-        self._temporary = self._local and self._local.with_name(f".{self._local.name[:200]}.{secrets.token_hex(4)}")
+        self._temporary = self._local and temporary_name(self._local)
         self._file: IO[bytes] | None = None
         self._hash = sha256()
         self._facts: dict[str, Any] | None = None
