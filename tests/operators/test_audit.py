@@ -496,6 +496,22 @@ def test_a_plan_that_draws_late_says_the_same_of_each_proposal(
     assert list(drawn.values()) == list(plain.values())
 
 
+@pytest.mark.parametrize("ledger", [True, False])
+def test_a_sized_audit_without_a_plan_of_its_own_is_planned_first(
+    emulator: Emulator, moved_clock: MovedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ledger: bool
+) -> None:
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path / "logs"))
+    runner = AuditRunner(emulator, moved_clock, tmp_path)
+    given = {"policy": {"audit_size": 5, "hard_examples": "confirm"}}
+    if ledger:
+        given["ledger_uri"] = runner.ledger_uri
+    assert "A policy with audit_size needs a plan" in message(runner.confirm(**given, preview=True))
+    ending = runner.confirm(**given)
+    assert ending.error is None, ending.error
+    assert (ending.result["confirmed"], ending.result["review"]) == (390, 10)
+    assert len(runner.plans()) == 1
+
+
 def test_with_few_proposals_nothing_is_proven_and_the_report_says_how_many_answers_are_missing(
     emulator: Emulator, moved_clock: MovedClock, tmp_path: Path
 ) -> None:
