@@ -39,6 +39,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": _modules("hooks.modelarts"),
         "operators": _modules(
+            "operators.approval",
             "operators.label_task",
             "operators.datasets",
             "operators.export_labels",
@@ -55,6 +56,12 @@ def get_provider_info() -> dict[str, Any]:
         "extra-links": [
             "airflow_provider_modelarts.links.ModelArtsDatasetLink",
             "airflow_provider_modelarts.links.ModelArtsQualityReportLink",
+        ],
+        "plugins": [
+            {
+                "name": "modelarts_review",
+                "plugin-class": "airflow_provider_modelarts.plugins.review.ModelArtsReviewPlugin",
+            }
         ],
         "asset-uris": [
             {

@@ -42,7 +42,7 @@ def label_and_confirm(
     :param dataset_id: the dataset; a template or the output of another task
     :param policy: rules that decide for each proposal, see ``ModelArtsPlanConfirmationOperator``
     :param place: folder of plans and ledger, ``file://`` or ``s3://``, which every worker must reach (a template)
-    :param approve: ask a person on Airflow's page of required actions, by an ``ApprovalOperator``. Default: nobody
+    :param approve: ask a person, by a ``ModelArtsApprovalOperator``: what it rejects is left to people. Default: nobody
     :param ledger_uri: folder of the ledger (a template); default: ``ledger`` in ``place``
     :param label: further arguments of ``ModelArtsStartLabelTaskOperator``; default: it waits in the triggerer
     :param plan: further arguments of ``ModelArtsPlanConfirmationOperator``
@@ -77,12 +77,9 @@ def label_and_confirm(
         ask = None
         if approve:
             # Not at the top: who asks nobody needs no provider of standard operators.
-            from airflow.providers.standard.operators.hitl import ApprovalOperator
+            from airflow_provider_modelarts.operators.approval import ModelArtsApprovalOperator
 
-            ask = ApprovalOperator(  # noqa: AIR001 - the parameter has that name
-                task_id="approve", subject="Make these labels final?", body=results["summary"]
-            )
-            planned >> ask
+            ask = ModelArtsApprovalOperator(task_id="approve", plan=planned.output)
         confirmed = ModelArtsConfirmSamplesOperator(
             task_id="confirm",
             **shared,
@@ -90,7 +87,7 @@ def label_and_confirm(
                 "plan_uri": results["plan_uri"],
                 "plan_digest": results["plan_digest"],
                 "ledger_uri": f"{place}/ledger" if ledger_uri is None else ledger_uri,
-                **({} if ask is None else {"approved_by": ask.output}),
+                **({} if ask is None else {"approval": ask.output}),
                 **(confirm or {}),
             },
         )

@@ -84,6 +84,8 @@ What to try; trigger a DAG with the button at the top right of its page:
   2  {dags}/confirm_with_approval
      with min_score 0.5: plans what of the rest becomes final, and asks you at
      {airflow.url}/required_actions
+     There open "approve" and its tab "Review labels": each sample with its picture. Reject some by a click or with
+     the keys j, k and x, then approve
   3  {dags}/revert_confirmation
      takes one of these runs back: give it the run's id, and answer as in 2
   4  {dags}/confirm_by_label

@@ -1,17 +1,18 @@
 """Plan what becomes final, have a person approve the plan, and write exactly what was approved.
 
-The person sees the policy, counts, scores and examples of each label on Airflow's page of required actions. If nothing
-would be confirmed, nobody is asked. What somebody changes before it is written is left alone. The ledger records every
-label that was made final, and who approved it.
+The person sees the policy, counts, scores and examples of each label on Airflow's page of required actions, and every
+picture on the tab "Review labels" of the task that asks. Samples and labels that the person rejects are left to people.
+If nothing would be confirmed, nobody is asked. What somebody changes before it is written is left alone. The ledger
+records every label that was made final, and who approved it.
 """
 
 from __future__ import annotations
 
 import os
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Param
 
+from airflow_provider_modelarts.operators.approval import ModelArtsApprovalOperator
 from airflow_provider_modelarts.operators.samples import (
     ModelArtsConfirmSamplesOperator,
     ModelArtsPlanConfirmationOperator,
@@ -53,18 +54,15 @@ with DAG(
         # Nobody is asked to approve nothing: then the other tasks are skipped, too.
         if_nothing_to_confirm="skip",
     )
-    approve = ApprovalOperator(
-        task_id="approve",
-        subject="Make these labels final?",
-        body="{{ ti.xcom_pull(task_ids='plan', key='summary') }}",
-    )
+    # On the tab "Review labels" of this task each sample can be seen, and rejected.
+    approve = ModelArtsApprovalOperator(task_id="approve", plan=plan.output)
     confirm = ModelArtsConfirmSamplesOperator(
         task_id="confirm",
         dataset_id=DATASET_ID,
         plan_uri=PLAN_URI,
         plan_digest="{{ ti.xcom_pull(task_ids='plan', key='plan_digest') }}",
         ledger_uri="{{ params.place }}/ledger",
-        approved_by=approve.output,
+        approval=approve.output,
     )
 
     plan >> approve >> confirm

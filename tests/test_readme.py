@@ -118,6 +118,15 @@ def test_a_plan_is_approved_applied_and_undone(emulator: Emulator, tmp_path: Pat
         assert emulator.dataset(dataset_id).annotated == left
 
 
+@pytest.mark.usefixtures("airflow_db", "moved_clock")
+def test_the_dag_of_the_review_page_asks_and_confirms(emulator: Emulator, tmp_path: Path) -> None:
+    dag = page_dag("How to get it", tmp_path, "docs/review-page.md")
+    assert set(dag.get_task("approve").params) == {"reject_samples", "reject_labels", "audit_answers"}
+    done = run_dag(dag, conf={"dataset_id": emulator.load_proposals(200)}, approved="approve")
+    assert done.state == "success", done.log
+    assert 0 < done.tasks["confirm"].xcom["confirmed"] < 200
+
+
 def page_dag(heading: str, folder: Path, page: str = DATASETS) -> DAG:
     """Return the DAG below a heading of a page, with its files on this disk."""
     from airflow.dag_processing.dagbag import DagBag

@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "operators": {"operators", *BELOW_OPERATORS},
     "sensors": {"sensors", "operators", *BELOW_OPERATORS},  # both read templates in the same way
     "task_groups": {"operators", "sensors", "hooks"},
+    "plugins": {"plugins", "operators", *BELOW_OPERATORS},
     "emulator": {"emulator"},
     "get_provider_info": {"hooks"},  # the connection form, which imports nothing
     "example_dags": {*THIN, "hooks", "task_groups"},

@@ -40,6 +40,9 @@ SUMMARY_XCOM = "summary"
 DIGEST_XCOM = "plan_digest"
 """XCom with the digest of a plan, 64 hex digits, by which the task that applies it insists on that very plan."""
 
+REVIEW_XCOM = "modelarts_review"
+"""XCom by which the review page finds a plan: of a task that plans where its plan is, of one that asks whose plan."""
+
 FILTERS = ("label_name", "first_label", "label_type", "low_score", "high_score", "search_conditions")
 
 

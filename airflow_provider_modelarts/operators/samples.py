@@ -18,6 +18,7 @@ from airflow_provider_modelarts.operators._approval import approver, read_approv
 from airflow_provider_modelarts.operators._base import (
     DIGEST_XCOM,
     FILTERS,
+    REVIEW_XCOM,
     ProposalsOperator,
     SearchConditions,
     StoppableOperator,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
     from airflow_provider_modelarts.labeling.results import ConfirmationResult
     from airflow_provider_modelarts.labeling.undo.results import RevertResult
@@ -176,6 +178,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             self.push_result(context, result, summary)
             if self.do_xcom_push:
                 context["ti"].xcom_push(key=DIGEST_XCOM, value=made.plan.digest)
+                context["ti"].xcom_push(key=REVIEW_XCOM, value=self._place_for_review(request, path, made.plan))
             self.observe_result(context, hook, "plan", replace(made.result, plan_uri=str(path)))
             self.log.info("The plan is stored at %s: %s", made.plan.uri, made.result)
             self.warn_if_empty(client, made.result)
@@ -183,6 +186,16 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             if self.if_nothing_to_confirm == "skip" and not made.result.confirmed:
                 raise AirflowSkipException(f"{nothing_to_confirm(made.result)} Skipped: there is nothing to approve.")
             return result
+
+    def _place_for_review(self, request: ConfirmationRequest, path: ObjectStoragePath, plan: Plan) -> dict[str, Any]:
+        """Return what the review page needs to show the plan, no secrets; see ``plugins.review_task.PlanPlace``."""
+        return {
+            "plan_uri": str(path),
+            "plan_digest": plan.digest,
+            "dataset_id": request.dataset_id,
+            "modelarts_conn_id": self.modelarts_conn_id,
+            "project_id": self.project_id,
+        }
 
 
 class ModelArtsConfirmSamplesOperator(ProposalsOperator):

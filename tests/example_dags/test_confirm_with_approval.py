@@ -55,7 +55,7 @@ def test_an_approval_that_was_passed_over_is_none(
     dataset_id = emulator.load_proposals(100)
     outcome = run(dataset_id, tmp_path)
     assert outcome.tasks["confirm"].state == "failed"
-    assert "approved_by is None: " in str(outcome.tasks["confirm"].error)
+    assert "approval is None: " in str(outcome.tasks["confirm"].error)
     assert emulator.dataset(dataset_id).annotated == 0
 
 

@@ -16,13 +16,16 @@ from airflow.sdk.exceptions import AirflowFailException
 from botocore.exceptions import ClientError, NoCredentialsError
 from s3fs import S3FileSystem
 
+from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.labeling.ledger import recorder as recording
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
+from airflow_provider_modelarts.labeling.policy import Decision
 from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, name_of, remove_file
 from airflow_provider_modelarts.labeling.storage.sealed_file import NotStoredError
 from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._uri_parameters import PlaceUnavailableError
+from airflow_provider_modelarts.plugins.review_index import Choice, ReviewIndex, digest_of
 from tests.operators.runners import RUN_ID, WRITE, ConfirmRunner
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 
@@ -442,3 +445,24 @@ def test_what_others_write_is_seen_also_without_a_connection(store: S3Server, mo
         store.client().put_object(Bucket=BUCKET, Key=f"ledger/{name}", Body=b"x")
         assert name in [name_of(path) for path in list_folder(folder)]
     S3FileSystem.clear_instance_cache()
+
+
+def test_the_review_page_reads_a_plan_once_and_sees_that_it_was_replaced(store: S3Server) -> None:
+    place = ObjectStoragePath(PLACE) / "plans" / "shown.jsonl"
+
+    def write(count: int) -> str:
+        with PlanWriter(place, PlanHeader("shown")) as plan:
+            for number in range(count):
+                labels = [{"name": f"label {number % 7}", "score": number / count}]
+                plan.add(Sample({"sample_id": str(number), "labels": labels}), Decision("confirm", "passed"))
+        return plan.plan().digest
+
+    digest = write(3000)
+    assert digest_of(place) == digest
+    index = ReviewIndex(place, digest)
+    before = len(store.requests)
+    assert [index.read(one).sample.sample_id for one in index.find(Choice("label 3"))[:2]] == ["3", "10"]
+    assert len(store.requests) == before
+    other = write(2)
+    assert digest_of(place) == other != digest
+    assert index.read(2999).sample.sample_id == "2999"

@@ -1,0 +1,116 @@
+"""Pictures of samples, fetched for the review page: by a fresh address each, and nothing else comes through."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from airflow_provider_modelarts.client.errors import ModelArtsError
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest
+
+    from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+
+MOST_BYTES = 8 << 20
+"""Larger pictures are not shown: fifty of them stand on a page."""
+SECONDS = (3.0, 10.0)
+"""To connect, and to wait for each part of a picture."""
+MOST_SECONDS = 20.0
+"""For a whole picture: a storage that sends a byte now and then would hold a thread for ever."""
+_CHUNK = 1 << 16
+
+# By their first bytes, whatever the storage calls them. No SVG: that is a document, which may hold a script.
+_KINDS: tuple[tuple[bytes, int, bytes, str], ...] = (
+    (b"\xff\xd8\xff", 0, b"", "image/jpeg"),
+    (b"\x89PNG\r\n\x1a\n", 0, b"", "image/png"),
+    (b"GIF87a", 0, b"", "image/gif"),
+    (b"GIF89a", 0, b"", "image/gif"),
+    (b"RIFF", 8, b"WEBP", "image/webp"),
+    (b"BM", 0, b"", "image/bmp"),
+)
+
+
+class Picture(NamedTuple):
+    """A picture.
+
+    :param content: its bytes
+    :param kind: its type, told by the bytes
+    """
+
+    content: bytes
+    kind: str
+
+
+class PictureUnavailableError(Exception):
+    """There is no picture to show. The text holds no address, for addresses of samples carry signatures (B20).
+
+    :param status: the HTTP status that says so
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def fetch(hook: ModelArtsHook, dataset_id: str, sample_id: str) -> Picture:
+    """Return the picture of a sample, by the address that the service gives for it now (contract 6.4).
+
+    :param hook: gives the client
+    :param dataset_id: the dataset
+    :param sample_id: one of a plan that the caller has checked
+    :raises PictureUnavailableError: if the service or the storage does not give it, if it is too large, or no picture
+    """
+    try:
+        sample = hook.client.samples.get(dataset_id, sample_id, retry=False)
+        settings = hook.settings
+    except ModelArtsError as error:
+        raise PictureUnavailableError(502, f"The picture cannot be shown: {error}") from None
+    address = sample.raw.get("source")
+    schemes = {"https", settings.endpoint.partition("://")[0]}  # plain http only where the service itself is so reached
+    if not isinstance(address, str) or address.partition("://")[0] not in schemes:
+        raise PictureUnavailableError(404, "The service gives no address of a picture for this sample.")
+    content = _download(address, settings.verify)
+    kind = kind_of(content)
+    if kind is None:
+        raise PictureUnavailableError(415, "The sample is no picture of a kind that is shown here.")
+    return Picture(content, kind)
+
+
+def kind_of(content: bytes) -> str | None:
+    """Return the type of a picture by its first bytes; None for anything else."""
+    for begin, offset, further, kind in _KINDS:
+        if content.startswith(begin) and content[offset:].startswith(further):
+            return kind
+    return None
+
+
+def _download(address: str, verify: bool | str) -> bytes:
+    """Return what lies at an address. No redirect is followed, and no credential goes along."""
+    import requests
+
+    get = partial(requests.get, auth=_as_it_is, stream=True, allow_redirects=False, verify=verify)
+    parts: list[bytes] = []
+    size, end = 0, time.monotonic() + MOST_SECONDS
+    try:
+        with get(address, timeout=SECONDS) as answer:
+            if answer.status_code != requests.codes.ok:
+                raise PictureUnavailableError(
+                    502, f"The storage does not give the picture: it answers {answer.status_code}."
+                )
+            for part in answer.iter_content(_CHUNK):
+                size += len(part)
+                if size > MOST_BYTES:
+                    raise PictureUnavailableError(413, f"The picture has more than {MOST_BYTES >> 20} MB.")
+                if time.monotonic() > end:
+                    raise PictureUnavailableError(504, f"The picture did not come within {MOST_SECONDS:g} s.")
+                parts.append(part)
+    except (OSError, ValueError) as error:  # their texts quote the address
+        raise PictureUnavailableError(502, f"The storage does not answer ({type(error).__name__}).") from None
+    return b"".join(parts)
+
+
+def _as_it_is(request: PreparedRequest) -> PreparedRequest:
+    """Add no credential to a request: without this, requests takes one from ``.netrc`` (B12)."""
+    return request

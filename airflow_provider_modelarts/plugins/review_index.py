@@ -1,0 +1,264 @@
+"""Plans as a page shows them: by label and score, fifty at a time, without reading the plan more than once.
+
+A plan of 100,000 proposals takes a second to read. It is read once for each digest, into a few arrays and a copy on
+this machine's disk, from which the lines of one page are taken. So what is shown is what was checked against the
+digest, also if the plan is replaced while somebody looks at it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from array import array
+from collections import OrderedDict
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import msgspec
+
+from airflow_provider_modelarts.client import Sample
+from airflow_provider_modelarts.client.models import parse_json, to_object
+from airflow_provider_modelarts.labeling.plan.plan_file import ACTIONS, FORMAT, VERSION, PlanRefused
+from airflow_provider_modelarts.labeling.policy import different, facts_of
+from airflow_provider_modelarts.labeling.storage.path import StoragePath, display_uri, forget_listings
+from airflow_provider_modelarts.labeling.storage.sealed_file import LINE_BYTES, SealedReader, decode_object
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+_TAIL = 1 << 16
+_KEPT = 4
+"""Indexes that a process keeps: one of 100,000 proposals takes some 5 MB of memory, and the plan's size on disk."""
+UNKNOWN_SCORE = -1.0
+"""Sorts before all scores: a proposal whose score nobody knows is the least sure."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which proposals a page shows.
+
+    :param label: only those with this label; None: all
+    :param action: only those to be confirmed, reviewed or left; None: all
+    :param low: only those whose lowest score is at least this; None: also those without a score
+    :param high: only those whose lowest score is at most this; None: no bound
+    """
+
+    label: str | None = None
+    action: str | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class LabelCounts(NamedTuple):
+    """How many proposals carry a label: to be confirmed, to be reviewed, to be left."""
+
+    name: str
+    confirm: int
+    review: int
+    leave: int
+
+
+class PlannedFor(NamedTuple):
+    """What a plan says of itself: the dataset, and the task that made it."""
+
+    dataset_id: str
+    made_by: Mapping[str, Any]
+
+
+class ShownSample(NamedTuple):
+    """A proposal as the page shows it.
+
+    :param position: its number in the plan, from 0
+    :param sample: as it was planned
+    :param action: what would happen to it
+    :param rule: the rule that decided
+    """
+
+    position: int
+    sample: Sample
+    action: str
+    rule: str
+
+
+class _PlainLabel(msgspec.Struct, gc=False):
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    score: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+
+
+class _PlainLine(msgspec.Struct, gc=False):
+    """What the index needs of a line in which labels and scores are as documented."""
+
+    decision: str
+    labels: list[_PlainLabel]
+    score: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+
+
+_decode_plain = msgspec.json.Decoder(_PlainLine).decode
+
+
+class ReviewIndex:
+    """One plan, ready to be shown.
+
+    :param path: where the plan is
+    :param digest: the digest that it must have
+    :raises StorageDamaged: if it is not there, not whole, or another one
+    """
+
+    def __init__(self, path: StoragePath, digest: str) -> None:
+        self.uri = display_uri(path)
+        self.digest = digest
+        self._file = tempfile.TemporaryFile(prefix="modelarts-review-")  # noqa: SIM115 - open as long as the index
+        self._offsets = array("Q")
+        self._actions = bytearray()
+        self._scores = array("d")
+        labels: dict[str, array[int]] = {}
+        without = array("I")
+        for position, line in enumerate(self._copied(path)):
+            action, names, score = _read_line(line)
+            if action not in ACTIONS:
+                raise self._refused("a line in it is no decision")
+            self._actions.append(ACTIONS.index(action))
+            self._scores.append(UNKNOWN_SCORE if score is None else score)
+            for name in names:
+                found = labels.get(name)
+                if found is None:
+                    found = labels[name] = array("I")
+                found.append(position)
+            if not names:
+                without.append(position)
+        by_score = self._scores.__getitem__
+        self._by_label = {name: sorted(labels[name], key=by_score) for name in sorted(labels)}
+        self._without = sorted(without, key=by_score)
+        self.labels = [LabelCounts(name, *self._count(found)) for name, found in self._by_label.items()]
+        self.counts = {action: self._actions.count(number) for number, action in enumerate(ACTIONS)}
+
+    def _copied(self, path: StoragePath) -> Iterator[bytes]:
+        """Yield the lines of the proposals while they are copied; at the end it is certain that they are the plan's."""
+        found, begin = sha256(), 0
+        for line in SealedReader(path).lines():  # all but the last
+            found.update(line)
+            self._file.write(line)
+            begin += len(line)
+            self._offsets.append(begin)
+            if len(self._offsets) == 1:
+                self.made_for = self._header(line)
+            else:
+                yield line
+        if found.hexdigest() != self.digest:
+            raise self._refused(
+                f"it is not the one with the digest {self.digest[:12]} that its task made, or it was altered"
+            )
+        self._file.flush()
+
+    def _header(self, line: bytes) -> PlannedFor:
+        raw = decode_object(line) or {}
+        if (raw.get("format"), raw.get("version")) != (FORMAT, VERSION):
+            raise self._refused(f"it is no plan of version {VERSION}")
+        return PlannedFor(str(raw.get("dataset_id")), {**to_object(raw.get("made_by"))})
+
+    def _refused(self, reason: str) -> PlanRefused:
+        return PlanRefused(f"The plan {self.uri} is refused: {reason}. Clear the task that plans.")
+
+    def __len__(self) -> int:
+        """Return how many proposals the plan holds."""
+        return len(self._actions)
+
+    def find(self, choice: Choice) -> Sequence[int]:
+        """Return the positions of the chosen proposals, by label, and the least sure first; each once."""
+        if choice.label is None:
+            # A proposal with several labels stands at the first of them.
+            found: Iterable[int] = dict.fromkeys(
+                position for positions in (*self._by_label.values(), self._without) for position in positions
+            )
+        else:
+            found = self._by_label.get(choice.label, ())
+        if choice.action is not None:
+            wanted = ACTIONS.index(choice.action)
+            found = [position for position in found if self._actions[position] == wanted]
+        if choice.low is not None or choice.high is not None:
+            low = UNKNOWN_SCORE if choice.low is None else choice.low
+            high = 1.0 if choice.high is None else choice.high
+            found = [position for position in found if low <= self._scores[position] <= high]
+        return list(found)
+
+    def read(self, position: int) -> ShownSample:
+        """Return a proposal by its number in the plan.
+
+        :raises IndexError: if there is no such number
+        """
+        if not 0 <= position < len(self):
+            raise IndexError(position)
+        begin, end = self._offsets[position], self._offsets[position + 1]
+        raw = parse_json(os.pread(self._file.fileno(), end - begin, begin))
+        return ShownSample(position, Sample(raw), raw["decision"], raw["rule"])
+
+    def _count(self, positions: Iterable[int]) -> list[int]:
+        counts = [0] * len(ACTIONS)
+        for position in positions:
+            counts[self._actions[position]] += 1
+        return counts
+
+
+def _read_line(line: bytes) -> tuple[str, list[str], float | None]:
+    """Return the decision of a line, the names of its labels, each once, and its lowest score.
+
+    What is not spelled as documented is read as the policy reads it.
+    """
+    try:
+        plain = _decode_plain(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raw = decode_object(line) or {}
+        facts = facts_of(Sample(raw))
+        return str(raw.get("decision")), different(facts.names), facts.lowest_score
+    own = plain.score
+    scores = [own if label.score is None else label.score for label in plain.labels] or [own]
+    lowest = min((score for score in scores if score is not None), default=None)
+    return plain.decision, different([label.name for label in plain.labels]), lowest
+
+
+def digest_of(path: StoragePath) -> str | None:
+    """Return the digest that the plan at a path bears now, from its last line alone; None if it has none.
+
+    It tells whether a plan was replaced, and is no proof that the plan is whole.
+    """
+    forget_listings(path)
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            length = _TAIL
+            while True:
+                file.seek(max(0, size - length))
+                _, newline, last = file.read(length).rstrip(b"\n").rpartition(b"\n")
+                if newline or length >= min(size, LINE_BYTES):
+                    break
+                length *= 8
+    except FileNotFoundError:
+        return None
+    digest = (decode_object(last) or {}).get("sha256")
+    return digest if isinstance(digest, str) else None
+
+
+class ReviewIndexes:
+    """The indexes of a process: each plan is read once, and only the last few are kept. Safe across threads."""
+
+    def __init__(self, kept: int = _KEPT) -> None:
+        self._kept = kept
+        self._lock = threading.Lock()  # also held while a plan is read: others would read the same
+        self._indexes: OrderedDict[tuple[str, str], ReviewIndex] = OrderedDict()
+
+    def get(self, path: StoragePath, digest: str) -> ReviewIndex:
+        """Return the index of the plan at a path that has a digest.
+
+        :raises StorageDamaged: if another plan lies there by now, or if it is damaged
+        """
+        key = str(path), digest
+        with self._lock:
+            index = self._indexes.get(key)
+            if index is None:
+                index = self._indexes[key] = ReviewIndex(path, digest)
+                while len(self._indexes) > self._kept:
+                    self._indexes.popitem(last=False)
+            self._indexes.move_to_end(key)
+            return index
