@@ -239,6 +239,34 @@ def test_a_team_task_that_is_older_than_the_plan_is_refused(runner: AuditRunner,
     assert "is older than the plan" in message(ending)
 
 
+def test_answers_of_the_review_page(runner: AuditRunner) -> None:
+    """As docs/review-page.md says."""
+    drawn = runner.drawn()
+    given: dict[str, Any] = {
+        one: {"verdict": "right"} if runner.is_right(one) else {"verdict": "wrong", "label": runner.truth(one)}
+        for one in drawn
+    }
+    given[drawn[0]] = {"verdict": "wrong"}
+    given[drawn[1]] = "wrong"
+    approval = {"chosen_options": ["Approve"], "params_input": {"audit_answers": given, "reject_samples": []}}
+    ending = runner.evaluate(answers_from=approval)
+    assert ending.error is None, ending.error
+    answers = {one.sample_id: (one.right, one.names) for one in runner.evidence().answers}
+    assert answers == {
+        one: (one not in drawn[:2] and runner.is_right(one), () if one in drawn[:2] else (runner.truth(one),))
+        for one in drawn
+    }
+    operator = ModelArtsConfirmSamplesOperator(
+        task_id="confirm",
+        dataset_id=runner.dataset_id,
+        plan_uri=runner.plan_uri,
+        evidence_uri=runner.evidence_uri,
+        ledger_uri=runner.ledger_uri,
+    )
+    operator.approval = approval
+    assert runner.run(operator, 1, 3).result["confirmed"] == ending.result["confirmable"] > 0
+
+
 AT = datetime(2036, 11, 20, 12, tzinfo=UTC)
 
 
@@ -272,10 +300,13 @@ def test_answers_of_a_page(runner: AuditRunner, handed: Callable[[Any], Any]) ->
     ("given", "said"),
     [
         ({"no-such-sample": "right"}, "which was not drawn for the audit"),
-        ({"DRAWN": "wrong"}, 'must be "right" or a list of label names'),
-        ({"DRAWN": []}, 'must be "right" or a list of label names'),
-        ({"DRAWN": [None]}, 'must be "right" or a list of label names'),
-        ({"DRAWN": None}, 'must be "right" or a list of label names'),
+        ({"DRAWN": "perhaps"}, 'must be "right", "wrong" or a list of label names'),
+        ({"DRAWN": {"verdict": "right", "label": "rose"}}, 'must be "right", "wrong" or a list of label names'),
+        ({"DRAWN": {"verdict": "perhaps"}}, 'must be "right", "wrong" or a list of label names'),
+        ({"DRAWN": {}}, 'must be "right", "wrong" or a list of label names'),
+        ({"DRAWN": []}, 'must be "right", "wrong" or a list of label names'),
+        ({"DRAWN": [None]}, 'must be "right", "wrong" or a list of label names'),
+        ({"DRAWN": None}, 'must be "right", "wrong" or a list of label names'),
         ([1], "answers_from must be"),
         ("people", "answers_from must be"),
     ],
