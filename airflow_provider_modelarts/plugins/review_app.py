@@ -171,7 +171,7 @@ async def show_state(task: ReviewTaskDep) -> Response:
     def state() -> dict[str, Any]:
         question = task.question
         return {
-            "digest": None if task.is_replaced else digest_of(_place_of(task)),
+            "digest": None if task.is_replaced else _digest_now(task),
             "is_waiting": question is not None and question.is_waiting,
             "answered_by": None if question is None else question.answered_by,
         }
@@ -224,6 +224,16 @@ def _show_no_picture(_: Request, error: Exception) -> Response:
     return PlainTextResponse(str(error), getattr(error, "status", 500))
 
 
+def _digest_now(task: ReviewTask) -> str | None:
+    """Return the digest of the plan that lies there now; None if there is none."""
+    path = _place_of(task)
+    try:
+        with places.storage_errors("plan_uri", task.plan.plan_uri, "read"):
+            return digest_of(path)
+    except (ParameterError, OSError) as error:
+        raise NothingToReviewError(502, f"The plan cannot be read now. {error}") from error
+
+
 def _place_of(task: ReviewTask) -> ObjectStoragePath:
     """Return where the plan of a task lies."""
     try:
@@ -254,7 +264,7 @@ def _render(task: ReviewTask, wanted: Mapping[str, str], page: int, url: str) ->
     shown = [index.read(position) for position in found[page * PAGE : (page + 1) * PAGE]]
     pages = max(1, math.ceil(len(found) / PAGE))
     place, question = task.place, task.question
-    is_there = digest_of(_place_of(task)) == index.digest
+    is_there = _digest_now(task) == index.digest
     return _pages.render(
         "review.html",
         task=task,

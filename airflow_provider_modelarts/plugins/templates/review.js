@@ -30,7 +30,9 @@ function step(by) { cards[Math.min(Math.max(cards.indexOf(document.activeElement
 async function send(option) {
   for (const button of answers) button.disabled = true;
   try {
-    const now = await (await fetch("state")).json();
+    const state = await fetch("state");
+    if (!state.ok) return `Nothing was sent: whether the plan is still the same cannot be seen now (${state.status}). Load the page again.`;
+    const now = await state.json();
     if (now.digest !== digest) return "Nothing was sent: the plan was replaced while you looked at it. Load the page again.";
     if (!now.is_waiting) return `Nothing was sent: ${now.answered_by ? "answered already by " + now.answered_by : "the task no longer waits for an answer"}.`;
     const params_input = {reject_samples: [...samples], reject_labels: [...labels]};
