@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
+JUDGES := .judges
 
 SEED ?= 0
 UI ?=
@@ -17,12 +18,12 @@ SOAK ?=
 BENCH ?=
 # What `make check` runs: the walls, the documents, and unit tests that take seconds and start no process.
 CLIENT := auth errors models odd_answers paging samples signing tasks transport waiting
-LABELING := ledger policy result storage team walk writer
+LABELING := evidence ledger policy result storage team walk writer
 QUICK = tests/test_walls.py tests/test_docs.py tests/hooks \
     $(CLIENT:%=tests/client/test_%.py) $(LABELING:%=tests/labeling/test_%.py)
 SOAK_PARTS = $(if $(filter-out all,$(SOAK)),$(SOAK:%=tests/soak/soak_%.py),$(sort $(wildcard tests/soak/soak_*.py)))
 
-.PHONY: help demo check test soak bench lint emulator clean
+.PHONY: help demo check test soak bench judges lint emulator clean
 
 help:
 	@echo 'make demo           run the documented workflow against the emulator and print the outcome'
@@ -32,6 +33,7 @@ help:
 	@echo 'make test           run the tests; ARGS="-k confirm" passes arguments to pytest, JOBS=4 processes'
 	@echo 'make soak           run the long tests: kills, users, triggerers ...; SOAK="kills users" runs parts of them'
 	@echo 'make bench          print the benchmarks; BENCH=polls prints one'
+	@echo 'make judges         have other programs read the exports; they get an environment of their own in $(JUDGES)'
 	@echo 'make lint           ruff and mypy --strict'
 	@echo 'make emulator       serve the emulator on PORT with DATA (digits, or a folder of images) and SEED'
 
@@ -52,6 +54,12 @@ soak: $(READY)
 bench: $(BENCH_READY)
 	@$(BIN)/python -m tests.benchmarks $(BENCH)
 
+# What these need does not fit beside Airflow.
+judges: $(READY)
+	@test -x $(JUDGES)/bin/python || $(PYTHON) -m venv $(JUDGES)
+	@$(JUDGES)/bin/python -m pip install -qq --disable-pip-version-check pycocotools label-studio-sdk
+	@$(BIN)/python -m tests.judges $(JUDGES)/bin/python
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -61,7 +69,7 @@ emulator: $(READY)
 	@$(BIN)/modelarts-emulator --port '$(PORT)' --data '$(DATA)' --seed '$(SEED)'
 
 clean:
-	rm -rf $(VENV) .demo
+	rm -rf $(VENV) $(JUDGES) .demo
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -42,20 +42,27 @@ def get_provider_info() -> dict[str, Any]:
             "operators.approval",
             "operators.label_task",
             "operators.datasets",
+            "operators.export_labels",
             "operators.labels",
             "operators.samples",
             "operators.teams",
+            "operators.quality",
             "operators.team_tasks",
+            "operators.audit",
         ),
         "sensors": _modules("sensors.label_task", "sensors.team_task"),
         "triggers": _modules("triggers.label_task", "triggers.service_job", "triggers.event"),
+        "filesystems": ["airflow_provider_modelarts.fs.obs"],
+        "extra-links": [
+            "airflow_provider_modelarts.links.ModelArtsDatasetLink",
+            "airflow_provider_modelarts.links.ModelArtsQualityReportLink",
+        ],
         "plugins": [
             {
                 "name": "modelarts_review",
                 "plugin-class": "airflow_provider_modelarts.plugins.review.ModelArtsReviewPlugin",
             }
         ],
-        "extra-links": ["airflow_provider_modelarts.links.ModelArtsDatasetLink"],
         "asset-uris": [
             {
                 "schemes": ["modelarts"],

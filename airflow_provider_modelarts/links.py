@@ -1,4 +1,4 @@
-"""The link from a task's page to its dataset in the ModelArts console."""
+"""The links from a task's page: to its dataset in the ModelArts console, and to the report that it has written."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 DATASET_XCOM = "modelarts_dataset"
 """XCom from which the link is made: ``{"dataset_id", "console"}``, no secrets."""
+
+REPORT_XCOM = "modelarts_quality_report"
+"""XCom with the address of a quality report."""
 
 # The value of the try that this process runs. Airflow asks for the link when the task is over. After the alarm of
 # execution_timeout it answers an earlier question, and the XCom would not be found.
@@ -47,6 +50,22 @@ class ModelArtsDatasetLink(BaseOperatorLink):
         if not isinstance(value, dict) or not value.get("console"):
             return ""
         return str(value["console"]).replace("{dataset_id}", quote(str(value["dataset_id"]), safe=""))
+
+
+class ModelArtsQualityReportLink(BaseOperatorLink):
+    """Links to the report that the task has written."""
+
+    name: ClassVar[str] = "Quality report"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002 - as Airflow calls it
+        """Return the address, or an empty text if there is none.
+
+        :param operator: the task's operator
+        :param ti_key: names the task instance
+        """
+        from airflow.sdk.execution_time.xcom import XCom
+
+        return str(XCom.get_value(ti_key=ti_key, key=REPORT_XCOM) or "")
 
 
 def link_dataset(context: Context, hook: ModelArtsHook, dataset_id: str) -> None:

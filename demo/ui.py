@@ -95,6 +95,8 @@ What to try; trigger a DAG with the button at the top right of its page:
      and start 1 with min_score 1, which leaves nearly everything to it; it looks every half a minute
   6  {dags}/nightly_pipeline
      the whole night, with a team: look at its graph. It is switched off, for nobody plays the team here
+  7  {dags}/export_labels
+     writes the final labels to {STATE}/exports, to train with and for people
 
 The tab "Details" of a task links to the dataset's page ("ModelArts console").
 

@@ -99,6 +99,7 @@ def test_the_form_shows_every_field(form: Any) -> None:
         "project_id",
         "iam_endpoint",
         "security_token",
+        "obs_endpoint",
         "verify",
         "timeout",
         "allow_http",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from airflow.sdk import DAG
 
     from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PAGES = {
@@ -38,7 +39,8 @@ PAGES = {
     for name in ["README.md", *re.findall(r"\]\((docs/[\w-]+\.md)\)", README)]
 }
 PLANS, CONNECTION, POLICIES = "docs/plans-and-ledgers.md", "docs/connection.md", "docs/policies.md"
-DATASETS, PEOPLE, LABELING_TASKS = "docs/datasets.md", "docs/people.md", "docs/labeling-tasks.md"
+DATASETS, PEOPLE, EXPORTS = "docs/datasets.md", "docs/people.md", "docs/exports.md"
+LABELING_TASKS, EVIDENCE = "docs/labeling-tasks.md", "docs/evidence.md"
 PACKAGE = REPOSITORY / "airflow_provider_modelarts"
 
 
@@ -177,6 +179,35 @@ def test_samples_are_exchanged(emulator: Emulator, tmp_path: Path) -> None:
     assert done.tasks["take"].xcom["exported"] == 150
 
 
+@pytest.mark.usefixtures("airflow_db")
+def test_a_night_that_drifts_is_left_to_people_and_reported(
+    emulator: Emulator, moved_clock: MovedClock, tmp_path: Path
+) -> None:
+    dag = page_dag("A night with both", tmp_path, page="docs/drift.md")
+    dataset_id = emulator.load_proposals(0)
+    dataset = emulator.dataset(dataset_id)
+    done = {}
+    for number, low in enumerate((0.9, 0.9, 0.3)):
+        moved_clock.advance(86400)
+        dataset.propose(
+            [
+                {
+                    "sample_id": f"{number}-{place}",
+                    "labels": [{"name": "rose", "type": 0, "score": low + place % 10 / 100}],
+                }
+                for place in range(300)
+            ]
+        )
+        done[number] = run_dag(dag, conf={"dataset_id": dataset_id})
+        assert done[number].state == "success", done[number].log
+    confirmed = [done[number].tasks["confirm"].xcom["confirmed"] for number in done]
+    assert confirmed == [300, 300, 0]
+    assert "the scores of" in done[2].tasks["plan"].xcoms["summary"]
+    report = done[2].tasks["report"].xcom
+    assert (report["runs"], report["confirmed"]) == (3, 600)
+    assert "alarm (review)" in (tmp_path / "reports" / f"quality-{dataset_id}.html").read_text(encoding="utf-8")
+
+
 def test_the_page_about_datasets_names_what_is_checked_and_what_is_returned(emulator: Emulator) -> None:
     from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
     from airflow_provider_modelarts.labeling.preconditions import check_preconditions
@@ -187,6 +218,40 @@ def test_the_page_about_datasets_names_what_is_checked_and_what_is_returned(emul
         *(check.name for check in report.checks if check.name != "boxes_only"),
         "boxes_only",
     ]
+
+
+@pytest.mark.usefixtures("airflow_db", "moved_clock")
+def test_what_is_confirmed_is_exported(emulator: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    code = code_block("A DAG that exports", page=EXPORTS)
+    assert "s3://my-bucket/labels" in code
+    file = tmp_path / "dag_of_the_page.py"
+    file.write_text(code.replace("s3://my-bucket/labels", f"file://{tmp_path}"), encoding="utf-8")
+    bag = DagBag(file)
+    assert bag.import_errors == {}
+    done = run_dag(bag.dags["confirm_and_export"], conf={"dataset_id": emulator.load_proposals(80)})
+    assert done.state == "success", done.log
+    confirmed, exported = (done.tasks[name].xcom for name in ("confirm", "export"))
+    assert 0 < confirmed["confirmed"] == exported["samples"] == exported["confirmed"] < 80
+    folder = exported["uri"].removeprefix("file://")
+    capsys.readouterr()
+    exec(code_block("The folder", page=EXPORTS).replace("/data/exports/by_hand", folder), {})
+    assert capsys.readouterr().out == f"{exported['samples']}\n"
+
+
+def test_the_page_about_exports_names_every_format_and_every_fault() -> None:
+    from airflow_provider_modelarts.labeling.export import FORMAT_NAMES, ON_PROBLEM
+
+    page = PAGES[EXPORTS]
+    formats = page.partition("## The formats")[2].partition("Every export")[0]
+    assert tuple(re.findall(r"^\| `([\w-]+)` \| `", formats, re.MULTILINE)) == FORMAT_NAMES
+    problems = page.partition("## What cannot be exported")[2].partition("##")[0]
+    named = re.findall(r"^\| `(\w+)`", problems, re.MULTILINE)
+    assert tuple(named[: len(ON_PROBLEM) + 1]) == ("on_problem", *ON_PROBLEM)
+    source = "".join(path.read_text(encoding="utf-8") for path in (PACKAGE / "labeling" / "export").rglob("*.py"))
+    codes = set(re.findall(r'ExportFault\("(\w+)"', source)) | {"odd_sample", "shape_circle"}
+    assert set(named[len(ON_PROBLEM) + 1 :]) == codes
 
 
 def test_the_commands_are_in_the_makefile() -> None:
@@ -276,6 +341,44 @@ def test_the_table_of_examples_names_every_dag() -> None:
     table = README.partition("| DAG | Does |")[2].partition("##")[0]
     named = set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE))
     assert named == {path.stem for path in EXAMPLE_DAGS.glob("[!_]*.py")}
+
+
+@pytest.mark.usefixtures("airflow_db", "moved_clock")
+def test_what_people_prove_is_confirmed(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
+    from tests.support import dag_runner
+
+    dag = page_dag("A DAG with evidence", tmp_path, EVIDENCE)
+    dataset_id = emulator.load_proposals(500, labels=["rose", "tulip"])
+    dataset, approve = emulator.dataset(dataset_id), dag_runner._approve
+
+    def label_and_approve(context: Any) -> dict[str, Any]:
+        (plan,) = (tmp_path / "plans").iterdir()
+        for row, decision in read_plan(plan).samples():
+            if decision.rule == "audit_sample":  # the machine takes roses for tulips
+                dataset.edit(row.sample_id, "rose")
+        return approve(context)
+
+    monkeypatch.setattr(dag_runner, "_approve", label_and_approve)
+    done = run_dag(dag, conf={"dataset_id": dataset_id}, approved="people")
+    assert done.state == "success", done.log
+    assert "This plan alone confirms nothing" in done.tasks["plan"].xcoms["summary"]
+    evaluated = done.tasks["evaluate"].xcom
+    assert set(evaluated["min_score_by_label"]) == {"rose"}
+    assert done.tasks["confirm"].xcom["by_label"] == {"rose": evaluated["confirmable"]}
+    assert dataset.annotated == evaluated["answered"] + evaluated["confirmable"]
+
+
+def test_so_many_answers_as_the_page_says_prove_a_label_and_one_less_does_not() -> None:
+    from airflow_provider_modelarts.labeling.evidence.statistics import p_value
+
+    table = PAGES[EVIDENCE].partition("## How many answers it takes")[2].partition("Where several")[0]
+    rows = re.findall(r"^\| (\d+) \| ([\d,]+) \| (\d+) \| (\d+) \| (\d+) \|$", table, re.MULTILINE)
+    assert len(rows) == 6
+    for labels, proposals, *answers in rows:
+        total, risk = int(proposals.replace(",", "")), 0.05 / int(labels)
+        for target, count in zip((0.9, 0.95, 0.99), map(int, answers), strict=True):
+            assert p_value(total, count, 0, target) <= risk < p_value(total, count - 1, 0, target)
 
 
 @pytest.mark.parametrize("page", PAGES)

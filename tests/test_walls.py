@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "assets": {"assets"},
     "utils": {"utils", "assets", "hooks", "labeling", "client"},
     "links": {"links", "hooks", "client"},
+    "fs": {"fs", "hooks", "client"},
     "triggers": {"triggers", "utils", "hooks", "labeling", "client"},
     "operators": {"operators", *BELOW_OPERATORS},
     "sensors": {"sensors", "operators", *BELOW_OPERATORS},  # both read templates in the same way
@@ -39,13 +40,24 @@ MAY_IMPORT = {
 }
 # The parts of labeling, from the lowest floor to the highest: none imports a part of a higher floor.
 LABELING_FLOORS = (
-    {"filters", "label_equality", "label_set", "policy", "preconditions", "results", "stop_signal", "storage"},
+    {
+        "audit",
+        "drift",
+        "filters",
+        "label_equality",
+        "label_set",
+        "policy",
+        "preconditions",
+        "results",
+        "stop_signal",
+        "storage",
+    },
     {"sample_table", "team_copies"},
     {"proposals"},
     {"plan"},
     {"ledger"},
-    {"apply"},
-    {"copy_reviews", "team_mails", "team_review", "team_samples", "undo"},
+    {"apply", "evidence"},
+    {"copy_reviews", "export", "quality_report", "team_mails", "team_review", "team_samples", "undo"},
 )
 # What is known to be wrong. These tables may only shrink.
 KNOWN_UPWARD: set[tuple[str, str]] = set()

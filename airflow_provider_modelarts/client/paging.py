@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -22,7 +23,7 @@ from airflow_provider_modelarts.client.models import AnyModel, failure_of, parse
 from airflow_provider_modelarts.client.validation import MAX_PAGE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from airflow_provider_modelarts.client.transport.transport import Transport
 
@@ -33,6 +34,7 @@ REFUSALS = (InvalidRequest, NotFound, ServiceUnavailable)
 _SHOWN = 10
 
 Item = TypeVar("Item")
+OnMove = Callable[[str], object]
 
 
 class OffsetMode(Enum):
@@ -102,6 +104,7 @@ def walk(
     key: Callable[[Item], str],
     what: str,
     limit: int = MAX_PAGE,
+    on_move: OnMove | None = None,
 ) -> Iterator[Item]:
     """Yield every item of a list once, page by page.
 
@@ -113,9 +116,11 @@ def walk(
     :param key: tells items apart
     :param what: the list, as in "list samples of dataset d", for errors
     :param limit: items per page
+    :param on_move: called with a line for people, after the last item, if the list changed while it was read; None: a
+        warning is logged
     :raises UnexpectedResponse: if fewer items came than the service counts, although its count stood still
     """
-    reading = _ListProgress(key)
+    reading = _ListProgress(key, on_move)
     first = fetch(0, limit)
     yield from reading.take(first)
     reading.is_miscounted = _is_beyond(first, 0)
@@ -173,8 +178,9 @@ def _page_or_end(
 class _ListProgress(Generic[Item]):
     """The rows of a list that have been read so far."""
 
-    def __init__(self, key: Callable[[Item], str]) -> None:
+    def __init__(self, key: Callable[[Item], str], on_move: OnMove | None) -> None:
         self._key = key
+        self._on_move = on_move or log.warning
         self._seen: set[str] = set()
         self._totals: set[int] = set()
         self._total: int | None = None
@@ -236,7 +242,7 @@ class _ListProgress(Generic[Item]):
         if self.is_miscounted:
             log.warning("%s: the service counts %s, but lists %d; the list counts", what, self._total, self.rows)
         elif len(self._totals) > 1:
-            log.warning("%s: the list changed while it was read, it may not be complete", what)
+            self._on_move(f"{what}: the list changed while it was read, it may not be complete")
         elif self._total is not None and self.rows < self._total:
             raise UnexpectedResponse(
                 f"Cannot {what}: the service counts {self._total}, but lists only {self.rows}. "
@@ -320,16 +326,25 @@ class ListEndpoint(Generic[AnyModel]):
             raise UnexpectedResponse(f"Cannot {self.what}: the answer lists nothing and says: {said}. Try again.")
         return rows, to_integer(answer.get(self.total))
 
-    def walk(self, transport: Transport, limit: int | None = MAX_PAGE, *, retry: bool = True) -> Iterator[AnyModel]:
+    def walk(
+        self,
+        transport: Transport,
+        limit: int | None = MAX_PAGE,
+        *,
+        retry: bool = True,
+        on_move: OnMove | None = None,
+    ) -> Iterator[AnyModel]:
         """Yield everything once; see :func:`walk`.
 
         :param transport: reads
         :param limit: items per answer; None leaves it to the service
         :param retry: False: one attempt for each answer
+        :param on_move: called if the list changed while it was read; None: a warning is logged
         """
         return walk(
             lambda offset, wanted: self.slice(transport, offset, limit and wanted, retry=retry),
             lambda item: key_of(item.raw, self.keys),
             self.what,
             limit or MAX_PAGE,
+            on_move,
         )

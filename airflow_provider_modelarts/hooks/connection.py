@@ -69,6 +69,7 @@ class ConnectionSettings:
     :param allow_http: whether plain http may leave this machine
     :param poll_threads: threads of the triggerer's pool
     :param console: address of a dataset in the console, with ``{dataset_id}`` in it; None: not known
+    :param obs_endpoint: base URL of object storage; None: not known
     :param region: the region, for people and lineage; where it is not known, the host name of the endpoint
     :param unknown: a phrase for the log about each key of the extra that has no effect
     """
@@ -87,6 +88,7 @@ class ConnectionSettings:
     allow_http: bool
     poll_threads: int
     console: str | None = None
+    obs_endpoint: str | None = None
     region: str = ""
     unknown: tuple[str, ...] = field(default=(), compare=False)
 
@@ -134,6 +136,7 @@ def read_settings(connection: Connection, *, project_id: str | None = None) -> C
         allow_http=reader.value("allow_http", False, _flag, "true or false"),
         poll_threads=reader.whole("poll_threads", DEFAULT_POLL_THREADS, *_bounds("poll_threads")),
         console=reader.console(endpoint, region and region_of(region)),
+        obs_endpoint=reader.obs(endpoint, region),
         region=region_of(region) if region else region_at(endpoint),
         unknown=unknown,
     )
@@ -252,6 +255,13 @@ class _Reader:
         if not address.lower().startswith(("http://", "https://")):
             raise self._wrong("console", "an http(s) URL; {dataset_id} and {region} in it are filled in", address)
         return address.replace("{region}", vendor[1] if vendor else region or "")
+
+    def obs(self, endpoint: str, region: str | None) -> str | None:
+        """Return where object storage is: as the connection says, else in its region or in that of the endpoint."""
+        vendor = _VENDOR.fullmatch(endpoint)
+        place = vendor[1] if vendor else region
+        given = self.text("obs_endpoint") or (address_of("obs", place) if place else None)
+        return given and self.url("obs_endpoint", given)
 
     def address(self, service: str, name: str) -> str:
         """Return the address of a service in the connection's region."""

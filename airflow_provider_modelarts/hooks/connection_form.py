@@ -48,6 +48,11 @@ EXTRA_FIELDS: dict[str, dict[str, Any]] = {
         "description": "Comes with temporary access keys",
         "schema": {"type": ["string", "null"], "format": "password"},
     },
+    "obs_endpoint": {
+        "label": "OBS endpoint",
+        "description": "URL or host of object storage, for obs:// with an access key; empty: derived from the region",
+        "schema": _OPTIONAL_TEXT,
+    },
     "verify": {
         "label": "Verify TLS",
         "description": "true, false, or the path of a file with CA certificates; empty: true",

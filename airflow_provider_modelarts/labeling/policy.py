@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from difflib import get_close_matches
-from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -17,6 +16,7 @@ from airflow_provider_modelarts.client.models import to_flag, to_number
 from airflow_provider_modelarts.client.sample_updates import needs_no_name
 from airflow_provider_modelarts.client.states import LabelType
 from airflow_provider_modelarts.client.validation import as_label, as_number, decoded, shown
+from airflow_provider_modelarts.labeling.audit import is_in_share
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import Sample, SampleLabel
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 SPEECH = (LabelType.SPEECH_CONTENT, LabelType.SPEECH_SEGMENTS)
 """Types of labels that need no name: what they say stands in their properties (contract 3.3)."""
 Action = Literal["confirm", "review", "leave"]
+OnDrift = Literal["fail", "review", "warn"]
 
 
 class InvalidPolicy(InvalidRequest, ValueError):  # noqa: N818 - named like the other refusals of the client
@@ -82,6 +83,14 @@ def _thresholds(value: object) -> dict[str | None, Any]:
     return found
 
 
+def _uri(value: object) -> str:
+    if not isinstance(value, str) or value.strip().lower() in ("", "none", "null", "undefined"):
+        raise ValueError("a URI is wanted; see what its template renders to, or leave the key out")
+    if "?" in value:
+        raise ValueError("a URI without a question mark is wanted: what follows it may be a signature")
+    return value.strip()
+
+
 def _seed(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise ValueError("a whole number or a text is wanted")  # noqa: TRY004 - pydantic collects ValueError only
@@ -94,6 +103,9 @@ def _optional(check: Callable[[object], object]) -> BeforeValidator:
 
 Score = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)]
 OptionalScore = Annotated[float | None, _optional(_number), Field(ge=0, le=1)]
+
+_CONFIDENCE = 0.95
+_SEED = "0"
 
 
 class ConfirmPolicy(BaseModel):
@@ -109,11 +121,24 @@ class ConfirmPolicy(BaseModel):
     :param hard_examples: "review" (default) leaves samples that the service found hard to people, "confirm" does not
     :param audit_share: share, 0 to 1, of what would be confirmed that goes to people instead, to measure the
         machine; default 0. Who is drawn depends on ``seed`` and the sample's id alone
+    :param audit_size: instead of ``audit_share``: so many samples for each first label; it needs a plan
     :param seed: number or text that the audit's draw depends on; default 0
+    :param target_precision: share, inside 0 to 1, of the proposals of each label that is to be right: a plan by this
+        policy is confirmed only as far as the answers to its audit prove that; default: no such target. It needs an
+        audit, a ``seed`` that no earlier plan of the dataset had, and a plan
+    :param confidence: how sure that proof is to be, inside 0 to 1: default 0.95
+    :param evidence_uri: where the evidence of the plan is; default: whoever confirms says so
     :param max_samples: guard: at most so many samples may be confirmed by one run
     :param max_share_per_label: guard: among the samples to be confirmed, at most this share (above 0, up to 1)
         may have one and the same label: a machine that sees one label everywhere is broken
     :param min_samples: guard: at least so many samples must be confirmed by one run
+    :param max_drift: guard: how far labels, their scores and the share of hard examples may move since an earlier plan,
+        as a population stability index above 0; 0.1 is usual. Where there are few samples, a higher limit applies that
+        chance alone does not exceed; see ``labeling.drift``. Default: nothing is compared
+    :param baseline_plan_uri: the earlier plan; default: the one that was applied last to the dataset with the same
+        filters, as the ledger says
+    :param on_drift: "fail" (default): nothing is confirmed if something moved. "review": what carries a label that
+        moved goes to people, and all proposals if what moved is not of single labels. "warn": it is only said
     :raises pydantic.ValidationError: for a value out of its range; :func:`parse_policy` turns it into one line
     """
 
@@ -124,10 +149,17 @@ class ConfirmPolicy(BaseModel):
     min_score_by_label: Annotated[dict[str, Score], BeforeValidator(_thresholds)] = Field(default_factory=dict)
     hard_examples: Literal["review", "confirm"] = "review"
     audit_share: Score = 0.0
-    seed: Annotated[str, BeforeValidator(_seed)] = "0"
+    audit_size: Annotated[int | None, _optional(_whole), Field(ge=1)] = None
+    seed: Annotated[str, BeforeValidator(_seed)] = _SEED
+    target_precision: Annotated[float | None, _optional(_number), Field(gt=0, lt=1)] = None
+    confidence: Annotated[float, BeforeValidator(_number), Field(gt=0, lt=1)] = _CONFIDENCE
+    evidence_uri: str | None = None
     max_samples: Annotated[int | None, _optional(_whole), Field(ge=1)] = None
     max_share_per_label: Annotated[float | None, _optional(_number), Field(gt=0, le=1)] = None
     min_samples: Annotated[int | None, _optional(_whole), Field(ge=0)] = None
+    max_drift: Annotated[float | None, _optional(_number), Field(gt=0)] = None
+    baseline_plan_uri: Annotated[str | None, _optional(_uri)] = None
+    on_drift: OnDrift = "fail"
 
     @model_validator(mode="after")
     def _guards_can_hold(self) -> ConfirmPolicy:
@@ -135,10 +167,42 @@ class ConfirmPolicy(BaseModel):
             raise ValueError(f"min_samples {self.min_samples} is above max_samples {self.max_samples}")
         return self
 
+    @model_validator(mode="after")
+    def _evidence_can_be_had(self) -> ConfirmPolicy:
+        if self.audit_share and self.audit_size is not None:
+            raise ValueError("audit_share and audit_size are two ways to draw one audit; give one of them")
+        if self.target_precision is None:
+            if self.confidence != _CONFIDENCE or self.evidence_uri is not None:
+                raise ValueError("confidence and evidence_uri say how target_precision is proven, which is missing")
+            return self
+        if not self.audit_share and self.audit_size is None:
+            raise ValueError(
+                "target_precision is proven by people's answers to a random audit; give audit_size or audit_share"
+            )
+        if self.seed == _SEED:
+            # What an earlier audit with this seed did not draw is never drawn: the audit would pass it over.
+            raise ValueError(
+                'target_precision needs a seed that no earlier plan of the dataset had, such as "{{ run_id }}"'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _drift_is_judged(self) -> ConfirmPolicy:
+        for name, default in (("baseline_plan_uri", None), ("on_drift", "fail")):
+            if self.max_drift is None and getattr(self, name) != default:
+                raise ValueError(f"{name} says nothing without max_drift: give max_drift too, such as 0.1")
+        return self
+
+    @property
+    def needs_plan(self) -> bool:
+        """Whether it decides by the whole list, or only after people have answered."""
+        return self.audit_size is not None or self.target_precision is not None
+
     @property
     def has_guards(self) -> bool:
         """Whether every proposal must be decided before the first write."""
-        return (self.max_samples, self.max_share_per_label, self.min_samples) != (None, None, None)
+        guards = (self.max_samples, self.max_share_per_label, self.min_samples, self.max_drift)
+        return any(guard is not None for guard in guards)
 
     @property
     def named_labels(self) -> tuple[str, ...]:
@@ -300,6 +364,8 @@ def _has_unlisted_label(policy: ConfirmPolicy, facts: SampleFacts) -> bool:
 
 
 def _has_unknown_score(policy: ConfirmPolicy, facts: SampleFacts) -> bool:
+    if policy.target_precision is not None and facts.lowest_score is None:
+        return True
     pairs = zip(facts.names, facts.scores, strict=False)  # without labels there is a score nevertheless
     return any(score is None and policy.threshold(name) is not None for name, score in pairs)
 
@@ -317,13 +383,11 @@ def _is_hard(policy: ConfirmPolicy, facts: SampleFacts) -> bool:
 
 
 def _is_audited(policy: ConfirmPolicy, facts: SampleFacts) -> bool:
-    if not policy.audit_share:
-        return False
-    drawn = sha256(f"{policy.seed}:{facts.sample_id}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(drawn[:8]) < policy.audit_share * 2**64
+    return is_in_share(policy.audit_share, policy.seed, facts.sample_id)
 
 
-# Order is meaning: the first row that applies decides.
+# Order is meaning: the first row that applies decides. The audit is the last: it is drawn from just those that would be
+# confirmed, so that it speaks for all of them.
 RULES: tuple[PolicyRule, ...] = (
     PolicyRule("no_labels", "leave", lambda _, facts: not facts.has_labels),
     PolicyRule("label_not_allowed", "leave", _has_unlisted_label),
@@ -333,6 +397,7 @@ RULES: tuple[PolicyRule, ...] = (
     PolicyRule("audit_sample", "review", _is_audited),
 )
 PASSED = Decision("confirm", "passed")
+AUDITED = Decision("review", "audit_sample")
 SCORE_UNKNOWN = Decision("review", "score_unknown")
 NO_POLICY = Decision("confirm", "no_policy")
 NO_ID = Decision("leave", "no_sample_id")

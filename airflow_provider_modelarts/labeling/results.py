@@ -113,7 +113,7 @@ class ConfirmationResult:
         frequent; the counts of all others are added up under :data:`OTHER_LABELS`.
         """
         values = {f.name: getattr(self, f.name) for f in fields(self) if not f.metadata.get("log_only")}
-        return {**values, "seconds": round(self.seconds, 3), "by_label": _bounded(self.by_label)}
+        return {**values, "seconds": round(self.seconds, 3), "by_label": bounded_counts(self.by_label)}
 
     def __str__(self) -> str:
         words = {"confirmed": "would be confirmed"} if self.preview else {}
@@ -150,7 +150,7 @@ class Progress:
         return f"{self.percent:.0f} %: {self.seen} of {self.total} proposals{': ' if counts else ''}{counts}{rate}"
 
 
-def _bounded(by_label: Mapping[str, int]) -> dict[str, int]:
+def bounded_counts(by_label: Mapping[str, int]) -> dict[str, int]:
     """Return counts by label for XCom: few, with names that any database takes."""
     frequent = sorted(by_label, key=lambda name: (-by_label[name], name))[:LABELS_SHOWN]
     kept = set(frequent)

@@ -11,20 +11,22 @@ from airflow.sdk import conf
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.labeling.storage.path import remove_file
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._approval import approver, read_approval
 from airflow_provider_modelarts.operators._base import identity_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from airflow.sdk import Context, ObjectStoragePath
 
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
-    from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
+    from airflow_provider_modelarts.labeling.ledger.entries import PartHeader, RunIdentity
     from airflow_provider_modelarts.labeling.ledger.recorder import LedgerTarget
+    from airflow_provider_modelarts.labeling.plan.baseline import Baseline
     from airflow_provider_modelarts.labeling.plan.builder import PlanResult
     from airflow_provider_modelarts.labeling.plan.narrowing import Narrowing
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
@@ -40,12 +42,14 @@ class PlanAndLedger:
     :param ledger: where to record; None: nowhere
     :param uris: plan and ledger as the user names them, with the connections that lead there
     :param filters: those of the plan that the user named, for messages; None: the task's own hold
+    :param baseline: the earlier plan that a plan to be made is compared with
     """
 
     plan: Plan | ObjectStoragePath | None
     ledger: LedgerTarget | None
     uris: dict[str, Any]
     filters: dict[str, Any] | None = None
+    baseline: Baseline | None = None
     _scratch: Any = None
     """The folder of a preview's plan, which lasts as long as this."""
 
@@ -63,12 +67,13 @@ def resolve_plan_and_ledger(
     ledger_uri: object,
     approved_by: object,
     approval: object,
+    evidence_uri: object,
     log: Any,
 ) -> PlanAndLedger:
     """Return the plan and the ledger of a confirming task, from its rendered parameters.
 
-    All that can be wrong with them is found here. A preview stores nothing. What an approval rejects is taken out of
-    the plan: the plan that is applied lies where one would that the task makes itself.
+    All that can be wrong with them is found here. A preview stores nothing. What an approval rejects, and what no
+    evidence proves, is taken out of the plan: the plan that is applied lies where one would that the task makes itself.
 
     :raises ParameterError: for a place that cannot be used
     :raises PlanRefused: if the plan that is to be applied is not there, or damaged, or if the one that an earlier try
@@ -93,29 +98,71 @@ def resolve_plan_and_ledger(
         digest = parameters.optional(parameters.identifier)("plan_digest", plan_digest)
         plan = stored_plan(path, request.dataset_id, digest)
         filters = {**plan.header.filters, "first_label": plan.header.first_label}
+        narrowings += _evidence_for(plan, evidence_uri)
         if not narrowings:
             return PlanAndLedger(plan, ledger, {**uris, "plan_uri": str(path)}, filters)
         if request.preview:
             scratch = tempfile.TemporaryDirectory(prefix="modelarts-")
             narrowed = narrow_plan(plan, Path(scratch.name) / "plan.jsonl", narrowings)
-            return PlanAndLedger(narrowed, ledger, {**uris, "plan_uri": str(path)}, filters, scratch)
+            return PlanAndLedger(narrowed, ledger, {**uris, "plan_uri": str(path)}, filters, _scratch=scratch)
         own_path = _own_path(root, context)
         with places.storage_errors("the narrowed plan", str(own_path), "written"):
             narrowed = narrow_plan(plan, own_path, narrowings)
         log.info(
-            "Rejections leave %d of %d samples to be confirmed. The plan that is applied lies at %s.",
+            "%d of %d samples are left to be confirmed. The plan that is applied lies at %s.",
             narrowed.counts["confirm"],
             plan.counts["confirm"],
             narrowed.uri,
         )
         return PlanAndLedger(narrowed, ledger, {**uris, "plan_uri": str(own_path)}, filters)
+    if request.policy is not None and request.policy.target_precision is not None:
+        raise ParameterError(
+            "The policy has target_precision, which people's answers about a plan must prove first. Nothing was sent. "
+            "Plan with this policy (ModelArtsPlanConfirmationOperator), evaluate its audit "
+            "(ModelArtsEvaluateAuditOperator), and give plan_uri here."
+        )
     own = None if request.preview else _own_place(root, request, context, log)
     if own is None:
         return PlanAndLedger(None, ledger, uris)
     found = _found(own, log, removes_parts=True)
     if found is not None:
         found.check_made_for(**request.plan_terms)  # else refused: by it something may have been written
-    return PlanAndLedger(own if found is None else found, ledger, {**uris, "plan_uri": str(own)})
+    baseline = find_baseline(request, root, identity_of(context), log) if found is None else None
+    return PlanAndLedger(own if found is None else found, ledger, {**uris, "plan_uri": str(own)}, baseline=baseline)
+
+
+def evidence_place(plan: Plan, evidence_uri: object) -> object:
+    """Return where the evidence for a plan is, as a task or else the plan's policy says.
+
+    :raises ParameterError: if neither says so
+    """
+    named = None if plan.policy is None else plan.policy.evidence_uri
+    if evidence_uri is None and named is None:
+        raise ParameterError(
+            f"The policy of the plan {plan.uri} has target_precision, and nothing says where the evidence is. Nothing "
+            "was written. Give evidence_uri: a file that ModelArtsEvaluateAuditOperator writes."
+        )
+    return named if evidence_uri is None else evidence_uri
+
+
+def _evidence_for(plan: Plan, evidence_uri: object) -> list[Narrowing]:
+    """Return the evidence for a plan with a target, from where it was stored; nothing for another plan.
+
+    :raises EvidenceRefused: if there is none, or not for this plan
+    :raises ParameterError: if evidence is given for a plan that needs none
+    """
+    from airflow_provider_modelarts.labeling.evidence.evidence_file import read_evidence
+
+    if plan.is_candidate:
+        path = places.storage_path("evidence_uri", evidence_place(plan, evidence_uri))
+        with places.storage_errors("evidence_uri", str(path), "read"):
+            return [read_evidence(path)]
+    if evidence_uri is not None:
+        raise ParameterError(
+            f"evidence_uri is given, and the plan {plan.uri} has no target that is still to be proven. Nothing was "
+            "written. Plan with target_precision, or leave evidence_uri out."
+        )
+    return []
 
 
 def find_or_make(
@@ -124,6 +171,7 @@ def find_or_make(
     request: ConfirmationRequest,
     *,
     label_task_id: str | None,
+    ledger: ObjectStoragePath | None,
     identity: RunIdentity,
     on_progress: Callable[[Progress], None],
     stop: StopSignal,
@@ -154,9 +202,94 @@ def find_or_make(
         **asked,
         keep=is_ours,  # the plan of another try of this task stays: somebody may be looking at it already
         made_by=asdict(identity),
+        baseline=find_baseline(request, ledger, identity, log),
         on_progress=on_progress,
         should_stop=stop.is_set,
     )
+
+
+def find_baseline(
+    request: ConfirmationRequest, ledger: ObjectStoragePath | None, identity: RunIdentity, log: Any
+) -> Baseline | None:
+    """Return the earlier plan to compare a new one with; None if the policy asks for none, or there is none.
+
+    :param request: with the policy
+    :param ledger: where the plan that was applied last is looked for, if the policy names none; None: nowhere
+    :param identity: who asks: an earlier plan is one of another DAG run
+    :raises ParameterError: if there is no place to look for it
+    :raises BaselineRefused: if the plan that is named or was applied last cannot be compared with: what a guard cannot
+        judge is not confirmed
+    """
+    from airflow_provider_modelarts.labeling.plan.baseline import BaselineRefused, read_baseline
+
+    policy = request.policy
+    if policy is None or policy.max_drift is None:
+        return None
+    asked = {"dataset_id": request.dataset_id, "filters": request.filters, "first_label": request.first_label}
+    if policy.baseline_plan_uri is None:
+        return _last_applied(ledger, asked, identity, log)
+    path = places.storage_path("baseline_plan_uri", policy.baseline_plan_uri)
+    with places.storage_errors("baseline_plan_uri", str(path), "read"):
+        if not path.exists():
+            raise BaselineRefused(
+                f"There is no plan at {path}, which the policy names as baseline_plan_uri. Nothing was written. "
+                "Correct the URI, or leave the key out to compare with the plan that was applied last."
+            )
+        return read_baseline(path, **asked)
+
+
+def _last_applied(
+    ledger: ObjectStoragePath | None, asked: Mapping[str, object], identity: RunIdentity, log: Any
+) -> Baseline | None:
+    """Return the plan for the same proposals that another run applied last; None if there is none."""
+    from airflow_provider_modelarts.labeling.ledger.reader import applied_plans
+    from airflow_provider_modelarts.labeling.plan.baseline import Baseline, BaselineRefused
+    from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused
+
+    if ledger is None:
+        raise ParameterError(
+            "The policy's max_drift needs an earlier plan. Nothing was sent. Give ledger_uri, in which the plan that "
+            "was applied last is found, or name a plan as baseline_plan_uri in the policy."
+        )
+    dataset_id = str(asked["dataset_id"])
+    with places.storage_errors("ledger_uri", str(ledger), "read"):
+        for header in applied_plans(ledger, dataset_id):
+            if (header.dag_id, header.run_id) == (identity.dag_id, identity.run_id):
+                continue
+            try:
+                plan = applied_plan(ledger, header)
+            except PlanRefused as error:
+                raise BaselineRefused(
+                    f"max_drift cannot be judged: the plan that run {header.run_id} applied last to dataset "
+                    f"{dataset_id} cannot be read. {error.message} Or name another plan as baseline_plan_uri."
+                ) from None
+            if plan.differs_in(**asked):
+                continue
+            try:
+                log.info("Comparing with the plan %s, which run %s applied.", plan.uri, header.run_id)
+                return Baseline(plan)
+            except BaselineRefused as error:
+                log.warning("Drift is not judged in this run: %s", error)
+                return None
+    log.info("No plan was applied to dataset %s before, so max_drift has nothing to compare with.", dataset_id)
+    return None
+
+
+def applied_plan(root: ObjectStoragePath, header: PartHeader) -> Plan:
+    """Return the plan that a run applied.
+
+    :raises PlanRefused: if it is not there, damaged, or was replaced since
+    """
+    from airflow_provider_modelarts.labeling.ledger.entries import run_folder
+    from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
+
+    plan_uri = header.plan_uri or ""
+    # A plan of the task's own lies in the ledger's folder.
+    beside = run_folder(root, header.run_id) / plan_uri.rpartition("/")[2]
+    plan = read_plan(beside if beside.exists() else _place_of_plan(root, plan_uri))
+    if plan.digest != header.plan_digest:
+        raise PlanRefused(f"The plan {plan.uri} was replaced since: it is not the one that the run applied.")
+    return plan
 
 
 def _check_not_of_another_index(plan: Plan, identity: RunIdentity) -> None:
@@ -178,28 +311,29 @@ def title(plan: Plan) -> str:
     return f"Plan {plan.digest[:12]} to confirm labels of dataset {plan.header.dataset_id}"
 
 
+def notes(plan: Plan) -> list[str]:
+    """Return what people must know of a plan besides its counts."""
+    candidate = (
+        "This plan alone confirms nothing: of what would be confirmed only that is which people's answers prove."
+    )
+    return [*([candidate] if plan.is_candidate else []), *([] if plan.drift is None else plan.drift.notes())]
+
+
 def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_id: str | None, log: Any) -> list[Plan]:
     """Return the plans that a run (of one DAG, on one dataset, if given) applied; warn of those that cannot be read."""
-    from airflow_provider_modelarts.labeling.ledger.entries import run_folder
     from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
-    from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 
     headers = [chain.first() for chain in read_ledger(root, run_id).chains]
     applied = {
-        header.plan_digest: header.plan_uri
+        header.plan_digest: header
         for header in headers
         if dag_id in (None, header.dag_id) and dataset_id in (None, header.dataset_id) and header.plan_uri is not None
     }
     plans = []
-    for digest, plan_uri in applied.items():
+    for header in applied.values():
         try:
-            # A plan of the task's own lies in the ledger's folder.
-            beside = run_folder(root, run_id) / plan_uri.rpartition("/")[2]
-            plan = read_plan(beside if beside.exists() else _place_of_plan(root, plan_uri))
-            if plan.digest == digest:
-                plans.append(plan)
-                continue
-            reason = f"The plan {plan.uri} was replaced since: it is not the one that the run applied."
+            plans.append(applied_plan(root, header))
+            continue
         except Exception as error:  # noqa: BLE001 - what a storage's library raises need be no OSError
             reason = " ".join(f"{type(error).__name__}: {error}".split())
         log.warning(
@@ -233,7 +367,7 @@ def _own_place(
 ) -> ObjectStoragePath | None:
     """Return where the plan of this task and all its tries is; None if it needs none."""
     policy = request.policy
-    if root is None and (policy is None or not policy.has_guards):
+    if root is None and (policy is None or not (policy.has_guards or policy.needs_plan)):
         return None
     path = _own_path(root, context)
     if root is None and context["ti"].try_number > 1 and not path.exists():
@@ -300,5 +434,5 @@ def _found(path: ObjectStoragePath, log: Any, *, removes_parts: bool = False) ->
             log.warning("Creating a new plan: %s", error)
     if removes_parts:
         with places.storage_errors("the plan", str(path), "replaced"):
-            places.remove(path)
+            remove_file(path)
     return None

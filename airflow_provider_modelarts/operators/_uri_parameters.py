@@ -9,14 +9,16 @@ import contextlib
 import errno
 import re
 import secrets
+import warnings
 from contextlib import contextmanager
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.labeling.storage.atomic import error_response
-from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, local_path, name_of
+from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, local_path, name_of, remove_file
 from airflow_provider_modelarts.labeling.storage.sealed_file import SealedWriter
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._templates import has_marks
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 _PROBE = ".modelarts-write-test"
 _S3 = ("s3", "s3a", "s3n")
+_OBS = "obs://"
 _BUCKETS = (*_S3, "gs", "gcs", "obs")
 """Schemes whose URIs begin with the name of a bucket."""
 
@@ -52,7 +55,7 @@ _ADVICE_BY_NUMBER = {
 
 _ADVICE_BY_SCHEME = {
     "s3": "s3:// needs apache-airflow-providers-amazon[s3fs]",
-    "obs": "OBS is reached by its S3 endpoint: write s3://, which needs apache-airflow-providers-amazon[s3fs]",
+    "obs": "obs:// needs the extra s3 of airflow-provider-modelarts",
 }
 
 _OBS_EXTRA = (
@@ -140,8 +143,10 @@ def storage_path(name: str, value: object) -> ObjectStoragePath:
     # Here, because a DAG file need not load it.
     from airflow.sdk import BaseHook, ObjectStoragePath
 
-    text = uri(name, value)
-    with storage_errors(name, text, "used"):
+    text = _with_connection(uri(name, value))
+    with storage_errors(name, text, "used"), warnings.catch_warnings():
+        # universal_pathlib does without what it warns of here.
+        warnings.filterwarnings("ignore", "Could not find default for known protocol 'obs'")
         path = ObjectStoragePath(text)
         if path.conn_id is not None:
             # Without these lines Airflow ignores an unknown connection and asks the provider's own address as nobody.
@@ -149,6 +154,13 @@ def storage_path(name: str, value: object) -> ObjectStoragePath:
                 BaseHook.get_connection(path.conn_id)
             _ = path.fs
         return path
+
+
+def _with_connection(text: str) -> str:
+    """Return a URI of OBS with the connection that leads there: without one Airflow asks as nobody."""
+    if not text.startswith(_OBS) or "@" in text.removeprefix(_OBS).partition("/")[0]:
+        return text
+    return f"{_OBS}{ModelArtsHook.default_conn_name}@{text.removeprefix(_OBS)}"
 
 
 def file_to_write(name: str, value: object) -> ObjectStoragePath:
@@ -181,7 +193,7 @@ def check_writable(name: str, folder: ObjectStoragePath) -> None:
             file.seal({})
         is_listed = name_of(probe) in map(name_of, list_folder(place))
         with contextlib.suppress(OSError, NotImplementedError):  # a storage may forbid to delete
-            remove(probe)
+            remove_file(probe)
             if local := local_path(place):  # only a disk has folders
                 local.rmdir()
     if not is_listed:
@@ -189,15 +201,6 @@ def check_writable(name: str, folder: ObjectStoragePath) -> None:
             f"{name} {display_uri(folder)} cannot be used: what is written there is not listed afterwards, so a "
             "record would be lost. Nothing was sent; look at the URI, or choose another place."
         )
-
-
-def remove(path: ObjectStoragePath) -> None:
-    """Remove a file, if it is there.
-
-    Not by ``unlink``: s3fs sends that as a list of files to delete with a checksum that some storage refuses.
-    """
-    with contextlib.suppress(FileNotFoundError):
-        path.fs.rm_file(path.path)
 
 
 @contextmanager

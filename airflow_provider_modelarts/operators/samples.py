@@ -45,13 +45,18 @@ if TYPE_CHECKING:
 OnPartialFailure = Literal["fail", "warn"]
 IfNothingToConfirm = Literal["continue", "skip"]
 
-_OF_PLAN: Readers = {"plan_uri": places.uri, "label_task_id": parameters.optional(parameters.identifier)}
+_OF_PLAN: Readers = {
+    "plan_uri": places.uri,
+    "label_task_id": parameters.optional(parameters.identifier),
+    "ledger_uri": parameters.optional(places.uri),
+}
 _OF_CONFIRMATION: Readers = {
     "plan_uri": parameters.optional(places.uri),
     "plan_digest": parameters.optional(parameters.identifier),
     "ledger_uri": parameters.optional(places.uri),
     "approved_by": approver,
     "approval": parameters.optional(read_approval),
+    "evidence_uri": parameters.optional(places.uri),
     "preview": parameters.flag,
 }
 _OF_REVERT: Readers = {
@@ -79,6 +84,9 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
     :param policy: rules that decide for each proposal, as a plain dict or its JSON text; see ``ConfirmPolicy``.
         None: confirm every proposal that has labels, hard examples too (templated)
     :param label_task_id: the labeling task that made the proposals, to be noted in the plan (templated)
+    :param ledger_uri: the ledger of the task that applies the plans. The plan that was applied last is looked for in
+        it, to be compared with, if the policy has ``max_drift`` without ``baseline_plan_uri``. Nothing is written to it
+        (templated)
     :param label_name: only proposals with this label (templated)
     :param first_label: only proposals whose first label this is (templated)
     :param label_type: only proposals with a label of this type, a number of the service: 0 classification, 1 detection
@@ -107,6 +115,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
         plan_uri: places.AnyPlace,
         policy: dict[str, Any] | str | None = None,
         label_task_id: str | XComArg | None = None,
+        ledger_uri: places.AnyPlace | None = None,
         label_name: str | None = None,
         first_label: str | None = None,
         label_type: int | str | None = None,
@@ -133,6 +142,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
         )
         self.plan_uri = plan_uri
         self.label_task_id = label_task_id
+        self.ledger_uri = ledger_uri
         # No template field, so a template in it would be taken as it stands.
         self.if_nothing_to_confirm = constant(
             "if_nothing_to_confirm", if_nothing_to_confirm, parameters.choice("continue", "skip")
@@ -146,6 +156,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             request = self.request()
             label_task_id = parameters.optional(parameters.identifier)("label_task_id", self.label_task_id)
             path = places.file_to_write("plan_uri", self.plan_uri)
+            ledger = None if self.ledger_uri is None else places.storage_path("ledger_uri", self.ledger_uri)
             hook = parameters.hook(self)
             link_dataset(context, hook, request.dataset_id)
             client = hook.look_afresh().client
@@ -155,6 +166,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
                 path,
                 request,
                 label_task_id=label_task_id,
+                ledger=ledger,
                 identity=identity_of(context),
                 on_progress=self.report,
                 stop=self.open_gate(context),
@@ -162,7 +174,8 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             )
             # As it was given: with the connection that leads there, for the task that applies the plan.
             result = replace(made.result, plan_uri=str(path)).to_xcom()
-            self.push_result(context, result, made.summary.markdown(plans.title(made.plan), asked=made.plan.asked))
+            summary = made.summary.markdown(plans.title(made.plan), plans.notes(made.plan), asked=made.plan.asked)
+            self.push_result(context, result, summary)
             if self.do_xcom_push:
                 context["ti"].xcom_push(key=DIGEST_XCOM, value=made.plan.digest)
                 context["ti"].xcom_push(key=REVIEW_XCOM, value=self._place_for_review(request, path, made.plan))
@@ -220,6 +233,9 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
     :param approval: instead of ``approved_by``, the output of an approval of the plan at ``plan_uri``. Samples and
         labels that it rejects (``reject_samples``, ``reject_labels``) are left to people, and the guards judge what is
         left; the ledger notes who approved and when. An answer that is not understood is refused (templated)
+    :param evidence_uri: of a plan whose policy has ``target_precision``: the evidence that
+        ``ModelArtsEvaluateAuditOperator`` stored. What it does not prove is left to people, and without it nothing is
+        confirmed. None: where the policy says (templated)
     :param batch_size: samples in one request; a page of 100 is the most that is written at once
     :param concurrency: requests in flight at once, 1 to 64; fewer while the service throttles
     :param preview: decide, count and check the guards, but write nothing, neither to the dataset nor to the ledger; of
@@ -251,6 +267,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         ledger_uri: places.AnyPlace | None = None,
         approved_by: str | XComArg | None = None,
         approval: Mapping[str, Any] | str | XComArg | None = None,
+        evidence_uri: places.AnyPlace | None = None,
         batch_size: int = 100,
         concurrency: int = 8,
         preview: bool | str = False,
@@ -278,6 +295,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         self.ledger_uri = ledger_uri
         self.approved_by = approved_by
         self.approval = approval
+        self.evidence_uri = evidence_uri
         self.batch_size: int = constant("batch_size", batch_size, parameters.whole(1, 1000))
         self.concurrency: int = constant("concurrency", concurrency, parameters.whole(1, 64))
         self.preview = preview
@@ -310,9 +328,10 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
                 ledger_uri=self.ledger_uri,
                 approved_by=self.approved_by,
                 approval=self.approval,
+                evidence_uri=self.evidence_uri,
                 log=self.log,
             )
-            request = replace(request, plan=stored.plan, ledger=stored.ledger)
+            request = replace(request, plan=stored.plan, ledger=stored.ledger, baseline=stored.baseline)
             hook = parameters.hook(self)
             link_dataset(context, hook, request.dataset_id)
             client = hook.look_afresh().client
@@ -340,6 +359,8 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
             raise ParameterError("Give plan_uri with plan_digest: a plan that the task makes itself has none yet.")
         if self.plan_uri is None and self.approval is not None:
             raise ParameterError("Give plan_uri with approval: nobody has seen a plan that the task makes itself.")
+        if self.plan_uri is None and self.evidence_uri is not None:
+            raise ParameterError("Give plan_uri with evidence_uri: evidence speaks for a plan that was made before.")
         if self.approval is not None and self.approved_by is not None:
             raise ParameterError("Give approval or approved_by, not both: an approval says who gave it.")
 

@@ -154,7 +154,7 @@ def _assertions(bounds: Mapping[str, Mapping[str, Any]]) -> Any:
     for label, facts in bounds.items():
         bound, target = float(facts["bound"]), facts.get("target")
         # Older clients know the first three alone.
-        texts = {"expected": None if target is None else str(target), "actual": str(bound)}
+        texts: dict[str, Any] = {"expected": None if target is None else str(target), "actual": str(bound)}
         assertions.append(
             quality.Assertion(
                 assertion="precision_at_least",

@@ -11,6 +11,8 @@ BENCHES = {
     "polls": "tests.benchmarks.polls",
     "confirm": "tests.benchmarks.confirm",
     "start": "tests.benchmarks.start",
+    "evidence": "tests.benchmarks.evidence",
+    "drift": "tests.benchmarks.drift",
 }
 
 

@@ -35,6 +35,7 @@ class ConfirmRunner:
         self.emulator, self.clock, self.folder = emulator, clock, folder
         self.dataset_id = emulator.load_proposals(samples, hard_share=0.2)
         self.run_started = moment(clock)
+        self.run_id = RUN_ID
         self.plan_uri = f"file://{folder}/plans/{RUN_ID}.jsonl"
         self.ledger_uri = f"file://{folder}/ledger"
 
@@ -54,13 +55,20 @@ class ConfirmRunner:
     def run(self, operator: BaseOperator, try_number: int, max_tries: int, map_index: int = -1) -> Ending:
         ti = StandInTaskInstance(
             start_date=moment(self.clock),
-            run_id=RUN_ID,
+            run_id=self.run_id,
             task_id=operator.task_id,
             map_index=map_index,
             try_number=try_number,
             max_tries=max_tries,
         )
         return drive_try(operator, self.clock, ti, run_started=self.run_started)
+
+    def begin_run(self, run_id: str) -> None:
+        """Let a day pass; what is run from then on belongs to another run, with a plan of its own."""
+        self.clock.advance(86400)
+        self.run_started = moment(self.clock)
+        self.run_id = run_id
+        self.plan_uri = f"file://{self.folder}/plans/{run_id}.jsonl"
 
     @property
     def dataset(self) -> Any:
@@ -102,7 +110,7 @@ class ConfirmRunner:
                 assert self.final[entry.sample_id], entry
 
     def _ledger(self) -> Ledger:
-        return read_ledger(Path(self.ledger_uri.removeprefix("file://")), RUN_ID)
+        return read_ledger(Path(self.ledger_uri.removeprefix("file://")), self.run_id)
 
 
 def check_sums(counts: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from airflow_provider_modelarts.operators.samples import (
 )
 from tests.operators.runners import RUN_ID, ConfirmRunner, check_sums
 from tests.support.dag_runner import run_operator
+from tests.support.entry_points import register_filesystems
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
@@ -310,8 +311,7 @@ def test_wrong_constants_are_found_when_the_dag_is_parsed(
     ("plan_uri", "complaint"),
     [
         ("s3://bucket/plan.jsonl", "s3:// needs apache-airflow-providers-amazon[s3fs]"),
-        ("obs://bucket/plan.jsonl", "'obs'"),
-        ("obs://bucket/plan.jsonl", "write s3://"),
+        ("obs://bucket/plan.jsonl", "obs:// needs the extra s3"),
         ("file:///proc/no/such/plan.jsonl", "plan_uri file:///proc/no/such"),
         ("file:///dev/null/plan.jsonl", "plan_uri file:///dev/null"),
     ],
@@ -319,10 +319,13 @@ def test_wrong_constants_are_found_when_the_dag_is_parsed(
 def test_a_place_that_cannot_be_written_is_refused_before_anything_is_sent(
     runner: ConfirmRunner, plan_uri: str, complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    register_filesystems()
     monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "airflow_provider_modelarts.fs.obs_filesystem", raising=False)
     # A test before may have made a file system of it.
     monkeypatch.setattr(store, "_STORE_CACHE", {})
-    monkeypatch.delitem(known_filesystems, "s3", raising=False)
+    for scheme in ("s3", "obs"):
+        monkeypatch.delitem(known_filesystems, scheme, raising=False)
     ending = runner.plan(plan_uri=plan_uri)
     assert type(ending.error) is AirflowFailException
     assert complaint in str(ending.error)

@@ -21,7 +21,7 @@ from airflow_provider_modelarts.labeling.ledger import recorder as recording
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import Decision
-from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, name_of
+from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, name_of, remove_file
 from airflow_provider_modelarts.labeling.storage.sealed_file import NotStoredError
 from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._uri_parameters import PlaceUnavailableError
@@ -423,8 +423,8 @@ def test_the_extra_that_obs_wants_takes_effect(
     path = ObjectStoragePath(runner.ledger_uri) / "cut off"
     with path.open("wb") as file:
         file.write(b"part")
-    places.remove(path)
-    places.remove(path)
+    remove_file(path)
+    remove_file(path)
     assert not [name for name in path.fs.find(BUCKET) if "write-test" in name or "cut off" in name]
     # An address without a name has no room for a bucket's, so that what is sent cannot show it.
     assert ObjectStoragePath(PLACE).fs.s3.meta.config.s3 == {"addressing_style": "virtual"}

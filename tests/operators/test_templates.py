@@ -20,6 +20,8 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, A
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.hooks.errors import ConnectionUnknownError, ParameterError
+from airflow_provider_modelarts.operators.audit import ModelArtsEvaluateAuditOperator
+from airflow_provider_modelarts.operators.export_labels import ModelArtsExportLabelsOperator
 from airflow_provider_modelarts.operators.label_task import (
     ModelArtsStartLabelTaskOperator,
     ModelArtsStopLabelTaskOperator,
@@ -62,6 +64,7 @@ TEAM_TASK = {"dataset_id": "d", "workforce_task_id": "w"}
 NEEDED: dict[type[Any], dict[str, Any]] = {
     ModelArtsPlanConfirmationOperator: {"dataset_id": "d", "plan_uri": "file:///nowhere/plan.jsonl"},
     ModelArtsConfirmSamplesOperator: {"dataset_id": "d"},
+    ModelArtsEvaluateAuditOperator: {"dataset_id": "d", "plan_uri": "file:///nowhere/plan.jsonl"},
     ModelArtsRevertConfirmationOperator: {"ledger_uri": "file:///nowhere", "ledger_run_id": "r"},
     ModelArtsUpdateTeamSamplesOperator: {"dataset_id": "d", "workforce_task_id": "w", "samples": SAMPLES},
     ModelArtsStartLabelTaskOperator: {"dataset_id": "d"},
@@ -84,6 +87,7 @@ NEEDED: dict[type[Any], dict[str, Any]] = {
     },
     ModelArtsNotifyTeamOperator: {**TEAM_TASK, "emails": ["a@b.c"]},
     ModelArtsTeamTaskSensor: TEAM_TASK,
+    ModelArtsExportLabelsOperator: {"dataset_id": "d", "uri": "file:///nowhere/export", "format": "coco"},
 }
 EVERY_PARAMETER = [
     pytest.param(operator, name, id=f"{operator.__name__}-{name}")
@@ -100,6 +104,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "sampling_num": {"sampling_rate": None},
     "plan_digest": {"plan_uri": "file:///nowhere/plan.jsonl"},
     "approval": {"plan_uri": "file:///nowhere/plan.jsonl"},
+    "evidence_uri": {"plan_uri": "file:///nowhere/plan.jsonl"},
 }
 _numbers = itertools.count(1)
 

@@ -15,7 +15,7 @@ from airflow_provider_modelarts.client.validation import MAX_PAGE, validate_id, 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from airflow_provider_modelarts.client.paging import ListEndpoint
+    from airflow_provider_modelarts.client.paging import ListEndpoint, OnMove
     from airflow_provider_modelarts.client.sample_rows import SampleRow
     from airflow_provider_modelarts.client.sample_updates import SampleOutcome
     from airflow_provider_modelarts.client.states import Order
@@ -39,6 +39,7 @@ class Proposals:
         order: Order | str | None = None,
         search_conditions: Any = None,
         process_parameter: str | None = None,
+        on_move: OnMove | None = None,
     ) -> Iterator[Sample]:
         """Yield all proposals, newest first unless ordered otherwise.
 
@@ -52,10 +53,11 @@ class Proposals:
         :param order: ``asc`` or ``desc``
         :param search_conditions: conditions of contract 3.1, one or a list, all of which must hold
         :param process_parameter: image processing for the addresses in the answer
+        :param on_move: called with a line for people if the list changed while it was read; None: a warning is logged
         :raises UnexpectedResponse: if fewer come than the service counts
         """
         query = filters(label_name, label_type, low_score, high_score, order, search_conditions, process_parameter)
-        return _listing(dataset_id, query).walk(self._transport)
+        return _listing(dataset_id, query).walk(self._transport, on_move=on_move)
 
     def page(
         self,

@@ -49,6 +49,7 @@ from airflow_provider_modelarts.client.validation import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from airflow_provider_modelarts.client.paging import OnMove
     from airflow_provider_modelarts.client.transport.transport import Transport
 
 __all__ = ["HardDetail", "Page", "Sample", "SampleLabel", "SampleOutcome", "Samples", "filters", "sample_listing"]
@@ -306,6 +307,7 @@ class Samples:
         version_id: str | None = None,
         sample_type: SampleType | int | None = None,
         email: str | None = None,
+        on_move: OnMove | None = None,
     ) -> Iterator[Sample]:
         """Yield the samples of a dataset (contract 6.4).
 
@@ -322,6 +324,7 @@ class Samples:
         :param sample_type: only samples of this type, for example ``SampleType.TEXT``; None sends nothing, for the
             documented default would hide images
         :param email: only what this member of a team has labeled
+        :param on_move: called with a line for people if the list changed while it was read; None: a warning is logged
         """
         what = f"list samples of dataset {validate_id('dataset_id', dataset_id)}"
         query = filters(label_name, label_type, low_score, high_score, order, search_conditions, process_parameter)
@@ -330,7 +333,7 @@ class Samples:
         query["sample_type"] = None if sample_type is None else str(validate_whole("sample_type", sample_type, 0))
         query["email"] = None if email is None else validate_email("email", email)
         path = ("datasets", dataset_id, "data-annotations", "samples")
-        return sample_listing(what, path, query).walk(self._transport)
+        return sample_listing(what, path, query).walk(self._transport, on_move=on_move)
 
     def get(self, dataset_id: str, sample_id: str, *, retry: bool = True) -> Sample:
         """Return a sample with its final labels (contract 6.4).

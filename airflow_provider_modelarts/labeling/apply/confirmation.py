@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import ModelArtsError
+from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.labeling.apply.request import MAX_CONCURRENCY, ConfirmationRequest
 from airflow_provider_modelarts.labeling.apply.run import ConfirmationRun
 from airflow_provider_modelarts.labeling.ledger.recorder import LedgerTarget, Recorder
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
-from airflow_provider_modelarts.labeling.plan.plan_file import Plan, read_plan
-from airflow_provider_modelarts.labeling.policy import decide_rows_by
+from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanRefused, read_plan
+from airflow_provider_modelarts.labeling.policy import InvalidPolicy, decide_rows_by
 from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 from airflow_provider_modelarts.labeling.stop_signal import StopSignal
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.labeling.results import ConfirmationResult, Progress
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
+
+log = logging.getLogger(__name__)
 
 __all__ = ["MAX_CONCURRENCY", "Confirmation", "ConfirmationRequest", "LedgerTarget", "confirm"]
 
@@ -121,14 +124,18 @@ class Confirmation:
 
     def _confirm(self, pool: WorkerPool) -> ConfirmationRun:
         request, place = self._request, self._request.plan
+        _check_decidable(request)
         is_own = place is None and request.ledger is not None
         if place is None and request.ledger is not None:
             place = request.ledger.identity.plan_path(request.ledger.root)
         plan = _found(place)
         if plan is None and place is not None and not isinstance(place, Plan) and not request.preview:
             plan = self._make_plan(place, pool)
-        if plan is not None:
+        if plan is None:
+            _check_no_drift_is_asked(request)
+        else:
             _check_plan(request, plan, is_own=is_own)
+            _check_proven(plan)
             self._uris["plan_uri"] = plan.uri
         if request.preview:
             return self._preview(plan, pool)
@@ -141,6 +148,7 @@ class Confirmation:
             path=path,
             **self._request.plan_terms,
             keep=lambda _: True,  # what is wrong with the other one shows later
+            baseline=self._request.baseline,
             crew=pool,
             on_progress=self._on_progress,
             should_stop=self._stop.is_requested,
@@ -232,6 +240,39 @@ def _found(plan: Plan | StoragePath | None) -> Plan | None:
     if plan is None or isinstance(plan, Plan):
         return plan
     return read_plan(plan) if plan.exists() else None
+
+
+def _check_decidable(request: ConfirmationRequest) -> None:
+    """Refuse a policy that decides by the whole list, or after people have answered, where there will be no plan."""
+    policy = request.policy
+    if policy is None or not policy.needs_plan or request.plan is not None:
+        return
+    if policy.target_precision is None and request.ledger is not None and not request.preview:
+        return  # the plan is made beside the ledger
+    name = "audit_size" if policy.target_precision is None else "target_precision"
+    raise InvalidPolicy(f"A policy with {name} needs a plan. Nothing was written. Make the plan first, and apply that.")
+
+
+def _check_proven(plan: Plan) -> None:
+    """Refuse a plan with a target that no evidence has narrowed: by it nothing is known to be right."""
+    if plan.is_candidate:
+        raise PlanRefused(
+            f"The policy of the plan {plan.uri} has target_precision, and the plan alone proves nothing. Nothing was "
+            "written. Evaluate its audit, and confirm by the plan with that evidence."
+        )
+
+
+def _check_no_drift_is_asked(request: ConfirmationRequest) -> None:
+    """Refuse to write without a plan where drift is to be judged: only a plan keeps what the next run compares with."""
+    policy = request.policy
+    if policy is None or policy.max_drift is None:
+        return
+    if not request.preview:
+        raise InvalidRequest(
+            "The policy's max_drift is judged when a plan is made, and neither plan nor ledger says where to store "
+            "one. Nothing was written. Give either of them."
+        )
+    log.warning("The preview does not judge max_drift: that needs a stored plan.")
 
 
 def _check_plan(request: ConfirmationRequest, plan: Plan, *, is_own: bool) -> None:

@@ -12,6 +12,7 @@ from airflow_provider_modelarts.labeling.policy import parse_policy
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.ledger.recorder import LedgerTarget
+    from airflow_provider_modelarts.labeling.plan.baseline import Baseline
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
     from airflow_provider_modelarts.labeling.policy import ConfirmPolicy
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
@@ -37,6 +38,8 @@ class ConfirmationRequest:
     :param preview: decide about everything and check the guards, but write and store nothing; ``confirmed`` is what
         would be confirmed, were it not for a guard that does not hold
     :param plan: the plan to apply, or the place where it is; if nothing is there, it is made and stored there first
+    :param baseline: the earlier plan that the policy's ``max_drift`` is judged by, when a plan is made; None: there is
+        none yet. A plan that is there already was judged when it was made
     :param ledger: where to record what is written; the plan is stored there too unless it has a place of its own
     """
 
@@ -52,6 +55,7 @@ class ConfirmationRequest:
     concurrency: int = 8
     preview: bool = False
     plan: Plan | StoragePath | None = None
+    baseline: Baseline | None = None
     ledger: LedgerTarget | None = None
 
     @classmethod

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FORMAT = "modelarts-confirmation-ledger"
 VERSION = 1
+_HEADER_BYTES = 1 << 20
 _LINES_AT_ONCE = 100  # one piece of all of them would be as large as the part
 LedgerFate = Literal["intended", "confirmed", "failed", "gone", "changed", "unknown"]
 FATES: tuple[LedgerFate, ...] = get_args(LedgerFate)
@@ -161,6 +162,18 @@ def write_part(path: StoragePath, header: PartHeader, lines: Sequence[bytes], to
         for start in range(0, len(lines), _LINES_AT_ONCE):
             file.write(b"".join(lines[start : start + _LINES_AT_ONCE]))
         return file.seal(_facts(len(lines), total))
+
+
+def peek_header(path: StoragePath) -> PartHeader | None:
+    """Return what the first line of a part says, unchecked; None if it says nothing of the kind."""
+    with path.open("rb") as file:
+        raw = decode_object(file.readline(_HEADER_BYTES))
+    if raw is None or (raw.pop("format", None), raw.pop("version", None)) != (FORMAT, VERSION):
+        return None
+    try:
+        return PartHeader(**raw)
+    except TypeError:
+        return None
 
 
 def read_part(path: StoragePath, before: int) -> tuple[PartHeader, list[Entry], str]:

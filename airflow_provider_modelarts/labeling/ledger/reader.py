@@ -6,8 +6,16 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_provider_modelarts.labeling.ledger.entries import FATES, LedgerBroken, broken, read_part, run_folder
+from airflow_provider_modelarts.labeling.ledger.entries import (
+    FATES,
+    LedgerBroken,
+    broken,
+    peek_header,
+    read_part,
+    run_folder,
+)
 from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, name_of
+from airflow_provider_modelarts.labeling.storage.sealed_file import SealedReader, decode_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +26,7 @@ if TYPE_CHECKING:
 
 _CONFIRMED = 1 + FATES.index("confirmed")
 _OPEN = 1 + len(FATES)
+_RUN = re.compile(r".+-[0-9a-f]{12}")
 _PART = re.compile(r"(?P<chain>.+\.try\d{3}\.[0-9a-f]+)\.(?P<sequence>\d{6})\.jsonl")
 
 
@@ -60,6 +69,12 @@ class LedgerChain:
         :raises LedgerBroken: if that part cannot be trusted
         """
         return next(self.read())[0]
+
+    def ended_before(self, time: float) -> bool:
+        """Whether the chain was closed before a time, in epoch seconds; only the last part's first line is read."""
+        raw = decode_object(next(SealedReader(self.parts[-1][1]).lines(), b"")) or {}
+        created_at = raw.get("created_at")
+        return raw.get("closing") is True and isinstance(created_at, (int, float)) and created_at < time
 
     def verify(self) -> list[str]:
         """Return what is wrong with the chain, a line for each problem, naming the part; empty if it is whole.
@@ -118,13 +133,46 @@ def read_ledger(root: StoragePath, run_id: str) -> Ledger:
     :param root: the ledger's place
     :param run_id: the DAG run
     """
-    folder = run_folder(root, run_id)
+    return _ledger_in(run_folder(root, run_id))
+
+
+def read_ledgers(root: StoragePath) -> Iterator[Ledger]:
+    """Find the ledgers of all runs; nothing but names is read yet.
+
+    :param root: the ledgers' place
+    """
+    for folder in list_folder(root):
+        if _RUN.fullmatch(name_of(folder)):
+            yield _ledger_in(folder)
+
+
+def _ledger_in(folder: StoragePath) -> Ledger:
     chains: dict[str, list[tuple[int, StoragePath]]] = {}
     for path in list_folder(folder):
         match = _PART.fullmatch(name_of(path))
         if match:
             chains.setdefault(match["chain"], []).append((int(match["sequence"]), path))
     return Ledger(tuple(LedgerChain(name, tuple(parts)) for name, parts in sorted(chains.items())), display_uri(folder))
+
+
+def applied_plans(root: StoragePath, dataset_id: str) -> list[PartHeader]:
+    """Return who applied which plan to a dataset, of all runs in a ledger, the latest first.
+
+    Only the first line of each chain is read, and nothing is checked: who uses such a plan compares its digest. Runs
+    that were taken back are among them.
+
+    :param root: the ledger's place
+    :param dataset_id: the dataset
+    """
+    firsts = [
+        path
+        for folder in list_folder(root)
+        for path in list_folder(folder)
+        if (match := _PART.fullmatch(name_of(path))) and int(match["sequence"]) == 0
+    ]
+    headers = (header for header in map(peek_header, firsts) if header is not None)
+    found = [header for header in headers if header.dataset_id == dataset_id and header.plan_uri is not None]
+    return sorted(found, key=lambda header: -header.created_at)
 
 
 class LedgerState:

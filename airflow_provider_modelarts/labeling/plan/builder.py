@@ -7,14 +7,19 @@ from collections import Counter
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import ConfirmationError, UnexpectedResponse
+from airflow_provider_modelarts.labeling.audit import SizedDraw
 from airflow_provider_modelarts.labeling.filters import checked_filters, checked_label
+from airflow_provider_modelarts.labeling.plan.baseline import Comparison
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanHeader, PlanWriter
 from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
-from airflow_provider_modelarts.labeling.policy import ODD, decide_by, facts_of_row, parse_policy
+from airflow_provider_modelarts.labeling.policy import AUDITED, ODD, decide_by, facts_of_row, parse_policy
 from airflow_provider_modelarts.labeling.proposals import page_order
 from airflow_provider_modelarts.labeling.proposals.filtered import FilteredProposals
 from airflow_provider_modelarts.labeling.proposals.page_scheduler import pages_ahead
@@ -24,12 +29,13 @@ from airflow_provider_modelarts.labeling.results import PROGRESS_SECONDS, SAMPLE
 from airflow_provider_modelarts.labeling.sample_table import short_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from airflow_provider_modelarts.client import ModelArtsClient, Page
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.client.sample_rows import SampleRow
-    from airflow_provider_modelarts.labeling.policy import SampleFacts
+    from airflow_provider_modelarts.labeling.plan.baseline import Baseline
+    from airflow_provider_modelarts.labeling.policy import Decision, SampleFacts
     from airflow_provider_modelarts.labeling.proposals.filtered import ReadPages
     from airflow_provider_modelarts.labeling.proposals.service_calls import ProposalRead
     from airflow_provider_modelarts.labeling.results import ConfirmationResult
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_PAGE = 100
 READERS = 8
 """Pages that are read at once: as many requests as a confirmation has in flight by default."""
 
@@ -66,6 +73,7 @@ def make_plan(
     made_by: Mapping[str, Any] | None = None,
     first_label: str | None = None,
     keep: Callable[[Plan], bool] | None = None,
+    baseline: Baseline | None = None,
     crew: WorkerPool | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -86,6 +94,7 @@ def make_plan(
     :param first_label: only proposals whose first label has this name; ``filters`` then hold it as ``label_name``
     :param keep: None: what is at the path is replaced. Else called with a complete plan that is there when this one is
         to be stored; true: that one counts and is returned, this one is thrown away
+    :param baseline: the earlier plan that the policy's ``max_drift`` is judged by; None: there is none yet
     :param crew: the worker pool that reads pages; None: one of :data:`READERS` threads
     :param on_progress: called every few seconds
     :param should_stop: asked before each page; true ends the reading without a plan
@@ -109,41 +118,103 @@ def make_plan(
         made_by={} if made_by is None else made_by,
         created_at=begun,
     )
-    summary, decide = PlanSummary(), decide_by(rules, filters)
-    odd_count, odd_ids, first_fault = 0, [], ""
+    summary, oddities = PlanSummary(), _Oddities()
+    comparison = Comparison(rules, baseline)
     with ExitStack() as stack:
         pool = crew if crew is not None else stack.enter_context(closing(WorkerPool(READERS)))
         proposals = DatasetProposals(client, dataset_id, clock, filters, concurrency=pool.size)
         writer = stack.enter_context(PlanWriter(path, header, keep=keep))
-        listing = _Listing(proposals, first_label, writer.index, should_stop or (lambda: False))
-        for reads in listing.pages(partial(pages_ahead, pool, proposals.pace)):
-            rows = [read.row for read in reads]
-            facts = [_facts_of(read) for read in reads]
-            decisions = [decide(one) for one in facts]
+        draft = None
+        if rules is not None and rules.audit_size is not None:
+            folder = stack.enter_context(TemporaryDirectory(prefix="modelarts-plan-"))
+            draft = _Draft(PlanWriter(Path(folder) / "draft.jsonl", header), SizedDraw(rules.audit_size, rules.seed))
+        first = writer if draft is None else draft.writer
+        listing = _Listing(proposals, first_label, first.index, should_stop or (lambda: False))
+
+        def read() -> Iterator[Decided]:
+            nonlocal told
+            decide = decide_by(rules, filters)
+            for reads in listing.pages(partial(pages_ahead, pool, proposals.pace)):
+                rows = [read.row for read in reads]
+                facts = [_facts_of(read) for read in reads]
+                oddities.note(facts)
+                yield Decided(rows, facts, [decide(one) for one in facts])
+                now = clock.now()
+                if on_progress is not None and now - told >= PROGRESS_SECONDS:
+                    told = now
+                    counts = dict(first.counts)
+                    on_progress(Progress(listing.total, sum(counts.values()), counts, now - begun))
+
+        for rows, facts, decisions in read() if draft is None else draft.drawn(read()):
             writer.add_rows(rows, decisions)
+            comparison.add(facts)
             for row, one, decision in zip(rows, facts, decisions, strict=True):
                 summary.add(row, one, decision)
-            for one in facts:
-                if one.oddity is not None:
-                    first_fault = first_fault or one.oddity
-                    odd_count += 1
-                    if odd_count <= SAMPLES_SHOWN:
-                        odd_ids.append(one.sample_id or "(no id)")
-            now = clock.now()
-            if on_progress is not None and now - told >= PROGRESS_SECONDS:
-                told = now
-                counts = dict(writer.counts)
-                on_progress(Progress(listing.total, sum(counts.values()), counts, now - begun))
+        writer.notes = comparison.notes()
     plan = writer.plan()
-    # Proposals that are not as the API documents them fail, as when they are confirmed.
-    failures = {ODD: Failure(ODD, first_fault, odd_count, tuple(odd_ids))} if odd_count else {}
+    failures = oddities.failures()
     for failure in failures.values():
         log.warning("Samples of dataset %s that are left out of the plan's writes: %s", dataset_id, failure)
-    if plan.index is not writer.index:
+    if writer.has_lost:
         log.info("Another try has stored a plan at %s first. That plan counts, this one is dropped.", plan.uri)
-        summary, failures = plan.summarize(), {}
+        failures = {}
+    if plan.index is not writer.index:
+        summary = plan.summarize()
     result = replace(plan.result(proposals.requests, clock.now() - begun), failures=failures)
     return PlanResult(plan, summary, result)
+
+
+class Decided(NamedTuple):
+    """A page of proposals, what rules look at, and what they say."""
+
+    rows: Sequence[SampleRow]
+    facts: Sequence[SampleFacts]
+    decisions: Sequence[Decision]
+
+
+class _Draft:
+    """A plan in a local file until the whole list is read: who is drawn of so many depends on all others."""
+
+    def __init__(self, writer: PlanWriter, draw: SizedDraw) -> None:
+        self.writer = writer
+        self._draw = draw
+
+    def drawn(self, pages: Iterable[Decided]) -> Iterator[Decided]:
+        """Read all pages, draw the audit, and yield them again with what was drawn."""
+        with self.writer as draft:
+            for rows, facts, decisions in pages:
+                draft.add_rows(rows, decisions)
+                for one, decision in zip(facts, decisions, strict=True):
+                    if decision.action == "confirm":
+                        self._draw.add(one.names[0], one.sample_id)
+        drawn, planned = self._draw.drawn(), self.writer.plan().samples()
+        while page := list(islice(planned, _PAGE)):
+            facts = [facts_of_row(one.row) for one in page]
+            yield Decided(
+                [one.row for one in page],
+                facts,
+                [AUDITED if one.row.sample_id in drawn else one.decision for one in page],
+            )
+
+
+class _Oddities:
+    """Proposals that are not as the API documents them: they fail, as when they are confirmed."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._ids: list[str] = []
+        self._fault = ""
+
+    def note(self, facts: Iterable[SampleFacts]) -> None:
+        for one in facts:
+            if one.oddity is not None:
+                self._fault = self._fault or one.oddity
+                self._count += 1
+                if self._count <= SAMPLES_SHOWN:
+                    self._ids.append(one.sample_id or "(no id)")
+
+    def failures(self) -> dict[str, Failure]:
+        return {ODD: Failure(ODD, self._fault, self._count, tuple(self._ids))} if self._count else {}
 
 
 def _facts_of(read: ProposalRead) -> SampleFacts:

@@ -131,6 +131,7 @@ def narrow_plan(plan: Plan, path: StoragePath, narrowings: Sequence[Narrowing]) 
                 writer.add_rows(rows, decisions)
                 rows, decisions = [], []
         writer.add_rows(rows, decisions)
+        writer.notes = plan.notes
     return writer.plan()
 
 

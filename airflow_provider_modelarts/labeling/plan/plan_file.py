@@ -2,13 +2,16 @@
 
 A plan is JSON Lines. The first line says what was asked for; then comes one line for each proposal, in the service's
 own words with the decision added; the last line counts them and holds the digest of all bytes before it. A plan whose
-last line is missing or does not fit is refused.
+last line is missing or does not fit is refused. The last line also keeps what was counted and compared while the plan
+was made (see ``labeling.drift``); the digest covers that.
 """
 
 from __future__ import annotations
 
+import logging
 from array import array
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from dataclasses import field as dataclass_field
 from functools import cached_property
@@ -20,9 +23,10 @@ from msgspec import field
 from airflow_provider_modelarts.client.redaction import without_queries
 from airflow_provider_modelarts.client.resources.samples import HARD, HARD_REASONS, SIZE, STABLE_SCHEMES
 from airflow_provider_modelarts.client.sample_rows import NOTHING, SampleRow, parse_row, row_of
+from airflow_provider_modelarts.labeling.drift import Drift, ProposalCounts
 from airflow_provider_modelarts.labeling.label_equality import fingerprint, labels_as_list
 from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
-from airflow_provider_modelarts.labeling.policy import ODD, Decision, different, facts_of_row, parse_policy
+from airflow_provider_modelarts.labeling.policy import ODD, Decision, GuardFailed, different, facts_of_row, parse_policy
 from airflow_provider_modelarts.labeling.results import ConfirmationResult
 from airflow_provider_modelarts.labeling.sample_table import CHANGED, RESPELLED, PlanIndex
 from airflow_provider_modelarts.labeling.storage.path import StoragePath, display_uri
@@ -36,14 +40,18 @@ from airflow_provider_modelarts.labeling.storage.sealed_file import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from airflow_provider_modelarts.client import Sample
+
+log = logging.getLogger(__name__)
 
 FORMAT = "modelarts-confirmation-plan"
 VERSION = 1
 ACTIONS = ("confirm", "review", "leave")
 ORIGIN = "@modelarts:origin_source"
+DRIFTED = Decision("review", "label_drifted")
+"""Of a sample that would be confirmed, but carries a label that moved since an earlier plan."""
 
 
 class PlanRefused(StorageDamaged):
@@ -129,6 +137,40 @@ class PlannedSample(NamedTuple):
         return self.row.sample
 
 
+@dataclass(frozen=True)
+class PlanNotes:
+    """What was counted and compared while a plan was made; its last line keeps it.
+
+    :param counts: of all proposals by first label; None: an older version made the plan
+    :param fresh: the same of those only that the earlier plan did not have; None: it was compared with none
+    :param drift: what was found when it was compared; None: the policy has no ``max_drift``
+    """
+
+    counts: ProposalCounts | None = None
+    fresh: ProposalCounts | None = None
+    drift: Drift | None = None
+
+    def to_json(self) -> dict[str, Any] | None:
+        """Return what the last line keeps; None if that is nothing."""
+        kept = {
+            "counts": None if self.counts is None else self.counts.labels,
+            "fresh": None if self.fresh is None else self.fresh.labels,
+            "drift": None if self.drift is None else self.drift.to_json(),
+        }
+        return {name: value for name, value in kept.items() if value is not None} or None
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any] | None) -> Self:
+        """Return what a last line has kept."""
+        raw = {} if raw is None else raw
+        counts, fresh, drift = (raw.get(name) for name in ("counts", "fresh", "drift"))
+        return cls(
+            None if counts is None else ProposalCounts(counts),
+            None if fresh is None else ProposalCounts(fresh),
+            None if drift is None else Drift.from_json(drift),
+        )
+
+
 class Tally:
     """Counts of a plan's lines; a reader whose counts differ from the last line refuses the plan."""
 
@@ -159,20 +201,40 @@ class Plan:
     :param header: what was asked
     :param tally: the counts of its lines
     :param index: its decisions by sample id
-    :param digest: of all bytes but the last line
+    :param digest: of all bytes but the last line, and of what that one notes
+    :param notes: what was counted and compared while it was made
     """
 
-    def __init__(self, path: StoragePath, header: PlanHeader, tally: Tally, index: PlanIndex, digest: str) -> None:
+    def __init__(
+        self,
+        path: StoragePath,
+        header: PlanHeader,
+        tally: Tally,
+        index: PlanIndex,
+        digest: str,
+        notes: PlanNotes | None = None,
+    ) -> None:
         self.path = path
         self.header = header
         self.index = index
         self.digest = digest
+        self.notes = PlanNotes() if notes is None else notes
         self.counts: Mapping[str, int] = tally.actions
         """How many proposals are to be confirmed, to be reviewed, and to be left."""
         self.by_label: Mapping[str, int] = tally.by_label
         """For each label name, how many samples to be confirmed carry it."""
         self._rules = tally.rules
         self.policy = None if header.policy is None else parse_policy(dict(header.policy))
+
+    @property
+    def drift(self) -> Drift | None:
+        """What was found when it was compared with an earlier plan; None if the policy has no ``max_drift``."""
+        return self.notes.drift
+
+    @property
+    def counts_of_new(self) -> ProposalCounts | None:
+        """Counts of the samples that it proposes for the first time, as far as that is known; None in older plans."""
+        return self.notes.counts if self.notes.fresh is None else self.notes.fresh
 
     @property
     def uri(self) -> str:
@@ -195,10 +257,20 @@ class Plan:
     def samples(self) -> Iterator[PlannedSample]:
         """Yield the proposals in the plan's order, read from storage once more; memory stays flat.
 
+        Where labels have drifted and the policy says ``on_drift="review"``, the decisions are those that hold after
+        that: the lines were written before it was known.
+
         :raises PlanRefused: at the end, if the plan is not the one that was checked before
         """
-        reader = _PlanReader(self.path)
-        yield from reader.samples()
+        reader, drift = _PlanReader(self.path), self.drift
+        if drift is None or not drift.holds_back:
+            yield from reader.samples()
+        else:
+            for row, decision in reader.samples():
+                # Who was drawn for an audit speaks for those who would be confirmed, and goes with them.
+                may_be_held = decision.action == "confirm" or decision.rule == "audit_sample"
+                is_held = may_be_held and drift.concerns(row.label_names)
+                yield PlannedSample(row, DRIFTED if is_held else decision)
         if reader.check() != self.digest:
             raise PlanRefused(f"The plan {self.uri} was exchanged while it was used. Make a new plan.")
 
@@ -257,6 +329,16 @@ class Plan:
             )
 
     @property
+    def is_candidate(self) -> bool:
+        """Whether its policy has a target that nothing has proven yet: then nothing may be confirmed by it."""
+        if self.policy is None or self.policy.target_precision is None:
+            return False
+        by: Any = self.header.narrowed_by
+        while isinstance(by, Mapping) and "evidence_digest" not in by:
+            by = by.get("narrowed_by")
+        return not isinstance(by, Mapping)
+
+    @property
     def asked(self) -> Mapping[str, Any]:
         """The rules of the policy, by name, and the filters, for people; without a policy no rule."""
         rules = {} if self.policy is None else self.policy.model_dump(mode="json", exclude_defaults=True)
@@ -274,8 +356,26 @@ class Plan:
 
         :raises GuardFailed: naming the first that does not hold; the plan stays readable
         """
-        if self.policy is not None:
-            self.policy.check_guards(self.counts["confirm"], self.by_label)
+        if self.policy is None:
+            return
+        self.policy.check_guards(self.counts["confirm"], self.by_label)
+        if self.policy.max_drift is not None:
+            self._check_drift(self.policy.max_drift)
+
+    def _check_drift(self, max_drift: float) -> None:
+        drift = self.drift
+        if drift is None:
+            raise GuardFailed(
+                f"The guard max_drift={max_drift:g} cannot be judged: the plan {self.uri} was compared with no other "
+                "one while it was made. Nothing was written. Make a new plan."
+            )
+        text = " ".join(drift.notes())
+        if drift.moved and drift.action == "fail":
+            raise GuardFailed(
+                f"The guard max_drift={max_drift:g} does not hold. {text} Nothing was written. Look at samples of what "
+                "moved. If the change is right, confirm once with on_drift='warn': the next run compares with that."
+            )
+        log.log(logging.WARNING if drift.moved else logging.INFO, "%s", text)
 
     def result(self, requests: int = 0, seconds: float = 0.0) -> ConfirmationResult:
         """Return what the plan would do in the form of a confirmation's result."""
@@ -311,7 +411,26 @@ def read_plan(path: StoragePath) -> Plan:
     index, reader = PlanIndex(), _PlanReader(path)
     for row, decision in reader.samples():
         index.add(row, decision)
-    return Plan(path, reader.header, reader.tally, index, reader.check())
+    digest = reader.check()
+    plan = Plan(path, reader.header, reader.tally, index, digest, reader.notes)
+    return _held_back(plan) if plan.drift is not None and plan.drift.holds_back else plan
+
+
+def _held_back(plan: Plan) -> Plan:
+    """Return a plan with the decisions that hold after labels have drifted; reads it once more."""
+    tally, index = Tally(), PlanIndex()
+    for row, decision in plan.samples():
+        tally.add(row, decision)
+        index.add(row, decision)
+    return Plan(plan.path, plan.header, tally, index, plan.digest, plan.notes)
+
+
+def read_header(path: StoragePath) -> PlanHeader:
+    """Return the first line of a plan; nothing says yet that it is what was written.
+
+    :raises PlanRefused: if it is not there, or no plan
+    """
+    return _PlanReader(path).read_header()
 
 
 class PlanWriter:
@@ -331,6 +450,8 @@ class PlanWriter:
         self._header = header
         self._tally = Tally()
         self._digest = ""
+        self.notes = PlanNotes()
+        """What the last line keeps beyond the counts of decisions; to be set before the end."""
         self.index = PlanIndex()
 
     def __enter__(self) -> Self:
@@ -351,7 +472,7 @@ class PlanWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if kind is None:
-            self._digest = self._file.seal(self._tally.facts())
+            self._digest = self._file.seal(self._tally.facts(), self.notes.to_json())
         self._file.__exit__(kind, error, trace)
 
     @property
@@ -361,7 +482,15 @@ class PlanWriter:
 
     def plan(self) -> Plan:
         """Return the plan that counts, once it is stored."""
-        return self._first or Plan(self._path, self._header, self._tally, self.index, self._digest)
+        if self._first is not None:
+            return self._first
+        made = Plan(self._path, self._header, self._tally, self.index, self._digest, self.notes)
+        return _held_back(made) if made.drift is not None and made.drift.holds_back else made
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether another plan was there first, and counts."""
+        return self._first is not None
 
     def _keeps(self) -> bool:
         """Whether the plan at the path counts, and not the one written here."""
@@ -381,6 +510,7 @@ class _PlanReader:
         self._path = path
         self.header = PlanHeader("")
         self.tally = Tally()
+        self.notes = PlanNotes()
 
     def samples(self) -> Iterator[PlannedSample]:
         """Yield the proposals; nothing says that they are what was written until :meth:`check` has passed."""
@@ -400,12 +530,23 @@ class _PlanReader:
         except StorageDamaged as error:
             raise PlanRefused(error.message) from None
 
+    def read_header(self) -> PlanHeader:
+        try:
+            return self._header(next(self._file.lines(), b""))
+        except StorageDamaged as error:
+            raise PlanRefused(error.message) from None
+
     def check(self) -> str:
         """Return the digest, after the last sample."""
         try:
-            return self._file.check(self.tally.facts())
+            digest = self._file.check(self.tally.facts())
         except StorageDamaged:
             raise self._refused("it is not complete or was altered") from None
+        try:
+            self.notes = PlanNotes.from_json(self._file.noted)
+        except (TypeError, ValueError, KeyError, AttributeError):
+            raise self._refused("another version has made it, whose last line this one cannot read") from None
+        return digest
 
     def _header(self, line: bytes) -> PlanHeader:
         raw = decode_object(line) or {}

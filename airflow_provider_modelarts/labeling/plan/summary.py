@@ -66,6 +66,8 @@ RULES: dict[str, str] = {
     "score_too_low": "score too low",
     "hard_example": "hard example",
     "audit_sample": "drawn for the audit",
+    "not_proven": "not proven by the audit",
+    "label_drifted": "a label that has drifted",
     "rejected_sample": "rejected by a person",
     "rejected_label": "a label that a person rejected",
     "no_sample_id": "came without an id",
@@ -86,6 +88,7 @@ _EXAMPLES = 4
 _EXAMPLES_PER_LABEL = 3
 _LABELS_WITH_EXAMPLES = 200
 _EXAMPLE_LABELS = 3
+_NOTES = 4
 _ASKED_BYTES = 1400
 _LABELS_TRACKED = 10_000
 _NAME_BYTES = 120
@@ -103,11 +106,18 @@ ASKED: dict[str, str] = {
     "min_score_by_label": "lowest score of single labels",
     "labels": "only these labels",
     "hard_examples": "hard examples",
+    "target_precision": "share that must be proven right, for each label",
+    "confidence": "how sure the proof must be",
     "audit_share": "share drawn for people instead",
+    "audit_size": "samples of each first label drawn for people instead",
     "max_samples": "at most so many samples",
     "min_samples": "at least so many samples",
     "max_share_per_label": "highest share of one label",
+    "max_drift": "at most so much drift",
+    "baseline_plan_uri": "since the plan",
+    "on_drift": "if something has drifted",
     "seed": "the draw depends on",
+    "evidence_uri": "the evidence is at",
     "label_name": "only proposals with the label",
     "first_label": "only proposals whose first label is",
     "label_type": "only proposals with labels of the type",
@@ -178,7 +188,7 @@ class PlanSummary:
             "",
             *self._counts(),
             *_asked_lines(asked),
-            *(f"{escape(note, 600)}\n" for note in list(notes)[:3]),
+            *(f"{escape(note, 600)}\n" for note in list(notes)[:_NOTES]),
         ]
         facts = [*self._histogram(), *self._hard_examples()]
         left = MAX_BYTES - _size(head) - _size(facts) - 1
@@ -299,7 +309,7 @@ def _asked_lines(asked: Mapping[str, Any] | None) -> list[str]:
     if not asked.keys() - filters:
         lines.append("- every proposal that has labels is confirmed, hard examples too")
     for name in [*(name for name in ASKED if name in asked), *(name for name in asked if name not in ASKED)]:
-        line = f"- {ASKED.get(name, 'also')} ({escape(name)}): {escape(_in_words(asked[name]))}"
+        line = f"- {ASKED.get(name, 'also')} ({escape(name)}): {escape(in_words(asked[name]))}"
         if _size([*lines, line]) > _ASKED_BYTES:
             lines.append("- ... and more, see the plan")
             break
@@ -307,11 +317,12 @@ def _asked_lines(asked: Mapping[str, Any] | None) -> list[str]:
     return [*lines, ""]
 
 
-def _in_words(value: Any) -> str:
+def in_words(value: Any) -> str:
+    """Return the value of a rule or a filter as people read it; arbitrary text, to be escaped."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_in_words(one)}" for name, one in value.items())
+        return ", ".join(f"{name} {in_words(one)}" for name, one in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_in_words, value))
+        return ", ".join(map(in_words, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import shutil
+import tempfile
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.labeling.storage.path import forget_listings
+from airflow_provider_modelarts.labeling.storage.path import forget_listings, local_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
 CHUNK = 1 << 20
+MEMORY_BYTES = 8 << 20
+"""Bytes of an object that are kept in memory until it is uploaded; a larger one waits in a temporary file."""
 CONFLICT_TRIES = 3
 """S3 answers 409 while another write of the same object is in flight, and asks to repeat the request."""
 
@@ -76,6 +82,40 @@ def create_object(content: IO[bytes], path: StoragePath) -> bool:
 def replace_object(content: IO[bytes], path: StoragePath) -> None:
     """Upload an object in place of what is there."""
     _upload(content, path, "wb")
+
+
+def temporary_name(path: Path) -> Path:
+    """Return the name under which a file is written until it is complete, in the same folder."""
+    return path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}")
+
+
+@contextmanager
+def replaced_file(path: StoragePath) -> Iterator[IO[bytes]]:
+    """Give a file to write to. When the block ends without an error, it takes the place of what is at the path.
+
+    :param path: where to; missing folders are made
+    """
+    local = local_path(path)
+    if local is None:
+        with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as content:
+            yield content
+            replace_object(content, path)
+        return
+    temporary = temporary_name(local)
+    try:
+        with _opened(temporary) as file:
+            yield file
+        temporary.replace(local)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return path.open("wb", CHUNK)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("wb", CHUNK)
 
 
 def error_response(error: BaseException) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import urlsplit
@@ -52,6 +54,26 @@ def list_folder(folder: StoragePath) -> list[StoragePath]:
         return []
 
 
+def names_in(folder: StoragePath) -> Iterator[str]:
+    """Yield the names of what is in a folder, in no order; of a disk no more than a few of them are held at once.
+
+    The folder itself is left out, which object storage may list because a console has made a mark for it.
+    """
+    forget_listings(folder)
+    local = local_path(folder)
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if local is not None:
+            with os.scandir(local) as entries:
+                for entry in entries:
+                    yield entry.name
+            return
+        own = name_of(folder)
+        for path in folder.iterdir():
+            name = name_of(path)
+            if name != own or path.exists():
+                yield name
+
+
 def forget_listings(path: StoragePath) -> None:
     """Make the next look ask the storage: fsspec caches listings, and another process may have written."""
     # Airflow's path opens files by one file system; where it has no connection, it lists folders by another.
@@ -59,6 +81,21 @@ def forget_listings(path: StoragePath) -> None:
         forget = getattr(getattr(owner, "fs", None), "invalidate_cache", None)
         if callable(forget):
             forget()
+
+
+def remove_file(path: StoragePath) -> None:
+    """Remove a file, if it is there.
+
+    Not by ``unlink``: s3fs sends that as a list of files to delete with a checksum that some storage refuses.
+    """
+    local, storage = local_path(path), getattr(path, "fs", None)
+    with suppress(FileNotFoundError):
+        if local is not None:
+            local.unlink()
+        elif storage is not None:
+            storage.rm_file(getattr(path, "path"))  # noqa: B009 - the protocol does not have it
+        else:
+            raise NotImplementedError(f"{display_uri(path)}: this storage cannot remove files")
 
 
 def display_uri(path: StoragePath | str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import tempfile
 from hashlib import sha256
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -19,7 +18,14 @@ from pydantic_core import to_json
 
 from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest
 from airflow_provider_modelarts.client.models import parse_json
-from airflow_provider_modelarts.labeling.storage.atomic import CHUNK, create_file, create_object, replace_object
+from airflow_provider_modelarts.labeling.storage.atomic import (
+    CHUNK,
+    MEMORY_BYTES,
+    create_file,
+    create_object,
+    replace_object,
+    temporary_name,
+)
 from airflow_provider_modelarts.labeling.storage.path import display_uri, forget_listings, local_path
 
 if TYPE_CHECKING:
@@ -27,11 +33,12 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
-MEMORY_BYTES = 8 << 20
-"""Bytes of an object that are kept in memory until it is uploaded; a larger one waits in a temporary file."""
 LINE_BYTES = 16 << 20
 """No line may be longer: a sample's labels went through a request of at most 12 MB (contract 0)."""
 
+
+NOTED = "noted"
+"""Key in the last line of what no reader counts by itself; the digest covers it."""
 
 _encode = msgspec.json.Encoder().encode
 _SPACES = bytes.maketrans(b"\r\n", b"  ")
@@ -81,9 +88,18 @@ def decode_object(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def seal_line(facts: dict[str, Any], digest: str) -> bytes:
+def seal_line(facts: dict[str, Any], digest: str, noted: object = None) -> bytes:
     """Return the last line of a file."""
-    return encode_line({**facts, "sha256": digest})
+    return encode_line({**facts, **({} if noted is None else {NOTED: noted}), "sha256": digest})
+
+
+def _digest(lines: Any, noted: object) -> str:
+    """Return the digest of all lines but the last, and of what that one notes."""
+    if noted is None:
+        return str(lines.hexdigest())
+    whole = lines.copy()
+    whole.update(encode_line(noted))
+    return str(whole.hexdigest())
 
 
 class SealedWriter:
@@ -102,10 +118,11 @@ class SealedWriter:
         self._path = path
         self._keeps = keeps
         self._local = local_path(path)
-        self._temporary = self._local and self._local.with_name(f".{self._local.name[:200]}.{secrets.token_hex(4)}")
+        self._temporary = self._local and temporary_name(self._local)
         self._file: IO[bytes] | None = None
         self._hash = sha256()
         self._facts: dict[str, Any] | None = None
+        self._digest = ""
 
     def __enter__(self) -> Self:
         if self._temporary is None:
@@ -124,16 +141,17 @@ class SealedWriter:
             self._hash.update(line)
             self._file.write(line)
 
-    def seal(self, facts: dict[str, Any]) -> str:
+    def seal(self, facts: dict[str, Any], noted: object = None) -> str:
         """Write the last line and return the digest, as 64 hex digits.
 
         :param facts: what the last line says besides the digest; a reader must count the same
+        :param noted: further JSON for the last line, which a reader takes as it is, as the digest covers it; None: none
         """
         self._facts = facts
-        digest = self._hash.hexdigest()
+        self._digest = _digest(self._hash, noted)
         if self._file is not None:
-            self._file.write(seal_line(facts, digest))
-        return digest
+            self._file.write(seal_line(facts, self._digest, noted))
+        return self._digest
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._file is None:
@@ -195,7 +213,7 @@ class SealedWriter:
         try:
             for _ in reader.lines():
                 pass
-            return reader.check(self._facts or {}) == self._hash.hexdigest()
+            return reader.check(self._facts or {}) == self._digest
         except Exception:  # noqa: BLE001 - what a storage's library raises need be no OSError
             return False
 
@@ -207,6 +225,8 @@ class SealedReader:
         self._path = path
         self._hash = sha256()
         self._last = b""
+        self.noted: Any = None
+        """What the last line says beyond counts; to be trusted once :meth:`check` has passed."""
 
     def lines(self) -> Iterator[bytes]:
         """Yield every line but the last; memory does not grow with the file.
@@ -229,8 +249,9 @@ class SealedReader:
         :param facts: as the writer's ``seal`` had them
         :raises StorageDamaged: if it is not
         """
-        digest = self._hash.hexdigest()
-        if self._last != seal_line(facts, digest):
+        self.noted = (decode_object(self._last) or {}).get(NOTED)
+        digest = _digest(self._hash, self.noted)
+        if self._last != seal_line(facts, digest, self.noted):
             raise self._damaged("it is not complete or was altered: its last line does not belong to those before it")
         return digest
 

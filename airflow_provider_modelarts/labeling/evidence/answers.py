@@ -1,0 +1,133 @@
+"""Reads what people said of the audited samples of a plan: in the dataset, in a team task, or handed over.
+
+Nobody's silence is an answer. Each function returns only samples that somebody has answered.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
+from airflow_provider_modelarts.client.states import SampleStatus
+from airflow_provider_modelarts.client.validation import as_label, decoded, shown
+from airflow_provider_modelarts.labeling.evidence.judging import Answer, judge, judge_names
+from airflow_provider_modelarts.labeling.label_equality import raw_labels
+from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals, is_odd_read
+
+if TYPE_CHECKING:
+    from airflow_provider_modelarts.client import ModelArtsClient, Sample
+    from airflow_provider_modelarts.client.clock import Clock
+    from airflow_provider_modelarts.labeling.evidence.audited_plan import AuditedPlan
+
+log = logging.getLogger(__name__)
+
+RIGHT = "right"
+"""The answer that leaves a proposal as it is."""
+READERS = 8
+
+Answers = dict[str, Answer]
+
+
+def answers_in_dataset(client: ModelArtsClient, audited: AuditedPlan, iou: float, clock: Clock) -> Answers:
+    """Return the answers that are the final labels of the samples, each read by itself.
+
+    A sample that is still without final labels, or is not there any more, was not answered.
+
+    :param iou: see :func:`.judging.judge`
+    :raises ModelArtsError: if samples cannot be read
+    """
+    dataset = DatasetProposals(client, audited.plan.header.dataset_id, clock)
+    with ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="modelarts-audit") as pool:
+        samples = list(pool.map(partial(_final, dataset), audited.rows))
+    return {
+        sample_id: judge(row, raw_labels(sample), iou)
+        for (sample_id, row), sample in zip(audited.rows.items(), samples, strict=True)
+        if sample is not None and _is_labeled(sample)
+    }
+
+
+def _final(dataset: DatasetProposals, sample_id: str) -> Sample | None:
+    try:
+        return dataset.final(sample_id)
+    except ModelArtsError as error:
+        if not is_odd_read(error):
+            raise
+        log.warning("Sample %s counts as not answered: %s", sample_id, error)
+        return None
+
+
+def _is_labeled(sample: Sample) -> bool:
+    """Whether a person labeled it: of a proposal that is only shown the status says that nobody has."""
+    return bool(sample.labels) and sample.sample_status != SampleStatus.UNLABELED
+
+
+def answers_in_team_task(client: ModelArtsClient, audited: AuditedPlan, workforce_task_id: str, iou: float) -> Answers:
+    """Return the answers that members of a team gave in their copies, accepted or not yet judged.
+
+    Where several members labeled a sample, it is right only if all of them left it as it was.
+
+    :param workforce_task_id: the team task
+    :param iou: see :func:`.judging.judge`
+    :raises InvalidRequest: if the team task is older than the plan: its answers may be as well
+    """
+    plan = audited.plan
+    task = client.team_tasks.get(plan.header.dataset_id, workforce_task_id)
+    # The service counts in milliseconds, and by its own clock.
+    if task.create_time is not None and task.create_time / 1000 < plan.header.created_at - _CLOCKS_DIFFER:
+        raise InvalidRequest(
+            f"Team task {workforce_task_id} is older than the plan {plan.uri}: its labels may be older than the audit "
+            "was drawn, so they prove nothing. Make a team task of this plan."
+        )
+    found: Answers = {}
+    for copy in client.team_samples.list(plan.header.dataset_id, workforce_task_id):
+        row = audited.rows.get(copy.sample_id)
+        if row is None or not _is_labeled(copy) or False in (copy.check_accept, copy.review_accept):
+            continue
+        answer, earlier = judge(row, raw_labels(copy), iou), found.get(copy.sample_id)
+        found[copy.sample_id] = answer if earlier is None or earlier.right else earlier
+    return found
+
+
+_CLOCKS_DIFFER = 60.0
+"""Seconds by which the service's clock may be behind."""
+
+
+def answers_given(audited: AuditedPlan, given: object) -> Answers:
+    """Return answers that were given by sample id, as the page of an approval has them.
+
+    :param given: for each sample "right", or the list of the label names that it should have; or its JSON text. A
+        sample may be left out. Where boxes were proposed, names say that something is wrong
+    :raises InvalidRequest: for anything else, and for a sample that was not drawn: it was chosen by somebody
+    """
+    read = decoded(given)
+    if not isinstance(read, Mapping):
+        raise InvalidRequest(
+            f'The answers to the audit must be a dict such as {{"sample id": "right"}}, not {shown(given)}.'
+        )
+    found: Answers = {}
+    for sample_id, said in read.items():
+        row = audited.rows.get(str(sample_id))
+        if row is None:
+            raise InvalidRequest(
+                f"There is an answer about sample {shown(sample_id)}, which was not drawn for the audit of the plan "
+                f"{audited.plan.uri}. Nothing was stored. Were the answers given to another plan?"
+            )
+        found[str(sample_id)] = _answer_given(row, said, str(sample_id))
+    return found
+
+
+def _answer_given(row: Any, said: object, sample_id: str) -> Answer:
+    if said == RIGHT:
+        return Answer(right=True, names=tuple(row.label_names))
+    said = decoded(said)
+    names = [as_label(name) for name in said] if isinstance(said, Sequence) and not isinstance(said, str) else [None]
+    if None in names or not names:
+        raise InvalidRequest(
+            f'The answer about sample {sample_id} must be "{RIGHT}" or a list of label names, not {shown(said)}. '
+            "Nothing was stored; leave the sample out if nobody has looked at it."
+        )
+    return judge_names(row, [name for name in names if name is not None])
