@@ -250,7 +250,7 @@ def _index_of(task: ReviewTask) -> ReviewIndex:
             index = _indexes.get(path, task.plan.plan_digest)
     except (ModelArtsError, ParameterError, OSError) as error:
         raise NothingToReviewError(409, f"The plan cannot be shown. {error}") from error
-    dataset_id, made_by = index.made_for
+    dataset_id, made_by = index.header.dataset_id, index.header.made_by
     of_task = {"dag_id": task.plan_task.dag_id, "run_id": task.plan_task.run_id, "task_id": task.plan_task.task_id}
     if dataset_id != task.plan.dataset_id or any(made_by.get(name) != of_task[name] for name in of_task):
         raise NothingToReviewError(403, "The plan cannot be shown: another task made it, or it is of another dataset.")
@@ -274,6 +274,7 @@ def _render(task: ReviewTask, wanted: Mapping[str, str], page: int, url: str) ->
         asks_audit=question is not None and AUDIT_ANSWERS in question.inputs,
         digest=index.digest,
         total=len(index),
+        is_candidate=index.is_candidate,
         counts=index.counts,
         labels=index.labels,
         label_names=[label.name for label in index.labels],

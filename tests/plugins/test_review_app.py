@@ -452,7 +452,7 @@ def test_a_hundred_thousand_proposals_are_indexed_once(
     read = []
     from airflow_provider_modelarts.plugins import review_index
 
-    monkeypatch.setattr(review_index, "_read_line", read.append)
+    monkeypatch.setattr(review_index, "read_plan", read.append)
     begun = time.perf_counter()
     page = run.get(label=7, low=0.5, page=3)
     again = time.perf_counter() - begun

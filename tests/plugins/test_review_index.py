@@ -47,7 +47,7 @@ def test_it_says_what_the_plan_says(tmp_path: Path) -> None:
     plan = plan_of(tmp_path / "plan.jsonl", ODD)
     index = ReviewIndex(plan.path, plan.digest)
     assert (len(index), index.counts) == (len(ODD), plan.counts)
-    assert index.made_for == ("d", {"dag_id": "x"})
+    assert (index.header.dataset_id, index.header.made_by) == ("d", {"dag_id": "x"})
     expected: dict[str, set[int]] = {}
     for position, (row, decision) in enumerate(plan.samples()):
         facts = facts_of_row(row)
