@@ -286,7 +286,7 @@ def applied_plan(root: ObjectStoragePath, header: PartHeader) -> Plan:
     plan_uri = header.plan_uri or ""
     # A plan of the task's own lies in the ledger's folder.
     beside = run_folder(root, header.run_id) / plan_uri.rpartition("/")[2]
-    plan = read_plan(beside if beside.exists() else _place_of_plan(root, plan_uri))
+    plan = read_plan(beside if beside.exists() else place_of_plan(root, plan_uri))
     if plan.digest != header.plan_digest:
         raise PlanRefused(f"The plan {plan.uri} was replaced since: it is not the one that the run applied.")
     return plan
@@ -343,7 +343,7 @@ def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_
     return plans
 
 
-def _place_of_plan(root: ObjectStoragePath, plan_uri: str) -> ObjectStoragePath:
+def place_of_plan(root: ObjectStoragePath, plan_uri: str) -> ObjectStoragePath:
     """Return where the plan is that a ledger names, reached by the connection that was used for it.
 
     Older ledgers name no connection: then it is the ledger's own, if the plan lies in the same bucket. Else nobody can

@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.labeling.apply.confirmation import confirm
 from airflow_provider_modelarts.labeling.drift import BINS, HARD
+from airflow_provider_modelarts.labeling.evidence.audited_plan import AuditedPlan
 from airflow_provider_modelarts.labeling.plan.baseline import Baseline, BaselineRefused, read_baseline
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.narrowing import Rejections, narrow_plan
@@ -171,6 +172,16 @@ def test_nothing_that_carries_a_label_that_moved_is_confirmed_with_review(nights
     done = nights.apply(nights.plans[-1])
     assert (done.confirmed, done.review) == (400 - len(with_rose), len(with_rose))
     assert set(nights.dataset.proposals) == with_rose
+
+
+@pytest.mark.parametrize("audit", [{"audit_size": 30}, {"audit_share": 0.2}])
+def test_an_audit_speaks_for_what_is_not_held_back(nights: Nights, audit: dict[str, Any]) -> None:
+    target = {"target_precision": 0.9, "seed": "night", **audit}
+    nights.plan(night(1, EVEN), **target)
+    made = nights.plan(night(2, {"rose": 18, "tulip": 10, "daisy": 2}), on_drift="review", **target)
+    assert made.plan.drift is not None
+    assert made.plan.drift.labels == {"rose", "daisy"}
+    assert AuditedPlan(made.plan).populations.keys() == {"tulip"}
 
 
 def test_guards_judge_what_is_left_after_review(nights: Nights) -> None:

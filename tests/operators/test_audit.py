@@ -239,6 +239,34 @@ def test_a_team_task_that_is_older_than_the_plan_is_refused(runner: AuditRunner,
     assert "is older than the plan" in message(ending)
 
 
+def test_answers_of_the_review_page(runner: AuditRunner) -> None:
+    """As docs/review-page.md says."""
+    drawn = runner.drawn()
+    given: dict[str, Any] = {
+        one: {"verdict": "right"} if runner.is_right(one) else {"verdict": "wrong", "label": runner.truth(one)}
+        for one in drawn
+    }
+    given[drawn[0]] = {"verdict": "wrong"}
+    given[drawn[1]] = "wrong"
+    approval = {"chosen_options": ["Approve"], "params_input": {"audit_answers": given, "reject_samples": []}}
+    ending = runner.evaluate(answers_from=approval)
+    assert ending.error is None, ending.error
+    answers = {one.sample_id: (one.right, one.names) for one in runner.evidence().answers}
+    assert answers == {
+        one: (one not in drawn[:2] and runner.is_right(one), () if one in drawn[:2] else (runner.truth(one),))
+        for one in drawn
+    }
+    operator = ModelArtsConfirmSamplesOperator(
+        task_id="confirm",
+        dataset_id=runner.dataset_id,
+        plan_uri=runner.plan_uri,
+        evidence_uri=runner.evidence_uri,
+        ledger_uri=runner.ledger_uri,
+    )
+    operator.approval = approval
+    assert runner.run(operator, 1, 3).result["confirmed"] == ending.result["confirmable"] > 0
+
+
 AT = datetime(2036, 11, 20, 12, tzinfo=UTC)
 
 
@@ -272,10 +300,13 @@ def test_answers_of_a_page(runner: AuditRunner, handed: Callable[[Any], Any]) ->
     ("given", "said"),
     [
         ({"no-such-sample": "right"}, "which was not drawn for the audit"),
-        ({"DRAWN": "wrong"}, 'must be "right" or a list of label names'),
-        ({"DRAWN": []}, 'must be "right" or a list of label names'),
-        ({"DRAWN": [None]}, 'must be "right" or a list of label names'),
-        ({"DRAWN": None}, 'must be "right" or a list of label names'),
+        ({"DRAWN": "perhaps"}, 'must be "right", "wrong" or a list of label names'),
+        ({"DRAWN": {"verdict": "right", "label": "rose"}}, 'must be "right", "wrong" or a list of label names'),
+        ({"DRAWN": {"verdict": "perhaps"}}, 'must be "right", "wrong" or a list of label names'),
+        ({"DRAWN": {}}, 'must be "right", "wrong" or a list of label names'),
+        ({"DRAWN": []}, 'must be "right", "wrong" or a list of label names'),
+        ({"DRAWN": [None]}, 'must be "right", "wrong" or a list of label names'),
+        ({"DRAWN": None}, 'must be "right", "wrong" or a list of label names'),
         ([1], "answers_from must be"),
         ("people", "answers_from must be"),
     ],
@@ -494,6 +525,22 @@ def test_a_plan_that_draws_late_says_the_same_of_each_proposal(
     for sample_id in late:
         drawn[sample_id] = {**drawn[sample_id], "decision": "confirm", "rule": "passed"}
     assert list(drawn.values()) == list(plain.values())
+
+
+@pytest.mark.parametrize("ledger", [True, False])
+def test_a_sized_audit_without_a_plan_of_its_own_is_planned_first(
+    emulator: Emulator, moved_clock: MovedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ledger: bool
+) -> None:
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path / "logs"))
+    runner = AuditRunner(emulator, moved_clock, tmp_path)
+    given = {"policy": {"audit_size": 5, "hard_examples": "confirm"}}
+    if ledger:
+        given["ledger_uri"] = runner.ledger_uri
+    assert "A policy with audit_size needs a plan" in message(runner.confirm(**given, preview=True))
+    ending = runner.confirm(**given)
+    assert ending.error is None, ending.error
+    assert (ending.result["confirmed"], ending.result["review"]) == (390, 10)
+    assert len(runner.plans()) == 1
 
 
 def test_with_few_proposals_nothing_is_proven_and_the_report_says_how_many_answers_are_missing(

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RIGHT = "right"
-"""The answer that leaves a proposal as it is."""
+RIGHT, WRONG = "right", "wrong"
+"""The answers that leave a proposal as it is, and that do not."""
 READERS = 8
 
 Answers = dict[str, Answer]
@@ -99,8 +99,9 @@ _CLOCKS_DIFFER = 60.0
 def answers_given(audited: AuditedPlan, given: object) -> Answers:
     """Return answers that were given by sample id, as the page of an approval has them.
 
-    :param given: for each sample "right", or the list of the label names that it should have; or its JSON text. A
-        sample may be left out. Where boxes were proposed, names say that something is wrong
+    :param given: for each sample "right", "wrong", or the list of the label names that it should have; or what the page
+        of a review gives, ``{"verdict": "right"}`` or ``{"verdict": "wrong", "label": name}``; or the JSON text of all.
+        A sample may be left out. Where boxes were proposed, names say that something is wrong
     :raises InvalidRequest: for anything else, and for a sample that was not drawn: it was chosen by somebody
     """
     read = decoded(given)
@@ -121,13 +122,16 @@ def answers_given(audited: AuditedPlan, given: object) -> Answers:
 
 
 def _answer_given(row: Any, said: object, sample_id: str) -> Answer:
-    if said == RIGHT:
+    verdict, label = (said.get("verdict"), said.get("label")) if isinstance(said, Mapping) else (said, None)
+    if verdict == RIGHT and label is None:
         return Answer(right=True, names=tuple(row.label_names))
+    if verdict == WRONG and (label is None or as_label(label) is not None):
+        return Answer(right=False, names=() if label is None else (str(label),))
     said = decoded(said)
     names = [as_label(name) for name in said] if isinstance(said, Sequence) and not isinstance(said, str) else [None]
     if None in names or not names:
         raise InvalidRequest(
-            f'The answer about sample {sample_id} must be "{RIGHT}" or a list of label names, not {shown(said)}. '
-            "Nothing was stored; leave the sample out if nobody has looked at it."
+            f'The answer about sample {sample_id} must be "{RIGHT}", "{WRONG}" or a list of label names, not '
+            f"{shown(said)}. Nothing was stored; leave the sample out if nobody has looked at it."
         )
     return judge_names(row, [name for name in names if name is not None])
