@@ -268,16 +268,19 @@ def _is_named(label: Mapping[str, Any]) -> bool:
 
 
 def _checked(element: dict[str, Any]) -> dict[str, Any]:
-    sample_id = validate_id("sample_id", element.get("sample_id"))
+    # First what a key was meant to be: a misspelled sample_id is the reason why there is none.
+    given = element.get("sample_id", "(without sample_id)")
     unknown = [
         f"{name} (is {right} meant?)" if (right := _nearest(name, FIELDS)) else name
         for name in sorted(map(str, set(element) - set(FIELDS)))
     ]
     if unknown:
         raise InvalidRequest(
-            f"Sample {sample_id} has fields that cannot be written: {', '.join(unknown)}. "
+            f"Sample {given if isinstance(given, str) else shown(given)} has fields that cannot be written: "
+            f"{', '.join(unknown)}. "
             f"Give sample_id and labels; also allowed are {', '.join(FIELDS[2:])}."
         )
+    sample_id = validate_id("sample_id", element.get("sample_id"))
     labels = element.get("labels")
     if not isinstance(labels, (list, tuple)) or not labels:
         raise InvalidRequest(

@@ -137,6 +137,8 @@ def test_what_is_no_list_of_at_least_one_is_refused(
             {"labels": [{"name": "rose", "property": "red"}]},
             "property of label 1 of sample s must be an object",
         ),
+        ({"sample_id": None, "sampleid": "s"}, r"sampleid \(is sample_id meant\?\)"),
+        ({"lables": LABELS}, r"lables \(is labels meant\?\)"),
         ({"metadata": "red"}, "metadata of sample s must be an object"),
         ({"sample_type": "image"}, "sample_type of sample s must be a number"),
         ({"worker_id": {}}, "worker_id of sample s must be an id as text"),
