@@ -48,6 +48,7 @@ Result = TypeVar("Result")
 PAGE = 50
 """Samples on one page."""
 KEEP_SECONDS = 86_400
+_DIGITS = 9
 _AUDIT_RULE = "audit_sample"
 _TASK = "/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{map_index}/"
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -128,7 +129,8 @@ def review_task(
     :raises NothingToReviewError: if it has no plan
     """
     # Airflow's UI leaves the placeholder as it stands for a task that is not mapped.
-    place = TaskPlace(dag_id, run_id, task_id, int(map_index) if _is_number(map_index) else -1)
+    number = _number(map_index)
+    place = TaskPlace(dag_id, run_id, task_id, -1 if number is None else number)
     task = find_review_task(session, place, user)
     if task is None:
         raise NothingToReviewError(
@@ -187,11 +189,12 @@ async def show_picture(task: ReviewTaskDep, digest: str, position: str) -> Respo
     """
 
     def picture() -> Response:
-        if digest != task.plan.plan_digest or not _is_number(position):
+        number = _number(position)
+        if digest != task.plan.plan_digest or number is None:
             raise PictureUnavailableError(404, "The plan has no such sample.")
         index = _index_of(task)
         try:
-            shown = index.read(int(position))
+            shown = index.read(number)
         except IndexError:
             raise PictureUnavailableError(404, "The plan has no such sample.") from None
         hook = ModelArtsHook(task.plan.modelarts_conn_id, task.plan.project_id)
@@ -290,8 +293,11 @@ def _render(task: ReviewTask, wanted: Mapping[str, str], page: int, url: str) ->
     )
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal()
+def _number(text: str) -> int | None:
+    """Return a number from 0 on, None for all else. One with more digits than any number here has is cut short."""
+    if not (text.isascii() and text.isdecimal()):
+        return None
+    return int(text) if len(text) <= _DIGITS else 10**_DIGITS
 
 
 def _quoted(text: str) -> str:
@@ -304,12 +310,13 @@ def _choice(wanted: Mapping[str, str], index: ReviewIndex) -> Choice:
     :raises NothingToReviewError: if it makes no sense
     """
     label, decision = wanted["label"], wanted["decision"]
-    if label and not (_is_number(label) and int(label) < len(index.labels)):
+    number = _number(label)
+    if label and (number is None or number >= len(index.labels)):
         raise NothingToReviewError(422, "The plan has no label of that number.")
     if decision and decision not in ACTIONS:
         raise NothingToReviewError(422, f"A decision is one of {', '.join(ACTIONS)}.")
     bounds = {name: _score(wanted[name]) for name in ("low", "high")}
-    return Choice(index.labels[int(label)].name if label else None, decision or None, **bounds)
+    return Choice(None if number is None else index.labels[number].name, decision or None, **bounds)
 
 
 def _score(text: str) -> float | None:

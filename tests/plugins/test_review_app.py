@@ -306,7 +306,8 @@ def test_pictures_come_by_a_fresh_address_and_stay_in_the_browser(digits: Review
 
 
 @pytest.mark.parametrize(
-    "position", ["12", "-1", "99999999999999999999", "0x1", "abc", "..%2F..%2Fetc%2Fpasswd", "٣", "%00", "1/../../x"]
+    "position",
+    ["12", "-1", "99999999999999999999", "9" * 5_000, "0x1", "abc", "..%2F..%2Fetc%2Fpasswd", "٣", "%00", "1/../../x"],
 )
 def test_only_samples_of_the_plan_have_pictures(digits: ReviewRun, position: str) -> None:
     before = len(digits.emulator.journal)
@@ -351,6 +352,20 @@ def test_what_is_no_picture_is_not_handed_on(digits: ReviewRun, content: bytes, 
         assert answer.headers["content-type"].startswith("text/plain")
         assert content[:8] not in answer.content or not content
         assert answer.headers["cache-control"] == "private, no-store"
+
+
+@pytest.mark.parametrize("map_index", ["9" * 30, "9" * 5_000])
+def test_an_index_that_no_task_can_have_is_none(run: ReviewRun, map_index: str) -> None:
+    page = run.client().get(run.page.replace("/-1/", f"/{map_index}/"))
+    assert page.status_code == 404
+    assert "There is no plan to review here" in page.text
+
+
+def test_a_connection_that_is_gone_gives_no_picture(digits: ReviewRun) -> None:
+    digits.push("plan", {**digits.place, "modelarts_conn_id": "nope"})
+    answer = digits.get(picture_of(digits))
+    assert answer.status_code == 502
+    assert "'nope'" in answer.text
 
 
 def test_a_service_that_does_not_answer_gives_no_picture_and_no_address(digits: ReviewRun) -> None:
