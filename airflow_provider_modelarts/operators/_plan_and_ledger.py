@@ -250,7 +250,7 @@ def _last_applied(
 ) -> Baseline | None:
     """Return the plan for the same proposals that another run applied last; None if there is none."""
     from airflow_provider_modelarts.labeling.ledger.reader import applied_plans
-    from airflow_provider_modelarts.labeling.plan.baseline import Baseline, BaselineRefused
+    from airflow_provider_modelarts.labeling.plan.baseline import Baseline, BaselineRefused, proposed_anything_new
     from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused
 
     if ledger is None:
@@ -271,6 +271,9 @@ def _last_applied(
                     f"{dataset_id} cannot be read. {error.message} Or name another plan as baseline_plan_uri."
                 ) from None
             if plan.differs_in(**asked):
+                continue
+            if not proposed_anything_new(plan):
+                log.info("Run %s found no new samples, so an earlier one is compared with.", header.run_id)
                 continue
             try:
                 log.info("Comparing with the plan %s, which run %s applied.", plan.uri, header.run_id)

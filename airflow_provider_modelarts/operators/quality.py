@@ -138,14 +138,16 @@ def _read_evidence(ledger: ObjectStoragePath, plan: Plan) -> Evidence | None:
     :raises InvalidRequest: if it cannot be read, or is not the one that was used
     """
     from airflow_provider_modelarts.labeling.evidence.evidence_file import read_evidence
+    from airflow_provider_modelarts.labeling.storage.path import display_uri
 
     if plan.proven_by is None:
         return None
     uri, digest = plan.proven_by
     named = None if plan.policy is None else plan.policy.evidence_uri
     try:
-        # The plan names no connection; its policy may.
-        path = plans.place_of_plan(ledger, uri if named is None else named)
+        # The plan names no connection; its policy may, unless the confirming task named another place.
+        is_named = named is not None and display_uri(places.storage_path("evidence_uri", named)) == uri
+        path = plans.place_of_plan(ledger, named if named is not None and is_named else uri)
     except ParameterError:
         raise InvalidRequest(f"Nothing says by which connection its evidence {uri} is reached.") from None
     evidence = read_evidence(path)

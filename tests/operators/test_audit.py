@@ -347,7 +347,9 @@ def test_answers_that_are_older_than_the_plan_are_refused(runner: AuditRunner) -
         "params_input": {"audit_answers": {runner.drawn()[0]: "right"}},
         "responded_at": "2001-11-20T12:00:00+00:00",
     }
-    assert "before the plan" in message(runner.evaluate(answers_from=approval))
+    at = datetime(2001, 11, 20, 12, tzinfo=UTC)
+    for given in (approval, str(approval), str({**approval, "responded_at": at})):  # the last as a template renders it
+        assert "before the plan" in message(runner.evaluate(answers_from=given))
 
 
 def test_labels_that_a_confirmation_wrote_are_no_answers(runner: AuditRunner) -> None:

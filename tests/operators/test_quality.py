@@ -242,6 +242,20 @@ def test_a_sample_that_two_tries_wrote_counts_once(runner: NightRunner) -> None:
     assert report(runner).result["confirmed"] == first.result["confirmed"]
 
 
+def test_the_evidence_is_read_from_where_the_confirming_task_named_it(
+    emulator: Emulator, moved_clock: MovedClock, tmp_path: Path
+) -> None:
+    runner = AuditRunner(emulator, moved_clock, tmp_path)
+    elsewhere = f"file://{tmp_path}/evidence/of-the-policy.jsonl"
+    assert runner.plan(policy={**AUDIT, "evidence_uri": elsewhere}).error is None
+    runner.answer()
+    assert runner.evaluate().error is None
+    assert runner.apply().error is None
+    ending = report(runner)
+    assert ending.result["problems"] == 0
+    assert page_of(ending).row("Agreement with people", RUN_ID)[0] == "180"
+
+
 @pytest.mark.parametrize(
     ("report_uri", "names"),
     [

@@ -60,9 +60,15 @@ def _final(dataset: DatasetProposals, sample_id: str) -> Sample | None:
         return None
 
 
+_BY_NOBODY = (SampleStatus.UNLABELED, "NONE", "AUTO_ANNOTATION")
+"""States of samples whose labels the machine gave, without the underscores that some of the service's words have."""
+
+
 def _is_labeled(sample: Sample) -> bool:
-    """Whether a person labeled it: of a proposal that is only shown the status says that nobody has."""
-    return bool(sample.labels) and sample.sample_status != SampleStatus.UNLABELED
+    """Whether a person labeled it: labels alone do not say so, as those that are only proposed may be shown, too."""
+    state = (sample.sample_status or "").strip("_").upper()
+    by_person = bool(state) or (sample.annotated_by or "").startswith("human")
+    return bool(sample.labels) and by_person and state not in _BY_NOBODY
 
 
 def answers_in_team_task(client: ModelArtsClient, audited: AuditedPlan, workforce_task_id: str, iou: float) -> Answers:
