@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.labeling.drift import compare
+from airflow_provider_modelarts.labeling.evidence.report import percent
 from airflow_provider_modelarts.labeling.ledger.reader import applied_plans, read_ledger, replay
 from airflow_provider_modelarts.labeling.plan.summary import ASKED, REASONS, RULES, escape, in_words
 from airflow_provider_modelarts.labeling.policy import different, facts_of_row
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from airflow_provider_modelarts.labeling.drift import Drift, ProposalCounts
+    from airflow_provider_modelarts.labeling.evidence.evidence_file import Evidence
     from airflow_provider_modelarts.labeling.ledger.entries import PartHeader
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
@@ -54,6 +56,8 @@ class RunQuality:
     :param counts: of the samples that its plan proposed for the first time; None: an older version made it
     :param drift: what was found when its plan was compared with an earlier one; None: that was not asked for
     :param proposals: how many its plan has
+    :param evidence: what people's answers to its audit proved; None: its policy had no target
+    :param evidence_problem: why the evidence cannot be read, in one line; empty if it can
     :param fates: of the samples that were to be confirmed, by :data:`FATES`
     :param confirmed: for each label name, how many confirmed samples carry it
     :param others: of the samples that were not to be confirmed: how many, by decision and rule
@@ -68,6 +72,8 @@ class RunQuality:
     counts: ProposalCounts | None = None
     drift: Drift | None = None
     proposals: int = 0
+    evidence: Evidence | None = None
+    evidence_problem: str = ""
     fates: Counter[str] = field(default_factory=Counter)
     confirmed: Counter[str] = field(default_factory=Counter)
     others: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -119,7 +125,12 @@ class QualityReport:
     @property
     def problems(self) -> list[str]:
         """What could not be read, a line for each run."""
-        return [f"Run {run.header.run_id}: {run.problem}" for run in self.runs if run.problem]
+        return [
+            f"Run {run.header.run_id}: {problem}"
+            for run in self.runs
+            for problem in (run.problem, run.evidence_problem)
+            if problem
+        ]
 
     def sections(self) -> list[Section]:
         """Return the whole report as plain text."""
@@ -127,6 +138,7 @@ class QualityReport:
             self._overview(),
             self._labels(),
             self._rules(),
+            self._agreement(),
             self._drift(),
             self._hard_examples(),
             self._left(),
@@ -182,6 +194,41 @@ class QualityReport:
             return Section("Thresholds", (f"Run {run.header.run_id} had no policy: all proposals with labels.",))
         rows = tuple((f"{ASKED.get(name, name)} ({name})", in_words(value)) for name, value in run.asked.items())
         return Section("Thresholds", (f"The rules of run {run.header.run_id}.",), (Table(("Rule", "Value"), rows),))
+
+    def _agreement(self) -> Section:
+        proven = [(run.header.run_id, run.evidence) for run in self.runs if run.evidence is not None]
+        if not proven:
+            return Section(
+                "Agreement with people", ("No run had evidence: a policy with target_precision asks for it.",)
+            )
+        rows = []
+        for run_id, evidence in proven:
+            answered, right = len(evidence.answers), sum(one.right for one in evidence.answers)
+            share = percent(right / answered) if answered else "-"
+            rows.append((run_id, str(answered), str(right), share, percent(evidence.header.target_precision)))
+        runs = Table(("Run", "Answered", "Right", "Share", "Target"), tuple(rows))
+        run_id, last = proven[-1]
+        wrong = Counter(one.label for one in last.answers if not one.right)
+        found = sorted(last.labels, key=lambda one: (-one.proposals, one.label))
+        labels = Table(
+            ("Label", "Proposals", "Answered", "Wrong", "Proven from score", "At least right"),
+            tuple(
+                (
+                    _named(one.label),
+                    *map(str, (one.proposals, one.answered, wrong[one.label])),
+                    *(
+                        ("-", "-")
+                        if one.proof.threshold is None
+                        else (f"{one.proof.threshold:.4g}", percent(one.proof.bound))
+                    ),
+                )
+                for one in found[:LABELS_SHOWN]
+            ),
+        )
+        notes = [f"Thresholds and bounds are those of run {run_id}; a sample counts for its first label."]
+        if len(found) > LABELS_SHOWN:
+            notes.append(f"{len(found) - LABELS_SHOWN} other labels are not shown.")
+        return Section("Agreement with people", tuple(notes), (runs, labels))
 
     def _drift(self) -> Section:
         rows = []
@@ -250,6 +297,7 @@ def quality_report(
     dataset_id: str,
     read_applied: Callable[[PartHeader], Plan],
     *,
+    read_evidence: Callable[[Plan], Evidence | None] = lambda _: None,
     runs: int = 10,
     created_at: float,
 ) -> QualityReport:
@@ -259,15 +307,23 @@ def quality_report(
     :param dataset_id: the dataset
     :param read_applied: returns the plan that a run applied; what it raises is noted as that run's problem if it is of
         this package
+    :param read_evidence: returns the evidence that a plan was narrowed by, None if it was not; raises as that does
     :param runs: how many runs at most; a plan that was applied counts as one
     :param created_at: epoch seconds
     """
     latest = {(one.dag_id, one.run_id, one.plan_digest): one for one in reversed(applied_plans(ledger, dataset_id))}
     headers = sorted(latest.values(), key=lambda header: header.created_at)[-runs:]
-    return QualityReport(dataset_id, tuple(_run(ledger, one, read_applied) for one in headers), created_at)
+    return QualityReport(
+        dataset_id, tuple(_run(ledger, one, read_applied, read_evidence) for one in headers), created_at
+    )
 
 
-def _run(ledger: StoragePath, header: PartHeader, read_applied: Callable[[PartHeader], Plan]) -> RunQuality:
+def _run(
+    ledger: StoragePath,
+    header: PartHeader,
+    read_applied: Callable[[PartHeader], Plan],
+    read_evidence: Callable[[Plan], Evidence | None],
+) -> RunQuality:
     try:
         plan = read_applied(header)
         state = replay(plan, read_ledger(ledger, header.run_id))
@@ -281,6 +337,10 @@ def _run(ledger: StoragePath, header: PartHeader, read_applied: Callable[[PartHe
         drift=plan.drift,
         proposals=len(plan),
     )
+    try:
+        run.evidence = read_evidence(plan)
+    except ModelArtsError as error:
+        run.evidence_problem = error.message
     for row, decision in plan.samples():
         facts = facts_of_row(row)
         if decision.action == "confirm":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.validation import as_label, decoded, shown
@@ -17,6 +18,8 @@ REJECT_SAMPLES = "reject_samples"
 REJECT_LABELS = "reject_labels"
 AUDIT_ANSWERS = "audit_answers"
 """Answers about samples drawn for the audit. Those go to people whatever is answered, so confirming ignores them."""
+APPROVE, REJECT = "Approve", "Reject"
+"""The options of an ``ApprovalOperator``."""
 _KNOWN = (REJECT_SAMPLES, REJECT_LABELS, AUDIT_ANSWERS)
 
 
@@ -57,7 +60,7 @@ def read_approval(name: str, value: object) -> Approval:
 
     :param name: of the parameter, for errors
     :param value: the output, or the text that a template made of it
-    :raises ParameterError: if the approval was refused, if no option was chosen, or if it cannot be read
+    :raises ParameterError: if anything but "Approve" was chosen, or nothing, or if it cannot be read
     """
     if isinstance(value, str):
         value = _from_text(name, value)
@@ -69,8 +72,13 @@ def read_approval(name: str, value: object) -> Approval:
     chosen = value.get("chosen_options")
     if not chosen:
         raise ParameterError(f"{name} says that nobody has chosen an option. Nothing was sent.")
-    if "Reject" in chosen:
+    if REJECT in chosen:
         raise ParameterError(f"{name} says that the plan was rejected. Nothing was sent.")
+    if not isinstance(chosen, (list, tuple)) or [*chosen] != [APPROVE]:
+        raise ParameterError(
+            f'{name} says that {shown(chosen)} was chosen, and only "{APPROVE}" approves. Nothing was sent. Ask with '
+            "an ApprovalOperator."
+        )
     answers = value.get("params_input")
     if answers is not None and not isinstance(answers, Mapping):
         raise ParameterError(f"{name} has answers that cannot be read: {shown(answers)}. Nothing was sent.")
@@ -111,13 +119,21 @@ def _from_text(name: str, text: str) -> object:
         tree = ast.parse(text.strip(), mode="eval").body
         keys = [ast.literal_eval(key) for key in tree.keys]  # type: ignore[attr-defined]
         pairs = dict(zip(keys, tree.values, strict=True))  # type: ignore[attr-defined]
-        read = {key: ast.literal_eval(value) for key, value in pairs.items() if key != "responded_at"}
+        return {key: _time(value) if key == "responded_at" else ast.literal_eval(value) for key, value in pairs.items()}
     except (ValueError, SyntaxError, TypeError, AttributeError, RecursionError, MemoryError):
         raise ParameterError(
             f"{name} is the text of an approval's output and cannot be read. Nothing was sent. Give the output "
             "itself (approve.output)."
         ) from None
-    return read | ({"responded_at": ast.unparse(pairs["responded_at"])} if "responded_at" in pairs else {})
+
+
+def _time(shown_as: ast.expr) -> object:
+    """Return a time of UTC that Python shows as a call, in ISO 8601; any other that is no literal as it is shown."""
+    if not isinstance(shown_as, ast.Call):
+        return ast.literal_eval(shown_as)
+    if any(keyword.arg == "tzinfo" and "UTC" in ast.unparse(keyword.value).upper() for keyword in shown_as.keywords):
+        return datetime(*map(ast.literal_eval, shown_as.args), tzinfo=UTC).isoformat()  # type: ignore[misc]
+    return ast.unparse(shown_as)
 
 
 def _is_empty(answer: object) -> bool:

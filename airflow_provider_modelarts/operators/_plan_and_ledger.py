@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
+    from airflow_provider_modelarts.labeling.evidence.evidence_file import Evidence
     from airflow_provider_modelarts.labeling.ledger.entries import PartHeader, RunIdentity
     from airflow_provider_modelarts.labeling.ledger.recorder import LedgerTarget
     from airflow_provider_modelarts.labeling.plan.baseline import Baseline
@@ -50,6 +51,8 @@ class PlanAndLedger:
     uris: dict[str, Any]
     filters: dict[str, Any] | None = None
     baseline: Baseline | None = None
+    bounds: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What evidence says of each label that it proves, for lineage: ``bound``, ``target``, ``answered``."""
     _scratch: Any = None
     """The folder of a preview's plan, which lasts as long as this."""
 
@@ -98,13 +101,17 @@ def resolve_plan_and_ledger(
         digest = parameters.optional(parameters.identifier)("plan_digest", plan_digest)
         plan = stored_plan(path, request.dataset_id, digest)
         filters = {**plan.header.filters, "first_label": plan.header.first_label}
-        narrowings += _evidence_for(plan, evidence_uri)
+        evidence = _evidence_for(plan, evidence_uri)
+        bounds = {} if evidence is None else evidence.bounds()
+        narrowings += [] if evidence is None else [evidence]
         if not narrowings:
             return PlanAndLedger(plan, ledger, {**uris, "plan_uri": str(path)}, filters)
         if request.preview:
             scratch = tempfile.TemporaryDirectory(prefix="modelarts-")
             narrowed = narrow_plan(plan, Path(scratch.name) / "plan.jsonl", narrowings)
-            return PlanAndLedger(narrowed, ledger, {**uris, "plan_uri": str(path)}, filters, _scratch=scratch)
+            return PlanAndLedger(
+                narrowed, ledger, {**uris, "plan_uri": str(path)}, filters, bounds=bounds, _scratch=scratch
+            )
         own_path = _own_path(root, context)
         with places.storage_errors("the narrowed plan", str(own_path), "written"):
             narrowed = narrow_plan(plan, own_path, narrowings)
@@ -114,7 +121,7 @@ def resolve_plan_and_ledger(
             plan.counts["confirm"],
             narrowed.uri,
         )
-        return PlanAndLedger(narrowed, ledger, {**uris, "plan_uri": str(own_path)}, filters)
+        return PlanAndLedger(narrowed, ledger, {**uris, "plan_uri": str(own_path)}, filters, bounds=bounds)
     if request.policy is not None and request.policy.target_precision is not None:
         raise ParameterError(
             "The policy has target_precision, which people's answers about a plan must prove first. Nothing was sent. "
@@ -145,8 +152,8 @@ def evidence_place(plan: Plan, evidence_uri: object) -> object:
     return named if evidence_uri is None else evidence_uri
 
 
-def _evidence_for(plan: Plan, evidence_uri: object) -> list[Narrowing]:
-    """Return the evidence for a plan with a target, from where it was stored; nothing for another plan.
+def _evidence_for(plan: Plan, evidence_uri: object) -> Evidence | None:
+    """Return the evidence for a plan with a target, from where it was stored; None for a plan that needs none.
 
     :raises EvidenceRefused: if there is none, or not for this plan
     :raises ParameterError: if evidence is given for a plan that needs none
@@ -156,13 +163,13 @@ def _evidence_for(plan: Plan, evidence_uri: object) -> list[Narrowing]:
     if plan.is_candidate:
         path = places.storage_path("evidence_uri", evidence_place(plan, evidence_uri))
         with places.storage_errors("evidence_uri", str(path), "read"):
-            return [read_evidence(path)]
+            return read_evidence(path)
     if evidence_uri is not None:
         raise ParameterError(
             f"evidence_uri is given, and the plan {plan.uri} has no target that is still to be proven. Nothing was "
             "written. Plan with target_precision, or leave evidence_uri out."
         )
-    return []
+    return None
 
 
 def find_or_make(
@@ -243,7 +250,7 @@ def _last_applied(
 ) -> Baseline | None:
     """Return the plan for the same proposals that another run applied last; None if there is none."""
     from airflow_provider_modelarts.labeling.ledger.reader import applied_plans
-    from airflow_provider_modelarts.labeling.plan.baseline import Baseline, BaselineRefused
+    from airflow_provider_modelarts.labeling.plan.baseline import Baseline, BaselineRefused, proposed_anything_new
     from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused
 
     if ledger is None:
@@ -264,6 +271,9 @@ def _last_applied(
                     f"{dataset_id} cannot be read. {error.message} Or name another plan as baseline_plan_uri."
                 ) from None
             if plan.differs_in(**asked):
+                continue
+            if not proposed_anything_new(plan):
+                log.info("Run %s found no new samples, so an earlier one is compared with.", header.run_id)
                 continue
             try:
                 log.info("Comparing with the plan %s, which run %s applied.", plan.uri, header.run_id)
@@ -286,7 +296,7 @@ def applied_plan(root: ObjectStoragePath, header: PartHeader) -> Plan:
     plan_uri = header.plan_uri or ""
     # A plan of the task's own lies in the ledger's folder.
     beside = run_folder(root, header.run_id) / plan_uri.rpartition("/")[2]
-    plan = read_plan(beside if beside.exists() else _place_of_plan(root, plan_uri))
+    plan = read_plan(beside if beside.exists() else place_of_plan(root, plan_uri))
     if plan.digest != header.plan_digest:
         raise PlanRefused(f"The plan {plan.uri} was replaced since: it is not the one that the run applied.")
     return plan
@@ -343,7 +353,7 @@ def of_ledger(root: ObjectStoragePath, run_id: str, dag_id: str | None, dataset_
     return plans
 
 
-def _place_of_plan(root: ObjectStoragePath, plan_uri: str) -> ObjectStoragePath:
+def place_of_plan(root: ObjectStoragePath, plan_uri: str) -> ObjectStoragePath:
     """Return where the plan is that a ledger names, reached by the connection that was used for it.
 
     Older ledgers name no connection: then it is the ledger's own, if the plan lies in the same bucket. Else nobody can

@@ -107,8 +107,9 @@ class ModelArtsEvaluateAuditOperator(TemplatedOperator):
         the policy says. Evidence for another plan that is there is replaced (templated)
     :param answers_from: where the answers are: ``dataset``: the final labels of the audited samples. ``team_task``: the
         labels that members gave in the team task ``workforce_task_id``. Or the answers: the output of an approval whose
-        field ``audit_answers`` has them, or a dict that names for each sample id ``"right"`` or the list of the label
-        names that it should have (templated)
+        field ``audit_answers`` has them, as ``ModelArtsApprovalOperator`` asks for them with ``ask_audit``, or a dict
+        that names for each sample id ``"right"``, ``"wrong"`` or the list of the label names that it should have
+        (templated)
     :param workforce_task_id: the team task, made after the plan (templated)
     :param ledger_uri: the ledger of the confirming tasks: labels that they wrote are no answers, and a plan that they
         applied already is refused. None: there is none (templated)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.validation import wrong
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.labeling.storage.path import file_name, name_of
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from airflow.sdk import Context, ObjectStoragePath
 
+    from airflow_provider_modelarts.labeling.evidence.evidence_file import Evidence
     from airflow_provider_modelarts.labeling.ledger.entries import PartHeader
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
     from airflow_provider_modelarts.operators._templates import Readers
@@ -46,9 +49,10 @@ _OF_REPORT: Readers = {
 class ModelArtsQualityReportOperator(TemplatedOperator):
     """Write a report for people on what the last runs of a dataset came to, as Markdown and as one HTML page.
 
-    It shows what was confirmed by label, the rules, the drift from run to run, the reasons of hard examples, and what
-    is left to people. All numbers are counted from the ledger and from the plans that it names. Nothing is asked of the
-    service. The HTML page needs no other file and runs no script. The task's page links to it.
+    It shows what was confirmed by label, the rules, what people's answers proved, the drift from run to run, the
+    reasons of hard examples, and what is left to people. All numbers are counted from the ledger, from the plans that
+    it names, and from their evidence. Nothing is asked of the service. The HTML page needs no other file and runs no
+    script. The task's page links to it.
 
     Returns ``markdown_uri, html_uri, runs, confirmed, problems``: the files, how many runs are in the report, how many
     samples they have confirmed, and of how many the plan or the ledger cannot be read.
@@ -95,12 +99,14 @@ class ModelArtsQualityReportOperator(TemplatedOperator):
             ledger = places.storage_path("ledger_uri", given["ledger_uri"])
             markdown, html = _files(given["report_uri"], given["dataset_id"])
 
-            def read_applied(header: PartHeader) -> Plan:
-                return plans.applied_plan(ledger, header)
-
             with places.storage_errors("ledger_uri", str(ledger), "read"):
                 report = quality_report(
-                    ledger, given["dataset_id"], read_applied, runs=given["runs"], created_at=system_clock.now()
+                    ledger,
+                    given["dataset_id"],
+                    partial(_read_applied, ledger),
+                    read_evidence=partial(_read_evidence, ledger),
+                    runs=given["runs"],
+                    created_at=system_clock.now(),
                 )
             for problem in report.problems:
                 self.log.warning("Not in the report: %s", problem)
@@ -117,6 +123,37 @@ class ModelArtsQualityReportOperator(TemplatedOperator):
                 "confirmed": sum(run.fates["confirmed"] for run in report.runs),
                 "problems": len(report.problems),
             }
+
+
+def _read_applied(ledger: ObjectStoragePath, header: PartHeader) -> Plan:
+    try:
+        return plans.applied_plan(ledger, header)
+    except ParameterError as error:  # the ledger does not say how its plan is reached
+        raise InvalidRequest(str(error)) from None
+
+
+def _read_evidence(ledger: ObjectStoragePath, plan: Plan) -> Evidence | None:
+    """Return the evidence that a plan was narrowed by; None if it was not.
+
+    :raises InvalidRequest: if it cannot be read, or is not the one that was used
+    """
+    from airflow_provider_modelarts.labeling.evidence.evidence_file import read_evidence
+    from airflow_provider_modelarts.labeling.storage.path import display_uri
+
+    if plan.proven_by is None:
+        return None
+    uri, digest = plan.proven_by
+    named = None if plan.policy is None else plan.policy.evidence_uri
+    try:
+        # The plan names no connection; its policy may, unless the confirming task named another place.
+        is_named = named is not None and display_uri(places.storage_path("evidence_uri", named)) == uri
+        path = plans.place_of_plan(ledger, named if named is not None and is_named else uri)
+    except ParameterError:
+        raise InvalidRequest(f"Nothing says by which connection its evidence {uri} is reached.") from None
+    evidence = read_evidence(path)
+    if evidence.digest != digest:
+        raise InvalidRequest(f"Its evidence {evidence.uri} was replaced since: it is not the one that was used.")
+    return evidence
 
 
 def _files(report_uri: str, dataset_id: str) -> tuple[ObjectStoragePath, ObjectStoragePath]:

@@ -173,7 +173,7 @@ async def show_state(task: ReviewTaskDep) -> Response:
     def state() -> dict[str, Any]:
         question = task.question
         return {
-            "digest": None if task.is_replaced else digest_of(_place_of(task)),
+            "digest": None if task.is_replaced else _digest_now(task),
             "is_waiting": question is not None and question.is_waiting,
             "answered_by": None if question is None else question.answered_by,
         }
@@ -227,6 +227,16 @@ def _show_no_picture(_: Request, error: Exception) -> Response:
     return PlainTextResponse(str(error), getattr(error, "status", 500))
 
 
+def _digest_now(task: ReviewTask) -> str | None:
+    """Return the digest of the plan that lies there now; None if there is none."""
+    path = _place_of(task)
+    try:
+        with places.storage_errors("plan_uri", task.plan.plan_uri, "read"):
+            return digest_of(path)
+    except (ParameterError, OSError) as error:
+        raise NothingToReviewError(502, f"The plan cannot be read now. {error}") from error
+
+
 def _place_of(task: ReviewTask) -> ObjectStoragePath:
     """Return where the plan of a task lies."""
     try:
@@ -243,7 +253,7 @@ def _index_of(task: ReviewTask) -> ReviewIndex:
             index = _indexes.get(path, task.plan.plan_digest)
     except (ModelArtsError, ParameterError, OSError) as error:
         raise NothingToReviewError(409, f"The plan cannot be shown. {error}") from error
-    dataset_id, made_by = index.made_for
+    dataset_id, made_by = index.header.dataset_id, index.header.made_by
     of_task = {"dag_id": task.plan_task.dag_id, "run_id": task.plan_task.run_id, "task_id": task.plan_task.task_id}
     if dataset_id != task.plan.dataset_id or any(made_by.get(name) != of_task[name] for name in of_task):
         raise NothingToReviewError(403, "The plan cannot be shown: another task made it, or it is of another dataset.")
@@ -257,7 +267,7 @@ def _render(task: ReviewTask, wanted: Mapping[str, str], page: int, url: str) ->
     shown = [index.read(position) for position in found[page * PAGE : (page + 1) * PAGE]]
     pages = max(1, math.ceil(len(found) / PAGE))
     place, question = task.place, task.question
-    is_there = digest_of(_place_of(task)) == index.digest
+    is_there = _digest_now(task) == index.digest
     return _pages.render(
         "review.html",
         task=task,
@@ -267,6 +277,7 @@ def _render(task: ReviewTask, wanted: Mapping[str, str], page: int, url: str) ->
         asks_audit=question is not None and AUDIT_ANSWERS in question.inputs,
         digest=index.digest,
         total=len(index),
+        is_candidate=index.is_candidate,
         counts=index.counts,
         labels=index.labels,
         label_names=[label.name for label in index.labels],

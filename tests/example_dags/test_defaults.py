@@ -29,8 +29,8 @@ def test_the_environment_fills_in_datasets_and_places(monkeypatch: pytest.Monkey
     for names in found.values():
         for param, variable in zip(("dataset_id", "place", "ledger_uri"), NAMES, strict=True):
             assert names.get(param, values[variable]) == values[variable]
-    assert sum("dataset_id" in names for names in found.values()) == 4
-    assert sum("place" in names for names in found.values()) == 4
+    assert sum("dataset_id" in names for names in found.values()) == 5
+    assert sum("place" in names for names in found.values()) == 5
     assert sum("ledger_uri" in names for names in found.values()) == 1
 
 

@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.labeling.apply.confirmation import confirm
 from airflow_provider_modelarts.labeling.drift import BINS, HARD
+from airflow_provider_modelarts.labeling.evidence.audited_plan import AuditedPlan
 from airflow_provider_modelarts.labeling.plan.baseline import Baseline, BaselineRefused, read_baseline
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.narrowing import Rejections, narrow_plan
@@ -171,6 +172,44 @@ def test_nothing_that_carries_a_label_that_moved_is_confirmed_with_review(nights
     done = nights.apply(nights.plans[-1])
     assert (done.confirmed, done.review) == (400 - len(with_rose), len(with_rose))
     assert set(nights.dataset.proposals) == with_rose
+
+
+@pytest.mark.parametrize("audit", [{"audit_size": 30}, {"audit_share": 0.2}])
+def test_an_audit_speaks_for_what_is_not_held_back(nights: Nights, audit: dict[str, Any]) -> None:
+    target = {"target_precision": 0.9, "seed": "night", **audit}
+    nights.plan(night(1, EVEN), **target)
+    made = nights.plan(night(2, {"rose": 18, "tulip": 10, "daisy": 2}), on_drift="review", **target)
+    assert made.plan.drift is not None
+    assert made.plan.drift.labels == {"rose", "daisy"}
+    assert AuditedPlan(made.plan).populations.keys() == {"tulip"}
+
+
+@pytest.mark.parametrize("audit", [{"audit_size": 50}, {"audit_share": 0.3}])
+def test_an_audit_of_samples_with_several_labels_speaks_for_what_is_not_held_back(
+    nights: Nights, audit: dict[str, Any]
+) -> None:
+    """Samples are drawn by their first label, and held back for any of their labels."""
+
+    def proposals(number: int, low: float) -> list[dict[str, Any]]:
+        found = night(number, EVEN, 600)
+        for place, one in enumerate(found):
+            (label,) = one["labels"]
+            if label["name"] == "daisy":
+                label["score"] = low + (1 - low) * label["score"]
+            elif place % 2 and label["name"] == "rose":
+                one["labels"].append(raw_label("daisy", score=0.9))
+        return found
+
+    target = {"target_precision": 0.9, "seed": "night", "on_drift": "review", "hard_examples": "confirm", **audit}
+    nights.plan(proposals(1, 0.0), **target)
+    plan = nights.plan(proposals(2, 0.8), **target).plan
+    assert plan.drift is not None
+    assert plan.drift.labels == {"daisy"}
+    audited = AuditedPlan(plan)
+    assert audited.populations.keys() == {"rose", "tulip"}
+    assert not any("daisy" in row.label_names for row in audited.rows.values())
+    rose = audited.populations["rose"]
+    assert len(rose.drawn) < len(rose.scores) < rose.drawn_from, "some of those drawn were held back"
 
 
 def test_guards_judge_what_is_left_after_review(nights: Nights) -> None:

@@ -73,7 +73,7 @@ def test_the_quantile_is_near_that_of_scipy_and_never_much_below_it(probability:
 
 def test_the_limit_is_that_of_the_issue() -> None:
     bins = [6] * 10
-    assert chance_limit(bins, bins) == pytest.approx(chi2.ppf(0.999, 9) * 2 / 60, rel=0.01)
+    assert chance_limit(bins, bins, 0.001) == pytest.approx(chi2.ppf(0.999, 9) * 2 / 60, rel=0.01)
 
 
 def test_a_label_that_takes_over_is_named_with_its_shares() -> None:

@@ -11,6 +11,7 @@ from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.sample_rows import SampleRow, row_of
 from airflow_provider_modelarts.labeling.audit import SizedDraw, place_in_draw
+from airflow_provider_modelarts.labeling.evidence.answers import _is_labeled
 from airflow_provider_modelarts.labeling.evidence.audited_plan import AuditedPlan
 from airflow_provider_modelarts.labeling.evidence.evidence_file import (
     NOT_PROVEN,
@@ -54,6 +55,30 @@ def entity(start: int, end: int) -> list[dict[str, Any]]:
 
 
 CAR = box("car", 0, 0, 100, 100)
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_answer"),
+    [
+        ({"sample_status": "MANUAL_ANNOTATION"}, True),
+        ({"sample_status": "manual_annotation", "annotated_by": "human/a/b"}, True),
+        ({"sample_status": "__UNCHECK__"}, True),
+        ({"annotated_by": "human/account/user"}, True),
+        ({"sample_status": "UN_ANNOTATION"}, False),
+        ({"sample_status": "__NONE__"}, False),
+        ({"sample_status": "__AUTO_ANNOTATION__"}, False),
+        ({"sample_status": "auto_annotation", "annotated_by": ""}, False),
+        ({"sample_status": ""}, False),
+        ({"sample_status": None, "annotated_by": None}, False),
+        ({"annotated_by": "auto"}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_labels_of_the_machine_that_are_only_shown_are_no_answers(shown: dict[str, Any], is_answer: bool) -> None:
+    """The service has several words for it, and may leave it out."""
+    assert _is_labeled(Sample({"sample_id": "s", "labels": named("rose"), **shown})) is is_answer
+    assert not _is_labeled(Sample({"sample_id": "s", "labels": [], **shown}))
 
 
 @pytest.mark.parametrize(

@@ -125,9 +125,16 @@ def test_an_answer_that_is_not_understood_or_is_about_something_else_stops_all(
     assert runner.files(".try") == []
 
 
-@pytest.mark.parametrize("chosen", [["Reject"], [], None], ids=str)
+@pytest.mark.parametrize(
+    "chosen",
+    [["Reject"], ["reject"], ["No"], ["OK"], ["Approve", "Reject"], "Approve", [["Approve"]], [], None],
+    ids=str,
+)
 def test_without_an_approval_nothing_is_written(runner: ConfirmRunner, chosen: Any) -> None:
-    assert confirm(runner, {**answer(), "chosen_options": chosen}).error is not None
+    """Other operators that ask people give the same form with other options, such as "Yes" and "No"."""
+    for given in ({**answer(), "chosen_options": chosen}, str({**answer(), "chosen_options": chosen})):
+        assert confirm(runner, given).error is not None
+        assert _with_approved_by(runner, given).error is not None
     assert confirm(runner, {**answer(), "params_input": ["a"]}).error is not None
     assert confirm(runner, "ada").error is not None, "a name rejects nothing"
     assert runner.writes == 0

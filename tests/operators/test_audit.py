@@ -19,6 +19,7 @@ from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanWriter,
 from airflow_provider_modelarts.labeling.policy import AUDITED, PASSED
 from airflow_provider_modelarts.operators.audit import ModelArtsEvaluateAuditOperator
 from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
+from airflow_provider_modelarts.utils.observation import Observation, bounds_by_label
 from tests.operators.runners import ConfirmRunner, check_sums
 
 if TYPE_CHECKING:
@@ -141,6 +142,28 @@ def test_only_what_the_answers_prove_is_confirmed(runner: AuditRunner) -> None:
     assert runner.confirmed() == {}
 
 
+def test_lineage_is_told_what_the_evidence_proves(runner: AuditRunner) -> None:
+    runner.answer()
+    runner.evaluate()
+    observed: list[Observation | None] = []
+
+    class Watched(ModelArtsConfirmSamplesOperator):
+        def observe(self, *args: Any, **kwargs: Any) -> None:
+            super().observe(*args, **kwargs)
+            observed.append(self._observation)
+
+    operator = Watched(
+        task_id="confirm", dataset_id=runner.dataset_id, plan_uri=runner.plan_uri, evidence_uri=runner.evidence_uri
+    )
+    assert runner.run(operator, 1, 0).error is None
+    (seen,) = observed
+    assert seen is not None
+    proven = runner.evidence().labels
+    assert bounds_by_label(seen.values) == {
+        one.label: {"bound": one.proof.bound, "target": 0.9, "answered": one.proof.counts.audited} for one in proven
+    }
+
+
 def test_evidence_survives_its_file(runner: AuditRunner) -> None:
     runner.answer()
     runner.evaluate()
@@ -239,6 +262,34 @@ def test_a_team_task_that_is_older_than_the_plan_is_refused(runner: AuditRunner,
     assert "is older than the plan" in message(ending)
 
 
+def test_answers_of_the_review_page(runner: AuditRunner) -> None:
+    """As docs/review-page.md says."""
+    drawn = runner.drawn()
+    given: dict[str, Any] = {
+        one: {"verdict": "right"} if runner.is_right(one) else {"verdict": "wrong", "label": runner.truth(one)}
+        for one in drawn
+    }
+    given[drawn[0]] = {"verdict": "wrong"}
+    given[drawn[1]] = "wrong"
+    approval = {"chosen_options": ["Approve"], "params_input": {"audit_answers": given, "reject_samples": []}}
+    ending = runner.evaluate(answers_from=approval)
+    assert ending.error is None, ending.error
+    answers = {one.sample_id: (one.right, one.names) for one in runner.evidence().answers}
+    assert answers == {
+        one: (one not in drawn[:2] and runner.is_right(one), () if one in drawn[:2] else (runner.truth(one),))
+        for one in drawn
+    }
+    operator = ModelArtsConfirmSamplesOperator(
+        task_id="confirm",
+        dataset_id=runner.dataset_id,
+        plan_uri=runner.plan_uri,
+        evidence_uri=runner.evidence_uri,
+        ledger_uri=runner.ledger_uri,
+    )
+    operator.approval = approval
+    assert runner.run(operator, 1, 3).result["confirmed"] == ending.result["confirmable"] > 0
+
+
 AT = datetime(2036, 11, 20, 12, tzinfo=UTC)
 
 
@@ -272,10 +323,13 @@ def test_answers_of_a_page(runner: AuditRunner, handed: Callable[[Any], Any]) ->
     ("given", "said"),
     [
         ({"no-such-sample": "right"}, "which was not drawn for the audit"),
-        ({"DRAWN": "wrong"}, 'must be "right" or a list of label names'),
-        ({"DRAWN": []}, 'must be "right" or a list of label names'),
-        ({"DRAWN": [None]}, 'must be "right" or a list of label names'),
-        ({"DRAWN": None}, 'must be "right" or a list of label names'),
+        ({"DRAWN": "perhaps"}, 'must be "right", "wrong" or a list of label names'),
+        ({"DRAWN": {"verdict": "right", "label": "rose"}}, 'must be "right", "wrong" or a list of label names'),
+        ({"DRAWN": {"verdict": "perhaps"}}, 'must be "right", "wrong" or a list of label names'),
+        ({"DRAWN": {}}, 'must be "right", "wrong" or a list of label names'),
+        ({"DRAWN": []}, 'must be "right", "wrong" or a list of label names'),
+        ({"DRAWN": [None]}, 'must be "right", "wrong" or a list of label names'),
+        ({"DRAWN": None}, 'must be "right", "wrong" or a list of label names'),
         ([1], "answers_from must be"),
         ("people", "answers_from must be"),
     ],
@@ -293,7 +347,9 @@ def test_answers_that_are_older_than_the_plan_are_refused(runner: AuditRunner) -
         "params_input": {"audit_answers": {runner.drawn()[0]: "right"}},
         "responded_at": "2001-11-20T12:00:00+00:00",
     }
-    assert "before the plan" in message(runner.evaluate(answers_from=approval))
+    at = datetime(2001, 11, 20, 12, tzinfo=UTC)
+    for given in (approval, str(approval), str({**approval, "responded_at": at})):  # the last as a template renders it
+        assert "before the plan" in message(runner.evaluate(answers_from=given))
 
 
 def test_labels_that_a_confirmation_wrote_are_no_answers(runner: AuditRunner) -> None:
@@ -494,6 +550,22 @@ def test_a_plan_that_draws_late_says_the_same_of_each_proposal(
     for sample_id in late:
         drawn[sample_id] = {**drawn[sample_id], "decision": "confirm", "rule": "passed"}
     assert list(drawn.values()) == list(plain.values())
+
+
+@pytest.mark.parametrize("ledger", [True, False])
+def test_a_sized_audit_without_a_plan_of_its_own_is_planned_first(
+    emulator: Emulator, moved_clock: MovedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ledger: bool
+) -> None:
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path / "logs"))
+    runner = AuditRunner(emulator, moved_clock, tmp_path)
+    given = {"policy": {"audit_size": 5, "hard_examples": "confirm"}}
+    if ledger:
+        given["ledger_uri"] = runner.ledger_uri
+    assert "A policy with audit_size needs a plan" in message(runner.confirm(**given, preview=True))
+    ending = runner.confirm(**given)
+    assert ending.error is None, ending.error
+    assert (ending.result["confirmed"], ending.result["review"]) == (390, 10)
+    assert len(runner.plans()) == 1
 
 
 def test_with_few_proposals_nothing_is_proven_and_the_report_says_how_many_answers_are_missing(

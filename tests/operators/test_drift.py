@@ -35,7 +35,7 @@ class NightRunner(ConfirmRunner):
     def begin_night(self, weights: Mapping[str, float]) -> None:
         self.nights += 1
         self.begin_run(f"night-{self.nights}")
-        self.dataset.propose(night(self.nights, weights))
+        self.dataset.propose(night(self.nights, weights) if weights else [])
 
     def plan_and_apply(self, weights: Mapping[str, float], **policy: Any) -> tuple[Ending, Ending]:
         self.begin_night(weights)
@@ -134,6 +134,20 @@ def test_the_last_plan_applied_that_is_gone_is_an_error_that_says_what_to_do(run
     ending = runner.plan(policy=POLICY, ledger_uri=runner.ledger_uri)
     assert "max_drift cannot be judged: the plan that run night-1 applied last" in str(ending.error)
     assert "name another plan as baseline_plan_uri" in str(ending.error)
+
+
+def test_nights_without_new_samples_do_not_blind_the_guard(runner: NightRunner) -> None:
+    """The plan of such a night is applied, and what comes after it is compared with the night before."""
+    runner.plan_and_apply(EVEN)
+    quiet = runner.folder / "plans" / "night-2.jsonl"
+    runner.plan_and_apply({}, hard_examples="confirm")
+    assert read_plan(quiet).drift is not None
+    assert runner.confirm(plan_uri=runner.plan_uri, ledger_uri=runner.ledger_uri).error is None
+    planned, _ = runner.plan_and_apply(ROSES)
+    assert "does not hold" in str(planned.error)
+    assert "night-1.jsonl" in str(planned.error)
+    planned, _ = runner.plan_and_apply(EVEN, baseline_plan_uri=f"file://{quiet}")
+    assert "no sample was proposed in it for the first time" in str(planned.error)
 
 
 def test_without_any_place_to_look_nothing_is_planned(runner: NightRunner) -> None:

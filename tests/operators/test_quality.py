@@ -17,6 +17,9 @@ from airflow_provider_modelarts.links import REPORT_XCOM
 from airflow_provider_modelarts.operators.quality import ModelArtsQualityReportOperator
 from tests.labeling.raw_samples import raw_label, raw_sample
 from tests.labeling.test_baseline import EVEN, ROSES, night
+from tests.operators.runners import RUN_ID, ConfirmRunner
+from tests.operators.test_audit import POLICY as AUDIT
+from tests.operators.test_audit import AuditRunner
 from tests.operators.test_drift import NightRunner
 
 if TYPE_CHECKING:
@@ -68,7 +71,7 @@ class Page(HTMLParser):
         return found[1:]
 
 
-def report(runner: NightRunner, **parameters: Any) -> Ending:
+def report(runner: ConfirmRunner, **parameters: Any) -> Ending:
     given = {
         "dataset_id": runner.dataset_id,
         "ledger_uri": runner.ledger_uri,
@@ -172,6 +175,31 @@ def test_no_name_acts_as_html_or_markdown(runner: NightRunner) -> None:
     assert all(len(re.findall(r"(?<!\\)\|", row)) in (3, 4, 9) for row in _table_rows(markdown))
 
 
+def test_what_people_answered_stands_in_it(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path) -> None:
+    runner = AuditRunner(emulator, moved_clock, tmp_path)
+    assert runner.plan(policy=AUDIT).error is None
+    runner.answer()
+    assert runner.evaluate().error is None
+    assert runner.apply().error is None
+    page = page_of(report(runner))
+    lines = lines_of(runner.evidence_uri)
+    answers = [line for line in lines if "right" in line]
+    right = sum(line["right"] for line in answers)
+    assert page.row("Agreement with people", RUN_ID)[:2] == [str(len(answers)), str(right)]
+    assert 0 < right < len(answers) == 180
+    for label in ("rose", "tulip"):
+        ours = [line for line in answers if line["label"] == label]
+        (proof,) = (line["proof"] for line in lines if line.get("label") == label and "proof" in line)
+        shown = page.row("Agreement with people", label)
+        assert shown[1:3] == [str(len(ours)), str(sum(not line["right"] for line in ours))]
+        assert shown[3] == ("-" if proof["threshold"] is None else f"{proof['threshold']:.4g}")
+    Path(runner.evidence_uri.removeprefix("file://")).unlink()
+    ending = report(runner)
+    assert ending.result["problems"] == 1
+    assert f"Run {RUN_ID}: The evidence " in Path(ending.result["html_uri"].removeprefix("file://")).read_text("utf-8")
+    assert set(page_of(ending).tables) == set(page.tables) - {"Agreement with people"}
+
+
 def test_a_run_whose_plan_is_gone_is_named_and_the_others_are_counted(runner: NightRunner) -> None:
     runner.plan_and_apply(EVEN)
     Path(runner.plan_uri.removeprefix("file://")).unlink()
@@ -212,6 +240,20 @@ def test_a_sample_that_two_tries_wrote_counts_once(runner: NightRunner) -> None:
     runner.confirm(**given, try_number=2)
     assert len(runner.headers()) == 2
     assert report(runner).result["confirmed"] == first.result["confirmed"]
+
+
+def test_the_evidence_is_read_from_where_the_confirming_task_named_it(
+    emulator: Emulator, moved_clock: MovedClock, tmp_path: Path
+) -> None:
+    runner = AuditRunner(emulator, moved_clock, tmp_path)
+    elsewhere = f"file://{tmp_path}/evidence/of-the-policy.jsonl"
+    assert runner.plan(policy={**AUDIT, "evidence_uri": elsewhere}).error is None
+    runner.answer()
+    assert runner.evaluate().error is None
+    assert runner.apply().error is None
+    ending = report(runner)
+    assert ending.result["problems"] == 0
+    assert page_of(ending).row("Agreement with people", RUN_ID)[0] == "180"
 
 
 @pytest.mark.parametrize(

@@ -256,6 +256,27 @@ def test_a_file_that_is_no_plan_is_not_shown(run: ReviewRun) -> None:
     assert "root:" not in page.text
 
 
+def test_a_storage_that_cannot_be_reached_is_named(run: ReviewRun) -> None:
+    run.push("plan", {**run.place, "plan_uri": "s3://nobody_knows@bucket/plan.jsonl"})
+    for route in ("", "state"):
+        answer = run.get(route)
+        assert answer.status_code == 502
+        assert "nobody_knows" in answer.text
+
+
+def test_a_connection_that_the_api_server_does_not_know_leaves_the_pictures_out(run: ReviewRun) -> None:
+    run.push("plan", {**run.place, "modelarts_conn_id": "nobody_knows"})
+    assert run.get().status_code == 200
+    picture = run.get(picture_of(run))
+    assert picture.status_code == 502
+    assert "Airflow does not know the connection" in picture.text
+
+
+@pytest.mark.parametrize("part", ["dag_id", "run_id"])
+def test_a_wildcard_of_airflows_api_finds_nothing(run: ReviewRun, part: str) -> None:
+    assert run.client().get(run.page.replace(getattr(run, part), "~")).status_code == 404
+
+
 def test_nothing_in_the_address_names_a_plan(
     run: ReviewRun, begin: Callable[..., ReviewRun], emulator: Emulator
 ) -> None:
@@ -446,7 +467,7 @@ def test_a_hundred_thousand_proposals_are_indexed_once(
     read = []
     from airflow_provider_modelarts.plugins import review_index
 
-    monkeypatch.setattr(review_index, "_read_line", read.append)
+    monkeypatch.setattr(review_index, "read_plan", read.append)
     begun = time.perf_counter()
     page = run.get(label=7, low=0.5, page=3)
     again = time.perf_counter() - begun

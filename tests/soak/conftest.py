@@ -83,6 +83,10 @@ def airflow(tmp_path_factory: pytest.TempPathFactory, _interruptible: None) -> I
         assert asked in nightly
         nightly = nightly.replace(asked, here)
     (dags / "nightly_pipeline.py").write_text(nightly, encoding="utf-8")
+    proven = (EXAMPLE_DAGS / "confirm_with_evidence.py").read_text(encoding="utf-8")
+    assert "schedule=None," in proven
+    proven = proven.replace("schedule=None,", "schedule=None, default_args={'modelarts_conn_id': 'modelarts_proven'},")
+    (dags / "confirm_with_evidence.py").write_text(proven, encoding="utf-8")
     with SqliteAirflow(home, dags_folder=dags, settings=SETTINGS) as running:
         yield running
         assert processes_of(home) != []

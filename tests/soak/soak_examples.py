@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from airflow_provider_modelarts.labeling.evidence.evidence_file import read_evidence
+from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
 from tests.e2e.support import check_outcome
 from tests.soak.story_runner import Story
 from tests.soak.story_world import LABELED, OVER, StoryWorld, expect
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 DAG_ID = "auto_label_images"
 NIGHTLY = "nightly_pipeline"
+PROVEN = "confirm_with_evidence"
+TARGET = 0.9
 
 
 def images_are_labeled(world: StoryWorld) -> None:
@@ -67,8 +71,43 @@ def a_night_and_the_next(world: StoryWorld) -> None:
     expect(made == [1, 1, 1], f"versions, team tasks, labeling tasks: {made}", world)
 
 
+def only_what_is_proven_is_confirmed(world: StoryWorld) -> None:
+    """Label, draw an audit, let a team answer it, and confirm what that proves: of each such label enough is right."""
+    airflow, emulator = world.airflow, world.emulator
+    emulator.task_seconds = emulator.job_seconds = emulator.team_seconds = 2
+    airflow.add_connection("modelarts_proven", emulator.connection)
+    truth = emulator.truth(world.dataset_id)
+    world.dag_id = PROVEN
+    conf = {
+        "dataset_id": world.dataset_id,
+        "workforce_id": make_team(emulator, world.client()),
+        "place": f"file://{world.folder}",
+        "target": TARGET,
+        "audit_size": 80,
+    }
+    world.run_id = airflow.trigger(PROVEN, conf)
+    world.until_over()
+    expect(world.run_state() == "success", "the run has not succeeded", world)
+    evidence = read_evidence(next((world.folder / "evidence").iterdir()))
+    entries = [entry for _, entry in read_ledger(world.folder / "ledger", world.run_id).entries()]
+    expect(entries, "nothing was confirmed", world)
+    counts = airflow.xcom(PROVEN, world.run_id, "evaluate")
+    expect(counts["confirmable"] == len(entries), f"{len(entries)} are confirmed, {counts}", world)
+    for one in evidence.labels:
+        confirmed = [entry for entry in entries if entry.after[0]["name"] == one.label]
+        if one.proof.threshold is None:
+            expect(not confirmed, f"label {one.label} is confirmed without a proof", world)
+            continue
+        wrong = sum(truth[entry.sample_id] != one.label for entry in confirmed) + one.proof.counts.wrong
+        expect(wrong <= (1 - TARGET) * one.proof.counts.total, f"label {one.label} has {wrong} wrong", world)
+
+
 def stories() -> list[Story]:
-    return [Story(DAG_ID, images_are_labeled), Story(NIGHTLY, a_night_and_the_next)]
+    return [
+        Story(DAG_ID, images_are_labeled),
+        Story(NIGHTLY, a_night_and_the_next),
+        Story(PROVEN, only_what_is_proven_is_confirmed),
+    ]
 
 
 @pytest.mark.parametrize("story", stories(), ids=str)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-RIGHT = "right"
-"""The answer that leaves a proposal as it is."""
+RIGHT, WRONG = "right", "wrong"
+"""The answers that leave a proposal as it is, and that do not."""
 READERS = 8
 
 Answers = dict[str, Answer]
@@ -60,9 +60,15 @@ def _final(dataset: DatasetProposals, sample_id: str) -> Sample | None:
         return None
 
 
+_BY_NOBODY = (SampleStatus.UNLABELED, "NONE", "AUTO_ANNOTATION")
+"""States of samples whose labels the machine gave, without the underscores that some of the service's words have."""
+
+
 def _is_labeled(sample: Sample) -> bool:
-    """Whether a person labeled it: of a proposal that is only shown the status says that nobody has."""
-    return bool(sample.labels) and sample.sample_status != SampleStatus.UNLABELED
+    """Whether a person labeled it: labels alone do not say so, as those that are only proposed may be shown, too."""
+    state = (sample.sample_status or "").strip("_").upper()
+    by_person = bool(state) or (sample.annotated_by or "").startswith("human")
+    return bool(sample.labels) and by_person and state not in _BY_NOBODY
 
 
 def answers_in_team_task(client: ModelArtsClient, audited: AuditedPlan, workforce_task_id: str, iou: float) -> Answers:
@@ -99,8 +105,9 @@ _CLOCKS_DIFFER = 60.0
 def answers_given(audited: AuditedPlan, given: object) -> Answers:
     """Return answers that were given by sample id, as the page of an approval has them.
 
-    :param given: for each sample "right", or the list of the label names that it should have; or its JSON text. A
-        sample may be left out. Where boxes were proposed, names say that something is wrong
+    :param given: for each sample "right", "wrong", or the list of the label names that it should have; or what the page
+        of a review gives, ``{"verdict": "right"}`` or ``{"verdict": "wrong", "label": name}``; or the JSON text of all.
+        A sample may be left out. Where boxes were proposed, names say that something is wrong
     :raises InvalidRequest: for anything else, and for a sample that was not drawn: it was chosen by somebody
     """
     read = decoded(given)
@@ -121,13 +128,16 @@ def answers_given(audited: AuditedPlan, given: object) -> Answers:
 
 
 def _answer_given(row: Any, said: object, sample_id: str) -> Answer:
-    if said == RIGHT:
+    verdict, label = (said.get("verdict"), said.get("label")) if isinstance(said, Mapping) else (said, None)
+    if verdict == RIGHT and label is None:
         return Answer(right=True, names=tuple(row.label_names))
+    if verdict == WRONG and (label is None or as_label(label) is not None):
+        return Answer(right=False, names=() if label is None else (str(label),))
     said = decoded(said)
     names = [as_label(name) for name in said] if isinstance(said, Sequence) and not isinstance(said, str) else [None]
     if None in names or not names:
         raise InvalidRequest(
-            f'The answer about sample {sample_id} must be "{RIGHT}" or a list of label names, not {shown(said)}. '
-            "Nothing was stored; leave the sample out if nobody has looked at it."
+            f'The answer about sample {sample_id} must be "{RIGHT}", "{WRONG}" or a list of label names, not '
+            f"{shown(said)}. Nothing was stored; leave the sample out if nobody has looked at it."
         )
     return judge_names(row, [name for name in names if name is not None])

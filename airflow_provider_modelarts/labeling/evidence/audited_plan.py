@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from array import array
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.labeling.audit import SizedDraw, is_in_share
 from airflow_provider_modelarts.labeling.evidence.statistics import Proof, ScoreList
-from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused
+from airflow_provider_modelarts.labeling.plan.plan_file import DRIFTED, PlanRefused
 from airflow_provider_modelarts.labeling.policy import AUDITED, facts_of_row
 
 if TYPE_CHECKING:
@@ -26,14 +27,16 @@ class Population:
 
     :param scores: of each of them its lowest score
     :param drawn: the same of those that were drawn for the audit, by sample id
+    :param drawn_from: among how many they were drawn: of those some may be held back since, as their labels drifted
     """
 
     scores: array[float] = field(default_factory=lambda: array("d"))
     drawn: dict[str, float] = field(default_factory=dict)
+    drawn_from: int = 0
 
     def share(self, policy: ConfirmPolicy) -> float:
         """Return the share that was to be drawn."""
-        return policy.audit_share if policy.audit_size is None else min(1.0, policy.audit_size / len(self.scores))
+        return policy.audit_share if policy.audit_size is None else min(1.0, policy.audit_size / self.drawn_from)
 
     def prove(self, policy: ConfirmPolicy, risk: float, answers: Mapping[str, bool]) -> Proof:
         """Return what answers prove.
@@ -70,22 +73,30 @@ class AuditedPlan:
         """By first label."""
         self.rows: dict[str, SampleRow] = {}
         """The proposals that were drawn, by sample id."""
-        confirmed: list[tuple[str, str]] = []
+        took_part: list[tuple[str, str]] = []
+        held_back: set[str] = set()
         for row, decision in plan.samples():
             is_drawn = decision == AUDITED
-            if not is_drawn and decision.action != "confirm":
+            is_held = decision == DRIFTED
+            if not is_drawn and not is_held and decision.action != "confirm":
                 continue
             facts = facts_of_row(row)
             if facts.lowest_score is None or not facts.has_labels:
                 raise self._refused(f"sample {row.sample_id or '(no id)'} has no score or no label")
             label = facts.names[0]
+            took_part.append((label, row.sample_id))
+            if is_held:
+                held_back.add(row.sample_id)
+                continue
             population = self.populations.setdefault(label, Population())
             population.scores.append(facts.lowest_score)
             if is_drawn:
                 population.drawn[row.sample_id] = facts.lowest_score
                 self.rows[row.sample_id] = row
-            confirmed.append((label, row.sample_id))
-        self._check_draw(confirmed)
+        for label, count in Counter(label for label, _ in took_part).items():
+            if label in self.populations:
+                self.populations[label].drawn_from = count
+        self._check_draw(took_part, held_back)
 
     @property
     def risk(self) -> float:
@@ -98,8 +109,12 @@ class AuditedPlan:
             name: self.populations[name].prove(self.policy, self.risk, answers) for name in sorted(self.populations)
         }
 
-    def _check_draw(self, members: list[tuple[str, str]]) -> None:
-        """Check that those were drawn whom the seed draws: others were chosen after somebody had looked."""
+    def _check_draw(self, members: list[tuple[str, str]], held_back: set[str]) -> None:
+        """Check that those were drawn whom the seed draws: others were chosen after somebody had looked.
+
+        :param members: label and id of those who took part in the draw
+        :param held_back: those of them who were left to people afterwards, drawn or not
+        """
         policy = self.policy
         if policy.audit_size is None:
             drawn = {one for _, one in members if is_in_share(policy.audit_share, policy.seed, one)}
@@ -108,6 +123,7 @@ class AuditedPlan:
             for label, sample_id in members:
                 draw.add(label, sample_id)
             drawn = draw.drawn()
+        drawn -= held_back
         if drawn != self.rows.keys():
             raise self._refused(
                 f"its audit has {len(self.rows)} samples, and {len(drawn ^ self.rows.keys())} are not as its seed "

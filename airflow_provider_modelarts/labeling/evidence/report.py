@@ -51,7 +51,7 @@ def _head(audited: AuditedPlan, evidence: Evidence) -> list[str]:
         f"### Audit of plan {header.plan_digest[:12]} of dataset {escape(header.dataset_id)}",
         "",
         f"- **{len(evidence.min_score_by_label)}** of {len(labels)} labels are proven from some score upwards",
-        f"- target: {_percent(header.target_precision)} right for each label; confidence {_percent(header.confidence)}",
+        f"- target: {percent(header.target_precision)} right for each label; confidence {percent(header.confidence)}",
         f"- **{to_confirm}** of {sum(one.proposals for one in labels)} proposals may be confirmed",
         f"- **{answered}** of {drawn} samples drawn for the audit were answered, **{wrong}** of them were wrong",
     ]
@@ -83,7 +83,7 @@ def _table(audited: AuditedPlan, evidence: Evidence) -> list[str]:
         threshold = "-" if proof.threshold is None else f"{proof.threshold:.4g}"
         lines.append(
             f"| {escape(one.label, _NAME_BYTES)} | {one.proposals} | {one.answered} | {wrong[one.label]} | {threshold} "
-            f"| {_percent(proof.bound)} | {to_confirm[one.label]} |"
+            f"| {percent(proof.bound)} | {to_confirm[one.label]} |"
         )
     return [*lines, ""]
 
@@ -118,7 +118,7 @@ def _reliability(evidence: Evidence) -> list[str]:
             share = right[place] / total[place]
             lines.append(
                 f"{place / _BINS:.1f} - {(place + 1) / _BINS:.1f} {'#' * round(_BAR * share):<{_BAR}} "
-                f"{right[place]} of {total[place]} ({_percent(share)})"
+                f"{right[place]} of {total[place]} ({percent(share)})"
             )
     return [*lines, "```", ""]
 
@@ -138,7 +138,7 @@ def _bounded(lines: Sequence[str], budget: int, rest: str) -> list[str]:
     return [*kept, rest.format(len(lines) - len(kept) - 1), ""]
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     """Return a share in percent, cut and not rounded: 99.96 % is not all."""
     return f"{int(share * 1000 + 1e-9) / 10:g} %"
 

@@ -68,12 +68,18 @@ class Baseline:
         return self._labels[self._first[position]]
 
 
+def proposed_anything_new(plan: Plan) -> bool:
+    """Whether a plan proposed samples for the first time, or may have: only those are compared."""
+    counts = plan.counts_of_new
+    return counts is None or counts.total > 0
+
+
 def read_baseline(path: StoragePath, **asked: object) -> Baseline:
     """Read the plan to compare with.
 
     :param path: where it is
     :param asked: ``dataset_id``, ``filters``, ``first_label`` of the new plan: other proposals have other shares
-    :raises BaselineRefused: if it is of other proposals, or keeps no counts
+    :raises BaselineRefused: if it is of other proposals, has no new ones, or keeps no counts
     :raises PlanRefused: if it is not there, not complete or altered
     """
     plan = read_plan(path)
@@ -81,6 +87,11 @@ def read_baseline(path: StoragePath, **asked: object) -> Baseline:
     if differing:
         raise BaselineRefused(
             f"The plan {plan.uri} cannot be compared with: it was made for another {' and '.join(differing)}. Nothing "
+            "was written. Correct baseline_plan_uri, or leave it out to compare with the plan that was applied last."
+        )
+    if not proposed_anything_new(plan):
+        raise BaselineRefused(
+            f"The plan {plan.uri} cannot be compared with: no sample was proposed in it for the first time. Nothing "
             "was written. Correct baseline_plan_uri, or leave it out to compare with the plan that was applied last."
         )
     return Baseline(plan)

@@ -329,14 +329,17 @@ class Plan:
             )
 
     @property
-    def is_candidate(self) -> bool:
-        """Whether its policy has a target that nothing has proven yet: then nothing may be confirmed by it."""
-        if self.policy is None or self.policy.target_precision is None:
-            return False
+    def proven_by(self) -> tuple[str, str] | None:
+        """Where the evidence is by which it was narrowed, for people, and its digest; None: it was not."""
         by: Any = self.header.narrowed_by
         while isinstance(by, Mapping) and "evidence_digest" not in by:
             by = by.get("narrowed_by")
-        return not isinstance(by, Mapping)
+        return (str(by.get("evidence_uri")), str(by["evidence_digest"])) if isinstance(by, Mapping) else None
+
+    @property
+    def is_candidate(self) -> bool:
+        """Whether its policy has a target that nothing has proven yet: then nothing may be confirmed by it."""
+        return self.policy is not None and self.policy.target_precision is not None and self.proven_by is None
 
     @property
     def asked(self) -> Mapping[str, Any]:
