@@ -115,9 +115,7 @@ def uri(name: str, value: object) -> str:
     if (not bucket and scheme in _BUCKETS) or (at and not connection):
         missing = "bucket" if not bucket else "connection before the @"
         raise refused(f"names no {missing}: write it as s3://my_conn@bucket/labels.")
-    if ":" in connection or (
-        scheme in _BUCKETS and ":" in bucket and "@" in key
-    ):  # a secret key may have a slash in it
+    if ":" in connection or PASSWORD.match(rest):
         raise refused(
             "has a password in it. Before the @ stands the id of an Airflow connection: put user and password into "
             "that."

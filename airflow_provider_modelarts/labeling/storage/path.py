@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PASSWORD = re.compile(r"(?!arn:)[^/@]*:(?!\d+(/|$)).*@")
-"""How a URI with a password goes on after its scheme. A secret key may have a slash in it, so that the rest looks like a
-path; digits after the colon are a port."""
+"""How a URI with a password goes on after its scheme. A secret key may have a slash in it, so that the rest looks like
+a path; digits after the colon are a port."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
