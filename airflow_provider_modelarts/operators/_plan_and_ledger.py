@@ -14,7 +14,7 @@ from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.storage.path import remove_file
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _uri_parameters as places
-from airflow_provider_modelarts.operators._approval import approver, read_approval
+from airflow_provider_modelarts.operators._approval import approver, is_before, read_approval
 from airflow_provider_modelarts.operators._base import identity_of
 
 if TYPE_CHECKING:
@@ -97,6 +97,11 @@ def resolve_plan_and_ledger(
         path = places.storage_path("plan_uri", plan_uri)
         digest = parameters.optional(parameters.identifier)("plan_digest", plan_digest)
         plan = stored_plan(path, request.dataset_id, digest)
+        if approval is not None and by is not None and is_before(by.at, plan.header.created_at):
+            raise ParameterError(
+                f"The approval was given at {by.at}, before the plan {plan.uri} was made: it is about another one. "
+                "Nothing was written. Clear the task that asks, so that this plan is approved."
+            )
         filters = {**plan.header.filters, "first_label": plan.header.first_label}
         narrowings += _evidence_for(plan, evidence_uri)
         if not narrowings:
