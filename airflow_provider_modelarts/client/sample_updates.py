@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
+from pydantic import BaseModel
+
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.models import to_flag, to_integer, to_object, to_objects, to_text
 from airflow_provider_modelarts.client.redaction import without_queries
-from airflow_provider_modelarts.client.validation import shown, validate_id
+from airflow_provider_modelarts.client.validation import as_number, digits_as_text, shown, validate_id, validate_list
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
 # What a sample to write may hold; contract 4.1.
 FIELDS = ("sample_id", "labels", "metadata", "sample_type", "sample_usage", "source", "worker_id")
@@ -59,44 +61,33 @@ class Listed(Protocol):
         """Return the JSON object that confirms it."""
 
 
-def labeled_elements(samples: Iterable[Listed | Mapping[str, Any]]) -> list[dict[str, Any]]:
+def labeled_elements(samples: Iterable[Listed | Mapping[str, Any] | BaseModel]) -> list[dict[str, Any]]:
     """Return the JSON objects that write the labels of samples.
 
-    :param samples: models or dicts
-    :raises InvalidRequest: if one has no labels, a label without the name that its type needs, no id or an unknown
-        field, or comes twice
+    :param samples: samples as listed, request models (``SampleLabels``) or dicts
+    :raises InvalidRequest: if there are none; if one has no labels, a label without the name that its type needs, no id
+        or an unknown field, or comes twice
     """
-    if isinstance(samples, (str, bytes, dict)):
-        raise InvalidRequest(f"samples must be a list of samples, not {shown(samples)}.")
-    elements = [_element(sample) for sample in samples]
-    _refuse_twins(elements)
-    return elements
+    return _each_once([_element(sample) for sample in validate_list("samples", samples, " of samples")])
 
 
 def emptied_elements(sample_ids: Iterable[str]) -> list[dict[str, Any]]:
     """Return the JSON objects that remove the labels of samples.
 
     :param sample_ids: the samples
-    :raises InvalidRequest: if an id is missing or comes twice
+    :raises InvalidRequest: if there are none, or if an id is missing or comes twice
     """
-    if isinstance(sample_ids, (str, bytes)):
-        raise InvalidRequest(f"sample_ids must be a list of ids, not {shown(sample_ids)}.")
-    elements = [{"sample_id": validate_id("sample_id", sample_id), "labels": []} for sample_id in sample_ids]
-    _refuse_twins(elements)
-    return elements
+    ids = validate_list("sample_ids", sample_ids, " of ids")
+    return _each_once([{"sample_id": validate_id("sample_id", sample_id), "labels": []} for sample_id in ids])
 
 
 def emptied_copies(samples: Iterable[Listed | Mapping[str, Any] | str]) -> list[dict[str, Any]]:
     """Return the JSON objects that remove the labels of members' copies.
 
     :param samples: copies as listed, objects with ``sample_id`` and ``worker_id``, or ids of samples
-    :raises InvalidRequest: if an id is missing, for other fields, or if a copy comes twice
+    :raises InvalidRequest: if there are none, if an id is missing, for other fields, or if a copy comes twice
     """
-    if isinstance(samples, (str, bytes, dict)):
-        raise InvalidRequest(f"samples must be a list of copies or ids, not {shown(samples)}.")
-    elements = [_emptied_copy(one) for one in samples]
-    _refuse_twins(elements)
-    return elements
+    return _each_once([_emptied_copy(one) for one in validate_list("samples", samples, " of copies or ids")])
 
 
 def _emptied_copy(sample: Listed | Mapping[str, Any] | str) -> dict[str, Any]:
@@ -210,15 +201,64 @@ def _outcome(sample_id: str, ok: bool | None, said: Mapping[str, Any] | None) ->
     return SampleOutcome(sample_id, ok, to_text(said.get("error_code")), line)
 
 
-def _element(sample: Listed | Mapping[str, Any]) -> dict[str, Any]:
+def _element(sample: Listed | Mapping[str, Any] | BaseModel) -> dict[str, Any]:
+    if isinstance(sample, BaseModel):
+        sample = sample.model_dump(exclude_unset=True)
     as_listed = getattr(sample, "element", None)
     if as_listed is not None:
         element = as_listed()
         validate_id("sample_id", element.get("sample_id"))
         return element if _is_plain(element.get("labels")) else _checked(element)
     if isinstance(sample, Mapping):
-        return _checked({name: value for name, value in sample.items() if value is not None})
+        element = _checked({name: value for name, value in sample.items() if value is not None})
+        _check_kinds(element)
+        return element
     raise InvalidRequest(f"A sample must be a Sample or an object, not {shown(sample)}.")
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(digits_as_text(value), str)
+
+
+def _is_number(value: object) -> bool:
+    # What is no number of JSON is refused as such.
+    return isinstance(value, float) or as_number(value) is not None
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+Kinds = Mapping[str, tuple[str, Callable[[object], bool]]]
+# What stands in a sample and in a label. Numbers may be text, as templates make them; which types and usages there are
+# is the service's to judge. Values are sent as they are given: they may be what the service has shown.
+_OF_SAMPLE: Kinds = {
+    "worker_id": ("an id as text", _is_text),
+    "source": ("text", _is_text),
+    "sample_usage": ("text", _is_text),
+    "sample_type": ("a number", _is_number),
+    "metadata": ("an object", _is_object),
+}
+_OF_LABEL: Kinds = {
+    "type": ("a number", _is_number),
+    "score": ("a number", _is_number),
+    "property": ("an object", _is_object),
+}
+
+
+def _check_kinds(element: Mapping[str, Any]) -> None:
+    """Refuse values of a wrong type in a sample that a user has put together."""
+    whose = f"sample {element['sample_id']}"
+    _check_values(element, _OF_SAMPLE, whose)
+    for number, label in enumerate(element["labels"], start=1):
+        _check_values(label, _OF_LABEL, f"label {number} of {whose}")
+
+
+def _check_values(given: Mapping[str, Any], kinds: Kinds, whose: str) -> None:
+    for key, (expected, fits) in kinds.items():
+        value = given.get(key)
+        if value is not None and not fits(value):
+            raise InvalidRequest(f"{key} of {whose} must be {expected}, not {shown(value)}. Nothing was sent.")
 
 
 def _is_plain(labels: object) -> bool:
@@ -232,16 +272,19 @@ def _is_named(label: Mapping[str, Any]) -> bool:
 
 
 def _checked(element: dict[str, Any]) -> dict[str, Any]:
-    sample_id = validate_id("sample_id", element.get("sample_id"))
+    # First what a key was meant to be: a misspelled sample_id is the reason why there is none.
+    given = element.get("sample_id", "(without sample_id)")
     unknown = [
         f"{name} (is {right} meant?)" if (right := _nearest(name, FIELDS)) else name
         for name in sorted(map(str, set(element) - set(FIELDS)))
     ]
     if unknown:
         raise InvalidRequest(
-            f"Sample {sample_id} has fields that cannot be written: {', '.join(unknown)}. "
+            f"Sample {given if isinstance(given, str) else shown(given)} has fields that cannot be written: "
+            f"{', '.join(unknown)}. "
             f"Give sample_id and labels; also allowed are {', '.join(FIELDS[2:])}."
         )
+    sample_id = validate_id("sample_id", element.get("sample_id"))
     labels = element.get("labels")
     if not isinstance(labels, (list, tuple)) or not labels:
         raise InvalidRequest(
@@ -293,8 +336,12 @@ def _nearest(key: object, names: Sequence[str]) -> str | None:
     return next(iter(get_close_matches(key.strip().lower(), names, 1, 0.75)), None)
 
 
-def _refuse_twins(elements: Sequence[Mapping[str, Any]]) -> None:
+def _each_once(elements: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what is to be written; refuse nothing at all, and a sample that comes twice."""
+    if not elements:
+        raise InvalidRequest("samples is empty: give at least one sample.")
     refuse_twins([(element["sample_id"], element.get("worker_id") or None) for element in elements])
+    return elements
 
 
 def refuse_twins(keys: Sequence[tuple[str, str | None]]) -> None:

@@ -10,6 +10,7 @@ import ipaddress
 import json
 import math
 import re
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -110,6 +111,17 @@ def validate_id(name: str, value: object) -> str:
     if not value.strip() or not value.strip("."):
         raise InvalidRequest(f"{name} must be an id, not {value!r}: is the value that should fill it there?")
     return value
+
+
+def validate_list(name: str, values: Iterable[Any], of: str = "") -> list[Any]:
+    """Return values as a list.
+
+    :param of: what it is a list of, for the error: " of ids"
+    :raises InvalidRequest: for None, for what is no list, and for what would be taken apart into characters or keys
+    """
+    if isinstance(values, (str, bytes, bytearray, Mapping)) or not isinstance(values, Iterable):
+        raise wrong(name, f"a list{of}", values)
+    return list(values)
 
 
 def validate_email(name: str, value: object) -> str:

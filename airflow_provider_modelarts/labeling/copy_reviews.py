@@ -5,9 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.client.errors import ModelArtsError
+from airflow_provider_modelarts.client.clock import system_clock
+from airflow_provider_modelarts.client.errors import ModelArtsError, ServiceUnavailable
+from airflow_provider_modelarts.labeling.proposals.service_calls import HeldBack
 from airflow_provider_modelarts.labeling.results import SAMPLES_SHOWN
-from airflow_provider_modelarts.labeling.team_copies import Copies, Tries, WriteHistory, fingerprint_of
+from airflow_provider_modelarts.labeling.team_copies import (
+    FRESH_SECONDS,
+    REREADS,
+    Copies,
+    Tries,
+    WriteHistory,
+    fingerprint_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,8 +73,9 @@ def review_team_samples(
 ) -> ReviewResult:
     """Review labeled copies; those that are not accepted go back to their members.
 
-    The team task is read first. A copy that has a review already is left alone, and so is one that its member has
-    labeled again since an earlier try: the word was about other labels. After a lost answer the copies are read.
+    The team task is read first, at most 25 s before the review goes out. A copy that has a review already is left
+    alone, and so is one that its member has labeled again since an earlier try, or while this one waited: the word was
+    about other labels. After a lost answer the copies are read.
 
     :param client: the client to use
     :param dataset_id: the dataset
@@ -83,11 +93,12 @@ def review_team_samples(
     due = [
         place
         for place, copy in enumerate(found)
-        if (copy is None or copy.review_accept is None) and history.judge(place, marks[place]) != "changed"
+        if not _is_reviewed(copy) and history.judge(place, marks[place]) != "changed"
     ]
     if due:
-        sent = [comments[place] for place in due]
-        if not _send(client, dataset_id, workforce_task_id, sent):
+        is_new, due = _send_fresh(client, dataset_id, workforce_task_id, comments, due, marks)
+        if not is_new:
+            sent = [comments[place] for place in due]
             now = _find(client, dataset_id, workforce_task_id, sent)
             due = [place for place, copy in zip(due, now, strict=True) if _says(copy, comments[place])]
         history.mark_sent(due)
@@ -103,12 +114,54 @@ def review_team_samples(
     )
 
 
+def _send_fresh(
+    client: ModelArtsClient,
+    dataset_id: str,
+    workforce_task_id: str,
+    comments: Sequence[Mapping[str, Any]],
+    due: list[int],
+    marks: Sequence[bytes],
+) -> tuple[bool, list[int]]:
+    """Send a review of copies that are still as they were read; return whether all of it is new, and what was sent.
+
+    :param due: positions of the comments to send
+    :param marks: by position the fingerprint of each copy
+    :raises ServiceUnavailable: if the service lets the review in only when it has become too old, time after time
+    """
+    read_at = system_clock.now()
+    for _ in range(REREADS):
+        try:
+            sent = [comments[place] for place in due]
+            return not due or _send(client, dataset_id, workforce_task_id, sent, read_at), due
+        except HeldBack:
+            now = _find(client, dataset_id, workforce_task_id, comments)
+            read_at = system_clock.now()
+            due = [
+                place for place in due if fingerprint_of(now[place]) == marks[place] and not _is_reviewed(now[place])
+            ]
+    raise ServiceUnavailable(
+        f"Samples of team task {workforce_task_id} of dataset {dataset_id} could not be reviewed: the service let no "
+        f"review in, and each time what was read before had become too old ({REREADS} times in a row). Run the task "
+        "again later.",
+        sent=False,
+    )
+
+
 def _send(
-    client: ModelArtsClient, dataset_id: str, workforce_task_id: str, comments: Sequence[Mapping[str, Any]]
+    client: ModelArtsClient,
+    dataset_id: str,
+    workforce_task_id: str,
+    comments: Sequence[Mapping[str, Any]],
+    read_at: float,
 ) -> bool:
     """Send a review; return whether all of it is new."""
+
+    def check_again() -> None:
+        if system_clock.now() - read_at > FRESH_SECONDS:
+            raise HeldBack
+
     try:
-        return client.team_samples.review(dataset_id, workforce_task_id, comments)
+        return client.team_samples.review(dataset_id, workforce_task_id, comments, before_sending=check_again)
     except ModelArtsError as error:
         if error.certainly_not_executed:
             raise
@@ -123,6 +176,10 @@ def _find(
 ) -> list[TeamSample | None]:
     copies = Copies.read(client, dataset_id, workforce_task_id, comments)
     return [copies.find(comment) for comment in comments]
+
+
+def _is_reviewed(copy: TeamSample | None) -> bool:
+    return copy is not None and copy.review_accept is not None
 
 
 def _says(copy: TeamSample | None, comment: Mapping[str, Any]) -> bool:

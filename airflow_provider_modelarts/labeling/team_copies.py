@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.client.resources.team_samples import TeamSample
 
+FRESH_SECONDS = 25.0
+"""The last read of the team task may be so old when a write goes out, as for proposals (B14)."""
+REREADS = 5
+"""The team task is read again so often in a row without a write; then the try ends."""
 _BEFORE, _SENT = "modelarts_team_before", "modelarts_team_sent"
 _BYTES = 4
 """Length of a fingerprint: one change in 4,000,000,000 goes unnoticed, and 10,000 copies take 54 KB at most (B18)."""
@@ -55,8 +59,12 @@ class Copies:
         :param element: names the sample, and by ``worker_id`` the member
         :param email: the member, where ``element`` names none
         """
-        found = [copy for copy in self._by_sample.get(element["sample_id"], ()) if _is_meant(element, copy, email)]
+        found = self.all_meant(element, email)
         return found[0] if len(found) == 1 else None
+
+    def all_meant(self, element: Mapping[str, Any], email: str | None = None) -> list[TeamSample]:
+        """Return all copies that may be meant; parameters as of :meth:`find`."""
+        return [copy for copy in self._by_sample.get(element["sample_id"], ()) if _is_meant(element, copy, email)]
 
 
 def _is_meant(element: Mapping[str, Any], copy: TeamSample, email: str | None) -> bool:

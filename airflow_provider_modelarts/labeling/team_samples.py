@@ -5,12 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_modelarts.client.errors import ConfirmationError, InvalidRequest, ModelArtsError
+from airflow_provider_modelarts.client.clock import system_clock
+from airflow_provider_modelarts.client.errors import (
+    ConfirmationError,
+    InvalidRequest,
+    ModelArtsError,
+    ServiceUnavailable,
+)
 from airflow_provider_modelarts.client.models import to_object
-from airflow_provider_modelarts.client.sample_updates import SampleOutcome, emptied_copies, labeled_elements
+from airflow_provider_modelarts.client.sample_updates import (
+    SampleOutcome,
+    emptied_copies,
+    labeled_elements,
+    refuse_twins,
+)
 from airflow_provider_modelarts.client.validation import (
+    as_number,
     decoded,
     digits_as_text,
     strict_json,
@@ -19,8 +31,17 @@ from airflow_provider_modelarts.client.validation import (
 )
 from airflow_provider_modelarts.labeling.apply.batches import BATCH_BYTES, is_fault_of_samples, refused_locally
 from airflow_provider_modelarts.labeling.label_equality import has_labels_of
+from airflow_provider_modelarts.labeling.proposals.service_calls import HeldBack
 from airflow_provider_modelarts.labeling.results import SAMPLES_SHOWN, Failure
-from airflow_provider_modelarts.labeling.team_copies import Copies, Tries, WriteHistory, fingerprint_of, is_labeled
+from airflow_provider_modelarts.labeling.team_copies import (
+    FRESH_SECONDS,
+    REREADS,
+    Copies,
+    Tries,
+    WriteHistory,
+    fingerprint_of,
+    is_labeled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -36,6 +57,8 @@ Place = tuple[int, Element]
 COUNTS = ("samples", "updated", "unchanged", "changed", "failed", "unknown", "requests")
 UNCLEAR = "not_written"
 """Code of samples that a retry has left alone because nothing says whether somebody has changed them."""
+_CHANGED = "changed"
+"""Code of samples that somebody has changed while this try waited to write them; they count as changed."""
 _SIZE = "@modelarts:size"
 _UNCLEAR = (
     "An earlier try may have written, and nothing says whether somebody has changed these samples since: Airflow "
@@ -51,7 +74,8 @@ class TeamResult:
     :param samples: samples handed in
     :param updated: samples that this write gave what was asked for
     :param unchanged: samples that were as asked already; nothing was sent for them
-    :param changed: samples that somebody has changed since an earlier try of this write; they were left as they are
+    :param changed: samples that somebody has changed since an earlier try of this write, or while this try waited;
+        they were left as they are
     :param failed: samples that the service refused
     :param unknown: samples that may not be as asked: neither an answer nor a read says whether they were written, or
         nothing says whether somebody has changed them since an earlier try, and they were left as they are
@@ -76,13 +100,13 @@ class TeamResult:
 
     @property
     def warning(self) -> str | None:
-        """One line about the samples that somebody has changed since an earlier try; None if there are none."""
+        """One line about the samples that somebody has changed in between; None if there are none."""
         if not self.changed:
             return None
         more = f" and {self.changed - len(self.left)} more" if self.changed > len(self.left) else ""
         return (
-            f"{self.changed} of {self.samples} team samples are not as an earlier try of this task has found or left "
-            f"them: somebody has changed them. They were not overwritten: {', '.join(self.left)}{more}."
+            f"{self.changed} of {self.samples} team samples are not as this task, or an earlier try of it, has found "
+            f"or left them: somebody has changed them. They were not overwritten: {', '.join(self.left)}{more}."
         )
 
     def check(self) -> None:
@@ -118,24 +142,31 @@ def parse_team_samples(value: object) -> list[Element]:
     elements = labeled_elements(value)
     for element in elements:
         strict_json(element, f"Sample {element['sample_id']}")
-        # Here labels must be in the dataset already (contract 5.2), and those have names.
-        if not all(isinstance(label.get("name"), str) and label["name"].strip() for label in element["labels"]):
-            raise InvalidRequest(f'Sample {element["sample_id"]} has a label without a name: give its "name".')
     return elements
 
 
 def _with_text_names(element: Any) -> Any:
-    """Return a sample whose ids and label names are text, also where native rendering made numbers of digits."""
+    """Return a sample whose ids and names of labels are text, and whose types of labels are numbers, as they go out.
+
+    Native rendering makes numbers of digits, and other rendering makes text of numbers.
+    """
     if not isinstance(element, dict):
         return element
     found = {
         key: digits_as_text(value) if key in ("sample_id", "worker_id") else value for key, value in element.items()
     }
     if isinstance(element.get("labels"), list):
-        found["labels"] = [
-            {**label, "name": digits_as_text(label["name"])} if isinstance(label, dict) and "name" in label else label
-            for label in element["labels"]
-        ]
+        found["labels"] = [_with_text_name(label) if isinstance(label, dict) else label for label in element["labels"]]
+    return found
+
+
+def _with_text_name(label: dict[str, Any]) -> dict[str, Any]:
+    found = dict(label)
+    if "name" in label:
+        found["name"] = digits_as_text(label["name"])
+    if isinstance(label.get("type"), str):
+        kind = as_number(label["type"])
+        found["type"] = label["type"] if kind is None else kind
     return found
 
 
@@ -171,8 +202,10 @@ def update_team_samples(
     """Replace labels in a team labeling task.
 
     All samples are checked before the first write. Then the team task is read, and only samples that are not yet as
-    asked are written, each once. In a retry a sample that somebody has changed since the first try is left as it is;
-    what is changed between the read and the write is overwritten, as the service takes no condition with a write.
+    asked are written, each once. In a retry a sample that somebody has changed since the first try is left as it is.
+    A write goes out at most 25 s after the last read; later, as after a pause that the service asked for, the team task
+    is read again, and what somebody has changed is left as it is. What is changed in these seconds is overwritten, as
+    the service takes no condition with a write.
     After a lost or bad answer the samples are read: those that have the new labels count as written. The others are
     reported and not sent again, since a member may have labeled them in between.
 
@@ -185,7 +218,8 @@ def update_team_samples(
     :param should_stop: asked before every write; once true no further write goes out, and the rest is unknown
     :param tries: which try of this write it is; None: the only one
     :return: the counts; :meth:`TeamResult.check` raises if something is missing
-    :raises InvalidRequest: for samples that cannot be written, before anything is sent
+    :raises InvalidRequest: for samples that cannot be written, before anything is sent; for one copy that comes twice,
+        before anything is written
     :raises ModelArtsError: for what is not the fault of samples; batches before may have been written
     """
     elements = parse_team_samples(samples)
@@ -243,6 +277,12 @@ class _TeamTask:
     email: str | None
     should_stop: Callable[[], bool]
     requests: int = 0
+    rereads: int = 0
+    copies: Copies = field(default_factory=lambda: Copies((), ()))
+    read_at: float = 0.0
+    marks: dict[tuple[str, str | None], bytes] = field(default_factory=dict)
+    is_sent_unfound: ClassVar[bool] = True
+    """Whether a sample of which no copy was found is written: the service knows, and refuses it if not."""
 
     def run(self, elements: list[Element], batch_size: int, tries: Tries) -> TeamResult:
         """Write the samples that are not yet as asked, and that nobody has changed since an earlier try."""
@@ -251,9 +291,12 @@ class _TeamTask:
 
         for batch in split_copies(list(enumerate(elements)), batch_size):
             encoded({"samples": [element for _, element in batch]}, f"Sample {batch[0][1]['sample_id']}")
-        copies = self._copies(elements)
-        found = [copies.find(element, self.email) for element in elements]
+        self._read_all(elements)
+        found = [self.copies.find(element, self.email) for element in elements]
+        # One sample, named with its member and without, would be written twice.
+        refuse_twins([(copy.sample_id, copy.worker_id) for copy in found if copy is not None])
         marks = [fingerprint_of(copy) for copy in found]
+        self.marks = dict(zip(map(_key_of, elements), marks, strict=True))
         history = WriteHistory.open(tries, [self.dataset_id, self.task_id, self.email, elements], marks)
         tally = _Tally()
         due = [
@@ -271,7 +314,7 @@ class _TeamTask:
         """Whether a sample is to be written; else it is counted."""
         sample_id = element["sample_id"]
         if copy is None:
-            return self.is_named_well(sample_id, tally)
+            return self._is_named_well(element, tally)
         if self.is_as_asked(copy, element):
             tally.unchanged += 1
         elif verdict == "changed":
@@ -282,9 +325,13 @@ class _TeamTask:
             return True
         return False
 
-    def is_named_well(self, sample_id: str, tally: _Tally) -> bool:  # noqa: ARG002 - see the subclass
-        """Whether to write a sample of which no single copy was found: the service knows, and refuses it if not."""
-        return True
+    def _is_named_well(self, element: Element, tally: _Tally) -> bool:
+        """Whether to write a sample of which no single copy was found; else it is counted."""
+        if self.is_sent_unfound and not self.copies.all_meant(element, self.email):
+            return True
+        text = "The team task has no copy of it, or several: name the member by worker_id, or all by worker_email."
+        tally.outcomes.append(SampleOutcome(element["sample_id"], False, "no_single_copy", text))
+        return False
 
     def is_as_asked(self, copy: TeamSample, element: Element) -> bool:
         """Whether a copy is what an element makes of it."""
@@ -304,24 +351,80 @@ class _TeamTask:
 
     def send(self, batch: Sequence[Element]) -> Sequence[SampleOutcome]:
         """Send one request."""
-        return self.client.team_samples.update(self.dataset_id, self.task_id, batch, email=self.email)
+        return self.client.team_samples.update(
+            self.dataset_id, self.task_id, batch, email=self.email, before_sending=self.check_again
+        )
+
+    def check_again(self) -> None:
+        """Check once more when a request is about to go out: it may have waited for the service.
+
+        :raises HeldBack: if it may not go out any more
+        """
+        if self.should_stop() or system_clock.now() - self.read_at > FRESH_SECONDS:
+            raise HeldBack
 
     def write(self, batch: Sequence[Element]) -> list[SampleOutcome]:
-        """Write a batch, and split it where one sample makes it fail; return what became of each sample."""
+        """Write what is still as it was first read; return what became of each sample, in order."""
+        found = [self.copies.find(element, self.email) for element in batch]
+        kept = [fingerprint_of(copy) == self.marks[_key_of(one)] for one, copy in zip(batch, found, strict=True)]
+        sent = iter(self._write([one for one, is_kept in zip(batch, kept, strict=True) if is_kept]))
+        return [
+            next(sent) if is_kept else self._changed(one, copy)
+            for one, copy, is_kept in zip(batch, found, kept, strict=True)
+        ]
+
+    def _changed(self, element: Element, copy: TeamSample | None) -> SampleOutcome:
+        """Return what became of a sample that was changed while this try waited."""
+        if copy is not None and self.is_as_asked(copy, element):
+            return SampleOutcome(element["sample_id"], True)
+        return SampleOutcome(element["sample_id"], False, _CHANGED)
+
+    def _write(self, batch: Sequence[Element]) -> list[SampleOutcome]:
+        """Write a batch, and split it where one sample makes it fail."""
+        if not batch:
+            return []
         if self.should_stop():
             return [SampleOutcome(element["sample_id"], None, None, "Not sent: stopped.") for element in batch]
-        self.requests += 1
         try:
             outcomes = self.send(batch)
+        except HeldBack:
+            if not self.should_stop():
+                self._read_again()
+            return self.write(batch)
         except ModelArtsError as error:
             # The samples have been checked: what the client refuses now is wrong for all of them.
             if refused_locally(error) or not is_fault_of_samples(error):
                 raise
+            self._count_request()
             if len(batch) == 1:
                 return [SampleOutcome(batch[0]["sample_id"], False, error.code or "invalid", error.message)]
             middle = len(batch) // 2
             return self.write(batch[:middle]) + self.write(batch[middle:])
+        self._count_request()
         return list(outcomes) if all(outcome.ok for outcome in outcomes) else self._read(batch, outcomes)
+
+    def _count_request(self) -> None:
+        self.requests += 1
+        self.rereads = 0
+
+    def _read_all(self, elements: Sequence[Element]) -> None:
+        self.copies = self._copies(elements)
+        self.read_at = system_clock.now()
+
+    def _read_again(self) -> None:
+        """Read the team task once more, as the last read has become too old.
+
+        :raises ServiceUnavailable: if that has happened too often in a row
+        """
+        if self.rereads >= REREADS:
+            raise ServiceUnavailable(
+                f"Labels of team task {self.task_id} of dataset {self.dataset_id} could not be written: the service "
+                f"let no write in, and each time what was read before had become too old ({REREADS} times in a row). "
+                "Run the task again later.",
+                sent=False,
+            )
+        self.rereads += 1
+        self._read_all([{"sample_id": sample_id} for sample_id, _ in self.marks])
 
     def _copies(self, elements: Sequence[Element]) -> Copies:
         return Copies.read(self.client, self.dataset_id, self.task_id, elements)
@@ -346,6 +449,8 @@ class _TeamTask:
 class _Clearing(_TeamTask):
     """One team labeling task from which labels are taken."""
 
+    is_sent_unfound: ClassVar[bool] = False
+
     def is_as_asked(self, copy: TeamSample, element: Element) -> bool:  # noqa: ARG002 - whatever was asked for it
         """Whether a copy has no labels."""
         return not is_labeled(copy)
@@ -354,15 +459,11 @@ class _Clearing(_TeamTask):
         """Whether a write would replace no label: it takes them all."""
         return False
 
-    def is_named_well(self, sample_id: str, tally: _Tally) -> bool:
-        """Never: it is not certain whose labels the service would take away."""
-        text = "The team task has no copy of it, or several: name the member by worker_id, or all by worker_email."
-        tally.outcomes.append(SampleOutcome(sample_id, False, "no_single_copy", text))
-        return False
-
     def send(self, batch: Sequence[Element]) -> Sequence[SampleOutcome]:
         """Send one request."""
-        return self.client.team_samples.clear_labels(self.dataset_id, self.task_id, batch, email=self.email)
+        return self.client.team_samples.clear_labels(
+            self.dataset_id, self.task_id, batch, email=self.email, before_sending=self.check_again
+        )
 
 
 def split_copies(places: Iterable[Place], batch_size: int) -> Iterator[list[Place]]:
@@ -384,6 +485,11 @@ def split_copies(places: Iterable[Place], batch_size: int) -> Iterator[list[Plac
         yield batch
 
 
+def _key_of(element: Element) -> tuple[str, str | None]:
+    """Return what tells the copies of one write apart."""
+    return element["sample_id"], element.get("worker_id") or None
+
+
 @dataclass
 class _Tally:
     """What became of the samples of one write."""
@@ -395,9 +501,13 @@ class _Tally:
     def result(self, samples: int, requests: int) -> TeamResult:
         """Return the counts."""
         bad: dict[str, list[SampleOutcome]] = {}
+        changed = list(self.changed)
         unknown = 0
         for outcome in self.outcomes:
             if outcome.ok:
+                continue
+            if outcome.error_code == _CHANGED:
+                changed.append(outcome.sample_id)
                 continue
             unknown += outcome.ok is None
             code = outcome.error_code if outcome.ok is False or outcome.error_code == UNCLEAR else "unknown"
@@ -411,17 +521,12 @@ class _Tally:
         missing = sum(map(len, bad.values()))
         return TeamResult(
             samples=samples,
-            updated=len(self.outcomes) - missing,
+            updated=sum(bool(outcome.ok) for outcome in self.outcomes),
             unchanged=self.unchanged,
-            changed=len(self.changed),
+            changed=len(changed),
             failed=missing - unknown,
             unknown=unknown,
             requests=requests,
             failures=failures,
-            left=tuple(self.changed[:SAMPLES_SHOWN]),
+            left=tuple(changed[:SAMPLES_SHOWN]),
         )
-
-
-def _failure(code: str, some: Sequence[SampleOutcome]) -> Failure:
-    shown = tuple(one.sample_id for one in some[:SAMPLES_SHOWN])
-    return Failure(code, some[0].error_msg or "", len(some), shown)

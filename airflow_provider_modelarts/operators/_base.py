@@ -18,7 +18,7 @@ from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._observed import ObservedOperator
 from airflow_provider_modelarts.operators._on_kill import WriteStop
-from airflow_provider_modelarts.utils.observation import values_of
+from airflow_provider_modelarts.utils.observation import EVIDENCE, values_of
 from airflow_provider_modelarts.utils.task_record import TaskIntent
 from airflow_provider_modelarts.utils.task_state import TaskKey
 
@@ -176,8 +176,12 @@ class ProposalsOperator(StoppableOperator):
         result: ConfirmationResult,
         *,
         is_complete: bool = True,
+        bounds: Mapping[str, Any] | None = None,
     ) -> None:
-        """Tell lineage, asset events and metrics of a plan or a confirmation; see :meth:`observe`."""
+        """Tell lineage, asset events and metrics of a plan or a confirmation; see :meth:`observe`.
+
+        :param bounds: what evidence says of each label, if the confirmation rests on it
+        """
         given = getattr(self, "plan_uri", None) if operation == "confirm" else None
         applied = result.plan_uri and places.uri("plan_uri", result.plan_uri)
         plans = {"plan": [given and places.uri("plan_uri", given)], "own_plan": [applied]}
@@ -188,7 +192,7 @@ class ProposalsOperator(StoppableOperator):
             hook,
             operation,
             [result.dataset_id],
-            values_of(result),
+            {**values_of(result), **({EVIDENCE: bounds} if bounds else {})},
             places={**plans, "ledger": [result.ledger_uri]},
             preview=operation == "confirm" and result.preview,
             is_complete=is_complete,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
+    from airflow_provider_modelarts.labeling.evidence.evidence_file import Evidence
     from airflow_provider_modelarts.labeling.ledger.entries import PartHeader, RunIdentity
     from airflow_provider_modelarts.labeling.ledger.recorder import LedgerTarget
     from airflow_provider_modelarts.labeling.plan.baseline import Baseline
@@ -50,6 +51,8 @@ class PlanAndLedger:
     uris: dict[str, Any]
     filters: dict[str, Any] | None = None
     baseline: Baseline | None = None
+    bounds: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What evidence says of each label that it proves, for lineage: ``bound``, ``target``, ``answered``."""
     _scratch: Any = None
     """The folder of a preview's plan, which lasts as long as this."""
 
@@ -103,13 +106,17 @@ def resolve_plan_and_ledger(
                 "Nothing was written. Clear the task that asks, so that this plan is approved."
             )
         filters = {**plan.header.filters, "first_label": plan.header.first_label}
-        narrowings += _evidence_for(plan, evidence_uri)
+        evidence = _evidence_for(plan, evidence_uri)
+        bounds = {} if evidence is None else evidence.bounds()
+        narrowings += [] if evidence is None else [evidence]
         if not narrowings:
             return PlanAndLedger(plan, ledger, {**uris, "plan_uri": str(path)}, filters)
         if request.preview:
             scratch = tempfile.TemporaryDirectory(prefix="modelarts-")
             narrowed = narrow_plan(plan, Path(scratch.name) / "plan.jsonl", narrowings)
-            return PlanAndLedger(narrowed, ledger, {**uris, "plan_uri": str(path)}, filters, _scratch=scratch)
+            return PlanAndLedger(
+                narrowed, ledger, {**uris, "plan_uri": str(path)}, filters, bounds=bounds, _scratch=scratch
+            )
         own_path = _own_path(root, context)
         with places.storage_errors("the narrowed plan", str(own_path), "written"):
             narrowed = narrow_plan(plan, own_path, narrowings)
@@ -119,7 +126,7 @@ def resolve_plan_and_ledger(
             plan.counts["confirm"],
             narrowed.uri,
         )
-        return PlanAndLedger(narrowed, ledger, {**uris, "plan_uri": str(own_path)}, filters)
+        return PlanAndLedger(narrowed, ledger, {**uris, "plan_uri": str(own_path)}, filters, bounds=bounds)
     if request.policy is not None and request.policy.target_precision is not None:
         raise ParameterError(
             "The policy has target_precision, which people's answers about a plan must prove first. Nothing was sent. "
@@ -150,8 +157,8 @@ def evidence_place(plan: Plan, evidence_uri: object) -> object:
     return named if evidence_uri is None else evidence_uri
 
 
-def _evidence_for(plan: Plan, evidence_uri: object) -> list[Narrowing]:
-    """Return the evidence for a plan with a target, from where it was stored; nothing for another plan.
+def _evidence_for(plan: Plan, evidence_uri: object) -> Evidence | None:
+    """Return the evidence for a plan with a target, from where it was stored; None for a plan that needs none.
 
     :raises EvidenceRefused: if there is none, or not for this plan
     :raises ParameterError: if evidence is given for a plan that needs none
@@ -161,13 +168,13 @@ def _evidence_for(plan: Plan, evidence_uri: object) -> list[Narrowing]:
     if plan.is_candidate:
         path = places.storage_path("evidence_uri", evidence_place(plan, evidence_uri))
         with places.storage_errors("evidence_uri", str(path), "read"):
-            return [read_evidence(path)]
+            return read_evidence(path)
     if evidence_uri is not None:
         raise ParameterError(
             f"evidence_uri is given, and the plan {plan.uri} has no target that is still to be proven. Nothing was "
             "written. Plan with target_precision, or leave evidence_uri out."
         )
-    return []
+    return None
 
 
 def find_or_make(

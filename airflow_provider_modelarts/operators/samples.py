@@ -346,9 +346,11 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
                 done = confirmation.result()
                 self.push_result_after_error(error, context, None if done is None else stored.named(done).to_xcom())
                 if done is not None:
-                    self.observe_result(context, hook, "confirm", stored.named(done), is_complete=False)
+                    self.observe_result(
+                        context, hook, "confirm", stored.named(done), is_complete=False, bounds=stored.bounds
+                    )
                 raise
-            self.observe_result(context, hook, "confirm", result)
+            self.observe_result(context, hook, "confirm", result, bounds=stored.bounds)
             return result.to_xcom()
 
     def _check_that_a_plan_is_alone(self) -> None:

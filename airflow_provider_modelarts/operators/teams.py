@@ -92,11 +92,12 @@ class _CopiesOperator(StoppableOperator):
 class ModelArtsUpdateTeamSamplesOperator(_CopiesOperator):
     """Write labels into samples of a team labeling task. The labels must exist in the dataset.
 
-    A write replaces all labels of a sample, whichever it has by then. The team task is read first, and only samples
-    that do not have these labels yet are written. A retry leaves alone what somebody has changed since the first try;
-    a clear begins from the start. Airflow before 3.3 keeps nothing between tries: there a retry, also after a clear,
-    writes only samples that nobody has labeled, and fails if others have other labels. All samples are checked before
-    the first write.
+    A write replaces all labels of a sample. The team task is read first, at most 25 s before each write, and only
+    samples that do not have these labels yet are written. What somebody changes while this task waits to write is left
+    alone. Of several copies of a sample none is written while no member is named. A retry leaves alone what somebody
+    has changed since the first try; a clear begins from the start. Airflow before 3.3 keeps nothing between tries:
+    there a retry, also after a clear, writes only samples that nobody has labeled, and fails if others have other
+    labels. All samples are checked before the first write.
     Returns the counts ``samples, updated, unchanged, changed, failed, unknown, requests``, which are pushed before
     anything is raised.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
+from airflow_provider_modelarts.client.transport.session import LimitedAnswer
 
 if TYPE_CHECKING:
-    from requests import PreparedRequest
+    from requests import PreparedRequest, Session
 
     from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 
@@ -20,6 +20,8 @@ SECONDS = (3.0, 10.0)
 MOST_SECONDS = 20.0
 """For a whole picture: a storage that sends a byte now and then would hold a thread for ever."""
 _CHUNK = 1 << 16
+_PLAIN = {"Accept-Encoding": "identity"}
+"""Nothing is unpacked: some kilobytes may become gigabytes."""
 
 # By their first bytes, whatever the storage calls them. No SVG: that is a document, which may hold a script.
 _KINDS: tuple[tuple[bytes, int, bytes, str], ...] = (
@@ -89,26 +91,55 @@ def kind_of(content: bytes) -> str | None:
 def _download(address: str, verify: bool | str) -> bytes:
     """Return what lies at an address. No redirect is followed, and no credential goes along."""
     import requests
+    from urllib3.exceptions import HTTPError
 
-    get = partial(requests.get, auth=_as_it_is, stream=True, allow_redirects=False, verify=verify)
     parts: list[bytes] = []
     size, end = 0, time.monotonic() + MOST_SECONDS
     try:
-        with get(address, timeout=SECONDS) as answer:
+        with (
+            _session() as session,
+            session.get(
+                address,
+                auth=_as_it_is,
+                headers=_PLAIN,
+                stream=True,
+                allow_redirects=False,
+                verify=verify,
+                timeout=SECONDS,
+            ) as answer,
+        ):
             if answer.status_code != requests.codes.ok:
                 raise PictureUnavailableError(
                     502, f"The storage does not give the picture: it answers {answer.status_code}."
                 )
-            for part in answer.iter_content(_CHUNK):
+            for part in answer.raw.stream(_CHUNK, decode_content=False):
                 size += len(part)
                 if size > MOST_BYTES:
                     raise PictureUnavailableError(413, f"The picture has more than {MOST_BYTES >> 20} MB.")
-                if time.monotonic() > end:
-                    raise PictureUnavailableError(504, f"The picture did not come within {MOST_SECONDS:g} s.")
                 parts.append(part)
-    except (OSError, ValueError) as error:  # their texts quote the address
+    except (OSError, ValueError, HTTPError) as error:  # their texts quote the address
+        if time.monotonic() > end:
+            raise PictureUnavailableError(504, f"The picture did not come within {MOST_SECONDS:g} s.") from None
         raise PictureUnavailableError(502, f"The storage does not answer ({type(error).__name__}).") from None
     return b"".join(parts)
+
+
+def _session() -> Session:
+    """Return a session in which a whole answer, header included, takes no longer than ``MOST_SECONDS``."""
+    from requests import Session
+    from requests.adapters import HTTPAdapter
+
+    class InTime(HTTPAdapter):
+        def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+            pool: Any = super().get_connection_with_tls_context(*args, **options)
+            answer = type("_Answer", (LimitedAnswer,), {"seconds": MOST_SECONDS})
+            pool.ConnectionCls = type("_Connection", (pool.ConnectionCls,), {"response_class": answer})
+            return pool
+
+    session = Session()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, InTime())
+    return session
 
 
 def _as_it_is(request: PreparedRequest) -> PreparedRequest:

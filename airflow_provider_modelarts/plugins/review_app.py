@@ -48,6 +48,7 @@ Result = TypeVar("Result")
 PAGE = 50
 """Samples on one page."""
 KEEP_SECONDS = 86_400
+_DIGITS = 9
 _AUDIT_RULE = "audit_sample"
 _TASK = "/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/{map_index}/"
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -128,7 +129,8 @@ def review_task(
     :raises NothingToReviewError: if it has no plan
     """
     # Airflow's UI leaves the placeholder as it stands for a task that is not mapped.
-    place = TaskPlace(dag_id, run_id, task_id, int(map_index) if _is_number(map_index) else -1)
+    number = _number(map_index)
+    place = TaskPlace(dag_id, run_id, task_id, -1 if number is None else number)
     task = find_review_task(session, place, user)
     if task is None:
         raise NothingToReviewError(
@@ -171,7 +173,7 @@ async def show_state(task: ReviewTaskDep) -> Response:
     def state() -> dict[str, Any]:
         question = task.question
         return {
-            "digest": None if task.is_replaced else digest_of(_place_of(task)),
+            "digest": None if task.is_replaced else _digest_now(task),
             "is_waiting": question is not None and question.is_waiting,
             "answered_by": None if question is None else question.answered_by,
         }
@@ -187,11 +189,12 @@ async def show_picture(task: ReviewTaskDep, digest: str, position: str) -> Respo
     """
 
     def picture() -> Response:
-        if digest != task.plan.plan_digest or not _is_number(position):
+        number = _number(position)
+        if digest != task.plan.plan_digest or number is None:
             raise PictureUnavailableError(404, "The plan has no such sample.")
         index = _index_of(task)
         try:
-            shown = index.read(int(position))
+            shown = index.read(number)
         except IndexError:
             raise PictureUnavailableError(404, "The plan has no such sample.") from None
         hook = ModelArtsHook(task.plan.modelarts_conn_id, task.plan.project_id)
@@ -224,6 +227,16 @@ def _show_no_picture(_: Request, error: Exception) -> Response:
     return PlainTextResponse(str(error), getattr(error, "status", 500))
 
 
+def _digest_now(task: ReviewTask) -> str | None:
+    """Return the digest of the plan that lies there now; None if there is none."""
+    path = _place_of(task)
+    try:
+        with places.storage_errors("plan_uri", task.plan.plan_uri, "read"):
+            return digest_of(path)
+    except (ParameterError, OSError) as error:
+        raise NothingToReviewError(502, f"The plan cannot be read now. {error}") from error
+
+
 def _place_of(task: ReviewTask) -> ObjectStoragePath:
     """Return where the plan of a task lies."""
     try:
@@ -240,7 +253,7 @@ def _index_of(task: ReviewTask) -> ReviewIndex:
             index = _indexes.get(path, task.plan.plan_digest)
     except (ModelArtsError, ParameterError, OSError) as error:
         raise NothingToReviewError(409, f"The plan cannot be shown. {error}") from error
-    dataset_id, made_by = index.made_for
+    dataset_id, made_by = index.header.dataset_id, index.header.made_by
     of_task = {"dag_id": task.plan_task.dag_id, "run_id": task.plan_task.run_id, "task_id": task.plan_task.task_id}
     if dataset_id != task.plan.dataset_id or any(made_by.get(name) != of_task[name] for name in of_task):
         raise NothingToReviewError(403, "The plan cannot be shown: another task made it, or it is of another dataset.")
@@ -254,7 +267,7 @@ def _render(task: ReviewTask, wanted: Mapping[str, str], page: int, url: str) ->
     shown = [index.read(position) for position in found[page * PAGE : (page + 1) * PAGE]]
     pages = max(1, math.ceil(len(found) / PAGE))
     place, question = task.place, task.question
-    is_there = digest_of(_place_of(task)) == index.digest
+    is_there = _digest_now(task) == index.digest
     return _pages.render(
         "review.html",
         task=task,
@@ -264,6 +277,7 @@ def _render(task: ReviewTask, wanted: Mapping[str, str], page: int, url: str) ->
         asks_audit=question is not None and AUDIT_ANSWERS in question.inputs,
         digest=index.digest,
         total=len(index),
+        is_candidate=index.is_candidate,
         counts=index.counts,
         labels=index.labels,
         label_names=[label.name for label in index.labels],
@@ -279,8 +293,11 @@ def _render(task: ReviewTask, wanted: Mapping[str, str], page: int, url: str) ->
     )
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal()
+def _number(text: str) -> int | None:
+    """Return a number from 0 on, None for all else. One with more digits than any number here has is cut short."""
+    if not (text.isascii() and text.isdecimal()):
+        return None
+    return int(text) if len(text) <= _DIGITS else 10**_DIGITS
 
 
 def _quoted(text: str) -> str:
@@ -293,12 +310,13 @@ def _choice(wanted: Mapping[str, str], index: ReviewIndex) -> Choice:
     :raises NothingToReviewError: if it makes no sense
     """
     label, decision = wanted["label"], wanted["decision"]
-    if label and not (_is_number(label) and int(label) < len(index.labels)):
+    number = _number(label)
+    if label and (number is None or number >= len(index.labels)):
         raise NothingToReviewError(422, "The plan has no label of that number.")
     if decision and decision not in ACTIONS:
         raise NothingToReviewError(422, f"A decision is one of {', '.join(ACTIONS)}.")
     bounds = {name: _score(wanted[name]) for name in ("low", "high")}
-    return Choice(index.labels[int(label)].name if label else None, decision or None, **bounds)
+    return Choice(None if number is None else index.labels[number].name, decision or None, **bounds)
 
 
 def _score(text: str) -> float | None:

@@ -14,6 +14,7 @@ from airflow_provider_modelarts.client import (
     TokenCredentials,
 )
 from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.client.sample_rows import row_of
 from airflow_provider_modelarts.client.validation import Endpoint, validate_scores
 
 if TYPE_CHECKING:
@@ -80,10 +81,87 @@ def test_nothing_is_sent(name: str, client: ModelArtsClient, emulator: Emulator)
     assert [record for record in emulator.journal if record.path.startswith("/v2")] == []
 
 
-def test_no_samples_are_no_request(client: ModelArtsClient, emulator: Emulator) -> None:
-    assert client.samples.update("d", []) == ()
-    assert client.samples.clear_labels("d", []) == ()
-    assert len(emulator.journal) == 0
+COMMENT = {"sample_id": "s", "worker_id": "w", "accept": True}
+# Every call that takes a list of samples, copies, people or labels, and what one element of it may be.
+LISTS: dict[str, tuple[Callable[[ModelArtsClient, Any], object], Any]] = {
+    "samples.update": (lambda c, given: c.samples.update("d", given), {"sample_id": "s", "labels": LABELS}),
+    "samples.clear_labels": (lambda c, given: c.samples.clear_labels("d", given), "s"),
+    "proposals.confirm": (
+        lambda c, given: c.proposals.confirm("d", given),
+        row_of(Sample({"sample_id": "s", "labels": LABELS})),
+    ),
+    "team_samples.update": (
+        lambda c, given: c.team_samples.update("d", "w", given),
+        {"sample_id": "s", "labels": LABELS},
+    ),
+    "team_samples.clear_labels": (lambda c, given: c.team_samples.clear_labels("d", "w", given), "s"),
+    "team_samples.review": (lambda c, given: c.team_samples.review("d", "w", given), COMMENT),
+    "team_tasks.comment_acceptance": (lambda c, given: c.team_tasks.comment_acceptance("d", "w", given), COMMENT),
+    "team_tasks.notify": (lambda c, given: c.team_tasks.notify("d", "w", given), "a@b.c"),
+    "sample_files.upload": (lambda c, given: c.sample_files.upload("d", given), {"name": "1.png", "data": b"1"}),
+    "sample_files.delete": (lambda c, given: c.sample_files.delete("d", given), "s"),
+    "labels.create": (lambda c, given: c.labels.create("d", given), {"name": "rose"}),
+    "labels.update": (lambda c, given: c.labels.update("d", given), {"name": "rose"}),
+    "labels.delete": (lambda c, given: c.labels.delete("d", given), "rose"),
+    "workforces.delete_workers": (lambda c, given: c.workforces.delete_workers("t", given), "w"),
+    "exports.start": (
+        lambda c, given: c.exports.start("d", {"path": "/bucket/output/", "export_params": {"samples": given}}),
+        "s",
+    ),
+}
+
+
+@pytest.mark.parametrize("call", LISTS)
+@pytest.mark.parametrize("given", [None, [], (), "", "None", {}, 5, [None], [""], [{}], b"s"], ids=repr)
+def test_what_is_no_list_of_at_least_one_is_refused(
+    call: str, given: Any, client: ModelArtsClient, emulator: Emulator
+) -> None:
+    if (call, given) == ("exports.start", None):
+        pytest.skip("not given: all samples")
+    with pytest.raises(InvalidRequest) as caught:
+        LISTS[call][0](client, given)
+    assert caught.value.status is None
+    assert [record for record in emulator.journal if record.path.startswith("/v2")] == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (
+            {"labels": [{"name": "rose"}, {"name": "rose", "type": "flower"}]},
+            "type of label 2 of sample s must be a",
+        ),
+        ({"labels": [{"name": "rose", "type": True}]}, "type of label 1 of sample s must be a number, not True"),
+        ({"labels": [{"name": "rose", "score": "high"}]}, "score of label 1 of sample s must be a number, not 'high'"),
+        (
+            {"labels": [{"name": "rose", "property": "red"}]},
+            "property of label 1 of sample s must be an object",
+        ),
+        ({"sample_id": None, "sampleid": "s"}, r"sampleid \(is sample_id meant\?\)"),
+        ({"lables": LABELS}, r"lables \(is labels meant\?\)"),
+        ({"metadata": "red"}, "metadata of sample s must be an object"),
+        ({"sample_type": "image"}, "sample_type of sample s must be a number"),
+        ({"worker_id": {}}, "worker_id of sample s must be an id as text"),
+        ({"sample_usage": 1.5}, "sample_usage of sample s must be text"),
+    ],
+)
+def test_values_of_a_wrong_type_are_refused_by_their_place(
+    wrong: dict[str, Any], text: str, client: ModelArtsClient, emulator: Emulator
+) -> None:
+    sample = {"sample_id": "s", "labels": LABELS, **wrong}
+    with pytest.raises(InvalidRequest, match=text):
+        client.samples.update("d", [sample])
+    with pytest.raises(InvalidRequest, match=text):
+        client.team_samples.update("d", "w", [sample])
+    assert [record for record in emulator.journal if record.path.startswith("/v2")] == []
+
+
+@pytest.mark.parametrize("call", sorted(set(LISTS) - {"team_tasks.notify"}))
+def test_what_comes_twice_in_one_request_is_refused(call: str, client: ModelArtsClient, emulator: Emulator) -> None:
+    send, element = LISTS[call]
+    with pytest.raises(InvalidRequest, match=r"twice|2 times|once more"):
+        send(client, [element, element])
+    assert [record for record in emulator.journal if record.path.startswith("/v2")] == []
 
 
 def test_two_members_may_have_the_same_sample(client: ModelArtsClient, emulator: Emulator, dataset_id: str) -> None:

@@ -126,11 +126,6 @@ def test_what_cannot_be_cleared_is_refused_before_it_is_sent(
     assert emulator.journal.count(None, SAMPLES) == 0
 
 
-def test_nothing_to_clear_sends_nothing(team: Team) -> None:
-    assert team.client.team_samples.clear_labels(*team.place, []) == ()
-    assert team.emulator.journal.count("PUT", SAMPLES) == 0
-
-
 @pytest.mark.parametrize("fault", ["reset", "reset_after"])
 def test_a_lost_reply_leaves_it_open_and_nothing_is_sent_again(team: Team, fault: str) -> None:
     team.emulator.faults.add("PUT", SAMPLES, fault)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.client.errors import ModelArtsError, PermissionDenied
+from airflow_provider_modelarts.client.errors import ModelArtsError, PermissionDenied, ServiceUnavailable
 from airflow_provider_modelarts.labeling.copy_reviews import review_team_samples
 from airflow_provider_modelarts.labeling.team_copies import Tries
 from tests.labeling.test_team_copies import Notes, Team
@@ -14,6 +14,7 @@ from tests.labeling.test_team_copies import Notes, Team
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
 
 REVIEW = ("POST", "/data-annotations/review")
 
@@ -96,6 +97,32 @@ def test_a_lost_answer_is_looked_up(team: ReviewedTeam, fault: str, words: bool 
         assert team.review() == {"accepted": 4, "rejected": 2}
         assert team.emulator.journal.count(*REVIEW) == 1
     assert team.words() == [True] * 4 + [False] * 2
+
+
+def test_a_review_that_waits_says_nothing_about_labels_that_are_new(
+    team: ReviewedTeam, moved_clock: MovedClock
+) -> None:
+    """Neither does it replace a word that somebody has given in between."""
+
+    def act(_: Any) -> bool:
+        if not rule.fired:
+            team.label(0, "4")
+            team.dataset.review(team.task_id, team.ids[5], accept=True)
+        return True
+
+    throttled = {"status": 429, "code": "ModelArts.4206", "headers": {"Retry-After": "60"}}
+    rule = team.emulator.faults.add(*REVIEW, "status", times=1, match=act, **throttled)
+    assert team.review() == {"accepted": 3, "rejected": 1, "changed": 2}
+    assert team.words() == [None, True, True, True, False, True]
+    assert rule.fired == 1
+
+
+def test_a_service_that_lets_no_review_in_ends_the_try(team: ReviewedTeam, moved_clock: MovedClock) -> None:
+    throttled = {"status": 429, "code": "ModelArts.4206", "headers": {"Retry-After": "60"}}
+    rule = team.emulator.faults.add(*REVIEW, "status", times=None, **throttled)
+    with pytest.raises(ServiceUnavailable, match=f"{team.task_id}.*too old.*Run the task again"):
+        team.review()
+    assert 1 < rule.fired < 20
 
 
 def test_a_refusal_is_raised(team: ReviewedTeam) -> None:

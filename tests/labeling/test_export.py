@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import xml.etree.ElementTree as ET
 from collections import Counter
+from pathlib import PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
@@ -721,3 +722,64 @@ def test_a_service_that_lists_unlabeled_samples_too_does_not_get_them_into_the_e
     result = export(confirmed, "jsonl", ledgers=[read_ledger(tmp_path / "ledger", RUN.run_id)])
     assert (result.seen, result.samples, result.left_out) == (len(labeled) - 1, len(labeled) - 1, 0)
     assert (result.confirmed, result.changed_since, result.confirmed_missing) == (len(labeled) - 1, 0, 1)
+
+
+def test_another_export_that_came_while_the_samples_were_read_is_left_alone(
+    export: Exporter, emulator: Emulator
+) -> None:
+    """Both found the folder empty; the slower one must not write over what the quicker one has completed."""
+    one, other = (label_all(emulator, 3, "detection") for _ in range(2))
+    quick = Exporter(export.client, export.folder)
+    reads = iter([lambda: quick(one, "coco")])
+
+    def somebody_writes() -> bool:
+        next(reads, lambda: None)()
+        return False
+
+    request = ExportRequest(other, export.folder, "yolo")
+    with pytest.raises(ExportPlaceError):
+        LabelExport(export.client, request, should_stop=somebody_writes).run()
+    assert read_export(export.folder, check_files=True)["dataset_id"] == one
+    assert not (export.folder / "data.yaml").exists()
+
+
+def test_a_file_that_came_while_the_samples_were_read_is_left_alone(export: Exporter, emulator: Emulator) -> None:
+    dataset_id = label_all(emulator, 3, "detection")
+
+    def somebody_writes() -> bool:
+        export.folder.mkdir(exist_ok=True)
+        (export.folder / "data.yaml").write_text("mine")
+        return False
+
+    with pytest.raises(ExportPlaceError):
+        LabelExport(export.client, ExportRequest(dataset_id, export.folder, "yolo"), should_stop=somebody_writes).run()
+    assert [path.name for path in export.folder.iterdir()] == ["data.yaml"]
+    assert (export.folder / "data.yaml").read_text() == "mine"
+
+
+def test_marks_that_other_images_have_as_their_own_names_are_not_given_twice(
+    export: Exporter, emulator: Emulator
+) -> None:
+    """Whoever names images may know the ids of samples: no image gets the name of another one, and none is lost."""
+    from airflow_provider_modelarts.labeling.export.file_names import distinguished
+
+    dataset_id, ids = labeled_by_hand(emulator, [[place(f"a{number}", "bndbox")] for number in range(6)])
+    dataset = emulator.dataset(dataset_id)
+    marks = [f"z/{distinguished('one.jpg', ids[0] + turn)}" for turn in ("", "#1", "#2")]
+    for sample_id, key in zip(ids, ["x/one.jpg", "y/one.jpg", *marks, "z/two.jpg"], strict=True):
+        dataset.samples[sample_id].key = key
+    export(dataset_id, "yolo")
+    assert export.read("yolo") == expected(emulator, dataset_id)
+    by_id = {one["sample_id"]: one["file_name"] for one in lines(export.folder / "samples.jsonl")}
+    assert by_id[ids[5]] == "two.jpg"
+    assert len({name.casefold() for name in by_id.values()}) == len(ids)
+
+
+@pytest.mark.parametrize("own", ["CON.jpg", "aux", "com1.x.png", "rose.jpg.", "rose.jpg ", "nul .jpg"])
+def test_names_that_windows_does_not_take_are_not_given(own: str) -> None:
+    from airflow_provider_modelarts.labeling.export.file_names import safe_name
+
+    name = safe_name(own)
+    assert name != own
+    assert not PureWindowsPath(name).is_reserved()
+    assert name == name.rstrip(". ")

@@ -15,6 +15,7 @@ from airflow_provider_modelarts.labeling.team_samples import clear_team_samples,
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.emulator import Emulator
+    from tests.support.clock import MovedClock
 
 A, B = "a@example.com", "b@example.com"
 WRITE = ("PUT", "workforce-tasks")
@@ -236,6 +237,108 @@ def test_what_the_tries_keep_is_small() -> None:
     again = WriteHistory.open(Tries(False, "night", notes), ["what"], [b"none"] * 10_000)
     assert (again.judge(0, marks[0]), again.judge(7000, marks[7000])) == ("changed", "as before")
     assert again.judge(7000, marks[7001]) == "changed"
+
+
+# --- time passes between the read and a write
+
+
+def throttle(team: Team, seconds: int, act: Any, times: int | None = 1) -> Any:
+    """Answer writes with 429 for some time; people act while the write waits."""
+    return team.emulator.faults.add(
+        *WRITE,
+        "status",
+        times=times,
+        status=429,
+        code="ModelArts.4206",
+        headers={"Retry-After": str(seconds)},
+        match=lambda _: act() or True,
+    )
+
+
+@pytest.mark.parametrize("place", [1, 5], ids=["in the batch that waits", "in a later one"])
+def test_what_is_changed_while_a_write_waits_is_left_alone(team: Team, moved_clock: MovedClock, place: int) -> None:
+    rule = throttle(team, 60, lambda: rule.fired or team.label(place, "4"))
+    result = team.update(1)
+    result.check()
+    assert rule.fired == 1
+    assert counts(result) == {"updated": 5, "changed": 1}
+    assert result.left == (team.ids[place],)
+    assert team.names()[place] == "4"
+    assert team.names().count("7") == 5
+    assert counts(team.update(2)) == {"unchanged": 5, "changed": 1}
+
+
+def test_a_clear_that_waits_takes_no_new_labels_away(team: Team, moved_clock: MovedClock) -> None:
+    for number in range(6):
+        team.label(number, "3")
+    rule = throttle(team, 60, lambda: rule.fired or team.label(2, "4"))
+    assert counts(team.clear(1)) == {"updated": 5, "changed": 1}
+    assert team.names() == ["", "", "4", "", "", ""]
+
+
+def test_what_was_labeled_as_asked_while_a_write_waits_is_not_sent(team: Team, moved_clock: MovedClock) -> None:
+    rule = throttle(team, 60, lambda: rule.fired or [team.label(number, "7") for number in range(6)])
+    result = team.update(1, batch_size=100)
+    assert (counts(result), result.requests) == ({"updated": 6}, 0)
+    assert team.emulator.journal.count(*WRITE) == 1, "only the one that was throttled"
+
+
+def test_a_stop_while_a_write_waits_keeps_it_from_being_sent(team: Team, moved_clock: MovedClock) -> None:
+    stops: list[bool] = []
+    throttle(team, 1, lambda: stops.append(True))
+    result = team.update(1, should_stop=lambda: bool(stops))
+    assert counts(result) == {"unknown": 6}
+    assert team.emulator.journal.count(*WRITE) == 1
+    assert team.names() == [""] * 6
+
+
+def test_a_service_that_lets_no_write_in_ends_the_try(team: Team, moved_clock: MovedClock) -> None:
+    rule = throttle(team, 60, lambda: None, times=None)
+    with pytest.raises(ServiceUnavailable, match=f"{team.task_id}.*too old.*Run the task again") as raised:
+        team.update(1)
+    assert not raised.value.permanent
+    assert rule.fired < 20
+    assert team.names() == [""] * 6
+
+
+def test_of_several_copies_none_is_written_while_nobody_is_named(team: Team) -> None:
+    """Whose labels a service would replace is not known; it may be those of all."""
+    samples = [{"sample_id": one, "labels": [{"name": "7", "type": 0}]} for one in team.ids[:2]]
+    result = team.update(1, samples)
+    assert counts(result) == {"failed": 2}
+    with pytest.raises(ConfirmationError, match=f"no_single_copy.*worker_id.*{team.ids[0]}"):
+        result.check()
+    assert team.emulator.journal.count(*WRITE) == 0
+
+
+@pytest.mark.parametrize("name", ["4", "7"])
+def test_one_copy_named_in_two_ways_comes_twice(team: Team, name: str) -> None:
+    mine = {"sample_id": team.ids[0], "worker_id": team.worker, "labels": [{"name": "7", "type": 0}]}
+    nameless = {"sample_id": team.ids[0], "labels": [{"name": name, "type": 0}]}
+    with pytest.raises(InvalidRequest, match=f"{team.ids[0]} comes twice"):
+        team.update(1, [mine, nameless], worker_email=A)
+    with pytest.raises(InvalidRequest, match=f"{team.ids[0]} comes twice"):
+        team.clear(1, [team.ids[0], {name: mine[name] for name in ("sample_id", "worker_id")}], worker_email=A)
+    assert team.emulator.journal.count(*WRITE) == 0
+
+
+def test_members_segments_of_speech_need_no_name(client: ModelArtsClient, emulator: Emulator) -> None:
+    dataset = emulator.dataset(emulator.load_samples(202, 3, labeled=1))
+    said = next(labels for one in dataset.samples if (labels := dataset.labels_of(one)))
+    assert "name" not in said[0]
+    task_id = dataset.create_team_task((A,))
+    (worker,) = dataset.team_workers(task_id)
+    samples = [{"sample_id": one, "worker_id": worker, "labels": said} for one in dataset.samples]
+    first, again = (update_team_samples(client, dataset.dataset_id, task_id, samples) for _ in range(2))
+    assert (counts(first), counts(again)) == ({"updated": 3}, {"unchanged": 3})
+    assert [dataset.team_labels_of(task_id, one, worker) for one in dataset.samples] == [said] * 3
+    heard = [{**said[0], "property": {**said[0]["property"], "@modelarts:content": "Something else."}}]
+    other = update_team_samples(client, dataset.dataset_id, task_id, [{**samples[0], "labels": heard}])
+    assert counts(other) == {"updated": 1}
+    silent = [{**samples[0], "labels": [{"type": 202, "property": {}}]}]
+    with pytest.raises(InvalidRequest, match="a label without a name"):
+        update_team_samples(client, dataset.dataset_id, task_id, silent)
+    assert counts(clear_team_samples(client, dataset.dataset_id, task_id, list(dataset.samples))) == {"updated": 3}
 
 
 # --- taking labels away

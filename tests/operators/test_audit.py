@@ -19,6 +19,7 @@ from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanWriter,
 from airflow_provider_modelarts.labeling.policy import AUDITED, PASSED
 from airflow_provider_modelarts.operators.audit import ModelArtsEvaluateAuditOperator
 from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
+from airflow_provider_modelarts.utils.observation import Observation, bounds_by_label
 from tests.operators.runners import ConfirmRunner, check_sums
 
 if TYPE_CHECKING:
@@ -139,6 +140,28 @@ def test_only_what_the_answers_prove_is_confirmed(runner: AuditRunner) -> None:
     reverted = runner.revert()
     assert reverted.result["cleared"] == len(expected)
     assert runner.confirmed() == {}
+
+
+def test_lineage_is_told_what_the_evidence_proves(runner: AuditRunner) -> None:
+    runner.answer()
+    runner.evaluate()
+    observed: list[Observation | None] = []
+
+    class Watched(ModelArtsConfirmSamplesOperator):
+        def observe(self, *args: Any, **kwargs: Any) -> None:
+            super().observe(*args, **kwargs)
+            observed.append(self._observation)
+
+    operator = Watched(
+        task_id="confirm", dataset_id=runner.dataset_id, plan_uri=runner.plan_uri, evidence_uri=runner.evidence_uri
+    )
+    assert runner.run(operator, 1, 0).error is None
+    (seen,) = observed
+    assert seen is not None
+    proven = runner.evidence().labels
+    assert bounds_by_label(seen.values) == {
+        one.label: {"bound": one.proof.bound, "target": 0.9, "answered": one.proof.counts.audited} for one in proven
+    }
 
 
 def test_evidence_survives_its_file(runner: AuditRunner) -> None:

@@ -217,6 +217,26 @@ def test_scripts_must_say_where_it_is() -> None:
         ObsFileSystem(key="k", secret="s", skip_instance_cache=True)
 
 
+@pytest.mark.parametrize("given", [{}, {"key": None, "secret": None}, {"key": "k"}, {"secret": "s"}, {"key": ""}])
+def test_without_a_key_amazons_own_is_not_taken(given: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else botocore looks for one in the environment, in files, and at the machine's own address for that."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-amazon")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-amazon")
+    with pytest.raises(ValueError, match="needs key and secret"):
+        ObsFileSystem(region="cn-north-4", skip_instance_cache=True, **given)
+    ObsFileSystem(region="cn-north-4", anon=True, skip_instance_cache=True)
+
+
+@pytest.mark.parametrize("bucket", ["arn:aws:s3:eu-west-1:123456789012:accesspoint/labels", "bucket--use1-az4--x-s3"])
+def test_what_only_amazon_has_is_no_bucket(bucket: str) -> None:
+    """Botocore would take these for places of Amazon, whatever endpoint was given."""
+    found = ObsFileSystem(key="k", secret="s", region="ap-southeast-3", skip_instance_cache=True)
+    with pytest.raises(ValueError, match="no bucket of OBS"):
+        found.ls(f"obs://{bucket}/plans")
+    with pytest.raises(ValueError, match="no bucket of OBS"):
+        found.open(f"obs://{bucket}/plans/x", "wb")
+
+
 def test_the_region_of_the_endpoint_says_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     fields = json.loads(connection())
     extra = {"auth": "access_key", "project_id": "p"}

@@ -161,6 +161,10 @@ def test_labels_of_digits_may_come_as_numbers(team: Team) -> None:
     assert team.update(samples=given).result["updated"] == 3
     assert team.names() == ["3", "3", "3"]
     assert given[0]["labels"] == [{"name": 3}]
+    again = [{**sample, "labels": [{"name": "3", "type": "0"}]} for sample in team.samples()]
+    assert team.update(samples=again).result["unchanged"] == 3, "a template makes text of a number"
+    other = [{**sample, "labels": [{"name": "4", "type": "0"}]} for sample in team.samples()]
+    assert team.update(samples=json.dumps(other)).result["updated"] == 3
 
 
 @pytest.mark.usefixtures("airflow_db")

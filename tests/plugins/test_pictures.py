@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +123,54 @@ def test_a_picture_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) 
     with storage(content=PNG + bytes(1 << 20)) as server, pytest.raises(PictureUnavailableError) as caught:
         fetch(server.url)
     assert caught.value.status == 504
+
+
+@pytest.mark.parametrize(
+    ("begin", "drop"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX-Odd: ", b"a"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + PNG, b"a"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + PNG, b"a"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\na\r\n"),
+    ],
+    ids=["in the header", "length said", "length not said", "in chunks"],
+)
+def test_a_picture_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch, begin: bytes, drop: bytes) -> None:
+    """A byte now and then keeps every single wait short; the storage drips until the other side hangs up."""
+    monkeypatch.setattr(pictures, "MOST_SECONDS", 0.2)
+    hung_up = threading.Event()
+
+    def drip() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(1 << 16)
+            connection.sendall(begin)
+            while not hung_up.wait(0.01):
+                connection.sendall(drop)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip)
+        thread.start()
+        end = threading.Timer(10, hung_up.set)  # of a test that fails
+        end.start()
+        try:
+            with pytest.raises(PictureUnavailableError) as caught:
+                fetch(f"http://127.0.0.1:{listener.getsockname()[1]}/a?Signature=x")
+            assert not hung_up.is_set()
+        finally:
+            end.cancel()
+            hung_up.set()
+            thread.join()
+    assert caught.value.status == 504
+
+
+def test_nothing_is_unpacked() -> None:
+    """Some kilobytes that a storage calls compressed may become gigabytes in the API server."""
+    with storage(headers={"Content-Encoding": "gzip"}, content=gzip.compress(PNG)) as server:
+        with pytest.raises(PictureUnavailableError) as caught:
+            fetch(server.url)
+        assert server.asked[0][1]["Accept-Encoding"] == "identity"
+    assert caught.value.status == 415
 
 
 @pytest.mark.parametrize(

@@ -256,6 +256,27 @@ def test_a_file_that_is_no_plan_is_not_shown(run: ReviewRun) -> None:
     assert "root:" not in page.text
 
 
+def test_a_storage_that_cannot_be_reached_is_named(run: ReviewRun) -> None:
+    run.push("plan", {**run.place, "plan_uri": "s3://nobody_knows@bucket/plan.jsonl"})
+    for route in ("", "state"):
+        answer = run.get(route)
+        assert answer.status_code == 502
+        assert "nobody_knows" in answer.text
+
+
+def test_a_connection_that_the_api_server_does_not_know_leaves_the_pictures_out(run: ReviewRun) -> None:
+    run.push("plan", {**run.place, "modelarts_conn_id": "nobody_knows"})
+    assert run.get().status_code == 200
+    picture = run.get(picture_of(run))
+    assert picture.status_code == 502
+    assert "Airflow does not know the connection" in picture.text
+
+
+@pytest.mark.parametrize("part", ["dag_id", "run_id"])
+def test_a_wildcard_of_airflows_api_finds_nothing(run: ReviewRun, part: str) -> None:
+    assert run.client().get(run.page.replace(getattr(run, part), "~")).status_code == 404
+
+
 def test_nothing_in_the_address_names_a_plan(
     run: ReviewRun, begin: Callable[..., ReviewRun], emulator: Emulator
 ) -> None:
@@ -285,7 +306,8 @@ def test_pictures_come_by_a_fresh_address_and_stay_in_the_browser(digits: Review
 
 
 @pytest.mark.parametrize(
-    "position", ["12", "-1", "99999999999999999999", "0x1", "abc", "..%2F..%2Fetc%2Fpasswd", "٣", "%00", "1/../../x"]
+    "position",
+    ["12", "-1", "99999999999999999999", "9" * 5_000, "0x1", "abc", "..%2F..%2Fetc%2Fpasswd", "٣", "%00", "1/../../x"],
 )
 def test_only_samples_of_the_plan_have_pictures(digits: ReviewRun, position: str) -> None:
     before = len(digits.emulator.journal)
@@ -330,6 +352,20 @@ def test_what_is_no_picture_is_not_handed_on(digits: ReviewRun, content: bytes, 
         assert answer.headers["content-type"].startswith("text/plain")
         assert content[:8] not in answer.content or not content
         assert answer.headers["cache-control"] == "private, no-store"
+
+
+@pytest.mark.parametrize("map_index", ["9" * 30, "9" * 5_000])
+def test_an_index_that_no_task_can_have_is_none(run: ReviewRun, map_index: str) -> None:
+    page = run.client().get(run.page.replace("/-1/", f"/{map_index}/"))
+    assert page.status_code == 404
+    assert "There is no plan to review here" in page.text
+
+
+def test_a_connection_that_is_gone_gives_no_picture(digits: ReviewRun) -> None:
+    digits.push("plan", {**digits.place, "modelarts_conn_id": "nope"})
+    answer = digits.get(picture_of(digits))
+    assert answer.status_code == 502
+    assert "'nope'" in answer.text
 
 
 def test_a_service_that_does_not_answer_gives_no_picture_and_no_address(digits: ReviewRun) -> None:
@@ -431,7 +467,7 @@ def test_a_hundred_thousand_proposals_are_indexed_once(
     read = []
     from airflow_provider_modelarts.plugins import review_index
 
-    monkeypatch.setattr(review_index, "_read_line", read.append)
+    monkeypatch.setattr(review_index, "read_plan", read.append)
     begun = time.perf_counter()
     page = run.get(label=7, low=0.5, page=3)
     again = time.perf_counter() - begun

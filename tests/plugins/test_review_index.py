@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.client import Sample
-from airflow_provider_modelarts.labeling.plan.plan_file import ACTIONS, Plan, PlanHeader, PlanWriter
+from airflow_provider_modelarts.labeling.drift import Drift, Shift
+from airflow_provider_modelarts.labeling.plan.plan_file import ACTIONS, Plan, PlanHeader, PlanNotes, PlanWriter
 from airflow_provider_modelarts.labeling.policy import Decision, different, facts_of_row
 from airflow_provider_modelarts.labeling.storage.sealed_file import StorageDamaged
 from airflow_provider_modelarts.plugins import review_index
@@ -47,7 +48,7 @@ def test_it_says_what_the_plan_says(tmp_path: Path) -> None:
     plan = plan_of(tmp_path / "plan.jsonl", ODD)
     index = ReviewIndex(plan.path, plan.digest)
     assert (len(index), index.counts) == (len(ODD), plan.counts)
-    assert index.made_for == ("d", {"dag_id": "x"})
+    assert (index.header.dataset_id, index.header.made_by) == ("d", {"dag_id": "x"})
     expected: dict[str, set[int]] = {}
     for position, (row, decision) in enumerate(plan.samples()):
         facts = facts_of_row(row)
@@ -66,6 +67,25 @@ def test_it_says_what_the_plan_says(tmp_path: Path) -> None:
         assert [label.confirm, label.review, label.leave] == counts
     everything = index.find(Choice())
     assert sorted(everything) == list(range(len(ODD)))
+
+
+def test_what_has_drifted_is_shown_as_it_will_be_treated(tmp_path: Path) -> None:
+    """The lines were written before it was known; the last line says it."""
+    names = ("rose", "tulip")
+    with PlanWriter(tmp_path / "plan.jsonl", PlanHeader("d")) as writer:
+        for number in range(10):
+            labels = [{"name": names[number % 2], "score": 0.9}]
+            writer.add(Sample({"sample_id": str(number), "labels": labels}), Decision("confirm", "passed"))
+        moved = Shift("scores", "rose", 1.0, 0.1, 0.9, 0.5)
+        writer.notes = PlanNotes(drift=Drift("review", moved=(moved,)))
+    plan = writer.plan()
+    index = ReviewIndex(plan.path, plan.digest)
+    assert index.counts == plan.counts == {"confirm": 5, "review": 5, "leave": 0}
+    for position in range(10):
+        shown = index.read(position)
+        held = shown.sample.label_names == ["rose"]
+        assert (shown.action, shown.rule) == (("review", "label_drifted") if held else ("confirm", "passed"))
+    assert [(one.name, one.confirm, one.review) for one in index.labels] == [("rose", 0, 5), ("tulip", 5, 0)]
 
 
 def test_the_least_sure_come_first(tmp_path: Path) -> None:

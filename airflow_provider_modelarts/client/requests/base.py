@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from difflib import get_close_matches
 from enum import Enum
@@ -85,6 +86,19 @@ Number = Annotated[int | float, BeforeValidator(_to_number)]
 Flag = Annotated[bool, BeforeValidator(_to_flag)]
 Id = Annotated[str, BeforeValidator(_to_id)]
 """Opaque text; a whole number is taken too, since native rendering makes one of an id that consists of digits."""
+
+
+def _check_samples(ids: list[str]) -> list[str]:
+    if not ids:
+        raise ValueError("is empty: give at least one sample")
+    sample_id, times = Counter(ids).most_common(1)[0]
+    if times > 1:
+        raise ValueError(f"has the sample {sample_id[:100]!r} {times} times: give each once")
+    return ids
+
+
+SampleIds = Annotated[list[Id], FROM_JSON, AfterValidator(_check_samples)]
+"""Ids of at least one sample, each once."""
 
 
 class RequestBody(BaseModel):

@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from airflow_provider_modelarts.client.requests.base import (
     FROM_JSON,
     Flag,
-    Id,
     RequestBody,
+    SampleIds,
     matching,
     wrong_value,
 )
@@ -90,19 +90,10 @@ class UploadSamplesRequest(RequestBody):
     label_format: LabelFormat | None = Field(default=None, description="Text: how labels stand in files.")
 
 
-def _check_ids(ids: list[str]) -> list[str]:
-    if not ids:
-        raise ValueError("is empty: give at least one sample")
-    sample_id, times = Counter(ids).most_common(1)[0]
-    if times > 1:
-        raise ValueError(f"has the sample {sample_id[:100]!r} {times} times: give each once")
-    return ids
-
-
 class DeleteSamplesRequest(RequestBody):
     """Deletes samples."""
 
-    samples: Annotated[list[Id], FROM_JSON, AfterValidator(_check_ids)] = Field(description="Their ids.")
+    samples: SampleIds = Field(description="Their ids.")
     delete_source: Flag | None = Field(
         default=None, description="Also delete their files in OBS; the service's default: false."
     )

@@ -13,6 +13,7 @@ from airflow_provider_modelarts.client.requests.base import (
     Id,
     Integer,
     RequestBody,
+    SampleIds,
     matching,
 )
 from airflow_provider_modelarts.client.requests.samples import SampleLabels
@@ -68,7 +69,7 @@ class ExportParams(RequestBody):
     sample_state: Literal[SampleStateWord, ""] | None = Field(
         default=None, description="Only samples in this state; empty: whatever their state."
     )
-    samples: Annotated[list[Id], FROM_JSON] | None = Field(default=None, description="Ids of the samples.")
+    samples: SampleIds | None = Field(default=None, description="Ids of the samples.")
     search_conditions: Annotated[list[SearchCondition], FROM_JSON] | None = Field(
         default=None, description="Only samples for which one of these holds; list calls want all of them to hold."
     )

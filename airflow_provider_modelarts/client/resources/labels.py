@@ -11,7 +11,13 @@ from airflow_provider_modelarts.client.paging import ListEndpoint
 from airflow_provider_modelarts.client.resources.readers import list_of
 from airflow_provider_modelarts.client.sample_updates import OWN, send_updates
 from airflow_provider_modelarts.client.states import LabelType
-from airflow_provider_modelarts.client.validation import validate_id, validate_label, validate_whole, wrong
+from airflow_provider_modelarts.client.validation import (
+    validate_id,
+    validate_label,
+    validate_list,
+    validate_whole,
+    wrong,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -177,9 +183,8 @@ class Labels:
         :raises DatasetBusy: while a version is being published
         """
         policy = validate_whole("delete_policy", delete_policy, LABEL_ONLY, FILES_TOO)
-        if isinstance(names, (str, bytes)) or names is None:
-            raise wrong("names", "a list of labels' names", names)
-        labels = [{"name": validate_label("name", name)} for name in names]
+        given = validate_list("names", names, " of labels' names")
+        labels = [{"name": validate_label("name", name)} for name in given]
         return self._change("POST", "delete", dataset_id, labels, None, "delete", query={"delete_policy": str(policy)})
 
     def _change(
@@ -196,7 +201,7 @@ class Labels:
         from airflow_provider_modelarts.client.requests.labels import LabelsRequest
 
         what = f"{verb} labels of dataset {validate_id('dataset_id', dataset_id)}"
-        given = labels if isinstance(labels, (str, dict)) or labels is None else list(labels)
+        given = labels if isinstance(labels, str) else validate_list("labels", labels, " of labels")
         body = to_body(LabelsRequest, {"labels": given}, what, extra)
         path = ("datasets", dataset_id, "data-annotations", "labels", *further)
         outcomes = send_updates(

@@ -10,7 +10,7 @@ from airflow_provider_modelarts.client.models import checked_answer, parse_json,
 from airflow_provider_modelarts.client.paging import OffsetMode
 from airflow_provider_modelarts.client.resources.samples import Page, Sample, filters, sample_listing
 from airflow_provider_modelarts.client.sample_updates import OWN, refuse_twins, send_of
-from airflow_provider_modelarts.client.validation import MAX_PAGE, validate_id, validate_whole
+from airflow_provider_modelarts.client.validation import MAX_PAGE, validate_id, validate_list, validate_whole, wrong
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -137,7 +137,11 @@ class Proposals:
         :param dataset_id: the dataset
         :param rows: of its samples
         :param before_sending: as of ``samples.update``
+        :raises InvalidRequest: for no rows, what are none, or a sample that comes twice, before anything is sent
         """
+        for row in validate_list("rows", rows, " of rows") or [None]:
+            if not isinstance(row, sample_rows.SampleRow):
+                raise wrong("rows", "a list of at least one row, as page_of_rows returns them", rows)
         ids = [row.sample_id for row in rows]
         refuse_twins([(row.sample_id, row.worker_id) for row in rows])
         body = sample_rows.body_of(rows)

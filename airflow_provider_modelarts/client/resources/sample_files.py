@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.models import to_object, to_objects, to_text
 from airflow_provider_modelarts.client.sample_updates import OWN, SampleOutcome, send_updates
-from airflow_provider_modelarts.client.validation import validate_id, wrong
+from airflow_provider_modelarts.client.validation import validate_id, validate_list
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from airflow_provider_modelarts.client.requests.sample_files import SampleFile
     from airflow_provider_modelarts.client.transport.transport import Transport
@@ -72,7 +71,7 @@ class SampleFiles:
 
         what = f"upload samples to dataset {validate_id('dataset_id', dataset_id)}"
         given = {
-            "samples": _listed("samples", samples),
+            "samples": validate_list("samples", samples),
             "final_annotation": final_annotation,
             "label_format": label_format,
         }
@@ -109,20 +108,13 @@ class SampleFiles:
         from airflow_provider_modelarts.client.requests.sample_files import DeleteSamplesRequest
 
         what = f"delete samples of dataset {validate_id('dataset_id', dataset_id)}"
-        given = {"samples": _listed("sample_ids", sample_ids), "delete_source": delete_source}
+        given = {"samples": validate_list("sample_ids", sample_ids), "delete_source": delete_source}
         body = to_body(DeleteSamplesRequest, given, what)
         path = ("datasets", dataset_id, "data-annotations", "samples", "delete")
         return send_updates(
             [{"sample_id": sample_id} for sample_id in body["samples"]],
             lambda: self._transport.write("POST", what, *path, body=body, own=OWN),
         )
-
-
-def _listed(name: str, values: Iterable[Any]) -> list[Any]:
-    """Return values as a list; refuse None, and what would be taken apart into its characters or keys."""
-    if isinstance(values, (str, bytes, dict)) or not isinstance(values, Iterable):
-        raise wrong(name, "a list", values)
-    return list(values)
 
 
 def _uploaded(outcomes: Sequence[SampleOutcome], answer: object) -> Sequence[UploadOutcome]:

@@ -22,8 +22,9 @@ from airflow_provider_modelarts.client.sample_updates import OWN, emptied_copies
 from airflow_provider_modelarts.client.validation import validate_choice, validate_email, validate_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from airflow_provider_modelarts.client.requests.samples import SampleLabels
     from airflow_provider_modelarts.client.requests.teams import SampleComment
     from airflow_provider_modelarts.client.sample_updates import SampleOutcome
     from airflow_provider_modelarts.client.states import SampleState
@@ -120,9 +121,10 @@ class TeamSamples:
         self,
         dataset_id: str,
         workforce_task_id: str,
-        samples: Iterable[Sample | Mapping[str, Any]],
+        samples: Iterable[Sample | SampleLabels | Mapping[str, Any]],
         *,
         email: str | None = None,
+        before_sending: Callable[[], None] | None = None,
     ) -> Sequence[SampleOutcome]:
         """Replace the labels of samples in a team task; labels must exist in the dataset (contract 5.2).
 
@@ -130,12 +132,15 @@ class TeamSamples:
         :param workforce_task_id: the team labeling task
         :param samples: as for ``samples.update``; ``worker_id`` says whose copy
         :param email: the member on whose behalf
+        :param before_sending: called each time that the request is about to go out, also after a pause that the service
+            asked for. What it raises keeps the request from being sent, and comes through as it is
         :return: an outcome per sample, in the same order
         :raises InvalidRequest: for samples without labels, without id, or given twice, and for labels without the name
             that all but those of speech (types 201, 202) need; before anything is sent
         :raises ModelArtsError: if the service certainly did not carry the request out
         """
-        return self._write(dataset_id, workforce_task_id, labeled_elements(samples), "write labels of", email)
+        elements = labeled_elements(samples)
+        return self._write(dataset_id, workforce_task_id, elements, "write labels of", email, before_sending)
 
     def clear_labels(
         self,
@@ -144,6 +149,7 @@ class TeamSamples:
         samples: Iterable[Sample | Mapping[str, Any] | str],
         *,
         email: str | None = None,
+        before_sending: Callable[[], None] | None = None,
     ) -> Sequence[SampleOutcome]:
         """Take all labels from copies of samples; the only call that does. The dataset's own labels stay.
 
@@ -152,12 +158,13 @@ class TeamSamples:
         :param samples: copies as listed, objects with ``sample_id`` and ``worker_id``, or ids of samples of which
             ``email`` says whose copy is meant
         :param email: the member on whose behalf
+        :param before_sending: as of :meth:`update`
         :return: an outcome per copy, in the same order
         :raises InvalidRequest: for a missing id, other fields, or a copy given twice, before anything is sent
         :raises ModelArtsError: if the service certainly did not carry the request out
         """
         elements = emptied_copies(samples)
-        return self._write(dataset_id, workforce_task_id, elements, "clear labels of", email)
+        return self._write(dataset_id, workforce_task_id, elements, "clear labels of", email, before_sending)
 
     def _write(
         self,
@@ -166,16 +173,25 @@ class TeamSamples:
         elements: Sequence[dict[str, Any]],
         verb: str,
         email: str | None,
+        before_sending: Callable[[], None] | None,
     ) -> Sequence[SampleOutcome]:
         body: dict[str, Any] = {"samples": elements}
         if email is not None:
             body["email"] = validate_email("email", email)
         what = f"{verb} {len(elements)} samples of {team_task(dataset_id, workforce_task_id)}"
         path = _path(dataset_id, workforce_task_id)
-        return send_updates(elements, lambda: self._transport.write("PUT", what, *path, body=body, own=OWN))
+        return send_updates(
+            elements,
+            lambda: self._transport.write("PUT", what, *path, body=body, before_sending=before_sending, own=OWN),
+        )
 
     def review(
-        self, dataset_id: str, workforce_task_id: str, comments: Iterable[SampleComment | Mapping[str, Any]]
+        self,
+        dataset_id: str,
+        workforce_task_id: str,
+        comments: Iterable[SampleComment | Mapping[str, Any]],
+        *,
+        before_sending: Callable[[], None] | None = None,
     ) -> bool:
         """Review labeled copies. Those that are not accepted go back to their members.
 
@@ -183,6 +199,7 @@ class TeamSamples:
         :param workforce_task_id: the team labeling task, which has reviewers
         :param comments: for each copy ``sample_id``, ``worker_id`` and ``accept``; also ``comment``, of at most 256
             characters, none of ``!<>=&"'``, and ``score`` A to D
+        :param before_sending: as of :meth:`update`
         :return: True: all of it is new; False: the service says that a copy had been reviewed already
         :raises InvalidRequest: for values outside the contract, or none, before anything is sent
         :raises NotFound: if the service does not know a copy
@@ -194,7 +211,7 @@ class TeamSamples:
         body = comments_body(ReviewRequest, comments, what)
         path = (*path_of(dataset_id, workforce_task_id), "data-annotations", "review")
         with advice_after_loss("They may have been reviewed: read review_accept of the samples."):
-            answer = self._transport.write("POST", what, *path, body=body)
+            answer = self._transport.write("POST", what, *path, body=body, before_sending=before_sending)
         if to_text(to_object(answer).get("error_code")) == _REVIEWED_ALREADY:
             return False
         check_success(answer, what)

@@ -32,7 +32,7 @@ from airflow_provider_modelarts.client.resources.labels import LabelStats
 from airflow_provider_modelarts.client.resources.samples import Sample
 from airflow_provider_modelarts.client.resources.workforces import Worker, WorkerTask, holds, to_sample_counts
 from airflow_provider_modelarts.client.states import AcceptanceAction, DatasetType, TeamTaskState
-from airflow_provider_modelarts.client.validation import validate_choice, validate_id
+from airflow_provider_modelarts.client.validation import validate_choice, validate_id, validate_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -550,7 +550,7 @@ def comments_body(
     """
     from airflow_provider_modelarts.client.requests.base import to_body
 
-    given = comments if isinstance(comments, (str, bytes, dict)) else list(comments)
+    given = comments if isinstance(comments, str) else validate_list("comments", comments)
     body = to_body(model, {"comments": given}, what)
     copies = [(one.get("sample_id"), one.get("worker_id")) for one in body["comments"]]
     for place, copy in enumerate(copies):

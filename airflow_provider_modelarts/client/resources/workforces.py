@@ -28,7 +28,7 @@ from airflow_provider_modelarts.client.states import (
     WorkerRole,
     WorkerStatus,
 )
-from airflow_provider_modelarts.client.validation import validate_choice, validate_id, validate_whole
+from airflow_provider_modelarts.client.validation import validate_choice, validate_id, validate_list, validate_whole
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -381,7 +381,7 @@ class Workforces:
         from airflow_provider_modelarts.client.requests.base import to_body
         from airflow_provider_modelarts.client.requests.teams import BatchDeleteWorkersRequest
 
-        given = worker_ids if isinstance(worker_ids, str) else list(worker_ids)
+        given = worker_ids if isinstance(worker_ids, str) else validate_list("worker_ids", worker_ids, " of ids")
         what = f"remove members of {_team(workforce_id)}"
         body = to_body(BatchDeleteWorkersRequest, {"workers": given}, what)
         ids: list[str] = body["workers"]

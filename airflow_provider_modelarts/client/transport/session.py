@@ -98,9 +98,9 @@ class OverdueError(TimeoutError):
 class _Limited(io.RawIOBase):
     """Reads a socket until the whole answer is overdue. Each wait for a part has the socket's own time-out."""
 
-    def __init__(self, raw: Any, timeout: float | None) -> None:
+    def __init__(self, raw: Any, seconds: float) -> None:
         self._raw = raw
-        self._seconds = max(WAITS * (timeout or 0.0), LEAST_LIMIT)
+        self._seconds = seconds
         self._end = monotonic() + self._seconds
 
     def readable(self) -> bool:
@@ -117,12 +117,18 @@ class _Limited(io.RawIOBase):
         super().close()
 
 
-class _Answer(http.client.HTTPResponse):
+class LimitedAnswer(http.client.HTTPResponse):
     """An answer that must be complete in time, header included."""
+
+    seconds: float | None = None
+    """How long the whole answer may take; None: as long as :data:`LEAST_LIMIT` says."""
 
     def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
         super().__init__(sock, *args, **options)
-        self.fp = io.BufferedReader(_Limited(self.fp.detach(), sock.gettimeout()), _BUFFER)
+        seconds = self.seconds
+        if seconds is None:
+            seconds = max(WAITS * (sock.gettimeout() or 0.0), LEAST_LIMIT)
+        self.fp = io.BufferedReader(_Limited(self.fp.detach(), seconds), _BUFFER)
 
 
 class _OnePiece:
@@ -247,7 +253,7 @@ class HttpSession:
             # requests' own errors are OSErrors, and about an address; a bare one: there is no such file of certificates
             raise self._error(error, request, what) from None
         if not issubclass(pool.ConnectionCls, _OnePiece):  # IAM may be at the same host
-            pool.ConnectionCls = type("_Connection", (_OnePiece, pool.ConnectionCls), {"response_class": _Answer})
+            pool.ConnectionCls = type("_Connection", (_OnePiece, pool.ConnectionCls), {"response_class": LimitedAnswer})
         return pool, proxies
 
     def _error(self, error: Exception, request: Request, what: str) -> ModelArtsError:

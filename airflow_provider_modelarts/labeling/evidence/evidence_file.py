@@ -134,6 +134,15 @@ class Evidence:
         """The lowest proven score of each label of which something is proven."""
         return {one.label: one.proof.threshold for one in self.labels if one.proof.threshold is not None}
 
+    def bounds(self) -> dict[str, dict[str, Any]]:
+        """Return for each label of which something is proven the share that is right, for records of the run."""
+        target = self.header.target_precision
+        return {
+            one.label: {"bound": one.proof.bound, "target": target, "answered": one.proof.counts.audited}
+            for one in self.labels
+            if one.proof.threshold is not None
+        }
+
     def terms(self) -> Mapping[str, Any]:
         """Return what the narrowed plan says of the evidence."""
         return {"evidence_digest": self.digest, "evidence_uri": self.uri}

@@ -11,6 +11,9 @@ _LONGEST = 150
 """Bytes of a name; file systems take 255, and the name of a temporary file is longer."""
 # Separators of any system, what addresses and shells give a meaning, and what cannot be seen.
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\/:*?\"<>|#%\ud800-\udfff]")
+# Names of devices in Windows, whatever follows the dot; a dot or a blank at the end is lost there.
+_DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\.|$)", re.IGNORECASE)
+_END = re.compile(r"[. ]+$")
 _HASH = 8
 
 
@@ -28,7 +31,8 @@ def safe_name(own: str) -> str:
     """Return a name that any storage and any disk takes, like the image's own."""
     name = _UNSAFE.sub("_", unicodedata.normalize("NFC", own))
     visible = name.lstrip(".")  # a leading dot hides a file, and two lead out of the folder
-    return _shortened("_" * (len(name) - len(visible)) + visible or "image")
+    plain = _END.sub("_", "_" * (len(name) - len(visible)) + visible)
+    return _shortened(("_" if _DEVICE.match(plain) else "") + plain or "image")
 
 
 def stem_of(name: str) -> str:
@@ -42,13 +46,10 @@ def collision_key(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def distinguished(name: str, sample_id: str, length: int = _HASH) -> str:
-    """Return a name with a mark of the sample in it.
-
-    :param length: characters of the mark
-    """
+def distinguished(name: str, sample_id: str) -> str:
+    """Return a name with a mark of the sample in it."""
     stem = stem_of(name)
-    mark = sha256(sample_id.encode("utf-8", "surrogatepass")).hexdigest()[:length]
+    mark = sha256(sample_id.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH]
     return f"{stem}-{mark}{name[len(stem) :]}"
 
 

@@ -113,8 +113,10 @@ class ExportFolder:
         :param names: the names of those files
         :param facts: what ``export.json`` says beside the digest
         :return: the digest of the list of files, and how many there are
-        :raises ExportPlaceError: if another task exports into the same folder
+        :raises ExportPlaceError: if another task exports into the same folder, or if other files have come there since
+            the first look: reading the samples may have taken hours
         """
+        self.check()
         self._announce(names)
         with SealedWriter(self._root / LIST) as list_file:
             list_file.write(self._header())
@@ -139,6 +141,7 @@ class ExportFolder:
 
     def _learn_own_names(self) -> None:
         """Read the names of the files of an earlier export, or of one that was not finished."""
+        self._names.execute("DELETE FROM names")
         path = self._root / LIST
         forget_listings(path)
         if not path.exists():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from dataclasses import fields
+from itertools import count
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_modelarts.client.models import parse_json
@@ -97,8 +98,8 @@ class SampleSpool:
         self._tables.execute(f"INSERT INTO named {own} = 1)")
         shared = self._tables.execute(f"{own.replace('key, name', 'name, sample_id')} > 1)")
         for number, name, sample_id in shared:
-            for length in (8, 16, 64):
-                unique = distinguished(to_str(name), to_str(sample_id), length)
+            for turn in count():  # whoever names images may have given the mark of this sample to another one
+                unique = distinguished(to_str(name), to_str(sample_id) + f"#{turn}" * bool(turn))
                 row = (number, self._key(unique), to_bytes(unique))
                 if self._tables.execute("INSERT OR IGNORE INTO named VALUES (?, ?, ?)", row).rowcount:
                     break

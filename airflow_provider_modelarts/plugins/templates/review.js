@@ -14,8 +14,8 @@ function show() {
     const id = JSON.parse(card.dataset.sample), found = audit.get(id), right = card.querySelector(".right");
     mark(card, samples.has(id) || JSON.parse(card.dataset.labels).some(name => labels.has(name)), "sample");
     if (!right) continue;
-    right.setAttribute("aria-pressed", found?.verdict === "right");
-    card.querySelector(".wrong").value = found?.label ?? "";
+    right.setAttribute("aria-pressed", found === "right");
+    card.querySelector(".wrong").value = Array.isArray(found) ? found.join(", ") : "";
   }
   if (answers.length) said.textContent = samples.size + labels.size + audit.size === 0 ? "Nothing is rejected so far." :
     `Rejected: ${samples.size} samples, ${labels.size} labels. They go to people.` + (audit.size ? ` Audited: ${audit.size}.` : "");
@@ -27,10 +27,17 @@ function mark(element, isRejected) {
 function turn(set, key) { if (!set.delete(key)) set.add(key); show(); }
 function step(by) { cards[Math.min(Math.max(cards.indexOf(document.activeElement) + by, 0), cards.length - 1)]?.focus(); }
 
+function namesIn(text) {  // a comma parts names, unless it belongs to a label of the plan
+  const known = [...document.querySelectorAll("#names option")].some(one => one.value === text);
+  return known ? [text] : text.split(",").map(name => name.trim()).filter(name => name);
+}
+
 async function send(option) {
   for (const button of answers) button.disabled = true;
   try {
-    const now = await (await fetch("state")).json();
+    const state = await fetch("state");
+    if (!state.ok) return `Nothing was sent: whether the plan is still the same cannot be seen now (${state.status}). Load the page again.`;
+    const now = await state.json();
     if (now.digest !== digest) return "Nothing was sent: the plan was replaced while you looked at it. Load the page again.";
     if (!now.is_waiting) return `Nothing was sent: ${now.answered_by ? "answered already by " + now.answered_by : "the task no longer waits for an answer"}.`;
     const params_input = {reject_samples: [...samples], reject_labels: [...labels]};
@@ -49,13 +56,14 @@ async function send(option) {
 document.addEventListener("click", async event => {
   const button = event.target.closest("button"), card = button?.closest("li"), row = button?.closest("tr");
   if (button?.matches(".answer")) said.textContent = await send(button.value);
-  else if (button?.matches(".right")) { audit.set(JSON.parse(card.dataset.sample), {verdict: "right"}); show(); }
+  else if (button?.matches(".right")) { audit.set(JSON.parse(card.dataset.sample), "right"); show(); }
   else if (button?.matches(".reject")) card ? turn(samples, JSON.parse(card.dataset.sample)) : turn(labels, JSON.parse(row.dataset.label));
 });
 document.addEventListener("change", event => {
   if (!event.target.matches(".wrong")) return;
   const id = JSON.parse(event.target.closest("li").dataset.sample);
-  event.target.value ? audit.set(id, {verdict: "wrong", label: event.target.value}) : audit.delete(id);
+  const names = namesIn(event.target.value);
+  names.length ? audit.set(id, names) : audit.delete(id);
   show();
 });
 document.addEventListener("keydown", event => {
