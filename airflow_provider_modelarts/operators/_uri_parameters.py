@@ -18,7 +18,14 @@ from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.labeling.storage.atomic import error_response
-from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, local_path, name_of, remove_file
+from airflow_provider_modelarts.labeling.storage.path import (
+    PASSWORD,
+    display_uri,
+    list_folder,
+    local_path,
+    name_of,
+    remove_file,
+)
 from airflow_provider_modelarts.labeling.storage.sealed_file import SealedWriter
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._templates import has_marks
@@ -108,7 +115,7 @@ def uri(name: str, value: object) -> str:
     if (not bucket and scheme in _BUCKETS) or (at and not connection):
         missing = "bucket" if not bucket else "connection before the @"
         raise refused(f"names no {missing}: write it as s3://my_conn@bucket/labels.")
-    if ":" in connection:
+    if ":" in connection or PASSWORD.match(rest):
         raise refused(
             "has a password in it. Before the @ stands the id of an Airflow connection: put user and password into "
             "that."

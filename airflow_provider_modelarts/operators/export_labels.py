@@ -185,7 +185,7 @@ class ModelArtsExportLabelsOperator(StoppableOperator):
             self.log.warning("Not exported: %s", problem)
         if result.redacted:
             self.log.warning(
-                "Addresses in the attributes of %d samples were exported without queries, as those may be signatures.",
+                "Addresses in the attributes of %d samples lost their queries, or were left out: they may be signed.",
                 result.redacted,
             )
         if result.changed_since:

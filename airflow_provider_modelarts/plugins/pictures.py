@@ -30,7 +30,7 @@ _KINDS: tuple[tuple[bytes, int, bytes, str], ...] = (
     (b"GIF87a", 0, b"", "image/gif"),
     (b"GIF89a", 0, b"", "image/gif"),
     (b"RIFF", 8, b"WEBP", "image/webp"),
-    (b"BM", 0, b"", "image/bmp"),
+    (b"BM", 6, bytes(4), "image/bmp"),
 )
 
 

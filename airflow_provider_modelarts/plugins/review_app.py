@@ -132,6 +132,7 @@ def review_task(
     number = _number(map_index)
     place = TaskPlace(dag_id, run_id, task_id, -1 if number is None else number)
     task = find_review_task(session, place, user)
+    session.close()  # plans and pictures may take long, and the whole API has a few connections to its database
     if task is None:
         raise NothingToReviewError(
             404,

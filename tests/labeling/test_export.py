@@ -407,6 +407,36 @@ def test_no_signed_address_leaves(export: Exporter, emulator: Emulator, name: st
             assert not [secret for secret in (*emulator.secrets, "Signature", "sentinel") if secret.encode() in content]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        {"https://h/k.jpg?Signature=sentinel": "x"},
+        {"deep": ["https://h/k.jpg?Signature=sentinel"]},
+        '{"see": "https:\\/\\/h\\/k.jpg?AccessKeyId=x&Signature=sentinel"}',
+        "//h/k.jpg?Signature=sentinel",
+        "https://p/?to=https%3A%2F%2Fh%2Fk.jpg%3FSignature%3Dsentinel",
+        "https%3A%2F%2Fh%2Fk.jpg%3FX-Amz-Signature%3Dsentinel",
+        "https://h/k.jpg?response-content-disposition=filename='x'&Signature=sentinel",
+        "https://h/k.jpg#x-obs-security-token=sentinel",
+        "https://user:sentinel@h/k.jpg",
+    ],
+)
+def test_no_signed_address_leaves_in_another_form(export: Exporter, emulator: Emulator, text: Any) -> None:
+    dataset_id, _ = labeled_by_hand(emulator, [[place("a", "bndbox", note=text)]])
+    assert export(dataset_id, "coco").redacted == 1
+    assert not [path for path in export.folder.rglob("*.json*") if b"sentinel" in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    "text", ["see //comment", "a signature=yes", "https://h/k.jpg", "12:30 // a@b", "x://y:z", "a:b@c"]
+)
+def test_other_texts_of_attributes_stay_as_they_are(export: Exporter, emulator: Emulator, text: str) -> None:
+    dataset_id, _ = labeled_by_hand(emulator, [[place("a", "bndbox", note=text)]])
+    assert export(dataset_id, "jsonl").redacted == 0
+    (line,) = lines(export.folder / "samples.jsonl")
+    assert line["labels"][0]["property"]["note"] == text
+
+
 @pytest.mark.wrong_answers
 @pytest.mark.parametrize("name", OF_PLACES)
 def test_without_a_place_in_storage_the_address_goes_without_its_signature(
@@ -423,6 +453,26 @@ def test_without_a_place_in_storage_the_address_goes_without_its_signature(
     (source,) = sources(export.folder).values() if name not in ("jsonl", "label-studio") else export.read(name)
     assert source.startswith(emulator.url)
     assert "?" not in source
+
+
+def test_a_question_mark_in_the_name_of_an_image_begins_no_signature(export: Exporter, emulator: Emulator) -> None:
+    """Without the rest of its name, the manifest would give the labels to another image."""
+    dataset_id, ids = labeled_by_hand(emulator, [[place("a", "bndbox")]])
+    emulator.dataset(dataset_id).samples[ids[0]].key = "x/what?size=2.jpg"
+    export(dataset_id, "modelarts-manifest")
+    assert export.read("modelarts-manifest") == expected(emulator, dataset_id)
+
+
+@pytest.mark.wrong_answers
+def test_a_label_of_a_kind_that_nobody_knows_is_not_called_one_of_an_image(
+    export: Exporter, emulator: Emulator
+) -> None:
+    dataset_id, _ = labeled_by_hand(
+        emulator, [[{"name": "a", "type": 999}], [{"name": "c", "type": 3}], [place("b", "bndbox")]]
+    )
+    result = export(dataset_id, "modelarts-manifest", on_problem="leave_out_samples")
+    assert {code: one.count for code, one in result.problems.items()} == {"bad_shape": 1, "label_type": 1}
+    assert b"image_classification" not in (export.folder / "labels.manifest").read_bytes()
 
 
 # --- complete, or visibly not

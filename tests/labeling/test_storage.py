@@ -176,6 +176,9 @@ def test_file_names_are_tame(text: str) -> None:
     ("text", "expected"),
     [
         ("s3://key:secret@bucket/plan.jsonl?X-Amz-Signature=abc", "s3://bucket/plan.jsonl"),
+        ("s3://key:/sec/ret@bucket/plan.jsonl", "s3://bucket/plan.jsonl"),
+        ("http://host:8080/a@b", "http://host:8080/a@b"),
+        ("s3://arn:aws:s3:eu-west-1:1:accesspoint/name/a@b", "s3://arn:aws:s3:eu-west-1:1:accesspoint/name/a@b"),
         ("s3://bucket/a b/plan.jsonl", "s3://bucket/a b/plan.jsonl"),
         ("/tmp/what?/plan.jsonl", "/tmp/what?/plan.jsonl"),
     ],

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         ("s3://bucket///", "s3://bucket"),
         ("s3://conn@bucket", "s3://conn@bucket"),
         ("s3://bucket/a@b//c", "s3://bucket/a@b/c"),
+        ("s3://arn:aws:s3:eu-west-1:1:accesspoint/name/c", "s3://arn:aws:s3:eu-west-1:1:accesspoint/name/c"),
         ("s3://bucket/..a/b..", "s3://bucket/..a/b.."),
         ("file:////data/labels", "file:///data/labels"),
         ("file:///data//labels//", "file:///data/labels"),
@@ -41,6 +42,13 @@ if TYPE_CHECKING:
 )
 def test_slashes_are_folded(given: str, taken: str) -> None:
     assert places.uri("ledger_uri", given) == taken
+
+
+@pytest.mark.parametrize("given", ["s3://AK:se/cret@bucket/k", "obs://AK:/secret@b", "s3://AK:secret@bucket/k"])
+def test_a_secret_key_in_a_uri_is_refused_and_not_shown(given: str) -> None:
+    with pytest.raises(ParameterError, match="has a password in it") as caught:
+        places.uri("ledger_uri", given)
+    assert "cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,13 @@ def test_no_credential_goes_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert {"Authorization", "Cookie", "X-Auth-Token"}.isdisjoint(server.asked[0][1])
 
 
+@pytest.mark.parametrize("content", [b"BM: 1 secret: s3nt1nel", b"BM", b"RIFF 1 secret", b"GIF8 secret"])
+def test_what_only_begins_like_a_picture_is_none(content: bytes) -> None:
+    """An address may lead to a text that is not meant for people."""
+    assert pictures.kind_of(content) is None
+    assert pictures.kind_of(b"BM\x46\x00\x00\x00\x00\x00\x00\x00\x36\x00") == "image/bmp"
+
+
 def test_no_redirect_is_followed() -> None:
     with storage() as inner, storage(302, {"Location": f"{inner.url}/secret"}) as outer:
         with pytest.raises(PictureUnavailableError, match="answers 302"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import Counter
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
@@ -366,6 +367,43 @@ def test_a_connection_that_is_gone_gives_no_picture(digits: ReviewRun) -> None:
     answer = digits.get(picture_of(digits))
     assert answer.status_code == 502
     assert "'nope'" in answer.text
+
+
+def test_a_picture_that_is_waited_for_holds_no_connection_to_airflows_database(
+    digits: ReviewRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow has some 15 of them: with a slow service, a few people who look would stop its whole API."""
+    from airflow.utils.session import create_session
+    from sqlalchemy import event
+
+    from airflow_provider_modelarts.plugins import review_app
+
+    out: Counter[str] = Counter()
+    held: list[int] = []
+    fetch = review_app.fetch
+    with create_session() as session:
+        pool = session.get_bind().pool
+
+    def note_and_fetch(*args: Any) -> Any:
+        held.append(out["out"] - out["in"])
+        return fetch(*args)
+
+    def note_out(*_: Any) -> None:
+        out["out"] += 1
+
+    def note_in(*_: Any) -> None:
+        out["in"] += 1
+
+    monkeypatch.setattr(review_app, "fetch", note_and_fetch)
+    event.listen(pool, "checkout", note_out)
+    event.listen(pool, "checkin", note_in)
+    try:
+        assert digits.get(picture_of(digits)).status_code == 200
+    finally:
+        event.remove(pool, "checkout", note_out)
+        event.remove(pool, "checkin", note_in)
+    assert out["out"] > 0
+    assert held == [0]
 
 
 def test_a_service_that_does_not_answer_gives_no_picture_and_no_address(digits: ReviewRun) -> None:

@@ -35,7 +35,7 @@ class ExportResult:
     :param labels_left_out: labels that the format cannot express, of samples that are in it
     :param files: how many files it has
     :param renamed: images whose name in the export is not their own: others have the same, or storage would not take it
-    :param redacted: samples of which an address in an attribute lost its query, as it may be a signature
+    :param redacted: samples of which an address in an attribute lost its query, or was left out, as it may be signed
     :param confirmed: samples that a ledger says were confirmed, and that have these labels still
     :param changed_since: samples that a ledger says were confirmed, and that have other labels now
     :param confirmed_missing: samples that a ledger says were confirmed, and that are not among the labeled ones now

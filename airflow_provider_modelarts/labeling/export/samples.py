@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.models import to_integer
 from airflow_provider_modelarts.client.redaction import without_queries
-from airflow_provider_modelarts.client.resources.samples import SIZE, SampleLabel
+from airflow_provider_modelarts.client.resources.samples import SIZE, STABLE_SCHEMES, SampleLabel
 from airflow_provider_modelarts.labeling.export.shapes import FEATURE, SHAPE, LabelShape, read_shape
 
 if TYPE_CHECKING:
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 DEFAULT_DEPTH = 3
 """Contract 3.3: the depth of an image of which only width and height are given."""
+REDACTED = "(left out: an address with a signature or a password)"
+
+# An address may stand in a text in other forms than its own: in JSON, in another address, without its scheme. What
+# still looks signed when its query was cut is left out whole.
+_ADDRESS = re.compile(r"//|/\\/|%2f%2f", re.IGNORECASE)
+_SIGNED = re.compile(r"(signature|security-?token)(=|%3d)|//[^/?#\s@]*:[^/?#\s@]*@", re.IGNORECASE)
 
 
 class ImageSize(NamedTuple):
@@ -139,7 +146,7 @@ def exported(sample: Sample, *, is_proposal: bool) -> tuple[ExportedSample, bool
     return (
         ExportedSample(
             sample_id=sample.sample_id,
-            source=None if sample.origin is None else without_queries(sample.origin) or None,
+            source=_source(sample.origin),
             size=_size(sample.metadata.get(SIZE)),
             annotated_by=sample.annotated_by,
             usage=usage if isinstance(usage, str) and usage else None,
@@ -148,6 +155,13 @@ def exported(sample: Sample, *, is_proposal: bool) -> tuple[ExportedSample, bool
         ),
         cleaned != labels,
     )
+
+
+def _source(origin: str | None) -> str | None:
+    """Return where a sample lies; a question mark in the name of an object begins no query."""
+    if origin is None or (origin.startswith(STABLE_SCHEMES) and not _SIGNED.search(origin)):
+        return origin
+    return without_queries(origin) or None
 
 
 def _size(value: object) -> list[int] | None:
@@ -162,9 +176,10 @@ def _size(value: object) -> list[int] | None:
 def _clean(value: Any) -> Any:
     """Return a value without queries of addresses: attributes of labels are free text, and may hold a presigned one."""
     if isinstance(value, str):
-        return without_queries(value) if "://" in value else value
+        found = without_queries(value) if "://" in value else value
+        return REDACTED if _ADDRESS.search(found) and _SIGNED.search(found) else found
     if isinstance(value, list):
         return [_clean(one) for one in value]
     if isinstance(value, dict):
-        return {key: _clean(one) for key, one in value.items()}
+        return {_clean(key): _clean(one) for key, one in value.items()}
     return value

@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+PASSWORD = re.compile(r"(?!arn:)[^/@]*:(?!\d+(/|$)).*@")
+"""How a URI with a password goes on after its scheme. A secret key may have a slash in it, so that the rest looks like
+a path; digits after the colon are a port."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -103,7 +106,10 @@ def display_uri(path: StoragePath | str) -> str:
     scheme, separator, rest = str(path).partition("://")
     if not separator:
         return scheme
-    host, slash, key = rest.partition("?")[0].partition("/")
+    rest = rest.partition("?")[0]
+    if PASSWORD.match(rest):
+        rest = rest.rpartition("@")[2]
+    host, slash, key = rest.partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{key}"
 
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.labeling.export.samples import ExportedLabel, ExportedSample
 
-IMAGE_LABEL_TYPES = frozenset({None, 0, 1, 3})
+SEGMENTATION = 3
+IMAGE_LABEL_TYPES = frozenset({None, 0, 1, SEGMENTATION})
 """Label types (contract 6.1) of images: classification, detection, segmentation; None: the service did not say."""
 
 
@@ -65,7 +66,7 @@ class ExportFormat:
     :param folders: folders that its files lie in, beside the export's own
     :param shapes: places in an image that it can express
     :param image_labels: it can say that the image as a whole has a label
-    :param other_labels: it can express labels of texts and sounds
+    :param other_labels: types of labels of texts and sounds that it can express
     :param needs_size: it needs the size of an image whose labels mark places
     :param needs_source: it needs to know where an image lies
     :param needs_stable_source: that must be in object storage
@@ -81,7 +82,7 @@ class ExportFormat:
     folders: tuple[str, ...] = ()
     shapes: frozenset[str] = field(default_factory=frozenset)
     image_labels: bool = False
-    other_labels: bool = False
+    other_labels: frozenset[int] = frozenset()
     needs_size: bool = False
     needs_source: bool = True
     needs_stable_source: bool = False
@@ -109,7 +110,7 @@ class ExportFormat:
         if self.keeps_all:
             return None
         if label.type not in IMAGE_LABEL_TYPES:
-            if self.other_labels:
+            if label.type in self.other_labels:
                 return None
             return ExportFault("label_type", f"labels of type {label.type} are not of images")
         if not label.name:
@@ -125,8 +126,8 @@ class ExportFormat:
         except BadShapeError as error:
             return ExportFault("bad_shape", f"a label marks a place that cannot be read: {error}")
         if shape is None:
-            if label.marks_a_place:
-                return ExportFault("bad_shape", "a label of a detection marks no place")
+            if label.marks_a_place or label.type == SEGMENTATION:
+                return ExportFault("bad_shape", "a label of a detection or segmentation marks no place")
             return None if self.image_labels else ExportFault("image_label", "a label is of the image as a whole")
         if shape.kind not in self.shapes:
             return ExportFault(f"shape_{shape.kind}", f"it cannot express a {shape.kind}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.models import to_flag, to_number
 from airflow_provider_modelarts.client.resources.samples import HARD
-from airflow_provider_modelarts.labeling.export.formats.base import ExportFile, ExportFormat
+from airflow_provider_modelarts.labeling.export.formats.base import SEGMENTATION, ExportFile, ExportFormat
 from airflow_provider_modelarts.labeling.export.formats.pascal_voc import xml_file
 from airflow_provider_modelarts.labeling.export.shapes import ALL_SHAPES
 from airflow_provider_modelarts.labeling.storage.sealed_file import encode_line
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 MANIFEST = "labels.manifest"
 FOLDER = "annotations"
 _HARD_COEFFICIENT = f"{HARD}_coefficient"
-_SEGMENTATION = 3
 # Label types (contract 6.1) by the words of the manifest.
 _KINDS = {
     0: "image_classification",
@@ -76,7 +75,7 @@ def _annotation(sample: ExportedSample, label: ExportedLabel) -> dict[str, Any]:
 
 def _place_annotation(place: str, sample: ExportedSample, labels: list[ExportedLabel]) -> dict[str, Any]:
     """Return where the places are that labels mark."""
-    is_segmentation = any(label.type == _SEGMENTATION for label in labels)
+    is_segmentation = any(label.type == SEGMENTATION for label in labels)
     return {
         "type": f"modelarts/{'image_segmentation' if is_segmentation else 'object_detection'}",
         "annotation-format": "PASCAL VOC",
@@ -98,7 +97,7 @@ MODELARTS_MANIFEST = ExportFormat(
     folders=(FOLDER,),
     shapes=ALL_SHAPES,
     image_labels=True,
-    other_labels=True,
+    other_labels=frozenset(_KINDS),
     needs_size=True,
     needs_stable_source=True,
     xml="places",
