@@ -21,6 +21,10 @@ import importlib, json, os, pkgutil, sys
 
 import airflow.sdk
 import airflow.sdk.execution_time.context as look_ups
+# What other libraries do when they are imported is theirs: botocore and Airflow's API server ask for sockets.
+import airflow.api_fastapi.core_api.security
+import airflow.models.taskinstance
+import s3fs
 import croniter  # Airflow loads it for a DAG's schedule, and it asks the operating system how wide a word is
 from airflow.sdk import BaseHook, BaseOperator, BaseSensorOperator, Connection
 from airflow.triggers.base import BaseTrigger

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
+from pydantic import BaseModel
+
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.models import to_flag, to_integer, to_object, to_objects, to_text
 from airflow_provider_modelarts.client.redaction import without_queries
@@ -59,10 +61,10 @@ class Listed(Protocol):
         """Return the JSON object that confirms it."""
 
 
-def labeled_elements(samples: Iterable[Listed | Mapping[str, Any]]) -> list[dict[str, Any]]:
+def labeled_elements(samples: Iterable[Listed | Mapping[str, Any] | BaseModel]) -> list[dict[str, Any]]:
     """Return the JSON objects that write the labels of samples.
 
-    :param samples: models or dicts
+    :param samples: samples as listed, request models (``SampleLabels``) or dicts
     :raises InvalidRequest: if there are none; if one has no labels, a label without the name that its type needs, no id
         or an unknown field, or comes twice
     """
@@ -199,7 +201,9 @@ def _outcome(sample_id: str, ok: bool | None, said: Mapping[str, Any] | None) ->
     return SampleOutcome(sample_id, ok, to_text(said.get("error_code")), line)
 
 
-def _element(sample: Listed | Mapping[str, Any]) -> dict[str, Any]:
+def _element(sample: Listed | Mapping[str, Any] | BaseModel) -> dict[str, Any]:
+    if isinstance(sample, BaseModel):
+        sample = sample.model_dump(exclude_unset=True)
     as_listed = getattr(sample, "element", None)
     if as_listed is not None:
         element = as_listed()

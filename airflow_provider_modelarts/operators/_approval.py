@@ -91,6 +91,23 @@ def read_approval(name: str, value: object) -> Approval:
     )
 
 
+_CLOCKS_DIFFER = 60.0
+"""Seconds between the clock of Airflow's API server, which notes the answer, and that of the worker that planned."""
+
+
+def is_before(at: str | None, time: float) -> bool:
+    """Whether an answer was certainly given before a time, although clocks of machines may differ by a minute.
+
+    :param at: when it was given, ISO 8601; None if that is not known
+    :param time: epoch seconds
+    """
+    try:
+        found = None if at is None else datetime.fromisoformat(at)
+    except ValueError:
+        return False
+    return found is not None and found.tzinfo is not None and found.timestamp() < time - _CLOCKS_DIFFER
+
+
 def approver(name: str, value: object) -> Approval | None:
     """Return who approved, from a name or from what an ``ApprovalOperator`` returns; None if nobody was asked.
 

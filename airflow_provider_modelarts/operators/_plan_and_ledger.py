@@ -14,7 +14,7 @@ from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.storage.path import remove_file
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _uri_parameters as places
-from airflow_provider_modelarts.operators._approval import approver, read_approval
+from airflow_provider_modelarts.operators._approval import approver, is_before, read_approval
 from airflow_provider_modelarts.operators._base import identity_of
 
 if TYPE_CHECKING:
@@ -100,6 +100,11 @@ def resolve_plan_and_ledger(
         path = places.storage_path("plan_uri", plan_uri)
         digest = parameters.optional(parameters.identifier)("plan_digest", plan_digest)
         plan = stored_plan(path, request.dataset_id, digest)
+        if approval is not None and by is not None and is_before(by.at, plan.header.created_at):
+            raise ParameterError(
+                f"The approval was given at {by.at}, before the plan {plan.uri} was made: it is about another one. "
+                "Nothing was written. Clear the task that asks, so that this plan is approved."
+            )
         filters = {**plan.header.filters, "first_label": plan.header.first_label}
         evidence = _evidence_for(plan, evidence_uri)
         bounds = {} if evidence is None else evidence.bounds()
@@ -221,7 +226,8 @@ def find_baseline(
     """Return the earlier plan to compare a new one with; None if the policy asks for none, or there is none.
 
     :param request: with the policy
-    :param ledger: where the plan that was applied last is looked for, if the policy names none; None: nowhere
+    :param ledger: where the plan that was applied last is looked for: it is compared with if the policy names none,
+        and else says which samples are not new; None: nowhere
     :param identity: who asks: an earlier plan is one of another DAG run
     :raises ParameterError: if there is no place to look for it
     :raises BaselineRefused: if the plan that is named or was applied last cannot be compared with: what a guard cannot
@@ -242,7 +248,14 @@ def find_baseline(
                 f"There is no plan at {path}, which the policy names as baseline_plan_uri. Nothing was written. "
                 "Correct the URI, or leave the key out to compare with the plan that was applied last."
             )
-        return read_baseline(path, **asked)
+        baseline = read_baseline(path, **asked)
+    if ledger is not None:
+        try:
+            last = _last_applied(ledger, asked, identity, log)
+            baseline.since = None if last is None else last.plan.index
+        except BaselineRefused as error:
+            log.warning("Samples that earlier runs left to people count as new: %s", error)
+    return baseline
 
 
 def _last_applied(
@@ -276,12 +289,12 @@ def _last_applied(
                 log.info("Run %s found no new samples, so an earlier one is compared with.", header.run_id)
                 continue
             try:
-                log.info("Comparing with the plan %s, which run %s applied.", plan.uri, header.run_id)
+                log.info("The plan %s was applied last, by run %s.", plan.uri, header.run_id)
                 return Baseline(plan)
             except BaselineRefused as error:
                 log.warning("Drift is not judged in this run: %s", error)
                 return None
-    log.info("No plan was applied to dataset %s before, so max_drift has nothing to compare with.", dataset_id)
+    log.info("No earlier run has applied a plan to these proposals of dataset %s.", dataset_id)
     return None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.redaction import storable
@@ -16,7 +15,7 @@ from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _plan_and_ledger as plans
 from airflow_provider_modelarts.operators import _uri_parameters as places
-from airflow_provider_modelarts.operators._approval import AUDIT_ANSWERS, read_approval
+from airflow_provider_modelarts.operators._approval import AUDIT_ANSWERS, is_before, read_approval
 from airflow_provider_modelarts.operators._base import SUMMARY_XCOM, identity_of
 from airflow_provider_modelarts.operators._templates import TemplatedOperator
 
@@ -66,14 +65,6 @@ class _Given:
     def __init__(self, answers: object, at: str | None = None) -> None:
         self.answers = answers
         self.at = at
-
-    def is_older_than(self, time: float) -> bool:
-        """Whether they were certainly given before a time, in epoch seconds."""
-        try:
-            found = None if self.at is None else datetime.fromisoformat(self.at)
-        except ValueError:
-            return False
-        return found is not None and found.tzinfo is not None and found.timestamp() < time
 
 
 _OF_AUDIT: Readers = {
@@ -241,7 +232,7 @@ def _read_answers(client: ModelArtsClient, audited: AuditedPlan, given: Mapping[
         return answers.answers_in_dataset(client, audited, given["iou"], system_clock)
     if source == TEAM_TASK:
         return answers.answers_in_team_task(client, audited, given["workforce_task_id"], given["iou"])
-    if source.is_older_than(audited.plan.header.created_at):
+    if is_before(source.at, audited.plan.header.created_at):
         raise ParameterError(
             f"The answers were given at {source.at}, before the plan {audited.plan.uri} was made: they are about "
             "another one. Nothing was stored. Ask for an approval of this plan."

@@ -84,9 +84,9 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
     :param policy: rules that decide for each proposal, as a plain dict or its JSON text; see ``ConfirmPolicy``.
         None: confirm every proposal that has labels, hard examples too (templated)
     :param label_task_id: the labeling task that made the proposals, to be noted in the plan (templated)
-    :param ledger_uri: the ledger of the task that applies the plans. The plan that was applied last is looked for in
-        it, to be compared with, if the policy has ``max_drift`` without ``baseline_plan_uri``. Nothing is written to it
-        (templated)
+    :param ledger_uri: the ledger of the task that applies the plans. If the policy has ``max_drift``, the plan that was
+        applied last is looked for in it: without ``baseline_plan_uri`` it is compared with, and else it says which
+        samples were proposed before. Nothing is written to it (templated)
     :param label_name: only proposals with this label (templated)
     :param first_label: only proposals whose first label this is (templated)
     :param label_type: only proposals with a label of this type, a number of the service: 0 classification, 1 detection

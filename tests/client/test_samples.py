@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_modelarts.client import OffsetMode, Sample, SampleLabel
 from airflow_provider_modelarts.client.errors import InvalidRequest, NotFound, Throttled, UnexpectedResponse
+from airflow_provider_modelarts.client.requests.samples import SampleLabels
 from airflow_provider_modelarts.client.sample_updates import labeled_elements, outcomes
 
 if TYPE_CHECKING:
@@ -455,3 +456,16 @@ def test_what_a_service_adds_to_a_label_goes_back_with_it() -> None:
 def test_a_misspelled_field_of_a_sample_is_refused_with_the_right_name(key: str, right: str) -> None:
     with pytest.raises(InvalidRequest, match=rf"{key} \(is {right} meant\?\)"):
         labeled_elements([{"sample_id": "s", "labels": [{"name": "a"}], key: [{"name": "b"}]}])
+
+
+def test_a_request_model_writes_what_its_dict_does(client: ModelArtsClient, emulator: Emulator) -> None:
+    dataset_id = emulator.load_proposals(2, labels=["rose"])
+    first, second = emulator.dataset(dataset_id).samples
+    given = {"labels": [{"name": "rose", "type": 0}], "sample_usage": "TRAIN"}
+    model = SampleLabels.model_validate({"sample_id": first, **given})
+    outcomes = client.samples.update(dataset_id, [model, {"sample_id": second, **given}])
+    assert [one.ok for one in outcomes] == [True, True]
+    labels = [emulator.dataset(dataset_id).labels_of(one) for one in (first, second)]
+    assert labels[0][0]["name"] == labels[1][0]["name"] == "rose"
+    with pytest.raises(InvalidRequest, match="labels"):
+        client.samples.update(dataset_id, [SampleLabels.model_validate({"sample_id": first})])

@@ -57,6 +57,12 @@ def entity(start: int, end: int) -> list[dict[str, Any]]:
 CAR = box("car", 0, 0, 100, 100)
 
 
+def test_a_box_somewhere_else_is_wrong_however_little_overlap_is_asked_for() -> None:
+    proposal = sample([CAR])
+    assert judge(proposal, [box("car", 99, 99, 300, 300)], 0).right
+    assert not judge(proposal, [box("car", 200, 200, 300, 300)], 0).right
+
+
 @pytest.mark.parametrize(
     ("shown", "is_answer"),
     [

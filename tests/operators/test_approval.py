@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.support.clock import MovedClock
     from tests.support.operator_driver import Ending
 
-AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
+AT = datetime(2036, 11, 20, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -206,6 +206,16 @@ def test_a_plan_exchanged_after_the_answer_is_refused_by_its_digest(runner: Conf
     done = confirm(runner, answer(reject_samples=[first], reject_labels=[]), plan_digest=digest)
     assert "it is another one than was made, shown or approved" in str(done.error)
     assert runner.writes == 0
+
+
+def test_an_approval_that_is_older_than_the_plan_does_not_count(runner: ConfirmRunner) -> None:
+    """Whoever clears the tasks that plan and confirm, and not the one that asks, confirms what nobody has seen."""
+    old = {**answer(), "responded_at": datetime(2001, 11, 20, tzinfo=UTC)}
+    digest = planned(runner).digest
+    for given in (old, str(old), {**old, "responded_at": "2001-11-20T00:00:00Z"}):
+        assert "before the plan" in str(confirm(runner, given, plan_digest=digest).error)
+    assert runner.writes == 0
+    assert runner.files(".try") == []
 
 
 def test_an_approval_needs_the_plan_that_was_approved() -> None:

@@ -136,6 +136,19 @@ def test_the_last_plan_applied_that_is_gone_is_an_error_that_says_what_to_do(run
     assert "name another plan as baseline_plan_uri" in str(ending.error)
 
 
+def test_what_earlier_nights_left_to_people_is_not_new_to_a_plan_that_is_named(runner: NightRunner) -> None:
+    """Doubtful samples pile up: counted as new ones they look like scores that sink, though the machine is the same."""
+    runner.plan_and_apply(EVEN)
+    first = runner.plan_uri
+    for _ in range(4):
+        planned, applied = runner.plan_and_apply(EVEN, baseline_plan_uri=first)
+        assert (planned.error, applied.error) == (None, None)
+        drift = runner.stored().drift
+        assert (drift.baseline_uri, drift.now) == (first, 400)
+    planned, _ = runner.plan_and_apply(ROSES, baseline_plan_uri=first)
+    assert "does not hold" in str(planned.error)
+
+
 def test_nights_without_new_samples_do_not_blind_the_guard(runner: NightRunner) -> None:
     """The plan of such a night is applied, and what comes after it is compared with the night before."""
     runner.plan_and_apply(EVEN)

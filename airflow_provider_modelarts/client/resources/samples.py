@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from airflow_provider_modelarts.client.paging import OnMove
+    from airflow_provider_modelarts.client.requests.samples import SampleLabels
     from airflow_provider_modelarts.client.transport.transport import Transport
 
 __all__ = ["HardDetail", "Page", "Sample", "SampleLabel", "SampleOutcome", "Samples", "filters", "sample_listing"]
@@ -351,7 +352,7 @@ class Samples:
     def update(
         self,
         dataset_id: str,
-        samples: Iterable[Sample | Mapping[str, Any]],
+        samples: Iterable[Sample | SampleLabels | Mapping[str, Any]],
         *,
         retry: bool = True,
         before_sending: Callable[[], None] | None = None,
@@ -363,8 +364,8 @@ class Samples:
         has ``ok=None``: read the samples before writing again, somebody may have changed them since.
 
         :param dataset_id: the dataset
-        :param samples: samples as listed, or dicts with ``sample_id`` and ``labels`` (also ``metadata``,
-            ``sample_type``, ``sample_usage``, ``source``, ``worker_id``)
+        :param samples: samples as listed, request models (``SampleLabels``), or dicts with ``sample_id`` and ``labels``
+            (also ``metadata``, ``sample_type``, ``sample_usage``, ``source``, ``worker_id``)
         :param retry: False: one attempt; for labels that may not wait, because they were read a while ago
         :param before_sending: called each time that the request is about to go out, after it was authorized: fetching a
             token may have taken a while. What it raises keeps the request from being sent, and comes through as it is

@@ -24,6 +24,7 @@ from airflow_provider_modelarts.client.validation import validate_choice, valida
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from airflow_provider_modelarts.client.requests.samples import SampleLabels
     from airflow_provider_modelarts.client.requests.teams import SampleComment
     from airflow_provider_modelarts.client.sample_updates import SampleOutcome
     from airflow_provider_modelarts.client.states import SampleState
@@ -120,7 +121,7 @@ class TeamSamples:
         self,
         dataset_id: str,
         workforce_task_id: str,
-        samples: Iterable[Sample | Mapping[str, Any]],
+        samples: Iterable[Sample | SampleLabels | Mapping[str, Any]],
         *,
         email: str | None = None,
         before_sending: Callable[[], None] | None = None,

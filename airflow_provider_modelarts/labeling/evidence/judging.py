@@ -113,7 +113,7 @@ def _same_places(shape: Any, proposed: Sequence[Any], given: Sequence[Any], iou:
             [
                 number
                 for number, (other, other_box) in enumerate(theirs)
-                if place == other or (None not in (box, other_box) and _overlap(box, other_box) >= iou)  # type: ignore[arg-type]
+                if place == other or (None not in (box, other_box) and 0 < _overlap(box, other_box) >= iou)  # type: ignore[arg-type]
             ]
             for place, box in ours
         ]

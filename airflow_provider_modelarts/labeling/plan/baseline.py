@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, OnDrift, SampleFacts
+    from airflow_provider_modelarts.labeling.sample_table import PlanIndex
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
 _MASK_64 = 0xFFFF_FFFF_FFFF_FFFF
@@ -39,6 +40,8 @@ class Baseline:
             )
         self.plan = plan
         self.counts = counts
+        self.since: PlanIndex | None = None
+        """What a later plan proposed, which is not new either: what it left to people are doubtful samples."""
         self._names = array("Q")
         self._first = array("I")
         self._codes: dict[str, int] = {}
@@ -58,6 +61,10 @@ class Baseline:
         """Return the place of a sample in the plan; None if it was not proposed then."""
         found = self.plan.index.find(sample_id)
         return None if found is None else found[1]
+
+    def is_new(self, sample_id: str) -> bool:
+        """Whether a sample is proposed for the first time."""
+        return self.position(sample_id) is None and (self.since is None or sample_id not in self.since)
 
     def has_names(self, position: int, names: list[str]) -> bool:
         """Whether the sample at a place was proposed with just these label names."""
@@ -123,7 +130,8 @@ class Comparison:
         for one in facts:
             position = baseline.position(one.sample_id)
             if position is None:
-                fresh.append(one)
+                if baseline.is_new(one.sample_id):
+                    fresh.append(one)
             elif one.oddity is None:
                 self._samples += 1
                 if not baseline.has_names(position, one.names):
