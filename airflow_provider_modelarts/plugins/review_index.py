@@ -264,8 +264,10 @@ class ReviewIndexes:
 
     def __init__(self, kept: int = _KEPT) -> None:
         self._kept = kept
-        self._lock = threading.Lock()  # also held while a plan is read: others would read the same
+        self._lock = threading.Lock()
         self._indexes: OrderedDict[tuple[str, str], ReviewIndex] = OrderedDict()
+        self._readings: dict[tuple[str, str], threading.Lock] = {}
+        """One for each plan that is being read: who wants the same one waits, who wants another one does not."""
 
     def get(self, path: StoragePath, digest: str) -> ReviewIndex:
         """Return the index of the plan at a path that has a digest.
@@ -274,10 +276,25 @@ class ReviewIndexes:
         """
         key = str(path), digest
         with self._lock:
-            index = self._indexes.get(key)
-            if index is None:
-                index = self._indexes[key] = ReviewIndex(path, digest)
-                while len(self._indexes) > self._kept:
-                    self._indexes.popitem(last=False)
+            reading = self._readings.setdefault(key, threading.Lock())
+        with reading:
+            try:
+                index = self._find(key)
+                if index is None:  # an empty one is false
+                    index = ReviewIndex(path, digest)
+                self._keep(key, index)
+            finally:
+                with self._lock:
+                    self._readings.pop(key, None)
+        return index
+
+    def _find(self, key: tuple[str, str]) -> ReviewIndex | None:
+        with self._lock:
+            return self._indexes.get(key)
+
+    def _keep(self, key: tuple[str, str], index: ReviewIndex) -> None:
+        with self._lock:
+            self._indexes[key] = index
             self._indexes.move_to_end(key)
-            return index
+            while len(self._indexes) > self._kept:
+                self._indexes.popitem(last=False)

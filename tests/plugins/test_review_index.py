@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -149,7 +151,7 @@ def test_a_last_line_of_any_length_holds_the_digest(tmp_path: Path) -> None:
 
 
 def test_each_plan_is_read_once_and_only_the_last_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plans = [plan_of(tmp_path / f"{number}.jsonl", ODD[number:]) for number in range(3)]
+    plans = [plan_of(tmp_path / f"{number}.jsonl", ODD[number:] if number else []) for number in range(3)]
     made = []
 
     class Counted(ReviewIndex):
@@ -164,3 +166,30 @@ def test_each_plan_is_read_once_and_only_the_last_are_kept(tmp_path: Path, monke
     assert made == [plans[number].digest for number in (0, 1, 2, 1)]
     with pytest.raises(StorageDamaged):
         indexes.get(plans[0].path, plans[1].digest)
+
+
+def test_a_storage_that_hangs_keeps_nobody_from_another_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And whoever asks for the plan that hangs gets it by one reading."""
+    slow, quick = (plan_of(tmp_path / name, ODD[:number]) for name, number in (("slow", 2), ("quick", 3)))
+    reads, goes_on = Event(), Event()
+    made: list[str] = []
+
+    class Slow(ReviewIndex):
+        def __init__(self, path: Path, digest: str) -> None:
+            made.append(digest)
+            if digest == slow.digest:
+                reads.set()
+                assert goes_on.wait(30)
+            super().__init__(path, digest)
+
+    monkeypatch.setattr("airflow_provider_modelarts.plugins.review_index.ReviewIndex", Slow)
+    indexes = ReviewIndexes()
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(indexes.get, slow.path, slow.digest) for _ in range(2)]
+        try:
+            assert reads.wait(30)
+            assert len(pool.submit(indexes.get, quick.path, quick.digest).result(10)) == 3
+        finally:
+            goes_on.set()
+        assert [len(one.result(30)) for one in waiting] == [2, 2]
+    assert sorted(made) == sorted([slow.digest, quick.digest])
