@@ -97,6 +97,10 @@ What to try; trigger a DAG with the button at the top right of its page:
      the whole night, with a team: look at its graph. It is switched off, for nobody plays the team here
   7  {dags}/export_labels
      writes the final labels to {STATE}/exports, to train with and for people
+  8  {dags}/confirm_with_evidence
+     confirms what a team's answers prove. Like 6 it needs a team: look at its graph
+  9  {dags}/train_on_new_version
+     runs whenever a version is published, as 6 does: look at the asset that it waits for
 
 The tab "Details" of a task links to the dataset's page ("ModelArts console").
 

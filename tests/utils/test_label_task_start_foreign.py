@@ -188,9 +188,9 @@ def test_a_user_who_ends_the_task_does_not_stop_somebody_elses_job(
     triggers: list[ModelArtsLabelTaskTrigger] = []
     follow, run, sleep = ModelArtsStartLabelTaskOperator._follow, ModelArtsLabelTaskTrigger.run, life.clock.sleep
 
-    def noted_follow(operator: ModelArtsStartLabelTaskOperator, starter: Any) -> str:
+    def noted_follow(operator: ModelArtsStartLabelTaskOperator, *args: Any) -> str:
         operators.append(operator)
-        return follow(operator, starter)
+        return follow(operator, *args)
 
     def noted_run(trigger: ModelArtsLabelTaskTrigger) -> Any:
         triggers.append(trigger)
