@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
-from pydantic import BaseModel
-
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.models import to_flag, to_integer, to_object, to_objects, to_text
 from airflow_provider_modelarts.client.redaction import without_queries
@@ -18,6 +16,8 @@ from airflow_provider_modelarts.client.validation import as_number, digits_as_te
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from airflow_provider_modelarts.client.requests.samples import SampleLabels
 
 # What a sample to write may hold; contract 4.1.
 FIELDS = ("sample_id", "labels", "metadata", "sample_type", "sample_usage", "source", "worker_id")
@@ -61,7 +61,7 @@ class Listed(Protocol):
         """Return the JSON object that confirms it."""
 
 
-def labeled_elements(samples: Iterable[Listed | Mapping[str, Any] | BaseModel]) -> list[dict[str, Any]]:
+def labeled_elements(samples: Iterable[Listed | Mapping[str, Any] | SampleLabels]) -> list[dict[str, Any]]:
     """Return the JSON objects that write the labels of samples.
 
     :param samples: samples as listed, request models (``SampleLabels``) or dicts
@@ -201,9 +201,10 @@ def _outcome(sample_id: str, ok: bool | None, said: Mapping[str, Any] | None) ->
     return SampleOutcome(sample_id, ok, to_text(said.get("error_code")), line)
 
 
-def _element(sample: Listed | Mapping[str, Any] | BaseModel) -> dict[str, Any]:
-    if isinstance(sample, BaseModel):
-        sample = sample.model_dump(exclude_unset=True)
+def _element(sample: Listed | Mapping[str, Any] | SampleLabels) -> dict[str, Any]:
+    as_body = getattr(sample, "model_dump", None)  # asked by name: who sends no models does not load pydantic
+    if as_body is not None:
+        sample = as_body(exclude_unset=True)
     as_listed = getattr(sample, "element", None)
     if as_listed is not None:
         element = as_listed()

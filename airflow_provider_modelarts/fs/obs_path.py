@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from upath._flavour import WrappedFileSystemFlavour
 from upath.implementations.cloud import CloudPath
+
+from airflow_provider_modelarts.fs.obs_filesystem import ObsFileSystem
 
 
 class ObsPath(CloudPath):
     """A path such as ``obs://bucket/folder/file``."""
 
     __slots__ = ()
+
+    # universal_pathlib knows for a few schemes how their paths are cut into bucket and key, and takes another way for
+    # all others: names lose their first letter, parents their bucket. There is no public way to say it; a test holds it.
+    parser = WrappedFileSystemFlavour(ObsFileSystem, netloc_is_anchor=True, supports_empty_parts=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -246,3 +248,20 @@ def test_the_region_of_the_endpoint_says_where_it_is(monkeypatch: pytest.MonkeyP
     clear_clients()
     assert found.endpoint_url == "https://obs.cn-east-3.myhuaweicloud.com"
     assert found.client_kwargs["region_name"] == "cn-east-3"
+
+
+FRESH = """
+from airflow.sdk import ObjectStoragePath
+for scheme in ("s3", "obs"):
+    path = ObjectStoragePath(scheme + "://labels/export/a.json")
+    print([path.name, path.stem, path.parts, *(str(one).partition("://")[2] for one in (
+        path, path.parent, path.parent.parent, path.parent / "b", path.with_name("c.txt")))])
+"""
+
+
+def test_a_path_is_cut_as_one_of_s3_in_a_process_that_has_used_none_before() -> None:
+    """The first look at a scheme that universal_pathlib does not know cuts names, and stays for the whole process."""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", FRESH], capture_output=True, text=True, check=True)
+    first, second = done.stdout.splitlines()[-2:]
+    assert first == second
+    assert first.startswith("['a.json', 'a', ('labels/', 'export', 'a.json'), 'labels/export/a.json', 'labels/export'")
