@@ -14,5 +14,5 @@ class ObsPath(CloudPath):
     __slots__ = ()
 
     # universal_pathlib knows for a few schemes how their paths are cut into bucket and key, and takes another way for
-    # all others: names lose their first letter, parents their bucket. There is no public way to say it; a test holds it.
+    # all others: names lose their first letter, parents their bucket. No public way leads there; a test holds it.
     parser = WrappedFileSystemFlavour(ObsFileSystem, netloc_is_anchor=True, supports_empty_parts=True)
