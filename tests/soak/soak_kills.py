@@ -180,7 +180,8 @@ def at_random(number: int, world: StoryWorld) -> None:
     looks = world.looks
 
     def over() -> bool:
-        if world.looks > looks and world.tries() > 1:
+        # A process that was killed after it had deferred, and before it was gone, leaves a wait and no other try.
+        if world.looks > looks and (world.tries() > 1 or world.state() == "deferred"):
             world.let_the_job_end()
         return world.run_state() in ("success", "failed")
 
