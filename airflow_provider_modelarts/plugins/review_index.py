@@ -238,7 +238,7 @@ def _read_line(line: bytes) -> tuple[str, Decision, list[str], float | None]:
 
 
 def digest_of(path: StoragePath) -> str | None:
-    """Return the digest that the plan at a path bears now, from its last line alone; None if it has none.
+    """Return the digest that the plan at a path has now, from its last line alone; None if it has none.
 
     It tells whether a plan was replaced, and is no proof that the plan is whole.
     """

@@ -1,4 +1,4 @@
-"""What a task tells of its work: lineage, the events of its outlets, metrics; and that nothing of it can fail it."""
+"""What a task reports of its work as lineage, asset events and metrics. No failure there fails the task."""
 
 from __future__ import annotations
 
