@@ -33,6 +33,9 @@ class ErrorRule(NamedTuple):
 _CHECK_DATASET = "Check dataset_id, and that project_id and region are those of the dataset."
 _CHECK_TASK = "Check the labeling task's id; tasks of other datasets are not found either."
 _CHECK_CLOCK = "Check the credential, and that this machine's clock is right to 15 minutes."
+_WRONG_TYPE = (
+    "This type of dataset does not allow it. Labeling by machine takes image classification and object detection."
+)
 _RUNNING = "Wait for the running labeling task, adopt it, or stop it."
 _BUSY = "Try again when the dataset's status is normal."
 _QUOTA = "Free or raise the quota."
@@ -61,7 +64,7 @@ _ROWS: tuple[tuple[int | None, str, type[ModelArtsError], str], ...] = (
     (400, "ModelArts.4409", TaskAlreadyRunning, _RUNNING),
     (None, "ModelArts.4964", TaskAlreadyRunning, _RUNNING),
     # the dataset does not meet the conditions of contract 8.1
-    (501, "ModelArts.4383", PreconditionFailed, "Use an image classification or object detection dataset."),
+    (501, "ModelArts.4383", PreconditionFailed, _WRONG_TYPE),
     (400, "ModelArts.4399", PreconditionFailed, "Choose a model that fits the dataset's type."),
     (400, "ModelArts.4405", PreconditionFailed, "Label images first: at least two labels, five images each."),
     (400, "ModelArts.4406", PreconditionFailed, "Label at least five images for each label."),
