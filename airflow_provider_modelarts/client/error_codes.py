@@ -34,7 +34,7 @@ _CHECK_DATASET = "Check dataset_id, and that project_id and region are those of 
 _CHECK_TASK = "Check the labeling task's id; tasks of other datasets are not found either."
 _CHECK_CLOCK = "Check the credential, and that this machine's clock is right to 15 minutes."
 _WRONG_TYPE = (
-    "This type of dataset does not allow it. Labeling by machine takes image classification and object detection."
+    "This type of dataset does not allow it. Labeling by machine takes image classification or object detection."
 )
 _RUNNING = "Wait for the running labeling task, adopt it, or stop it."
 _BUSY = "Try again when the dataset's status is normal."
