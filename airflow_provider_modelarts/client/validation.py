@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.redaction import without_queries
+from airflow_provider_modelarts.client.wording import cut
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -42,8 +43,7 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 
 def shown(value: object) -> str:
     """Return a wrong value as an error quotes it: one line without signatures, cut where it is long."""
-    text = " ".join(without_queries(repr(value)).split())
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
+    return cut(" ".join(without_queries(repr(value)).split()), _LONGEST_SHOWN)
 
 
 def wrong(name: str, expected: str, value: object) -> InvalidRequest:

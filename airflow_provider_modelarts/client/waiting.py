@@ -16,7 +16,7 @@ from airflow_provider_modelarts.client.errors import (
     ModelArtsError,
 )
 from airflow_provider_modelarts.client.poll_schedule import ODD_ANSWERS, PollSchedule
-from airflow_provider_modelarts.client.redaction import storable, without_queries
+from airflow_provider_modelarts.client.redaction import short_line
 from airflow_provider_modelarts.client.states import TaskState
 
 if TYPE_CHECKING:
@@ -291,11 +291,3 @@ def describe_progress(task: WatchedTask) -> str:
     )
     parts.extend(f"{count} {word}" for count, word in counts if count is not None)
     return ", ".join(parts)
-
-
-def short_line(text: str | None, length: int = 300) -> str | None:
-    """Return a text of the service as one short line without secrets; None for None."""
-    if text is None:
-        return None
-    line = storable(without_queries(" ".join(text.split())))
-    return line if len(line) <= length else line[: length - 3] + "..."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import ModelArtsError, ServiceUnavailable
+from airflow_provider_modelarts.client.wording import first_of
 from airflow_provider_modelarts.labeling.proposals.service_calls import HeldBack
 from airflow_provider_modelarts.labeling.results import SAMPLES_SHOWN
 from airflow_provider_modelarts.labeling.team_copies import (
@@ -56,10 +57,9 @@ class ReviewResult:
         """One line about the copies that were left as they are; None if there are none."""
         if not self.changed:
             return None
-        more = f" and {self.changed - len(self.left)} more" if self.changed > len(self.left) else ""
         return (
             f"{self.changed} of {self.samples} copies were not reviewed: they have another review, or were labeled "
-            f"again since an earlier try of this task: {', '.join(self.left)}{more}."
+            f"again since an earlier try of this task: {first_of(self.left, SAMPLES_SHOWN, total=self.changed)}."
         )
 
 

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
+from airflow_provider_modelarts.client.wording import cut, first_of
 from airflow_provider_modelarts.labeling.results import OTHER_LABELS
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ times (tests/benchmarks/drift.py measures that), so this is half of what is prom
 LABELS_COUNTED = 2000
 """Label names with counts of their own, so that the last line of a plan stays readable."""
 FLIPS_KEPT = 10
+_NOTE_LENGTH = 110
 
 Compared = Literal["labels", "share", "scores", "hard", "flips"]
 
@@ -199,15 +201,14 @@ class Drift:
             return [f"{head}There are too few to compare.", *self._flip_notes()]
         if not self.moved:
             return [f"{head}Nothing has moved more than chance would.", *self._flip_notes()]
-        more = f"; and {len(self.moved) - 5} more" if len(self.moved) > 5 else ""
-        found = "; ".join(map(_cut, map(str, self.moved[:5])))
-        return [f"{head}{_EFFECTS[self.action]}", f"Moved: {found}{more}.", *self._flip_notes()]
+        found = first_of([cut(str(one), _NOTE_LENGTH) for one in self.moved], 5, separator="; ")
+        return [f"{head}{_EFFECTS[self.action]}", f"Moved: {found}.", *self._flip_notes()]
 
     def _flip_notes(self) -> list[str]:
         samples, changed, most = self.flips
         if not samples:
             return []
-        shown = ", ".join(_cut(f"{before!r} to {now!r} ({count})") for before, now, count in most[:3])
+        shown = ", ".join(cut(f"{before!r} to {now!r} ({count})", _NOTE_LENGTH) for before, now, count in most[:3])
         most_often = f": most often {shown}" if shown else ""
         return [f"Of {samples} samples that were proposed before, {changed} have other labels now{most_often}."]
 
@@ -362,7 +363,3 @@ def _as_share(value: float | None) -> str:
 
 def _as_score(value: float | None) -> str:
     return "unknown" if value is None else f"about {value:.2f}"
-
-
-def _cut(text: str, length: int = 110) -> str:
-    return text if len(text) <= length else f"{text[: length - 3]}..."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, UnexpectedResponse
 from airflow_provider_modelarts.client.validation import decoded, digits_as_text, shown, validate_label
+from airflow_provider_modelarts.client.wording import first_of
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient
@@ -107,7 +108,7 @@ def _missing(client: ModelArtsClient, dataset_id: str, wanted: Sequence[LabelEle
     if conflicts:
         raise LabelConflict(
             f"Dataset {dataset_id} has {len(conflicts)} of the {len(wanted)} labels with other settings than are asked "
-            f"for: {'; '.join(conflicts[:5])}{' and more' if len(conflicts) > 5 else ''}. No label was made or "
+            f"for: {first_of(conflicts, 5, separator='; ')}. No label was made or "
             "changed. Correct the parameter labels, or change the label in the dataset."
         )
     return [label for label in wanted if label["name"] not in present]
@@ -140,8 +141,7 @@ def _create(client: ModelArtsClient, dataset_id: str, missing: Sequence[LabelEle
 
 
 def _names(labels: Sequence[LabelElement]) -> str:
-    names = [shown(label["name"]) for label in labels[:5]]
-    return ", ".join(names) + (" and more" if len(labels) > 5 else "")
+    return first_of([shown(label["name"]) for label in labels], 5)
 
 
 def _conflict(wanted: LabelElement, present: Sequence[Label]) -> str | None:

@@ -16,6 +16,7 @@ from airflow_provider_modelarts.client.models import to_flag, to_number
 from airflow_provider_modelarts.client.sample_updates import needs_no_name
 from airflow_provider_modelarts.client.states import LabelType
 from airflow_provider_modelarts.client.validation import as_label, as_number, decoded, shown
+from airflow_provider_modelarts.client.wording import first_of
 from airflow_provider_modelarts.labeling.audit import is_in_share
 
 if TYPE_CHECKING:
@@ -450,8 +451,8 @@ def nearest(name: str, known: Collection[str]) -> str:
     ]
     if found:
         return f" (did you mean {shown(found[0])}?)"
-    some = ", ".join(shown(other) for other in sorted(known)[:5])
-    return f" (it has {some}{' and more' if len(known) > 5 else ''})" if some else ""
+    some = first_of([shown(other) for other in sorted(known)], 5)
+    return f" (it has {some})" if some else ""
 
 
 def parse_policy(value: object) -> ConfirmPolicy | None:

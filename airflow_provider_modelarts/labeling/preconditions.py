@@ -7,8 +7,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import DatasetBusy, PreconditionFailed
+from airflow_provider_modelarts.client.redaction import short_line
 from airflow_provider_modelarts.client.states import DatasetStatus, DatasetType
-from airflow_provider_modelarts.client.waiting import short_line
+from airflow_provider_modelarts.client.wording import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -149,8 +150,7 @@ def _labels(counts: dict[str, int]) -> tuple[PreconditionCheck, ...]:
     rare = sorted(
         f"{short_line(name, _LONGEST_NAME)} ({count})" for name, count in counts.items() if count < LEAST_IMAGES
     )
-    shown = ", ".join(rare[:_MOST_NAMES]) + (f" and {len(rare) - _MOST_NAMES} more" if len(rare) > _MOST_NAMES else "")
-    few = f"too few images have {shown}" if rare else "each of them is on enough images"
+    few = f"too few images have {first_of(rare, _MOST_NAMES)}" if rare else "each of them is on enough images"
     return (
         PreconditionCheck(
             "labels", len(counts) >= LEAST_LABELS, f"{len(counts)} labels are given; {LEAST_LABELS} are needed."
@@ -188,16 +188,14 @@ def _images(dataset: Dataset, samples: Iterable[Sample]) -> tuple[PreconditionCh
         PreconditionCheck(
             "three_channels",
             False if four else True if known else None,
-            f"{len(four)} images have four channels{_some(four)}: convert them, or the labeling task fails."
+            f"{len(four)} images have four channels ({first_of(four, _MOST_NAMES)}): convert them, or the labeling "
+            "task fails."
             if four
             else f"no image of the {known} whose size is known has four channels.",
         ),
     )
     if not is_detection:
         return found
-    text = f"{len(other)} images have other shapes than boxes{_some(other)}." if other else "all shapes are boxes."
+    shapes = f"{len(other)} images have other shapes than boxes ({first_of(other, _MOST_NAMES)})."
+    text = shapes if other else "all shapes are boxes."
     return (*found, PreconditionCheck("boxes_only", not other, text))
-
-
-def _some(ids: list[str]) -> str:
-    return f" ({', '.join(ids[:_MOST_NAMES])}{' ...' if len(ids) > _MOST_NAMES else ''})"

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
+from airflow_provider_modelarts.client.wording import counted, first_of
 from airflow_provider_modelarts.labeling.drift import compare
 from airflow_provider_modelarts.labeling.evidence.report import percent
 from airflow_provider_modelarts.labeling.ledger.reader import applied_plans, read_ledger, replay
@@ -157,7 +158,7 @@ class QualityReport:
         return [run for run in self.runs if not run.problem]
 
     def _overview(self) -> Section:
-        lines = [f"Made {_time(self.created_at)} of the last {_number(len(self.runs), 'run')} in the ledger."]
+        lines = [f"Made {_time(self.created_at)} of the last {counted(len(self.runs), 'run')} in the ledger."]
         if not self.runs:
             lines.append("No plan was applied to this dataset.")
         lines += self.problems
@@ -239,8 +240,7 @@ class QualityReport:
             found = compare(before.counts, run.counts)
             labels = next((f"{shift.psi:.2f}" for shift in found if shift.what == "labels"), "-")
             moved = [str(shift) for shift in found if shift.has_moved]
-            more = f"; and {len(moved) - _SHIFTS_SHOWN} more" if len(moved) > _SHIFTS_SHOWN else ""
-            said = "; ".join(moved[:_SHIFTS_SHOWN]) + more if moved else "nothing beyond chance"
+            said = first_of(moved, _SHIFTS_SHOWN, separator="; ") or "nothing beyond chance"
             new = f"{before.counts.total} / {run.counts.total}"
             rows.append((run.header.run_id, new, labels, said, _verdict(run.drift)))
         if not rows:
@@ -435,7 +435,3 @@ def _named(label: str) -> str:
 
 def _time(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.client.redaction import storable
+from airflow_provider_modelarts.client.wording import counted, cut, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -49,11 +50,9 @@ class Failure:
     samples: tuple[str, ...]
 
     def __str__(self) -> str:
-        samples = ", ".join(map(storable, self.samples))
-        more = f" and {self.count - len(self.samples)} more" if self.count > len(self.samples) else ""
+        samples = first_of([storable(one) for one in self.samples], SAMPLES_SHOWN, total=self.count)
         text = f" {storable(' '.join(self.message.split()))}" if self.message else ""
-        noun = "sample" if self.count == 1 else "samples"
-        return f"{self.code}:{text} ({self.count} {noun}: {samples}{more})"
+        return f"{self.code}:{text} ({counted(self.count, 'sample')}: {samples})"
 
 
 @dataclass(frozen=True)
@@ -157,7 +156,7 @@ def bounded_counts(by_label: Mapping[str, int]) -> dict[str, int]:
     found: Counter[str] = Counter()
     for name, count in by_label.items():
         if name in kept:
-            found[_short(storable(name))] += count
+            found[cut(storable(name), _LABEL_LENGTH)] += count
     others = sum(by_label.values()) - found.total()
     if others:
         found[OTHER_LABELS] += others
@@ -166,10 +165,6 @@ def bounded_counts(by_label: Mapping[str, int]) -> dict[str, int]:
 
 def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LABEL_LENGTH else f"{name[: _LABEL_LENGTH - 3]}..."
 
 
 def check(result: ConfirmationResult, on_partial_failure: Literal["fail", "warn"] = "fail") -> None:
@@ -203,9 +198,7 @@ def check(result: ConfirmationResult, on_partial_failure: Literal["fail", "warn"
 
 def listed_twice(dataset_id: str, sample_ids: Collection[str]) -> str:
     """Return a line for the log about samples that the list shows more than once."""
-    shown = sorted(sample_ids)[:SAMPLES_SHOWN]
-    more = f" and {len(sample_ids) - len(shown)} more" if len(sample_ids) > len(shown) else ""
     return (
-        f"The list of proposals of dataset {dataset_id} shows samples that are listed twice: {', '.join(shown)}{more}. "
-        "Each of them is decided about once."
+        f"The list of proposals of dataset {dataset_id} shows samples that are listed twice: "
+        f"{first_of(sorted(sample_ids), SAMPLES_SHOWN)}. Each of them is decided about once."
     )

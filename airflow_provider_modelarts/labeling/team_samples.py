@@ -29,6 +29,7 @@ from airflow_provider_modelarts.client.validation import (
     validate_email,
     validate_whole,
 )
+from airflow_provider_modelarts.client.wording import first_of
 from airflow_provider_modelarts.labeling.apply.batches import BATCH_BYTES, is_fault_of_samples, refused_locally
 from airflow_provider_modelarts.labeling.label_equality import has_labels_of
 from airflow_provider_modelarts.labeling.proposals.service_calls import HeldBack
@@ -103,10 +104,10 @@ class TeamResult:
         """One line about the samples that somebody has changed in between; None if there are none."""
         if not self.changed:
             return None
-        more = f" and {self.changed - len(self.left)} more" if self.changed > len(self.left) else ""
         return (
             f"{self.changed} of {self.samples} team samples are not as this task, or an earlier try of it, has found "
-            f"or left them: somebody has changed them. They were not overwritten: {', '.join(self.left)}{more}."
+            f"or left them: somebody has changed them. They were not overwritten: "
+            f"{first_of(self.left, SAMPLES_SHOWN, total=self.changed)}."
         )
 
     def check(self) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_modelarts.client.wording import cut
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 
 if TYPE_CHECKING:
@@ -198,5 +199,4 @@ def _shown_place(name: str, place: Place) -> str:
 
 
 def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return cut(repr(value), 80)

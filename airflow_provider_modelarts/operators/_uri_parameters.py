@@ -15,6 +15,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
+from airflow_provider_modelarts.client.wording import cut
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.labeling.storage.atomic import error_response
@@ -250,5 +251,4 @@ def _folded(path: str) -> str:
 
 
 def _short(text: str) -> str:
-    safe = display_uri(text)
-    return repr(safe if len(safe) <= 80 else f"{safe[:77]}...")
+    return repr(cut(display_uri(text), 80))

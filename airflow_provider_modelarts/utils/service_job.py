@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import AuthenticationError, DatasetBusy, ModelArtsError, NotFound
 from airflow_provider_modelarts.client.poll_schedule import ODD_ANSWERS, ODD_PAUSES, PollSchedule
-from airflow_provider_modelarts.client.waiting import describe, error_from, short_line
+from airflow_provider_modelarts.client.redaction import short_line
+from airflow_provider_modelarts.client.waiting import describe, error_from
 from airflow_provider_modelarts.hooks.errors import (
     ServiceJobFailed,
     ServiceJobsUnclearError,

@@ -15,6 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.validation import as_flag, as_number, decoded, digits_as_text, shown
+from airflow_provider_modelarts.client.wording import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -194,10 +195,8 @@ def checked(model: type[AnyBody], given: AnyBody | Mapping[str, Any] | str, what
         return model.model_validate(given)
     except ValidationError as error:
         found = error.errors(include_url=False)
-    problems = [_problem(one, path) for one in found[:_MOST_PROBLEMS]]
-    if len(found) > _MOST_PROBLEMS:
-        problems.append(f"and {len(found) - _MOST_PROBLEMS} more")
-    raise InvalidRequest(f"Cannot {what}: {'; '.join(problems)}{'' if problems[-1].endswith('?') else '.'}")
+    said = first_of([_problem(one, path) for one in found], _MOST_PROBLEMS, separator="; ")
+    raise InvalidRequest(f"Cannot {what}: {said}{'' if said.endswith('?') else '.'}")
 
 
 def to_body(

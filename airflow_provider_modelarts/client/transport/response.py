@@ -24,6 +24,7 @@ from airflow_provider_modelarts.client.errors import (
 )
 from airflow_provider_modelarts.client.models import parse_json, to_integer, to_number
 from airflow_provider_modelarts.client.redaction import without_queries
+from airflow_provider_modelarts.client.wording import cut
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -172,8 +173,7 @@ _ADVICE: dict[type[ModelArtsError], str] = {
 
 def _page_error(answer: Response, what: str, hide: Hide, facts: dict[str, Any]) -> ModelArtsError:
     text = hide(_plain_text(answer, hide))  # once more: tags may have stood within an address
-    text = text if len(text) <= 120 else text[:117] + "..."
-    said = f"Cannot {what}: {answer.host} answered with a page for people ({text})"
+    said = f"Cannot {what}: {answer.host} answered with a page for people ({cut(text, 120)})"
     # not 401: that would count as the service's word on the credential, which is then never sent again
     if answer.status in (403, 407, 408, 429) or answer.status >= 500:
         said += ", probably from a proxy or load balancer. Try again later, or check the way there."
