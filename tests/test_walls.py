@@ -49,6 +49,7 @@ LABELING_FLOORS = (
         "policy",
         "preconditions",
         "results",
+        "sample_facts",
         "stop_signal",
         "storage",
     },

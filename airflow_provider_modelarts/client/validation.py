@@ -27,6 +27,7 @@ MAX_PAGE = 100
 """The most items that the service gives at once (contract 0.1)."""
 
 _LONGEST_SHOWN = 80
+_BLANK = frozenset({"", "none", "null", "undefined"})
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 # What float() and int() take beyond this ("1_0", "infinity", digits of other scripts) is no number of JSON. Nor is
 # "0.", which "0.{{ percent }}" leaves of a threshold whose digits got lost.
@@ -82,6 +83,11 @@ def as_label(value: object) -> str | None:
     """
     name = digits_as_text(value)
     return name if isinstance(name, str) and name.strip() not in ("", "None") else None
+
+
+def is_blank(value: object) -> bool:
+    """Whether a value is missing, or a text that a template leaves of a missing one."""
+    return value is None or (isinstance(value, str) and value.strip().lower() in _BLANK)
 
 
 def digits_as_text(value: object) -> object:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from airflow_provider_modelarts.labeling.policy import OnDrift, SampleFacts
+    from airflow_provider_modelarts.labeling.policy import OnDrift
+    from airflow_provider_modelarts.labeling.sample_facts import SampleFacts
 
 BINS = 10
 UNKNOWN = BINS

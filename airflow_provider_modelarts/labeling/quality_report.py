@@ -19,7 +19,7 @@ from airflow_provider_modelarts.labeling.drift import compare
 from airflow_provider_modelarts.labeling.evidence.report import percent
 from airflow_provider_modelarts.labeling.ledger.reader import applied_plans, read_ledger, replay
 from airflow_provider_modelarts.labeling.plan.summary import ASKED, REASONS, RULES, escape, in_words
-from airflow_provider_modelarts.labeling.policy import different, facts_of_row
+from airflow_provider_modelarts.labeling.sample_facts import different, facts_of_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

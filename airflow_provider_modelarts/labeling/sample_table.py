@@ -12,8 +12,9 @@ from struct import Struct
 from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.labeling.label_equality import fingerprint
-from airflow_provider_modelarts.labeling.policy import Decision, different
+from airflow_provider_modelarts.labeling.policy import Decision
 from airflow_provider_modelarts.labeling.results import SAMPLES_SHOWN, Failure
+from airflow_provider_modelarts.labeling.sample_facts import different
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

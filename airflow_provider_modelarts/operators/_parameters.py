@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-_BLANK = frozenset({"", "none", "null", "undefined"})
 # What timedelta takes; its own greatest value is more than that as soon as it is a number of seconds.
 _LONGEST = timedelta(days=999_999_999).total_seconds()
 
@@ -54,7 +53,7 @@ def _reader(check: Callable[..., Value], *expected: Any, may_be_blank: bool = Fa
 
 
 def _given(name: str, value: object) -> object:
-    if value is None or (isinstance(value, str) and value.strip().lower() in _BLANK):
+    if validation.is_blank(value):
         raise ParameterError(
             f"{name} is empty ({value!r}): look at the template or the task that it comes from"
             ", or leave the parameter out if it may be left out."

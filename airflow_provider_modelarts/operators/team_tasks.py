@@ -612,7 +612,7 @@ def _result(copy: TeamSample) -> dict[str, Any]:
 
 
 def _counts(copies: Sequence[TeamSample]) -> dict[str, Any]:
-    from airflow_provider_modelarts.labeling.policy import different
+    from airflow_provider_modelarts.labeling.sample_facts import different
 
     labeled = [copy for copy in copies if copy.sample_status != SampleStatus.UNLABELED and copy.labels]
     by_label = Counter(name for copy in labeled for name in different(copy.label_names))

@@ -28,7 +28,7 @@ from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.labeling.plan.plan_file import ACTIONS
 from airflow_provider_modelarts.labeling.plan.summary import REASONS, RULES
-from airflow_provider_modelarts.labeling.policy import facts_of
+from airflow_provider_modelarts.labeling.sample_facts import facts_of
 from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._approval import AUDIT_ANSWERS
 from airflow_provider_modelarts.plugins.pictures import PictureUnavailableError, fetch

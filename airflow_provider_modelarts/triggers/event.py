@@ -16,7 +16,7 @@ from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.poll_schedule import JITTER
 from airflow_provider_modelarts.client.states import TERMINAL_STATES
-from airflow_provider_modelarts.client.validation import validate_choice, validate_id, validate_seconds
+from airflow_provider_modelarts.client.validation import is_blank, validate_choice, validate_id, validate_seconds
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.triggers.ended_tasks import (
     EndedTaskTracker,
@@ -38,8 +38,6 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _TEMPLATE_MARKS = ("{{", "{%", "{#")
-# What is left of a value that is not there.
-_BLANK = frozenset({"", "none", "null", "undefined"})
 
 STATES = tuple(sorted(state.name.lower() for state in TERMINAL_STATES))
 LABEL_TASK_TYPES = ("auto-label", "auto-grouping", "pre-label")
@@ -226,7 +224,7 @@ def _fixed(name: str, value: object) -> str:
             f"{name} of a watch must not be a template, but is {value!r}: nothing renders it. Write the id itself, or "
             "read it from the environment when the DAG is parsed."
         )
-    if value.strip().lower() in _BLANK:
+    if is_blank(value):
         raise InvalidRequest(f"{name} of a watch must be an id, not {value!r}: with it nothing can ever fire.")
     return validate_id(name, value.strip())
 

@@ -17,7 +17,8 @@ from airflow_provider_modelarts.labeling.plan.baseline import Baseline, Baseline
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
 from airflow_provider_modelarts.labeling.plan.narrowing import Rejections, narrow_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import DRIFTED, PlanNotes, PlanRefused, PlanWriter, read_plan
-from airflow_provider_modelarts.labeling.policy import GuardFailed, facts_of_row
+from airflow_provider_modelarts.labeling.policy import GuardFailed
+from airflow_provider_modelarts.labeling.sample_facts import facts_of_row
 from tests.labeling.object_store import Bucket
 from tests.labeling.raw_samples import raw_label, raw_sample
 

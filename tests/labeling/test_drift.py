@@ -21,8 +21,8 @@ from airflow_provider_modelarts.labeling.drift import (
     compare,
     psi,
 )
-from airflow_provider_modelarts.labeling.policy import SampleFacts
 from airflow_provider_modelarts.labeling.results import OTHER_LABELS
+from airflow_provider_modelarts.labeling.sample_facts import SampleFacts
 from tests.benchmarks.drift import CALM, SHIFTS, alarms, at_most
 
 NONE = [0] * (BINS + 2)

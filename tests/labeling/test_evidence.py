@@ -25,7 +25,8 @@ from airflow_provider_modelarts.labeling.evidence.judging import Answer, _can_be
 from airflow_provider_modelarts.labeling.evidence.report import markdown
 from airflow_provider_modelarts.labeling.plan.narrowing import narrow_plan
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanHeader, PlanRefused, PlanWriter, read_plan
-from airflow_provider_modelarts.labeling.policy import AUDITED, Decision, facts_of_row, parse_policy
+from airflow_provider_modelarts.labeling.policy import AUDITED, Decision, parse_policy
+from airflow_provider_modelarts.labeling.sample_facts import facts_of_row
 from tests.labeling.test_summary import NASTY
 
 if TYPE_CHECKING:
@@ -281,6 +282,9 @@ GOOD: dict[str, Any] = {"target_precision": 0.95, "audit_size": 100, "seed": "ni
         ({"confidence": 0.9}, "which is missing"),
         ({"evidence_uri": "file:///e"}, "which is missing"),
         ({**GOOD, "evidence_uri": ""}, "evidence_uri"),
+        ({**GOOD, "evidence_uri": " None "}, "evidence_uri: a URI is wanted"),
+        ({**GOOD, "evidence_uri": "https://host/e?X-Amz-Signature=1"}, "what follows it may be a signature"),
+        *(({**GOOD, "seed": seed}, "a seed that no earlier plan") for seed in ("None", " null ", "undefined")),
     ],
     ids=str,
 )

@@ -22,10 +22,9 @@ from airflow_provider_modelarts.labeling.policy import (
     confirm_all,
     decide_by,
     decide_rows_by,
-    facts_of,
-    facts_of_row,
     parse_policy,
 )
+from airflow_provider_modelarts.labeling.sample_facts import facts_of, facts_of_row
 from tests.labeling.raw_samples import raw_label, raw_sample
 from tests.support.odd_json import SAMPLES
 

@@ -22,7 +22,8 @@ from airflow_provider_modelarts.labeling.plan.summary import (
     escape,
 )
 from airflow_provider_modelarts.labeling.plan.summary import RULES as RULES_IN_WORDS
-from airflow_provider_modelarts.labeling.policy import PASSED, RULES, ConfirmPolicy, Decision, facts_of, facts_of_row
+from airflow_provider_modelarts.labeling.policy import PASSED, RULES, ConfirmPolicy, Decision
+from airflow_provider_modelarts.labeling.sample_facts import facts_of, facts_of_row
 from airflow_provider_modelarts.operators._base import FILTERS
 
 CONFIRM = Decision("confirm", "passed")

@@ -11,7 +11,8 @@ import pytest
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.labeling.drift import Drift, Shift
 from airflow_provider_modelarts.labeling.plan.plan_file import ACTIONS, Plan, PlanHeader, PlanNotes, PlanWriter
-from airflow_provider_modelarts.labeling.policy import Decision, different, facts_of_row
+from airflow_provider_modelarts.labeling.policy import Decision
+from airflow_provider_modelarts.labeling.sample_facts import different, facts_of_row
 from airflow_provider_modelarts.labeling.storage.sealed_file import StorageDamaged
 from airflow_provider_modelarts.plugins import review_index
 from airflow_provider_modelarts.plugins.review_index import Choice, ReviewIndex, ReviewIndexes, digest_of

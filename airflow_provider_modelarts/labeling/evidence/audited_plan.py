@@ -11,7 +11,8 @@ from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.labeling.audit import SizedDraw, is_in_share
 from airflow_provider_modelarts.labeling.evidence.statistics import Proof, ScoreList
 from airflow_provider_modelarts.labeling.plan.plan_file import DRIFTED, PlanRefused
-from airflow_provider_modelarts.labeling.policy import AUDITED, facts_of_row
+from airflow_provider_modelarts.labeling.policy import AUDITED
+from airflow_provider_modelarts.labeling.sample_facts import facts_of_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.labeling.evidence.audited_plan import AuditedPlan
 from airflow_provider_modelarts.labeling.evidence.statistics import Audited, Proof
-from airflow_provider_modelarts.labeling.policy import Decision, facts_of_row
+from airflow_provider_modelarts.labeling.policy import Decision
+from airflow_provider_modelarts.labeling.sample_facts import facts_of_row
 from airflow_provider_modelarts.labeling.storage.path import display_uri
 from airflow_provider_modelarts.labeling.storage.sealed_file import (
     SealedReader,

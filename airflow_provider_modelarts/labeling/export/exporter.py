@@ -19,8 +19,9 @@ from airflow_provider_modelarts.labeling.export.provenance import ConfirmationIn
 from airflow_provider_modelarts.labeling.export.results import ExportProblems, ExportResult
 from airflow_provider_modelarts.labeling.export.samples import exported
 from airflow_provider_modelarts.labeling.export.spool import SampleSpool
-from airflow_provider_modelarts.labeling.policy import ODD, different
+from airflow_provider_modelarts.labeling.policy import ODD
 from airflow_provider_modelarts.labeling.results import PROGRESS_SECONDS, bounded_counts
+from airflow_provider_modelarts.labeling.sample_facts import different
 from airflow_provider_modelarts.labeling.storage.path import display_uri
 
 if TYPE_CHECKING:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.labeling.drift import Drift, Flips, ProposalCounts, compare, most_frequent
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanNotes, PlanRefused, read_plan
-from airflow_provider_modelarts.labeling.policy import facts_of_row
+from airflow_provider_modelarts.labeling.sample_facts import facts_of_row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, OnDrift, SampleFacts
+    from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, OnDrift
+    from airflow_provider_modelarts.labeling.sample_facts import SampleFacts
     from airflow_provider_modelarts.labeling.sample_table import PlanIndex
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 

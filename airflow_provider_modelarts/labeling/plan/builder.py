@@ -19,13 +19,14 @@ from airflow_provider_modelarts.labeling.filters import checked_filters, checked
 from airflow_provider_modelarts.labeling.plan.baseline import Comparison
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanHeader, PlanWriter
 from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
-from airflow_provider_modelarts.labeling.policy import AUDITED, ODD, decide_by, facts_of_row, parse_policy
+from airflow_provider_modelarts.labeling.policy import AUDITED, ODD, decide_by, parse_policy
 from airflow_provider_modelarts.labeling.proposals import page_order
 from airflow_provider_modelarts.labeling.proposals.filtered import FilteredProposals
 from airflow_provider_modelarts.labeling.proposals.page_scheduler import pages_ahead
 from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool
 from airflow_provider_modelarts.labeling.results import PROGRESS_SECONDS, SAMPLES_SHOWN, Failure, Progress, listed_twice
+from airflow_provider_modelarts.labeling.sample_facts import facts_of_row
 from airflow_provider_modelarts.labeling.sample_table import short_key
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.clock import Clock
     from airflow_provider_modelarts.client.sample_rows import SampleRow
     from airflow_provider_modelarts.labeling.plan.baseline import Baseline
-    from airflow_provider_modelarts.labeling.policy import Decision, SampleFacts
+    from airflow_provider_modelarts.labeling.policy import Decision
     from airflow_provider_modelarts.labeling.proposals.filtered import ReadPages
     from airflow_provider_modelarts.labeling.proposals.service_calls import ProposalRead
     from airflow_provider_modelarts.labeling.results import ConfirmationResult
+    from airflow_provider_modelarts.labeling.sample_facts import SampleFacts
     from airflow_provider_modelarts.labeling.sample_table import PlanIndex
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 

@@ -26,8 +26,9 @@ from airflow_provider_modelarts.client.sample_rows import NOTHING, SampleRow, pa
 from airflow_provider_modelarts.labeling.drift import Drift, ProposalCounts
 from airflow_provider_modelarts.labeling.label_equality import fingerprint, labels_as_list
 from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
-from airflow_provider_modelarts.labeling.policy import ODD, Decision, GuardFailed, different, facts_of_row, parse_policy
+from airflow_provider_modelarts.labeling.policy import ODD, Decision, GuardFailed, parse_policy
 from airflow_provider_modelarts.labeling.results import ConfirmationResult
+from airflow_provider_modelarts.labeling.sample_facts import different, facts_of_row
 from airflow_provider_modelarts.labeling.sample_table import CHANGED, RESPELLED, PlanIndex
 from airflow_provider_modelarts.labeling.storage.path import StoragePath, display_uri
 from airflow_provider_modelarts.labeling.storage.sealed_file import (

@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.redaction import without_queries
-from airflow_provider_modelarts.labeling.policy import different
+from airflow_provider_modelarts.labeling.sample_facts import different
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from airflow_provider_modelarts.client.sample_rows import SampleRow
-    from airflow_provider_modelarts.labeling.policy import Action, Decision, SampleFacts
+    from airflow_provider_modelarts.labeling.policy import Action, Decision
+    from airflow_provider_modelarts.labeling.sample_facts import SampleFacts
 
 MAX_BYTES = 8192
 
