@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.client.sample_rows import SampleRow
 
 Action = Literal["confirm", "review", "leave"]
+ACTIONS: tuple[Action, ...] = get_args(Action)
 OnDrift = Literal["fail", "review", "warn"]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.errors import InvalidRequest, NotFound, PreconditionFailed
 from airflow_provider_modelarts.client.models import to_object, to_objects
-from airflow_provider_modelarts.labeling.plan.plan_file import ORIGIN
+from airflow_provider_modelarts.labeling.plan.lines import ORIGIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

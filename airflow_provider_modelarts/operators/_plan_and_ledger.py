@@ -264,7 +264,7 @@ def _last_applied(
     """Return the plan for the same proposals that another run applied last; None if there is none."""
     from airflow_provider_modelarts.labeling.ledger.reader import applied_plans
     from airflow_provider_modelarts.labeling.plan.baseline import Baseline, BaselineRefused, proposed_anything_new
-    from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused
+    from airflow_provider_modelarts.labeling.plan.lines import PlanRefused
 
     if ledger is None:
         raise ParameterError(
@@ -304,7 +304,8 @@ def applied_plan(root: ObjectStoragePath, header: PartHeader) -> Plan:
     :raises PlanRefused: if it is not there, damaged, or was replaced since
     """
     from airflow_provider_modelarts.labeling.ledger.entries import run_folder
-    from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
+    from airflow_provider_modelarts.labeling.plan.lines import PlanRefused
+    from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 
     plan_uri = header.plan_uri or ""
     # A plan of the task's own lies in the ledger's folder.
@@ -317,7 +318,7 @@ def applied_plan(root: ObjectStoragePath, header: PartHeader) -> Plan:
 
 def _check_not_of_another_index(plan: Plan, identity: RunIdentity) -> None:
     """Refuse to replace the plan of a task mapped beside this one: only the last of them would be applied."""
-    from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused
+    from airflow_provider_modelarts.labeling.plan.lines import PlanRefused
 
     by = plan.header.made_by
     is_same_task = all(by.get(name) == getattr(identity, name) for name in ("dag_id", "run_id", "task_id"))
@@ -420,7 +421,8 @@ def stored_plan(path: ObjectStoragePath, dataset_id: str, digest: str | None) ->
     :raises PlanRefused: if it is not there, damaged, or another one
     :raises InvalidRequest: if it is of another dataset
     """
-    from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
+    from airflow_provider_modelarts.labeling.plan.lines import PlanRefused
+    from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
     from airflow_provider_modelarts.labeling.storage.path import display_uri
 
     with places.storage_errors("plan_uri", str(path), "read"):
@@ -446,7 +448,8 @@ def stored_plan(path: ObjectStoragePath, dataset_id: str, digest: str | None) ->
 
 def _found(path: ObjectStoragePath, log: Any, *, removes_parts: bool = False) -> Plan | None:
     """Return the plan at a path; None if there is none, or only a part of one: by that nothing was written."""
-    from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
+    from airflow_provider_modelarts.labeling.plan.lines import PlanRefused
+    from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 
     with places.storage_errors("the plan", str(path), "read"):
         if not path.exists():

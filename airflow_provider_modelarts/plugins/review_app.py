@@ -26,8 +26,8 @@ from markupsafe import Markup
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.labeling.plan.plan_file import ACTIONS
 from airflow_provider_modelarts.labeling.plan.summary import REASONS, RULES
+from airflow_provider_modelarts.labeling.policy import ACTIONS
 from airflow_provider_modelarts.labeling.sample_facts import facts_of
 from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._approval import AUDIT_ANSWERS

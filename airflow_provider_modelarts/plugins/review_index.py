@@ -21,8 +21,9 @@ import msgspec
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.models import parse_json
-from airflow_provider_modelarts.labeling.plan.plan_file import ACTIONS, PlanRefused, read_header, read_plan
-from airflow_provider_modelarts.labeling.policy import Action, Decision
+from airflow_provider_modelarts.labeling.plan.lines import PlanRefused
+from airflow_provider_modelarts.labeling.plan.plan_file import read_header, read_plan
+from airflow_provider_modelarts.labeling.policy import ACTIONS, Action, Decision
 from airflow_provider_modelarts.labeling.sample_facts import different, facts_of
 from airflow_provider_modelarts.labeling.storage.path import display_uri, forget_listings
 from airflow_provider_modelarts.labeling.storage.sealed_file import LINE_BYTES, decode_object

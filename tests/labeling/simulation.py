@@ -26,7 +26,8 @@ from airflow_provider_modelarts.labeling.ledger import writer as ledger_writer
 from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
 from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
-from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanRefused, PlanWriter, read_plan
+from airflow_provider_modelarts.labeling.plan.lines import PlanRefused
+from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import confirm_all, parse_policy
 from airflow_provider_modelarts.labeling.proposals import page_order as walk
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool

@@ -19,7 +19,8 @@ from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
 from airflow_provider_modelarts.labeling.ledger.reconcile import Reconciler
 from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
-from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanRefused, read_plan
+from airflow_provider_modelarts.labeling.plan.lines import PlanRefused
+from airflow_provider_modelarts.labeling.plan.plan_file import Plan, read_plan
 from airflow_provider_modelarts.labeling.policy import GuardFailed
 from airflow_provider_modelarts.labeling.proposals.worker_pool import ConcurrencyLimiter
 from airflow_provider_modelarts.labeling.undo.reverter import revert

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
-from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
+from airflow_provider_modelarts.labeling.plan.lines import PlanHeader
+from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.storage import atomic
 from airflow_provider_modelarts.labeling.storage.sealed_file import NotStoredError, SealedWriter, encode_line
 from tests.labeling.object_store import Bucket

@@ -15,8 +15,9 @@ from airflow_provider_modelarts.labeling.drift import BINS, HARD
 from airflow_provider_modelarts.labeling.evidence.audited_plan import AuditedPlan
 from airflow_provider_modelarts.labeling.plan.baseline import Baseline, BaselineRefused, read_baseline
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
+from airflow_provider_modelarts.labeling.plan.lines import PlanNotes, PlanRefused
 from airflow_provider_modelarts.labeling.plan.narrowing import Rejections, narrow_plan
-from airflow_provider_modelarts.labeling.plan.plan_file import DRIFTED, PlanNotes, PlanRefused, PlanWriter, read_plan
+from airflow_provider_modelarts.labeling.plan.plan_file import DRIFTED, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import GuardFailed
 from airflow_provider_modelarts.labeling.sample_facts import facts_of_row
 from tests.labeling.object_store import Bucket

@@ -23,8 +23,9 @@ from airflow_provider_modelarts.labeling.evidence.evidence_file import (
 )
 from airflow_provider_modelarts.labeling.evidence.judging import Answer, _can_be_matched, judge, judge_names
 from airflow_provider_modelarts.labeling.evidence.report import markdown
+from airflow_provider_modelarts.labeling.plan.lines import PlanHeader, PlanRefused
 from airflow_provider_modelarts.labeling.plan.narrowing import narrow_plan
-from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanHeader, PlanRefused, PlanWriter, read_plan
+from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import AUDITED, Decision, parse_policy
 from airflow_provider_modelarts.labeling.sample_facts import facts_of_row
 from tests.labeling.test_summary import NASTY

@@ -11,7 +11,8 @@ from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.labeling.apply.confirmation import confirm
 from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
-from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
+from airflow_provider_modelarts.labeling.plan.lines import PlanRefused
+from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 from tests.labeling.object_store import Bucket
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from airflow_provider_modelarts.client.clock import Clock
 from airflow_provider_modelarts.labeling.ledger.entries import Entry, LedgerBroken, RunIdentity
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
 from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter
-from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
+from airflow_provider_modelarts.labeling.plan.lines import PlanHeader
+from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import Decision
 from airflow_provider_modelarts.labeling.storage.sealed_file import seal_line
 from tests.labeling.object_store import Bucket

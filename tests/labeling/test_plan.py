@@ -19,12 +19,8 @@ from airflow_provider_modelarts.labeling.apply.confirmation import confirm
 from airflow_provider_modelarts.labeling.label_equality import raw_labels
 from airflow_provider_modelarts.labeling.plan import builder
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
-from airflow_provider_modelarts.labeling.plan.plan_file import (
-    PlanHeader,
-    PlanRefused,
-    PlanWriter,
-    read_plan,
-)
+from airflow_provider_modelarts.labeling.plan.lines import PlanHeader, PlanRefused
+from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import ConfirmPolicy, Decision, GuardFailed
 from airflow_provider_modelarts.labeling.sample_table import CHANGED, NOT_PLANNED, PlanIndex
 from tests.labeling.object_store import Bucket

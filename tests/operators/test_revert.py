@@ -15,7 +15,8 @@ from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.ledger.entries import Entry, RunIdentity
 from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter
-from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
+from airflow_provider_modelarts.labeling.plan.lines import PlanHeader
+from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import Decision
 from airflow_provider_modelarts.operators.samples import ModelArtsRevertConfirmationOperator
 from tests.operators.runners import RUN_ID, WRITE, ConfirmRunner

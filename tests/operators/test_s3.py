@@ -19,7 +19,8 @@ from s3fs import S3FileSystem
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.labeling.ledger import recorder as recording
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
-from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter, read_plan
+from airflow_provider_modelarts.labeling.plan.lines import PlanHeader
+from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import Decision
 from airflow_provider_modelarts.labeling.storage.path import display_uri, list_folder, name_of, remove_file
 from airflow_provider_modelarts.labeling.storage.sealed_file import NotStoredError

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter
+from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter
 from airflow_provider_modelarts.labeling.policy import Decision
 from airflow_provider_modelarts.plugins import pictures
 from tests.plugins.review_run import ReviewRun, shown_ids
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.client import Sample
     from airflow_provider_modelarts.emulator import Emulator
+    from airflow_provider_modelarts.labeling.plan.lines import PlanHeader
 
 Begin = "Callable[..., ReviewRun]"
 POLICY = {"min_score": 0.6}

@@ -10,8 +10,9 @@ import pytest
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.labeling.drift import Drift, Shift
-from airflow_provider_modelarts.labeling.plan.plan_file import ACTIONS, Plan, PlanHeader, PlanNotes, PlanWriter
-from airflow_provider_modelarts.labeling.policy import Decision
+from airflow_provider_modelarts.labeling.plan.lines import PlanHeader, PlanNotes
+from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanWriter
+from airflow_provider_modelarts.labeling.policy import ACTIONS, Decision
 from airflow_provider_modelarts.labeling.sample_facts import different, facts_of_row
 from airflow_provider_modelarts.labeling.storage.sealed_file import StorageDamaged
 from airflow_provider_modelarts.plugins import review_index

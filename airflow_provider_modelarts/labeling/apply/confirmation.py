@@ -13,7 +13,8 @@ from airflow_provider_modelarts.labeling.apply.request import MAX_CONCURRENCY, C
 from airflow_provider_modelarts.labeling.apply.run import ConfirmationRun
 from airflow_provider_modelarts.labeling.ledger.recorder import LedgerTarget, Recorder
 from airflow_provider_modelarts.labeling.plan.builder import make_plan
-from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanRefused, read_plan
+from airflow_provider_modelarts.labeling.plan.lines import PlanRefused
+from airflow_provider_modelarts.labeling.plan.plan_file import Plan, read_plan
 from airflow_provider_modelarts.labeling.policy import InvalidPolicy, decide_rows_by
 from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetProposals
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkerPool

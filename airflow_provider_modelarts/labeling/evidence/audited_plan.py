@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.labeling.audit import SizedDraw, is_in_share
 from airflow_provider_modelarts.labeling.evidence.statistics import Proof, ScoreList
-from airflow_provider_modelarts.labeling.plan.plan_file import DRIFTED, PlanRefused
+from airflow_provider_modelarts.labeling.plan.lines import PlanRefused
+from airflow_provider_modelarts.labeling.plan.plan_file import DRIFTED
 from airflow_provider_modelarts.labeling.policy import AUDITED
 from airflow_provider_modelarts.labeling.sample_facts import facts_of_row
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledgers
-from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_header
+from airflow_provider_modelarts.labeling.plan.lines import PlanRefused
+from airflow_provider_modelarts.labeling.plan.plan_file import read_header
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_modelarts.labeling.ledger.entries import Entry, LedgerFate, PartHeader, RunIdentity
-    from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlannedSample
+    from airflow_provider_modelarts.labeling.plan.lines import PlannedSample
+    from airflow_provider_modelarts.labeling.plan.plan_file import Plan
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
 _CONFIRMED = 1 + FATES.index("confirmed")

@@ -23,7 +23,8 @@ from airflow_provider_modelarts.labeling.label_equality import has_labels_of
 from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN, entry_line, run_folder
 from airflow_provider_modelarts.labeling.ledger.reader import Ledger, read_ledger, replay
 from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter, ledger_errors
-from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_plan
+from airflow_provider_modelarts.labeling.plan.lines import PlanRefused
+from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 from airflow_provider_modelarts.labeling.proposals.sample_status import Finding
 from airflow_provider_modelarts.labeling.proposals.service_calls import ProposalRead, is_odd_read
 from airflow_provider_modelarts.labeling.proposals.worker_pool import WorkItem

@@ -7,7 +7,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from airflow_provider_modelarts.labeling.drift import Drift, Flips, ProposalCounts, compare, most_frequent
-from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanNotes, PlanRefused, read_plan
+from airflow_provider_modelarts.labeling.plan.lines import PlanNotes, PlanRefused
+from airflow_provider_modelarts.labeling.plan.plan_file import Plan, read_plan
 from airflow_provider_modelarts.labeling.sample_facts import facts_of_row
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from airflow_provider_modelarts.client.errors import ConfirmationError, Unexpect
 from airflow_provider_modelarts.labeling.audit import SizedDraw
 from airflow_provider_modelarts.labeling.filters import checked_filters, checked_label
 from airflow_provider_modelarts.labeling.plan.baseline import Comparison
-from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanHeader, PlanWriter
+from airflow_provider_modelarts.labeling.plan.lines import PlanHeader
+from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanWriter
 from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
 from airflow_provider_modelarts.labeling.policy import AUDITED, ODD, decide_by, parse_policy
 from airflow_provider_modelarts.labeling.proposals import page_order

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.validation import shown
-from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanRefused, PlanWriter
+from airflow_provider_modelarts.labeling.plan.lines import PlanRefused
+from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanWriter
 from airflow_provider_modelarts.labeling.policy import Decision, nearest
 
 if TYPE_CHECKING:
