@@ -10,6 +10,8 @@ from airflow_provider_modelarts.client.clock import system_clock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from airflow_provider_modelarts.client.clock import Clock
+
 
 class StopSignal:
     """Says "stop writing" to all threads of a run; once set it stays set.
@@ -42,6 +44,12 @@ class StopSignal:
     def is_set(self) -> bool:
         """Return whether nothing further may be written."""
         return self._is_aborted or self.is_requested()
+
+    def pause(self, seconds: float, clock: Clock) -> None:
+        """Sleep in short pieces: a stop ends the pause."""
+        end = clock.now() + seconds
+        while not self.is_set() and (left := end - clock.now()) > 0:
+            clock.sleep(min(left, 1.0))
 
     @contextmanager
     def undecided(self) -> Iterator[None]:

@@ -12,26 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import DatasetBusy, ModelArtsError, ServiceUnavailable, Throttled
 from airflow_provider_modelarts.client.sample_updates import AllWritten, SampleOutcome
+from airflow_provider_modelarts.labeling.apply.authorship import PERHAPS_REFUSED, RunAuthor, refusals
 from airflow_provider_modelarts.labeling.apply.batches import (
     BUSY_CODES,
-    PERHAPS_REFUSED,
     Batch,
-    Refusals,
     Replies,
     Step,
     WriteOutcome,
     is_fault_of_samples,
     is_inconclusive,
     number_of,
-    owners,
-    refusals,
     retry_batches,
     split,
     split_suspects,
 )
-from airflow_provider_modelarts.labeling.label_equality import has_labels_of, names, raw_labels, same_proposal
-from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN
-from airflow_provider_modelarts.labeling.proposals.sample_status import Finding, check_status
+from airflow_provider_modelarts.labeling.apply.outcome_reader import PAUSES, OutcomeReader, uncertain_outcome
+from airflow_provider_modelarts.labeling.label_equality import has_labels_of, raw_labels, same_proposal
 from airflow_provider_modelarts.labeling.proposals.service_calls import HeldBack, is_odd_read
 from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 
@@ -50,37 +46,25 @@ FRESH_SECONDS = 25.0
 """A read may be 30 s old when its labels are written (B14); the request itself takes some of them."""
 LOOK_SECONDS = 15.0
 """People's labels are read until the proposals of the batch are so old; the rest is read again first."""
-ODD_TRIES = 3
-"""A single read with an odd answer is repeated so often; then its sample fails, and the others go on."""
-UNREADABLE_IN_A_ROW = 2
-"""After so many reads in a row that failed the service is to blame, and the rest of a batch is not read."""
 REREADS = 5
 """A read may take too long for its labels to be written so often in a row; then its samples fail."""
 UNKNOWN_PATIENCE = 120.0
 BUSY_PATIENCE = 600.0
 LOST_IN_A_ROW = 3
 GIVE_UP = 20
-PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0)
 BUSY_PAUSES = (5.0, 10.0, 20.0, 30.0)
-_UNCLEAR = (
-    "The service refused some samples of its batch and did not say which. It carries the labels that were sent, and "
-    "whether this run or a person gave them is not known: look at it in the console."
-)
 
 
 class CircuitBreaker:
     """Circuit breaker shared by all writers of a run.
 
     Shortens retries after 3 inconclusive batches in a row and ends the run after 20: the batches are not to blame.
-    Remembers also who the author of this run's writes is.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._failures_in_a_row = 0
         self._succeeded_at = 0.0
-        self._author: str | None = None
-        self._witness: ProposalRead | None = None
 
     def record_success(self, now: float) -> None:
         """Note that the service said what became of a batch."""
@@ -104,23 +88,6 @@ class CircuitBreaker:
         """Whether the run must end."""
         return self._failures_in_a_row >= GIVE_UP
 
-    def record_witness(self, read: ProposalRead) -> None:
-        """Remember a sample that the service said it has written: its author wrote all samples of this run."""
-        self._witness = read
-
-    def author(self, service: WriteTarget) -> str | None:
-        """Return whom the service names as the author of this run's writes; None if that cannot be known."""
-        witness = self._witness
-        if self._author is None and witness is not None:
-            self._witness = None
-            try:
-                final = service.final(witness.sample_id)
-            except ModelArtsError:
-                return None  # it would only have helped
-            if final is not None and has_labels_of(final, witness.row, loosely=True):
-                self._author = final.annotated_by or None
-        return self._author
-
 
 class BatchWriter:
     """Writes labels; every sample comes back with exactly one outcome. For one thread.
@@ -129,6 +96,7 @@ class BatchWriter:
     :param batch_size: samples per request at most
     :param stop: once it is set no further write goes out
     :param breaker: shared with the other writers of the run
+    :param author: of the run's writes, shared as well
     :param list_again: lists the proposals of the batch once more; None: they are read one by one if they grow old
     :param recorder: stores the labels that people had given, before they are replaced
     """
@@ -140,11 +108,13 @@ class BatchWriter:
         batch_size: int,
         stop: StopSignal,
         breaker: CircuitBreaker | None = None,
+        author: RunAuthor | None = None,
         list_again: Callable[[], Page[SampleRow]] | None = None,
         recorder: Recorder | None = None,
     ) -> None:
         self._service = service
         self._breaker = CircuitBreaker() if breaker is None else breaker
+        self._author = RunAuthor() if author is None else author
         self._list_again = list_again
         self._recorder = recorder
         self._clock = service.clock
@@ -152,10 +122,7 @@ class BatchWriter:
         self._stop = stop
         self._held_up_since: float | None = None
         self._holdups = 0
-        self._sent: set[str] = set()
-        """Samples that the service may have written for this writer."""
-        self._undecided: list[tuple[Sequence[tuple[ProposalRead, Finding]], Refusals]] = []
-        """Samples that carry the labels sent, while it is not known who this run's author is."""
+        self._reader = OutcomeReader(service, self._author, stop)
         self._counted = 0
         """Number of the last batch that was counted as inconclusive: its parts are not counted again."""
         self.uncertain: set[str] = set()
@@ -172,11 +139,6 @@ class BatchWriter:
             dataset busy for ten minutes, a service that is down. Samples without an outcome were not written, but
             for those in ``uncertain``
         """
-        self._sent.clear()
-        self.uncertain.clear()
-        self.before.clear()
-        self._undecided.clear()
-        self._counted = 0
         parts = split(candidates, self._batch_size)
         queue = deque(Batch(part, number=number) for number, part in enumerate(parts, start=1))
         while queue:
@@ -184,10 +146,9 @@ class BatchWriter:
             self._settle(outcomes)
             yield from outcomes
             queue.extendleft(reversed([part for part in rest if part.candidates]))
-        for carrying, refused in self._undecided:
-            outcomes = self._judged(carrying, refused)
-            self._settle(outcomes)
-            yield from outcomes
+        outcomes = self._reader.judge_undecided()
+        self._settle(outcomes)
+        yield from outcomes
 
     def _settle(self, outcomes: Iterable[WriteOutcome]) -> None:
         if self.uncertain:
@@ -209,7 +170,7 @@ class BatchWriter:
         later += [candidate for candidate in read if candidate.read_at < oldest]
         if later and not fresh and batch.rereads >= REREADS:
             reason = "Reading it takes longer than a read holds."
-            return outcomes + [self._given_up(one, reason) for one in later], []
+            return outcomes + [self._reader.given_up(one, reason) for one in later], []
         sent, rest = self._send(batch.of(fresh)) if fresh else ([], [])
         again = replace(batch, candidates=later, rereads=0 if fresh else batch.rereads + 1)
         return outcomes + sent, [*rest, again]
@@ -232,15 +193,15 @@ class BatchWriter:
                 continue
             if self._clock.now() - begun > FRESH_SECONDS / 2:
                 return outcomes, fresh, list(batch.candidates[number:])
-            finding = self._check_status(candidate, begun + UNKNOWN_PATIENCE)
+            finding = self._reader.check(candidate, begun + UNKNOWN_PATIENCE)
             if isinstance(finding, ModelArtsError):
                 if not is_odd_read(finding):
                     raise finding
-                outcomes.append(self._given_up(candidate, finding.message, finding.code))
+                outcomes.append(self._reader.given_up(candidate, finding.message, finding.code))
             elif finding.status is ConfirmationStatus.PLANNED and finding.now:
                 fresh.append(finding.now._replace(rule=candidate.rule))
             else:
-                outcomes += self._outcomes([(candidate, finding)], PERHAPS_REFUSED)
+                outcomes += self._reader.outcomes([(candidate, finding)], PERHAPS_REFUSED)
         return outcomes, fresh, []
 
     def _listed_again(self, batch: Batch) -> dict[str, ProposalRead]:
@@ -257,7 +218,7 @@ class BatchWriter:
             sample_id: candidate._replace(row=now[sample_id], read_at=page.read_at)
             for candidate in batch.candidates
             if (sample_id := candidate.sample_id) in now
-            and sample_id not in self._sent
+            and sample_id not in self._reader.sent
             and same_proposal(now[sample_id], candidate.row)
         }
 
@@ -290,7 +251,7 @@ class BatchWriter:
             except ModelArtsError as error:
                 if not is_odd_read(error):
                     raise
-                outcomes.append(self._given_up(candidate, error.message, error.code))
+                outcomes.append(self._reader.given_up(candidate, error.message, error.code))
                 continue
             ready.append(candidate)
             labels = self._previous_labels(candidate, final)
@@ -304,7 +265,7 @@ class BatchWriter:
     def _previous_labels(self, candidate: ProposalRead, final: Sample | None) -> list[dict[str, Any]] | None:
         """Return the labels that a write would replace; None if they are known already."""
         labels, known = raw_labels(final) if final is not None else [], self.before.get(candidate.sample_id)
-        was_sent = known is not None and final is not None and candidate.sample_id in self._sent
+        was_sent = known is not None and final is not None and candidate.sample_id in self._reader.sent
         if was_sent and final is not None and has_labels_of(final, candidate.row, loosely=True):
             return None  # it was sent before, and its answer lost: what was there before that counts
         return labels if labels != (known or []) else None
@@ -322,14 +283,14 @@ class BatchWriter:
         if isinstance(replies, AllWritten) or (len(replies) == len(reads) and all(reply.ok for reply in replies)):
             self._breaker.record_success(self._clock.now())
             self._held_up_since = None
-            self._breaker.record_witness(reads[0])
+            self._author.record_witness(reads[0])
             return [WriteOutcome(reads, ConfirmationStatus.CONFIRMED)], []
         by_id = {read.sample_id: SampleOutcome(read.sample_id, None) for read in reads}
         by_id |= {reply.sample_id: reply for reply in replies if reply.sample_id in by_id}
         # What was refused was not written.
         sent = by_id.keys() - refusals(by_id).ids
-        self._sent |= sent
-        self.uncertain |= sent
+        self._reader.sent.update(sent)
+        self.uncertain.update(sent)
         return self._lost(batch, by_id) if is_inconclusive(by_id) else self._resolve_partial(batch, by_id)
 
     def _check_again(self, batch: Batch) -> None:
@@ -344,7 +305,7 @@ class BatchWriter:
         """Have a batch that was not sent read again; too often in a row: its samples fail."""
         if not self._stop.is_set() and batch.rereads >= REREADS:
             reason = "Getting a token, or storing what was there before, takes longer than a read holds."
-            return [self._given_up(candidate, reason) for candidate in batch.candidates], []
+            return [self._reader.given_up(candidate, reason) for candidate in batch.candidates], []
         return [], [replace(batch, rereads=batch.rereads + 1)]
 
     def _refused(self, batch: Batch, error: ModelArtsError) -> Step:
@@ -370,14 +331,15 @@ class BatchWriter:
         batch = replace(batch, losses=batch.losses + 1, lost_since=since)
         patience = since + self._breaker.patience
         if batch.losses > 1 and now < patience:
-            self._pause(PAUSES[min(batch.losses - 2, len(PAUSES) - 1)])
-        undecided = len(self._undecided)
-        outcomes, proposed = self._read_all(batch, replies, patience)
+            self._stop.pause(PAUSES[min(batch.losses - 2, len(PAUSES) - 1)], self._clock)
+        undecided = len(self._reader.undecided)
+        outcomes, proposed = self._reader.read(batch, replies, patience)
         reason = next(iter(replies.values())).error_msg or ""
         if self._clock.now() >= patience:
-            outcomes += [_uncertain(candidate, reason) for candidate in proposed]
+            outcomes += [uncertain_outcome(candidate, reason) for candidate in proposed]
             proposed = []
-        if len(self._undecided) > undecided or any(one.status is not ConfirmationStatus.FAILED for one in outcomes):
+        is_known = any(one.status is not ConfirmationStatus.FAILED for one in outcomes)
+        if is_known or len(self._reader.undecided) > undecided:
             self._breaker.record_success(self._clock.now())
         elif not proposed:
             if self._counted != batch.number:
@@ -392,12 +354,12 @@ class BatchWriter:
 
     def _resolve_partial(self, batch: Batch, replies: Replies) -> Step:
         """Deal with an answer that is not "all written": read all of the batch, positions only name suspects (B15)."""
-        outcomes, proposed = self._read_all(batch, replies, self._clock.now() + UNKNOWN_PATIENCE)
+        outcomes, proposed = self._reader.read(batch, replies, self._clock.now() + UNKNOWN_PATIENCE)
         self._breaker.record_success(self._clock.now())
         # The service has answered, and they are still proposed: that request has not written them.
         left = {candidate.sample_id for candidate in proposed}
-        self._sent -= left
-        self.uncertain -= left
+        self._reader.sent.difference_update(left)
+        self.uncertain.difference_update(left)
         busy = next((reply for reply in replies.values() if number_of(reply.error_code) in BUSY_CODES), None)
         if proposed and busy:
             self._wait_until_writable(
@@ -407,113 +369,6 @@ class BatchWriter:
         self._held_up_since = None
         failed, rest = split_suspects(batch, proposed, replies)
         return outcomes + failed, rest
-
-    # Reading what became of samples
-
-    def _read_all(
-        self, batch: Batch, replies: Replies, patience: float
-    ) -> tuple[list[WriteOutcome], list[ProposalRead]]:
-        """Read the status of each sample of a batch; return outcomes, and what is still proposed as decided."""
-        outcomes: list[WriteOutcome] = []
-        proposed: list[ProposalRead] = []
-        found: list[tuple[ProposalRead, Finding]] = []
-        unreadable: ModelArtsError | None = None
-        in_a_row = 0
-        for candidate in batch.candidates:
-            # Once the patience is over, reads that cannot succeed would each wait for the transport's own retries.
-            finding = unreadable or self._check_status(candidate, patience)
-            if isinstance(finding, ModelArtsError):
-                in_a_row += not is_odd_read(finding)
-                unreadable = finding if in_a_row >= UNREADABLE_IN_A_ROW else None
-                reply = replies[candidate.sample_id]
-                outcomes.append(self._given_up(candidate, finding.message, reply.error_code))
-                continue
-            in_a_row = 0
-            if finding.status is ConfirmationStatus.PLANNED and finding.now:
-                proposed.append(finding.now._replace(rule=candidate.rule))
-            else:
-                found.append((candidate, finding))
-        self._warn_of_other_labels(batch, found)
-        return outcomes + self._outcomes(found, _unexplained(replies, proposed, found)), proposed
-
-    def _warn_of_other_labels(self, batch: Batch, found: Sequence[tuple[ProposalRead, Finding]]) -> None:
-        """Warn if all samples of a batch carry other labels than were sent: it is hardly people who did that."""
-        if len(found) < max(len(batch.candidates), 2):
-            return
-        decided, first = found[0]
-        if all(one.status is ConfirmationStatus.GONE and one.final and raw_labels(one.final) for _, one in found):
-            log.warning(
-                "All %d samples of a write to dataset %s whose answer was lost carry other labels than were sent: of "
-                "sample %s %s were sent, and it carries %s. Perhaps the service changes labels when it keeps them. "
-                "They count as gone, and an undo will not touch them: compare them in the console.",
-                len(found),
-                self._service.dataset_id,
-                decided.sample_id,
-                names(decided.row),
-                names(first.final) if first.final else "",
-            )
-
-    def _check_status(self, candidate: ProposalRead, patience: float) -> Finding | ModelArtsError:
-        """Read the status of a sample; return the error if that fails until the patience is over."""
-        tries = 0
-        while True:
-            try:
-                return check_status(self._service, candidate.row)
-            except ModelArtsError as error:
-                is_odd = is_odd_read(error)
-                if error.permanent and not is_odd:
-                    raise
-                tries += 1
-                if self._clock.now() >= patience or self._stop.is_set() or (is_odd and tries >= ODD_TRIES):
-                    return error
-                self._pause(max(error.retry_after or 0, PAUSES[min(tries, len(PAUSES)) - 1]))
-
-    def _outcomes(self, found: Sequence[tuple[ProposalRead, Finding]], refused: Refusals) -> list[WriteOutcome]:
-        """Return what became of samples that are no longer proposed as decided, as far as that can be told now.
-
-        :param found: the samples as they were decided upon, and what was read of them
-        :param refused: how many of those that carry the labels may have been refused
-        """
-        carrying = [(one, finding) for one, finding in found if finding.status is ConfirmationStatus.CONFIRMED]
-        outcomes = [
-            WriteOutcome([candidate], finding.status, now=finding.now)
-            for candidate, finding in found
-            if finding.status is not ConfirmationStatus.CONFIRMED
-        ]
-        is_in_doubt = refused.most > 0 and any(finding.final and finding.final.annotated_by for _, finding in carrying)
-        if is_in_doubt and self._breaker.author(self._service) is None:
-            # What is written next may show who this run's author is.
-            self._undecided.append((carrying, refused))
-            return outcomes
-        return outcomes + self._judged(carrying, refused)
-
-    def _judged(self, carrying: Sequence[tuple[ProposalRead, Finding]], refused: Refusals) -> list[WriteOutcome]:
-        """Return what became of samples that carry the labels: who gave them is known by now, or never."""
-        outcomes: list[WriteOutcome] = []
-        authors = {
-            candidate.sample_id: (finding.final.annotated_by if finding.final else None) or ""
-            for candidate, finding in carrying
-            if candidate.sample_id in self._sent and candidate.sample_id not in refused.ids
-        }
-        ours = self._breaker.author(self._service) if refused.most > 0 and any(authors.values()) else None
-        known = owners(authors, refused.least, refused.most, ours)
-        for candidate, _ in carrying:
-            sample_id, author = candidate.sample_id, authors.get(candidate.sample_id)
-            # The service may keep the author of the first labels.
-            is_kept = sample_id in known.others and author == candidate.row.annotated_by
-            if sample_id in known.unknown or is_kept:
-                outcomes.append(WriteOutcome([candidate], ConfirmationStatus.UNKNOWN, UNKNOWN, _UNCLEAR))
-            elif sample_id in known.ours:
-                outcomes.append(WriteOutcome([candidate], ConfirmationStatus.CONFIRMED))
-            else:  # somebody else confirmed it with the same labels
-                outcomes.append(WriteOutcome([candidate], ConfirmationStatus.GONE, carries_labels=True))
-        return outcomes
-
-    def _given_up(self, candidate: ProposalRead, reason: str, code: str | None = None) -> WriteOutcome:
-        """Return the failure of a sample of which nothing more can be learnt; one never sent was not written."""
-        if candidate.sample_id in self._sent:
-            return _uncertain(candidate, reason)
-        return WriteOutcome([candidate], ConfirmationStatus.FAILED, code or "not_sent", f"{reason} It was not written.")
 
     # Waiting
 
@@ -531,15 +386,9 @@ class BatchWriter:
             if not isinstance(error, Throttled):
                 pause = max(error.retry_after or 0, BUSY_PAUSES[min(self._holdups, len(BUSY_PAUSES) - 1)])
                 self._holdups += 1
-                self._pause(min(pause, over - self._clock.now()))
+                self._stop.pause(min(pause, over - self._clock.now()), self._clock)
             if self._stop.is_set() or not isinstance(error, DatasetBusy) or not self._service.is_busy():
                 return
-
-    def _pause(self, seconds: float) -> None:
-        """Sleep in short pieces: a stop ends the pause."""
-        end = self._clock.now() + seconds
-        while not self._stop.is_set() and (left := end - self._clock.now()) > 0:
-            self._clock.sleep(min(left, 1.0))
 
 
 _read_at = attrgetter("read_at")
@@ -547,21 +396,3 @@ _read_at = attrgetter("read_at")
 
 def _unsent(candidates: Sequence[ProposalRead]) -> list[WriteOutcome]:
     return [WriteOutcome(candidates, ConfirmationStatus.LEFT)] if candidates else []
-
-
-def _uncertain(candidate: ProposalRead, reason: str) -> WriteOutcome:
-    message = f"{reason} It may have been written or not.".strip()
-    return WriteOutcome([candidate], ConfirmationStatus.FAILED, UNKNOWN, message)
-
-
-def _unexplained(
-    replies: Replies, proposed: Sequence[ProposalRead], found: Sequence[tuple[ProposalRead, Finding]]
-) -> Refusals:
-    """Return how many of the samples that carry the labels may be refused ones: others explain the rest of them."""
-    refused = refusals(replies)
-    unread = len(replies) - len(proposed) - len(found)
-    left = {one.sample_id for one in proposed} - refused.ids
-    moved = {one.sample_id for one, finding in found if finding.status is not ConfirmationStatus.CONFIRMED}
-    named = len(refused.ids) + len(left)
-    least = refused.least - named - len(moved - refused.ids) - unread
-    return Refusals(refused.ids, max(least, 0), max(refused.most - named, 0))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +10,7 @@ from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsEr
 from airflow_provider_modelarts.labeling.sample_table import ConfirmationStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from airflow_provider_modelarts.client import SampleOutcome
     from airflow_provider_modelarts.labeling.proposals.service_calls import ProposalRead
@@ -21,7 +20,7 @@ BATCH_BYTES = 1_000_000
 # The status of a body that is too large.
 TOO_LARGE = 413
 BUSY_CODES = frozenset({"4381", "4343", "4349", "4355", "4356"})
-_CONCLUSIVE = SAMPLE_FAULTS | BUSY_CODES
+CONCLUSIVE = SAMPLE_FAULTS | BUSY_CODES
 
 
 class WriteOutcome(NamedTuple):
@@ -124,79 +123,9 @@ def split_suspects(batch: Batch, proposed: Sequence[ProposalRead], replies: Repl
     return failed, [piece for part in parts for piece in (part.halves() if len(part.candidates) == whole else [part])]
 
 
-class Refusals(NamedTuple):
-    """How many samples of a batch were refused, as an answer that is not "all written" says.
-
-    :param ids: samples that were certainly refused
-    :param least: how many were refused at least
-    :param most: how many may have been refused, or not have been carried out at all
-    """
-
-    ids: frozenset[str]
-    least: int
-    most: int
-
-
-PERHAPS_REFUSED = Refusals(frozenset(), 0, 1)
-"""Of one sample whose last answer is not at hand: it may have been refused."""
-
-
-def refusals(replies: Replies) -> Refusals:
-    """Return what an answer says about refusals, given a reply for each sample of the batch.
-
-    Positions prove nothing. A text that holds the sample's id does, and so does a number: if all were refused, each
-    was.
-    """
-    whole = len(replies)
-    told = {sample_id for sample_id, reply in replies.items() if number_of(reply.error_code) in _CONCLUSIVE}
-    refused = {sample_id for sample_id, reply in replies.items() if reply.ok is False}
-    named = {name for name in refused | told if f"[{name}]" in (replies[name].error_msg or "")}
-    refused |= named
-    is_exact = all(reply.ok is not None for reply in replies.values())
-    if len(refused) == whole or (whole == 1 and told):
-        return Refusals(frozenset(replies), whole, whole)
-    least = len(refused) or int(bool(told))
-    return Refusals(frozenset(named), least, len(refused) if is_exact else whole)
-
-
-class Owners(NamedTuple):
-    """Samples by who gave them the labels that were sent: this run, somebody else, or nobody knows."""
-
-    ours: frozenset[str]
-    others: frozenset[str]
-    unknown: frozenset[str]
-
-
-def owners(authors: Mapping[str, str], least: int, most: int, ours: str | None) -> Owners:
-    """Return who gave samples the labels that they carry after an answer that is not "all written".
-
-    A write leaves its author in ``annotated_by``. All samples that this run wrote name the same one.
-
-    :param authors: who labeled each sample, as the service says; empty if it does not say
-    :param least: how many of them this run did not write, at least
-    :param most: and at most
-    :param ours: the author of this run's writes, if that is known
-    """
-    everybody = frozenset(authors)
-    if most <= 0 or not everybody:
-        return Owners(everybody, frozenset(), frozenset())
-    if ours is None:
-        numbers = Counter(authors.values())
-        # Enough samples are ours that only one author can be the one of all of them.
-        possible = [author for author, number in numbers.items() if author and number >= max(len(authors) - most, 1)]
-        if len(numbers) > 1 and (len(possible) != 1 or most >= len(authors)):
-            return Owners(frozenset(), frozenset(), everybody)
-        ours = possible[0] if possible else ""
-    others = frozenset(name for name, author in authors.items() if author and author != ours)
-    rest = everybody - others
-    if least > len(others):
-        return Owners(frozenset(), others, rest)
-    return Owners(rest, others, frozenset())
-
-
 def is_inconclusive(replies: Replies) -> bool:
     """Whether an answer was lost, or does not say what became of any sample, nor why."""
-    return all(reply.ok is None and number_of(reply.error_code) not in _CONCLUSIVE for reply in replies.values())
+    return all(reply.ok is None and number_of(reply.error_code) not in CONCLUSIVE for reply in replies.values())
 
 
 def retry_batches(batch: Batch, proposed: Sequence[ProposalRead]) -> list[Batch]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.client.sample_rows import SampleRow
+from airflow_provider_modelarts.labeling.apply.authorship import RunAuthor
 from airflow_provider_modelarts.labeling.apply.batch_writer import FRESH_SECONDS, BatchWriter, CircuitBreaker
 from airflow_provider_modelarts.labeling.label_equality import same_proposal, shows_part_of, with_other_labels
 from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN
@@ -113,7 +114,7 @@ class ConfirmationRun:
         self._is_preview = request.preview
         self._on_progress = on_progress
         self._recorder = recorder
-        self._breaker = CircuitBreaker()
+        self._breaker, self._author = CircuitBreaker(), RunAuthor()
         self._filtered = FilteredProposals(service, request.first_label, planned)
         self._pages = Pages(self._filtered.page, 1, page_order.PAGE_SIZE)
         self._count = ListCountMonitor(0)
@@ -407,6 +408,7 @@ class ConfirmationRun:
             batch_size=self._batch_size,
             stop=self._stop,
             breaker=self._breaker,
+            author=self._author,
             list_again=None if page is None else partial(self._pages.page, page),
             recorder=self._recorder,
         )

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_modelarts.client.clock import system_clock
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, ServiceUnavailable
 from airflow_provider_modelarts.client.sample_rows import row_of
-from airflow_provider_modelarts.labeling.apply.batch_writer import ODD_TRIES, BatchWriter
+from airflow_provider_modelarts.labeling.apply.batch_writer import BatchWriter
+from airflow_provider_modelarts.labeling.apply.outcome_reader import ODD_TRIES
 from airflow_provider_modelarts.labeling.label_equality import has_labels_of, names
 from airflow_provider_modelarts.labeling.ledger.entries import UNKNOWN, LedgerBroken
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger, replay
