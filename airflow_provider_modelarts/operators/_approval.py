@@ -13,6 +13,7 @@ from airflow_provider_modelarts.operators import _parameters as parameters
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.plan.narrowing import Rejections
+    from airflow_provider_modelarts.labeling.plan.plan_file import Plan
 
 REJECT_SAMPLES = "reject_samples"
 REJECT_LABELS = "reject_labels"
@@ -29,11 +30,32 @@ class Approval(NamedTuple):
     :param by: who gave it; None if that is not known
     :param at: when, ISO 8601; None if that is not known
     :param answers: the further fields of the answer that are not empty, by name
+    :param plan_digest: of the plan that was shown; None if the answer does not say
     """
 
     by: str | None = None
     at: str | None = None
     answers: Mapping[str, Any] = {}
+    plan_digest: str | None = None
+
+    def check_plan(self, name: str, plan: Plan) -> None:
+        """Refuse another plan than the one that was shown. Of an answer that names none only its time can tell.
+
+        A plan notes when it was begun, so an answer that was given while it was made is not too old for it.
+
+        :raises ParameterError: if the answer is about another plan
+        """
+        if self.plan_digest is not None and self.plan_digest != plan.digest:
+            raise ParameterError(
+                f"{name} is an answer about the plan with the digest {self.plan_digest}, and the plan {plan.uri} has "
+                f"the digest {plan.digest}: nobody has approved it. Nothing was written. Clear the task that asks, so "
+                "that a person sees this plan."
+            )
+        if self.plan_digest is None and is_before(self.at, plan.header.created_at):
+            raise ParameterError(
+                f"{name} was given at {self.at}, before the plan {plan.uri} was made: it is about another one. "
+                "Nothing was written. Clear the task that asks, so that a person sees this plan."
+            )
 
     def rejections(self, name: str) -> Rejections:
         """Return what was rejected.
@@ -79,7 +101,7 @@ def read_approval(name: str, value: object) -> Approval:
             f'{name} says that {shown(chosen)} was chosen, and only "{APPROVE}" approves. Nothing was sent. Ask with '
             "an ApprovalOperator."
         )
-    answers = value.get("params_input")
+    answers, digest = value.get("params_input"), value.get("plan_digest")
     if answers is not None and not isinstance(answers, Mapping):
         raise ParameterError(f"{name} has answers that cannot be read: {shown(answers)}. Nothing was sent.")
     user, at = value.get("responded_by_user"), value.get("responded_at")
@@ -88,6 +110,7 @@ def read_approval(name: str, value: object) -> Approval:
         str(by) if by else None,
         None if at is None else str(at.isoformat() if hasattr(at, "isoformat") else at),
         {str(field): answer for field, answer in (answers or {}).items() if not _is_empty(answer)},
+        None if digest is None else str(digest),
     )
 
 

@@ -14,11 +14,11 @@ from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.storage.path import remove_file
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _uri_parameters as places
-from airflow_provider_modelarts.operators._approval import approver, is_before, read_approval
+from airflow_provider_modelarts.operators._approval import approver, read_approval
 from airflow_provider_modelarts.operators._base import identity_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow.sdk import Context, ObjectStoragePath
 
@@ -83,64 +83,96 @@ def resolve_plan_and_ledger(
         has stored is for something else
     """
     from airflow_provider_modelarts.labeling.ledger.recorder import LedgerTarget
-    from airflow_provider_modelarts.labeling.plan.narrowing import narrow_plan
 
     by = approver("approved_by", approved_by) if approval is None else read_approval("approval", approval)
-    narrowings: list[Narrowing] = []
-    if approval is not None and by is not None and (rejected := by.rejections("approval")):
-        narrowings.append(rejected)
+    rejected = None if by is None or approval is None else by.rejections("approval")
     root = None if ledger_uri is None else places.storage_path("ledger_uri", ledger_uri)
-    ledger = None
-    uris = {}
+    found = PlanAndLedger(None, None, {})
     if root is not None and not request.preview:
         places.check_writable("ledger_uri", root)
         ledger = LedgerTarget(root, identity_of(context), *((None, None) if by is None else (by.by, by.at)))
-        uris["ledger_uri"] = str(root)
-    if plan_uri is not None:
-        path = places.storage_path("plan_uri", plan_uri)
-        digest = parameters.optional(parameters.identifier)("plan_digest", plan_digest)
-        plan = stored_plan(path, request.dataset_id, digest)
-        if approval is not None and by is not None and is_before(by.at, plan.header.created_at):
+        found = PlanAndLedger(None, ledger, {"ledger_uri": str(root)})
+    if plan_uri is None:
+        if by is not None and by.plan_digest is not None:
             raise ParameterError(
-                f"The approval was given at {by.at}, before the plan {plan.uri} was made: it is about another one. "
-                "Nothing was written. Clear the task that asks, so that this plan is approved."
+                "Give plan_uri with approved_by, which is an answer about a plan: nobody has seen a plan that the task "
+                "makes itself."
             )
-        filters = {**plan.header.filters, "first_label": plan.header.first_label}
-        evidence = _evidence_for(plan, evidence_uri)
-        bounds = {} if evidence is None else evidence.bounds()
-        narrowings += [] if evidence is None else [evidence]
-        if not narrowings:
-            return PlanAndLedger(plan, ledger, {**uris, "plan_uri": str(path)}, filters)
-        if request.preview:
-            scratch = tempfile.TemporaryDirectory(prefix="modelarts-")
-            narrowed = narrow_plan(plan, Path(scratch.name) / "plan.jsonl", narrowings)
-            return PlanAndLedger(
-                narrowed, ledger, {**uris, "plan_uri": str(path)}, filters, bounds=bounds, _scratch=scratch
-            )
-        own_path = _own_path(root, context)
-        with places.storage_errors("the narrowed plan", str(own_path), "written"):
-            narrowed = narrow_plan(plan, own_path, narrowings)
-        log.info(
-            "%d of %d samples are left to be confirmed. The plan that is applied lies at %s.",
-            narrowed.counts["confirm"],
-            plan.counts["confirm"],
-            narrowed.uri,
-        )
-        return PlanAndLedger(narrowed, ledger, {**uris, "plan_uri": str(own_path)}, filters, bounds=bounds)
-    if request.policy is not None and request.policy.target_precision is not None:
+        return _with_own_plan(found, request, root, context, log)
+    path = places.storage_path("plan_uri", plan_uri)
+    digest = parameters.optional(parameters.identifier)("plan_digest", plan_digest)
+    plan = stored_plan(path, request.dataset_id, digest)
+    if by is not None and (approval is not None or by.plan_digest is not None):
+        by.check_plan("approved_by" if approval is None else "approval", plan)
+    evidence = _evidence_for(plan, evidence_uri)
+    found = replace(
+        found,
+        plan=plan,
+        uris={**found.uris, "plan_uri": str(path)},
+        filters={**plan.header.filters, "first_label": plan.header.first_label},
+        bounds={} if evidence is None else evidence.bounds(),
+    )
+    narrowings: list[Narrowing] = [*([rejected] if rejected else []), *([] if evidence is None else [evidence])]
+    return _narrowed(found, plan, narrowings, request, root, context, log) if narrowings else found
+
+
+def _narrowed(
+    found: PlanAndLedger,
+    plan: Plan,
+    narrowings: Sequence[Narrowing],
+    request: ConfirmationRequest,
+    root: ObjectStoragePath | None,
+    context: Context,
+    log: Any,
+) -> PlanAndLedger:
+    """Replace the plan that was given by one with fewer confirmations; that of a preview goes away with the result."""
+    from airflow_provider_modelarts.labeling.plan.narrowing import narrow_plan
+
+    if request.preview:
+        scratch = tempfile.TemporaryDirectory(prefix="modelarts-")
+        return replace(found, plan=narrow_plan(plan, Path(scratch.name) / "plan.jsonl", narrowings), _scratch=scratch)
+    path = _own_path(root, context)
+    with places.storage_errors("the narrowed plan", str(path), "written"):
+        narrowed = narrow_plan(plan, path, narrowings)
+    log.info(
+        "%d of %d samples are left to be confirmed. The plan that is applied lies at %s.",
+        narrowed.counts["confirm"],
+        plan.counts["confirm"],
+        narrowed.uri,
+    )
+    return replace(found, plan=narrowed, uris={**found.uris, "plan_uri": str(path)})
+
+
+def _with_own_plan(
+    found: PlanAndLedger,
+    request: ConfirmationRequest,
+    root: ObjectStoragePath | None,
+    context: Context,
+    log: Any,
+) -> PlanAndLedger:
+    """Add the plan of this task and all its tries, or where it is to be made; a preview decides without one."""
+    policy = request.policy
+    if policy is not None and policy.target_precision is not None:
         raise ParameterError(
             "The policy has target_precision, which people's answers about a plan must prove first. Nothing was sent. "
             "Plan with this policy (ModelArtsPlanConfirmationOperator), evaluate its audit "
             "(ModelArtsEvaluateAuditOperator), and give plan_uri here."
         )
-    own = None if request.preview else _own_place(root, request, context, log)
-    if own is None:
-        return PlanAndLedger(None, ledger, uris)
-    found = _found(own, log, removes_parts=True)
-    if found is not None:
-        found.check_made_for(**request.plan_terms)  # else refused: by it something may have been written
-    baseline = find_baseline(request, root, identity_of(context), log) if found is None else None
-    return PlanAndLedger(own if found is None else found, ledger, {**uris, "plan_uri": str(own)}, baseline=baseline)
+    needs_plan = root is not None or (policy is not None and (policy.has_guards or policy.needs_plan))
+    if request.preview or not needs_plan:
+        return found
+    path = _own_path(root, context)
+    if root is None and context["ti"].try_number > 1 and not path.exists():
+        log.warning(
+            "No plan of an earlier try is on this machine, so the guards judge what there is now. Give ledger_uri, a "
+            "place that all workers reach, to keep the plan for every try."
+        )
+    plan = _found(path, log, removes_parts=True)
+    if plan is not None:
+        plan.check_made_for(**request.plan_terms)  # else refused: by it something may have been written
+    baseline = find_baseline(request, root, identity_of(context), log) if plan is None else None
+    uris = {**found.uris, "plan_uri": str(path)}
+    return replace(found, plan=path if plan is None else plan, uris=uris, baseline=baseline)
 
 
 def evidence_place(plan: Plan, evidence_uri: object) -> object:
@@ -148,13 +180,14 @@ def evidence_place(plan: Plan, evidence_uri: object) -> object:
 
     :raises ParameterError: if neither says so
     """
-    named = None if plan.policy is None else plan.policy.evidence_uri
-    if evidence_uri is None and named is None:
+    if evidence_uri is None and plan.policy is not None:
+        evidence_uri = plan.policy.evidence_uri
+    if evidence_uri is None:
         raise ParameterError(
             f"The policy of the plan {plan.uri} has target_precision, and nothing says where the evidence is. Nothing "
             "was written. Give evidence_uri: a file that ModelArtsEvaluateAuditOperator writes."
         )
-    return named if evidence_uri is None else evidence_uri
+    return evidence_uri
 
 
 def _evidence_for(plan: Plan, evidence_uri: object) -> Evidence | None:
@@ -384,22 +417,6 @@ def place_of_plan(root: ObjectStoragePath, plan_uri: str) -> ObjectStoragePath:
         )
     at = f"{root.conn_id}@" if root.conn_id is not None else ""
     return places.storage_path("plan_uri", f"{scheme}://{at}{rest}")
-
-
-def _own_place(
-    root: ObjectStoragePath | None, request: ConfirmationRequest, context: Context, log: Any
-) -> ObjectStoragePath | None:
-    """Return where the plan of this task and all its tries is; None if it needs none."""
-    policy = request.policy
-    if root is None and (policy is None or not (policy.has_guards or policy.needs_plan)):
-        return None
-    path = _own_path(root, context)
-    if root is None and context["ti"].try_number > 1 and not path.exists():
-        log.warning(
-            "No plan of an earlier try is on this machine, so the guards judge what there is now. Give ledger_uri, a "
-            "place that all workers reach, to keep the plan for every try."
-        )
-    return path
 
 
 def _own_path(root: ObjectStoragePath | None, context: Context) -> ObjectStoragePath:

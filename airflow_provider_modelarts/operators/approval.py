@@ -37,7 +37,8 @@ class ModelArtsApprovalOperator(ApprovalOperator):
     If the plan is made again while the person is asked, the answer does not count and the task fails: it was about
     another plan. Clear the task to ask about the new one.
 
-    Returns what ``ApprovalOperator`` returns: ``chosen_options, params_input, responded_at, responded_by_user``.
+    Returns what ``ApprovalOperator`` returns (``chosen_options, params_input, responded_at, responded_by_user``) and
+    ``plan_digest``: whoever uses the answer refuses any other plan.
 
     :param plan: the task that makes the plan: its output (``plan.output``), or its id
     :param subject: the headline (templated)
@@ -100,7 +101,7 @@ class ModelArtsApprovalOperator(ApprovalOperator):
                     f"The plan of task {self.plan_task_id} was replaced while a person was asked about it, so the "
                     "answer does not count. Nothing was sent. Clear this task to ask about the new plan."
                 )
-        return super().execute_complete(context, event)
+        return {**super().execute_complete(context, event), "plan_digest": self.plan_digest}
 
 
 def _task_id_of(plan: object) -> str:

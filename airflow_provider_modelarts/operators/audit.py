@@ -15,7 +15,7 @@ from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _plan_and_ledger as plans
 from airflow_provider_modelarts.operators import _uri_parameters as places
-from airflow_provider_modelarts.operators._approval import AUDIT_ANSWERS, is_before, read_approval
+from airflow_provider_modelarts.operators._approval import AUDIT_ANSWERS, Approval, read_approval
 from airflow_provider_modelarts.operators._base import SUMMARY_XCOM, identity_of
 from airflow_provider_modelarts.operators._templates import TemplatedOperator
 
@@ -40,31 +40,19 @@ DATASET, TEAM_TASK = "dataset", "team_task"
 
 
 def _answers_from(name: str, value: object) -> Any:
-    """Return "dataset", "team_task", or the answers and when they were given, if that is known."""
+    """Return "dataset", "team_task", or the answers as those of an approval, with what is known of it."""
     if isinstance(value, str) and value.strip() in (DATASET, TEAM_TASK):
         return value.strip()
     read = decoded(value)
     if (isinstance(read, Mapping) and "chosen_options" in read) or "chosen_options" in str(value):
         approval = read_approval(name, value)
-        return _Given(approval.answers.get(AUDIT_ANSWERS, {}), approval.at)
+        return approval._replace(answers=approval.answers.get(AUDIT_ANSWERS, {}))
     if not isinstance(read, Mapping):
         raise ParameterError(
             f'{name} must be "{DATASET}", "{TEAM_TASK}", the output of an approval, or a dict of answers by sample id, '
             f"not {shown(value)}."
         )
-    return _Given(read.get(AUDIT_ANSWERS, read))
-
-
-class _Given:
-    """Answers that were handed to the operator.
-
-    :param answers: as ``answers_given`` takes them
-    :param at: when they were given, ISO 8601; None if that is not known
-    """
-
-    def __init__(self, answers: object, at: str | None = None) -> None:
-        self.answers = answers
-        self.at = at
+    return Approval(answers=read.get(AUDIT_ANSWERS, read))
 
 
 _OF_AUDIT: Readers = {
@@ -232,11 +220,7 @@ def _read_answers(client: ModelArtsClient, audited: AuditedPlan, given: Mapping[
         return answers.answers_in_dataset(client, audited, given["iou"], system_clock)
     if source == TEAM_TASK:
         return answers.answers_in_team_task(client, audited, given["workforce_task_id"], given["iou"])
-    if is_before(source.at, audited.plan.header.created_at):
-        raise ParameterError(
-            f"The answers were given at {source.at}, before the plan {audited.plan.uri} was made: they are about "
-            "another one. Nothing was stored. Ask for an approval of this plan."
-        )
+    source.check_plan("answers_from", audited.plan)
     return answers.answers_given(audited, source.answers)
 
 

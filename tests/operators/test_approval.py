@@ -218,6 +218,28 @@ def test_an_approval_that_is_older_than_the_plan_does_not_count(runner: ConfirmR
     assert runner.files(".try") == []
 
 
+@pytest.mark.parametrize("name", ["approval", "approved_by"])
+@pytest.mark.parametrize("shown", [dict, str, lambda given: json.dumps({**given, "responded_at": AT.isoformat()})])
+def test_an_approval_that_names_its_plan_is_good_for_no_other(runner: ConfirmRunner, name: str, shown: Any) -> None:
+    """A plan may have been begun before the answer and stored after it, so that its time does not tell."""
+    seen = {**answer(), "plan_digest": planned(runner).digest}
+    assert runner.plan(policy={"min_score": 0.2}, map_index=-1, max_tries=4).error is None
+    assert planned(runner).digest != seen["plan_digest"]
+    text = str(runner.confirm(plan_uri=runner.plan_uri, ledger_uri=runner.ledger_uri, **{name: shown(seen)}).error)
+    assert text.startswith(f"{name} is an answer about the plan with the digest {seen['plan_digest']}"), text
+    assert planned(runner).digest in text
+    assert runner.writes == 0
+    good = {**seen, "plan_digest": planned(runner).digest}
+    assert runner.confirm(plan_uri=runner.plan_uri, ledger_uri=runner.ledger_uri, **{name: shown(good)}).error is None
+    assert runner.writes
+
+
+def test_whoever_approved_a_plan_did_not_approve_what_the_task_decides_itself(runner: ConfirmRunner) -> None:
+    seen = {**answer(), "plan_digest": planned(runner).digest}
+    assert "Give plan_uri with approved_by" in str(runner.confirm(approved_by=seen).error)
+    assert runner.writes == 0
+
+
 def test_an_approval_needs_the_plan_that_was_approved() -> None:
     with pytest.raises(ParameterError, match="Give plan_uri with approval"):
         ModelArtsConfirmSamplesOperator(task_id="c", dataset_id="d", approval=answer())

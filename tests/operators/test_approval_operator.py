@@ -98,10 +98,10 @@ def test_without_a_plan_nobody_is_asked(dag: DAG, digest: Any) -> None:
         approve.execute({"ti": Instance()})  # type: ignore[arg-type]
 
 
-def test_the_answer_is_that_of_airflow(dag: DAG, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_answer_is_that_of_airflow_and_names_the_plan(dag: DAG, monkeypatch: pytest.MonkeyPatch) -> None:
     approve = ModelArtsApprovalOperator(task_id="approve", plan="plan")
     context = asked(approve, monkeypatch)
-    assert approve.execute_complete(context, EVENT) == EVENT  # type: ignore[arg-type]
+    assert approve.execute_complete(context, EVENT) == {**EVENT, "plan_digest": DIGEST}  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("now", [OTHER, None])

@@ -341,7 +341,7 @@ def test_answers_that_are_none_are_refused(runner: AuditRunner, given: Any, said
     assert said in message(runner.evaluate(answers_from=given))
 
 
-def test_answers_that_are_older_than_the_plan_are_refused(runner: AuditRunner) -> None:
+def test_answers_about_another_plan_are_refused(runner: AuditRunner) -> None:
     approval = {
         "chosen_options": ["Approve"],
         "params_input": {"audit_answers": {runner.drawn()[0]: "right"}},
@@ -350,6 +350,8 @@ def test_answers_that_are_older_than_the_plan_are_refused(runner: AuditRunner) -
     at = datetime(2001, 11, 20, 12, tzinfo=UTC)
     for given in (approval, str(approval), str({**approval, "responded_at": at})):  # the last as a template renders it
         assert "before the plan" in message(runner.evaluate(answers_from=given))
+    other = {**approval, "responded_at": "2036-11-20T12:00:00+00:00", "plan_digest": "0" * 64}
+    assert "nobody has approved it" in message(runner.evaluate(answers_from=other))
 
 
 def test_labels_that_a_confirmation_wrote_are_no_answers(runner: AuditRunner) -> None:
