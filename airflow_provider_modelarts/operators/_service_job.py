@@ -19,7 +19,8 @@ from airflow_provider_modelarts.operators._templates import constant, is_templat
 from airflow_provider_modelarts.triggers.service_job import ModelArtsServiceJobTrigger
 from airflow_provider_modelarts.utils.dataset_jobs import DatasetReadiness
 from airflow_provider_modelarts.utils.polling import deadline_after, wait_in_worker
-from airflow_provider_modelarts.utils.service_job import JobOutcome, ServiceJobStarter, ServiceJobStore
+from airflow_provider_modelarts.utils.service_job_start import ServiceJobStarter, ServiceJobStore
+from airflow_provider_modelarts.utils.service_job_wait import JobOutcome
 from airflow_provider_modelarts.utils.task_record import TaskIntent
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_modelarts.operators._templates import Readers
-    from airflow_provider_modelarts.utils.service_job import ServiceJob, ServiceJobRecord
+    from airflow_provider_modelarts.utils.service_job import ServiceJob
+    from airflow_provider_modelarts.utils.service_job_start import ServiceJobRecord
 
 
 class ServiceJobOperator(ObservedOperator):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_modelarts.operators._templates import Readers
-    from airflow_provider_modelarts.utils.service_job import JobOutcome
+    from airflow_provider_modelarts.utils.service_job_wait import JobOutcome
 
 # A marker of some 25 characters is added to it.
 _LONGEST_DESCRIPTION = 220

@@ -12,8 +12,8 @@ from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_er
 from airflow_provider_modelarts.labeling.storage.path import file_name, name_of
 from airflow_provider_modelarts.links import REPORT_XCOM, ModelArtsQualityReportLink
 from airflow_provider_modelarts.operators import _parameters as parameters
-from airflow_provider_modelarts.operators import _plan_and_ledger as plans
 from airflow_provider_modelarts.operators import _uri_parameters as places
+from airflow_provider_modelarts.operators._applied_plans import applied_plan, place_of_plan
 from airflow_provider_modelarts.operators._templates import TemplatedOperator
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class ModelArtsQualityReportOperator(TemplatedOperator):
 
 def _read_applied(ledger: ObjectStoragePath, header: PartHeader) -> Plan:
     try:
-        return plans.applied_plan(ledger, header)
+        return applied_plan(ledger, header)
     except ParameterError as error:  # the ledger does not say how its plan is reached
         raise InvalidRequest(str(error)) from None
 
@@ -147,7 +147,7 @@ def _read_evidence(ledger: ObjectStoragePath, plan: Plan) -> Evidence | None:
     try:
         # The plan names no connection; its policy may, unless the confirming task named another place.
         is_named = named is not None and display_uri(places.storage_path("evidence_uri", named)) == uri
-        path = plans.place_of_plan(ledger, named if named is not None and is_named else uri)
+        path = place_of_plan(ledger, named if named is not None and is_named else uri)
     except ParameterError:
         raise InvalidRequest(f"Nothing says by which connection its evidence {uri} is reached.") from None
     evidence = read_evidence(path)

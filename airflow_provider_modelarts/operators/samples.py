@@ -14,6 +14,7 @@ from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _plan_and_ledger as plans
 from airflow_provider_modelarts.operators import _uri_parameters as places
+from airflow_provider_modelarts.operators._applied_plans import plans_of_run
 from airflow_provider_modelarts.operators._approval import approver, read_approval
 from airflow_provider_modelarts.operators._base import (
     DIGEST_XCOM,
@@ -174,7 +175,7 @@ class ModelArtsPlanConfirmationOperator(ProposalsOperator):
             )
             # As it was given: with the connection that leads there, for the task that applies the plan.
             result = replace(made.result, plan_uri=str(path)).to_xcom()
-            summary = made.summary.markdown(plans.title(made.plan), plans.notes(made.plan), asked=made.plan.asked)
+            summary = made.markdown()
             self.push_result(context, result, summary)
             if self.do_xcom_push:
                 context["ti"].xcom_push(key=DIGEST_XCOM, value=made.plan.digest)
@@ -435,7 +436,7 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
             given = self.read_parameters(_OF_REVERT)
             run_id, dag_id, dataset_id = given["ledger_run_id"], given["ledger_dag_id"], given["dataset_id"]
             with places.storage_errors("ledger_uri", str(root), "read"):
-                known = plans.of_ledger(root, run_id, dag_id, dataset_id, self.log)
+                known = plans_of_run(root, run_id, dag_id, dataset_id, self.log)
             client = parameters.hook(self).look_afresh().client
             stop = self.open_gate(context)
             run = RevertRun(

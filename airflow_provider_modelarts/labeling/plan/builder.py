@@ -64,6 +64,16 @@ class PlanResult(NamedTuple):
     summary: PlanSummary
     result: ConfirmationResult
 
+    def markdown(self) -> str:
+        """Return the summary of the plan, with what people must know of it besides its counts."""
+        plan = self.plan
+        notes = [] if plan.drift is None else plan.drift.notes()
+        if plan.is_candidate:
+            proven = "of what would be confirmed only that is which people's answers prove."
+            notes = [f"This plan alone confirms nothing: {proven}", *notes]
+        title = f"Plan {plan.digest[:12]} to confirm labels of dataset {plan.header.dataset_id}"
+        return self.summary.markdown(title, notes, asked=plan.asked)
+
 
 def make_plan(
     client: ModelArtsClient,
