@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_modelarts.client.waiting import Outcome
-    from airflow_provider_modelarts.utils.service_job import JobOutcome
+    from airflow_provider_modelarts.utils.service_job_wait import JobOutcome
 
 # Airflow fails a task that is queued again before its scheduler has seen the last process end. Besides, starting a
 # process costs more than waiting for so many seconds.

@@ -9,7 +9,7 @@ from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._templates import constant
 from airflow_provider_modelarts.sensors._waiting import WaitingSensor
 from airflow_provider_modelarts.triggers.service_job import ModelArtsServiceJobTrigger
-from airflow_provider_modelarts.utils.service_job import JobOutcome
+from airflow_provider_modelarts.utils.service_job_wait import JobOutcome
 from airflow_provider_modelarts.utils.team_jobs import TeamAcceptance, TeamLabeling
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
     from airflow_provider_modelarts.operators._templates import Readers
-    from airflow_provider_modelarts.utils.service_job import JobWait
+    from airflow_provider_modelarts.utils.service_job_wait import JobWait
 
 _READ: Readers = {
     "dataset_id": parameters.identifier,

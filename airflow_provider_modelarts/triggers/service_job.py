@@ -11,7 +11,7 @@ from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.triggers._base import WaitTrigger
 from airflow_provider_modelarts.utils import thread_pool as pool
 from airflow_provider_modelarts.utils.job_kinds import job_of
-from airflow_provider_modelarts.utils.service_job import JobOutcome, JobWait
+from airflow_provider_modelarts.utils.service_job_wait import JobOutcome, JobWait
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

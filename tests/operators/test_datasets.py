@@ -22,7 +22,7 @@ from airflow_provider_modelarts.operators.datasets import (
     ModelArtsPublishVersionOperator,
     ModelArtsSyncDatasetOperator,
 )
-from airflow_provider_modelarts.utils.service_job import JOB_RECORD_KEY, ServiceJobStore
+from airflow_provider_modelarts.utils.service_job_start import JOB_RECORD_KEY, ServiceJobStore
 from tests.support.operator_driver import (
     Ending,
     StandInStore,

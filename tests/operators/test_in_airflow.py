@@ -17,7 +17,7 @@ from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.links import DATASET_XCOM, ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators.datasets import ModelArtsPublishVersionOperator, ModelArtsSyncDatasetOperator
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
-from airflow_provider_modelarts.utils.service_job import ServiceJobRecord, ServiceJobStore
+from airflow_provider_modelarts.utils.service_job_start import ServiceJobRecord, ServiceJobStore
 from airflow_provider_modelarts.utils.task_record import LabelTaskRecord, RecordStore
 from tests.support.dag_runner import DagOutcome, run_dag, run_operator
 from tests.support.operator_driver import StandInTaskInstance

@@ -27,7 +27,7 @@ from airflow_provider_modelarts.operators.team_tasks import (
     ModelArtsTeamResultsOperator,
 )
 from airflow_provider_modelarts.sensors.team_task import ModelArtsTeamTaskSensor
-from airflow_provider_modelarts.utils.service_job import ServiceJobStore
+from airflow_provider_modelarts.utils.service_job_start import ServiceJobStore
 from tests.support.operator_driver import Ending, StandInStore, StandInTaskInstance, drive, drive_try, moment
 
 if TYPE_CHECKING:

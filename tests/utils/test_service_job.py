@@ -26,16 +26,14 @@ from airflow_provider_modelarts.hooks.errors import (
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.utils.dataset_jobs import DatasetReadiness, ImportJob, PublicationJob, SyncJob
 from airflow_provider_modelarts.utils.job_kinds import JOB_KINDS, job_of
-from airflow_provider_modelarts.utils.service_job import (
+from airflow_provider_modelarts.utils.service_job import JobState, ServiceJob
+from airflow_provider_modelarts.utils.service_job_start import (
     JOB_RECORD_KEY,
-    JobOutcome,
-    JobState,
-    JobWait,
-    ServiceJob,
     ServiceJobRecord,
     ServiceJobStarter,
     ServiceJobStore,
 )
+from airflow_provider_modelarts.utils.service_job_wait import JobOutcome, JobWait
 from airflow_provider_modelarts.utils.task_record import RECORD_KEY, TaskIntent
 from tests.support.operator_driver import StandInStore, StandInTaskInstance, context_of, moment
 
