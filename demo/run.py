@@ -120,10 +120,10 @@ def _run_on(emulator: Emulator, airflow: subprocess.Popen[str], folder: Path, pr
 def _planned(plan_file: Path) -> list[str]:
     """Return what was decided before anything was written, a line for each reason, the most frequent first."""
     from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
-    from airflow_provider_modelarts.labeling.plan.summary import RULES
+    from airflow_provider_modelarts.labeling.plan.words import rule_in_words
 
     decisions = Counter(planned.decision for planned in read_plan(plan_file).samples())
-    return [f"{count:,} {ACTIONS[action]}: {RULES[rule]}" for (action, rule), count in decisions.most_common()]
+    return [f"{count:,} {ACTIONS[action]}: {rule_in_words(rule)}" for (action, rule), count in decisions.most_common()]
 
 
 def _recorded(run_id: str) -> int:

@@ -46,6 +46,7 @@ LABELING_FLOORS = (
         "filters",
         "label_equality",
         "label_set",
+        "markdown",
         "policy",
         "preconditions",
         "results",

@@ -10,6 +10,9 @@ from airflow_provider_modelarts.client.validation import as_label, validate_labe
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+FILTERS = ("label_name", "first_label", "label_type", "low_score", "high_score", "search_conditions")
+"""What users choose proposals by; the service has no ``first_label``."""
+
 
 def checked_label(name: str, value: str | None) -> str | None:
     """Return the label to choose by, None for all; a template that rendered to nothing must not mean "all"."""

@@ -18,7 +18,8 @@ from airflow_provider_modelarts.client.wording import counted, first_of
 from airflow_provider_modelarts.labeling.drift import compare
 from airflow_provider_modelarts.labeling.evidence.report import percent
 from airflow_provider_modelarts.labeling.ledger.reader import applied_plans, read_ledger, replay
-from airflow_provider_modelarts.labeling.plan.summary import ASKED, REASONS, RULES, escape, in_words
+from airflow_provider_modelarts.labeling.markdown import escape
+from airflow_provider_modelarts.labeling.plan.words import ASKED, REASONS, in_words, rule_in_words
 from airflow_provider_modelarts.labeling.sample_facts import different, facts_of_row
 
 if TYPE_CHECKING:
@@ -275,7 +276,7 @@ class QualityReport:
             return Section("What is left", ("No plan can be read.",))
         run = self._readable[-1]
         rows = [
-            (_DECISIONS.get(action, action), RULES.get(rule, rule), str(count))
+            (_DECISIONS.get(action, action), rule_in_words(rule), str(count))
             for (action, rule), count in sorted(run.others.items(), key=lambda item: (-item[1], item[0]))
         ]
         rows += [

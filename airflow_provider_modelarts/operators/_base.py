@@ -13,6 +13,7 @@ from airflow_provider_modelarts.client.errors import (
     UnexpectedResponse,
 )
 from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.labeling.filters import FILTERS
 from airflow_provider_modelarts.labeling.policy import nearest, parse_policy
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _uri_parameters as places
@@ -42,8 +43,6 @@ DIGEST_XCOM = "plan_digest"
 
 REVIEW_XCOM = "modelarts_review"
 """XCom by which the review page finds a plan: of a task that plans where its plan is, of one that asks whose plan."""
-
-FILTERS = ("label_name", "first_label", "label_type", "low_score", "high_score", "search_conditions")
 
 
 SearchConditions = list[dict[str, Any]] | dict[str, Any] | str

@@ -9,6 +9,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.labeling.filters import FILTERS
 from airflow_provider_modelarts.labeling.results import check
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
@@ -18,7 +19,6 @@ from airflow_provider_modelarts.operators._applied_plans import plans_of_run
 from airflow_provider_modelarts.operators._approval import approver, read_approval
 from airflow_provider_modelarts.operators._base import (
     DIGEST_XCOM,
-    FILTERS,
     REVIEW_XCOM,
     ProposalsOperator,
     SearchConditions,

@@ -26,7 +26,7 @@ from markupsafe import Markup
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.labeling.plan.summary import REASONS, RULES
+from airflow_provider_modelarts.labeling.plan.words import REASONS, rule_in_words
 from airflow_provider_modelarts.labeling.policy import ACTIONS
 from airflow_provider_modelarts.labeling.sample_facts import facts_of
 from airflow_provider_modelarts.operators import _uri_parameters as places
@@ -342,7 +342,7 @@ def _view(shown: ShownSample, digest: str) -> dict[str, Any]:
         "labels": [(label.name, _shown_score(label)) for label in sample.labels],
         "score": "score unknown" if score is None else f"{score:.3f}",
         "action": shown.action,
-        "rule": RULES.get(shown.rule, shown.rule),
+        "rule": rule_in_words(shown.rule),
         "is_audit": shown.rule == _AUDIT_RULE,
         "is_hard": bool(sample.is_hard),
         "reasons": [REASONS.get(reason, f"reason {reason}") for reason in sample.hard_reasons],

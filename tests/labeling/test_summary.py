@@ -13,18 +13,12 @@ from markdown_it import MarkdownIt
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.sample_rows import row_of
-from airflow_provider_modelarts.labeling.plan.summary import (
-    ASKED,
-    MAX_BYTES,
-    REASONS,
-    PlanSummary,
-    code,
-    escape,
-)
-from airflow_provider_modelarts.labeling.plan.summary import RULES as RULES_IN_WORDS
+from airflow_provider_modelarts.labeling.filters import FILTERS
+from airflow_provider_modelarts.labeling.markdown import MAX_BYTES, code, escape
+from airflow_provider_modelarts.labeling.plan.summary import PlanSummary
+from airflow_provider_modelarts.labeling.plan.words import ASKED, REASONS, RULES_IN_WORDS
 from airflow_provider_modelarts.labeling.policy import PASSED, RULES, ConfirmPolicy, Decision
 from airflow_provider_modelarts.labeling.sample_facts import facts_of, facts_of_row
-from airflow_provider_modelarts.operators._base import FILTERS
 
 CONFIRM = Decision("confirm", "passed")
 REVIEW = Decision("review", "hard_example")

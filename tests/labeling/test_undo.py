@@ -11,9 +11,9 @@ import pytest
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.labeling.ledger.entries import LedgerBroken
 from airflow_provider_modelarts.labeling.ledger.writer import LedgerWriter
+from airflow_provider_modelarts.labeling.markdown import MAX_BYTES
 from airflow_provider_modelarts.labeling.plan.lines import PlanHeader
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter, read_plan
-from airflow_provider_modelarts.labeling.plan.summary import MAX_BYTES
 from airflow_provider_modelarts.labeling.policy import Decision
 from airflow_provider_modelarts.labeling.results import Failure
 from airflow_provider_modelarts.labeling.undo.results import FATES, NO_PROPOSALS, RevertResult

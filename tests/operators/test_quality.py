@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.hooks.errors import ParameterError
-from airflow_provider_modelarts.labeling.plan.summary import REASONS, RULES
+from airflow_provider_modelarts.labeling.plan.words import REASONS, RULES_IN_WORDS
 from airflow_provider_modelarts.links import REPORT_XCOM
 from airflow_provider_modelarts.operators.quality import ModelArtsQualityReportOperator
 from tests.labeling.raw_samples import raw_label, raw_sample
@@ -130,7 +130,7 @@ def test_its_numbers_are_those_of_plans_and_ledgers(runner: NightRunner) -> None
         assert page.row("Hard examples", REASONS[reason])[0] == str(count)
     rules = Counter(one["rule"] for one in proposals if one["decision"] != "confirm")
     assert {row[1]: row[2] for row in page.tables["What is left"][1:]} == {
-        RULES[rule]: str(count) for rule, count in rules.items()
+        RULES_IN_WORDS[rule]: str(count) for rule, count in rules.items()
     }
     assert ending.result["confirmed"] == len(confirmed) == runner.dataset.annotated
     assert (ending.result["runs"], ending.result["problems"]) == (3, 0)

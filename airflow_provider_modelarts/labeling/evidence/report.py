@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_provider_modelarts.labeling.plan.summary import MAX_BYTES, escape
+from airflow_provider_modelarts.labeling.markdown import MAX_BYTES, block, escape, size
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow_provider_modelarts.labeling.evidence.audited_plan import AuditedPlan
     from airflow_provider_modelarts.labeling.evidence.evidence_file import Evidence, LabelEvidence
 
@@ -36,9 +34,9 @@ def markdown(audited: AuditedPlan, evidence: Evidence) -> str:
     """
     head = _head(audited, evidence)
     reliability = _reliability(evidence)
-    budget = MAX_BYTES - _size(head) - _size(reliability) - 2
-    table = _bounded(_table(audited, evidence), budget * 2 // 3, "| ... {} other labels | | | | | | |")
-    missing = _bounded(_missing(evidence), budget - _size(table), "- ... and {} other labels")
+    budget = MAX_BYTES - size(head) - size(reliability) - 2
+    table = block(_table(audited, evidence), budget * 2 // 3, "| ... {} other labels | | | | | | |")
+    missing = block(_missing(evidence), budget - size(table), "- ... and {} other labels")
     return "\n".join([*head, *table, *missing, *reliability]) + "\n"
 
 
@@ -85,14 +83,14 @@ def _table(audited: AuditedPlan, evidence: Evidence) -> list[str]:
             f"| {escape(one.label, _NAME_BYTES)} | {one.proposals} | {one.answered} | {wrong[one.label]} | {threshold} "
             f"| {percent(proof.bound)} | {to_confirm[one.label]} |"
         )
-    return [*lines, ""]
+    return lines
 
 
 def _missing(evidence: Evidence) -> list[str]:
     """Return a line for each label of which nothing is proven: what would have been needed."""
     unproven = [one for one in evidence.labels if one.proof.threshold is None]
     lines = [_need(one) for one in sorted(unproven, key=lambda one: (-one.proposals, one.label))]
-    return ["Not proven, so left to people:", "", *lines, ""] if lines else []
+    return ["Not proven, so left to people:", "", *lines] if lines else []
 
 
 def _need(one: LabelEvidence) -> str:
@@ -123,25 +121,6 @@ def _reliability(evidence: Evidence) -> list[str]:
     return [*lines, "```", ""]
 
 
-def _bounded(lines: Sequence[str], budget: int, rest: str) -> list[str]:
-    """Return lines of at most so many bytes; ``rest`` says how many others there are."""
-    if _size(lines) <= budget:
-        return list(lines)
-    kept: list[str] = []
-    budget -= len(rest) + 12
-    for line in lines:
-        budget -= _size([line])
-        if budget < 0:
-            break
-        kept.append(line)
-    # The last line of all is empty.
-    return [*kept, rest.format(len(lines) - len(kept) - 1), ""]
-
-
 def percent(share: float) -> str:
     """Return a share in percent, cut and not rounded: 99.96 % is not all."""
     return f"{int(share * 1000 + 1e-9) / 10:g} %"
-
-
-def _size(lines: Sequence[str]) -> int:
-    return sum(len(line.encode()) + 1 for line in lines)

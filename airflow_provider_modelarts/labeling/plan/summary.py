@@ -5,75 +5,22 @@ Names of labels and places of samples are arbitrary text, so none of it may act 
 
 from __future__ import annotations
 
-import re
 from bisect import insort
 from collections import Counter
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.redaction import without_queries
+from airflow_provider_modelarts.labeling.filters import FILTERS
+from airflow_provider_modelarts.labeling.markdown import MAX_BYTES, block, code, escape, size
+from airflow_provider_modelarts.labeling.plan.words import ASKED, REASONS, in_words, rule_in_words
 from airflow_provider_modelarts.labeling.sample_facts import different
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from airflow_provider_modelarts.client.sample_rows import SampleRow
     from airflow_provider_modelarts.labeling.policy import Action, Decision
     from airflow_provider_modelarts.labeling.sample_facts import SampleFacts
-
-MAX_BYTES = 8192
-
-# Contract 7.5.
-REASONS: dict[int, str] = {
-    0: "nothing recognized",
-    1: "low confidence",
-    2: "clustering disagrees",
-    3: "far from the training data of its class",
-    4: "similar neighbors were predicted differently",
-    5: "unusual resolution",
-    6: "unusual aspect ratio",
-    7: "unusual brightness",
-    8: "unusual saturation",
-    9: "unusual richness of color",
-    10: "unusual sharpness",
-    11: "unusual number of boxes",
-    12: "unusual spread of box areas",
-    13: "unusual aspect ratio of a box",
-    14: "unusual share of the area in boxes",
-    15: "boxes at the edge",
-    16: "unusual brightness in boxes",
-    17: "unusual sharpness in boxes",
-    18: "boxes overlap",
-    19: "changes after blurring",
-    20: "changes after a left-right flip",
-    21: "changes after cropping",
-    22: "changes after an up-down flip",
-    23: "changes after scaling",
-    24: "changes after a shift",
-    25: "changes after shearing",
-    26: "changes with superpixels",
-    27: "changes after sharpening",
-    28: "changes after adding brightness",
-    29: "changes after inverting",
-    30: "predicted to be abnormal",
-}
-
-RULES: dict[str, str] = {
-    "passed": "every rule passed",
-    "no_policy": "no policy given",
-    "no_labels": "no labels",
-    "label_not_allowed": "a label that is not allowed",
-    "score_unknown": "score unknown",
-    "score_too_low": "score too low",
-    "hard_example": "hard example",
-    "audit_sample": "drawn for the audit",
-    "not_proven": "not proven by the audit",
-    "label_drifted": "a label that has drifted",
-    "rejected_sample": "rejected by a person",
-    "rejected_label": "a label that a person rejected",
-    "no_sample_id": "came without an id",
-    "odd_sample": "not as the API documents it",
-}
 
 _TITLES: dict[Action, str] = {
     "confirm": "would be confirmed",
@@ -92,44 +39,12 @@ _EXAMPLE_LABELS = 3
 _NOTES = 4
 _ASKED_BYTES = 1400
 _LABELS_TRACKED = 10_000
-_NAME_BYTES = 120
-_PLACE_BYTES = 240
 _ORDER = {action: number for number, action in enumerate(_TITLES)}
 _NONE = [0, 0, 0]
 _EXAMPLE_TITLES: dict[Action, str] = {
     "review": "Examples that are for review:",
     "leave": "Examples that are left:",
 }
-
-# What an approver wants to know first; the others of a policy come after these.
-ASKED: dict[str, str] = {
-    "min_score": "lowest score",
-    "min_score_by_label": "lowest score of single labels",
-    "labels": "only these labels",
-    "hard_examples": "hard examples",
-    "target_precision": "share that must be proven right, for each label",
-    "confidence": "how sure the proof must be",
-    "audit_share": "share drawn for people instead",
-    "audit_size": "samples of each first label drawn for people instead",
-    "max_samples": "at most so many samples",
-    "min_samples": "at least so many samples",
-    "max_share_per_label": "highest share of one label",
-    "max_drift": "at most so much drift",
-    "baseline_plan_uri": "since the plan",
-    "on_drift": "if something has drifted",
-    "seed": "the draw depends on",
-    "evidence_uri": "the evidence is at",
-    "label_name": "only proposals with the label",
-    "first_label": "only proposals whose first label is",
-    "label_type": "only proposals with labels of the type",
-    "low_score": "only proposals that score at least",
-    "high_score": "only proposals that score at most",
-    "search_conditions": "only proposals that meet the conditions",
-}
-
-# The last three with a backslash keep addresses from becoming links.
-_ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{char: f"\\{char}" for char in "\\`*_{}[]()#!|~$:@."}}
-_UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+")
 
 
 class PlanSummary:
@@ -192,12 +107,12 @@ class PlanSummary:
             *(f"{escape(note, 600)}\n" for note in list(notes)[:_NOTES]),
         ]
         facts = [*self._histogram(), *self._hard_examples()]
-        left = MAX_BYTES - _size(head) - _size(facts) - 1
+        left = MAX_BYTES - size(head) - size(facts) - 1
         # Examples get what the table leaves, and at least half.
         table = self._label_table(left)
-        examples = self._shown_examples(max(left // 2, left - _size(table)))
-        if _size(table) + _size(examples) > left:
-            table = self._label_table(left - _size(examples))
+        examples = self._shown_examples(max(left // 2, left - size(table)))
+        if size(table) + size(examples) > left:
+            table = self._label_table(left - size(examples))
         return "\n".join([*head, *table, *facts, *examples]) + "\n"
 
     def _keep_lowest(self, row: SampleRow, names: Sequence[str], score: float | None, rule: str) -> None:
@@ -227,7 +142,7 @@ class PlanSummary:
         for action, title in _TITLES.items():
             rules = [(count, rule) for (of, rule), count in self._rules.items() if of == action]
             rules = sorted(rules, reverse=True)[:_SHOWN_RULES]
-            why = ", ".join(f"{RULES.get(rule, escape(rule))} ({count})" for count, rule in rules)
+            why = ", ".join(f"{escape(rule_in_words(rule))} ({count})" for count, rule in rules)
             lines.append(f"- **{self._actions[action]}** {title}{f': {why}' if why else ''}")
         if self._odd_scores:
             lines.append(f"- **{self._odd_scores}** with a score that is no number from 0 to 1; it counts as unknown")
@@ -237,22 +152,10 @@ class PlanSummary:
         rows = sorted(self._labels.items(), key=lambda item: (-sum(item[1]), item[0]))
         if not rows:
             return []
-        lines = ["| Label | Confirm | Review | Leave |", "| --- | ---: | ---: | ---: |"]
-        # Room for the line that says how many rows are missing.
-        budget -= _size(lines) + 60
-        shown = 0
-        for name, counts in rows:
-            row = f"| {escape(name)} | {' | '.join(map(str, counts))} |"
-            budget -= _size([row])
-            if budget < 0:
-                break
-            lines.append(row)
-            shown += 1
-        missing = len(rows) - shown
-        if missing or self._untracked:
-            more = "more than " if self._untracked else ""
-            lines.append(f"| ... {more}{missing} other labels | | | |")
-        return [*lines, ""]
+        head = ["| Label | Confirm | Review | Leave |", "| --- | ---: | ---: | ---: |"]
+        more = "more than " if self._untracked else ""
+        lines = [f"| {escape(name)} | {' | '.join(map(str, counts))} |" for name, counts in rows]
+        return block([*head, *lines], budget, f"| ... {more}{{}} other labels | | | |")
 
     def _histogram(self) -> list[str]:
         if not any(self._scores):
@@ -284,17 +187,17 @@ class PlanSummary:
             # One example of each rule before the second of any.
             mixed = [lines[number] for number in range(_EXAMPLES_PER_RULE) for lines in by_rule if number < len(lines)]
             others += [title, "", *mixed[:_EXAMPLES], ""] if mixed else []
-        confirmed = self._lowest_scores(budget - _size(others))
-        return [*confirmed, *(others if _size(others) + _size(confirmed) <= budget else [])]
+        confirmed = self._lowest_scores(budget - size(others))
+        return [*confirmed, *(others if size(others) + size(confirmed) <= budget else [])]
 
     def _lowest_scores(self, budget: int) -> list[str]:
         head = ["Examples that would be confirmed, of each label those of the lowest scores:", ""]
-        budget -= _size([*head, ""])
+        budget -= size([*head, ""])
         shown: dict[int, str] = {}
         for name in sorted(self._lowest, key=lambda name: (-self._labels.get(name, _NONE)[_ORDER["confirm"]], name)):
             for _, number, line in self._lowest[name]:
                 if number not in shown:
-                    budget -= _size([line])
+                    budget -= size([line])
                     if budget < 0:
                         break
                     shown[number] = line
@@ -305,69 +208,20 @@ def _asked_lines(asked: Mapping[str, Any] | None) -> list[str]:
     """Return a line for each rule and filter, in at most :data:`_ASKED_BYTES` bytes."""
     if asked is None:
         return []
-    filters = {"label_name", "first_label", "label_type", "low_score", "high_score", "search_conditions"}
-    lines = ["Decided by this policy:" if asked.keys() - filters else "Decided without a policy:", ""]
-    if not asked.keys() - filters:
-        lines.append("- every proposal that has labels is confirmed, hard examples too")
+    lines = ["Decided by this policy:", ""]
+    if asked.keys() <= set(FILTERS):
+        lines = ["Decided without a policy:", "", "- every proposal that has labels is confirmed, hard examples too"]
     for name in [*(name for name in ASKED if name in asked), *(name for name in asked if name not in ASKED)]:
         line = f"- {ASKED.get(name, 'also')} ({escape(name)}): {escape(in_words(asked[name]))}"
-        if _size([*lines, line]) > _ASKED_BYTES:
+        if size([*lines, line]) > _ASKED_BYTES:
             lines.append("- ... and more, see the plan")
             break
         lines.append(line)
     return [*lines, ""]
 
 
-def in_words(value: Any) -> str:
-    """Return the value of a rule or a filter as people read it; arbitrary text, to be escaped."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {in_words(one)}" for name, one in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(in_words, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def escape(text: str, limit: int = _NAME_BYTES) -> str:
-    """Return arbitrary text as Markdown that shows it and does nothing else, also inside a table.
-
-    :param text: the text; white space and what cannot be printed becomes a space
-    :param limit: bytes of the result at most; what is cut off is marked
-    """
-    taken: list[str] = []
-    used = 0
-    for char in _flat(text):
-        piece = _ESCAPES.get(char, char)
-        used += len(piece.encode())
-        if used > limit - 3:
-            return "".join(taken) + "..."
-        taken.append(piece)
-    return "".join(taken)
-
-
-def code(text: str, limit: int = _PLACE_BYTES) -> str:
-    """Return arbitrary text as inline code, cut at its start if it is long: the end of a path says more.
-
-    :param text: the text; backticks become ``%60``
-    :param limit: bytes of the result at most
-    """
-    flat = _flat(text).replace("`", "%60")
-    room = limit - 2 - len("...")
-    data = flat.encode()
-    if len(data) > room:
-        flat = "..." + data[-room:].decode(errors="ignore")
-    return f"`{flat}`"
-
-
-def _flat(text: str) -> str:
-    return _UNPRINTABLE.sub(" ", text).strip() or "(empty)"
-
-
-def _size(lines: Sequence[str]) -> int:
-    return sum(len(line.encode()) + 1 for line in lines)
-
-
 def _example(row: SampleRow, names: Sequence[str], score: float | None, rule: str) -> str:
     """Return a line that shows a sample."""
     place = without_queries(row.origin or "") or row.sample_id
     labels = ", ".join(escape(name, 40) for name in names[:_EXAMPLE_LABELS]) or "no label"
-    return f"- {code(place)}: {labels}{'' if score is None else f' {score:.3f}'}; {RULES.get(rule, escape(rule))}"
+    return f"- {code(place)}: {labels}{'' if score is None else f' {score:.3f}'}; {escape(rule_in_words(rule))}"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_modelarts.client.errors import ConfirmationError
-from airflow_provider_modelarts.labeling.plan.summary import code, escape
+from airflow_provider_modelarts.labeling.markdown import code, escape
 
 if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.results import Failure
