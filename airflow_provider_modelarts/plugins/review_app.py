@@ -10,7 +10,7 @@ import math
 from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 import anyio
@@ -28,9 +28,9 @@ from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.labeling.plan.plan_file import ACTIONS
 from airflow_provider_modelarts.labeling.plan.summary import REASONS, RULES
-from airflow_provider_modelarts.labeling.policy import facts_of
 from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._approval import AUDIT_ANSWERS
+from airflow_provider_modelarts.plugins.boxes import boxes_of
 from airflow_provider_modelarts.plugins.pictures import PictureUnavailableError, fetch
 from airflow_provider_modelarts.plugins.review_index import Choice, ReviewIndexes, digest_of
 from airflow_provider_modelarts.plugins.review_task import ReviewTask, TaskPlace, find_review_task
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
     from airflow.sdk import ObjectStoragePath
 
-    from airflow_provider_modelarts.client import SampleLabel
     from airflow_provider_modelarts.plugins.review_index import ReviewIndex, ShownSample
 
 Result = TypeVar("Result")
@@ -69,6 +68,13 @@ class NothingToReviewError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class ShownLabel(NamedTuple):
+    """A label in the list beside a picture: its name as it is, and its score as text, empty without one."""
+
+    name: str
+    score: str
 
 
 class _Pages:
@@ -281,7 +287,6 @@ def _render(task: ReviewTask, wanted: Mapping[str, str], page: int, url: str) ->
         is_candidate=index.is_candidate,
         counts=index.counts,
         labels=index.labels,
-        label_names=[label.name for label in index.labels],
         wanted=wanted,
         titles=_TITLES,
         found=len(found),
@@ -335,12 +340,15 @@ def _score(text: str) -> float | None:
 def _view(shown: ShownSample, digest: str) -> dict[str, Any]:
     """Return what the page shows of a proposal; nothing of it is HTML."""
     sample = shown.sample
-    score = facts_of(sample).lowest_score
+    boxes = boxes_of(sample)
     return {
         "id": sample.sample_id,
         "picture": f"pictures/{digest}/{shown.position}",
-        "labels": [(label.name, _shown_score(label)) for label in sample.labels],
-        "score": "score unknown" if score is None else f"{score:.3f}",
+        "labels": [
+            ShownLabel(label.name, "" if label.score is None else f"{label.score:.3f}") for label in sample.labels
+        ],
+        "boxes": boxes,
+        "is_numbered": bool(boxes.drawn or boxes.faults),
         "action": shown.action,
         "rule": RULES.get(shown.rule, shown.rule),
         "is_audit": shown.rule == _AUDIT_RULE,
@@ -348,7 +356,3 @@ def _view(shown: ShownSample, digest: str) -> dict[str, Any]:
         "reasons": [REASONS.get(reason, f"reason {reason}") for reason in sample.hard_reasons],
         "origin": sample.origin or sample.sample_id,
     }
-
-
-def _shown_score(label: SampleLabel) -> str:
-    return "" if label.score is None else f"{label.score:.3f}"
