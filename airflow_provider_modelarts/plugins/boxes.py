@@ -77,8 +77,8 @@ class PictureBoxes(NamedTuple):
 
     def number_at(self, box: DrawnBox) -> tuple[Number, Number]:
         """Return where the lower left corner of a number lies, x and y: within the picture, if that is wide enough."""
-        left, top, _, _ = box.shape.bounds
-        return min(left, self.width - self.digit_height), min(top + self.digit_height, self.height)
+        x, y = box.shape.points[0]
+        return min(x, self.width - self.digit_height), min(y + self.digit_height, self.height)
 
 
 def boxes_of(sample: Sample) -> PictureBoxes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
 
-NAMES = ("0", "1", "2")
+DIGITS = {"zero": "0", "one": "1", "two": "2"}
 
 
 class PicturesOfBoxes:
@@ -33,7 +33,7 @@ class PicturesOfBoxes:
         picture = Image.effect_noise(self.size, 24).convert("RGB")
         for number, label in enumerate(self.labels[index]):
             (left, top), (right, bottom) = label["property"]["@modelarts:feature"]
-            found = [place for place, target in enumerate(digits.targets) if target == label["name"]]
+            found = [place for place, target in enumerate(digits.targets) if target == DIGITS[label["name"]]]
             with Image.open(io.BytesIO(digits.png(found[7 * index + number]))) as digit:
                 picture.paste(digit.resize((int(right) - left, int(bottom) - top)), (left, top))
         content = io.BytesIO()
@@ -46,7 +46,7 @@ def pictured_boxes(emulator: Emulator, count: int, size: tuple[int, int] = (640,
 
     :param size: width and height of the pictures, whatever the service says about them.
     """
-    dataset_id = emulator.load_proposals(count, kind="detection", labels=list(NAMES))
+    dataset_id = emulator.load_proposals(count, kind="detection", labels=list(DIGITS))
     dataset = emulator._store.datasets[dataset_id]
     samples = list(dataset.samples.values())
     proposals = emulator.dataset(dataset_id).proposals

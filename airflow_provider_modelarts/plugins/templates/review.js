@@ -27,7 +27,10 @@ function mark(element, isRejected) {
 function turn(set, key) { if (!set.delete(key)) set.add(key); show(); }
 function step(by) { cards[Math.min(Math.max(cards.indexOf(document.activeElement) + by, 0), cards.length - 1)]?.focus(); }
 
-function enlarge(card) { for (const one of cards) one.toggleAttribute("data-large", one === card && !one.hasAttribute("data-large")); }
+function resize(card) {
+  for (const one of cards) one.toggleAttribute("data-large", one === card && !one.hasAttribute("data-large"));
+  card?.scrollIntoView({block: "nearest"});
+}
 function compare(picture) {  // boxes lie where they are drawn only if the picture has the shape that its size says
   const svg = picture.parentElement.querySelector("svg"), {naturalWidth, naturalHeight} = picture;
   if (!svg || !naturalWidth) return;
@@ -66,7 +69,7 @@ async function send(option) {
 }
 for (const picture of document.images) picture.complete ? compare(picture) : picture.addEventListener("load", () => compare(picture));
 document.addEventListener("click", async event => {
-  if (event.target.closest("figure")) return enlarge(event.target.closest("li"));
+  if (event.target.closest("figure")) return resize(event.target.closest("li"));
   const button = event.target.closest("button"), card = button?.closest("li"), row = button?.closest("tr");
   if (button?.matches(".answer")) said.textContent = await send(button.value);
   else if (button?.matches(".right")) { audit.set(JSON.parse(card.dataset.sample), "right"); show(); }
@@ -84,6 +87,6 @@ document.addEventListener("keydown", event => {
   if (event.key === "j") step(1);
   else if (event.key === "k") step(-1);
   else if (event.key === "x") document.activeElement.querySelector?.(".reject")?.click();
-  else if (event.key === "o" || (event.key === "Enter" && cards.includes(event.target))) enlarge(document.activeElement.closest("li"));
+  else if (event.key === "o" || (event.key === "Enter" && cards.includes(event.target))) resize(document.activeElement.closest("li"));
 });
 show();
