@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import threading
@@ -169,6 +170,22 @@ def test_enter_on_a_button_is_for_the_button(
     assert browser.run(LARGE) == "0000"
 
 
+def take_picture(browser: Browser, scheme: str) -> None:
+    """Store the first row of samples and one that is large, if somebody wants it for the documents."""
+    if PICTURES is None:
+        return
+    browser.size(1280, 780)
+    browser.run("document.querySelector('footer').remove()")
+    browser.run(f"{FIGURES}[7].click()")
+    clip = browser.run(
+        "(([list, card]) => ({x: 0, y: list.top + scrollY - 10, width: 1280, height: card.bottom - list.top + 20}))"
+        "(['.samples', '[data-large]'].map(one => document.querySelector(one).getBoundingClientRect()))"
+    )
+    options = {"format": "png", "captureBeyondViewport": True, "clip": {**clip, "scale": 1}}
+    content = base64.b64decode(browser.call("Page.captureScreenshot", options)["data"])
+    Path(PICTURES, f"review-boxes-{scheme}.png").write_bytes(content)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_boxes_lie_upon_what_they_mark(
     begin: Callable[..., ReviewRun], emulator: Emulator, browser: Browser, address: str, scheme: str
@@ -201,9 +218,7 @@ def test_boxes_lie_upon_what_they_mark(
             ]
             assert [box[one] for one in ("x", "y", "width", "height")] == pytest.approx(expected, abs=0.1)
     assert len(lines) == 2, "one for what would be confirmed, one for what goes to people"
-    if PICTURES is not None:
-        browser.run(f"{FIGURES}[1].click()")
-        Path(PICTURES, f"boxes-{scheme}.png").write_bytes(browser.screenshot())
+    take_picture(browser, scheme)
 
 
 def test_boxes_are_taken_away_from_a_picture_of_another_shape(

@@ -30,7 +30,7 @@ class PicturesOfBoxes:
         from airflow_provider_modelarts.emulator.data.images import Digits
 
         digits = Digits()
-        picture = Image.effect_noise(self.size, 24).convert("RGB")
+        picture = Image.linear_gradient("L").resize(self.size).point(lambda light: 90 + light // 3).convert("RGB")
         for number, label in enumerate(self.labels[index]):
             (left, top), (right, bottom) = label["property"]["@modelarts:feature"]
             found = [place for place, target in enumerate(digits.targets) if target == DIGITS[label["name"]]]
