@@ -111,7 +111,7 @@ class ReviewIndex:
         self._rules: list[str] = []
         self._rule_of = array("H")
         self._scores = array("d")
-        self._unlabeled: list[int] = []
+        self._unlabeled = array("I")
         with tempfile.TemporaryDirectory(prefix="modelarts-review-") as folder:
             copy = Path(folder) / "plan.jsonl"
             plan = _copy_plan(path, digest, copy)
@@ -120,9 +120,8 @@ class ReviewIndex:
             self._file = copy.open("rb", buffering=0)  # stays readable when the folder is gone
             self._offsets = array("Q", _offsets(copy))
             by_label = self._read_lines(plan, copy)
-        score_of = self._scores.__getitem__
-        self._by_label = {name: sorted(by_label[name], key=score_of) for name in sorted(by_label)}
-        self._unlabeled.sort(key=score_of)
+        self._by_label = {name: self._by_score(by_label[name]) for name in sorted(by_label)}
+        self._unlabeled = self._by_score(self._unlabeled)
         self.labels = [LabelCounts(name, *self._count(found)) for name, found in self._by_label.items()]
 
     def _read_lines(self, plan: Plan, copy: Path) -> dict[str, array[int]]:
@@ -146,6 +145,10 @@ class ReviewIndex:
                 self._unlabeled.append(position)
         self._rules.extend(rule_numbers)
         return by_label
+
+    def _by_score(self, positions: array[int]) -> array[int]:
+        """Sort, into few bytes: a proposal with many boxes stands under many labels."""
+        return array("I", sorted(positions, key=self._scores.__getitem__))
 
     def __del__(self) -> None:
         file = getattr(self, "_file", None)
