@@ -77,8 +77,8 @@ class PictureBoxes(NamedTuple):
 
     def number_at(self, box: DrawnBox) -> tuple[Number, Number]:
         """Return where the lower left corner of a number lies, x and y: within the picture, if that is wide enough."""
-        x, y = box.shape.points[0]
-        return min(x, self.width - self.digit_height), min(y + self.digit_height, self.height)
+        (x, y), height = box.shape.points[0], self.digit_height
+        return max(min(x, self.width - height), 0), max(min(y + height, self.height), height)
 
 
 def boxes_of(sample: Sample) -> PictureBoxes:
@@ -95,7 +95,7 @@ def boxes_of(sample: Sample) -> PictureBoxes:
         if not label.is_detection:
             continue
         try:
-            shape = _shape_within(label, width, height)
+            shape = _visible_shape(label, width, height)
             drawn.append(DrawnBox(number, shape, _ELEMENTS[shape.kind](shape)))
         except BadShapeError as error:
             faults[str(error)].append(number)
@@ -103,15 +103,21 @@ def boxes_of(sample: Sample) -> PictureBoxes:
     return PictureBoxes(width, height, drawn, dict(faults))
 
 
-def _shape_within(label: SampleLabel, width: int, height: int) -> LabelShape:
-    """Return the place that a label marks; raise BadShapeError if there is none, or not within the picture."""
+def _visible_shape(label: SampleLabel, width: int, height: int) -> LabelShape:
+    """Return the place that a label marks; raise BadShapeError if there is none, or if nobody could see it.
+
+    Machines often propose boxes that reach over the border by some pixels: those are drawn as they are.
+    """
     shape = read_shape(label.property)
     if shape is None:
         raise BadShapeError("it marks no place")
     if not width:
         raise BadShapeError("the service does not say how large the picture is")
-    if not shape.is_within(width, height):
-        raise BadShapeError(f"it reaches beyond the picture of {width} x {height} pixels")
+    left, top, right, bottom = shape.bounds
+    if not (
+        -width <= left <= width and 0 <= right <= 2 * width and -height <= top <= height and 0 <= bottom <= 2 * height
+    ):
+        raise BadShapeError(f"it lies beyond the picture of {width} x {height} pixels")
     return shape
 
 

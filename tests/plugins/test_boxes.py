@@ -57,13 +57,13 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (place("a", "bndbox", [[1, 2], [3, 10**400]]), "no number"),
     (place("a", "bndbox", [[1, 2]]), "1 points"),
     (place("a", "bndbox", [[3, 4], [1, 2]]), "not upper left and lower right"),
-    (place("a", "bndbox", [[-1, 2], [3, 4]]), "beyond the picture of 640 x 480"),
+    (place("a", "bndbox", [[-9, 2], [-3, 4]]), "beyond the picture of 640 x 480"),
+    (place("a", "bndbox", [[1, 481], [9, 490]]), "beyond the picture"),
     (place("a", "bndbox", [[1, 2], [1e308, 4]]), "beyond the picture"),
-    (place("a", "bndbox", [[1, 2], [641, 4]]), "beyond the picture"),
+    (place("a", "bndbox", [[1, -481], [5, 4]]), "beyond the picture"),
     (place("a", "circle", [[1e308, 1], [1e308]]), "beyond the picture"),
-    (place("a", "circle", [[5, 5], [6]]), "beyond the picture"),
     (place("a", "circle", [[5, 5], [-1]]), "no radius above 0"),
-    (place("a", "polyline", [[5, 5], [5, 481]]), "beyond the picture"),
+    (place("a", "polyline", [[641, 5], [650, 481]]), "beyond the picture"),
     ({"name": "a", "type": 1}, "it marks no place"),
     ({"name": "a", "type": 1, "property": "box"}, "it marks no place"),
     ({"name": "a", "property": {"@modelarts:shape": "bndbox"}}, "no list of points"),
@@ -100,7 +100,24 @@ def test_small_boxes_lie_upon_large_ones() -> None:
     assert [box.number for box in boxes.drawn] == [2, 3, 1]
 
 
-@pytest.mark.parametrize("feature", [[[0, 0], [640, 480]], [[630, 470], [640, 480]], [[0, 0], [1, 1]]])
+@pytest.mark.parametrize(
+    ("shape", "feature"),
+    [
+        ("bndbox", [[-1, -2], [3, 4]]),
+        ("bndbox", [[600, 400], [641.5, 480.5]]),
+        ("circle", [[5, 5], [6]]),
+        ("polyline", [[5, 5], [5, 481]]),
+    ],
+)
+def test_what_reaches_over_the_border_is_drawn(shape: str, feature: list[list[float]]) -> None:
+    boxes = boxes_of(sample_of(place("a", shape, feature)))
+    (drawn,) = boxes.drawn
+    assert (drawn.shape.points[0], boxes.faults) == (tuple(feature[0]), {})
+
+
+@pytest.mark.parametrize(
+    "feature", [[[0, 0], [640, 480]], [[630, 470], [640, 480]], [[0, 0], [1, 1]], [[-9, -99], [9, 9]]]
+)
 def test_the_number_stands_within_the_picture(feature: list[list[float]]) -> None:
     boxes = boxes_of(sample_of(place("rose", "bndbox", feature)))
     x, y = boxes.number_at(boxes.drawn[0])
