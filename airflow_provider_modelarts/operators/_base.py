@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.ledger.entries import RunIdentity
     from airflow_provider_modelarts.labeling.results import ConfirmationResult, Progress
     from airflow_provider_modelarts.labeling.stop_signal import StopSignal
+    from airflow_provider_modelarts.labeling.undo.results import RevertResult
 
 SUMMARY_XCOM = "summary"
 """XCom with a summary for people: Markdown of at most 8 KB, which fits the body of an approval (B19)."""
@@ -81,6 +82,12 @@ class StoppableOperator(ObservedOperator):
             self.push_result(context, result, summary)
         except Exception as failure:  # noqa: BLE001 - Airflow raises many kinds when its supervisor is gone
             self.log.warning("The counts of the run could not be pushed (%s). The run failed: %s", failure, error)
+
+    def log_result(self, result: ConfirmationResult | RevertResult, failed: str) -> None:
+        """Log the counts of a run, and its failures after such a word as "Not confirmed"."""
+        self.log.info("%s%s", "Preview, nothing was written: " if result.preview else "", result)
+        for failure in result.failures.values():
+            self.log.warning("%s: %s", failed, failure)
 
 
 # Errors that mean that the list of labels cannot be read. Others may pass, or concern more than the list.

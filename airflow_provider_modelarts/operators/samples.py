@@ -36,10 +36,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context, ObjectStoragePath
     from airflow.sdk.definitions.xcom_arg import XComArg
 
-    from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.labeling.apply.request import ConfirmationRequest
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
-    from airflow_provider_modelarts.labeling.results import ConfirmationResult
     from airflow_provider_modelarts.labeling.undo.results import RevertResult
     from airflow_provider_modelarts.operators._templates import Readers
 
@@ -59,6 +57,12 @@ _OF_CONFIRMATION: Readers = {
     "approval": parameters.optional(read_approval),
     "evidence_uri": parameters.optional(places.uri),
     "preview": parameters.flag,
+}
+# What says something about the plan at plan_uri, and why it needs that.
+_ABOUT_A_PLAN = {
+    "plan_digest": "a plan that the task makes itself has none yet",
+    "approval": "nobody has seen a plan that the task makes itself",
+    "evidence_uri": "evidence speaks for a plan that was made before",
 }
 _OF_REVERT: Readers = {
     "ledger_uri": places.uri,
@@ -340,7 +344,8 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
             confirmation = Confirmation(client, request, on_progress=self.report, stop=stop)
             try:
                 result = stored.named(run_in_thread(confirmation.run, stop))
-                self._tell(client, result, stored.filters)
+                self.log_result(result, "Not confirmed")
+                self.warn_if_empty(client, result, stored.filters)
                 check(result, self.on_partial_failure)
             except BaseException as error:
                 # Airflow's alarm is no Exception (B16).
@@ -358,22 +363,11 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
         given = [name for name in ("policy", *FILTERS) if getattr(self, name) is not None]
         if self.plan_uri is not None and given:
             raise ParameterError(f"Give plan_uri without {', '.join(given)}: a plan holds its policy and its filters.")
-        if self.plan_uri is None and self.plan_digest is not None:
-            raise ParameterError("Give plan_uri with plan_digest: a plan that the task makes itself has none yet.")
-        if self.plan_uri is None and self.approval is not None:
-            raise ParameterError("Give plan_uri with approval: nobody has seen a plan that the task makes itself.")
-        if self.plan_uri is None and self.evidence_uri is not None:
-            raise ParameterError("Give plan_uri with evidence_uri: evidence speaks for a plan that was made before.")
+        for name, reason in _ABOUT_A_PLAN.items():
+            if self.plan_uri is None and getattr(self, name) is not None:
+                raise ParameterError(f"Give plan_uri with {name}: {reason}.")
         if self.approval is not None and self.approved_by is not None:
             raise ParameterError("Give approval or approved_by, not both: an approval says who gave it.")
-
-    def _tell(
-        self, client: ModelArtsClient, result: ConfirmationResult, planned_filters: Mapping[str, Any] | None
-    ) -> None:
-        self.log.info("%s%s", "Preview, nothing was written: " if result.preview else "", result)
-        for failure in result.failures.values():
-            self.log.warning("Not confirmed: %s", failure)
-        self.warn_if_empty(client, result, planned_filters)
 
 
 class ModelArtsRevertConfirmationOperator(StoppableOperator):
@@ -456,12 +450,12 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
                 done = run.result()
                 if done is not None:
                     self.push_result_after_error(error, context, done.to_xcom(), done.markdown())
-                    self._tell(done)
+                    self.log_result(done, "Not reverted")
                     self._observe(context, done, root, known, dataset_id)
                 raise
             self.push_result(context, result.to_xcom(), result.markdown())
             self._observe(context, result, root, known, dataset_id)
-            self._tell(result)
+            self.log_result(result, "Not reverted")
             check_reverted(result)
             return result.to_xcom()
 
@@ -484,8 +478,3 @@ class ModelArtsRevertConfirmationOperator(StoppableOperator):
             preview=result.preview,
             is_complete=not result.stopped,
         )
-
-    def _tell(self, result: RevertResult) -> None:
-        self.log.info("%s%s", "Preview, nothing was written: " if result.preview else "", result)
-        for failure in result.failures.values():
-            self.log.warning("Not reverted: %s", failure)

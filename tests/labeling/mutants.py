@@ -161,7 +161,7 @@ def own_plan_applied_by_a_slower_try(patch: pytest.MonkeyPatch) -> None:
     made = PlanWriter.plan
 
     def plan(writer: PlanWriter) -> Any:
-        writer._first = None
+        writer._stored_first = None
         return made(writer)
 
     patch.setattr(PlanWriter, "plan", plan)
