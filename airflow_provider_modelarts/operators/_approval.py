@@ -41,8 +41,6 @@ class Approval(NamedTuple):
     def check_plan(self, name: str, plan: Plan) -> None:
         """Refuse another plan than the one that was shown. Of an answer that names none only its time can tell.
 
-        A plan notes when it was begun, so an answer that was given while it was made is not too old for it.
-
         :raises ParameterError: if the answer is about another plan
         """
         if self.plan_digest is not None and self.plan_digest != plan.digest:
@@ -51,9 +49,9 @@ class Approval(NamedTuple):
                 f"the digest {plan.digest}: nobody has approved it. Nothing was written. Clear the task that asks, so "
                 "that a person sees this plan."
             )
-        if self.plan_digest is None and is_before(self.at, plan.header.created_at):
+        if self.plan_digest is None and is_before(self.at, plan.completed_at):
             raise ParameterError(
-                f"{name} was given at {self.at}, before the plan {plan.uri} was made: it is about another one. "
+                f"{name} was given at {self.at}, before the plan {plan.uri} was complete: it is about another one. "
                 "Nothing was written. Clear the task that asks, so that a person sees this plan."
             )
 

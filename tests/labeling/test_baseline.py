@@ -94,7 +94,7 @@ def test_the_last_line_counts_what_the_lines_say(client: ModelArtsClient, emulat
     path = Bucket() / "plan.jsonl"
     plan = make_plan(client, dataset_id, path).plan
     expected = recounted(plan)
-    assert last_line(path)["noted"] == {"counts": expected}
+    assert last_line(path)["noted"] == {"counts": expected, "completed_at": plan.completed_at}
     assert read_plan(path).counts_of_new is not None
     assert sum(sum(bins[:-1]) for bins in expected.values()) == 350
     assert 20 < sum(bins[HARD] for bins in expected.values()) < 130

@@ -297,8 +297,15 @@ def test_asked_to_stop_it_stores_no_plan(client: ModelArtsClient, emulator: Emul
 
 
 def test_a_plan_notes_when_it_was_made(client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock) -> None:
-    made = make_plan(client, emulator.load_proposals(5), Bucket() / "plan.jsonl")
-    assert made.plan.header.created_at == moved_clock.now()
+    begun, path = moved_clock.now(), Bucket() / "plan.jsonl"
+
+    def let_time_pass() -> bool:
+        moved_clock.advance(60)
+        return False
+
+    made = make_plan(client, emulator.load_proposals(5), path, should_stop=let_time_pass)
+    assert made.plan.header.created_at == begun
+    assert read_plan(path).completed_at == made.plan.completed_at == moved_clock.now() > begun
 
 
 # --- lists that are paged or counted otherwise than documented

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_modelarts.hooks.errors import ParameterError
-from airflow_provider_modelarts.labeling.plan.plan_file import Plan, read_plan
+from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanWriter, read_plan
 from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
 from tests.operators.runners import ConfirmRunner
 
@@ -237,6 +238,18 @@ def test_an_approval_that_names_its_plan_is_good_for_no_other(runner: ConfirmRun
 def test_whoever_approved_a_plan_did_not_approve_what_the_task_decides_itself(runner: ConfirmRunner) -> None:
     seen = {**answer(), "plan_digest": planned(runner).digest}
     assert "Give plan_uri with approved_by" in str(runner.confirm(approved_by=seen).error)
+    assert runner.writes == 0
+
+
+def test_an_approval_that_was_given_while_the_plan_was_made_does_not_count(runner: ConfirmRunner) -> None:
+    """Its author saw the plan that lay there before."""
+    plan = planned(runner)
+    samples = list(plan.samples())
+    with PlanWriter(plan.path, plan.header) as writer:
+        writer.add_rows([one.row for one in samples], [one.decision for one in samples])
+        writer.notes = replace(plan.notes, completed_at=plan.header.created_at + 600)
+    while_made = {**answer(), "responded_at": datetime.fromtimestamp(plan.header.created_at + 300, UTC)}
+    assert "before the plan" in str(confirm(runner, while_made).error)
     assert runner.writes == 0
 
 

@@ -163,7 +163,7 @@ def make_plan(
             comparison.add(facts)
             for row, one, decision in zip(rows, facts, decisions, strict=True):
                 summary.add(row, one, decision)
-        writer.notes = comparison.notes()
+        writer.notes = replace(comparison.notes(), completed_at=clock.now())
     plan = writer.plan()
     failures = oddities.failures()
     for failure in failures.values():

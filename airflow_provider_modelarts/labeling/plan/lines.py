@@ -56,7 +56,7 @@ class PlanHeader:
         each only if it was given
     :param first_label: only proposals whose first label has this name; None: all
     :param made_by: who made it, as the caller says: dag, run, task ...; JSON primitives
-    :param created_at: epoch seconds
+    :param created_at: when it was begun, epoch seconds
     :param narrowed_by: of a plan that was made of another by taking confirmations back: which one, and by what; None:
         it was made of the proposals themselves
     """
@@ -97,16 +97,18 @@ class PlannedSample(NamedTuple):
 
 @dataclass(frozen=True)
 class PlanNotes:
-    """What was counted and compared while a plan was made; its last line keeps it.
+    """What is known of a plan only when it is made; its last line keeps it.
 
     :param counts: of all proposals by first label; None: an older version made the plan
     :param fresh: the same of those only that the earlier plan did not have; None: it was compared with none
     :param drift: what was found when it was compared; None: the policy has no ``max_drift``
+    :param completed_at: when all proposals were decided about, epoch seconds; None: an older version made the plan
     """
 
     counts: ProposalCounts | None = None
     fresh: ProposalCounts | None = None
     drift: Drift | None = None
+    completed_at: float | None = None
 
     def to_json(self) -> dict[str, Any] | None:
         """Return what the last line keeps; None if that is nothing."""
@@ -114,6 +116,7 @@ class PlanNotes:
             "counts": None if self.counts is None else self.counts.labels,
             "fresh": None if self.fresh is None else self.fresh.labels,
             "drift": None if self.drift is None else self.drift.to_json(),
+            "completed_at": self.completed_at,
         }
         return {name: value for name, value in kept.items() if value is not None} or None
 
@@ -126,6 +129,7 @@ class PlanNotes:
             None if counts is None else ProposalCounts(counts),
             None if fresh is None else ProposalCounts(fresh),
             None if drift is None else Drift.from_json(drift),
+            raw.get("completed_at"),
         )
 
 

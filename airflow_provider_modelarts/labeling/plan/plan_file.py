@@ -75,6 +75,8 @@ class Plan:
         """What was found when it was compared with an earlier plan; None if the policy has no ``max_drift``."""
         self._moved = None if notes.drift is None or not notes.drift.holds_back else notes.drift
         """The drift for which proposals go to people; None: none do."""
+        self.completed_at = header.created_at if notes.completed_at is None else notes.completed_at
+        """When it was complete, epoch seconds; of a plan by an older version when it was begun."""
         self.policy = None if header.policy is None else parse_policy(dict(header.policy))
 
     @property
