@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.errors import ModelArtsError
 from airflow_provider_modelarts.labeling.drift import compare
+from airflow_provider_modelarts.labeling.evidence.reliability import reliability_svg
 from airflow_provider_modelarts.labeling.evidence.report import percent
 from airflow_provider_modelarts.labeling.ledger.reader import applied_plans, read_ledger, replay
 from airflow_provider_modelarts.labeling.plan.summary import ASKED, REASONS, RULES, escape, in_words
@@ -89,11 +90,18 @@ class Table(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A part of the report, of plain text."""
+    """A part of the report.
+
+    :param title: plain text
+    :param lines: plain text
+    :param tables: of plain text
+    :param picture: SVG that may stand in a page as it is; Markdown leaves it out
+    """
 
     title: str
     lines: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
+    picture: str = ""
 
 
 @dataclass(frozen=True)
@@ -228,7 +236,7 @@ class QualityReport:
         notes = [f"Thresholds and bounds are those of run {run_id}; a sample counts for its first label."]
         if len(found) > LABELS_SHOWN:
             notes.append(f"{len(found) - LABELS_SHOWN} other labels are not shown.")
-        return Section("Agreement with people", tuple(notes), (runs, labels))
+        return Section("Agreement with people", tuple(notes), (runs, labels), reliability_svg(last))
 
     def _drift(self) -> Section:
         rows = []
@@ -380,10 +388,15 @@ _PAGE = """<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>{title}</title>
 <style>
+:root {{ color-scheme: light dark; background: #ffffff; color: #1f2328; }}
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }}
 table {{ border-collapse: collapse; margin: 0 0 1.5rem; }}
-th, td {{ border-bottom: 1px solid #ccc; padding: .3rem .8rem; text-align: left; vertical-align: top; }}
+th, td {{ border-bottom: 1px solid #d1d9e0; padding: .3rem .8rem; text-align: left; vertical-align: top; }}
 td {{ overflow-wrap: anywhere; }}
+@media (prefers-color-scheme: dark) {{
+:root {{ background: #0d1117; color: #e6edf3; }}
+th, td {{ border-color: #2f353d; }}
+}}
 </style>
 </head>
 <body>
@@ -408,6 +421,8 @@ def _html(sections: Sequence[Section]) -> Iterator[str]:
             yield f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>"
             yield from (f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
             yield "</tbody>\n</table>"
+        if section.picture:
+            yield section.picture
 
 
 def _text(text: str) -> str:

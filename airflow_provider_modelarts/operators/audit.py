@@ -11,6 +11,7 @@ from airflow_provider_modelarts.client.redaction import storable
 from airflow_provider_modelarts.client.validation import decoded, shown
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.labeling.storage.path import name_of
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _plan_and_ledger as plans
@@ -22,7 +23,7 @@ from airflow_provider_modelarts.operators._templates import TemplatedOperator
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.sdk import Context
+    from airflow.sdk import Context, ObjectStoragePath
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_modelarts.client import ModelArtsClient
@@ -88,8 +89,9 @@ class ModelArtsEvaluateAuditOperator(TemplatedOperator):
     anything of the plan is confirmed. A plan is judged once: if evidence of it is there, that is returned.
 
     Returns ``min_score_by_label`` (None if that is longer than 4 KB), ``labels, proven, proposals, drawn,
-    answered, wrong, excluded, confirmable, evidence_uri``. A report for people (Markdown, at most 8 KB) is stored as
-    XCom ``summary``, the digest of the evidence as XCom ``evidence_digest``.
+    answered, wrong, excluded, confirmable, evidence_uri, report_uri``. A report for people (Markdown, at most 8 KB) is
+    stored as XCom ``summary`` and, with a picture (SVG) that it links to, beside the evidence under the same name with
+    ``.md`` and ``.svg``; what is there is replaced. The digest of the evidence is the XCom ``evidence_digest``.
 
     :param dataset_id: the dataset (templated)
     :param plan_uri: the plan, whose policy has a target (templated)
@@ -148,7 +150,9 @@ class ModelArtsEvaluateAuditOperator(TemplatedOperator):
         """Evaluate the audit; see the class."""
         from airflow_provider_modelarts.labeling.evidence.audited_plan import AuditedPlan
         from airflow_provider_modelarts.labeling.evidence.evidence_file import find_evidence, store_evidence
+        from airflow_provider_modelarts.labeling.evidence.reliability import reliability_svg
         from airflow_provider_modelarts.labeling.evidence.report import markdown
+        from airflow_provider_modelarts.labeling.storage.atomic import replace_text
 
         with permanent_errors_fail_at_once():
             self.check_rendered(context)
@@ -173,7 +177,11 @@ class ModelArtsEvaluateAuditOperator(TemplatedOperator):
                 made = self._evidence(hook.look_afresh().client, audited, given, context)
                 with places.storage_errors("evidence_uri", str(path), "written"):
                     evidence = store_evidence(path, made)
-            result = {**_counts(audited, evidence), "evidence_uri": str(path)}
+            report, picture = _report_files(path)
+            with places.storage_errors("the report", str(report), "written"):
+                replace_text(picture, reliability_svg(evidence))
+                replace_text(report, markdown(audited, evidence, name_of(picture)))
+            result = {**_counts(audited, evidence), "evidence_uri": str(path), "report_uri": str(report)}
             self.log.info("The evidence is stored at %s: %s", evidence.uri, result)
             if self.do_xcom_push:
                 context["ti"].xcom_push(key=SUMMARY_XCOM, value=markdown(audited, evidence))
@@ -238,6 +246,12 @@ def _read_answers(client: ModelArtsClient, audited: AuditedPlan, given: Mapping[
             "another one. Nothing was stored. Ask for an approval of this plan."
         )
     return answers.answers_given(audited, source.answers)
+
+
+def _report_files(evidence: ObjectStoragePath) -> tuple[ObjectStoragePath, ObjectStoragePath]:
+    """Return where the report and its picture are written: beside the evidence, never in its place."""
+    stem = name_of(evidence).removesuffix(".jsonl")
+    return evidence.parent / f"{stem}.md", evidence.parent / f"{stem}.svg"
 
 
 def _counts(audited: AuditedPlan, evidence: Evidence) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
@@ -15,6 +17,7 @@ from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.evidence.audited_plan import AuditedPlan
 from airflow_provider_modelarts.labeling.evidence.evidence_file import Evidence, read_evidence
+from airflow_provider_modelarts.labeling.evidence.reliability import reliability_svg
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import AUDITED, PASSED
 from airflow_provider_modelarts.operators.audit import ModelArtsEvaluateAuditOperator
@@ -218,6 +221,35 @@ def test_the_policy_may_say_where_the_evidence_is(runner: AuditRunner) -> None:
     runner.answer()
     assert runner.evaluate(evidence_uri=None).result["evidence_uri"] == runner.evidence_uri
     assert runner.apply(evidence_uri=None).result["confirmed"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("night.jsonl", "night"),
+        ("manual__2026-01-02T03:04:05+00:00 (a).jsonl", "manual__2026-01-02T03:04:05+00:00 (a)"),
+        ("night.md", "night.md"),  # what counts is never written over
+        ("night.svg", "night.svg"),
+    ],
+)
+def test_a_report_and_a_picture_lie_beside_the_evidence(runner: AuditRunner, name: str, stem: str) -> None:
+    runner.evidence_uri = f"file://{runner.folder}/evidence/{name}"
+    runner.answer()
+    ending = runner.evaluate()
+    assert ending.error is None, ending.error
+    folder = runner.folder / "evidence"
+    assert {one.name for one in folder.iterdir()} == {name, f"{stem}.md", f"{stem}.svg"}
+    assert ending.result["report_uri"] == f"file://{folder}/{stem}.md"
+    report = (folder / f"{stem}.md").read_text("utf-8")
+    (link,) = re.findall(r"!\[Right among the answers, by score\]\(([^ ():]+)\)", report)
+    assert unquote(link) == f"{stem}.svg"
+    assert ending.xcoms["summary"] == report.replace(f"![Right among the answers, by score]({link})\n\n", "")
+    assert (folder / f"{stem}.svg").read_text("utf-8") == reliability_svg(runner.evidence())
+    # A retry writes the same again.
+    (folder / f"{stem}.svg").unlink()
+    assert runner.evaluate(try_number=2).result == ending.result
+    assert (folder / f"{stem}.md").read_text("utf-8") == report
+    assert (folder / f"{stem}.svg").exists()
 
 
 # --- where the answers are

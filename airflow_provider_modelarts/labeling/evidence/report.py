@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+from airflow_provider_modelarts.labeling.evidence.reliability import score_ranges
 from airflow_provider_modelarts.labeling.plan.summary import MAX_BYTES, escape
 
 if TYPE_CHECKING:
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.evidence.audited_plan import AuditedPlan
     from airflow_provider_modelarts.labeling.evidence.evidence_file import Evidence, LabelEvidence
 
-_BINS = 10
 _BAR = 30
 _NAME_BYTES = 80
 
@@ -28,13 +29,17 @@ def confirmable(audited: AuditedPlan, evidence: Evidence) -> dict[str, int]:
     return found
 
 
-def markdown(audited: AuditedPlan, evidence: Evidence) -> str:
+def markdown(audited: AuditedPlan, evidence: Evidence, picture: str | None = None) -> str:
     """Return the report of an audit.
 
     :param audited: the plan
     :param evidence: what the answers to its audit prove
+    :param picture: name of the file beside the report that shows the shares by score; None: there is none
     """
     head = _head(audited, evidence)
+    if picture is not None:
+        # A colon that is left as it is would make a scheme of what stands before it.
+        head += [f"![Right among the answers, by score]({quote(picture, safe='')})", ""]
     reliability = _reliability(evidence)
     budget = MAX_BYTES - _size(head) - _size(reliability) - 2
     table = _bounded(_table(audited, evidence), budget * 2 // 3, "| ... {} other labels | | | | | | |")
@@ -107,19 +112,12 @@ def _reliability(evidence: Evidence) -> list[str]:
     """Return bars: for each range of scores the share of the answers that said right."""
     if not evidence.answers:
         return []
-    right, total = [0] * _BINS, [0] * _BINS
-    for answer in evidence.answers:
-        place = min(int(answer.score * _BINS), _BINS - 1)
-        total[place] += 1
-        right[place] += answer.right
     lines = ["Right among the answers, by score:", "", "```text"]
-    for place in reversed(range(_BINS)):
-        if total[place]:
-            share = right[place] / total[place]
-            lines.append(
-                f"{place / _BINS:.1f} - {(place + 1) / _BINS:.1f} {'#' * round(_BAR * share):<{_BAR}} "
-                f"{right[place]} of {total[place]} ({percent(share)})"
-            )
+    lines += [
+        f"{one.low:.1f} - {one.high:.1f} {'#' * round(_BAR * one.share):<{_BAR}} "
+        f"{one.right} of {one.answered} ({percent(one.share)})"
+        for one in reversed(score_ranges(evidence.answers))
+    ]
     return [*lines, "```", ""]
 
 
