@@ -86,7 +86,8 @@ class ModelArtsEvaluateAuditOperator(TemplatedOperator):
 
     The plan's policy holds ``target_precision`` and ``confidence``. For each label the evidence says from which score
     upwards that target is proven; ``ModelArtsConfirmSamplesOperator`` confirms by the plan only so far. It runs before
-    anything of the plan is confirmed. A plan is judged once: if evidence of it is there, that is returned.
+    anything of the plan is confirmed. A plan is judged once: if evidence of it is there, that is returned. A small file
+    beside the plan names the evidence, so an evaluation of the same plan that is to store it elsewhere is refused.
 
     Returns ``min_score_by_label`` (None if that is longer than 4 KB), ``labels, proven, proposals, drawn,
     answered, wrong, excluded, confirmable, evidence_uri, report_uri``. A report for people (Markdown, at most 8 KB) is
@@ -111,8 +112,8 @@ class ModelArtsEvaluateAuditOperator(TemplatedOperator):
     :param modelarts_conn_id: the Airflow connection (templated)
     :param project_id: takes the place of the connection's own project (templated)
     :raises ConfirmationError: if nobody has answered yet; nothing is stored, and the task may run again
-    :raises AirflowFailException: for a plan that was applied already, whose audit is not as its seed draws it, or that
-        has no target; and for what else no retry can mend
+    :raises AirflowFailException: for a plan that was judged elsewhere or applied already, whose audit is not as its seed
+        draws it, or that has no target; and for what else no retry can mend
     """
 
     template_fields: Sequence[str] = tuple(_OF_AUDIT)
@@ -149,7 +150,7 @@ class ModelArtsEvaluateAuditOperator(TemplatedOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Evaluate the audit; see the class."""
         from airflow_provider_modelarts.labeling.evidence.audited_plan import AuditedPlan
-        from airflow_provider_modelarts.labeling.evidence.evidence_file import find_evidence, store_evidence
+        from airflow_provider_modelarts.labeling.evidence.evidence_file import first_evidence, store_evidence
         from airflow_provider_modelarts.labeling.evidence.reliability import reliability_svg
         from airflow_provider_modelarts.labeling.evidence.report import markdown
         from airflow_provider_modelarts.labeling.storage.atomic import replace_text
@@ -159,24 +160,20 @@ class ModelArtsEvaluateAuditOperator(TemplatedOperator):
             given = self.read_parameters(_OF_AUDIT)
             if (given["answers_from"] == TEAM_TASK) is not (given["workforce_task_id"] is not None):
                 raise ParameterError(f'Give workforce_task_id with answers_from="{TEAM_TASK}", and only then.')
-            audited = AuditedPlan(
-                plans.stored_plan(
-                    places.storage_path("plan_uri", self.plan_uri), given["dataset_id"], given["plan_digest"]
-                )
-            )
+            plan_path = places.storage_path("plan_uri", self.plan_uri)
+            audited = AuditedPlan(plans.stored_plan(plan_path, given["dataset_id"], given["plan_digest"]))
+            places.check_writable("plan_uri", plan_path.parent)  # the plan's folder remembers what it was judged by
             path = places.file_to_write("evidence_uri", plans.evidence_place(audited.plan, self.evidence_uri))
             hook = parameters.hook(self)
             link_dataset(context, hook, given["dataset_id"])
             with places.storage_errors("evidence_uri", str(path), "read"):
-                found = find_evidence(path)
-            if found is not None and found.header.plan_digest == audited.plan.digest:
-                self.log.info("The audit of this plan was evaluated already; its evidence counts: %s", found.uri)
-                evidence = found
-                evidence.check(audited.plan)
+                evidence = first_evidence(path, audited.plan)
+            if evidence is not None:
+                self.log.info("The audit of this plan was evaluated already; its evidence counts: %s", evidence.uri)
             else:
                 made = self._evidence(hook.look_afresh().client, audited, given, context)
                 with places.storage_errors("evidence_uri", str(path), "written"):
-                    evidence = store_evidence(path, made)
+                    evidence = store_evidence(path, audited.plan, made)
             report, picture = _report_files(path)
             with places.storage_errors("the report", str(report), "written"):
                 replace_text(picture, reliability_svg(evidence))

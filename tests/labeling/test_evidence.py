@@ -181,7 +181,7 @@ def test_a_proof_leaves_the_rest_to_people(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, {"rose": 60, "tulip": 60}, size=40)
     audited = AuditedPlan(plan)
     answers = {one: Answer(row.label_names == ["rose"], ()) for one, row in audited.rows.items()}
-    evidence = store_evidence(tmp_path / "evidence.jsonl", gathered(audited, header_for(plan), answers))
+    evidence = store_evidence(tmp_path / "evidence.jsonl", plan, gathered(audited, header_for(plan), answers))
     assert plan.is_candidate
     narrowed = narrow_plan(plan, tmp_path / "narrowed.jsonl", [evidence])
     assert not narrowed.is_candidate
@@ -230,7 +230,7 @@ def test_evidence_for_an_earlier_plan_is_replaced(tmp_path: Path) -> None:
     for count in (30, 31):
         plan = plan_of(tmp_path, {"rose": count})
         audited = AuditedPlan(plan)
-        stored = store_evidence(tmp_path / "e", gathered(audited, header_for(plan), {}))
+        stored = store_evidence(tmp_path / "e", plan, gathered(audited, header_for(plan), {}))
         assert read_evidence(tmp_path / "e").header.plan_digest == plan.digest
         digests.append(stored.digest)
     assert len(set(digests)) == 2

@@ -197,6 +197,89 @@ def test_a_plan_is_judged_once(runner: AuditRunner) -> None:
     assert runner.confirmed() == {}
 
 
+def mark_of(runner: AuditRunner) -> Path:
+    """The file beside the plan that says by what it was judged."""
+    (mark,) = Path(runner.plan_uri.removeprefix("file://")).parent.glob("*.judged.jsonl")
+    return mark
+
+
+def test_a_plan_is_judged_once_wherever_the_evidence_is(runner: AuditRunner) -> None:
+    for sample_id in runner.drawn():
+        runner.dataset.edit(sample_id, "daisy")
+    first = runner.evaluate()
+    runner.answer()
+    better = f"file://{runner.folder}/elsewhere/night.jsonl"
+    refused = message(runner.evaluate(evidence_uri=better))
+    assert f"what counts is the evidence stored at {runner.evidence_uri} " in refused
+    assert not Path(better.removeprefix("file://")).exists()
+    assert runner.evaluate(try_number=2).result == first.result
+
+
+def test_a_judgement_is_named_beside_its_plan(runner: AuditRunner) -> None:
+    runner.answer()
+    runner.evaluate()
+    assert json.loads(mark_of(runner).read_text().splitlines()[0]) == {
+        "evidence_digest": runner.evidence().digest,
+        "evidence_uri": runner.evidence_uri,
+    }
+
+
+def test_a_crash_before_the_judgement_is_named_leaves_the_first_evidence(runner: AuditRunner) -> None:
+    runner.answer(runner.drawn()[:100])
+    first = runner.evaluate()
+    mark = mark_of(runner)
+    mark.unlink()
+    assert "nothing beside the plan says that its evaluation has ended" in message(runner.apply())
+    runner.answer()
+    assert runner.evaluate(try_number=2).result == first.result
+    assert mark.exists()
+    assert runner.apply().error is None
+
+
+def test_evidence_that_is_gone_is_not_made_twice(runner: AuditRunner) -> None:
+    runner.answer()
+    runner.evaluate()
+    Path(runner.evidence_uri.removeprefix("file://")).unlink()
+    assert "If it is gone, or if more answers are to count, plan again" in message(runner.evaluate(try_number=2))
+
+
+def test_what_was_stored_second_confirms_nothing(runner: AuditRunner) -> None:
+    """Two tasks evaluate at the same time; each has found that the plan was not judged yet."""
+    for sample_id in runner.drawn():
+        runner.dataset.edit(sample_id, "daisy")
+    runner.evaluate()
+    mark = mark_of(runner)
+    kept = mark.read_bytes()
+    mark.unlink()
+    runner.answer()
+    better = f"file://{runner.folder}/elsewhere/night.jsonl"
+    assert runner.evaluate(evidence_uri=better).result["confirmable"] > 0
+    mark.write_bytes(kept)
+    runner.emulator.journal.clear()
+    for preview in (True, False):
+        assert "was judged already" in message(runner.apply(evidence_uri=better, preview=preview))
+    assert runner.writes == 0
+
+
+def test_a_copy_of_the_evidence_is_as_good(runner: AuditRunner) -> None:
+    runner.answer()
+    first = runner.evaluate()
+    copy = runner.folder / "copy.jsonl"
+    copy.write_bytes(Path(runner.evidence_uri.removeprefix("file://")).read_bytes())
+    assert runner.evaluate(evidence_uri=f"file://{copy}").xcoms["evidence_digest"] == first.xcoms["evidence_digest"]
+    assert runner.apply(evidence_uri=f"file://{copy}").result["confirmed"] == first.result["confirmable"]
+
+
+def test_the_next_plan_at_the_same_place_is_judged_by_itself(runner: AuditRunner) -> None:
+    runner.answer()
+    first = runner.evaluate()
+    assert runner.plan(policy={**POLICY, "seed": "night-2"}).error is None
+    runner.answer()
+    second = runner.evaluate()
+    assert second.error is None, second.error
+    assert second.xcoms["evidence_digest"] != first.xcoms["evidence_digest"]
+
+
 def test_a_retry_of_the_confirmation_goes_on_with_the_same_evidence(runner: AuditRunner) -> None:
     runner.answer()
     runner.evaluate()
@@ -498,6 +581,7 @@ def test_answers_read_after_confirming_are_refused(runner: AuditRunner) -> None:
     runner.answer()
     runner.evaluate()
     assert runner.apply().error is None
+    mark_of(runner).unlink()
     later = f"file://{runner.folder}/evidence/later.jsonl"
     ending = runner.evaluate(evidence_uri=later, ledger_uri=runner.ledger_uri)
     assert "was applied already" in message(ending)
