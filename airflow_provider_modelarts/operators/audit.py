@@ -112,8 +112,8 @@ class ModelArtsEvaluateAuditOperator(TemplatedOperator):
     :param modelarts_conn_id: the Airflow connection (templated)
     :param project_id: takes the place of the connection's own project (templated)
     :raises ConfirmationError: if nobody has answered yet; nothing is stored, and the task may run again
-    :raises AirflowFailException: for a plan that was judged elsewhere or applied already, whose audit is not as its seed
-        draws it, or that has no target; and for what else no retry can mend
+    :raises AirflowFailException: for a plan that was judged elsewhere or applied already, whose audit is not as its
+        seed draws it, or that has no target; and for what else no retry can mend
     """
 
     template_fields: Sequence[str] = tuple(_OF_AUDIT)

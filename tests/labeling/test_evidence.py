@@ -9,9 +9,10 @@ import pytest
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.client.resources.team_samples import TeamSample
 from airflow_provider_modelarts.client.sample_rows import SampleRow, row_of
 from airflow_provider_modelarts.labeling.audit import SizedDraw, place_in_draw
-from airflow_provider_modelarts.labeling.evidence.answers import _is_labeled
+from airflow_provider_modelarts.labeling.evidence.answers import _is_by_account, _is_labeled
 from airflow_provider_modelarts.labeling.evidence.audited_plan import AuditedPlan
 from airflow_provider_modelarts.labeling.evidence.evidence_file import (
     NOT_PROVEN,
@@ -85,6 +86,23 @@ def test_labels_of_the_machine_that_are_only_shown_are_no_answers(shown: dict[st
     """The service has several words for it, and may leave it out."""
     assert _is_labeled(Sample({"sample_id": "s", "labels": named("rose"), **shown})) is is_answer
     assert not _is_labeled(Sample({"sample_id": "s", "labels": [], **shown}))
+
+
+@pytest.mark.parametrize(
+    ("author", "is_by_account"),
+    [
+        ("human/account/user", True),
+        ("human/OTC-EU-DE-1/some user", True),
+        ("human/ann@example.com", False),
+        ("human/a/b@example.com", False),
+        ("human", False),
+        ("auto/a/b", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_a_copy_that_an_account_filled_is_no_answer_of_a_member(author: str | None, is_by_account: bool) -> None:
+    assert _is_by_account(TeamSample({"sample_id": "s", "annotated_by": author})) is is_by_account
 
 
 @pytest.mark.parametrize(

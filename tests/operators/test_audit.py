@@ -22,6 +22,7 @@ from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanWriter,
 from airflow_provider_modelarts.labeling.policy import AUDITED, PASSED
 from airflow_provider_modelarts.operators.audit import ModelArtsEvaluateAuditOperator
 from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
+from airflow_provider_modelarts.operators.teams import ModelArtsUpdateTeamSamplesOperator
 from airflow_provider_modelarts.utils.observation import Observation, bounds_by_label
 from tests.operators.runners import ConfirmRunner, check_sums
 
@@ -369,6 +370,31 @@ def test_answers_of_a_team(runner: AuditRunner, moved_clock: MovedClock) -> None
     assert answers == {one: place >= 10 and runner.is_right(one) for place, one in enumerate(drawn[:100])}
 
 
+def test_copies_that_the_account_has_filled_are_no_answers(runner: AuditRunner, moved_clock: MovedClock) -> None:
+    """The operator wrote what was proposed: else the machine would judge itself."""
+    drawn = runner.drawn()
+    moved_clock.sleep(5)
+    task_id = runner.dataset.create_team_task(("ann@example.com", "bob@example.com"), tuple(drawn))
+    workers = list(runner.dataset.team_workers(task_id))
+    samples = [
+        {"sample_id": one, "worker_id": workers[0], "labels": [{"name": runner.proposed[one][0]}]} for one in drawn
+    ]
+    fill = ModelArtsUpdateTeamSamplesOperator(
+        task_id="fill", dataset_id=runner.dataset_id, workforce_task_id=task_id, samples=samples
+    )
+    assert runner.run(fill, 1, 0).result["updated"] == len(drawn)
+    team: dict[str, Any] = {"answers_from": "team_task", "workforce_task_id": task_id}
+    assert "was answered by a person" in message(runner.evaluate(**team), ConfirmationError)
+    # Whoever looks at such a copy and labels it says something, and so does another member.
+    runner.dataset.label_team_sample(task_id, drawn[0], runner.truth(drawn[0]), workers[0])
+    for sample_id in drawn[1:50]:
+        runner.dataset.label_team_sample(task_id, sample_id, runner.truth(sample_id), workers[1])
+    assert runner.evaluate(**team, try_number=2).error is None
+    assert {one.sample_id: one.right for one in runner.evidence().answers} == {
+        one: runner.is_right(one) for one in drawn[:50]
+    }
+
+
 def test_a_team_task_that_is_older_than_the_plan_is_refused(runner: AuditRunner, moved_clock: MovedClock) -> None:
     task_id = runner.dataset.create_team_task(("ann@example.com",), tuple(runner.proposed))
     moved_clock.sleep(3600)
@@ -467,8 +493,19 @@ def test_answers_that_are_older_than_the_plan_are_refused(runner: AuditRunner) -
         assert "before the plan" in message(runner.evaluate(answers_from=given))
 
 
-def test_labels_that_a_confirmation_wrote_are_no_answers(runner: AuditRunner) -> None:
+def plan_is_younger(runner: AuditRunner, seconds: float) -> None:
+    """Let the plan say that it was made later, as a worker does whose clock is ahead of others'."""
+    plan = runner.planned()
+    samples = list(plan.samples())
+    with PlanWriter(plan.path, replace(plan.header, created_at=plan.header.created_at + seconds)) as writer:
+        for row, decision in samples:
+            writer.add_rows([row], [decision])
+
+
+@pytest.mark.parametrize("ahead", [0.0, 55.0])
+def test_labels_that_a_confirmation_wrote_are_no_answers(runner: AuditRunner, ahead: float) -> None:
     """Another plan for the same dataset, without an audit, confirms what this one has drawn."""
+    plan_is_younger(runner, ahead)
     drawn = runner.drawn()
     runner.answer(drawn[:50])
     elsewhere = f"file://{runner.folder}/plans/other.jsonl"
@@ -577,7 +614,9 @@ def test_damaged_evidence_is_refused(runner: AuditRunner) -> None:
     assert "not complete or was altered" in message(runner.apply())
 
 
-def test_answers_read_after_confirming_are_refused(runner: AuditRunner) -> None:
+@pytest.mark.parametrize("ahead", [0.0, 55.0])
+def test_answers_read_after_confirming_are_refused(runner: AuditRunner, ahead: float) -> None:
+    plan_is_younger(runner, ahead)
     runner.answer()
     runner.evaluate()
     assert runner.apply().error is None

@@ -284,8 +284,8 @@ def _judging(plan: Plan, evidence: Evidence) -> Evidence:
 def _judged_already(plan: Plan, judged: Judgement) -> EvidenceRefused:
     return EvidenceRefused(
         f"The plan {plan.uri} was judged already, and a plan is judged once: what counts is the evidence stored at "
-        f"{judged.evidence_uri} with the digest {judged.evidence_digest[:12]}. Nothing was written to the dataset. Give "
-        "that as evidence_uri. If it is gone, or if more answers are to count, plan again with another seed."
+        f"{judged.evidence_uri} with the digest {judged.evidence_digest[:12]}. Nothing was written to the dataset. "
+        "Give that as evidence_uri. If it is gone, or if more answers are to count, plan again with another seed."
     )
 
 
