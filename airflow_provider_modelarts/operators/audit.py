@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.redaction import storable
 from airflow_provider_modelarts.client.validation import decoded, shown
@@ -40,7 +40,18 @@ THRESHOLD_BYTES = 4096
 DATASET, TEAM_TASK = "dataset", "team_task"
 
 
-def _answers_from(name: str, value: object) -> Any:
+class _Given(NamedTuple):
+    """Answers that were handed to the operator.
+
+    :param answers: as ``answers_given`` takes them
+    :param at: when they were given, ISO 8601; None if that is not known
+    """
+
+    answers: object
+    at: str | None = None
+
+
+def _answers_from(name: str, value: object) -> str | _Given:
     """Return "dataset", "team_task", or the answers and when they were given, if that is known."""
     if isinstance(value, str) and value.strip() in (DATASET, TEAM_TASK):
         return value.strip()
@@ -54,18 +65,6 @@ def _answers_from(name: str, value: object) -> Any:
             f"not {shown(value)}."
         )
     return _Given(read.get(AUDIT_ANSWERS, read))
-
-
-class _Given:
-    """Answers that were handed to the operator.
-
-    :param answers: as ``answers_given`` takes them
-    :param at: when they were given, ISO 8601; None if that is not known
-    """
-
-    def __init__(self, answers: object, at: str | None = None) -> None:
-        self.answers = answers
-        self.at = at
 
 
 _OF_AUDIT: Readers = {
@@ -208,7 +207,7 @@ class ModelArtsEvaluateAuditOperator(TemplatedOperator):
             dataset_id=plan.header.dataset_id,
             plan_uri=plan.uri,
             plan_digest=plan.digest,
-            target_precision=float(audited.policy.target_precision or 0),
+            target_precision=audited.target,
             confidence=audited.policy.confidence,
             iou=given["iou"],
             answers_from=source if isinstance(source, str) else "given",
@@ -264,7 +263,7 @@ def _counts(audited: AuditedPlan, evidence: Evidence) -> dict[str, Any]:
         "proposals": sum(one.proposals for one in evidence.labels),
         "drawn": sum(one.drawn for one in evidence.labels),
         "answered": len(evidence.answers),
-        "wrong": sum(not one.right for one in evidence.answers),
+        "wrong": evidence.wrong_by_label.total(),
         "excluded": evidence.header.excluded,
         "confirmable": sum(confirmable(audited, evidence).values()),
     }

@@ -90,7 +90,8 @@ class ModelArtsQualityReportOperator(TemplatedOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the report; see the class."""
         from airflow_provider_modelarts.client.clock import system_clock
-        from airflow_provider_modelarts.labeling.quality_report import quality_report
+        from airflow_provider_modelarts.labeling.quality.report import QualityReport
+        from airflow_provider_modelarts.labeling.quality.runs import count_runs
         from airflow_provider_modelarts.labeling.storage.atomic import replace_text
 
         with permanent_errors_fail_at_once():
@@ -100,14 +101,14 @@ class ModelArtsQualityReportOperator(TemplatedOperator):
             markdown, html = _files(given["report_uri"], given["dataset_id"])
 
             with places.storage_errors("ledger_uri", str(ledger), "read"):
-                report = quality_report(
+                runs = count_runs(
                     ledger,
                     given["dataset_id"],
                     partial(_read_applied, ledger),
                     read_evidence=partial(_read_evidence, ledger),
                     runs=given["runs"],
-                    created_at=system_clock.now(),
                 )
+            report = QualityReport(given["dataset_id"], runs, system_clock.now())
             for problem in report.problems:
                 self.log.warning("Not in the report: %s", problem)
             with places.storage_errors("report_uri", str(html), "written"):

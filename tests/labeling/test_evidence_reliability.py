@@ -64,7 +64,7 @@ class Picture:
         self.source = reliability_svg(evidence)
         self.root = ET.fromstring(self.source)  # as strict as a browser is with a file
         self.texts = [one.text or "" for one in self.root.iter(f"{SVG}text")]
-        self.charts = [one for one in self.root if one.tag == f"{SVG}g"]
+        self.charts = [one for one in self.root if one.tag == f"{SVG}svg"]
 
     def all(self, tag: str, kind: str) -> list[dict[str, str]]:
         return [one.attrib for one in self.root.iter(f"{SVG}{tag}") if one.get("class") == kind]
@@ -123,7 +123,8 @@ def test_of_many_labels_those_with_the_most_proposals_are_drawn() -> None:
     assert len(picture.charts) == CHARTS == 12
     assert [one.findtext(f"{SVG}title") for one in picture.charts] == [f"label {199 - place:03}" for place in range(12)]
     assert any("The 12 of 200 labels that have the most proposals." in text for text in picture.texts)
-    assert len({one.get("transform") for one in picture.charts}) == 12
+    places = {(one.get("x"), one.get("y"), one.get("width"), one.get("height")) for one in picture.charts}
+    assert len(places) == 12
     assert int(picture.root.attrib["width"]) <= 900
 
 

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 RIGHT, WRONG = "right", "wrong"
 """The answers that leave a proposal as it is, and that do not."""
 READERS = 8
+_BY_NOBODY = (SampleStatus.UNLABELED, "NONE", "AUTO_ANNOTATION")
+"""States of samples whose labels the machine gave, without the underscores that some of the service's words have."""
 
 Answers = dict[str, Answer]
 
@@ -60,10 +62,6 @@ def _final(dataset: DatasetProposals, sample_id: str) -> Sample | None:
             raise
         log.warning("Sample %s counts as not answered: %s", sample_id, error)
         return None
-
-
-_BY_NOBODY = (SampleStatus.UNLABELED, "NONE", "AUTO_ANNOTATION")
-"""States of samples whose labels the machine gave, without the underscores that some of the service's words have."""
 
 
 def _is_labeled(sample: Sample) -> bool:

@@ -7,6 +7,7 @@ number in it is trusted that does not follow from the plan and the answers.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -135,6 +136,16 @@ class Evidence:
         """The lowest proven score of each label of which something is proven."""
         return {one.label: one.proof.threshold for one in self.labels if one.proof.threshold is not None}
 
+    @cached_property
+    def most_proposals_first(self) -> list[LabelEvidence]:
+        """The labels in the order of reports."""
+        return sorted(self.labels, key=lambda one: (-one.proposals, one.label))
+
+    @cached_property
+    def wrong_by_label(self) -> Counter[str]:
+        """Of each label how many proposals people found wrong."""
+        return Counter(one.label for one in self.answers if not one.right)
+
     def bounds(self) -> dict[str, dict[str, Any]]:
         """Return for each label of which something is proven the share that is right, for records of the run."""
         target = self.header.target_precision
@@ -172,7 +183,7 @@ class Evidence:
                 f"{plan.digest[:12]}: that is another plan, or it was changed"
             )
         audited = AuditedPlan(plan)
-        asked = (audited.policy.target_precision, audited.policy.confidence)
+        asked = (audited.target, audited.policy.confidence)
         if (header.target_precision, header.confidence) != asked:
             raise self._refused(
                 f"it is about the target and confidence {header.target_precision:g} and {header.confidence:g}, and the "

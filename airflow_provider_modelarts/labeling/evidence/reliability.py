@@ -6,6 +6,7 @@ stand in a file of its own or inside an HTML page. Names of labels are arbitrary
 
 from __future__ import annotations
 
+from collections import defaultdict
 from html import escape as escape_html
 from itertools import groupby
 from math import sqrt
@@ -81,7 +82,7 @@ _WIDTH, _HEIGHT = 292, 328
 """Of the cell of a chart, in pixels."""
 _LEFT, _TOP, _SIDE = 58, 56, 220
 """Where the square of a chart lies in its cell."""
-_HEAD = 84
+_HEAD = 96
 _LEAST_WIDTH = 500
 _LEGEND = (
     f"Dot: share of the answers that said right. Line through it: its interval at {LEVEL * 100:g} %.",
@@ -128,12 +129,12 @@ def reliability_svg(evidence: Evidence) -> str:
     of answers; the diagonal; the target; and from which score upwards the target is proven. A range without an answer
     is empty.
     """
-    labels = sorted(evidence.labels, key=lambda one: (-one.proposals, one.label))
+    labels = evidence.most_proposals_first
     shown = labels[:CHARTS]
     columns = min(_COLUMNS, max(1, len(shown)))
     width = max(columns * _WIDTH, _LEAST_WIDTH)
     height = _HEAD + -(-len(shown) // columns) * _HEIGHT
-    answers: dict[str, list[AnsweredSample]] = {one.label: [] for one in labels}
+    answers: defaultdict[str, list[AnsweredSample]] = defaultdict(list)
     for answer in evidence.answers:
         answers[answer.label].append(answer)
     size = f'width="{width}" height="{height}"'
@@ -153,15 +154,15 @@ def reliability_svg(evidence: Evidence) -> str:
 
 
 def _head(labels: int, answers: int) -> Iterator[str]:
-    scope = ""
+    lines = [*_LEGEND]
     if not labels:
-        scope = "The plan has no proposals of which an audit could be drawn."
+        lines.append("The plan has no proposals of which an audit could be drawn.")
     elif not answers:
-        scope = "Nobody has answered."
+        lines.append("Nobody has answered.")
     elif labels > CHARTS:
-        scope = f"The {CHARTS} of {labels} labels that have the most proposals."
-    yield _text(10, 20, "name", f"Right among the answers, by score. {scope}".strip())
-    yield from (_text(10, 38 + 14 * number, "small", line) for number, line in enumerate(_LEGEND))
+        lines.append(f"The {CHARTS} of {labels} labels that have the most proposals.")
+    yield _text(10, 20, "name", "Right among the answers, by score")
+    yield from (_text(10, 38 + 14 * number, "small", line) for number, line in enumerate(lines))
 
 
 def _chart(one: LabelEvidence, answers: Sequence[AnsweredSample], target: float, left: int, top: int) -> Iterator[str]:
@@ -170,7 +171,8 @@ def _chart(one: LabelEvidence, answers: Sequence[AnsweredSample], target: float,
     proven = "not proven" if threshold is None else f"proven from {threshold:.4g}"
     wrong = sum(not answer.right for answer in answers)
     name = flat(one.label) if one.label else "(no label)"
-    yield f'<g transform="translate({left} {top})">'
+    # An inner picture shows nothing beyond its edges, however wide a name is.
+    yield f'<svg x="{left}" y="{top}" width="{_WIDTH}" height="{_HEIGHT}">'
     yield f"<title>{escape_html(name[:_TITLE_CHARACTERS])}</title>"
     yield _text(_LEFT, 16, "name", _shortened(name))
     yield _text(_LEFT, 32, "small", f"{len(answers)} of {one.proposals} answered, {wrong} wrong")
@@ -191,7 +193,7 @@ def _chart(one: LabelEvidence, answers: Sequence[AnsweredSample], target: float,
     yield _line("target", 0, _y(target), _SIDE, _y(target))
     yield from _ranges(score_ranges(answers))
     yield "</g>"
-    yield "</g>"
+    yield "</svg>"
 
 
 def _ranges(ranges: Sequence[ScoreRange]) -> Iterator[str]:

@@ -50,7 +50,7 @@ def markdown(audited: AuditedPlan, evidence: Evidence, picture: str | None = Non
 def _head(audited: AuditedPlan, evidence: Evidence) -> list[str]:
     header, labels = evidence.header, evidence.labels
     drawn, answered = sum(one.drawn for one in labels), len(evidence.answers)
-    wrong = sum(not one.right for one in evidence.answers)
+    wrong = evidence.wrong_by_label.total()
     to_confirm = sum(confirmable(audited, evidence).values())
     lines = [
         f"### Audit of plan {header.plan_digest[:12]} of dataset {escape(header.dataset_id)}",
@@ -80,23 +80,24 @@ def _table(audited: AuditedPlan, evidence: Evidence) -> list[str]:
         "| Label | Proposals | Answered | Wrong | From score | Proven right | May be confirmed |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    wrong = {one.label: 0 for one in evidence.labels}
-    for answer in evidence.answers:
-        wrong[answer.label] += not answer.right
-    for one in sorted(evidence.labels, key=lambda one: (-one.proposals, one.label)):
+    for one in evidence.most_proposals_first:
         proof = one.proof
-        threshold = "-" if proof.threshold is None else f"{proof.threshold:.4g}"
-        lines.append(
-            f"| {escape(one.label, _NAME_BYTES)} | {one.proposals} | {one.answered} | {wrong[one.label]} | {threshold} "
-            f"| {percent(proof.bound)} | {to_confirm[one.label]} |"
+        cells = (
+            escape(one.label, _NAME_BYTES),
+            one.proposals,
+            one.answered,
+            evidence.wrong_by_label[one.label],
+            "-" if proof.threshold is None else f"{proof.threshold:.4g}",
+            percent(proof.bound),
+            to_confirm[one.label],
         )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return [*lines, ""]
 
 
 def _missing(evidence: Evidence) -> list[str]:
     """Return a line for each label of which nothing is proven: what would have been needed."""
-    unproven = [one for one in evidence.labels if one.proof.threshold is None]
-    lines = [_need(one) for one in sorted(unproven, key=lambda one: (-one.proposals, one.label))]
+    lines = [_need(one) for one in evidence.most_proposals_first if one.proof.threshold is None]
     return ["Not proven, so left to people:", "", *lines, ""] if lines else []
 
 
