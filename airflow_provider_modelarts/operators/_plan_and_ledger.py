@@ -131,7 +131,9 @@ def _narrowed(
 
     if request.preview:
         scratch = tempfile.TemporaryDirectory(prefix="modelarts-")
-        return replace(found, plan=narrow_plan(plan, Path(scratch.name) / "plan.jsonl", narrowings), _scratch=scratch)
+        with places.storage_errors("plan_uri", plan.uri, "read"):
+            narrowed = narrow_plan(plan, Path(scratch.name) / "plan.jsonl", narrowings)
+        return replace(found, plan=narrowed, _scratch=scratch)
     path = _own_path(root, context)
     with places.storage_errors("the narrowed plan", str(path), "written"):
         narrowed = narrow_plan(plan, path, narrowings)
