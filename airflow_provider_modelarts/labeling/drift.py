@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
@@ -168,16 +169,14 @@ class Drift:
     moved: tuple[Shift, ...] = ()
     flips: Flips = NO_FLIPS
 
-    @property
+    @cached_property
     def labels(self) -> frozenset[str] | None:
         """The labels that moved; None if something moved that is not of single labels: then all count as moved."""
-        alone = {shift.label for shift in self.moved if shift.what in ("share", "scores")}
-        named = frozenset(name for name in alone if name is not None)
+        moved = {shift.what for shift in self.moved}
+        named = frozenset(shift.label for shift in self.moved if shift.label is not None)
         # A label that was counted among others is not known by name.
-        is_whole = OTHER_LABELS in named or any(shift.what in ("hard", "flips") for shift in self.moved)
-        is_unnamed = any(shift.what == "labels" for shift in self.moved) and not any(
-            shift.what == "share" for shift in self.moved
-        )
+        is_whole = OTHER_LABELS in named or not moved.isdisjoint(("hard", "flips"))
+        is_unnamed = "labels" in moved and "share" not in moved
         return None if is_whole or is_unnamed else named
 
     @property
