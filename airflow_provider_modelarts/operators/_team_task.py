@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_modelarts.hooks.errors import permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
@@ -14,16 +14,18 @@ from airflow_provider_modelarts.operators._templates import TemplatedOperator
 from airflow_provider_modelarts.utils.task_record import TaskIntent, TaskStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.labeling.team_results import CommentsResult
     from airflow_provider_modelarts.operators._templates import Readers
 
 OF_DATASET: Readers = {"dataset_id": parameters.identifier, **parameters.CONNECTION}
 OF_TEAM_TASK: Readers = {"workforce_task_id": parameters.identifier, **OF_DATASET}
+_COMMENTS: Readers = {"comments": parameters.comments, **OF_TEAM_TASK}
 
 
 class DatasetCallOperator(TemplatedOperator):
@@ -81,6 +83,37 @@ class TeamTaskOperator(DatasetCallOperator):
     def __init__(self, *, workforce_task_id: str | XComArg, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.workforce_task_id = workforce_task_id
+
+
+class TeamCommentsOperator(TeamTaskOperator):
+    """An operator that comments on members' copies.
+
+    :param comments: a comment for each copy
+    """
+
+    readers = _COMMENTS
+    template_fields: Sequence[str] = tuple(readers)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"comments": "json"}
+
+    def __init__(self, *, comments: Sequence[dict[str, Any]] | str | XComArg, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.comments = comments
+        self.check_parameters(self.readers)
+
+    def comment(
+        self,
+        function: Callable[..., CommentsResult],
+        client: ModelArtsClient,
+        given: Mapping[str, Any],
+        context: Context,
+    ) -> dict[str, int]:
+        """Comment by a function of ``labeling.copy_comments``; return the counts."""
+        task_id = given["workforce_task_id"]
+        result = function(client, given["dataset_id"], task_id, given["comments"], tries=tries_of(context))
+        self.log.info("Team task %s: %s", task_id, result.to_xcom())
+        if result.warning:
+            self.log.warning("%s", result.warning)
+        return result.to_xcom()
 
 
 def tries_of(context: Context) -> Tries:

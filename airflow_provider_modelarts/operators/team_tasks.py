@@ -11,6 +11,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_provider_modelarts.client.errors import PreconditionFailed
 from airflow_provider_modelarts.client.states import AcceptanceAction, SampleStatus, TeamTaskState
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
+from airflow_provider_modelarts.labeling.copy_comments import judge_team_samples
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._service_job import ServiceJobOperator
@@ -18,13 +19,14 @@ from airflow_provider_modelarts.operators._team_task import (
     OF_DATASET,
     OF_TEAM_TASK,
     DatasetCallOperator,
+    TeamCommentsOperator,
     TeamTaskOperator,
 )
 from airflow_provider_modelarts.operators._templates import constant, is_template
 from airflow_provider_modelarts.utils.team_jobs import AcceptanceDraw, AcceptanceEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
@@ -97,7 +99,6 @@ _BEGIN_ACCEPTANCE: Readers = {
     "sampling_rate": parameters.optional(parameters.number(0, 1)),
     **OF_TEAM_TASK,
 }
-_COMMENT: Readers = {"comments": parameters.comments, **OF_TEAM_TASK}
 _FINISH: Readers = {
     "action": _action,
     "overwrite_last_result": parameters.optional(parameters.flag),
@@ -327,11 +328,12 @@ class ModelArtsStartAcceptanceOperator(ServiceJobOperator):
         return parameters.request_body(StartAcceptanceRequest, "begin an acceptance", own, None)
 
 
-class ModelArtsCommentAcceptanceOperator(TeamTaskOperator):
+class ModelArtsCommentAcceptanceOperator(TeamCommentsOperator):
     """Judge copies of samples that were drawn for an acceptance; a later word about one replaces an earlier one.
 
-    If the acceptance is over, as after a clear, that is no error if the copies have been judged so before. Returns
-    ``judged, accepted, rejected``.
+    If the acceptance is over, as after a clear, that is no error if the copies have been judged so before. A retry
+    leaves alone what somebody has judged otherwise, or labeled again, since the first try. Airflow before 3.3 keeps
+    nothing between tries: there a retry judges all of them. Returns ``judged, accepted, rejected, changed``.
 
     :param dataset_id: the dataset (templated)
     :param workforce_task_id: the team task, in acceptance (templated)
@@ -342,32 +344,13 @@ class ModelArtsCommentAcceptanceOperator(TeamTaskOperator):
     :raises AirflowFailException: if a copy was not drawn or no acceptance runs, and for what else no retry can mend
     """
 
-    readers = _COMMENT
-    template_fields: Sequence[str] = tuple(readers)
-    template_fields_renderers: ClassVar[dict[str, str]] = {"comments": "json"}
-
-    def __init__(self, *, comments: Sequence[dict[str, Any]] | str | XComArg, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.comments = comments
-        self.check_parameters(self.readers)
-
-    def carry_out(
-        self,
-        client: ModelArtsClient,
-        given: Mapping[str, Any],
-        context: Context,  # noqa: ARG002
-    ) -> dict[str, int]:
+    def carry_out(self, client: ModelArtsClient, given: Mapping[str, Any], context: Context) -> dict[str, int]:
         """Judge the copies."""
-        comments, where = given["comments"], (given["dataset_id"], given["workforce_task_id"])
-        try:
-            client.team_tasks.comment_acceptance(*where, comments)
-        except PreconditionFailed:
-            # As after a clear, when the acceptance is over.
-            if not _are_judged(client.team_samples.list(*where), comments):
-                raise
-            self.log.info("Team task %s: the copies have been judged so already.", where[1])
-        accepted = sum(bool(one["accept"]) for one in comments)
-        return {"judged": len(comments), "accepted": accepted, "rejected": len(comments) - accepted}
+        counts = self.comment(judge_team_samples, client, given, context)
+        return {
+            "judged": counts["accepted"] + counts["rejected"],
+            **{name: counts[name] for name in ("accepted", "rejected", "changed")},
+        }
 
 
 class ModelArtsFinishAcceptanceOperator(ServiceJobOperator):
@@ -473,18 +456,6 @@ class ModelArtsTeamResultsOperator(TeamTaskOperator):
             with places.storage_errors("results_uri", str(path), "written"):
                 path.write_text("".join(json.dumps(_result(one)) + "\n" for one in copies))
         return _counts(copies)
-
-
-def _are_judged(copies: Iterable[TeamSample], comments: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether each comment is the last word about its copy already."""
-    said = {(copy.sample_id, copy.worker_id): copy for copy in copies}
-    for one in comments:
-        copy = said.get((one["sample_id"], one.get("worker_id")))
-        if copy is None or copy.check_accept != one["accept"]:
-            return False
-        if any(one.get(name) and one[name] != getattr(copy, f"check_{name}") for name in ("comment", "score")):
-            return False
-    return True
 
 
 def _result(copy: TeamSample) -> dict[str, Any]:

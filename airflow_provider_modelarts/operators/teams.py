@@ -7,18 +7,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_modelarts.hooks.errors import ParameterError
-from airflow_provider_modelarts.labeling.copy_reviews import review_team_samples
+from airflow_provider_modelarts.labeling.copy_comments import review_team_samples
+from airflow_provider_modelarts.labeling.team_elements import parse_copies, parse_team_samples
 from airflow_provider_modelarts.labeling.team_mails import notify_members
-from airflow_provider_modelarts.labeling.team_samples import (
-    clear_team_samples,
-    parse_copies,
-    parse_team_samples,
-    update_team_samples,
-)
+from airflow_provider_modelarts.labeling.team_samples import clear_team_samples, update_team_samples
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._base import StoppableOperator
-from airflow_provider_modelarts.operators._team_task import OF_TEAM_TASK, TeamTaskOperator, tries_of
+from airflow_provider_modelarts.operators._team_task import (
+    OF_TEAM_TASK,
+    TeamCommentsOperator,
+    TeamTaskOperator,
+    tries_of,
+)
 from airflow_provider_modelarts.utils.worker_thread import run_in_thread
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_modelarts.client import ModelArtsClient
-    from airflow_provider_modelarts.labeling.team_samples import TeamResult
+    from airflow_provider_modelarts.labeling.team_results import TeamResult
     from airflow_provider_modelarts.operators._templates import Readers
 
 _UPDATE: Readers = {
@@ -42,7 +43,6 @@ _CLEAR: Readers = {
     "worker_email": parameters.optional(parameters.email),
     **OF_TEAM_TASK,
 }
-_REVIEW: Readers = {"comments": parameters.comments, **OF_TEAM_TASK}
 _NOTIFY: Readers = {"emails": parameters.emails, **OF_TEAM_TASK}
 
 
@@ -174,7 +174,7 @@ class ModelArtsClearTeamSamplesOperator(_CopiesOperator):
         return self.write(clear_team_samples, client, given, given["samples"], context)
 
 
-class ModelArtsReviewTeamSamplesOperator(TeamTaskOperator):
+class ModelArtsReviewTeamSamplesOperator(TeamCommentsOperator):
     """Review labeled copies of a team task that has reviewers. Those that are not accepted go back to their members.
 
     A copy that has a review already keeps it. A retry leaves alone what its member has labeled again since the first
@@ -191,23 +191,9 @@ class ModelArtsReviewTeamSamplesOperator(TeamTaskOperator):
         what else no retry can mend
     """
 
-    readers = _REVIEW
-    template_fields: Sequence[str] = tuple(readers)
-    template_fields_renderers: ClassVar[dict[str, str]] = {"comments": "json"}
-
-    def __init__(self, *, comments: Sequence[dict[str, Any]] | str | XComArg, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.comments = comments
-        self.check_parameters(self.readers)
-
     def carry_out(self, client: ModelArtsClient, given: Mapping[str, Any], context: Context) -> dict[str, int]:
         """Review the copies."""
-        task_id = given["workforce_task_id"]
-        result = review_team_samples(client, given["dataset_id"], task_id, given["comments"], tries=tries_of(context))
-        self.log.info("Team task %s: %s", task_id, result.to_xcom())
-        if result.warning:
-            self.log.warning("%s", result.warning)
-        return result.to_xcom()
+        return self.comment(review_team_samples, client, given, context)
 
 
 class ModelArtsNotifyTeamOperator(TeamTaskOperator):

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 EMAIL = "labeler@example.com"
 CREATE = "/workforce-tasks"
+ACCEPTANCE = [("POST", "/acceptance"), ("POST", "/acceptance/batch-comment"), ("PUT", "/acceptance/status")]
 POLICY = {"min_score": 0.7}
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
 
@@ -418,7 +419,7 @@ def test_the_whole_life(night: Night, deferrable: bool) -> None:
         for place, one in enumerate(night.client.team_samples.list(night.dataset_id, task_id))
     ]
     judged = night.run(night.of_task(ModelArtsCommentAcceptanceOperator, task_id, comments=json.dumps(copies)))
-    assert judged.result == {"judged": len(ids), "accepted": len(ids) - 1, "rejected": 1}
+    assert judged.result == {"judged": len(ids), "accepted": len(ids) - 1, "rejected": 1, "changed": 0}
     ended = night.run(
         night.of_task(ModelArtsFinishAcceptanceOperator, task_id, action="pass_accepted", deferrable=deferrable)
     )
@@ -586,17 +587,14 @@ def test_another_word_about_a_copy_after_the_acceptance_is_an_error(night: Night
 
 
 @pytest.mark.parametrize("fault", ["reset_after", "truncated"])
-@pytest.mark.parametrize("path", ["/acceptance", "/acceptance/status"])
+@pytest.mark.parametrize("path", ["/acceptance", "/acceptance/batch-comment", "/acceptance/status"])
 def test_lost_answers_of_an_acceptance_repeat_nothing(night: Night, path: str, fault: str) -> None:
-    task_id = night.labeled()
+    operators = acceptance(night, night.labeled())
     rule = night.emulator.faults.add("*", path, fault, match=lambda call: call.method in ("POST", "PUT"))
-    for operator in (
-        night.of_task(ModelArtsStartAcceptanceOperator, task_id, sampling_rate=1),
-        night.of_task(ModelArtsFinishAcceptanceOperator, task_id, action="pass_all"),
-    ):
+    for operator in operators:
         assert night.run(operator).error is None
     assert rule.fired == 1
-    assert (night.count("POST", "/acceptance"), night.count("PUT", "/acceptance/status")) == (1, 1)
+    assert [night.count(*sent) for sent in ACCEPTANCE] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
