@@ -10,6 +10,7 @@ from airflow_provider_modelarts.client.lost_replies import (
     change,
     check_success,
     delete,
+    holds,
     id_of,
     with_one_of,
 )
@@ -30,7 +31,7 @@ from airflow_provider_modelarts.client.paging import ListEndpoint
 from airflow_provider_modelarts.client.resources.datasets import DatasetStats
 from airflow_provider_modelarts.client.resources.labels import LabelStats
 from airflow_provider_modelarts.client.resources.samples import Sample
-from airflow_provider_modelarts.client.resources.workforces import Worker, WorkerTask, holds, to_sample_counts
+from airflow_provider_modelarts.client.resources.workforces import Worker, WorkerTask, to_sample_counts
 from airflow_provider_modelarts.client.states import AcceptanceAction, DatasetType, TeamTaskState
 from airflow_provider_modelarts.client.validation import validate_choice, validate_id, validate_list
 
