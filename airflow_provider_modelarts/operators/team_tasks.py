@@ -14,14 +14,14 @@ from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_er
 from airflow_provider_modelarts.labeling.copy_comments import judge_team_samples
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _uri_parameters as places
-from airflow_provider_modelarts.operators._service_job import ServiceJobOperator
-from airflow_provider_modelarts.operators._team_task import (
+from airflow_provider_modelarts.operators._calls import (
     OF_DATASET,
     OF_TEAM_TASK,
     DatasetCallOperator,
     TeamCommentsOperator,
     TeamTaskOperator,
 )
+from airflow_provider_modelarts.operators._service_job import ServiceJobOperator
 from airflow_provider_modelarts.operators._templates import constant, is_template
 from airflow_provider_modelarts.utils.team_jobs import AcceptanceDraw, AcceptanceEnd
 

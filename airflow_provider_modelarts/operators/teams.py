@@ -14,7 +14,7 @@ from airflow_provider_modelarts.labeling.team_samples import clear_team_samples,
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._base import StoppableOperator
-from airflow_provider_modelarts.operators._team_task import (
+from airflow_provider_modelarts.operators._calls import (
     OF_TEAM_TASK,
     TeamCommentsOperator,
     TeamTaskOperator,

@@ -1,4 +1,4 @@
-"""Base classes of the operators that make a few calls about a dataset's team tasks, without a job to wait for."""
+"""Base classes of the operators that make a few calls about a dataset or a team task, without a job to wait for."""
 
 from __future__ import annotations
 
