@@ -490,6 +490,20 @@ def test_a_clear_after_results_were_sent_back_accepts_what_was_labeled_since(nig
     assert (night.count("POST", "/acceptance"), night.count("PUT", "/acceptance/status")) == (2, 2)
 
 
+@pytest.mark.parametrize("has_store", [True, False])
+def test_a_clear_that_asks_for_another_end_of_an_acceptance_that_is_over_is_an_error(
+    night: Night, has_store: bool
+) -> None:
+    """Success would say that labels have passed which were sent back."""
+    night.has_store = has_store
+    begin, _, finish = acceptance(night, night.labeled(), action="reject_all")
+    assert [night.run(begin).error, night.run(finish).error] == [None, None]
+    finish.action = "pass_all"  # type: ignore[attr-defined]
+    ending = night.clear(finish)
+    assert type(ending.error) is AirflowFailException
+    assert night.count("PUT", "/acceptance/status") == 2, "the second one was refused"
+
+
 def test_another_word_about_a_copy_after_the_acceptance_is_an_error(night: Night) -> None:
     task_id = night.labeled()
     operators = acceptance(night, task_id)

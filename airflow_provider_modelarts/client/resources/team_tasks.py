@@ -45,7 +45,6 @@ if TYPE_CHECKING:
 
 LOCALES = ("en-us", "zh-cn")
 _MILLISECONDS = "integer, epoch milliseconds"
-_IN_ACCEPTANCE = (TeamTaskState.SAMPLING, TeamTaskState.IN_ACCEPTANCE)
 
 
 class AcceptanceStats(Model):
@@ -150,6 +149,11 @@ class TeamTask(Model):
     def is_terminal(self) -> bool:
         """Whether it is over: its results have passed; False for states that are not known."""
         return self.status is not None and self.status.is_terminal
+
+    @property
+    def is_in_acceptance(self) -> bool:
+        """Whether an acceptance runs: copies are drawn, or judged; False for states that are not known."""
+        return self.status in (TeamTaskState.SAMPLING, TeamTaskState.IN_ACCEPTANCE)
 
     @property
     def agency(self) -> str | None:
@@ -597,7 +601,7 @@ def _has_members(team: TeamTaskTeam | None, asked: Sequence[Mapping[str, Any]] |
 def _is_finished(task: TeamTask, action: int) -> bool:
     """Whether the last acceptance of a team task was ended by an action."""
     last = task.checking_task_desc
-    is_over = task.status is not None and task.status not in _IN_ACCEPTANCE
+    is_over = task.status is not None and not task.is_in_acceptance
     return is_over and (last is None or last.action in (None, action))
 
 
