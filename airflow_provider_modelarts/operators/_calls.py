@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_modelarts.hooks.errors import permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.labeling.team_copies import Tries
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._templates import TemplatedOperator
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_modelarts.client import ModelArtsClient
+    from airflow_provider_modelarts.labeling.team_copies import Tries
     from airflow_provider_modelarts.labeling.team_results import CommentsResult
     from airflow_provider_modelarts.operators._templates import Readers
 
@@ -118,6 +118,9 @@ class TeamCommentsOperator(TeamTaskOperator):
 
 def tries_of(context: Context) -> Tries:
     """Return which try this is. Airflow before 3.3 keeps nothing between tries."""
+    # Here, because a DAG file need not load what only a running task uses.
+    from airflow_provider_modelarts.labeling.team_copies import Tries
+
     store = TaskStore(context)
     return Tries(
         is_first=context["ti"].try_number == 1,

@@ -44,12 +44,7 @@ class ModelArtsEnsureLabelsOperator(DatasetCallOperator):
         self.labels = labels
         self.check_parameters(self.readers)
 
-    def carry_out(
-        self,
-        client: ModelArtsClient,
-        given: Mapping[str, Any],
-        context: Context,  # noqa: ARG002
-    ) -> dict[str, Any]:
+    def carry_out(self, client: ModelArtsClient, given: Mapping[str, Any], _: Context) -> dict[str, Any]:
         """Make the labels."""
         result = ensure_labels(client, given["dataset_id"], given["labels"])
         self.log.info(

@@ -11,7 +11,6 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_provider_modelarts.client.errors import PreconditionFailed
 from airflow_provider_modelarts.client.states import AcceptanceAction, SampleStatus, TeamTaskState
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
-from airflow_provider_modelarts.labeling.copy_comments import judge_team_samples
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._calls import (
@@ -175,7 +174,7 @@ class ModelArtsCreateTeamTaskOperator(DatasetCallOperator):
             with self.errors_of_making():
                 _create_request(self.read_parameters(self.readers))
 
-    def carry_out(self, client: ModelArtsClient, given: Mapping[str, Any], context: Context) -> str:  # noqa: ARG002
+    def carry_out(self, client: ModelArtsClient, given: Mapping[str, Any], _: Context) -> str:
         """Create the team task, or find it."""
         from airflow_provider_modelarts.labeling.team_task_creation import TeamTaskWanted, find_or_create
 
@@ -257,7 +256,7 @@ class ModelArtsStartTeamTaskOperator(TeamTaskOperator):
         self.workforces_config = workforces_config
         self.check_parameters(self.readers)
 
-    def carry_out(self, client: ModelArtsClient, given: Mapping[str, Any], context: Context) -> str:  # noqa: ARG002
+    def carry_out(self, client: ModelArtsClient, given: Mapping[str, Any], _: Context) -> str:
         """Start the team task, unless it has started."""
         dataset_id, task_id = given["dataset_id"], str(given["workforce_task_id"])
 
@@ -346,6 +345,8 @@ class ModelArtsCommentAcceptanceOperator(TeamCommentsOperator):
 
     def carry_out(self, client: ModelArtsClient, given: Mapping[str, Any], context: Context) -> dict[str, int]:
         """Judge the copies."""
+        from airflow_provider_modelarts.labeling.copy_comments import judge_team_samples
+
         counts = self.comment(judge_team_samples, client, given, context)
         return {
             "judged": counts["accepted"] + counts["rejected"],
@@ -443,12 +444,7 @@ class ModelArtsTeamResultsOperator(TeamTaskOperator):
         self.results_uri = results_uri
         self.check_parameters(self.readers)
 
-    def carry_out(
-        self,
-        client: ModelArtsClient,
-        given: Mapping[str, Any],
-        context: Context,  # noqa: ARG002
-    ) -> dict[str, Any]:
+    def carry_out(self, client: ModelArtsClient, given: Mapping[str, Any], _: Context) -> dict[str, Any]:
         """Read the results."""
         path = None if given["results_uri"] is None else places.file_to_write("results_uri", given["results_uri"])
         copies = list(client.team_samples.list(given["dataset_id"], given["workforce_task_id"]))
