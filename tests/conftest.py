@@ -6,7 +6,8 @@ from tests.support import environment
 
 AIRFLOW_HOME = environment.prepare()
 
-import shutil  # noqa: E402  # everything below may import airflow
+import gc  # noqa: E402  # everything below may import airflow
+import shutil  # noqa: E402
 import sys  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
@@ -48,6 +49,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return FIRST.index(file) if file in FIRST else len(FIRST)
 
     items.sort(key=rank)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what was imported and collected: it stays until the end."""
+    gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Collect all garbage before a process of xdist says that it is done.
+
+    What it does after that may take five seconds; then execnet sends it a SIGINT, and a ``KeyboardInterrupt`` comes up
+    wherever it is. pytest collects garbage at that time, which takes long if there is much, or the machine is busy.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
