@@ -107,7 +107,7 @@ def _keeps_to_the_contract(request: pytest.FixtureRequest, contract_check: Contr
     """Fail a test whose requests or whose answers do not agree with the contract."""
     contract_check.check_requests = request.node.get_closest_marker("wrong_requests") is None
     contract_check.check_answers = request.node.get_closest_marker("wrong_answers") is None
-    contract_check.problems.clear()
+    contract_check.forget()
     yield
     if contract_check.problems:
         pytest.fail("against the contract:\n" + "\n".join(contract_check.problems[:20]), pytrace=False)
