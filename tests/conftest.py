@@ -113,6 +113,39 @@ def _keeps_to_the_contract(request: pytest.FixtureRequest, contract_check: Contr
         pytest.fail("against the contract:\n" + "\n".join(contract_check.problems[:20]), pytrace=False)
 
 
+LONGEST_SLEEP = 1.0
+"""Seconds for which a test may really sleep."""
+
+
+@pytest.fixture(autouse=True)
+def _sleeps_for_a_moment_at_most(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test that really sleeps for seconds: it would pass, and nobody would see that it waits half a minute."""
+    from airflow_provider_modelarts.client.clock import Clock
+
+    sleep, sleep_async = Clock.sleep, Clock.sleep_async
+    refused: list[float] = []
+
+    def check(seconds: float) -> None:
+        if seconds > LONGEST_SLEEP:
+            refused.append(seconds)
+            raise RuntimeError(f"this test would really sleep for {seconds:.1f} s")
+
+    def sleep_for_a_moment(clock: Clock, seconds: float) -> None:
+        check(seconds)
+        sleep(clock, seconds)
+
+    async def sleep_for_a_moment_async(clock: Clock, seconds: float) -> None:
+        check(seconds)
+        await sleep_async(clock, seconds)
+
+    if request.node.get_closest_marker("e2e") is None:
+        monkeypatch.setattr(Clock, "sleep", sleep_for_a_moment)
+        monkeypatch.setattr(Clock, "sleep_async", sleep_for_a_moment_async)
+    yield
+    if refused:
+        pytest.fail(f"slept for {refused} s without the fixture moved_clock", pytrace=False)
+
+
 @pytest.fixture(scope="session")
 def airflow_home() -> Path:
     """The folder that holds this run's metadata database and task logs."""
