@@ -9,7 +9,7 @@ AIRFLOW_HOME = environment.prepare()
 import gc  # noqa: E402  # everything below may import airflow
 import shutil  # noqa: E402
 import sys  # noqa: E402
-from typing import TYPE_CHECKING  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
@@ -158,7 +158,22 @@ def airflow_db(airflow_home: Path) -> Path:
     database = airflow_home / "airflow.db"
     if not database.exists() or not database.stat().st_size:  # Airflow makes an empty file when it is first asked
         shutil.copyfile(metadata.prepare(), database)
+    _spare_the_disk()
     return database
+
+
+def _spare_the_disk() -> None:
+    """Let SQLite not wait for the disk: nothing of the database is needed after this process."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def set_pragma(connection: Any, _: object) -> None:
+        if "sqlite" in type(connection).__module__:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA synchronous=OFF")
+            cursor.close()
+
+    event.listen(Engine, "connect", set_pragma)
 
 
 def forget_masks() -> None:
