@@ -16,6 +16,7 @@ import pytest  # noqa: E402
 
 from airflow_provider_modelarts.emulator.pytest_plugin import modelarts_emulator  # noqa: E402, F401  # a fixture
 from demo import metadata  # noqa: E402
+from tests.support.guesses import make_once  # noqa: E402
 from tests.support.summary import write_lines  # noqa: E402
 
 if TYPE_CHECKING:
@@ -121,6 +122,13 @@ def _keeps_to_the_contract(request: pytest.FixtureRequest, contract_check: Contr
     yield
     if contract_check.problems:
         pytest.fail("against the contract:\n" + "\n".join(contract_check.problems[:20]), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def _guesses_are_made_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train once on the same images; the emulator's own tests train each time."""
+    if not request.node.nodeid.startswith("tests/emulator/"):
+        make_once(monkeypatch)
 
 
 LONGEST_SLEEP = 1.0
