@@ -6,15 +6,17 @@ from tests.support import environment
 
 AIRFLOW_HOME = environment.prepare()
 
-import shutil  # noqa: E402  # everything below may import airflow
+import gc  # noqa: E402  # everything below may import airflow
+import shutil  # noqa: E402
 import sys  # noqa: E402
-from typing import TYPE_CHECKING  # noqa: E402
+from typing import TYPE_CHECKING, Any  # noqa: E402
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
 
 from airflow_provider_modelarts.emulator.pytest_plugin import modelarts_emulator  # noqa: E402, F401  # a fixture
 from demo import metadata  # noqa: E402
+from tests.support.guesses import make_once  # noqa: E402
 from tests.support.summary import write_lines  # noqa: E402
 
 if TYPE_CHECKING:
@@ -31,10 +33,20 @@ FIRST = (
     "tests/soak/test_few_stories.py",
     "tests/test_demo.py",
     "tests/test_readme.py",
-    "tests/test_client_alone.py",
-    "tests/utils/test_label_task_start.py",
-    "tests/labeling/test_confirm.py",
+    "tests/operators/test_templates.py",
+    "tests/plugins/test_review_app.py",
+    "tests/operators/test_s3.py",
+    "tests/operators/test_observed.py",
     "tests/labeling/test_simulation.py",
+    "tests/utils/test_label_task_start.py",
+    "tests/operators/test_datasets.py",
+    "tests/test_leaks.py",
+    "tests/labeling/test_export_scale.py",
+    "tests/labeling/test_plan.py",
+    "tests/operators/test_audit.py",
+    "tests/test_client_alone.py",
+    "tests/client/test_typing.py",
+    "tests/labeling/test_confirm.py",
     "tests/utils/test_label_task_start_machine.py",
 )
 
@@ -48,6 +60,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return FIRST.index(file) if file in FIRST else len(FIRST)
 
     items.sort(key=rank)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what was imported and collected: it stays until the end."""
+    gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Collect all garbage before a process of xdist says that it is done.
+
+    What it does after that may take five seconds; then execnet sends it a SIGINT, and a ``KeyboardInterrupt`` comes up
+    wherever it is. pytest collects garbage at that time, which takes long if there is much, or the machine is busy.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -89,10 +118,50 @@ def _keeps_to_the_contract(request: pytest.FixtureRequest, contract_check: Contr
     """Fail a test whose requests or whose answers do not agree with the contract."""
     contract_check.check_requests = request.node.get_closest_marker("wrong_requests") is None
     contract_check.check_answers = request.node.get_closest_marker("wrong_answers") is None
-    contract_check.problems.clear()
+    contract_check.forget()
     yield
     if contract_check.problems:
         pytest.fail("against the contract:\n" + "\n".join(contract_check.problems[:20]), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def _guesses_are_made_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train once on the same images; the emulator's own tests train each time."""
+    if not request.node.nodeid.startswith("tests/emulator/"):
+        make_once(monkeypatch)
+
+
+LONGEST_SLEEP = 1.0
+"""Seconds for which a test may really sleep."""
+
+
+@pytest.fixture(autouse=True)
+def _sleeps_for_a_moment_at_most(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test that really sleeps for seconds: it would pass, and nobody would see that it waits half a minute."""
+    from airflow_provider_modelarts.client.clock import Clock
+
+    sleep, sleep_async = Clock.sleep, Clock.sleep_async
+    refused: list[float] = []
+
+    def check(seconds: float) -> None:
+        if seconds > LONGEST_SLEEP:
+            refused.append(seconds)
+            raise RuntimeError(f"this test would really sleep for {seconds:.1f} s")
+
+    def sleep_for_a_moment(clock: Clock, seconds: float) -> None:
+        check(seconds)
+        sleep(clock, seconds)
+
+    async def sleep_for_a_moment_async(clock: Clock, seconds: float) -> None:
+        check(seconds)
+        await sleep_async(clock, seconds)
+
+    if request.node.get_closest_marker("e2e") is None:
+        monkeypatch.setattr(Clock, "sleep", sleep_for_a_moment)
+        monkeypatch.setattr(Clock, "sleep_async", sleep_for_a_moment_async)
+    yield
+    if refused:
+        pytest.fail(f"slept for {refused} s without the fixture moved_clock", pytrace=False)
 
 
 @pytest.fixture(scope="session")
@@ -107,7 +176,22 @@ def airflow_db(airflow_home: Path) -> Path:
     database = airflow_home / "airflow.db"
     if not database.exists() or not database.stat().st_size:  # Airflow makes an empty file when it is first asked
         shutil.copyfile(metadata.prepare(), database)
+    _spare_the_disk()
     return database
+
+
+def _spare_the_disk() -> None:
+    """Let SQLite not wait for the disk: nothing of the database is needed after this process."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def set_pragma(connection: Any, _: object) -> None:
+        if "sqlite" in type(connection).__module__:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA synchronous=OFF")
+            cursor.close()
+
+    event.listen(Engine, "connect", set_pragma)
 
 
 def forget_masks() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.emulator.http.journal import Record
+from tests.support import contract
 from tests.support.contract import ContractCheck, at, find_operation, is_valid, operations, validator
 from tests.support.quick_schema import QuickSchemas, UnknownKeywordError
 from tests.test_contract_examples import examples
@@ -152,7 +153,9 @@ def test_the_answer_of_a_fault_is_exempt_and_its_request_is_not() -> None:
     assert len(check.problems) == 1
 
 
-def test_a_label_goes_back_as_it_was_served_and_only_so() -> None:
+@pytest.mark.parametrize("kept", [contract.MOST_KEPT, 0])
+def test_a_label_goes_back_as_it_was_served_and_only_so(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contract, "MOST_KEPT", kept)
     check = ContractCheck()
     check(
         exchange("GET", PROPOSALS, answer={"sample_count": 1, "samples": [{"sample_id": "a", "labels": [ODD_LABEL]}]})
@@ -162,6 +165,16 @@ def test_a_label_goes_back_as_it_was_served_and_only_so() -> None:
     check(confirm([{**ODD_LABEL, "score": "0.6"}]))
     assert len(check.problems) >= 1
     assert all("request: body['samples'][0]['labels'][0]" in problem for problem in check.problems)
+
+
+def test_an_answer_that_comes_again_is_judged_again_unless_it_was_right() -> None:
+    check = ContractCheck()
+    for _ in range(2):
+        check(GOOD["list"])
+    assert check.problems == []
+    for _ in range(2):
+        check(BAD["answer deep down"][0])
+    assert len(check.problems) == 2
 
 
 def test_wrong_requests_pass_where_a_test_sends_them_on_purpose() -> None:

@@ -13,6 +13,7 @@ import time
 import urllib.request
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -28,6 +29,9 @@ from demo.journal_steps import STEPS, step_of, steps
 from demo.metadata import STATE
 from tests.e2e.support import processes_of
 from tests.support.readme import code_block
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def started(*arguments: str) -> subprocess.Popen[str]:
@@ -80,24 +84,30 @@ def test_the_table_is_the_outcome_of_the_run_and_the_seed_changes_it() -> None:
     assert code_block("Try it", "text") in outputs[0][0], "the README shows another output"
 
 
+@pytest.fixture
+def _own_handlers() -> Iterator[None]:
+    """Give the signals that the demo listens for back to pytest."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.e2e
+@pytest.mark.usefixtures("_own_handlers")
 def test_a_broken_dag_is_one_line_and_a_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "auto_label_images.py").write_text("from airflow.sdk import DAG\nraise ValueError('spoiled')\n")
     monkeypatch.setattr(demo.run, "EXAMPLE_DAGS", tmp_path)
     monkeypatch.setattr(sys, "argv", ["demo"])
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        assert main() == 1
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    assert main() == 1
     errors = capsys.readouterr().err
     assert len(errors.splitlines()) == 1
     assert "auto_label_images.py: ValueError: spoiled" in errors
 
 
+@pytest.mark.usefixtures("_own_handlers")
 def test_a_port_that_cannot_be_had_is_one_line_and_a_failure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,12 +119,7 @@ def test_a_port_that_cannot_be_had_is_one_line_and_a_failure(
         demo.run.run(0, io.StringIO())
     monkeypatch.setattr(demo.run, "run", refuse)
     monkeypatch.setattr(sys, "argv", ["demo"])
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        assert main() == 1
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    assert main() == 1
     assert capsys.readouterr().err.startswith("The demo failed: [Errno 98] address already in use")
 
 

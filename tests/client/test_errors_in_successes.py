@@ -419,7 +419,7 @@ no_code = pytest.mark.parametrize("body", NO_CODE.values(), ids=NO_CODE)
 @no_code
 @pytest.mark.parametrize("beside", EMPTY_LISTS.values(), ids=EMPTY_LISTS)
 def test_an_empty_list_that_says_that_it_failed_is_no_empty_list(
-    client: ModelArtsClient, emulator: Emulator, body: dict[str, Any], beside: dict[str, Any]
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, body: dict[str, Any], beside: dict[str, Any]
 ) -> None:
     dataset_id = emulator.load_proposals(3)
     answer(emulator, {**beside, **body}, part="/auto-annotations/samples")
@@ -431,7 +431,7 @@ def test_an_empty_list_that_says_that_it_failed_is_no_empty_list(
 
 @no_code
 def test_a_sample_without_labels_that_says_that_it_failed_is_no_sample_without_labels(
-    client: ModelArtsClient, emulator: Emulator, body: dict[str, Any]
+    client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock, body: dict[str, Any]
 ) -> None:
     answer(emulator, {"sample_id": "s1", **body}, part="/data-annotations/samples/")
     with pytest.raises(UnexpectedResponse, match="read sample s1 of dataset") as raised:

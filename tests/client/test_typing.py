@@ -127,14 +127,29 @@ if __name__ == "__main__":
 """
 
 
-def test_a_users_script_is_checked_strictly_without_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What mypy has found out about the package, for the next script as well."""
+    return tmp_path_factory.mktemp("mypy_cache")
+
+
+def check_by_mypy(script: str, cache: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Check a script strictly, and return what mypy says; it finds no error."""
     from mypy import api
 
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     monkeypatch.setenv("MYPYPATH", str(REPOSITORY))
-    (tmp_path / "script.py").write_text(SCRIPT)
-    said, complaints, status = api.run(["--strict", "--follow-imports", "silent", "script.py"])
+    (folder / "script.py").write_text(script)
+    options = ["--strict", "--follow-imports", "silent", "--cache-dir", str(cache)]
+    said, complaints, status = api.run([*options, "script.py"])
     assert (status, complaints) == (0, ""), said
+    return said
+
+
+def test_a_users_script_is_checked_strictly_without_an_error(
+    mypy_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_by_mypy(SCRIPT, mypy_cache, tmp_path, monkeypatch)
 
 
 # --- every field of every answer
@@ -212,15 +227,9 @@ def test_each_field_of_each_answer_of_the_contract_is_in_the_script() -> None:
     assert {model.__name__ for _, _, model in READERS if issubclass(model, Model)} <= set(answers())
 
 
-def test_mypy_knows_the_type_of_each_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mypy import api
-
+def test_mypy_knows_the_type_of_each_field(mypy_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script, names = reading_script()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MYPYPATH", str(REPOSITORY))
-    (tmp_path / "script.py").write_text(script)
-    said, complaints, status = api.run(["--strict", "--follow-imports", "silent", "script.py"])
-    assert (status, complaints) == (0, ""), said
+    said = check_by_mypy(script, mypy_cache, tmp_path, monkeypatch)
     check_revealed(re.findall(r'Revealed type is "(.*)"$', said.replace("builtins.", ""), re.MULTILINE), names)
 
 

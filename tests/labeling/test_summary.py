@@ -148,8 +148,10 @@ def test_long_names_and_many_labels_fit(name: str, count: int) -> None:
     for number in range(count):
         hard = {"@modelarts:hard": True, "@modelarts:hard_reasons": list(range(31))}
         sample = proposal(number, f"{number} {name}", number / count, **hard)
+        row = row_of(sample)
+        facts = facts_of_row(row)
         for rule in ("passed", "no_labels", "hard_example", f"{name}{number % 3}"):
-            add(summary, sample, Decision(("confirm", "review", "leave")[number % 3], rule))
+            summary.add(row, facts, Decision(("confirm", "review", "leave")[number % 3], rule))
     text = summary.markdown(name, [name] * 5)
     assert len(text.encode()) <= MAX_BYTES
     if count == 3000:

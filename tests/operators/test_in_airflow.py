@@ -25,7 +25,7 @@ from tests.support.operator_driver import StandInTaskInstance
 if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Emulator
 
-pytestmark = pytest.mark.usefixtures("airflow_db")
+pytestmark = pytest.mark.usefixtures("airflow_db", "moved_clock")
 
 _numbers = itertools.count(1)
 

@@ -115,33 +115,35 @@ def test_after_a_lost_reply_the_labels_are_listed_and_not_sent_again(keeper: Lab
     assert keeper.writes == 1
 
 
-def test_a_label_that_somebody_makes_at_the_same_time_is_no_error(keeper: LabelKeeper, client: ModelArtsClient) -> None:
-    made: list[str] = []
+def when_listed_first(client: ModelArtsClient, monkeypatch: pytest.MonkeyPatch, label: Any) -> None:
+    """Let somebody make a label when the labels have been listed for the first time."""
+    list_labels, create = client.labels.list, client.labels.create
 
-    def make_it_first(record: Any) -> None:
-        if record.method == "GET" and LABELS in record.path and not made:
-            made.append("cat")
-            client.labels.create(keeper.dataset_id, [{"name": "cat"}])
+    def listed(dataset_id: str) -> Any:
+        found = list(list_labels(dataset_id))
+        monkeypatch.setattr(client.labels, "list", list_labels)
+        create(dataset_id, [label])
+        return found
 
-    keeper.emulator.observers.append(make_it_first)
+    monkeypatch.setattr(client.labels, "list", listed)
+
+
+def test_a_label_that_somebody_makes_at_the_same_time_is_no_error(
+    keeper: LabelKeeper, client: ModelArtsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    when_listed_first(client, monkeypatch, {"name": "cat"})
     assert ensure_labels(client, keeper.dataset_id, ["cat", "dog"]).labels == 2
-    assert made == ["cat"]
+    assert keeper.writes == 2
     assert {"cat", "dog"} <= keeper.names
 
 
 def test_a_label_that_somebody_makes_otherwise_at_the_same_time_is_a_conflict(
-    keeper: LabelKeeper, client: ModelArtsClient
+    keeper: LabelKeeper, client: ModelArtsClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made: list[str] = []
-
-    def make_it_first(record: Any) -> None:
-        if record.method == "GET" and LABELS in record.path and not made:
-            made.append("cat")
-            client.labels.create(keeper.dataset_id, [{**CAT, "property": {"@modelarts:color": "#000000"}}])
-
-    keeper.emulator.observers.append(make_it_first)
+    when_listed_first(client, monkeypatch, {**CAT, "property": {"@modelarts:color": "#000000"}})
     with pytest.raises(LabelConflict, match="'#000000', not '#3399ff'"):
         ensure_labels(client, keeper.dataset_id, [CAT])
+    assert keeper.writes == 2
 
 
 def test_a_dataset_that_is_publishing_is_worth_a_retry(keeper: LabelKeeper) -> None:

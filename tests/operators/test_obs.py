@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import fsspec
 import pytest
-from aiobotocore.httpsession import AIOHTTPSession
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.exceptions import AirflowFailException
-from airflow.sdk.io import store as stores
 
 from airflow_provider_modelarts.fs import obs
 from airflow_provider_modelarts.fs.obs_filesystem import ObsFileSystem
@@ -26,7 +24,7 @@ from tests.labeling.export_datasets import expected, label_all
 from tests.labeling.export_readers import READERS
 from tests.operators.runners import RUN_ID, ConfirmRunner
 from tests.support.entry_points import register_filesystems
-from tests.support.s3_server import BUCKET, S3Server, s3_server
+from tests.support.s3_server import BUCKET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,15 +32,10 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
+    from tests.support.s3_server import S3Server
 
 PLACE = f"obs://keys@{BUCKET}"
 POLICY = {"min_score": 0.5, "hard_examples": "confirm"}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with s3_server() as server:
-        yield server
 
 
 def connection(**extra: Any) -> str:
@@ -53,25 +46,12 @@ def connection(**extra: Any) -> str:
 
 
 @pytest.fixture
-def store(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """An empty bucket that the connection ``keys`` leads to; nobody else is asked."""
+def store(bucket: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """An empty bucket that the connection ``keys`` leads to."""
     register_filesystems()
-    elsewhere: list[str] = []
-    send = AIOHTTPSession.send
-
-    async def send_here(session: Any, request: Any) -> Any:
-        if not request.url.startswith(f"{server.url}/"):
-            elsewhere.append(request.url)
-            raise ConnectionRefusedError
-        return await send(session, request)
-
-    monkeypatch.setattr(AIOHTTPSession, "send", send_here)
-    monkeypatch.setattr(stores, "_STORE_CACHE", {})
-    monkeypatch.setenv("AIRFLOW_CONN_KEYS", connection(obs_endpoint=server.url))
-    server.begin()
-    yield server
+    monkeypatch.setenv("AIRFLOW_CONN_KEYS", connection(obs_endpoint=bucket.url))
+    yield bucket
     clear_clients()
-    assert not elsewhere
 
 
 @pytest.fixture

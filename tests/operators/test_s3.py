@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import pytest
-from aiobotocore.httpsession import AIOHTTPSession
 from airflow.sdk import ObjectStoragePath
 from airflow.sdk.exceptions import AirflowFailException
 from botocore.exceptions import ClientError, NoCredentialsError
@@ -28,7 +27,7 @@ from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._uri_parameters import PlaceUnavailableError
 from airflow_provider_modelarts.plugins.review_index import Choice, ReviewIndex, digest_of
 from tests.operators.runners import RUN_ID, WRITE, ConfirmRunner
-from tests.support.s3_server import BUCKET, S3Server, s3_server
+from tests.support.s3_server import BUCKET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
+    from tests.support.s3_server import S3Server
 
 PLACE = f"s3://store@{BUCKET}"
 POLICY = {"min_score": 0.5, "hard_examples": "confirm"}
@@ -44,38 +44,11 @@ CONDITIONS = ["held", 501, 405, 409, "ignored"]
 KILLED = ["held", 409, "ignored"]
 
 
-def forget_stores() -> None:
-    """Let Airflow forget the file systems that it made for connections."""
-    from airflow.sdk.io import store
-
-    for alias in [alias for alias in store._STORE_CACHE if alias.startswith("s3")]:
-        del store._STORE_CACHE[alias]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with s3_server() as server:
-        yield server
-
-
 @pytest.fixture
-def store(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """An empty bucket that the connection ``store`` leads to; nobody else is asked."""
-    elsewhere: list[str] = []
-    send = AIOHTTPSession.send
-
-    async def send_here(session: Any, request: Any) -> Any:
-        if not request.url.startswith(f"{server.url}/"):
-            elsewhere.append(request.url)
-            raise ConnectionRefusedError
-        return await send(session, request)
-
-    monkeypatch.setattr(AIOHTTPSession, "send", send_here)
-    monkeypatch.setenv("AIRFLOW_CONN_STORE", server.connection())
-    forget_stores()
-    server.begin()
-    yield server
-    assert not elsewhere
+def store(bucket: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """An empty bucket that the connection ``store`` leads to."""
+    monkeypatch.setenv("AIRFLOW_CONN_STORE", bucket.connection())
+    return bucket
 
 
 @pytest.fixture

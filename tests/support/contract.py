@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.emulator import Record
 
 CONTRACT = REPOSITORY / "docs" / "contract" / "modelarts-openapi.yaml"
+MOST_KEPT = 16_000_000
+"""Bytes of answers whose labels may still have to be read."""
 METHODS = ("get", "put", "post", "delete", "patch")
 
 # Contract section 0: documents list few statuses per call, the error chapter adds these to every one of them; 413 and
@@ -132,6 +134,7 @@ def operations() -> tuple[tuple[re.Pattern[str], Operation], ...]:
     return tuple(sorted(found, key=lambda pair: pair[1].template.count("{")))
 
 
+@functools.lru_cache(maxsize=4096)
 def find_operation(method: str, path: str) -> Operation | None:
     """Return the call that ``method`` and ``path`` belong to, or None."""
     for pattern, operation in operations():
@@ -146,6 +149,13 @@ def _refuse_constant(text: str) -> Any:
 
 def _parse(body: bytes) -> Any:
     return json.loads(body, parse_constant=_refuse_constant)
+
+
+def _parse_or_none(body: bytes) -> Any:
+    try:
+        return _parse(body)
+    except ValueError:
+        return None
 
 
 def _explain(errors: Iterable[Any], what: str) -> list[str]:
@@ -182,8 +192,20 @@ class ContractCheck:
     """Off for a test that sends wrong requests on purpose."""
     check_answers: bool = True
     """Off for a test whose emulator serves on purpose what is not documented."""
+    _answers: list[bytes] = field(default_factory=list)
+    _answered: int = 0
     _served: set[int] = field(default_factory=set)
+    _valid: set[int] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def forget(self) -> None:
+        """Begin from nothing, as a test does that has an emulator of its own."""
+        with self._lock:
+            self.problems.clear()
+            self._answers.clear()
+            self._answered = 0
+            self._served.clear()
+            self._valid.clear()
 
     def __call__(self, record: Record) -> None:
         """Check one exchange; called from the emulator's threads."""
@@ -221,12 +243,19 @@ class ContractCheck:
             return [] if record.response in (b"", b"{}", b'{"success":true}') else ["answer: a body with status 204"]
         if documented is not None and not {"$ref", "content"} & set(documented):
             return [] if record.response in (b"", b"{}") else ["answer: a body where none is documented"]
+        self._remember(record)
+        schema = self._response_schema(operation, status)
+        seen = hash((schema, record.response))
+        if seen in self._valid:  # the same page, read again
+            return []
         try:
             answer = _parse(record.response)
         except ValueError as error:
             return [f"answer: not JSON: {error}"]
-        self._remember_labels(record, answer)
-        return _problems(self._response_schema(operation, status), answer, "answer")
+        problems = _problems(schema, answer, "answer")
+        if not problems:
+            self._valid.add(seen)
+        return problems
 
     def _response_schema(self, operation: Operation, status: str) -> str:
         node = operation.node["responses"].get(status)
@@ -255,9 +284,7 @@ class ContractCheck:
             if name not in operation.query:
                 found.append(f"request: no query parameter {name!r}")
                 continue
-            schema = operation.query[name]["schema"]
-            value = _from_text(text, resolve(schema).get("type"))
-            found += _explain(_inline_validator(_canonical(schema)).iter_errors(value), f"request: query {name!r}")
+            found += _query_value_problems(_canonical(operation.query[name]["schema"]), name, text)
         return found + [
             f"request: query parameter {name!r} is missing"
             for name, parameter in operation.query.items()
@@ -279,17 +306,32 @@ class ContractCheck:
             return []
         return _problems(schema, self._without_served_labels(body), "request: body")
 
-    def _remember_labels(self, record: Record, answer: Any) -> None:
-        if record.method != "GET" or "-annotations/samples" not in record.path or not isinstance(answer, dict):
+    def _remember(self, record: Record) -> None:
+        """Keep an answer with labels: which these are is read when it matters."""
+        if record.method != "GET" or "-annotations/samples" not in record.path:
             return
-        for sample in answer.get("samples", [answer]):
-            for label in (isinstance(sample, dict) and sample.get("labels")) or ():
-                self._served.add(hash(_canonical(label)))
+        with self._lock:
+            self._answers.append(record.response)
+            self._answered += len(record.response)
+            if self._answered > MOST_KEPT:
+                self._read_labels()
+
+    def _read_labels(self) -> None:
+        for answer in map(_parse_or_none, self._answers):
+            if not isinstance(answer, dict):
+                continue
+            for sample in answer.get("samples", [answer]):
+                for label in (isinstance(sample, dict) and sample.get("labels")) or ():
+                    self._served.add(hash(_canonical(label)))
+        self._answers.clear()
+        self._answered = 0
 
     def _without_served_labels(self, body: Any) -> Any:
         """Return ``body`` without the labels that the emulator served, which go back however odd they are (B10)."""
         if not isinstance(body, dict) or not isinstance(body.get("samples"), list):
             return body
+        with self._lock:
+            self._read_labels()
         samples = []
         for sample in body["samples"]:
             if isinstance(sample, dict) and isinstance(sample.get("labels"), list):
@@ -298,6 +340,13 @@ class ContractCheck:
             else:
                 samples.append(sample)
         return {**body, "samples": samples}
+
+
+@functools.lru_cache(maxsize=4096)
+def _query_value_problems(schema: str, name: str, text: str) -> list[str]:
+    """Return what is wrong with a value of a query; the same few come thousands of times."""
+    value = _from_text(text, resolve(json.loads(schema)).get("type"))
+    return _explain(_inline_validator(schema).iter_errors(value), f"request: query {name!r}")
 
 
 @functools.cache

@@ -39,11 +39,23 @@ TYPES: dict[str, Judge] = {
 }
 
 
+# What json makes of a value of that type, so that one look into a set is enough for most values.
+CLASSES: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "boolean": (bool,),
+    "null": (type(None),),
+    "number": (int, float),
+    "integer": (int,),
+}
+
+
 def _type(names: Any) -> Judge:
-    if isinstance(names, str):
-        return TYPES[names]
-    judges = [TYPES[name] for name in names]
-    return lambda value: any(judge(value) for judge in judges)
+    wanted = [names] if isinstance(names, str) else names
+    classes = frozenset(one for name in wanted for one in CLASSES[name])
+    judges = [TYPES[name] for name in wanted]
+    return lambda value: type(value) in classes or any(judge(value) for judge in judges)
 
 
 def _enum(values: Any) -> Judge:
@@ -70,12 +82,34 @@ def _bound(kind: Judge, holds: Callable[[Any, Any], bool]) -> Callable[[Any], Ju
     return keyword
 
 
+def _required(names: list[str]) -> Judge:
+    wanted = frozenset(names)
+    return lambda value: not isinstance(value, dict) or wanted <= value.keys()
+
+
+def _all(judges: list[Judge]) -> Judge:
+    """Return what asks one judge after the other; ``all()`` of a generator takes several times as long."""
+    if len(judges) == 1:
+        return judges[0]
+    if len(judges) == 2:
+        first, second = judges
+        return lambda value: first(value) and second(value)
+
+    def judge(value: Any) -> bool:
+        for one in judges:  # noqa: SIM110 - see above
+            if not one(value):
+                return False
+        return True
+
+    return judge
+
+
 SIMPLE: dict[str, Callable[[Any], Judge]] = {
     "type": _type,
     "enum": _enum,
     "const": lambda value: _enum([value]),
     "pattern": _pattern,
-    "required": _bound(TYPES["object"], lambda value, names: all(name in value for name in names)),
+    "required": _required,
     "minimum": _bound(_is_number, lambda value, limit: value >= limit),
     "maximum": _bound(_is_number, lambda value, limit: value <= limit),
     "exclusiveMinimum": _bound(_is_number, lambda value, limit: value > limit),
@@ -122,10 +156,7 @@ class QuickSchemas:
     def _judge(self, schema: Any) -> Judge:
         if isinstance(schema, bool):
             return lambda _: schema
-        judges = [*self._own(schema), *self._of_object(schema)]
-        if len(judges) == 1:
-            return judges[0]
-        return lambda value: all(judge(value) for judge in judges)
+        return _all([*self._own(schema), *self._of_object(schema)])
 
     def _own(self, schema: dict[str, Any]) -> list[Judge]:
         judges = []
@@ -146,7 +177,7 @@ class QuickSchemas:
         return lambda value: holds(sum(part(value) for part in parts), len(parts))
 
     def _items(self, holds: Callable[[Iterable[bool]], bool], judge: Judge) -> Judge:
-        return lambda value: not isinstance(value, list) or holds(judge(item) for item in value)
+        return lambda value: not isinstance(value, list) or holds(map(judge, value))
 
     def _reference(self, reference: str) -> Judge:
         if reference not in self._of_reference:
@@ -158,9 +189,13 @@ class QuickSchemas:
         if "properties" not in schema and "additionalProperties" not in schema:
             return []
         known = {name: self._judge(part) for name, part in schema.get("properties", {}).items()}
-        other = self._judge(schema.get("additionalProperties", True))
+        judge_of, other = known.get, self._judge(schema.get("additionalProperties", True))
 
         def judge(value: Any) -> bool:
-            return not isinstance(value, dict) or all(known.get(name, other)(part) for name, part in value.items())
+            if isinstance(value, dict):
+                for name, part in value.items():
+                    if not judge_of(name, other)(part):
+                        return False
+            return True
 
         return [judge]
