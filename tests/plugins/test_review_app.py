@@ -14,7 +14,6 @@ import pytest
 
 from airflow_provider_modelarts.emulator import Emulator
 from airflow_provider_modelarts.emulator.emulator import CONNECTION_VARIABLE
-from airflow_provider_modelarts.labeling.plan.lines import PlanHeader
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanWriter
 from airflow_provider_modelarts.labeling.policy import ACTIONS, Decision
 from airflow_provider_modelarts.plugins import pictures
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airflow_provider_modelarts.client import Sample
+    from airflow_provider_modelarts.labeling.plan.lines import PlanHeader
 
 Begin = "Callable[..., ReviewRun]"
 POLICY = {"min_score": 0.6}
