@@ -13,6 +13,9 @@ import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow.listeners import hookimpl
+from airflow.sdk.listener import get_listener_manager
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -76,16 +79,13 @@ def run_dag(dag: DAG, *, conf: dict[str, Any] | None = None, approved: str | Non
     :param conf: the run's configuration; overrides ``params``.
     :param approved: id of the task that asks a person, who says yes at once.
     """
-    errors: dict[str, BaseException] = {}
-    for task in dag.tasks:
-        _remember_errors(task, errors)
     if approved is not None:
         dag.get_task(approved).execute = _approve  # type: ignore[method-assign]
     with captured_output() as output, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _store(dag)
         output.truncate(output.seek(0))  # of the run's own log only
-        with _unchanged_params(dag):
+        with _unchanged_params(dag), _listening() as errors:
             dag_run = dag.test(run_conf=conf)
     outcome = DagOutcome(state=str(dag_run.state), run_id=dag_run.run_id, log=output.getvalue())
     for instance in _task_instances(dag.dag_id, dag_run.run_id):
@@ -127,24 +127,29 @@ def _unchanged_params(dag: DAG) -> Iterator[None]:
             owner.params = params
 
 
-def _remember_errors(task: Any, errors: dict[str, BaseException]) -> None:
-    """Hang a callback on ``task`` that notes what it raised: a run's outcome holds no exceptions."""
+class _ErrorListener:
+    """Notes what tasks raise, retries too: the outcome of a run holds no exceptions."""
 
-    def remember(context: Any) -> None:
-        instance = context["ti"]
-        index = instance.map_index
-        name = instance.task_id if index is None or index < 0 else f"{instance.task_id}_{index}"
-        if (error := context.get("exception")) is not None:
-            errors[name] = error
+    def __init__(self) -> None:
+        self.errors: dict[str, BaseException] = {}
 
-    target = task.partial_kwargs if getattr(task, "is_mapped", False) else None
-    for hook in ("on_failure_callback", "on_retry_callback"):
-        if target is None:
-            present = getattr(task, hook) or ()
-            setattr(task, hook, [*(present if isinstance(present, (list, tuple)) else [present]), remember])
-        else:
-            present = target.get(hook) or ()
-            target[hook] = [*(present if isinstance(present, (list, tuple)) else [present]), remember]
+    @hookimpl
+    def on_task_instance_failed(self, task_instance: Any, error: object) -> None:
+        index = task_instance.map_index
+        name = task_instance.task_id if index is None or index < 0 else f"{task_instance.task_id}_{index}"
+        if isinstance(error, BaseException):
+            self.errors[name] = error
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[dict[str, BaseException]]:
+    """Collect the errors of tasks by name."""
+    listener, manager = _ErrorListener(), get_listener_manager()
+    manager.add_listener(listener)
+    try:
+        yield listener.errors
+    finally:
+        manager.pm.unregister(listener)
 
 
 def _store(dag: DAG) -> None:
