@@ -240,3 +240,12 @@ def test_an_execution_timeout_leaves_the_counts_of_what_was_taken_back(
     )
     assert 0 < run.xcom["restored"] + run.xcom["cleared"] == taken_back < 250
     assert "were reverted" in run.xcoms["summary"]
+
+
+def test_a_project_that_is_not_known_does_not_make_samples_gone(runner: ConfirmRunner) -> None:
+    runner.confirm(policy={"hard_examples": "confirm"}, ledger_uri=runner.ledger_uri)
+    before = runner.final
+    ending = runner.revert(project_id="0" * 32)
+    assert isinstance(ending.error, AirflowFailException)
+    assert "Check user, account and project" in str(ending.error)
+    assert runner.final == before

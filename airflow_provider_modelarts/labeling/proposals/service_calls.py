@@ -236,8 +236,11 @@ class DatasetProposals:
 
 
 def is_odd_read(error: ModelArtsError) -> bool:
-    """Whether a single read failed because of its sample: others may be read."""
-    if isinstance(error, (AuthenticationError, PermissionDenied, ForeignAnswer)):
+    """Whether a single read failed because of its sample: others may be read.
+
+    What was not sent, as no token was to be had for it, says nothing about a sample.
+    """
+    if not error.sent or isinstance(error, (AuthenticationError, PermissionDenied, ForeignAnswer)):
         return False
     return isinstance(error, (UnexpectedResponse, InvalidRequest)) or error.status == 200
 
