@@ -16,6 +16,7 @@ ARGS ?=
 # Parts of the long runs: files tests/soak/soak_PART.py; none given means all.
 SOAK ?=
 BENCH ?=
+SIZE ?=
 # What `make check` runs: the walls, the documents, and unit tests that take seconds and start no process.
 CLIENT := auth errors models odd_answers paging samples signing tasks transport waiting
 LABELING := evidence ledger policy result storage team walk writer
@@ -34,6 +35,7 @@ help:
 	@echo 'make soak           run the long tests: kills, users, triggerers ...; SOAK="kills users" runs parts of them'
 	@echo 'make bench          print the benchmarks; BENCH=polls prints one'
 	@echo 'make judges         have other programs read the exports; they get an environment of their own in $(JUDGES)'
+	@echo 'make judges SIZE=100000  the same with so many samples'
 	@echo 'make lint           ruff and mypy --strict'
 	@echo 'make emulator       serve the emulator on PORT with DATA (digits, or a folder of images) and SEED'
 
@@ -58,7 +60,7 @@ bench: $(BENCH_READY)
 judges: $(READY)
 	@test -x $(JUDGES)/bin/python || $(PYTHON) -m venv $(JUDGES)
 	@$(JUDGES)/bin/python -m pip install -qq --disable-pip-version-check pycocotools label-studio-sdk
-	@$(BIN)/python -m tests.judges $(JUDGES)/bin/python
+	@$(BIN)/python -m tests.judges $(JUDGES)/bin/python $(SIZE)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -36,8 +36,8 @@ def label_and_confirm(
 
     The group has the tasks ``label``, ``plan``, ``approve`` (only with ``approve=True``) and ``confirm``. If nothing
     would be confirmed, nobody is asked, and the tasks after the plan are skipped. Results of a task are to be had as of
-    any operator: ``group["plan"].output["plan_uri"]`` is where the plan lies, for example. A mapped task group may
-    call this, too: each of its runs has a plan of its own.
+    any operator: ``group.get_child_by_label("plan").output["plan_uri"]`` is where the plan lies, for example. A mapped
+    task group may call this, too: each of its runs has a plan of its own.
 
     :param dataset_id: the dataset; a template or the output of another task
     :param policy: rules that decide for each proposal, see ``ModelArtsPlanConfirmationOperator``

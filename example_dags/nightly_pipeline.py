@@ -71,7 +71,7 @@ with DAG(
             # What is left to people goes to the team also where nothing is sure.
             plan={"if_nothing_to_confirm": "continue"},
         )
-        plan: Any = sure["plan"]
+        plan: Any = sure.get_child_by_label("plan")
         team = ModelArtsCreateTeamTaskOperator(
             task_id="team",
             dataset_id=dataset_id,

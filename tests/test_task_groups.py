@@ -34,7 +34,7 @@ def test_a_dataset_is_labeled_and_confirmed_as_planned(
         def say(plan_uri: str) -> str:
             return plan_uri
 
-        group >> say(group["plan"].output["plan_uri"])
+        group >> say(group.get_child_by_label("plan").output["plan_uri"])
     outcome = run_dag(dag, approved="label_and_confirm.approve" if approve else None)
     assert outcome.state == "success", outcome.log
     planned, applied = (outcome.tasks[f"label_and_confirm.{name}"].xcom for name in ("plan", "confirm"))

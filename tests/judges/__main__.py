@@ -1,6 +1,7 @@
-"""Exports datasets of the emulator, and hands them to the judges: ``python -m tests.judges PYTHON``.
+"""Exports datasets of the emulator, and hands them to the judges: ``python -m tests.judges PYTHON [SIZE]``.
 
 :PYTHON: the interpreter of the environment that the judges are installed in
+:SIZE: samples of the large datasets, 500 if not given; of a third of those in Label Studio's only proposals are known
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from airflow_provider_modelarts.labeling.export.exporter import ExportRequest, L
 from tests.labeling.export_datasets import FEATURES, ODD_NAMES, expected, label_all, labeled_by_hand, place
 
 
-def export_all(folder: Path) -> None:
+def export_all(folder: Path, size: int) -> None:
     """Export what the judges are to read, each with what is in it."""
     with Emulator() as emulator:
         credentials = PasswordCredentials(
@@ -27,9 +28,9 @@ def export_all(folder: Path) -> None:
         shapes = [[place(name, shape) for shape in ("bndbox", "polygon", "circle", "point")] for name in ODD_NAMES]
         whole = [[{"name": name, "type": 0} for name in ODD_NAMES]]
         datasets = {
-            ("coco", "many"): label_all(emulator, 500, "detection"),
+            ("coco", "many"): label_all(emulator, size, "detection"),
             ("coco", "odd"): labeled_by_hand(emulator, odd)[0],
-            ("label-studio", "proposals"): label_all(emulator, 300, "detection", left=100),
+            ("label-studio", "proposals"): label_all(emulator, size, "detection", left=size // 3),
             ("label-studio", "several"): label_all(emulator, 100, "multi_label", left=50),
             ("label-studio", "odd"): labeled_by_hand(emulator, [*shapes, *whole])[0],
         }
@@ -47,7 +48,7 @@ def export_all(folder: Path) -> None:
 def main() -> int:
     """Return the judges' exit code."""
     with TemporaryDirectory() as folder:
-        export_all(Path(folder))
+        export_all(Path(folder), int(sys.argv[2]) if len(sys.argv) > 2 else 500)
         judge = Path(__file__).with_name("judge.py")
         return subprocess.run([sys.argv[1], str(judge), folder], check=False).returncode
 

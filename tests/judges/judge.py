@@ -49,6 +49,9 @@ def judge_label_studio(folder: Path, truth: dict[str, Any]) -> None:
     tasks = json.loads((folder / "tasks.json").read_bytes())
     assert len(tasks) == truth["samples"] + truth["proposals"]
     assert sum(bool(task.get("predictions")) for task in tasks) == truth["proposals"]
+    regions = [region for task in tasks for one in task["annotations"] for region in one["result"]]
+    found = Counter(name for region in regions for name in region["value"][region["type"]])
+    assert found == Counter(name for labels in truth["labels"] for name, _, _ in labels)
     for task in tasks:
         # With annotations in the task this release of the SDK calls itself wrongly.
         assert interface.validate_task({"data": task["data"]}), task
