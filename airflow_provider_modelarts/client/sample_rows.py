@@ -114,7 +114,7 @@ class SampleRow(msgspec.Struct, gc=False):
             except msgspec.MsgspecError:
                 labels = []
             # blanks are no name, as sample_updates.py says
-            self.read_labels = labels if all([label.name.strip() for label in labels]) else []
+            self.read_labels = labels if all(label.name.strip() for label in labels) else []
         return self.read_labels or None
 
     @property
