@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 JUDGES := .judges
+LOWEST := .lowest
 
 SEED ?= 0
 UI ?=
@@ -24,7 +25,7 @@ QUICK = tests/test_walls.py tests/test_docs.py tests/hooks \
     $(CLIENT:%=tests/client/test_%.py) $(LABELING:%=tests/labeling/test_%.py)
 SOAK_PARTS = $(if $(filter-out all,$(SOAK)),$(SOAK:%=tests/soak/soak_%.py),$(sort $(wildcard tests/soak/soak_*.py)))
 
-.PHONY: help demo check test soak bench judges lint emulator clean
+.PHONY: help demo check test lowest soak bench judges lint emulator clean
 
 help:
 	@echo 'make demo           run the documented workflow against the emulator and print the outcome'
@@ -32,6 +33,7 @@ help:
 	@echo 'make demo UI=1      leave a real Airflow running with the example DAGs and the emulator'
 	@echo 'make check          ruff, mypy, the walls and the quick unit tests, in under a minute; before every commit'
 	@echo 'make test           run the tests; ARGS="-k confirm" passes arguments to pytest, JOBS=4 processes'
+	@echo 'make lowest         the same with the lowest releases that are allowed, Airflow 3.2.2 among them, in $(LOWEST)'
 	@echo 'make soak           run the long tests: kills, users, triggerers ...; SOAK="kills users" runs parts of them'
 	@echo 'make bench          print the benchmarks; BENCH=polls prints one'
 	@echo 'make judges         have other programs read the exports; they get an environment of their own in $(JUDGES)'
@@ -44,6 +46,15 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# pip would try releases for an hour. The last two break Airflow 3.2.2, which does not exclude them.
+lowest:
+	@test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	@$(LOWEST)/bin/python -m pip install -qq --disable-pip-version-check uv
+	@$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+	    --editable '.[dev]' 'fastapi<0.137' 'svcs<26'
+	@$(LOWEST)/bin/python -m demo.metadata
+	$(LOWEST)/bin/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: lint
 	$(BIN)/python -m pytest --quiet --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(QUICK) $(ARGS)
@@ -71,7 +82,7 @@ emulator: $(READY)
 	@$(BIN)/modelarts-emulator --port '$(PORT)' --data '$(DATA)' --seed '$(SEED)'
 
 clean:
-	rm -rf $(VENV) $(JUDGES) .demo
+	rm -rf $(VENV) $(JUDGES) $(LOWEST) .demo
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -57,7 +57,7 @@ LABELING_FLOORS = (
     {"plan"},
     {"ledger"},
     {"apply", "evidence"},
-    {"copy_reviews", "export", "quality_report", "team_mails", "team_review", "team_samples", "undo"},
+    {"copy_reviews", "export", "quality", "team_mails", "team_review", "team_samples", "undo"},
 )
 # What is known to be wrong. These tables may only shrink.
 KNOWN_UPWARD: set[tuple[str, str]] = set()

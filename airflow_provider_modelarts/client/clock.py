@@ -30,3 +30,15 @@ class Clock:
 
 
 system_clock = Clock()
+
+CLOCKS_DIFFER = 60.0
+"""Seconds by which the clocks of two machines may differ: of workers, of Airflow's API server, of the service."""
+
+
+def is_certainly_before(time: float, other: float) -> bool:
+    """Whether something happened before something else, of which another machine noted the time.
+
+    :param time: epoch seconds
+    :param other: epoch seconds
+    """
+    return time < other - CLOCKS_DIFFER

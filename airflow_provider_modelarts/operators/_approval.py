@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_provider_modelarts.client.clock import is_certainly_before
 from airflow_provider_modelarts.client.validation import as_label, decoded, shown
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.operators import _parameters as parameters
@@ -91,12 +92,8 @@ def read_approval(name: str, value: object) -> Approval:
     )
 
 
-_CLOCKS_DIFFER = 60.0
-"""Seconds between the clock of Airflow's API server, which notes the answer, and that of the worker that planned."""
-
-
 def is_before(at: str | None, time: float) -> bool:
-    """Whether an answer was certainly given before a time, although clocks of machines may differ by a minute.
+    """Whether an answer was certainly given before a time; Airflow's API server notes it by its own clock.
 
     :param at: when it was given, ISO 8601; None if that is not known
     :param time: epoch seconds
@@ -105,7 +102,7 @@ def is_before(at: str | None, time: float) -> bool:
         found = None if at is None else datetime.fromisoformat(at)
     except ValueError:
         return False
-    return found is not None and found.tzinfo is not None and found.timestamp() < time - _CLOCKS_DIFFER
+    return found is not None and found.tzinfo is not None and is_certainly_before(found.timestamp(), time)
 
 
 def approver(name: str, value: object) -> Approval | None:

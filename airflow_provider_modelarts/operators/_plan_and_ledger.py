@@ -113,7 +113,8 @@ def resolve_plan_and_ledger(
             return PlanAndLedger(plan, ledger, {**uris, "plan_uri": str(path)}, filters)
         if request.preview:
             scratch = tempfile.TemporaryDirectory(prefix="modelarts-")
-            narrowed = narrow_plan(plan, Path(scratch.name) / "plan.jsonl", narrowings)
+            with places.storage_errors("plan_uri", str(path), "read"):
+                narrowed = narrow_plan(plan, Path(scratch.name) / "plan.jsonl", narrowings)
             return PlanAndLedger(
                 narrowed, ledger, {**uris, "plan_uri": str(path)}, filters, bounds=bounds, _scratch=scratch
             )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.redaction import storable
 from airflow_provider_modelarts.client.validation import decoded, shown
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
+from airflow_provider_modelarts.labeling.storage.path import name_of
 from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _plan_and_ledger as plans
@@ -22,7 +23,7 @@ from airflow_provider_modelarts.operators._templates import TemplatedOperator
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from airflow.sdk import Context
+    from airflow.sdk import Context, ObjectStoragePath
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_modelarts.client import ModelArtsClient
@@ -39,7 +40,18 @@ THRESHOLD_BYTES = 4096
 DATASET, TEAM_TASK = "dataset", "team_task"
 
 
-def _answers_from(name: str, value: object) -> Any:
+class _Given(NamedTuple):
+    """Answers that were handed to the operator.
+
+    :param answers: as ``answers_given`` takes them
+    :param at: when they were given, ISO 8601; None if that is not known
+    """
+
+    answers: object
+    at: str | None = None
+
+
+def _answers_from(name: str, value: object) -> str | _Given:
     """Return "dataset", "team_task", or the answers and when they were given, if that is known."""
     if isinstance(value, str) and value.strip() in (DATASET, TEAM_TASK):
         return value.strip()
@@ -53,18 +65,6 @@ def _answers_from(name: str, value: object) -> Any:
             f"not {shown(value)}."
         )
     return _Given(read.get(AUDIT_ANSWERS, read))
-
-
-class _Given:
-    """Answers that were handed to the operator.
-
-    :param answers: as ``answers_given`` takes them
-    :param at: when they were given, ISO 8601; None if that is not known
-    """
-
-    def __init__(self, answers: object, at: str | None = None) -> None:
-        self.answers = answers
-        self.at = at
 
 
 _OF_AUDIT: Readers = {
@@ -85,11 +85,13 @@ class ModelArtsEvaluateAuditOperator(TemplatedOperator):
 
     The plan's policy holds ``target_precision`` and ``confidence``. For each label the evidence says from which score
     upwards that target is proven; ``ModelArtsConfirmSamplesOperator`` confirms by the plan only so far. It runs before
-    anything of the plan is confirmed. A plan is judged once: if evidence of it is there, that is returned.
+    anything of the plan is confirmed. A plan is judged once: if evidence of it is there, that is returned. A small file
+    beside the plan names the evidence, so an evaluation of the same plan that is to store it elsewhere is refused.
 
     Returns ``min_score_by_label`` (None if that is longer than 4 KB), ``labels, proven, proposals, drawn,
-    answered, wrong, excluded, confirmable, evidence_uri``. A report for people (Markdown, at most 8 KB) is stored as
-    XCom ``summary``, the digest of the evidence as XCom ``evidence_digest``.
+    answered, wrong, excluded, confirmable, evidence_uri, report_uri``. A report for people (Markdown, at most 8 KB) is
+    stored as XCom ``summary`` and, with a picture (SVG) that it links to, beside the evidence under the same name with
+    ``.md`` and ``.svg``; what is there is replaced. The digest of the evidence is the XCom ``evidence_digest``.
 
     :param dataset_id: the dataset (templated)
     :param plan_uri: the plan, whose policy has a target (templated)
@@ -109,8 +111,8 @@ class ModelArtsEvaluateAuditOperator(TemplatedOperator):
     :param modelarts_conn_id: the Airflow connection (templated)
     :param project_id: takes the place of the connection's own project (templated)
     :raises ConfirmationError: if nobody has answered yet; nothing is stored, and the task may run again
-    :raises AirflowFailException: for a plan that was applied already, whose audit is not as its seed draws it, or that
-        has no target; and for what else no retry can mend
+    :raises AirflowFailException: for a plan that was judged elsewhere or applied already, whose audit is not as its
+        seed draws it, or that has no target; and for what else no retry can mend
     """
 
     template_fields: Sequence[str] = tuple(_OF_AUDIT)
@@ -147,33 +149,35 @@ class ModelArtsEvaluateAuditOperator(TemplatedOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Evaluate the audit; see the class."""
         from airflow_provider_modelarts.labeling.evidence.audited_plan import AuditedPlan
-        from airflow_provider_modelarts.labeling.evidence.evidence_file import find_evidence, store_evidence
+        from airflow_provider_modelarts.labeling.evidence.evidence_file import first_evidence, store_evidence
+        from airflow_provider_modelarts.labeling.evidence.reliability import reliability_svg
         from airflow_provider_modelarts.labeling.evidence.report import markdown
+        from airflow_provider_modelarts.labeling.storage.atomic import replace_text
 
         with permanent_errors_fail_at_once():
             self.check_rendered(context)
             given = self.read_parameters(_OF_AUDIT)
             if (given["answers_from"] == TEAM_TASK) is not (given["workforce_task_id"] is not None):
                 raise ParameterError(f'Give workforce_task_id with answers_from="{TEAM_TASK}", and only then.')
-            audited = AuditedPlan(
-                plans.stored_plan(
-                    places.storage_path("plan_uri", self.plan_uri), given["dataset_id"], given["plan_digest"]
-                )
-            )
+            plan_path = places.storage_path("plan_uri", self.plan_uri)
+            audited = AuditedPlan(plans.stored_plan(plan_path, given["dataset_id"], given["plan_digest"]))
+            places.check_writable("plan_uri", plan_path.parent)  # the plan's folder remembers what it was judged by
             path = places.file_to_write("evidence_uri", plans.evidence_place(audited.plan, self.evidence_uri))
             hook = parameters.hook(self)
             link_dataset(context, hook, given["dataset_id"])
             with places.storage_errors("evidence_uri", str(path), "read"):
-                found = find_evidence(path)
-            if found is not None and found.header.plan_digest == audited.plan.digest:
-                self.log.info("The audit of this plan was evaluated already; its evidence counts: %s", found.uri)
-                evidence = found
-                evidence.check(audited.plan)
+                evidence = first_evidence(path, audited.plan)
+            if evidence is not None:
+                self.log.info("The audit of this plan was evaluated already; its evidence counts: %s", evidence.uri)
             else:
                 made = self._evidence(hook.look_afresh().client, audited, given, context)
                 with places.storage_errors("evidence_uri", str(path), "written"):
-                    evidence = store_evidence(path, made)
-            result = {**_counts(audited, evidence), "evidence_uri": str(path)}
+                    evidence = store_evidence(path, audited.plan, made)
+            report, picture = _report_files(path)
+            with places.storage_errors("the report", str(report), "written"):
+                replace_text(picture, reliability_svg(evidence))
+                replace_text(report, markdown(audited, evidence, name_of(picture)))
+            result = {**_counts(audited, evidence), "evidence_uri": str(path), "report_uri": str(report)}
             self.log.info("The evidence is stored at %s: %s", evidence.uri, result)
             if self.do_xcom_push:
                 context["ti"].xcom_push(key=SUMMARY_XCOM, value=markdown(audited, evidence))
@@ -203,7 +207,7 @@ class ModelArtsEvaluateAuditOperator(TemplatedOperator):
             dataset_id=plan.header.dataset_id,
             plan_uri=plan.uri,
             plan_digest=plan.digest,
-            target_precision=float(audited.policy.target_precision or 0),
+            target_precision=audited.target,
             confidence=audited.policy.confidence,
             iou=given["iou"],
             answers_from=source if isinstance(source, str) else "given",
@@ -240,6 +244,12 @@ def _read_answers(client: ModelArtsClient, audited: AuditedPlan, given: Mapping[
     return answers.answers_given(audited, source.answers)
 
 
+def _report_files(evidence: ObjectStoragePath) -> tuple[ObjectStoragePath, ObjectStoragePath]:
+    """Return where the report and its picture are written: beside the evidence, never in its place."""
+    stem = name_of(evidence).removesuffix(".jsonl")
+    return evidence.parent / f"{stem}.md", evidence.parent / f"{stem}.svg"
+
+
 def _counts(audited: AuditedPlan, evidence: Evidence) -> dict[str, Any]:
     """Return the result for XCom: JSON primitives of at most some kilobytes (B19)."""
     from airflow_provider_modelarts.labeling.evidence.report import confirmable
@@ -253,7 +263,7 @@ def _counts(audited: AuditedPlan, evidence: Evidence) -> dict[str, Any]:
         "proposals": sum(one.proposals for one in evidence.labels),
         "drawn": sum(one.drawn for one in evidence.labels),
         "answered": len(evidence.answers),
-        "wrong": sum(not one.right for one in evidence.answers),
+        "wrong": evidence.wrong_by_label.total(),
         "excluded": evidence.header.excluded,
         "confirmable": sum(confirmable(audited, evidence).values()),
     }

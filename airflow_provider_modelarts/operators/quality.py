@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +90,9 @@ class ModelArtsQualityReportOperator(TemplatedOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the report; see the class."""
         from airflow_provider_modelarts.client.clock import system_clock
-        from airflow_provider_modelarts.labeling.quality_report import quality_report
+        from airflow_provider_modelarts.labeling.quality.report import QualityReport
+        from airflow_provider_modelarts.labeling.quality.runs import count_runs
+        from airflow_provider_modelarts.labeling.storage.atomic import replace_text
 
         with permanent_errors_fail_at_once():
             self.check_rendered(context)
@@ -100,19 +101,19 @@ class ModelArtsQualityReportOperator(TemplatedOperator):
             markdown, html = _files(given["report_uri"], given["dataset_id"])
 
             with places.storage_errors("ledger_uri", str(ledger), "read"):
-                report = quality_report(
+                runs = count_runs(
                     ledger,
                     given["dataset_id"],
                     partial(_read_applied, ledger),
                     read_evidence=partial(_read_evidence, ledger),
                     runs=given["runs"],
-                    created_at=system_clock.now(),
                 )
+            report = QualityReport(given["dataset_id"], runs, system_clock.now())
             for problem in report.problems:
                 self.log.warning("Not in the report: %s", problem)
             with places.storage_errors("report_uri", str(html), "written"):
-                _write(markdown, report.markdown())
-                _write(html, report.html())
+                replace_text(markdown, report.markdown())
+                replace_text(html, report.html())
             link = str(html) if given["report_link"] is None else given["report_link"]
             if self.do_xcom_push:
                 context["ti"].xcom_push(key=REPORT_XCOM, value=link)
@@ -167,9 +168,3 @@ def _files(report_uri: str, dataset_id: str) -> tuple[ObjectStoragePath, ObjectS
     else:
         folder, stem = places.file_to_write("report_uri", report_uri).parent, name.removesuffix(ending)
     return folder / f"{stem}.md", folder / f"{stem}.html"
-
-
-def _write(path: ObjectStoragePath, text: str) -> None:
-    from airflow_provider_modelarts.labeling.storage.atomic import replace_object
-
-    replace_object(io.BytesIO(text.encode()), path)

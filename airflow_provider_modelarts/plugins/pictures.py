@@ -100,7 +100,7 @@ def _download(address: str, verify: bool | str) -> bytes:
             _session() as session,
             session.get(
                 address,
-                auth=_as_it_is,
+                auth=_without_credentials,
                 headers=_PLAIN,
                 stream=True,
                 allow_redirects=False,
@@ -142,6 +142,6 @@ def _session() -> Session:
     return session
 
 
-def _as_it_is(request: PreparedRequest) -> PreparedRequest:
-    """Add no credential to a request: without this, requests takes one from ``.netrc`` (B12)."""
+def _without_credentials(request: PreparedRequest) -> PreparedRequest:
+    """Return a request as it is: without this, requests adds a credential from ``.netrc`` (B12)."""
     return request

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
     from airflow_provider_modelarts.labeling.storage.path import StoragePath
 
-_TAIL = 1 << 16
+_TAIL_BYTES = 1 << 16
+"""Most last lines of plans are shorter."""
 _KEPT = 4
 """Indexes that a process keeps: one of 100,000 proposals takes some 5 MB of memory, and the plan's size on disk."""
 UNKNOWN_SCORE = -1.0
@@ -106,52 +107,48 @@ class ReviewIndex:
     """
 
     def __init__(self, path: StoragePath, digest: str) -> None:
-        read_header(path)  # what is no plan is not copied
-        with tempfile.TemporaryDirectory(prefix="modelarts-review-") as folder:
-            copy = Path(folder) / "plan.jsonl"
-            with path.open("rb") as source, copy.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
-            plan = read_plan(copy)
-            if plan.digest != digest:
-                raise PlanRefused(
-                    f"The plan {display_uri(path)} is refused: it is not the one with the digest {digest[:12]} that "
-                    "its task made. Clear the task that plans."
-                )
-            self._file = copy.open("rb", buffering=0)  # stays readable when the folder is gone
-            self._offsets = array("Q", _offsets(copy))
-            self.digest, self.header, self.counts = digest, plan.header, plan.counts
-            self.is_candidate = plan.is_candidate
-            labels = self._read(plan, copy)
-        by_score = self._scores.__getitem__
-        self._by_label = {name: sorted(labels[name], key=by_score) for name in sorted(labels)}
-        self._without.sort(key=by_score)
-        self.labels = [LabelCounts(name, *self._count(found)) for name, found in self._by_label.items()]
-
-    def _read(self, plan: Plan, copy: Path) -> dict[str, array[int]]:
-        """Keep what the plan says of each proposal; return the positions of each label."""
         self._actions = bytearray()
-        self._rules: dict[str, int] = {}
+        self._rules: list[str] = []
         self._rule_of = array("H")
         self._scores = array("d")
-        self._without: list[int] = []
-        labels: dict[str, array[int]] = {}
+        self._unlabeled = array("I")
+        with tempfile.TemporaryDirectory(prefix="modelarts-review-") as folder:
+            copy = Path(folder) / "plan.jsonl"
+            plan = _copy_plan(path, digest, copy)
+            self.digest, self.header, self.counts = digest, plan.header, plan.counts
+            self.is_candidate = plan.is_candidate
+            self._file = copy.open("rb", buffering=0)  # stays readable when the folder is gone
+            self._offsets = array("Q", _offsets(copy))
+            by_label = self._read_lines(plan, copy)
+        self._by_label = {name: self._by_score(by_label[name]) for name in sorted(by_label)}
+        self._unlabeled = self._by_score(self._unlabeled)
+        self.labels = [LabelCounts(name, *self._count(found)) for name, found in self._by_label.items()]
+
+    def _read_lines(self, plan: Plan, copy: Path) -> dict[str, array[int]]:
+        """Keep decision, rule and score of each proposal; return the positions of each label."""
+        by_label: dict[str, array[int]] = {}
+        rule_numbers: dict[str, int] = {}
         for position, line in enumerate(_lines(copy)):
             sample_id, decision, names, score = _read_line(line)
-            found_there = plan.index.find(sample_id)
+            planned = plan.index.find(sample_id)
             # A line was written before it was known whether its label has drifted.
-            action, rule = decision if found_there is None else found_there[0]
+            action, rule = decision if planned is None else planned[0]
             self._actions.append(ACTIONS.index(action))
-            self._rule_of.append(self._rules.setdefault(rule, len(self._rules)))
+            self._rule_of.append(rule_numbers.setdefault(rule, len(rule_numbers)))
             self._scores.append(UNKNOWN_SCORE if score is None else score)
             for name in names:
-                found = labels.get(name)
-                if found is None:
-                    found = labels[name] = array("I")
-                found.append(position)
+                positions = by_label.get(name)
+                if positions is None:
+                    positions = by_label[name] = array("I")
+                positions.append(position)
             if not names:
-                self._without.append(position)
-        self._rule_names = list(self._rules)
-        return labels
+                self._unlabeled.append(position)
+        self._rules.extend(rule_numbers)
+        return by_label
+
+    def _by_score(self, positions: array[int]) -> array[int]:
+        """Sort, into few bytes: a proposal with many boxes stands under many labels."""
+        return array("I", sorted(positions, key=self._scores.__getitem__))
 
     def __del__(self) -> None:
         file = getattr(self, "_file", None)
@@ -167,7 +164,7 @@ class ReviewIndex:
         if choice.label is None:
             # A proposal with several labels stands at the first of them.
             found: Iterable[int] = dict.fromkeys(
-                position for positions in (*self._by_label.values(), self._without) for position in positions
+                position for positions in (*self._by_label.values(), self._unlabeled) for position in positions
             )
         else:
             found = self._by_label.get(choice.label, ())
@@ -189,7 +186,7 @@ class ReviewIndex:
             raise IndexError(position)
         begin, end = self._offsets[position], self._offsets[position + 1]
         raw = parse_json(os.pread(self._file.fileno(), end - begin, begin))
-        rule = self._rule_names[self._rule_of[position]]
+        rule = self._rules[self._rule_of[position]]
         return ShownSample(position, Sample(raw), ACTIONS[self._actions[position]], rule)
 
     def _count(self, positions: Iterable[int]) -> list[int]:
@@ -197,6 +194,20 @@ class ReviewIndex:
         for position in positions:
             counts[self._actions[position]] += 1
         return counts
+
+
+def _copy_plan(path: StoragePath, digest: str, copy: Path) -> Plan:
+    """Copy a plan to this machine and return it, checked."""
+    read_header(path)  # what is no plan is not copied
+    with path.open("rb") as source, copy.open("wb") as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+    plan = read_plan(copy)
+    if plan.digest != digest:
+        raise PlanRefused(
+            f"The plan {display_uri(path)} is refused: it is not the one with the digest {digest[:12]} that "
+            "its task made. Clear the task that plans."
+        )
+    return plan
 
 
 def _offsets(path: Path) -> Iterator[int]:
@@ -212,10 +223,10 @@ def _lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of the proposals."""
     with path.open("rb") as file:
         next(file)  # the header
-        held = next(file)
-        for line in file:
-            yield held
-            held = line
+        previous = next(file)
+        for line in file:  # the last line is the summary
+            yield previous
+            previous = line
 
 
 def _read_line(line: bytes) -> tuple[str, Decision, list[str], float | None]:
@@ -246,7 +257,7 @@ def digest_of(path: StoragePath) -> str | None:
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            length = _TAIL
+            length = _TAIL_BYTES
             while True:
                 file.seek(max(0, size - length))
                 _, newline, last = file.read(length).rstrip(b"\n").rpartition(b"\n")

@@ -105,10 +105,10 @@ class ReviewTask(NamedTuple):
 
 def find_review_task(session: Session, place: TaskPlace, user: BaseUser) -> ReviewTask | None:
     """Return what is known of a task; None if it neither plans nor asks about a plan, or has not done so yet."""
-    said = _xcom(session, place)
-    asked = _converted(said, _AskedFor)
+    pushed = _xcom(session, place)
+    asked = _converted(pushed, _AskedFor)
     if asked is None:
-        plan = _converted(said, PlanPlace)
+        plan = _converted(pushed, PlanPlace)
         return None if plan is None else ReviewTask(place, place, plan, None, None)
     # In a mapped task group both have one index; else a plan serves all who are asked.
     for map_index in dict.fromkeys((place.map_index, -1)):

@@ -9,9 +9,10 @@ import pytest
 
 from airflow_provider_modelarts.client import Sample
 from airflow_provider_modelarts.client.errors import InvalidRequest
+from airflow_provider_modelarts.client.resources.team_samples import TeamSample
 from airflow_provider_modelarts.client.sample_rows import SampleRow, row_of
 from airflow_provider_modelarts.labeling.audit import SizedDraw, place_in_draw
-from airflow_provider_modelarts.labeling.evidence.answers import _is_labeled
+from airflow_provider_modelarts.labeling.evidence.answers import _is_by_account, _is_labeled
 from airflow_provider_modelarts.labeling.evidence.audited_plan import AuditedPlan
 from airflow_provider_modelarts.labeling.evidence.evidence_file import (
     NOT_PROVEN,
@@ -85,6 +86,23 @@ def test_labels_of_the_machine_that_are_only_shown_are_no_answers(shown: dict[st
     """The service has several words for it, and may leave it out."""
     assert _is_labeled(Sample({"sample_id": "s", "labels": named("rose"), **shown})) is is_answer
     assert not _is_labeled(Sample({"sample_id": "s", "labels": [], **shown}))
+
+
+@pytest.mark.parametrize(
+    ("author", "is_by_account"),
+    [
+        ("human/account/user", True),
+        ("human/OTC-EU-DE-1/some user", True),
+        ("human/ann@example.com", False),
+        ("human/a/b@example.com", False),
+        ("human", False),
+        ("auto/a/b", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_a_copy_that_an_account_filled_is_no_answer_of_a_member(author: str | None, is_by_account: bool) -> None:
+    assert _is_by_account(TeamSample({"sample_id": "s", "annotated_by": author})) is is_by_account
 
 
 @pytest.mark.parametrize(
@@ -181,7 +199,7 @@ def test_a_proof_leaves_the_rest_to_people(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, {"rose": 60, "tulip": 60}, size=40)
     audited = AuditedPlan(plan)
     answers = {one: Answer(row.label_names == ["rose"], ()) for one, row in audited.rows.items()}
-    evidence = store_evidence(tmp_path / "evidence.jsonl", gathered(audited, header_for(plan), answers))
+    evidence = store_evidence(tmp_path / "evidence.jsonl", plan, gathered(audited, header_for(plan), answers))
     assert plan.is_candidate
     narrowed = narrow_plan(plan, tmp_path / "narrowed.jsonl", [evidence])
     assert not narrowed.is_candidate
@@ -230,7 +248,7 @@ def test_evidence_for_an_earlier_plan_is_replaced(tmp_path: Path) -> None:
     for count in (30, 31):
         plan = plan_of(tmp_path, {"rose": count})
         audited = AuditedPlan(plan)
-        stored = store_evidence(tmp_path / "e", gathered(audited, header_for(plan), {}))
+        stored = store_evidence(tmp_path / "e", plan, gathered(audited, header_for(plan), {}))
         assert read_evidence(tmp_path / "e").header.plan_digest == plan.digest
         digests.append(stored.digest)
     assert len(set(digests)) == 2

@@ -43,7 +43,7 @@ def night(
         emulator.dataset(dataset_id).edit(sample_id, truth[sample_id])
     answers = answers_in_dataset(client, audited, 0.5, clock)
     header = EvidenceHeader(dataset_id, plan.uri, plan.digest, TARGET, CONFIDENCE, 0.5, "dataset")
-    evidence = store_evidence(folder / f"{seed}.evidence.jsonl", gathered(audited, header, answers))
+    evidence = store_evidence(folder / f"{seed}.evidence.jsonl", plan, gathered(audited, header, answers))
     narrowed = narrow_plan(plan, folder / f"{seed}.narrowed.jsonl", [evidence])
     confirmed = confirm(client, dataset_id, plan=narrowed, clock=clock).confirmed
     accepted: Counter[str] = Counter()

@@ -188,6 +188,7 @@ BAD_FEATURES: list[tuple[str | None, Any]] = [
     ("bndbox", "1,2,3,4"),
     ("star", [[1, 2], [3, 4]]),
     (None, [[1, 2], [3, 4]]),
+    (["bndbox"], [[1, 2], [3, 4]]),
     ("polygon", [[1, 2], [3, 4]]),
     ("circle", [[1, 2], [0]]),
     ("circle", [[1, 2]]),
@@ -197,9 +198,7 @@ BAD_FEATURES: list[tuple[str | None, Any]] = [
 
 @pytest.mark.wrong_answers
 @pytest.mark.parametrize(("shape", "feature"), BAD_FEATURES)
-def test_a_place_that_cannot_be_read_is_named(
-    export: Exporter, emulator: Emulator, shape: str | None, feature: Any
-) -> None:
+def test_a_place_that_cannot_be_read_is_named(export: Exporter, emulator: Emulator, shape: Any, feature: Any) -> None:
     given = {"name": "b", "type": 1, "property": {"@modelarts:feature": feature}}
     if shape is not None:
         given["property"]["@modelarts:shape"] = shape

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
@@ -15,10 +17,12 @@ from airflow_provider_modelarts.client.errors import ConfirmationError
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.evidence.audited_plan import AuditedPlan
 from airflow_provider_modelarts.labeling.evidence.evidence_file import Evidence, read_evidence
+from airflow_provider_modelarts.labeling.evidence.reliability import reliability_svg
 from airflow_provider_modelarts.labeling.plan.plan_file import Plan, PlanWriter, read_plan
 from airflow_provider_modelarts.labeling.policy import AUDITED, PASSED
 from airflow_provider_modelarts.operators.audit import ModelArtsEvaluateAuditOperator
 from airflow_provider_modelarts.operators.samples import ModelArtsConfirmSamplesOperator
+from airflow_provider_modelarts.operators.teams import ModelArtsUpdateTeamSamplesOperator
 from airflow_provider_modelarts.utils.observation import Observation, bounds_by_label
 from tests.operators.runners import ConfirmRunner, check_sums
 
@@ -194,6 +198,89 @@ def test_a_plan_is_judged_once(runner: AuditRunner) -> None:
     assert runner.confirmed() == {}
 
 
+def mark_of(runner: AuditRunner) -> Path:
+    """The file beside the plan that says by what it was judged."""
+    (mark,) = Path(runner.plan_uri.removeprefix("file://")).parent.glob("*.judged.jsonl")
+    return mark
+
+
+def test_a_plan_is_judged_once_wherever_the_evidence_is(runner: AuditRunner) -> None:
+    for sample_id in runner.drawn():
+        runner.dataset.edit(sample_id, "daisy")
+    first = runner.evaluate()
+    runner.answer()
+    better = f"file://{runner.folder}/elsewhere/night.jsonl"
+    refused = message(runner.evaluate(evidence_uri=better))
+    assert f"what counts is the evidence stored at {runner.evidence_uri} " in refused
+    assert not Path(better.removeprefix("file://")).exists()
+    assert runner.evaluate(try_number=2).result == first.result
+
+
+def test_a_judgement_is_named_beside_its_plan(runner: AuditRunner) -> None:
+    runner.answer()
+    runner.evaluate()
+    assert json.loads(mark_of(runner).read_text().splitlines()[0]) == {
+        "evidence_digest": runner.evidence().digest,
+        "evidence_uri": runner.evidence_uri,
+    }
+
+
+def test_a_crash_before_the_judgement_is_named_leaves_the_first_evidence(runner: AuditRunner) -> None:
+    runner.answer(runner.drawn()[:100])
+    first = runner.evaluate()
+    mark = mark_of(runner)
+    mark.unlink()
+    assert "nothing beside the plan says that its evaluation has ended" in message(runner.apply())
+    runner.answer()
+    assert runner.evaluate(try_number=2).result == first.result
+    assert mark.exists()
+    assert runner.apply().error is None
+
+
+def test_evidence_that_is_gone_is_not_made_twice(runner: AuditRunner) -> None:
+    runner.answer()
+    runner.evaluate()
+    Path(runner.evidence_uri.removeprefix("file://")).unlink()
+    assert "If it is gone, or if more answers are to count, plan again" in message(runner.evaluate(try_number=2))
+
+
+def test_what_was_stored_second_confirms_nothing(runner: AuditRunner) -> None:
+    """Two tasks evaluate at the same time; each has found that the plan was not judged yet."""
+    for sample_id in runner.drawn():
+        runner.dataset.edit(sample_id, "daisy")
+    runner.evaluate()
+    mark = mark_of(runner)
+    kept = mark.read_bytes()
+    mark.unlink()
+    runner.answer()
+    better = f"file://{runner.folder}/elsewhere/night.jsonl"
+    assert runner.evaluate(evidence_uri=better).result["confirmable"] > 0
+    mark.write_bytes(kept)
+    runner.emulator.journal.clear()
+    for preview in (True, False):
+        assert "was judged already" in message(runner.apply(evidence_uri=better, preview=preview))
+    assert runner.writes == 0
+
+
+def test_a_copy_of_the_evidence_is_as_good(runner: AuditRunner) -> None:
+    runner.answer()
+    first = runner.evaluate()
+    copy = runner.folder / "copy.jsonl"
+    copy.write_bytes(Path(runner.evidence_uri.removeprefix("file://")).read_bytes())
+    assert runner.evaluate(evidence_uri=f"file://{copy}").xcoms["evidence_digest"] == first.xcoms["evidence_digest"]
+    assert runner.apply(evidence_uri=f"file://{copy}").result["confirmed"] == first.result["confirmable"]
+
+
+def test_the_next_plan_at_the_same_place_is_judged_by_itself(runner: AuditRunner) -> None:
+    runner.answer()
+    first = runner.evaluate()
+    assert runner.plan(policy={**POLICY, "seed": "night-2"}).error is None
+    runner.answer()
+    second = runner.evaluate()
+    assert second.error is None, second.error
+    assert second.xcoms["evidence_digest"] != first.xcoms["evidence_digest"]
+
+
 def test_a_retry_of_the_confirmation_goes_on_with_the_same_evidence(runner: AuditRunner) -> None:
     runner.answer()
     runner.evaluate()
@@ -218,6 +305,35 @@ def test_the_policy_may_say_where_the_evidence_is(runner: AuditRunner) -> None:
     runner.answer()
     assert runner.evaluate(evidence_uri=None).result["evidence_uri"] == runner.evidence_uri
     assert runner.apply(evidence_uri=None).result["confirmed"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("night.jsonl", "night"),
+        ("manual__2026-01-02T03:04:05+00:00 (a).jsonl", "manual__2026-01-02T03:04:05+00:00 (a)"),
+        ("night.md", "night.md"),  # what counts is never written over
+        ("night.svg", "night.svg"),
+    ],
+)
+def test_a_report_and_a_picture_lie_beside_the_evidence(runner: AuditRunner, name: str, stem: str) -> None:
+    runner.evidence_uri = f"file://{runner.folder}/evidence/{name}"
+    runner.answer()
+    ending = runner.evaluate()
+    assert ending.error is None, ending.error
+    folder = runner.folder / "evidence"
+    assert {one.name for one in folder.iterdir()} == {name, f"{stem}.md", f"{stem}.svg"}
+    assert ending.result["report_uri"] == f"file://{folder}/{stem}.md"
+    report = (folder / f"{stem}.md").read_text("utf-8")
+    (link,) = re.findall(r"!\[Right among the answers, by score\]\(([^ ():]+)\)", report)
+    assert unquote(link) == f"{stem}.svg"
+    assert ending.xcoms["summary"] == report.replace(f"![Right among the answers, by score]({link})\n\n", "")
+    assert (folder / f"{stem}.svg").read_text("utf-8") == reliability_svg(runner.evidence())
+    # A retry writes the same again.
+    (folder / f"{stem}.svg").unlink()
+    assert runner.evaluate(try_number=2).result == ending.result
+    assert (folder / f"{stem}.md").read_text("utf-8") == report
+    assert (folder / f"{stem}.svg").exists()
 
 
 # --- where the answers are
@@ -278,6 +394,31 @@ def test_answers_of_a_team(runner: AuditRunner, moved_clock: MovedClock) -> None
     assert ending.error is None, ending.error
     answers = {one.sample_id: one.right for one in runner.evidence().answers}
     assert answers == {one: place >= 10 and runner.is_right(one) for place, one in enumerate(drawn[:100])}
+
+
+def test_copies_that_the_account_has_filled_are_no_answers(runner: AuditRunner, moved_clock: MovedClock) -> None:
+    """The operator wrote what was proposed: else the machine would judge itself."""
+    drawn = runner.drawn()
+    moved_clock.sleep(5)
+    task_id = runner.dataset.create_team_task(("ann@example.com", "bob@example.com"), tuple(drawn))
+    workers = list(runner.dataset.team_workers(task_id))
+    samples = [
+        {"sample_id": one, "worker_id": workers[0], "labels": [{"name": runner.proposed[one][0]}]} for one in drawn
+    ]
+    fill = ModelArtsUpdateTeamSamplesOperator(
+        task_id="fill", dataset_id=runner.dataset_id, workforce_task_id=task_id, samples=samples
+    )
+    assert runner.run(fill, 1, 0).result["updated"] == len(drawn)
+    team: dict[str, Any] = {"answers_from": "team_task", "workforce_task_id": task_id}
+    assert "was answered by a person" in message(runner.evaluate(**team), ConfirmationError)
+    # Whoever looks at such a copy and labels it says something, and so does another member.
+    runner.dataset.label_team_sample(task_id, drawn[0], runner.truth(drawn[0]), workers[0])
+    for sample_id in drawn[1:50]:
+        runner.dataset.label_team_sample(task_id, sample_id, runner.truth(sample_id), workers[1])
+    assert runner.evaluate(**team, try_number=2).error is None
+    assert {one.sample_id: one.right for one in runner.evidence().answers} == {
+        one: runner.is_right(one) for one in drawn[:50]
+    }
 
 
 def test_a_team_task_that_is_older_than_the_plan_is_refused(runner: AuditRunner, moved_clock: MovedClock) -> None:
@@ -378,8 +519,19 @@ def test_answers_that_are_older_than_the_plan_are_refused(runner: AuditRunner) -
         assert "before the plan" in message(runner.evaluate(answers_from=given))
 
 
-def test_labels_that_a_confirmation_wrote_are_no_answers(runner: AuditRunner) -> None:
+def plan_is_younger(runner: AuditRunner, seconds: float) -> None:
+    """Let the plan say that it was made later, as a worker does whose clock is ahead of others'."""
+    plan = runner.planned()
+    samples = list(plan.samples())
+    with PlanWriter(plan.path, replace(plan.header, created_at=plan.header.created_at + seconds)) as writer:
+        for row, decision in samples:
+            writer.add_rows([row], [decision])
+
+
+@pytest.mark.parametrize("ahead", [0.0, 55.0])
+def test_labels_that_a_confirmation_wrote_are_no_answers(runner: AuditRunner, ahead: float) -> None:
     """Another plan for the same dataset, without an audit, confirms what this one has drawn."""
+    plan_is_younger(runner, ahead)
     drawn = runner.drawn()
     runner.answer(drawn[:50])
     elsewhere = f"file://{runner.folder}/plans/other.jsonl"
@@ -488,10 +640,13 @@ def test_damaged_evidence_is_refused(runner: AuditRunner) -> None:
     assert "not complete or was altered" in message(runner.apply())
 
 
-def test_answers_read_after_confirming_are_refused(runner: AuditRunner) -> None:
+@pytest.mark.parametrize("ahead", [0.0, 55.0])
+def test_answers_read_after_confirming_are_refused(runner: AuditRunner, ahead: float) -> None:
+    plan_is_younger(runner, ahead)
     runner.answer()
     runner.evaluate()
     assert runner.apply().error is None
+    mark_of(runner).unlink()
     later = f"file://{runner.folder}/evidence/later.jsonl"
     ending = runner.evaluate(evidence_uri=later, ledger_uri=runner.ledger_uri)
     assert "was applied already" in message(ending)

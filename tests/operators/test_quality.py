@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.labeling.evidence.reliability import reliability_svg
 from airflow_provider_modelarts.labeling.plan.summary import REASONS, RULES
 from airflow_provider_modelarts.links import REPORT_XCOM
 from airflow_provider_modelarts.operators.quality import ModelArtsQualityReportOperator
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from tests.support.operator_driver import Ending
 
 EVIL = '<script>alert("1")</script> | [x](https://example.com) `<img src=x onerror=y>`'
+
+TABLE_TAGS = {"table", "thead", "tbody", "tr", "th", "td"}
+PAGE_TAGS = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "p", *TABLE_TAGS}
+PAGE_ATTRIBUTES = {"lang", "charset", "http-equiv", "content"}
 
 
 @pytest.fixture
@@ -163,9 +168,8 @@ def test_no_name_acts_as_html_or_markdown(runner: NightRunner) -> None:
     ending = report(runner)
     text = Path(ending.result["html_uri"].removeprefix("file://")).read_text("utf-8")
     page = Page(text)
-    tables = {"table", "thead", "tbody", "tr", "th", "td"}
-    assert page.tags <= {"html", "head", "meta", "title", "style", "body", "h1", "h2", "p", *tables}
-    assert page.attributes <= {"lang", "charset", "http-equiv", "content"}
+    assert page.tags <= PAGE_TAGS
+    assert page.attributes <= PAGE_ATTRIBUTES
     assert "default-src 'none'" in text
     assert page.row("Confirmed by label", EVIL) == ["29", "29"]
     assert page.row("Runs", EVIL)[1] == EVIL
@@ -173,6 +177,24 @@ def test_no_name_acts_as_html_or_markdown(runner: NightRunner) -> None:
     assert "<" not in markdown
     assert "](" not in markdown
     assert all(len(re.findall(r"(?<!\\)\|", row)) in (3, 4, 9) for row in _table_rows(markdown))
+
+
+@pytest.mark.wrong_answers
+def test_no_name_acts_in_the_picture(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path) -> None:
+    runner = AuditRunner(emulator, moved_clock, tmp_path)
+    names = (EVIL, f"</style></svg>{EVIL}", "\x00")
+    runner.dataset_id = emulator.load_proposals(0)
+    samples = [raw_sample(number, [raw_label(names[number % 3], score=0.5 + number / 200)]) for number in range(1, 91)]
+    runner.dataset.propose(samples)
+    assert runner.plan(policy={**AUDIT, "audit_size": 25}).error is None
+    assert runner.evaluate(answers_from=dict.fromkeys(runner.drawn(), "right")).error is None
+    assert runner.apply().result["confirmed"] > 0
+    text = Path(report(runner).result["html_uri"].removeprefix("file://")).read_text("utf-8")
+    assert reliability_svg(runner.evidence()) in text
+    page = Page(text)
+    assert page.tags <= {*PAGE_TAGS, "svg", "g", "rect", "line", "circle", "text"}
+    shape = {"x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height", "viewbox", "transform"}
+    assert page.attributes <= {*PAGE_ATTRIBUTES, *shape, "class", "role", "xmlns", "text-anchor"}
 
 
 def test_what_people_answered_stands_in_it(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path) -> None:
@@ -193,6 +215,10 @@ def test_what_people_answered_stands_in_it(emulator: Emulator, moved_clock: Move
         shown = page.row("Agreement with people", label)
         assert shown[1:3] == [str(len(ours)), str(sum(not line["right"] for line in ours))]
         assert shown[3] == ("-" if proof["threshold"] is None else f"{proof['threshold']:.4g}")
+    ending = report(runner)
+    text = Path(ending.result["html_uri"].removeprefix("file://")).read_text("utf-8")
+    assert reliability_svg(runner.evidence()) in text
+    assert "svg" not in Path(ending.result["markdown_uri"].removeprefix("file://")).read_text("utf-8")
     Path(runner.evidence_uri.removeprefix("file://")).unlink()
     ending = report(runner)
     assert ending.result["problems"] == 1

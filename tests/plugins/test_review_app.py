@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import time
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.labeling.plan.plan_file import PlanHeader, PlanWriter
+from airflow_provider_modelarts.labeling.plan.plan_file import ACTIONS, PlanHeader, PlanWriter
 from airflow_provider_modelarts.labeling.policy import Decision
 from airflow_provider_modelarts.plugins import pictures
+from tests.labeling.export_datasets import FEATURES, place
 from tests.plugins.review_run import ReviewRun, shown_ids
+from tests.plugins.test_boxes import BAD
 from tests.support.twelve_digits import twelve_digits
 
 if TYPE_CHECKING:
@@ -475,6 +478,115 @@ def test_the_policy_lets_the_pages_own_script_and_style_run(run: ReviewRun) -> N
         digest = b64encode(sha256(content.encode()).digest()).decode()
         assert f"{kind}-src 'sha256-{digest}'" in page.headers["content-security-policy"]
     assert not re.search(r"""(src|href|action)=["']?(https?:)?//""", page.text), "nothing from elsewhere"
+
+
+# --- boxes
+
+
+def show_samples(run: ReviewRun, labels: list[list[dict[str, Any]]], size: Any = (640, 480)) -> None:
+    """Let the run have a plan with these labels, by turns to be confirmed, reviewed and left."""
+    from airflow_provider_modelarts.client import Sample
+
+    metadata = {} if size is None else {"@modelarts:size": list(size)}
+    with PlanWriter(run.file, run.plan.header) as writer:
+        for number, given in enumerate(labels):
+            sample = Sample({"sample_id": f"s{number}", "labels": given, "metadata": metadata})
+            writer.add(sample, Decision(ACTIONS[number % 3], "passed"))  # type: ignore[arg-type]
+    digest = writer.plan().digest
+    run.push("plan", {**run.place, "plan_digest": digest})
+    run.push("approve", {"plan_task_id": "plan", "plan_digest": digest})
+
+
+def shown_titles(text: str) -> list[str]:
+    return [html.unescape(one) for one in re.findall(r"<title>(\d.*?)</title>", text, re.DOTALL)]
+
+
+DRAWN = {"rect", "circle", "polygon", "polyline"}
+
+
+def test_each_kind_of_box_is_drawn_with_number_name_and_score(run: ReviewRun) -> None:
+    show_samples(run, [[{**place("rose", shape), "score": 0.5} for shape in FEATURES]])
+    page = run.get().text
+    tags = Tags(page).found
+    assert Counter(tag for tag, _ in tags if tag in DRAWN) == {"rect": 1, "polygon": 1, "circle": 1, "polyline": 4}
+    assert [attributes["viewbox"] for tag, attributes in tags if tag == "svg"] == ["0 0 640 480"]
+    assert sorted(shown_titles(page)) == sorted(
+        f"{number}: {shape} 0.500 \u2068rose\u2069" for number, shape in enumerate(FEATURES, 1)
+    )
+    for number in range(1, len(FEATURES) + 1):
+        assert f'{number}: <bdi class="label">rose</bdi> 0.500' in page
+        assert re.search(rf"<text [^>]*>{number}</text>", page)
+    assert '<p class="undrawn"></p>' in page
+
+
+def test_the_decision_is_seen_from_the_boxes(run: ReviewRun) -> None:
+    """A box takes colour and line from the class of its card, and each class has its own."""
+    show_samples(run, [[place("rose", "bndbox")] for _ in ACTIONS])
+    page = run.get().text
+    cards = re.findall(r'<li tabindex="-1" class="(\w+)".*?</li>', page, re.DOTALL)
+    assert sorted(cards) == sorted(ACTIONS)
+    lines = {re.search(rf"\.{action} {{ (--box: [^}}]*)}}", page).group(1) for action in ACTIONS}  # type: ignore[union-attr]
+    assert len(lines) == len(ACTIONS)
+
+
+def test_what_cannot_be_drawn_is_said_and_the_page_stands(run: ReviewRun) -> None:
+    bad = [label for label, _ in BAD]
+    show_samples(run, [[place("rose", "bndbox"), one] for one in bad] + [[place("rose", "bndbox")]])
+    page = run.get().text
+    assert len(shown_ids(page)) == len(bad) + 1
+    assert page.count("Cannot be drawn: 2 (") == len(bad)
+    assert Counter(tag for tag, _ in Tags(page).found if tag in DRAWN) == {"rect": len(bad) + 1}
+    assert "NaN" not in page
+    assert "inf" not in "".join(re.findall("<svg.*?</svg>", page, re.DOTALL))
+
+
+def test_without_a_size_the_list_says_that_there_are_no_boxes(run: ReviewRun) -> None:
+    show_samples(run, [[place("rose", "bndbox"), place("rose", "point")]], size=None)
+    page = run.get().text
+    assert "<svg" not in page
+    assert "Cannot be drawn: 1, 2 (the service does not say how large the picture is)." in page
+    assert '1: <bdi class="label">rose</bdi>' in page
+
+
+def test_a_picture_without_boxes_is_shown_as_before(run: ReviewRun) -> None:
+    page = run.get().text
+    assert "<svg" not in page
+    assert page.count('<p class="undrawn"></p>') == 50
+    assert '1: <bdi class="label">' not in page
+
+
+def test_names_of_boxes_never_act(run: ReviewRun) -> None:
+    names = [*NAMES, "</title></g></svg><script>alert(1)</script>", "]]>", "<!--", "\u2069\u2066</text>"]
+    show_samples(run, [[{**place(name, shape), "score": 0.5} for name in names] for shape in FEATURES])
+    page = run.get()
+    odd = Tags(page.text).found
+    show_samples(run, [[{**place("rose", shape), "score": 0.5} for _ in names] for shape in FEATURES])
+    plain = Tags(run.get().text).found
+    known = {(tag, name) for tag, attributes in plain for name in attributes}
+    assert {(tag, name) for tag, attributes in odd for name in attributes} <= known
+    assert Counter(tag for tag, _ in odd if tag in DRAWN) == Counter(tag for tag, _ in plain if tag in DRAWN)
+    assert [tag for tag, _ in odd].count("script") == 1
+    titles = {title.partition("\u2068")[2].removesuffix("\u2069") for title in shown_titles(page.text)}
+    assert titles == set(names)
+
+
+def test_boxes_loosen_nothing_in_the_policy(run: ReviewRun) -> None:
+    show_samples(run, [[place("rose", shape) for shape in FEATURES]])
+    page = run.get()
+    policy = dict(one.split(" ", 1) for one in page.headers["content-security-policy"].split("; "))
+    assert policy.pop("script-src").startswith("'sha256-")
+    assert policy.pop("style-src").startswith("'sha256-")
+    assert policy == {
+        "default-src": "'none'",
+        "img-src": "'self'",
+        "connect-src": "'self'",
+        "form-action": "'self'",
+        "frame-ancestors": "'self'",
+        "base-uri": "'none'",
+    }
+    names = {name for _, attributes in Tags(page.text).found for name in attributes}
+    assert not {name for name in names if name == "style" or name.startswith("on") or name.endswith("href")} - {"href"}
+    assert {tag for tag, attributes in Tags(page.text).found if "href" in attributes} == {"a"}
 
 
 # --- many proposals

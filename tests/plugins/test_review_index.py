@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import TYPE_CHECKING, Any
@@ -122,7 +123,7 @@ def test_what_is_shown_stays_what_was_checked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("place", ["first", "middle", "last"])
 def test_one_changed_byte_is_noticed(tmp_path: Path, place: str) -> None:
     plan = plan_of(tmp_path / "plan.jsonl", ODD)
-    content = bytearray(plan.path.open("rb").read())
+    content = bytearray((tmp_path / "plan.jsonl").read_bytes())
     at = {
         "first": content.index(b'"dataset_id":"d"') + 14,
         "middle": content.index(b"rose"),
@@ -148,6 +149,22 @@ def test_a_last_line_of_any_length_holds_the_digest(tmp_path: Path) -> None:
     many = [{"sample_id": str(number), "labels": [{"name": f"{number}" * 60}]} for number in range(3000)]
     plan = plan_of(tmp_path / "plan.jsonl", many)
     assert digest_of(plan.path) == plan.digest
+
+
+def test_many_boxes_take_little_memory(tmp_path: Path) -> None:
+    """The API server keeps the last few plans; a proposal with several boxes stands under several labels."""
+    count = 5_000
+    boxes = [[{"name": f"label {(number + place) % 50}"} for place in range(4)] for number in range(count)]
+    plan = plan_of(tmp_path / "plan.jsonl", [{"sample_id": str(n), "labels": one} for n, one in enumerate(boxes)])
+    ReviewIndex(plan.path, plan.digest)  # what is made once for all plans is not counted
+    tracemalloc.start()
+    try:
+        index = ReviewIndex(plan.path, plan.digest)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(index) == count
+    assert kept / count < 80, "bytes for each proposal"
 
 
 def test_each_plan_is_read_once_and_only_the_last_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def only_what_is_proven_is_confirmed(world: StoryWorld) -> None:
     world.run_id = airflow.trigger(PROVEN, conf)
     world.until_over()
     expect(world.run_state() == "success", "the run has not succeeded", world)
-    evidence = read_evidence(next((world.folder / "evidence").iterdir()))
+    evidence = read_evidence(next((world.folder / "evidence").glob("*.jsonl")))
     entries = [entry for _, entry in read_ledger(world.folder / "ledger", world.run_id).entries()]
     expect(entries, "nothing was confirmed", world)
     counts = airflow.xcom(PROVEN, world.run_id, "evaluate")

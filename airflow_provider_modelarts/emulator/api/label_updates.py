@@ -26,7 +26,7 @@ def update_samples(store: Store, call: Call) -> Reply:
     dataset = store.dataset(call.params["dataset_id"])
     check_update(store, dataset, body)
     now = store.clock.now()
-    author = f"human/{body.get('email') or f'{store.identity.domain}/{store.identity.user}'}"
+    author = author_of(store, body.get("email"))
     only_known = store.variants.new_labels == "refuse"
 
     def write(written: dict[str, Any]) -> None:
@@ -40,6 +40,11 @@ def update_samples(store: Store, call: Call) -> Reply:
             dataset.set_labels(sample, labels, author, now)
 
     return reply_to_batch(store, call, body["samples"], write)
+
+
+def author_of(store: Store, email: str | None) -> str:
+    """Return who has labeled, as `annotated_by` says it: a member of a team, or else the account that calls."""
+    return f"human/{email or f'{store.identity.domain}/{store.identity.user}'}"
 
 
 def check_update(store: Store, dataset: Dataset, body: Any) -> None:

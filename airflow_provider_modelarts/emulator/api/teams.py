@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.api.label_updates import (
+    author_of,
     check_update,
     keep_beside_labels,
     labels_to_write,
@@ -546,7 +547,7 @@ def update_team_samples(store: Store, call: Call) -> Reply:
         keep_beside_labels(store, copy, written)
         if labels is not None:
             stored = [dataset.stored(label) for label in labels]
-            copy.set_labels(stored, f"human/{task.email_of(copy.worker_id)}")
+            copy.set_labels(stored, author_of(store, email))
 
     return reply_to_batch(store, call, body["samples"], write)
 

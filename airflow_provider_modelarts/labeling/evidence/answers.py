@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.client.clock import is_certainly_before
 from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError
 from airflow_provider_modelarts.client.states import SampleStatus
 from airflow_provider_modelarts.client.validation import as_label, decoded, shown
@@ -21,6 +22,7 @@ from airflow_provider_modelarts.labeling.proposals.service_calls import DatasetP
 if TYPE_CHECKING:
     from airflow_provider_modelarts.client import ModelArtsClient, Sample
     from airflow_provider_modelarts.client.clock import Clock
+    from airflow_provider_modelarts.client.resources.team_samples import TeamSample
     from airflow_provider_modelarts.labeling.evidence.audited_plan import AuditedPlan
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,8 @@ READERS = 8
 _ODD_PAUSES = (0.0, 1.0, 5.0)
 _OF_GATEWAY = ("APIGW.", "APIG.")
 """Codes that say nothing about a sample (contract 7.2)."""
+_BY_NOBODY = (SampleStatus.UNLABELED, "NONE", "AUTO_ANNOTATION")
+"""States of samples whose labels the machine gave, without the underscores that some of the service's words have."""
 
 Answers = dict[str, Answer]
 
@@ -67,10 +71,6 @@ def _final(dataset: DatasetProposals, clock: Clock, sample_id: str) -> Sample | 
     return None
 
 
-_BY_NOBODY = (SampleStatus.UNLABELED, "NONE", "AUTO_ANNOTATION")
-"""States of samples whose labels the machine gave, without the underscores that some of the service's words have."""
-
-
 def _is_labeled(sample: Sample) -> bool:
     """Whether a person labeled it: labels alone do not say so, as those that are only proposed may be shown, too."""
     state = (sample.sample_status or "").strip("_").upper()
@@ -81,7 +81,8 @@ def _is_labeled(sample: Sample) -> bool:
 def answers_in_team_task(client: ModelArtsClient, audited: AuditedPlan, workforce_task_id: str, iou: float) -> Answers:
     """Return the answers that members of a team gave in their copies, accepted or not yet judged.
 
-    Where several members labeled a sample, it is right only if all of them left it as it was.
+    Where several members labeled a sample, it is right only if all of them left it as it was. Labels that an account
+    wrote into a copy, and not its member, are no answer.
 
     :param workforce_task_id: the team task
     :param iou: see :func:`.judging.judge`
@@ -89,24 +90,35 @@ def answers_in_team_task(client: ModelArtsClient, audited: AuditedPlan, workforc
     """
     plan = audited.plan
     task = client.team_tasks.get(plan.header.dataset_id, workforce_task_id)
-    # The service counts in milliseconds, and by its own clock.
-    if task.create_time is not None and task.create_time / 1000 < plan.header.created_at - _CLOCKS_DIFFER:
+    if task.create_time is not None and is_certainly_before(task.create_time / 1000, plan.header.created_at):
         raise InvalidRequest(
             f"Team task {workforce_task_id} is older than the plan {plan.uri}: its labels may be older than the audit "
             "was drawn, so they prove nothing. Make a team task of this plan."
         )
     found: Answers = {}
+    filled = 0
     for copy in client.team_samples.list(plan.header.dataset_id, workforce_task_id):
         row = audited.rows.get(copy.sample_id)
         if row is None or not _is_labeled(copy) or False in (copy.check_accept, copy.review_accept):
             continue
+        if _is_by_account(copy):
+            filled += 1
+            continue
         answer, earlier = judge(row, raw_labels(copy), iou), found.get(copy.sample_id)
         found[copy.sample_id] = answer if earlier is None or earlier.right else earlier
+    if filled:
+        log.warning(
+            "%d copies of audited samples in team task %s were labeled by an account and by no member: no answers.",
+            filled,
+            workforce_task_id,
+        )
     return found
 
 
-_CLOCKS_DIFFER = 60.0
-"""Seconds by which the service's clock may be behind."""
+def _is_by_account(copy: TeamSample) -> bool:
+    """Whether an account labeled a member's copy, as this package does (contract 4.1): members have addresses."""
+    kind, _, author = (copy.annotated_by or "").partition("/")
+    return kind == "human" and "/" in author and "@" not in author
 
 
 def answers_given(audited: AuditedPlan, given: object) -> Answers:

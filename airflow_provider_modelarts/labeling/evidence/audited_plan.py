@@ -38,14 +38,6 @@ class Population:
         """Return the share that was to be drawn."""
         return policy.audit_share if policy.audit_size is None else min(1.0, policy.audit_size / self.drawn_from)
 
-    def prove(self, policy: ConfirmPolicy, risk: float, answers: Mapping[str, bool]) -> Proof:
-        """Return what answers prove.
-
-        :param answers: for each answered sample, of whatever label, whether its proposal was found right
-        """
-        ours = [(score, answers[sample_id]) for sample_id, score in self.drawn.items() if sample_id in answers]
-        return ScoreList(self.scores, self.share(policy), ours).prove(_target(policy), risk)
-
 
 class AuditedPlan:
     """A plan whose policy has a target.
@@ -69,13 +61,22 @@ class AuditedPlan:
             )
         self.plan = plan
         self.policy = policy
+        self.target: float = policy.target_precision
         self.populations: dict[str, Population] = {}
         """By first label."""
         self.rows: dict[str, SampleRow] = {}
         """The proposals that were drawn, by sample id."""
+        took_part, held_back = self._collect()
+        for label, count in Counter(label for label, _ in took_part).items():
+            if label in self.populations:
+                self.populations[label].drawn_from = count
+        self._check_draw(took_part, held_back)
+
+    def _collect(self) -> tuple[list[tuple[str, str]], set[str]]:
+        """Read the plan; return label and id of those who took part in the draw, and who of them was held back."""
         took_part: list[tuple[str, str]] = []
         held_back: set[str] = set()
-        for row, decision in plan.samples():
+        for row, decision in self.plan.samples():
             is_drawn = decision == AUDITED
             is_held = decision == DRIFTED
             if not is_drawn and not is_held and decision.action != "confirm":
@@ -93,10 +94,7 @@ class AuditedPlan:
             if is_drawn:
                 population.drawn[row.sample_id] = facts.lowest_score
                 self.rows[row.sample_id] = row
-        for label, count in Counter(label for label, _ in took_part).items():
-            if label in self.populations:
-                self.populations[label].drawn_from = count
-        self._check_draw(took_part, held_back)
+        return took_part, held_back
 
     @property
     def risk(self) -> float:
@@ -104,10 +102,17 @@ class AuditedPlan:
         return (1 - self.policy.confidence) / max(1, len(self.populations))
 
     def prove(self, answers: Mapping[str, bool]) -> dict[str, Proof]:
-        """Return what answers prove of each label; labels in order of their names."""
-        return {
-            name: self.populations[name].prove(self.policy, self.risk, answers) for name in sorted(self.populations)
-        }
+        """Return what answers prove of each label; labels in order of their names.
+
+        :param answers: for each answered sample whether its proposal was found right
+        """
+        return {name: self._proof(self.populations[name], answers) for name in sorted(self.populations)}
+
+    def _proof(self, population: Population, answers: Mapping[str, bool]) -> Proof:
+        drawn = population.drawn.items()
+        answered = [(score, answers[sample_id]) for sample_id, score in drawn if sample_id in answers]
+        scores = ScoreList(population.scores, population.share(self.policy), answered)
+        return scores.prove(self.target, self.risk)
 
     def _check_draw(self, members: list[tuple[str, str]], held_back: set[str]) -> None:
         """Check that those were drawn whom the seed draws: others were chosen after somebody had looked.
@@ -135,8 +140,3 @@ class AuditedPlan:
             f"The plan {self.plan.uri} cannot be proven: {reason}. Nothing was written. Was the plan changed, or made "
             "by another version? Make a new plan."
         )
-
-
-def _target(policy: ConfirmPolicy) -> float:
-    assert policy.target_precision is not None  # noqa: S101 - checked when the plan was taken
-    return policy.target_precision

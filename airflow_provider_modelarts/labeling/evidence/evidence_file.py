@@ -7,11 +7,13 @@ number in it is trusted that does not follow from the plan and the answers.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.labeling.evidence.audited_plan import AuditedPlan
+from airflow_provider_modelarts.labeling.evidence.judgement import Judgement, find_judgement, record_judgement
 from airflow_provider_modelarts.labeling.evidence.statistics import Audited, Proof
 from airflow_provider_modelarts.labeling.policy import Decision, facts_of_row
 from airflow_provider_modelarts.labeling.storage.path import display_uri
@@ -37,7 +39,7 @@ NOT_PROVEN = Decision("review", "not_proven")
 
 
 class EvidenceRefused(StorageDamaged):
-    """The evidence is missing, damaged, or for another plan, so nothing may be confirmed by it."""
+    """The evidence is missing, damaged, for another plan, or not the first, so nothing may be confirmed by it."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,16 @@ class Evidence:
         """The lowest proven score of each label of which something is proven."""
         return {one.label: one.proof.threshold for one in self.labels if one.proof.threshold is not None}
 
+    @cached_property
+    def most_proposals_first(self) -> list[LabelEvidence]:
+        """The labels in the order of reports."""
+        return sorted(self.labels, key=lambda one: (-one.proposals, one.label))
+
+    @cached_property
+    def wrong_by_label(self) -> Counter[str]:
+        """Of each label how many proposals people found wrong."""
+        return Counter(one.label for one in self.answers if not one.right)
+
     def bounds(self) -> dict[str, dict[str, Any]]:
         """Return for each label of which something is proven the share that is right, for records of the run."""
         target = self.header.target_precision
@@ -148,7 +160,19 @@ class Evidence:
         return {"evidence_digest": self.digest, "evidence_uri": self.uri}
 
     def check(self, plan: Plan) -> None:
-        """Refuse a plan that this is no evidence for.
+        """Refuse a plan that this is no evidence for, or that was judged by other evidence.
+
+        :raises EvidenceRefused: saying what does not fit
+        """
+        self.check_numbers(plan)
+        judged = find_judgement(plan)
+        if judged is None:
+            raise self._refused("nothing beside the plan says that its evaluation has ended")
+        if judged.evidence_digest != self.digest:
+            raise _judged_already(plan, judged)
+
+    def check_numbers(self, plan: Plan) -> None:
+        """Refuse a plan that this is not about, and numbers that do not follow from the plan and the answers.
 
         :raises EvidenceRefused: saying what does not fit
         """
@@ -159,7 +183,7 @@ class Evidence:
                 f"{plan.digest[:12]}: that is another plan, or it was changed"
             )
         audited = AuditedPlan(plan)
-        asked = (audited.policy.target_precision, audited.policy.confidence)
+        asked = (audited.target, audited.policy.confidence)
         if (header.target_precision, header.confidence) != asked:
             raise self._refused(
                 f"it is about the target and confidence {header.target_precision:g} and {header.confidence:g}, and the "
@@ -215,13 +239,29 @@ def gathered(audited: AuditedPlan, header: EvidenceHeader, answers: Mapping[str,
     return Evidence(header, label_evidence(audited, {one.sample_id: one.right for one in samples}), samples)
 
 
-def store_evidence(path: StoragePath, evidence: Evidence) -> Evidence:
-    """Store evidence; return what counts, which is that of an earlier try if it is about the same plan.
+def first_evidence(path: StoragePath, plan: Plan) -> Evidence | None:
+    """Return the evidence that an earlier evaluation of a plan has stored; None if the plan was not judged yet.
 
-    A plan is judged once. To look, to ask for more answers and to look again would be a second chance for a machine
-    that does not reach the target.
+    :param path: where it is to be
+    :raises EvidenceRefused: if the plan was judged by evidence that is not there, or if what is there does not fit
+    """
+    found, judged = find_evidence(path), find_judgement(plan)
+    if found is not None and found.header.plan_digest == plan.digest:
+        found.check_numbers(plan)
+        return _judging(plan, found)  # the try that stored it may have ended before it said so
+    if judged is not None:
+        raise _judged_already(plan, judged)
+    return None
+
+
+def store_evidence(path: StoragePath, plan: Plan, evidence: Evidence) -> Evidence:
+    """Store evidence, and note beside the plan that it judges it; return what counts.
+
+    That is what an earlier try has stored there, if it is about the same plan.
 
     :param path: where to; evidence for another plan is replaced
+    :param plan: what it is about
+    :raises EvidenceRefused: if the plan was judged by evidence elsewhere
     :raises NotStoredError: if neither this evidence nor an earlier one lies there afterwards
     """
     first: list[Evidence] = []
@@ -238,7 +278,26 @@ def store_evidence(path: StoragePath, evidence: Evidence) -> Evidence:
         for answer in evidence.answers:
             file.write(encode_line(answer._asdict()))
         digest = file.seal(_facts(evidence))
-    return first[0] if first else replace(evidence, digest=digest, uri=display_uri(path))
+    return _judging(plan, first[0] if first else replace(evidence, digest=digest, uri=display_uri(path)))
+
+
+def _judging(plan: Plan, evidence: Evidence) -> Evidence:
+    """Return evidence once it is what the plan was judged by.
+
+    :raises EvidenceRefused: if other evidence came first
+    """
+    judged = record_judgement(plan, Judgement(evidence.digest, evidence.uri))
+    if judged.evidence_digest != evidence.digest:
+        raise _judged_already(plan, judged)
+    return evidence
+
+
+def _judged_already(plan: Plan, judged: Judgement) -> EvidenceRefused:
+    return EvidenceRefused(
+        f"The plan {plan.uri} was judged already, and a plan is judged once: what counts is the evidence stored at "
+        f"{judged.evidence_uri} with the digest {judged.evidence_digest[:12]}. Nothing was written to the dataset. "
+        "Give that as evidence_uri. If it is gone, or if more answers are to count, plan again with another seed."
+    )
 
 
 def find_evidence(path: StoragePath) -> Evidence | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.client.clock import is_certainly_before
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledgers
 from airflow_provider_modelarts.labeling.plan.plan_file import PlanRefused, read_header
@@ -54,7 +55,7 @@ def _applied(chain: LedgerChain, first: PartHeader, plan: Plan) -> bool:
     """Whether a chain applied a plan, or one that was made of it by taking confirmations back."""
     if first.plan_digest == plan.digest:
         return True
-    if first.plan_uri is None or first.created_at < plan.header.created_at:
+    if first.plan_uri is None or is_certainly_before(first.created_at, plan.header.created_at):
         return False
     # A narrowed plan lies beside its ledger.
     beside = chain.parts[0][1].parent / first.plan_uri.rpartition("/")[2]

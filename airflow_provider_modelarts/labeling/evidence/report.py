@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
+from airflow_provider_modelarts.labeling.evidence.reliability import score_ranges
 from airflow_provider_modelarts.labeling.plan.summary import MAX_BYTES, escape
 
 if TYPE_CHECKING:
@@ -12,7 +14,6 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.evidence.audited_plan import AuditedPlan
     from airflow_provider_modelarts.labeling.evidence.evidence_file import Evidence, LabelEvidence
 
-_BINS = 10
 _BAR = 30
 _NAME_BYTES = 80
 
@@ -28,13 +29,17 @@ def confirmable(audited: AuditedPlan, evidence: Evidence) -> dict[str, int]:
     return found
 
 
-def markdown(audited: AuditedPlan, evidence: Evidence) -> str:
+def markdown(audited: AuditedPlan, evidence: Evidence, picture: str | None = None) -> str:
     """Return the report of an audit.
 
     :param audited: the plan
     :param evidence: what the answers to its audit prove
+    :param picture: name of the file beside the report that shows the shares by score; None: there is none
     """
     head = _head(audited, evidence)
+    if picture is not None:
+        # A colon that is left as it is would make a scheme of what stands before it.
+        head += [f"![Right among the answers, by score]({quote(picture, safe='')})", ""]
     reliability = _reliability(evidence)
     budget = MAX_BYTES - _size(head) - _size(reliability) - 2
     table = _bounded(_table(audited, evidence), budget * 2 // 3, "| ... {} other labels | | | | | | |")
@@ -45,7 +50,7 @@ def markdown(audited: AuditedPlan, evidence: Evidence) -> str:
 def _head(audited: AuditedPlan, evidence: Evidence) -> list[str]:
     header, labels = evidence.header, evidence.labels
     drawn, answered = sum(one.drawn for one in labels), len(evidence.answers)
-    wrong = sum(not one.right for one in evidence.answers)
+    wrong = evidence.wrong_by_label.total()
     to_confirm = sum(confirmable(audited, evidence).values())
     lines = [
         f"### Audit of plan {header.plan_digest[:12]} of dataset {escape(header.dataset_id)}",
@@ -75,23 +80,24 @@ def _table(audited: AuditedPlan, evidence: Evidence) -> list[str]:
         "| Label | Proposals | Answered | Wrong | From score | Proven right | May be confirmed |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    wrong = {one.label: 0 for one in evidence.labels}
-    for answer in evidence.answers:
-        wrong[answer.label] += not answer.right
-    for one in sorted(evidence.labels, key=lambda one: (-one.proposals, one.label)):
+    for one in evidence.most_proposals_first:
         proof = one.proof
-        threshold = "-" if proof.threshold is None else f"{proof.threshold:.4g}"
-        lines.append(
-            f"| {escape(one.label, _NAME_BYTES)} | {one.proposals} | {one.answered} | {wrong[one.label]} | {threshold} "
-            f"| {percent(proof.bound)} | {to_confirm[one.label]} |"
+        cells = (
+            escape(one.label, _NAME_BYTES),
+            one.proposals,
+            one.answered,
+            evidence.wrong_by_label[one.label],
+            "-" if proof.threshold is None else f"{proof.threshold:.4g}",
+            percent(proof.bound),
+            to_confirm[one.label],
         )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return [*lines, ""]
 
 
 def _missing(evidence: Evidence) -> list[str]:
     """Return a line for each label of which nothing is proven: what would have been needed."""
-    unproven = [one for one in evidence.labels if one.proof.threshold is None]
-    lines = [_need(one) for one in sorted(unproven, key=lambda one: (-one.proposals, one.label))]
+    lines = [_need(one) for one in evidence.most_proposals_first if one.proof.threshold is None]
     return ["Not proven, so left to people:", "", *lines, ""] if lines else []
 
 
@@ -107,19 +113,12 @@ def _reliability(evidence: Evidence) -> list[str]:
     """Return bars: for each range of scores the share of the answers that said right."""
     if not evidence.answers:
         return []
-    right, total = [0] * _BINS, [0] * _BINS
-    for answer in evidence.answers:
-        place = min(int(answer.score * _BINS), _BINS - 1)
-        total[place] += 1
-        right[place] += answer.right
     lines = ["Right among the answers, by score:", "", "```text"]
-    for place in reversed(range(_BINS)):
-        if total[place]:
-            share = right[place] / total[place]
-            lines.append(
-                f"{place / _BINS:.1f} - {(place + 1) / _BINS:.1f} {'#' * round(_BAR * share):<{_BAR}} "
-                f"{right[place]} of {total[place]} ({percent(share)})"
-            )
+    lines += [
+        f"{one.low:.1f} - {one.high:.1f} {'#' * round(_BAR * one.share):<{_BAR}} "
+        f"{one.right} of {one.answered} ({percent(one.share)})"
+        for one in reversed(score_ranges(evidence.answers))
+    ]
     return [*lines, "```", ""]
 
 

@@ -147,7 +147,7 @@ def exported(sample: Sample, *, is_proposal: bool) -> tuple[ExportedSample, bool
         ExportedSample(
             sample_id=sample.sample_id,
             source=_source(sample.origin),
-            size=_size(sample.metadata.get(SIZE)),
+            size=read_size(sample.metadata.get(SIZE)),
             annotated_by=sample.annotated_by,
             usage=usage if isinstance(usage, str) and usage else None,
             labels=cleaned,
@@ -164,8 +164,11 @@ def _source(origin: str | None) -> str | None:
     return without_queries(origin) or None
 
 
-def _size(value: object) -> list[int] | None:
-    """Return width, height and depth; None if they are not two or three whole numbers above 0."""
+def read_size(value: object) -> list[int] | None:
+    """Return width, height and depth of an image; None if they are not two or three whole numbers above 0.
+
+    :param value: what the metadata of its sample say (``@modelarts:size``, contract 3.3)
+    """
     numbers = [to_integer(one) for one in value] if isinstance(value, list) else []
     found = [number for number in numbers if number is not None and number > 0]
     if len(found) != len(numbers) or len(found) not in (2, 3):

@@ -60,6 +60,11 @@ class LabelShape(NamedTuple):
         reach = self.radius or 0
         return min(xs) - reach, min(ys) - reach, max(xs) + reach, max(ys) + reach
 
+    def is_within(self, width: Number, height: Number) -> bool:
+        """Whether all of it lies in an image of that size, in pixels."""
+        left, top, right, bottom = self.bounds
+        return left >= 0 and top >= 0 and right <= width and bottom <= height
+
     @property
     def area(self) -> Number:
         """The area of a box or of a polygon, in square pixels."""
@@ -80,7 +85,7 @@ def read_shape(properties: Mapping[str, Any]) -> LabelShape | None:
     kind, feature = properties.get(SHAPE), properties.get(FEATURE)
     if kind is None and feature is None:
         return None
-    if kind not in ALL_SHAPES:
+    if not isinstance(kind, str) or kind not in ALL_SHAPES:
         raise BadShapeError(f"its shape is {kind!r}")
     if not isinstance(feature, list):
         raise BadShapeError(f"its {kind} has no list of points")

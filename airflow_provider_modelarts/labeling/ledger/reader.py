@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_provider_modelarts.client.clock import is_certainly_before
 from airflow_provider_modelarts.labeling.ledger.entries import (
     FATES,
     LedgerBroken,
@@ -71,10 +72,15 @@ class LedgerChain:
         return next(self.read())[0]
 
     def ended_before(self, time: float) -> bool:
-        """Whether the chain was closed before a time, in epoch seconds; only the last part's first line is read."""
+        """Whether the chain was certainly closed before a time, in epoch seconds, that another machine may have noted.
+
+        Only the last part's first line is read.
+        """
         raw = decode_object(next(SealedReader(self.parts[-1][1]).lines(), b"")) or {}
         created_at = raw.get("created_at")
-        return raw.get("closing") is True and isinstance(created_at, (int, float)) and created_at < time
+        if raw.get("closing") is not True or not isinstance(created_at, (int, float)):
+            return False
+        return is_certainly_before(created_at, time)
 
     def verify(self) -> list[str]:
         """Return what is wrong with the chain, a line for each problem, naming the part; empty if it is whole.

@@ -128,7 +128,9 @@ ASKED: dict[str, str] = {
 
 # The last three with a backslash keep addresses from becoming links.
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", **{char: f"\\{char}" for char in "\\`*_{}[]()#!|~$:@."}}
-_UNPRINTABLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+")
+_UNPRINTABLE = re.compile(
+    r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufffe\uffff]+"
+)
 
 
 class PlanSummary:
@@ -334,7 +336,7 @@ def escape(text: str, limit: int = _NAME_BYTES) -> str:
     """
     taken: list[str] = []
     used = 0
-    for char in _flat(text):
+    for char in flat(text):
         piece = _ESCAPES.get(char, char)
         used += len(piece.encode())
         if used > limit - 3:
@@ -349,15 +351,16 @@ def code(text: str, limit: int = _PLACE_BYTES) -> str:
     :param text: the text; backticks become ``%60``
     :param limit: bytes of the result at most
     """
-    flat = _flat(text).replace("`", "%60")
+    line = flat(text).replace("`", "%60")
     room = limit - 2 - len("...")
-    data = flat.encode()
+    data = line.encode()
     if len(data) > room:
-        flat = "..." + data[-room:].decode(errors="ignore")
-    return f"`{flat}`"
+        line = "..." + data[-room:].decode(errors="ignore")
+    return f"`{line}`"
 
 
-def _flat(text: str) -> str:
+def flat(text: str) -> str:
+    """Return arbitrary text as one line of characters that XML may hold; "(empty)" if none is left."""
     return _UNPRINTABLE.sub(" ", text).strip() or "(empty)"
 
 

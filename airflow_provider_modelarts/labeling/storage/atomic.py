@@ -110,6 +110,12 @@ def replaced_file(path: StoragePath) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
+def replace_text(path: StoragePath, text: str) -> None:
+    """Write a text file in place of what is there; missing folders are made."""
+    with replaced_file(path) as file:
+        file.write(text.encode())
+
+
 def _opened(path: Path) -> IO[bytes]:
     try:
         return path.open("wb", CHUNK)

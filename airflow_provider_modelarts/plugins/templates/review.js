@@ -27,6 +27,20 @@ function mark(element, isRejected) {
 function turn(set, key) { if (!set.delete(key)) set.add(key); show(); }
 function step(by) { cards[Math.min(Math.max(cards.indexOf(document.activeElement) + by, 0), cards.length - 1)]?.focus(); }
 
+function resize(card) {
+  for (const one of cards) one.toggleAttribute("data-large", one === card && !one.hasAttribute("data-large"));
+  card?.scrollIntoView({block: "nearest"});
+}
+function compare(picture) {  // boxes lie where they are drawn only if the picture has the shape that its size says
+  const svg = picture.parentElement.querySelector("svg"), {naturalWidth, naturalHeight} = picture;
+  if (!svg || !naturalWidth) return;
+  const {width, height} = svg.viewBox.baseVal;
+  if (Math.abs(naturalWidth * height / (naturalHeight * width) - 1) < .02) return;
+  svg.remove();
+  picture.closest("li").querySelector(".undrawn").textContent =
+    `Cannot be drawn: the picture has ${naturalWidth} x ${naturalHeight} pixels, its size says ${width} x ${height}.`;
+}
+
 function namesIn(text) {  // a comma parts names, unless it belongs to a label of the plan
   const known = [...document.querySelectorAll("#names option")].some(one => one.value === text);
   return known ? [text] : text.split(",").map(name => name.trim()).filter(name => name);
@@ -53,7 +67,9 @@ async function send(option) {
     return "Airflow could not be reached. Load the page again to see whether the answer arrived.";
   }
 }
+for (const picture of document.images) picture.complete ? compare(picture) : picture.addEventListener("load", () => compare(picture));
 document.addEventListener("click", async event => {
+  if (event.target.closest("figure")) return resize(event.target.closest("li"));
   const button = event.target.closest("button"), card = button?.closest("li"), row = button?.closest("tr");
   if (button?.matches(".answer")) said.textContent = await send(button.value);
   else if (button?.matches(".right")) { audit.set(JSON.parse(card.dataset.sample), "right"); show(); }
@@ -71,5 +87,6 @@ document.addEventListener("keydown", event => {
   if (event.key === "j") step(1);
   else if (event.key === "k") step(-1);
   else if (event.key === "x") document.activeElement.querySelector?.(".reject")?.click();
+  else if (event.key === "o" || (event.key === "Enter" && cards.includes(event.target))) resize(document.activeElement.closest("li"));
 });
 show();

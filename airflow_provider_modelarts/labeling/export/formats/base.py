@@ -132,9 +132,8 @@ class ExportFormat:
         if shape.kind not in self.shapes:
             return ExportFault(f"shape_{shape.kind}", f"it cannot express a {shape.kind}")
         if self.stays_inside and sample.size is not None:
-            left, top, right, bottom = shape.bounds
             width, height, _ = sample.image
-            if left < 0 or top < 0 or right > width or bottom > height:
+            if not shape.is_within(width, height):
                 return ExportFault("outside_image", f"a {shape.kind} reaches beyond the image of {width} x {height}")
         return None
 
