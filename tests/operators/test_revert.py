@@ -249,3 +249,13 @@ def test_a_project_that_is_not_known_does_not_make_samples_gone(runner: ConfirmR
     assert isinstance(ending.error, AirflowFailException)
     assert "Check user, account and project" in str(ending.error)
     assert runner.final == before
+
+
+@pytest.mark.wrong_answers
+def test_a_proxy_that_knows_no_sample_does_not_make_samples_gone(runner: ConfirmRunner, emulator: Emulator) -> None:
+    runner.confirm(policy={"hard_examples": "confirm"}, ledger_uri=runner.ledger_uri)
+    rule = emulator.faults.add("GET", "/data-annotations/samples/", "status", status=404, body="", times=5)
+    ending = runner.revert()
+    assert ending.error is None
+    assert rule.fired == 5
+    assert (ending.result["restored"], ending.result["cleared"], ending.result["gone"]) == (20, 230, 0)
