@@ -468,7 +468,12 @@ def test_a_team_task_is_given_out_reviewed_and_judged(emulator: Emulator, tmp_pa
     judged = run_dag(page_dag("Review and judge", tmp_path, PEOPLE), conf=conf)
     assert judged.state == "success", judged.log
     assert judged.tasks["review"].xcom["accepted"] == len(words)
-    assert judged.tasks["judge"].xcom == {"judged": len(words), "accepted": len(words), "rejected": 0}
+    assert judged.tasks["judge"].xcom == {
+        "judged": len(words),
+        "accepted": len(words),
+        "rejected": 0,
+        "changed": 0,
+    }
     assert dataset.annotated == len(words)
 
 

@@ -9,7 +9,9 @@ from airflow_provider_modelarts.client.errors import ModelArtsError, NotFound, U
 from airflow_provider_modelarts.client.models import failure_of, to_object, to_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+
+    from airflow_provider_modelarts.client.models import Model
 
 
 def with_one_of(answer: object, what: str, *names: str) -> dict[str, Any]:
@@ -88,6 +90,12 @@ def change(write: Callable[[], object], is_done: Callable[[], bool]) -> None:
         if not done:
             error.add("It was read afterwards and had not been carried out.")
             raise
+
+
+def holds(model: Model, wanted: Mapping[str, Any]) -> bool:
+    """Whether the fields of a model have the values that a change asked for; an empty text may be shown as none."""
+    shown = {name: getattr(model, name, model.raw.get(name)) for name in wanted}
+    return all(shown[name] == value or (value == "" and shown[name] is None) for name, value in wanted.items())
 
 
 def delete(exists: Callable[[], object], send: Callable[[], object]) -> None:

@@ -15,12 +15,15 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from zlib import compress, decompress
 
+from airflow_provider_modelarts.client.clock import system_clock
+from airflow_provider_modelarts.client.errors import ServiceUnavailable
 from airflow_provider_modelarts.client.models import to_objects
 from airflow_provider_modelarts.client.states import SampleStatus
 from airflow_provider_modelarts.labeling.label_equality import labels_identity, raw_labels
+from airflow_provider_modelarts.labeling.proposals.service_calls import HeldBack
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.client.resources.team_samples import TeamSample
@@ -37,21 +40,57 @@ Verdict = Literal["as before", "changed", "unclear"]
 
 
 class Copies:
-    """The copies of some samples, as one read of the team task shows them."""
+    """The copies of some samples of a team task, read at most 25 s before each write.
 
-    def __init__(self, copies: Iterable[TeamSample], sample_ids: Collection[str]) -> None:
+    :param client: the client to use
+    :param dataset_id: the dataset
+    :param task_id: the team task, which is read as a whole
+    :param elements: name the samples
+    :raises ModelArtsError: if the team task cannot be read
+    """
+
+    def __init__(
+        self, client: ModelArtsClient, dataset_id: str, task_id: str, elements: Iterable[Mapping[str, Any]]
+    ) -> None:
+        self.client, self.dataset_id, self.task_id = client, dataset_id, task_id
+        self._sample_ids = {element["sample_id"] for element in elements}
+        self._rereads = 0
+        self.read()
+
+    def read(self) -> None:
+        """Read the team task."""
         self._by_sample: dict[str, list[TeamSample]] = defaultdict(list)
-        for copy in copies:
-            if copy.sample_id in sample_ids:
+        for copy in self.client.team_samples.list(self.dataset_id, self.task_id):
+            if copy.sample_id in self._sample_ids:
                 self._by_sample[copy.sample_id].append(copy)
+        self._read_at = system_clock.now()
 
-    @classmethod
-    def read(
-        cls, client: ModelArtsClient, dataset_id: str, workforce_task_id: str, elements: Iterable[Mapping[str, Any]]
-    ) -> Copies:
-        """Read the whole team task, and keep the copies of the samples that are named."""
-        wanted = {element["sample_id"] for element in elements}
-        return cls(client.team_samples.list(dataset_id, workforce_task_id), wanted)
+    def check_fresh(self) -> None:
+        """Check when a request is about to go out: it may have waited for the service.
+
+        :raises HeldBack: if the last read is too old
+        """
+        if system_clock.now() - self._read_at > FRESH_SECONDS:
+            raise HeldBack
+
+    def read_again(self) -> None:
+        """Read the team task once more, as the last read was too old.
+
+        :raises ServiceUnavailable: if that has happened too often since a request went out
+        """
+        if self._rereads >= REREADS:
+            raise ServiceUnavailable(
+                f"Team task {self.task_id} of dataset {self.dataset_id} could not be written to: the service let no "
+                f"write in, and each time what was read before had become too old ({REREADS} times in a row). "
+                "Run the task again later.",
+                sent=False,
+            )
+        self._rereads += 1
+        self.read()
+
+    def note_request(self) -> None:
+        """Note that the service has let a request in."""
+        self._rereads = 0
 
     def find(self, element: Mapping[str, Any], email: str | None = None) -> TeamSample | None:
         """Return the copy that is meant: the named member's, or the only one; None if there is none, or several.
@@ -79,11 +118,14 @@ def is_labeled(copy: TeamSample) -> bool:
     return copy.sample_status != SampleStatus.UNLABELED and bool(raw_labels(copy))
 
 
-def fingerprint_of(copy: TeamSample | None) -> bytes:
-    """Return what stands for the labels of a copy, and for whether they are final; all zero for a copy not found."""
+def fingerprint_of(copy: TeamSample | None, *more: object) -> bytes:
+    """Return what stands for the labels of a copy, and for whether they are final; all zero for a copy not found.
+
+    :param more: what else it stands for, JSON
+    """
     if copy is None:
         return bytes(_BYTES)
-    state = json.dumps([copy.sample_status, labels_identity(copy)])
+    state = json.dumps([copy.sample_status, labels_identity(copy), *more])
     return blake2b(state.encode(), digest_size=_BYTES).digest()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import ModelArtsError
+from airflow_provider_modelarts.client.lost_replies import change
 from airflow_provider_modelarts.labeling.team_copies import Tries
 
 if TYPE_CHECKING:
@@ -67,11 +67,10 @@ def notify_members(
         since = system_clock.now()
         _store(tries, note | {"since": since})
     if due:
-        try:
-            client.team_tasks.notify(dataset_id, workforce_task_id, due)
-        except ModelArtsError as error:
-            if error.certainly_not_executed or _not_mailed(client, dataset_id, workforce_task_id, due, since):
-                raise
+        change(
+            lambda: client.team_tasks.notify(dataset_id, workforce_task_id, due),
+            lambda: not _not_mailed(client, dataset_id, workforce_task_id, due, since),
+        )
     _store(tries, note | {"since": since, "sent": True})
     return MailResult(len(people), len(due), len(people) - len(due))
 

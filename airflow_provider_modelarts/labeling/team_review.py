@@ -6,19 +6,16 @@ attribute that all samples have. Before a team task is made, the service is aske
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_modelarts.client.errors import InvalidRequest, NotFound, PreconditionFailed
-from airflow_provider_modelarts.client.models import to_object, to_objects
 from airflow_provider_modelarts.labeling.plan.plan_file import ORIGIN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from airflow_provider_modelarts.client import ModelArtsClient
-    from airflow_provider_modelarts.client.resources.team_tasks import TeamTask
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
 
 log = logging.getLogger(__name__)
@@ -98,77 +95,6 @@ def check_found(client: ModelArtsClient, part: ReviewPart) -> None:
             len(part.places),
             part.dataset_id,
         )
-
-
-def check_same_part(client: ModelArtsClient, task: TeamTask, part: ReviewPart) -> None:
-    """Check that a team task that is there already has the samples of this plan, as far as the service tells.
-
-    One that shows no conditions may have all samples of the dataset: those that were given out tell.
-
-    :raises InvalidRequest: if it has others
-    """
-    shown = task.sample_search_conditions
-    places = {place for one in to_objects(shown) for place in _places_in(one)}
-    if not shown:
-        log.warning("The service does not tell which samples team task %s has.", task.task_id)
-        given_out = client.team_samples.list(part.dataset_id, str(task.task_id))
-        differs = any(copy.sample_id not in part.places for copy in given_out)
-    else:
-        differs = places != set(part.places.values())
-    if differs:
-        raise _is_there(task, "samples than the plan leaves to people now")
-
-
-def check_same_conditions(task: TeamTask, wanted: Conditions) -> None:
-    """Check that a team task that is there already has the samples that conditions choose, none: all of the dataset.
-
-    :raises InvalidRequest: if it was made by other conditions
-    """
-    shown = [one for one in to_objects(task.sample_search_conditions) if one]
-    if wanted and not shown:
-        log.warning("The service does not tell which samples team task %s has.", task.task_id)
-    elif len(shown) != len(wanted) or not all(map(_holds, shown, wanted)):
-        raise _is_there(task, "samples than the search conditions choose that are asked for now")
-
-
-def check_same_people(task: TeamTask, config: Mapping[str, Any]) -> None:
-    """Check that those work on a team task that is there already who are asked for, as far as the service tells.
-
-    :param config: ``{"workforces": [{"workforce_id": ...}]}`` or ``{"agency": manager}``; empty: whoever it is
-    :raises InvalidRequest: if another team works on it
-    """
-    wanted = {one.get("workforce_id") for one in to_objects(config.get("workforces"))} - {None}
-    shown = {team.workforce_id for team in task.teams}
-    if wanted and not shown:
-        log.warning(
-            "Team task %s is there already and shows no team. If it waits for a start, start it with "
-            "ModelArtsStartTeamTaskOperator.",
-            task.task_id,
-        )
-    elif not wanted <= shown:
-        raise _is_there(task, "teams than are asked for now")
-
-
-def _is_there(task: TeamTask, others: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"Team task {task.task_name} is there already ({task.task_id}), with other {others}. Nothing was made. Give "
-        "another name, or delete the team task if nobody needs it: labels that were not accepted are lost with it."
-    )
-
-
-def _holds(shown: object, wanted: object) -> bool:
-    """Whether a condition, as the service shows it, says all that is wanted; it may add what was left to it."""
-    if isinstance(wanted, dict):
-        return isinstance(shown, dict) and all(_holds(shown.get(key), part) for key, part in wanted.items())
-    if isinstance(wanted, list):
-        return isinstance(shown, list) and len(shown) == len(wanted) and all(map(_holds, shown, wanted))
-    return shown == wanted
-
-
-def _places_in(condition: dict[str, Any]) -> list[str]:
-    props = to_object(to_object(condition.get("metadata")).get("props"))
-    values = props.get(ORIGIN)
-    return [str(one) for one in values] if isinstance(values, list) else [json.dumps(condition, sort_keys=True)]
 
 
 def _exists(client: ModelArtsClient, dataset_id: str, sample_id: str) -> bool:

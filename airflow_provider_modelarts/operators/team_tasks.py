@@ -8,35 +8,34 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_provider_modelarts.client.clock import system_clock
-from airflow_provider_modelarts.client.errors import InvalidRequest, ModelArtsError, PreconditionFailed
+from airflow_provider_modelarts.client.errors import PreconditionFailed
 from airflow_provider_modelarts.client.states import AcceptanceAction, SampleStatus, TeamTaskState
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
-from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
-from airflow_provider_modelarts.links import ModelArtsDatasetLink, link_dataset
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _uri_parameters as places
+from airflow_provider_modelarts.operators._calls import (
+    OF_DATASET,
+    OF_TEAM_TASK,
+    DatasetCallOperator,
+    TeamCommentsOperator,
+    TeamTaskOperator,
+)
 from airflow_provider_modelarts.operators._service_job import ServiceJobOperator
-from airflow_provider_modelarts.operators._templates import TemplatedOperator, constant, is_template
+from airflow_provider_modelarts.operators._templates import constant, is_template
 from airflow_provider_modelarts.utils.team_jobs import AcceptanceDraw, AcceptanceEnd
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.sdk import Context
     from airflow.sdk.definitions.xcom_arg import XComArg
 
     from airflow_provider_modelarts.client import ModelArtsClient
     from airflow_provider_modelarts.client.resources.team_samples import TeamSample
-    from airflow_provider_modelarts.client.resources.team_tasks import TeamTask
     from airflow_provider_modelarts.labeling.team_review import ReviewPart
     from airflow_provider_modelarts.operators._base import SearchConditions
     from airflow_provider_modelarts.operators._templates import Readers
 
-_NAME_TAKEN = "4620"
-_CREATED = (TeamTaskState.CREATED,)
-# Seconds before each search for a team task whose creation got no answer.
-_PAUSES = (0.0, 5.0, 10.0, 20.0)
 _ACTIONS = {action.name.lower(): action for action in AcceptanceAction}
 _MOST_CONFLICTS_SHOWN = 20
 
@@ -83,8 +82,6 @@ def _people(name: str, value: object) -> dict[str, Any]:
     return found
 
 
-_DATASET: Readers = {"dataset_id": parameters.identifier, **parameters.CONNECTION}
-_TEAM_TASK: Readers = {"workforce_task_id": parameters.identifier, **_DATASET}
 _CREATE: Readers = {
     "workforce_task_name": _task_name,
     "workforces_config": parameters.optional(parameters.plain),
@@ -93,24 +90,23 @@ _CREATE: Readers = {
     "search_conditions": parameters.optional(parameters.search_conditions),
     "settings": parameters.optional(_settings),
     "extra": parameters.optional(parameters.plain),
-    **_DATASET,
+    **OF_DATASET,
 }
-_START: Readers = {"workforces_config": _people, **_TEAM_TASK}
+_START: Readers = {"workforces_config": _people, **OF_TEAM_TASK}
 _BEGIN_ACCEPTANCE: Readers = {
     "sampling_num": parameters.optional(parameters.whole(1, 2**31 - 1)),
     "sampling_rate": parameters.optional(parameters.number(0, 1)),
-    **_TEAM_TASK,
+    **OF_TEAM_TASK,
 }
-_COMMENT: Readers = {"comments": parameters.comments, **_TEAM_TASK}
 _FINISH: Readers = {
     "action": _action,
     "overwrite_last_result": parameters.optional(parameters.flag),
-    **_TEAM_TASK,
+    **OF_TEAM_TASK,
 }
-_RESULTS: Readers = {"results_uri": parameters.optional(places.uri), **_TEAM_TASK}
+_RESULTS: Readers = {"results_uri": parameters.optional(places.uri), **OF_TEAM_TASK}
 
 
-class ModelArtsCreateTeamTaskOperator(TemplatedOperator):
+class ModelArtsCreateTeamTaskOperator(DatasetCallOperator):
     """Create a team task, exactly once; give a team what the policy of a plan left to people.
 
     A dataset has one team task of a name. If it is there already, as after a lost answer, a retry or a clear, nothing
@@ -140,16 +136,15 @@ class ModelArtsCreateTeamTaskOperator(TemplatedOperator):
         retry can mend
     """
 
-    template_fields: Sequence[str] = tuple(_CREATE)
+    readers = _CREATE
+    template_fields: Sequence[str] = tuple(readers)
     template_fields_renderers: ClassVar[dict[str, str]] = dict.fromkeys(
         ("workforces_config", "search_conditions", "settings", "extra"), "json"
     )
-    operator_extra_links = (ModelArtsDatasetLink(),)
 
     def __init__(
         self,
         *,
-        dataset_id: str,
         workforce_task_name: str,
         workforces_config: dict[str, Any] | str | None = None,
         plan_uri: places.AnyPlace | XComArg | None = None,
@@ -158,12 +153,9 @@ class ModelArtsCreateTeamTaskOperator(TemplatedOperator):
         settings: dict[str, Any] | str | None = None,
         extra: dict[str, Any] | str | None = None,
         if_nothing_to_review: str = "skip",
-        modelarts_conn_id: str = ModelArtsHook.default_conn_name,
-        project_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.dataset_id = dataset_id
         self.workforce_task_name = workforce_task_name
         self.workforces_config = workforces_config
         self.plan_uri = plan_uri
@@ -172,46 +164,37 @@ class ModelArtsCreateTeamTaskOperator(TemplatedOperator):
         self.settings = settings
         self.extra = extra
         self.if_nothing_to_review: str = constant("if_nothing_to_review", if_nothing_to_review, parameters.fail_or_skip)
-        self.modelarts_conn_id = modelarts_conn_id
-        self.project_id = project_id
         with self.errors_of_making():
             if plan_uri is not None and search_conditions is not None:
                 raise ParameterError("Give plan_uri or search_conditions, not both: either says which samples.")
             if plan_uri is None and plan_digest is not None:
                 raise ParameterError("Give plan_uri with plan_digest.")
-        self.check_parameters(_CREATE)
-        if not any(is_template(getattr(self, name)) for name in _CREATE):
+        self.check_parameters(self.readers)
+        if not any(is_template(getattr(self, name)) for name in self.readers):
             with self.errors_of_making():
-                _create_request(self.read_parameters(_CREATE))
+                _create_request(self.read_parameters(self.readers))
 
-    def execute(self, context: Context) -> str:
-        """Create the team task, or find it; see the class."""
-        with permanent_errors_fail_at_once():
-            self.check_rendered(context)
-            given = self.read_parameters(_CREATE)
-            request = _create_request(given)
-            part = self._review_part(given)
-            hook = parameters.hook(self)
-            link_dataset(context, hook, given["dataset_id"])
-            client = hook.look_afresh().client
-            task_id = _find(client, given, request, part)
-            if task_id is not None:
-                self.log.info("Team task %s is there already: %s.", given["workforce_task_name"], task_id)
-                return task_id
-            if part is not None:
-                from airflow_provider_modelarts.labeling.team_review import check_found
+    def carry_out(self, client: ModelArtsClient, given: Mapping[str, Any], _: Context) -> str:
+        """Create the team task, or find it."""
+        from airflow_provider_modelarts.labeling.team_task_creation import TeamTaskWanted, find_or_create
 
-                check_found(client, part)
-                request["sample_conditions"] = json.dumps(part.conditions())
-            task_id = _create_once(client, given, request, part)
-            self.log.info(
-                "Team task %s (%s) of dataset %s, for %s.",
-                given["workforce_task_name"],
-                task_id,
-                given["dataset_id"],
-                "the chosen samples" if part is None else f"{len(part.places)} samples of the plan",
-            )
-            return task_id
+        wanted = TeamTaskWanted(
+            given["dataset_id"],
+            _create_request(given),
+            given["extra"],
+            given["search_conditions"] or [],
+            self._review_part(given),
+        )
+        task_id, is_new = find_or_create(client, wanted)
+        self.log.info(
+            "Team task %s (%s) of dataset %s, for %s%s.",
+            wanted.task_name,
+            task_id,
+            wanted.dataset_id,
+            "the chosen samples" if wanted.part is None else f"{len(wanted.part.places)} samples of the plan",
+            "" if is_new else ", is there already",
+        )
+        return task_id
 
     def _review_part(self, given: Mapping[str, Any]) -> ReviewPart | None:
         """Return the samples of the plan that people get; None without a plan."""
@@ -252,59 +235,7 @@ def _create_request(given: Mapping[str, Any]) -> dict[str, Any]:
     return request
 
 
-def _find(
-    client: ModelArtsClient, given: Mapping[str, Any], request: Mapping[str, Any], part: ReviewPart | None
-) -> str | None:
-    """Return the id of the team task of this name, None if there is none.
-
-    :raises InvalidRequest: if it has other samples than are asked for, or other people
-    """
-    from airflow_provider_modelarts.labeling.team_review import (
-        check_same_conditions,
-        check_same_part,
-        check_same_people,
-    )
-
-    found: TeamTask | None = client.team_tasks.find(given["dataset_id"], given["workforce_task_name"])
-    if found is None:
-        return None
-    if part is not None:
-        check_same_part(client, found, part)
-    else:
-        check_same_conditions(found, given["search_conditions"] or [])
-    check_same_people(found, request.get("workforces_config") or {})
-    return found.task_id
-
-
-def _create_once(
-    client: ModelArtsClient, given: Mapping[str, Any], request: Mapping[str, Any], part: ReviewPart | None
-) -> str:
-    """Create the team task. After a lost answer, and if the name is taken by now, it is looked for.
-
-    The service refuses a second team task of a name, so that a later try cannot create another one either.
-    """
-    fields = {name: value for name, value in request.items() if name != "task_name"}
-    try:
-        return client.team_tasks.create(given["dataset_id"], request["task_name"], **fields, extra=given["extra"])
-    except ModelArtsError as error:
-        if error.certainly_not_executed and not (error.code or "").endswith(_NAME_TAKEN):
-            raise
-        lost = error
-    for pause in _PAUSES:
-        if pause:
-            system_clock.sleep(pause)
-        try:
-            found = _find(client, given, request, part)
-        except ModelArtsError as error:
-            if isinstance(error, InvalidRequest):
-                raise
-            continue
-        if found is not None:
-            return found
-    raise lost
-
-
-class ModelArtsStartTeamTaskOperator(TemplatedOperator):
+class ModelArtsStartTeamTaskOperator(TeamTaskOperator):
     """Give a team task out and start it. One that has started already stays as it is. Returns its id.
 
     :param dataset_id: the dataset (templated)
@@ -316,48 +247,33 @@ class ModelArtsStartTeamTaskOperator(TemplatedOperator):
     :raises AirflowFailException: if it has too few labelers, and for what else no retry can mend
     """
 
-    template_fields: Sequence[str] = tuple(_START)
+    readers = _START
+    template_fields: Sequence[str] = tuple(readers)
     template_fields_renderers: ClassVar[dict[str, str]] = {"workforces_config": "json"}
-    operator_extra_links = (ModelArtsDatasetLink(),)
 
-    def __init__(
-        self,
-        *,
-        dataset_id: str,
-        workforce_task_id: str | XComArg,
-        workforces_config: dict[str, Any] | str,
-        modelarts_conn_id: str = ModelArtsHook.default_conn_name,
-        project_id: str | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, workforces_config: dict[str, Any] | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.dataset_id = dataset_id
-        self.workforce_task_id = workforce_task_id
         self.workforces_config = workforces_config
-        self.modelarts_conn_id = modelarts_conn_id
-        self.project_id = project_id
-        self.check_parameters(_START)
+        self.check_parameters(self.readers)
 
-    def execute(self, context: Context) -> str:
-        """Start the team task; see the class."""
-        with permanent_errors_fail_at_once():
-            self.check_rendered(context)
-            given = self.read_parameters(_START)
-            dataset_id, task_id = given["dataset_id"], str(given["workforce_task_id"])
-            hook = parameters.hook(self)
-            link_dataset(context, hook, dataset_id)
-            client = hook.look_afresh().client
-            if client.team_tasks.get(dataset_id, task_id).status not in _CREATED:
-                self.log.info("Team task %s has started already.", task_id)
-                return task_id
-            try:
-                client.team_tasks.start(dataset_id, task_id, given["workforces_config"])
-            except PreconditionFailed:
-                # Another try, or the manager, may have started it since it was read.
-                if client.team_tasks.get(dataset_id, task_id).status in _CREATED:
-                    raise
-            self.log.info("Started team task %s.", task_id)
+    def carry_out(self, client: ModelArtsClient, given: Mapping[str, Any], _: Context) -> str:
+        """Start the team task, unless it has started."""
+        dataset_id, task_id = given["dataset_id"], str(given["workforce_task_id"])
+
+        def waits() -> bool:
+            return client.team_tasks.get(dataset_id, task_id).status == TeamTaskState.CREATED
+
+        if not waits():
+            self.log.info("Team task %s has started already.", task_id)
             return task_id
+        try:
+            client.team_tasks.start(dataset_id, task_id, given["workforces_config"])
+        except PreconditionFailed:
+            # Another try, or the manager, may have started it since it was read.
+            if waits():
+                raise
+        self.log.info("Started team task %s.", task_id)
+        return task_id
 
 
 class ModelArtsStartAcceptanceOperator(ServiceJobOperator):
@@ -411,11 +327,12 @@ class ModelArtsStartAcceptanceOperator(ServiceJobOperator):
         return parameters.request_body(StartAcceptanceRequest, "begin an acceptance", own, None)
 
 
-class ModelArtsCommentAcceptanceOperator(TemplatedOperator):
+class ModelArtsCommentAcceptanceOperator(TeamCommentsOperator):
     """Judge copies of samples that were drawn for an acceptance; a later word about one replaces an earlier one.
 
-    If the acceptance is over, as after a clear, that is no error if the copies have been judged so before. Returns
-    ``judged, accepted, rejected``.
+    If the acceptance is over, as after a clear, that is no error if the copies have been judged so before. A retry
+    leaves alone what somebody has judged otherwise, or labeled again, since the first try. Airflow before 3.3 keeps
+    nothing between tries: there a retry judges all of them. Returns ``judged, accepted, rejected, changed``.
 
     :param dataset_id: the dataset (templated)
     :param workforce_task_id: the team task, in acceptance (templated)
@@ -426,46 +343,15 @@ class ModelArtsCommentAcceptanceOperator(TemplatedOperator):
     :raises AirflowFailException: if a copy was not drawn or no acceptance runs, and for what else no retry can mend
     """
 
-    template_fields: Sequence[str] = tuple(_COMMENT)
-    template_fields_renderers: ClassVar[dict[str, str]] = {"comments": "json"}
-    operator_extra_links = (ModelArtsDatasetLink(),)
+    def carry_out(self, client: ModelArtsClient, given: Mapping[str, Any], context: Context) -> dict[str, int]:
+        """Judge the copies."""
+        from airflow_provider_modelarts.labeling.copy_comments import judge_team_samples
 
-    def __init__(
-        self,
-        *,
-        dataset_id: str,
-        workforce_task_id: str | XComArg,
-        comments: Sequence[dict[str, Any]] | str | XComArg,
-        modelarts_conn_id: str = ModelArtsHook.default_conn_name,
-        project_id: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.dataset_id = dataset_id
-        self.workforce_task_id = workforce_task_id
-        self.comments = comments
-        self.modelarts_conn_id = modelarts_conn_id
-        self.project_id = project_id
-        self.check_parameters(_COMMENT)
-
-    def execute(self, context: Context) -> dict[str, int]:
-        """Judge the copies; see the class."""
-        with permanent_errors_fail_at_once():
-            self.check_rendered(context)
-            given = self.read_parameters(_COMMENT)
-            comments = given["comments"]
-            hook = parameters.hook(self)
-            link_dataset(context, hook, given["dataset_id"])
-            client, where = hook.look_afresh().client, (given["dataset_id"], given["workforce_task_id"])
-            try:
-                client.team_tasks.comment_acceptance(*where, comments)
-            except PreconditionFailed:
-                # As after a clear, when the acceptance is over.
-                if not _are_judged(client.team_samples.list(*where), comments):
-                    raise
-                self.log.info("Team task %s: the copies have been judged so already.", where[1])
-            accepted = sum(bool(one["accept"]) for one in comments)
-            return {"judged": len(comments), "accepted": accepted, "rejected": len(comments) - accepted}
+        counts = self.comment(judge_team_samples, client, given, context)
+        return {
+            "judged": counts["accepted"] + counts["rejected"],
+            **{name: counts[name] for name in ("accepted", "rejected", "changed")},
+        }
 
 
 class ModelArtsFinishAcceptanceOperator(ServiceJobOperator):
@@ -535,7 +421,7 @@ class ModelArtsFinishAcceptanceOperator(ServiceJobOperator):
             return {"conflicts": len(found), "samples": [one.sample_id for one in found[:_MOST_CONFLICTS_SHOWN]]}
 
 
-class ModelArtsTeamResultsOperator(TemplatedOperator):
+class ModelArtsTeamResultsOperator(TeamTaskOperator):
     """Read what a team has labeled so far. Nothing is changed.
 
     Returns ``copies, labeled, accepted, rejected, by_label``: the last three of what the owner has judged in the last
@@ -550,53 +436,22 @@ class ModelArtsTeamResultsOperator(TemplatedOperator):
     :raises AirflowFailException: for errors that no retry can mend
     """
 
-    template_fields: Sequence[str] = tuple(_RESULTS)
-    operator_extra_links = (ModelArtsDatasetLink(),)
+    readers = _RESULTS
+    template_fields: Sequence[str] = tuple(readers)
 
-    def __init__(
-        self,
-        *,
-        dataset_id: str,
-        workforce_task_id: str | XComArg,
-        results_uri: places.AnyPlace | None = None,
-        modelarts_conn_id: str = ModelArtsHook.default_conn_name,
-        project_id: str | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, results_uri: places.AnyPlace | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.dataset_id = dataset_id
-        self.workforce_task_id = workforce_task_id
         self.results_uri = results_uri
-        self.modelarts_conn_id = modelarts_conn_id
-        self.project_id = project_id
-        self.check_parameters(_RESULTS)
+        self.check_parameters(self.readers)
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Read the results; see the class."""
-        with permanent_errors_fail_at_once():
-            self.check_rendered(context)
-            given = self.read_parameters(_RESULTS)
-            path = None if given["results_uri"] is None else places.file_to_write("results_uri", given["results_uri"])
-            hook = parameters.hook(self)
-            link_dataset(context, hook, given["dataset_id"])
-            client = hook.look_afresh().client
-            copies = list(client.team_samples.list(given["dataset_id"], given["workforce_task_id"]))
-            if path is not None:
-                with places.storage_errors("results_uri", str(path), "written"):
-                    path.write_text("".join(json.dumps(_result(one)) + "\n" for one in copies))
-            return _counts(copies)
-
-
-def _are_judged(copies: Iterable[TeamSample], comments: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether each comment is the last word about its copy already."""
-    said = {(copy.sample_id, copy.worker_id): copy for copy in copies}
-    for one in comments:
-        copy = said.get((one["sample_id"], one.get("worker_id")))
-        if copy is None or copy.check_accept != one["accept"]:
-            return False
-        if any(one.get(name) and one[name] != getattr(copy, f"check_{name}") for name in ("comment", "score")):
-            return False
-    return True
+    def carry_out(self, client: ModelArtsClient, given: Mapping[str, Any], _: Context) -> dict[str, Any]:
+        """Read the results."""
+        path = None if given["results_uri"] is None else places.file_to_write("results_uri", given["results_uri"])
+        copies = list(client.team_samples.list(given["dataset_id"], given["workforce_task_id"]))
+        if path is not None:
+            with places.storage_errors("results_uri", str(path), "written"):
+                path.write_text("".join(json.dumps(_result(one)) + "\n" for one in copies))
+        return _counts(copies)
 
 
 def _result(copy: TeamSample) -> dict[str, Any]:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.utils.service_job import JobCondition
 
 _NOT_BEGUN = (TeamTaskState.STARTING, TeamTaskState.CREATED)
-_IN_ACCEPTANCE = (TeamTaskState.SAMPLING, TeamTaskState.IN_ACCEPTANCE)
 
 # How copies of samples are counted in results, by the service's fields.
 _COUNTS = {
@@ -89,7 +88,7 @@ class AcceptanceDraw(AcceptanceJob):
     def start(self, client: ModelArtsClient, request: Mapping[str, Any], marker: str) -> str:  # noqa: ARG002
         """Begin an acceptance, unless one runs already."""
         task = client.team_tasks.get(self.dataset_id, self.workforce_task_id)
-        if task.status in _IN_ACCEPTANCE and task.checking_task_id:
+        if task.is_in_acceptance and task.checking_task_id:
             return task.checking_task_id
         return client.team_tasks.start_acceptance(self.dataset_id, self.workforce_task_id, **request)
 
@@ -153,11 +152,11 @@ class AcceptanceEnd(AcceptanceJob):
     def still_serves(self, client: ModelArtsClient, job_id: str) -> bool:
         """Return whether it is the last acceptance, and over: there is none to end."""
         task = client.team_tasks.get(self.dataset_id, self.workforce_task_id)
-        return task.checking_task_id == job_id and task.status not in _IN_ACCEPTANCE
+        return task.checking_task_id == job_id and not task.is_in_acceptance
 
     @staticmethod
     def _state(task: TeamTask, last: AcceptanceTask) -> JobState:
-        is_passing = task.status is None or task.status in (*_IN_ACCEPTANCE, TeamTaskState.SYNCHRONIZING)
+        is_passing = task.status in (None, TeamTaskState.SYNCHRONIZING) or task.is_in_acceptance
         return JobState(
             str(last.checking_task_id),
             "active" if is_passing else "succeeded",

@@ -60,6 +60,14 @@ class Project:
         for sample_id, worker_id in self.dataset.team_copies(task_id):
             self.dataset.label_team_sample(task_id, sample_id, name, worker_id)
 
+    def in_acceptance(self, name: str) -> str:
+        """Return a team task whose copies have a label; one was drawn for the acceptance."""
+        task_id = self.create()
+        self.label(task_id, name)
+        self.client.team_tasks.start_acceptance(self.dataset_id, task_id, sampling_num=1)
+        self.wait()
+        return task_id
+
     def comments(self, task_id: str, *, accept: bool) -> list[dict[str, Any]]:
         found = self.client.team_samples.list(self.dataset_id, task_id, sample_state="__WORKFORCE_SAMPLED__")
         return [{"sample_id": one.sample_id, "worker_id": one.worker_id, "accept": accept} for one in found]
@@ -129,11 +137,8 @@ def test_a_team_task_from_its_creation_to_its_end(project: Project, name: str) -
 
 def test_conflicts_are_listed_and_not_overwritten_unless_that_is_asked_for(project: Project, name: str) -> None:
     tasks, dataset_id = project.client.team_tasks, project.dataset_id
-    task_id = project.create()
-    project.label(task_id, name)
+    task_id = project.in_acceptance(name)
     project.dataset.edit(project.ids[0], "something else")
-    tasks.start_acceptance(dataset_id, task_id, sampling_num=1)
-    project.wait()
     conflicts = tasks.finish_acceptance(dataset_id, task_id, AcceptanceAction.LIST_CONFLICTS)
     assert [(one.sample_id, one.label_names) for one in conflicts] == [(project.ids[0], [name])]
     tasks.finish_acceptance(dataset_id, task_id, 0, overwrite_last_result=False)
@@ -229,10 +234,7 @@ def test_after_a_lost_reply_the_end_of_an_acceptance_is_read(
     project: Project, emulator: Emulator, name: str, fault: str
 ) -> None:
     tasks, dataset_id = project.client.team_tasks, project.dataset_id
-    task_id = project.create()
-    project.label(task_id, name)
-    tasks.start_acceptance(dataset_id, task_id, sampling_num=1)
-    project.wait()
+    task_id = project.in_acceptance(name)
     emulator.faults.add("PUT", "/acceptance/status", fault)
     if fault == "reset":
         with pytest.raises(ServiceUnavailable, match="had not been carried out"):
@@ -247,10 +249,7 @@ def test_after_a_lost_reply_the_end_of_an_acceptance_is_read(
 
 def test_an_end_by_somebody_else_is_not_taken_for_ours(project: Project, emulator: Emulator, name: str) -> None:
     tasks, dataset_id = project.client.team_tasks, project.dataset_id
-    task_id = project.create()
-    project.label(task_id, name)
-    tasks.start_acceptance(dataset_id, task_id, sampling_num=1)
-    project.wait()
+    task_id = project.in_acceptance(name)
     tasks.finish_acceptance(dataset_id, task_id, AcceptanceAction.REJECT_ALL)
     emulator.faults.add("PUT", "/acceptance/status", "reset")
     with pytest.raises(ServiceUnavailable, match="had not been carried out"):

@@ -162,6 +162,22 @@ def test_after_a_lost_reply_a_change_is_read_and_not_repeated(
     assert emulator.journal.count("PUT", TEAMS) == 1
 
 
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [({"description": ""}, {}), ({"description": ""}, {"description": None}), ({"role": 1}, {"role": "1"})],
+    ids=["left out", "null", "a number as text"],
+)
+def test_after_a_lost_reply_a_change_is_known_however_it_is_shown(
+    client: ModelArtsClient, emulator: Emulator, team_id: str, change: dict[str, Any], shown: dict[str, Any]
+) -> None:
+    worker_id = client.workforces.create_worker(team_id, EMAILS[0], 0, description="new here").worker_id
+    emulator.faults.add("PUT", "/workers/", "reset_after")
+    body = json.dumps({"worker_id": worker_id, **shown})
+    emulator.faults.add("GET", worker_id, "status", status=200, body=body)
+    client.workforces.update_worker(team_id, worker_id, **change)
+    assert emulator.journal.count("PUT", "/workers/") == 1
+
+
 def test_a_change_that_cannot_be_read_afterwards_stays_an_error(
     client: ModelArtsClient, emulator: Emulator, team_id: str
 ) -> None:

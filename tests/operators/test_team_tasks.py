@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,24 +26,21 @@ from airflow_provider_modelarts.operators.team_tasks import (
 )
 from airflow_provider_modelarts.sensors.team_task import ModelArtsTeamTaskSensor
 from airflow_provider_modelarts.utils.service_job import ServiceJobStore
-from tests.support.operator_driver import Ending, StandInStore, StandInTaskInstance, drive, drive_try, moment
+from tests.support.operator_driver import Ending, StandInStore, drive
+from tests.support.operator_tries import Crash, TaskTries, after, before
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from airflow.sdk import BaseOperator
 
     from airflow_provider_modelarts.emulator import Emulator
     from tests.support.clock import MovedClock
+    from tests.support.operator_tries import Moment
 
 EMAIL = "labeler@example.com"
 CREATE = "/workforce-tasks"
+ACCEPTANCE = [("POST", "/acceptance"), ("POST", "/acceptance/batch-comment"), ("PUT", "/acceptance/status")]
 POLICY = {"min_score": 0.7}
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
-
-
-class Crash(BaseException):
-    """The process is gone from here on; nothing of it may handle that."""
 
 
 class Night:
@@ -60,10 +55,8 @@ class Night:
         self.client.workforces.create_worker(self.workforce_id, EMAIL, role=0)
         self.config = {"workforces": [{"workforce_id": self.workforce_id, "workers": [{"email": EMAIL}]}]}
         self.plan_uri = f"file://{folder}/plan.jsonl"
-        self.run_started = moment(clock)
-        self.tries: dict[str, tuple[StandInTaskInstance, StandInStore | None]] = {}
+        self.tries: dict[str, TaskTries] = {}
         self.has_store = True
-        self.clear_number = 0
 
     @property
     def dataset(self) -> Any:
@@ -78,38 +71,20 @@ class Night:
         plan = read_plan(Path(self.plan_uri.removeprefix("file://")))
         return {one.sample.sample_id for one in plan.samples() if one.decision.action == "review"}
 
-    def run(self, operator: BaseOperator) -> Ending:
-        """Run the first try of a task."""
-        ending = self.attempt(operator)
-        assert ending is not None
-        return ending
-
-    def attempt(
-        self, operator: BaseOperator, *, crash: Callable[[pytest.MonkeyPatch], None] | None = None
-    ) -> Ending | None:
-        """Run the next try of a task; return how it ended, None if its process died."""
-        known = self.tries.get(operator.task_id)
-        ti, store = known or (
-            StandInTaskInstance(moment(self.clock), task_id=operator.task_id),
-            StandInStore() if self.has_store else None,
+    def tries_of(self, operator: BaseOperator) -> TaskTries:
+        """Return the tries of a task, which are those of its id."""
+        return self.tries.setdefault(
+            operator.task_id, TaskTries(self.clock, store=StandInStore() if self.has_store else None)
         )
-        if known is not None:
-            ti = replace(ti, start_date=moment(self.clock), try_number=ti.try_number + 1, xcoms={})
-        self.tries[operator.task_id] = ti, store
-        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Crash):
-            if crash is not None:
-                crash(patch)
-            return drive_try(
-                operator, self.clock, ti, run_started=self.run_started, store=store, clear_number=self.clear_number
-            )
-        return None
+
+    def run(self, operator: BaseOperator) -> Ending:
+        return self.tries_of(operator).run(operator)
+
+    def attempt(self, operator: BaseOperator, *, crash: Moment | None = None) -> Ending | None:
+        return self.tries_of(operator).attempt(operator, crash=crash)
 
     def clear(self, operator: BaseOperator) -> Ending:
-        """Run the next try of a task, as after a user has cleared it."""
-        ti, store = self.tries[operator.task_id]
-        self.tries[operator.task_id] = replace(ti, max_tries=ti.try_number + 1), store
-        self.clear_number += 1
-        return self.run(operator)
+        return self.tries_of(operator).clear(operator)
 
     def creator(self, **parameters: Any) -> ModelArtsCreateTeamTaskOperator:
         given = {"dataset_id": self.dataset_id, "workforce_task_name": "night", "workforces_config": self.config}
@@ -149,28 +124,6 @@ class Night:
 @pytest.fixture
 def night(emulator: Emulator, moved_clock: MovedClock, tmp_path: Path) -> Night:
     return Night(emulator, moved_clock, tmp_path)
-
-
-def after(owner: type, name: str) -> Callable[[pytest.MonkeyPatch], None]:
-    """Return a moment to die: when a call was carried out, and its answer is not known."""
-
-    def patch_in(patch: pytest.MonkeyPatch) -> None:
-        call = getattr(owner, name)
-
-        def call_and_die(*arguments: Any, **parameters: Any) -> Any:
-            call(*arguments, **parameters)
-            raise Crash
-
-        patch.setattr(owner, name, call_and_die)
-
-    return patch_in
-
-
-def before(owner: type, name: str) -> Callable[[pytest.MonkeyPatch], None]:
-    def die(*_: Any, **__: Any) -> Any:
-        raise Crash
-
-    return lambda patch: patch.setattr(owner, name, die)
 
 
 # --- creating
@@ -219,10 +172,11 @@ def test_a_team_task_of_the_name_with_other_conditions_is_not_taken_for_this_one
     assert len(night.team_tasks) == 1
 
 
-def test_a_team_task_of_all_samples_is_not_taken_for_that_of_a_plan(night: Night) -> None:
-    """It shows no conditions, as one does of which the service does not tell them."""
+@pytest.mark.parametrize("made_by", [{}, {"search_conditions": {"hard": "1"}}], ids=["all samples", "others"])
+def test_a_team_task_of_other_samples_is_not_taken_for_that_of_a_plan(night: Night, made_by: dict[str, Any]) -> None:
+    """One of all samples shows no conditions, as one does of which the service does not tell them."""
     night.plan()
-    assert night.create().error is None
+    assert night.create(**made_by).error is None
     night.clock.sleep(90)
     ending = night.create(plan_uri=night.plan_uri)
     assert type(ending.error) is AirflowFailException
@@ -310,15 +264,6 @@ def test_what_is_there_already_is_found_by_its_name(night: Night) -> None:
     assert task.description == "for people"
 
 
-def test_a_team_task_of_the_name_with_other_samples_is_refused(night: Night) -> None:
-    night.create(search_conditions={"hard": "1"})
-    night.plan()
-    ending = night.create(plan_uri=night.plan_uri)
-    assert type(ending.error) is AirflowFailException
-    assert "with other samples" in str(ending.error)
-    assert len(night.team_tasks) == 1
-
-
 @pytest.mark.parametrize("fault", ["reset_after", "truncated"])
 def test_after_a_lost_answer_the_team_task_is_looked_for(night: Night, fault: str) -> None:
     night.plan()
@@ -337,32 +282,9 @@ def test_after_a_lost_answer_the_team_task_is_looked_for(night: Night, fault: st
 def test_a_killed_worker_leaves_no_second_team_task(night: Night, crash: Any) -> None:
     night.plan()
     assert night.attempt(night.creator(plan_uri=night.plan_uri), crash=crash) is None
-    ending = night.attempt(night.creator(plan_uri=night.plan_uri))
-    assert ending is not None
+    ending = night.create(plan_uri=night.plan_uri)
     assert ending.error is None
     assert [task.task_id for task in night.team_tasks] == [ending.result]
-
-
-@pytest.mark.parametrize(
-    ("parameters", "complaint"),
-    [
-        ({"plan_uri": "file:///p", "search_conditions": {"hard": "1"}}, "not both"),
-        ({"plan_digest": "0"}, "plan_uri with plan_digest"),
-        ({"workforce_task_name": "a name"}, "task_name"),
-        ({"workforce_task_name": "n" * 65}, "64"),
-        ({"workforce_task_name": ""}, "workforce_task_name is empty"),
-        ({"workforces_config": {"workforce": []}}, "workforces"),
-        ({"workforces_config": {"agency": "a@b.c", "workforces": []}}, "not both"),
-        ({"settings": {"repetition": 0}}, "repetition"),
-        ({"settings": {"repetitions": 1}}, "repetition"),
-        ({"search_conditions": []}, "no condition"),
-        ({"if_nothing_to_review": "continue"}, "if_nothing_to_review"),
-    ],
-)
-def test_wrong_parameters_are_found_when_the_dag_is_parsed(parameters: dict[str, Any], complaint: str) -> None:
-    given = {"dataset_id": "d", "workforce_task_name": "night", **parameters}
-    with pytest.raises(ParameterError, match=complaint):
-        ModelArtsCreateTeamTaskOperator(task_id="create", **given)
 
 
 def test_an_unknown_team_is_an_error_that_no_retry_can_mend(night: Night) -> None:
@@ -378,8 +300,7 @@ def test_it_is_started_once(night: Night) -> None:
     task_id = night.create(workforces_config=None).result
     starter = night.of_task(ModelArtsStartTeamTaskOperator, task_id, workforces_config=night.config)
     assert night.attempt(starter, crash=after(TeamTasks, "start")) is None
-    ending = night.attempt(starter)
-    assert ending is not None
+    ending = night.run(starter)
     assert (ending.error, ending.result) == (None, task_id)
     assert night.count("POST", task_id) == 1
     night.clock.sleep(90)
@@ -418,7 +339,7 @@ def test_the_whole_life(night: Night, deferrable: bool) -> None:
         for place, one in enumerate(night.client.team_samples.list(night.dataset_id, task_id))
     ]
     judged = night.run(night.of_task(ModelArtsCommentAcceptanceOperator, task_id, comments=json.dumps(copies)))
-    assert judged.result == {"judged": len(ids), "accepted": len(ids) - 1, "rejected": 1}
+    assert judged.result == {"judged": len(ids), "accepted": len(ids) - 1, "rejected": 1, "changed": 0}
     ended = night.run(
         night.of_task(ModelArtsFinishAcceptanceOperator, task_id, action="pass_accepted", deferrable=deferrable)
     )
@@ -478,7 +399,7 @@ def test_without_results_no_acceptance_begins(night: Night) -> None:
     assert PreconditionFailed.__name__ in str(ending.error)
 
 
-def record_is_written(phase: str, *, written: bool) -> Callable[[pytest.MonkeyPatch], None]:
+def record_is_written(phase: str, *, written: bool) -> Moment:
     def patch_in(patch: pytest.MonkeyPatch) -> None:
         write = ServiceJobStore.write
 
@@ -507,12 +428,9 @@ def record_is_written(phase: str, *, written: bool) -> Callable[[pytest.MonkeyPa
 )
 def test_a_killed_worker_begins_and_ends_an_acceptance_once(night: Night, crash: Any) -> None:
     task_id = night.labeled()
-    for operator in (
-        night.of_task(ModelArtsStartAcceptanceOperator, task_id, sampling_rate=1),
-        night.of_task(ModelArtsFinishAcceptanceOperator, task_id, action="pass_all"),
-    ):
-        ending = night.attempt(operator, crash=crash) or night.attempt(operator)
-        assert ending is not None
+    begin, _, finish = acceptance(night, task_id)
+    for operator in (begin, finish):
+        ending = night.attempt(operator, crash=crash) or night.run(operator)
         assert ending.error is None
     assert night.count("POST", "/acceptance") == 1
     assert night.count("PUT", "/acceptance/status") == 1
@@ -555,9 +473,7 @@ def test_a_worker_that_is_killed_when_an_acceptance_is_over_ends_it_once(
     begin, _, finish = acceptance(night, night.labeled(), action=action)
     for operator in (begin, finish):
         assert night.attempt(operator, crash=before(ServiceJobOperator, "_conclude")) is None
-        ending = night.attempt(operator)
-        assert ending is not None
-        assert ending.error is None
+        assert night.run(operator).error is None
     assert (night.count("POST", "/acceptance"), night.count("PUT", "/acceptance/status")) == (1, 1)
 
 
@@ -574,6 +490,20 @@ def test_a_clear_after_results_were_sent_back_accepts_what_was_labeled_since(nig
     assert (night.count("POST", "/acceptance"), night.count("PUT", "/acceptance/status")) == (2, 2)
 
 
+@pytest.mark.parametrize("has_store", [True, False])
+def test_a_clear_that_asks_for_another_end_of_an_acceptance_that_is_over_is_an_error(
+    night: Night, has_store: bool
+) -> None:
+    """Success would say that labels have passed which were sent back."""
+    night.has_store = has_store
+    begin, _, finish = acceptance(night, night.labeled(), action="reject_all")
+    assert [night.run(begin).error, night.run(finish).error] == [None, None]
+    finish.action = "pass_all"  # type: ignore[attr-defined]
+    ending = night.clear(finish)
+    assert type(ending.error) is AirflowFailException
+    assert night.count("PUT", "/acceptance/status") == 2, "the second one was refused"
+
+
 def test_another_word_about_a_copy_after_the_acceptance_is_an_error(night: Night) -> None:
     task_id = night.labeled()
     operators = acceptance(night, task_id)
@@ -586,22 +516,30 @@ def test_another_word_about_a_copy_after_the_acceptance_is_an_error(night: Night
 
 
 @pytest.mark.parametrize("fault", ["reset_after", "truncated"])
-@pytest.mark.parametrize("path", ["/acceptance", "/acceptance/status"])
+@pytest.mark.parametrize("path", ["/acceptance", "/acceptance/batch-comment", "/acceptance/status"])
 def test_lost_answers_of_an_acceptance_repeat_nothing(night: Night, path: str, fault: str) -> None:
-    task_id = night.labeled()
+    operators = acceptance(night, night.labeled())
     rule = night.emulator.faults.add("*", path, fault, match=lambda call: call.method in ("POST", "PUT"))
-    for operator in (
-        night.of_task(ModelArtsStartAcceptanceOperator, task_id, sampling_rate=1),
-        night.of_task(ModelArtsFinishAcceptanceOperator, task_id, action="pass_all"),
-    ):
+    for operator in operators:
         assert night.run(operator).error is None
     assert rule.fired == 1
-    assert (night.count("POST", "/acceptance"), night.count("PUT", "/acceptance/status")) == (1, 1)
+    assert [night.count(*sent) for sent in ACCEPTANCE] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
     ("operator", "parameters", "complaint"),
     [
+        (ModelArtsCreateTeamTaskOperator, {"plan_uri": "file:///p", "search_conditions": {"hard": "1"}}, "not both"),
+        (ModelArtsCreateTeamTaskOperator, {"plan_digest": "0"}, "plan_uri with plan_digest"),
+        (ModelArtsCreateTeamTaskOperator, {"workforce_task_name": "a name"}, "task_name"),
+        (ModelArtsCreateTeamTaskOperator, {"workforce_task_name": "n" * 65}, "64"),
+        (ModelArtsCreateTeamTaskOperator, {"workforce_task_name": ""}, "workforce_task_name is empty"),
+        (ModelArtsCreateTeamTaskOperator, {"workforces_config": {"workforce": []}}, "workforces"),
+        (ModelArtsCreateTeamTaskOperator, {"workforces_config": {"agency": "a@b.c", "workforces": []}}, "not both"),
+        (ModelArtsCreateTeamTaskOperator, {"settings": {"repetition": 0}}, "repetition"),
+        (ModelArtsCreateTeamTaskOperator, {"settings": {"repetitions": 1}}, "repetition"),
+        (ModelArtsCreateTeamTaskOperator, {"search_conditions": []}, "no condition"),
+        (ModelArtsCreateTeamTaskOperator, {"if_nothing_to_review": "continue"}, "if_nothing_to_review"),
         (ModelArtsStartAcceptanceOperator, {}, "either sampling_num or sampling_rate"),
         (ModelArtsStartAcceptanceOperator, {"sampling_num": 1, "sampling_rate": 1}, "either sampling_num"),
         (ModelArtsStartAcceptanceOperator, {"sampling_rate": 0}, "sampling_rate"),
@@ -626,11 +564,12 @@ def test_lost_answers_of_an_acceptance_repeat_nothing(night: Night, path: str, f
         (ModelArtsTeamTaskSensor, {"until": "reviewed"}, "until"),
     ],
 )
-def test_wrong_parameters_of_the_others_are_found_too(
+def test_wrong_parameters_are_found_when_the_dag_is_parsed(
     operator: Any, parameters: dict[str, Any], complaint: str
 ) -> None:
+    named = "workforce_task_name" if operator is ModelArtsCreateTeamTaskOperator else "workforce_task_id"
     with pytest.raises(ParameterError, match=complaint):
-        operator(task_id="t", dataset_id="d", workforce_task_id="w", **parameters)
+        operator(task_id="t", **{"dataset_id": "d", named: "night", **parameters})
 
 
 @pytest.mark.parametrize(

@@ -20,15 +20,8 @@ from airflow_provider_modelarts.operators.teams import (
 )
 from tests.support.dag_runner import run_dag, run_operator
 from tests.support.on_request import AlarmOnRequest
-from tests.support.operator_driver import (
-    Ending,
-    StandInStore,
-    StandInTaskInstance,
-    TaskStates,
-    drive,
-    drive_try,
-    moment,
-)
+from tests.support.operator_driver import Ending, StandInStore, TaskStates, drive
+from tests.support.operator_tries import TaskTries
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,9 +46,15 @@ class Team:
     def samples(self, label: str = "7") -> list[dict[str, Any]]:
         return [{"sample_id": one, "worker_id": self.worker_id, "labels": [{"name": label}]} for one in self.sample_ids]
 
-    def operator(self, **parameters: Any) -> ModelArtsUpdateTeamSamplesOperator:
-        given = {"dataset_id": self.dataset_id, "workforce_task_id": self.task_id, "worker_email": EMAIL}
-        return ModelArtsUpdateTeamSamplesOperator(task_id="update", **{**given, **parameters})
+    def operator(self, kind: Any = ModelArtsUpdateTeamSamplesOperator, **parameters: Any) -> Any:
+        given = {"dataset_id": self.dataset_id, "workforce_task_id": self.task_id, **parameters}
+        if kind is ModelArtsUpdateTeamSamplesOperator:
+            given = {"worker_email": EMAIL, **given}
+        return kind(task_id="update", **given)
+
+    def tries(self, *, keeps: bool = True) -> TaskTries:
+        """Return the tries of a task, five minutes apart."""
+        return TaskTries(self.clock, store=StandInStore() if keeps else None, pause=300)
 
     def update(self, **parameters: Any) -> Ending:
         return drive(self.operator(**parameters), self.clock)
@@ -113,35 +112,6 @@ def test_an_unknown_team_task_fails_without_retries(team: Team) -> None:
     ending = team.update(workforce_task_id="no-such-task", samples=team.samples())
     assert type(ending.error) is AirflowFailException
     assert "no-such-task" in str(ending.error)
-
-
-@pytest.mark.parametrize(
-    ("parameters", "error", "complaint"),
-    [
-        ({}, ParameterError, "either samples or samples_uri"),
-        ({"samples": [], "samples_uri": "file:///x"}, ParameterError, "either samples or samples_uri"),
-        ({"samples": []}, InvalidRequest, "at least one sample"),
-        ({"samples": [{"sample_id": "s", "labels": []}]}, InvalidRequest, "has no labels"),
-        ({"samples": "not json"}, InvalidRequest, "no JSON"),
-        ({"samples": [{"sample_id": "s", "labels": [{"type": 0}]}]}, InvalidRequest, "a label without a name"),
-        ({"samples_uri": "file:///x", "worker_email": "bob"}, ParameterError, "worker_email must be an e-mail address"),
-        ({"samples_uri": "file:///x", "worker_email": ""}, ParameterError, "worker_email is empty"),
-        (
-            {"samples_uri": "file:///x", "email": EMAIL},
-            ParameterError,
-            "email is a name .* give worker_email",
-        ),
-        ({"samples": None}, ParameterError, "either samples or samples_uri"),
-        ({"samples": 5}, InvalidRequest, "at least one sample"),
-        ({"samples": [None]}, InvalidRequest, 'must be an object with a "sample_id"'),
-        ({"samples_uri": "file:///x", "workforce_task_id": "None"}, ParameterError, "workforce_task_id is empty"),
-    ],
-)
-def test_wrong_constants_are_found_when_the_dag_is_parsed(
-    parameters: dict[str, Any], error: type[Exception], complaint: str
-) -> None:
-    with pytest.raises(error, match=complaint):
-        ModelArtsUpdateTeamSamplesOperator(task_id="u", **{"dataset_id": "d", "workforce_task_id": "t", **parameters})
 
 
 def test_airflows_own_addresses_are_left_to_airflow(team: Team) -> None:
@@ -251,30 +221,10 @@ def test_a_file_that_cannot_be_used_is_named(team: Team, tmp_path: Path, content
 # --- retries, reviews and mails
 
 
-class Tries:
-    """The tries of one task; Airflow's store outlives them, unless there is none."""
-
-    def __init__(self, team: Team, *, keeps: bool = True) -> None:
-        self.team, self.store = team, StandInStore() if keeps else None
-        self.started, self.number = moment(team.clock), 0
-
-    def run(self, operator: Any, *, max_tries: int = 3) -> Ending:
-        self.number += 1
-        self.team.clock.sleep(300)
-        ti = StandInTaskInstance(
-            moment(self.team.clock), task_id=operator.task_id, try_number=self.number, max_tries=max_tries
-        )
-        return drive_try(operator, self.team.clock, ti, run_started=self.started, store=self.store)
-
-    def operator(self, kind: type[Any], **parameters: Any) -> Any:
-        given = {"dataset_id": self.team.dataset_id, "workforce_task_id": self.team.task_id, **parameters}
-        return kind(task_id="it", **given)
-
-
 def test_a_retry_writes_only_what_failed_and_what_nobody_has_changed(
     team: Team, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tries = Tries(team)
+    tries = team.tries()
     operator = team.operator(samples=team.samples())
     team.emulator.faults.add("PUT", "/workforce-tasks/", "fail_sample", sample_id=team.sample_ids[2])
     assert type(tries.run(operator).error) is ConfirmationError
@@ -285,13 +235,13 @@ def test_a_retry_writes_only_what_failed_and_what_nobody_has_changed(
     assert ending.result == counts
     assert team.names() == ["3", "7", "7"]
     assert f"not overwritten: {team.sample_ids[0]}" in capsys.readouterr().out
-    again = tries.run(operator, max_tries=5)  # a clear
+    again = tries.clear(operator)
     assert again.result["updated"] == 1
     assert team.names() == ["7", "7", "7"]
 
 
 def test_where_airflow_keeps_nothing_a_retry_replaces_no_labels(team: Team) -> None:
-    tries = Tries(team, keeps=False)
+    tries = team.tries(keeps=False)
     operator = team.operator(samples=team.samples())
     team.emulator.faults.add("PUT", "/workforce-tasks/", "fail_sample", sample_id=team.sample_ids[2])
     tries.run(operator)
@@ -305,8 +255,8 @@ def test_where_airflow_keeps_nothing_a_retry_replaces_no_labels(team: Team) -> N
 
 def test_labels_are_taken_from_the_named_copies(team: Team) -> None:
     team.update(samples=team.samples())
-    tries = Tries(team)
-    operator = tries.operator(
+    tries = team.tries()
+    operator = team.operator(
         ModelArtsClearTeamSamplesOperator, samples=json.dumps(team.sample_ids[:2]), worker_email=EMAIL
     )
     assert tries.run(operator).result["updated"] == 2
@@ -329,8 +279,8 @@ def test_copies_are_reviewed_once(team: Team, capsys: pytest.CaptureFixture[str]
         {"sample_id": one, "worker_id": team.worker_id, "accept": place > 0, "score": "B"}
         for place, one in enumerate(team.sample_ids)
     ]
-    tries = Tries(team)
-    operator = tries.operator(ModelArtsReviewTeamSamplesOperator, comments=json.dumps(comments))
+    tries = team.tries()
+    operator = team.operator(ModelArtsReviewTeamSamplesOperator, comments=json.dumps(comments))
     assert tries.run(operator).result == {"samples": 3, "accepted": 2, "rejected": 1, "unchanged": 0, "changed": 0}
     dataset.label_team_sample(team.task_id, team.sample_ids[0], "3", team.worker_id)
     again = tries.run(operator)
@@ -341,8 +291,8 @@ def test_copies_are_reviewed_once(team: Team, capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("keeps", [True, False])
 def test_members_are_mailed_once_also_if_the_answer_was_lost(team: Team, keeps: bool) -> None:
-    tries = Tries(team, keeps=keeps)
-    operator = tries.operator(ModelArtsNotifyTeamOperator, emails=json.dumps([EMAIL]))
+    tries = team.tries(keeps=keeps)
+    operator = team.operator(ModelArtsNotifyTeamOperator, emails=json.dumps([EMAIL]))
     team.emulator.faults.add("POST", "/notify", "reset_after")
     assert tries.run(operator).result == {"members": 1, "mailed": 1, "mailed_before": 0}
     assert tries.run(operator).result == {"members": 1, "mailed": 0, "mailed_before": 1}
@@ -352,6 +302,39 @@ def test_members_are_mailed_once_also_if_the_answer_was_lost(team: Team, keeps: 
 @pytest.mark.parametrize(
     ("kind", "parameters", "complaint"),
     [
+        (ModelArtsUpdateTeamSamplesOperator, {}, "either samples or samples_uri"),
+        (
+            ModelArtsUpdateTeamSamplesOperator,
+            {"samples": [], "samples_uri": "file:///x"},
+            "either samples or samples_uri",
+        ),
+        (ModelArtsUpdateTeamSamplesOperator, {"samples": []}, "at least one sample"),
+        (ModelArtsUpdateTeamSamplesOperator, {"samples": [{"sample_id": "s", "labels": []}]}, "has no labels"),
+        (ModelArtsUpdateTeamSamplesOperator, {"samples": "not json"}, "no JSON"),
+        (
+            ModelArtsUpdateTeamSamplesOperator,
+            {"samples": [{"sample_id": "s", "labels": [{"type": 0}]}]},
+            "a label without a name",
+        ),
+        (
+            ModelArtsUpdateTeamSamplesOperator,
+            {"samples_uri": "file:///x", "worker_email": "bob"},
+            "worker_email must be an e-mail address",
+        ),
+        (ModelArtsUpdateTeamSamplesOperator, {"samples_uri": "file:///x", "worker_email": ""}, "worker_email is empty"),
+        (
+            ModelArtsUpdateTeamSamplesOperator,
+            {"samples_uri": "file:///x", "email": EMAIL},
+            "email is a name .* give worker_email",
+        ),
+        (ModelArtsUpdateTeamSamplesOperator, {"samples": None}, "either samples or samples_uri"),
+        (ModelArtsUpdateTeamSamplesOperator, {"samples": 5}, "at least one sample"),
+        (ModelArtsUpdateTeamSamplesOperator, {"samples": [None]}, 'must be an object with a "sample_id"'),
+        (
+            ModelArtsUpdateTeamSamplesOperator,
+            {"samples_uri": "file:///x", "workforce_task_id": "None"},
+            "workforce_task_id is empty",
+        ),
         (ModelArtsClearTeamSamplesOperator, {"samples": []}, "at least one sample"),
         (ModelArtsClearTeamSamplesOperator, {"samples": [{"sample_id": "s", "labels": []}]}, "nothing else"),
         (ModelArtsClearTeamSamplesOperator, {"samples": ["s"], "email": EMAIL}, "give worker_email"),
@@ -368,18 +351,18 @@ def test_members_are_mailed_once_also_if_the_answer_was_lost(team: Team, keeps: 
         (ModelArtsNotifyTeamOperator, {"emails": [""]}, r"emails\[0\] is empty"),
     ],
 )
-def test_wrong_constants_of_the_others_are_found_at_once_too(
+def test_wrong_constants_are_found_when_the_dag_is_parsed(
     kind: type[Any], parameters: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises((ParameterError, InvalidRequest), match=complaint):
-        kind(task_id="it", dataset_id="d", workforce_task_id="w", **parameters)
+        kind(task_id="it", **{"dataset_id": "d", "workforce_task_id": "w", **parameters})
 
 
 @pytest.mark.parametrize("rendered", ["[]", "", "None", "null"])
 def test_a_template_that_gives_no_copies_clears_nothing(team: Team, rendered: str) -> None:
     team.update(samples=team.samples())
-    tries = Tries(team)
-    operator = tries.operator(ModelArtsClearTeamSamplesOperator, samples="{{ doubtful }}", worker_email=EMAIL)
+    tries = team.tries()
+    operator = team.operator(ModelArtsClearTeamSamplesOperator, samples="{{ doubtful }}", worker_email=EMAIL)
     operator.samples = rendered
     ending = tries.run(operator)
     assert type(ending.error) is AirflowFailException

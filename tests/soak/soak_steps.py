@@ -36,6 +36,7 @@ ON_ITS_WAY = 8.0
 """Seconds that a request is on its way: longer than Airflow takes until the next try looks for what it has started."""
 
 EMAIL = "labeler@example.com"
+NEW_LABELS = ["first new", "second new"]
 NIGHTLY = "nightly_pipeline"
 CONFIRM = "night.label_and_confirm.confirm"
 
@@ -49,6 +50,7 @@ class Step:
     :param deferred: whether it waits in the triggerer
     :param prepare: brings the dataset to where the step begins, and returns what the run is to know
     :param is_done_twice: whether sending it twice changes nothing
+    :param answered: the gate behind its request
     """
 
     method: str
@@ -56,6 +58,7 @@ class Step:
     deferred: bool = True
     prepare: Callable[[StoryWorld], dict[str, Any]] = lambda _: {}
     is_done_twice: bool = False
+    answered: str = "after_post"
 
     def matches(self, request: Any) -> bool:
         """Return whether a request is one of this step."""
@@ -117,6 +120,37 @@ def in_acceptance(world: StoryWorld) -> dict[str, Any]:
     return {**known, "comments": comments}
 
 
+def at_work(world: StoryWorld, *, reviewers: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Make a team task that runs, and say which labels its copies are to have."""
+    world.dataset_id = world.emulator.load_proposals(6)
+    dataset = world.emulator.dataset(world.dataset_id)
+    world.team_task_id = world.emulator.create_team_task(world.dataset_id, [EMAIL], reviewers=reviewers)
+    name = sorted(dataset.labels)[0]
+    samples = [
+        {"sample_id": sample_id, "worker_id": worker_id, "labels": [{"name": name}]}
+        for sample_id, worker_id in dataset.team_copies(world.team_task_id)
+    ]
+    return {"workforce_task_id": world.team_task_id, "samples": samples, "emails": [EMAIL]}
+
+
+def with_labels(world: StoryWorld, *, reviewers: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Make a team task whose copies have labels, to be cleared."""
+    known = at_work(world, reviewers=reviewers)
+    for one in known["samples"]:
+        label_copy(world, one["sample_id"], 0)
+    return {**known, "samples": [{name: one[name] for name in ("sample_id", "worker_id")} for one in known["samples"]]}
+
+
+def to_review(world: StoryWorld) -> dict[str, Any]:
+    """Make a team task whose copies wait for a review, in which the first one is not accepted."""
+    known = with_labels(world, reviewers=("reviewer@example.com",))
+    return {**known, "comments": [{**one, "accept": place > 0} for place, one in enumerate(known["samples"])]}
+
+
+def lacks_labels(_: StoryWorld) -> dict[str, Any]:
+    return {"labels": NEW_LABELS}
+
+
 STEPS = {
     "sync": Step("POST", "/sync-data"),
     "import": Step("POST", "/import-tasks", prepare=files_lie_ready),
@@ -127,9 +161,41 @@ STEPS = {
     "begin": Step("POST", "/acceptance", prepare=labeled),
     "comment": Step("POST", "/batch-comment", deferred=False, prepare=in_acceptance, is_done_twice=True),
     "finish": Step("PUT", "/acceptance/status", prepare=in_acceptance),
-    "results": Step("GET", "/samples", deferred=False, prepare=labeled, is_done_twice=True),
+    "results": Step("GET", "/samples", deferred=False, prepare=labeled, is_done_twice=True, answered="after_list"),
+    "update": Step("PUT", "/data-annotations/samples", deferred=False, prepare=at_work),
+    "clear": Step("PUT", "/data-annotations/samples", deferred=False, prepare=with_labels),
+    "review": Step("POST", "/data-annotations/review", deferred=False, prepare=to_review),
+    "notify": Step("POST", "/notify", deferred=False, prepare=at_work),
+    "labels": Step("POST", "/data-annotations/labels", deferred=False, prepare=lacks_labels),
 }
 
+
+def label_copy(world: StoryWorld, sample_id: str, number: int) -> None:
+    """Let the member label a copy, by the number of the label."""
+    dataset = world.emulator.dataset(world.dataset_id)
+    dataset.label_team_sample(world.team_task_id, sample_id, sorted(dataset.labels)[number])
+
+
+def label_first_copy(world: StoryWorld) -> None:
+    """Let the member give the first copy another label."""
+    dataset = world.emulator.dataset(world.dataset_id)
+    label_copy(world, next(iter(dataset.team_copies(world.team_task_id)))[0], 1)
+
+
+def color_new_label(world: StoryWorld) -> None:
+    """Let the owner give the first new label a color."""
+    with world.client() as client:
+        client.labels.update_one(world.dataset_id, NEW_LABELS[0], {"@modelarts:color": "#93c47d"})
+
+
+CHANGED_BETWEEN: dict[str, tuple[Callable[[StoryWorld], None], dict[str, Any]]] = {
+    "update": (label_first_copy, {"updated": 0, "unchanged": 5, "changed": 1, "requests": 0}),
+    "clear": (label_first_copy, {"updated": 0, "unchanged": 5, "changed": 1, "requests": 0}),
+    "review": (label_first_copy, {"accepted": 0, "rejected": 0, "unchanged": 5, "changed": 1}),
+    "notify": (label_first_copy, {"mailed": 0, "mailed_before": 1}),
+    "labels": (color_new_label, {"created": 0, "existing": 2}),
+}
+"""What somebody changes when a step's write is carried out and its worker not yet killed, and what the retry counts."""
 
 MADE: dict[str, Callable[[ModelArtsClient, str], list[str]]] = {
     "import": lambda client, dataset_id: [one.task_id for one in client.imports.list(dataset_id)],
@@ -187,12 +253,44 @@ def ends_with_one(name: str, world: StoryWorld, sent: Callable[[], int]) -> None
 
 def answered(name: str, world: StoryWorld) -> None:
     """The worker is killed when the service has answered, before it could store the answer."""
+    gate = STEPS[name].answered
+    world.want_gate(gate)
+    sent = set_out(name, world)
+    world.at_gate(gate)
+    kill(worker_of(world))
+    world.open_gate(gate)
+    ends_with_one(name, world, sent)
+
+
+def changed_between(name: str, world: StoryWorld) -> None:
+    """The worker is killed as in :func:`answered`. Before the retry somebody changes what was written: that stays."""
+    change, counts = CHANGED_BETWEEN[name]
     world.want_gate("after_post")
     sent = set_out(name, world)
     world.at_gate("after_post")
+    change(world)
+    left = what_is_there(world)
     kill(worker_of(world))
     world.open_gate("after_post")
     ends_with_one(name, world, sent)
+    expect(what_is_there(world) == left, f"{left} was changed to {what_is_there(world)}", world)
+    found = {key: world.result()[key] for key in counts}
+    expect(found == counts, f"the retry counts {found}", world)
+
+
+def what_is_there(world: StoryWorld) -> list[Any]:
+    """Return the labels, the members' copies and the mails, as the service shows them."""
+    with world.client() as client:
+        found: list[Any] = [one.raw for one in client.labels.list(world.dataset_id)]
+        if world.team_task_id:
+            where = world.dataset_id, world.team_task_id
+            found += [
+                (one.sample_id, one.raw.get("labels"), one.sample_status, one.review_accept)
+                for one in client.team_samples.list(*where)
+            ]
+            task = client.team_tasks.get(*where, workforce_stats=True)
+            found += [one.last_notify_time for one in task.worker_stats]
+    return found
 
 
 def on_its_way(name: str, world: StoryWorld) -> None:
@@ -309,13 +407,17 @@ def sent_by_a_zombie(name: str, world: StoryWorld) -> None:
     ends_with_one(name, world, sent)
 
 
+OF_NIGHT = [name for name in STEPS if name not in CHANGED_BETWEEN]
+
+
 def stories() -> list[Story]:
     return [
         # The longest one first: all others are told beside it.
         Story("every worker of a night", every_worker_of_a_night),
         # The others are killed then, too, in the long life of those that wait.
-        *(Story(f"answered, {name}", partial(answered, name)) for name, step in STEPS.items() if not step.deferred),
-        *(Story(f"on its way, {name}", partial(on_its_way, name)) for name in STEPS if name != "results"),
+        *(Story(f"answered, {name}", partial(answered, name)) for name in OF_NIGHT if not STEPS[name].deferred),
+        *(Story(f"changed between, {name}", partial(changed_between, name)) for name in CHANGED_BETWEEN),
+        *(Story(f"on its way, {name}", partial(on_its_way, name)) for name in OF_NIGHT if name != "results"),
         *(Story(f"sent by a zombie, {name}", partial(sent_by_a_zombie, name)) for name in ("export", "finish")),
     ]
 

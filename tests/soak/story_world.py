@@ -63,6 +63,7 @@ class StoryWorld:
     dag_id: str = ""
     run_id: str = ""
     label_task_id: str = ""
+    team_task_id: str = ""
     is_begun: bool = False
     """Whether its run was asked for."""
 

@@ -10,6 +10,7 @@ from airflow_provider_modelarts.client.lost_replies import (
     change,
     check_success,
     delete,
+    holds,
     id_of,
     with_one_of,
 )
@@ -30,12 +31,12 @@ from airflow_provider_modelarts.client.paging import ListEndpoint
 from airflow_provider_modelarts.client.resources.datasets import DatasetStats
 from airflow_provider_modelarts.client.resources.labels import LabelStats
 from airflow_provider_modelarts.client.resources.samples import Sample
-from airflow_provider_modelarts.client.resources.workforces import Worker, WorkerTask, holds, to_sample_counts
+from airflow_provider_modelarts.client.resources.workforces import Worker, WorkerTask, to_sample_counts
 from airflow_provider_modelarts.client.states import AcceptanceAction, DatasetType, TeamTaskState
 from airflow_provider_modelarts.client.validation import validate_choice, validate_id, validate_list
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from airflow_provider_modelarts.client.requests.base import RequestBody
     from airflow_provider_modelarts.client.requests.teams import SampleComment, WorkforcesConfigInput
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
 LOCALES = ("en-us", "zh-cn")
 _MILLISECONDS = "integer, epoch milliseconds"
-_IN_ACCEPTANCE = (TeamTaskState.SAMPLING, TeamTaskState.IN_ACCEPTANCE)
 
 
 class AcceptanceStats(Model):
@@ -149,6 +149,11 @@ class TeamTask(Model):
     def is_terminal(self) -> bool:
         """Whether it is over: its results have passed; False for states that are not known."""
         return self.status is not None and self.status.is_terminal
+
+    @property
+    def is_in_acceptance(self) -> bool:
+        """Whether an acceptance runs: copies are drawn, or judged; False for states that are not known."""
+        return self.status in (TeamTaskState.SAMPLING, TeamTaskState.IN_ACCEPTANCE)
 
     @property
     def agency(self) -> str | None:
@@ -449,7 +454,12 @@ class TeamTasks:
             return id_of(self._transport.write("POST", what, *path, body=body), "task_id", what, advice)
 
     def comment_acceptance(
-        self, dataset_id: str, workforce_task_id: str, comments: Iterable[SampleComment | Mapping[str, Any]]
+        self,
+        dataset_id: str,
+        workforce_task_id: str,
+        comments: Iterable[SampleComment | Mapping[str, Any]],
+        *,
+        before_sending: Callable[[], None] | None = None,
     ) -> None:
         """Judge copies that were drawn for the acceptance.
 
@@ -457,6 +467,8 @@ class TeamTasks:
         :param workforce_task_id: the team task, in acceptance
         :param comments: for each copy ``sample_id``, ``worker_id`` and ``accept``; also ``comment``, of at most 256
             characters, none of ``!<>=&"'``, and ``score`` A to D
+        :param before_sending: called each time that the request is about to go out, also after a pause that the service
+            asked for. What it raises keeps the request from being sent, and comes through as it is
         :raises InvalidRequest: for values outside the contract, or none, before anything is sent
         :raises NotFound: if a copy was not drawn
         :raises PreconditionFailed: if no acceptance runs
@@ -467,7 +479,7 @@ class TeamTasks:
         path = (*path_of(dataset_id, workforce_task_id), "acceptance", "batch-comment")
         body = comments_body(AcceptCommentRequest, comments, what)
         with advice_after_loss("They may have been judged: read check_accept of the samples, or judge them again."):
-            answer = self._transport.write("POST", what, *path, body=body)
+            answer = self._transport.write("POST", what, *path, body=body, before_sending=before_sending)
         check_success(answer, what)
 
     def acceptance_report(
@@ -552,12 +564,14 @@ def comments_body(
 
     given = comments if isinstance(comments, str) else validate_list("comments", comments)
     body = to_body(model, {"comments": given}, what)
-    copies = [(one.get("sample_id"), one.get("worker_id")) for one in body["comments"]]
-    for place, copy in enumerate(copies):
+    seen: set[tuple[Any, Any]] = set()
+    for place, one in enumerate(body["comments"]):
+        copy = one.get("sample_id"), one.get("worker_id")
         if copy[0] is None:
             raise InvalidRequest(f"Cannot {what}: comments[{place}].sample_id is missing.")
-        if copy in copies[:place]:
+        if copy in seen:
             raise InvalidRequest(f"Cannot {what}: comments[{place}] names sample {copy[0]} once more.")
+        seen.add(copy)
     return body
 
 
@@ -587,7 +601,7 @@ def _has_members(team: TeamTaskTeam | None, asked: Sequence[Mapping[str, Any]] |
 def _is_finished(task: TeamTask, action: int) -> bool:
     """Whether the last acceptance of a team task was ended by an action."""
     last = task.checking_task_desc
-    is_over = task.status is not None and task.status not in _IN_ACCEPTANCE
+    is_over = task.status is not None and not task.is_in_acceptance
     return is_over and (last is None or last.action in (None, action))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import InvalidRequest, UnexpectedResponse
-from airflow_provider_modelarts.client.lost_replies import advice_after_loss, change, delete, id_of
+from airflow_provider_modelarts.client.lost_replies import advice_after_loss, change, delete, holds, id_of
 from airflow_provider_modelarts.client.models import (
     Field,
     Model,
@@ -423,11 +423,6 @@ def _removal(said: SampleOutcome, left: Collection[str]) -> WorkerRemoval:
     else:
         ok = not (said.ok is False and said.error_code == _UNKNOWN_MEMBER)
     return WorkerRemoval(said.sample_id, ok, *(() if ok else (said.error_code, said.error_msg)))
-
-
-def holds(model: Model, wanted: Mapping[str, Any]) -> bool:
-    """Whether the fields of a model have the values that a change asked for."""
-    return all(model.raw.get(name) == value for name, value in wanted.items())
 
 
 def _sorted(sort_by: str | None, fields: tuple[str, ...], order: str | None) -> dict[str, str | None]:

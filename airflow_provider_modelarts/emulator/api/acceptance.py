@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from airflow_provider_modelarts.emulator.api.teams import check_role, document, find, find_copy
+from airflow_provider_modelarts.emulator.api.team_samples import document, find_copy
+from airflow_provider_modelarts.emulator.api.teams import check_role, find
 from airflow_provider_modelarts.emulator.http import team_schema as shapes
 from airflow_provider_modelarts.emulator.http.errors import refuse
 from airflow_provider_modelarts.emulator.http.messages import Call, Reply, json_reply

@@ -1,29 +1,21 @@
-"""Team labeling tasks, and in each a copy of every sample per member (contract 5, and 10, row "Team")."""
+"""Team labeling tasks: created, given out, changed, deleted, and how far they are (contract 5, and 10, row "Team")."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_modelarts.emulator.api.label_updates import (
-    author_of,
-    check_update,
-    keep_beside_labels,
-    labels_to_write,
-    reply_to_batch,
-)
-from airflow_provider_modelarts.emulator.api.samples import label_stats, processed
+from airflow_provider_modelarts.emulator.api.samples import label_stats
+from airflow_provider_modelarts.emulator.api.team_assignment import read_assignment, teams_of
 from airflow_provider_modelarts.emulator.http import team_schema as shapes
 from airflow_provider_modelarts.emulator.http.errors import refuse
-from airflow_provider_modelarts.emulator.http.filters import read_filter, read_search, read_state
+from airflow_provider_modelarts.emulator.http.filters import read_search, read_state
 from airflow_provider_modelarts.emulator.http.messages import Call, Reply, done, json_reply
 from airflow_provider_modelarts.emulator.http.paging import read_page
-from airflow_provider_modelarts.emulator.http.query import boolean, check_locale
+from airflow_provider_modelarts.emulator.http.query import boolean
 from airflow_provider_modelarts.emulator.http.schema import check
 from airflow_provider_modelarts.emulator.state import team, team_work
 from airflow_provider_modelarts.emulator.state.documents import sample_document
-from airflow_provider_modelarts.emulator.state.hard_reasons import explained
 from airflow_provider_modelarts.emulator.state.store import UnknownObjectError
 from airflow_provider_modelarts.emulator.state.team import TeamTask
 
@@ -32,11 +24,9 @@ if TYPE_CHECKING:
 
     from airflow_provider_modelarts.emulator.state.dataset import Dataset
     from airflow_provider_modelarts.emulator.state.store import Store
-    from airflow_provider_modelarts.emulator.state.team import Acceptance, Copy, Worker, Workforce
+    from airflow_provider_modelarts.emulator.state.team import Acceptance, Copy
 
 SUPPORTED_TYPES = frozenset({0, 1, 100, 101, 102, 202})  # contract 5
-MOST_PEOPLE = 100
-"""Labelers of a team task, and reviewers of one (contract 5)."""
 MAIL_PAUSE = 60.0
 """Seconds between two mails to one member."""
 # Contract 5.2: the counts of `sample_stats`, by the words of the statistics.
@@ -75,92 +65,7 @@ def check_role(store: Store, task: TeamTask, *roles: int) -> None:
         raise refuse("ModelArts.4600", store.member)
 
 
-def teams_of(store: Store, call: Call) -> dict[str, Workforce]:
-    """Return the teams of the project that a path names, by id."""
-    return store.workforces.setdefault(call.params["project_id"], {})
-
-
 # --- creating, starting, changing
-
-
-@dataclass
-class _Assignment:
-    """Who works on a team task."""
-
-    agency: str = ""
-    manager_id: str = ""
-    teams: dict[str, tuple[str, list[dict[str, Any]]]] = field(default_factory=dict)
-    people: dict[int, dict[str, str]] = field(default_factory=lambda: {team.LABELER: {}, team.REVIEWER: {}})
-
-    def add(self, workforce: Workforce, members: list[Worker]) -> None:
-        """Let members of a team take part."""
-        shown = [{"email": one.email, "worker_id": one.worker_id, "role": one.role} for one in members]
-        self.teams[workforce.workforce_id] = workforce.name, shown
-        for one in members:
-            self.people.setdefault(one.role, {})[one.worker_id] = one.email
-
-    def check(self, repetition: int) -> None:
-        """Refuse too many people, and too few labelers."""
-        for role in (team.LABELER, team.REVIEWER):
-            if len(self.people[role]) > MOST_PEOPLE:
-                raise refuse("ModelArts.0104", f"{len(self.people[role])} members of role {role}")
-        labelers = len(self.people[team.LABELER])
-        if not labelers:
-            raise refuse("ModelArts.4621", "there are no labelers")
-        if labelers < repetition:
-            raise refuse("ModelArts.4822", f"repetition={repetition}")
-
-    def apply(self, task: TeamTask) -> None:
-        """Let them work on a team task."""
-        task.left |= task.workers
-        if self.agency:
-            task.agency, task.manager_id = self.agency, self.manager_id
-        task.teams = self.teams
-        task.workers, task.reviewers = self.people[team.LABELER], self.people[team.REVIEWER]
-
-
-def _read_assignment(store: Store, call: Call, config: dict[str, Any], repetition: int) -> _Assignment:
-    """Return whom `workforces_config` names.
-
-    :raises UnknownObjectError: 4601 for a team, 4604 for somebody who is not in it.
-    :raises Refusal: 400 ModelArts.0104, 4621 without labelers, 4822 with fewer than work on one sample.
-    """
-    known = teams_of(store, call)
-    agency, listed = config.get("agency"), config.get("workforces")
-    if agency and listed:
-        raise refuse("ModelArts.0104", "workforces_config has both agency and workforces")
-    if agency:
-        return _read_agency(known, agency)
-    found = _Assignment()
-    for entry in listed or ():
-        workforce = known.get(entry.get("workforce_id", ""))
-        if workforce is None:
-            raise UnknownObjectError("ModelArts.4601", str(entry.get("workforce_id")))
-        found.add(workforce, _members(workforce, entry.get("workers")))
-    if listed is not None:
-        found.check(repetition)
-    return found
-
-
-def _read_agency(known: dict[str, Workforce], agency: str) -> _Assignment:
-    """Return the manager who is named by address or id."""
-    for workforce in known.values():
-        for one in workforce.workers.values():
-            if one.role == team.MANAGER and agency in (one.email, one.worker_id):
-                return _Assignment(one.email, one.worker_id)
-    raise UnknownObjectError("ModelArts.4604", agency)
-
-
-def _members(workforce: Workforce, wanted: list[dict[str, Any]] | None) -> list[Worker]:
-    """Return the members of a team that a request names, by address or id; all if it names none."""
-    if wanted is None:
-        return list(workforce.workers.values())
-    by_name = {name: one for one in workforce.workers.values() for name in (one.email, one.worker_id)}
-    names = [one.get("email") or one.get("worker_id") or "" for one in wanted]
-    for name in names:
-        if name not in by_name:
-            raise UnknownObjectError("ModelArts.4604", name)
-    return [by_name[name] for name in names]
 
 
 def create_team_task(store: Store, call: Call) -> Reply:
@@ -175,7 +80,7 @@ def create_team_task(store: Store, call: Call) -> Reply:
     name = body.get("task_name") or f"task-{dataset.made['team'] + 1}"
     _check_name(dataset, name)
     repetition = body.get("repetition", 1)
-    assigned = _read_assignment(store, call, body.get("workforces_config") or {}, repetition)
+    assigned = read_assignment(store, call, body.get("workforces_config") or {}, repetition)
     options = team.OPTIONS | {flag: body[flag] for flag in team.OPTIONS if flag in body}
     options["synchronize_data"] |= body.get("data_sync_type") in (1, 3)
     conditions, wants = _conditions(store, dataset, body.get("sample_conditions"))
@@ -237,7 +142,7 @@ def start_team_task(store: Store, call: Call) -> Reply:
     check_role(store, task, team.MANAGER)
     if task.status != team.CREATED:
         raise refuse("ModelArts.4621", f"status={task.status}")
-    assigned = _read_assignment(store, call, body["workforces_config"], task.repetition)
+    assigned = read_assignment(store, call, body["workforces_config"], task.repetition)
     if not assigned.teams:
         raise refuse("ModelArts.4621", "there are no labelers")
     assigned.apply(task)
@@ -273,7 +178,7 @@ def _reassign(store: Store, call: Call, task: TeamTask, config: dict[str, Any]) 
     """Change who works on a task; nobody goes who has unfinished work."""
     if task.status in team.ACCEPTING:
         raise refuse("ModelArts.4623", task.task_id)
-    assigned = _read_assignment(store, call, config, task.repetition)
+    assigned = read_assignment(store, call, config, task.repetition)
     if task.status == team.CREATED:
         if assigned.teams:
             raise refuse("ModelArts.0104", "a task that has not started gets its teams with its start")
@@ -453,106 +358,3 @@ def get_metrics(store: Store, call: Call) -> Reply:
     return json_reply(
         {"sample_stats": {email: {word: found[word] for word in PHASES} for email, found in counts.items()}}
     )
-
-
-# --- the members' copies
-
-
-def document(store: Store, dataset: Dataset, task: TeamTask, copy: Copy) -> dict[str, Any]:
-    """Return one member's copy as it is served (contract 3.3, "Team labeling")."""
-    body = sample_document(dataset, dataset.samples[copy.sample_id], store.presigner, store.clock.now())
-    body["metadata"] |= copy.metadata or {}
-    if copy.usage is not None:
-        body["sample_usage"] = copy.usage
-    is_proposed = task.phase(copy) == "auto_annotation"
-    labeler = {"email": task.email_of(copy.worker_id), "worker_id": copy.worker_id, "role": team.LABELER}
-    return {
-        **body,
-        "labels": task.proposed[copy.sample_id] if is_proposed else copy.labels,
-        "sample_status": "MANUAL_ANNOTATION" if copy.labels else "UN_ANNOTATION",
-        "annotated_by": copy.author,
-        "worker_id": copy.worker_id,
-        "labelers": [labeler],
-        **(copy.review.document("review") if copy.review else {}),
-        **(copy.check.document("check") if copy.check else {}),
-    }
-
-
-def sample_list(call: Call, store: Store, documents: list[dict[str, Any]]) -> Reply:
-    """Return the page of copies that a request asks for, newest last."""
-    page = read_page(call, store.variants)
-    shown = page.cut(documents[::-1] if page.newest_first else documents)
-    return json_reply({**page.total("sample_count", len(documents), len(shown)), "samples": processed(shown, call)})
-
-
-def list_team_samples(store: Store, call: Call) -> Reply:
-    """`GET W/data-annotations/samples` (contract 5.2): each member's copy with its worker id."""
-    dataset, task = find(store, call)
-    check_locale(call)
-    matches = read_filter(call, store.clock.now()).matches
-    state = read_state(call)
-    copies = [copy for copy in task.copies.values() if task.is_in_state(copy, state)]
-    documents = [document(store, dataset, task, copy) for copy in copies]
-    if matches is not None:
-        documents = [one for one in documents if matches(one)]
-    return sample_list(call, store, documents)
-
-
-def get_team_sample(store: Store, call: Call) -> Reply:
-    """`GET W/data-annotations/samples/{sample_id}` (contract 5.2), of one member or of the first who has it.
-
-    Before an acceptance has begun it is refused with 400 ModelArts.4624.
-    """
-    dataset, task = find(store, call)
-    check_locale(call)
-    state = read_state(call)
-    if not task.is_judged:
-        raise refuse("ModelArts.4624", task.task_id)
-    sample_id, worker_id = call.params["sample_id"], call.query.get("worker_id") or None
-    for copy in task.of(worker_id):
-        if copy.sample_id == sample_id and task.is_in_state(copy, state):
-            return json_reply(explained(document(store, dataset, task, copy)))
-    raise UnknownObjectError("ModelArts.4420", sample_id)
-
-
-def find_copy(task: TeamTask, sample_id: str, worker_id: str | None) -> Copy:
-    """Return the copy that is meant: that of a member, or the only one of the sample.
-
-    :raises Refusal: 400 ModelArts.4420.
-    """
-    copies = [copy for copy in task.of(worker_id) if copy.sample_id == sample_id]
-    if len(copies) != 1:
-        raise refuse("ModelArts.4420", sample_id)
-    return copies[0]
-
-
-def update_team_samples(store: Store, call: Call) -> Reply:
-    """`PUT W/data-annotations/samples` (contract 5.2): as the owner's write, but only with existing labels."""
-    body = call.json()
-    dataset, task = find(store, call)
-    check_update(store, dataset, body)
-    email = body.get("email") or store.member
-    if store.member not in (None, email):
-        raise refuse("ModelArts.4600", email)
-    # On whose behalf; None: the dataset's owner writes.
-    member = next((worker_id for worker_id, address in task.workers.items() if address == email), None)
-    if email is not None and member is None:
-        raise UnknownObjectError("ModelArts.4604", email)
-
-    def write(written: dict[str, Any]) -> None:
-        copy = find_copy(task, written["sample_id"], written.get("worker_id") or member)
-        if member is not None and (copy.worker_id != member or not _may_edit(task, copy)):
-            raise refuse("ModelArts.4600", copy.sample_id)
-        labels = labels_to_write(store, dataset, written, only_known=True)
-        keep_beside_labels(store, copy, written)
-        if labels is not None:
-            stored = [dataset.stored(label) for label in labels]
-            copy.set_labels(stored, author_of(store, email))
-
-    return reply_to_batch(store, call, body["samples"], write)
-
-
-def _may_edit(task: TeamTask, copy: Copy) -> bool:
-    """Whether its member may change a copy: not once it is accepted (contract 10), nor while it is judged."""
-    is_judged = copy.is_sampled and task.status in team.ACCEPTING
-    return not copy.accepted and not is_judged and task.status != team.SYNCHRONIZING

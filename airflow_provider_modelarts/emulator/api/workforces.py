@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.emulator.api.label_updates import reply_to_batch
-from airflow_provider_modelarts.emulator.api.teams import teams_of, worker_task
+from airflow_provider_modelarts.emulator.api.team_assignment import teams_of
+from airflow_provider_modelarts.emulator.api.teams import worker_task
 from airflow_provider_modelarts.emulator.http import team_schema as shapes
 from airflow_provider_modelarts.emulator.http.errors import refuse
 from airflow_provider_modelarts.emulator.http.messages import Call, Reply, done, json_reply

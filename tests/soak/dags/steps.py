@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG
 from gates import note_error, pass_gate
 
+from airflow_provider_modelarts.client.resources.labels import Labels
 from airflow_provider_modelarts.client.resources.team_samples import TeamSamples
 from airflow_provider_modelarts.client.resources.team_tasks import TeamTasks
 from airflow_provider_modelarts.client.resources.transfers import Exports, Imports, Sync
 from airflow_provider_modelarts.client.resources.versions import Versions
-from airflow_provider_modelarts.operators import datasets, team_tasks
+from airflow_provider_modelarts.operators import datasets, labels, team_tasks, teams
 from airflow_provider_modelarts.operators._service_job import ServiceJobOperator
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 TEAM_TASK = {"workforce_task_id": "{{ dag_run.conf['workforce_task_id'] }}"}
 PEOPLE = {"workforces_config": "{{ dag_run.conf['workforces_config'] | tojson }}"}
+COMMENTS = {"comments": "{{ dag_run.conf['comments'] | tojson }}"}
+SAMPLES = {"samples": "{{ dag_run.conf['samples'] | tojson }}"}
 WAITS = {"deferrable": True, "poll_interval": 2}
 COMMON: dict[str, Any] = {
     "retries": 3,
@@ -39,23 +42,26 @@ STEPS: dict[str, tuple[Any, dict[str, Any]]] = {
     "create": (team_tasks.ModelArtsCreateTeamTaskOperator, {"workforce_task_name": "night", **PEOPLE}),
     "start": (team_tasks.ModelArtsStartTeamTaskOperator, {**TEAM_TASK, **PEOPLE}),
     "begin": (team_tasks.ModelArtsStartAcceptanceOperator, {"sampling_rate": 1, **TEAM_TASK, **WAITS}),
-    "comment": (
-        team_tasks.ModelArtsCommentAcceptanceOperator,
-        {"comments": "{{ dag_run.conf['comments'] | tojson }}", **TEAM_TASK},
-    ),
+    "comment": (team_tasks.ModelArtsCommentAcceptanceOperator, {**COMMENTS, **TEAM_TASK}),
     "finish": (team_tasks.ModelArtsFinishAcceptanceOperator, {"action": "pass_all", **TEAM_TASK, **WAITS}),
     "results": (
         team_tasks.ModelArtsTeamResultsOperator,
         {"results_uri": "file://{{ dag_run.conf['folder'] }}/results.jsonl", **TEAM_TASK},
     ),
+    "update": (teams.ModelArtsUpdateTeamSamplesOperator, {**SAMPLES, **TEAM_TASK}),
+    "clear": (teams.ModelArtsClearTeamSamplesOperator, {**SAMPLES, **TEAM_TASK}),
+    "review": (teams.ModelArtsReviewTeamSamplesOperator, {**COMMENTS, **TEAM_TASK}),
+    "notify": (teams.ModelArtsNotifyTeamOperator, {"emails": "{{ dag_run.conf['emails'] | tojson }}", **TEAM_TASK}),
+    "labels": (labels.ModelArtsEnsureLabelsOperator, {"labels": "{{ dag_run.conf['labels'] | tojson }}"}),
 }
 SENDS = {
     Sync: ("start",),
     Imports: ("start",),
     Exports: ("start",),
     Versions: ("create",),
-    TeamTasks: ("create", "start", "start_acceptance", "comment_acceptance", "finish_acceptance"),
-    TeamSamples: ("list",),
+    Labels: ("create",),
+    TeamTasks: ("create", "start", "start_acceptance", "comment_acceptance", "finish_acceptance", "notify"),
+    TeamSamples: ("update", "clear_labels", "review"),
 }
 
 
@@ -74,6 +80,7 @@ def gated(call: Callable[..., Any], before: str, after: str) -> Callable[..., An
 for owner, names in SENDS.items():
     for name in names:
         setattr(owner, name, gated(getattr(owner, name), "before_post", "after_post"))
+TeamSamples.list = gated(TeamSamples.list, "before_list", "after_list")  # type: ignore[method-assign]
 ServiceJobOperator.execute_complete = gated(ServiceJobOperator.execute_complete, "resumed", "concluded")  # type: ignore[method-assign]
 
 for step, (operator, parameters) in STEPS.items():

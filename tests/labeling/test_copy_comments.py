@@ -1,13 +1,19 @@
-"""Reviews of members' copies against the emulator: each word once, and none about other labels (contract 5.2)."""
+"""Comments on members' copies against the emulator: each word once, and none about other labels (contract 5.2)."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_provider_modelarts.client.errors import ModelArtsError, PermissionDenied, ServiceUnavailable
-from airflow_provider_modelarts.labeling.copy_reviews import review_team_samples
+from airflow_provider_modelarts.client.errors import (
+    ModelArtsError,
+    PermissionDenied,
+    PreconditionFailed,
+    ServiceUnavailable,
+)
+from airflow_provider_modelarts.labeling.copy_comments import judge_team_samples, review_team_samples
 from airflow_provider_modelarts.labeling.team_copies import Tries
 from tests.labeling.test_team_copies import Notes, Team
 
@@ -17,6 +23,7 @@ if TYPE_CHECKING:
     from tests.support.clock import MovedClock
 
 REVIEW = ("POST", "/data-annotations/review")
+JUDGE = ("POST", "/acceptance/batch-comment")
 
 
 class ReviewedTeam(Team):
@@ -35,8 +42,11 @@ class ReviewedTeam(Team):
         return [{**copy, "accept": place < accept, "comment": "seen"} for place, copy in enumerate(self.copies())]
 
     def review(self, number: int = 1, **more: Any) -> dict[str, int]:
+        return self.comment(review_team_samples, number, **more)
+
+    def comment(self, function: Any, number: int, comments: Any = None, **more: Any) -> dict[str, int]:
         given = {"tries": Tries(number == 1, "night", self.notes), **more}
-        result = review_team_samples(self.client, self.dataset.dataset_id, self.task_id, self.comments(), **given)
+        result = function(self.client, self.dataset.dataset_id, self.task_id, comments or self.comments(), **given)
         found = result.to_xcom()
         assert found["samples"] == sum(found.values()) - found["samples"] == 6
         assert bool(found["changed"]) == (result.warning is not None)
@@ -125,7 +135,93 @@ def test_a_service_that_lets_no_review_in_ends_the_try(team: ReviewedTeam, moved
     assert 1 < rule.fired < 20
 
 
+def test_an_empty_comment_is_none(team: ReviewedTeam) -> None:
+    """A service may show it, or leave it out."""
+    comments = [{**one, "comment": ""} for one in team.comments()]
+    assert team.review(comments=comments) == {"accepted": 4, "rejected": 2}
+    shown = [one.raw for one in team.client.team_samples.list(team.dataset.dataset_id, team.task_id)]
+    assert [one.pop("review_comment") for one in shown] == [""] * 6
+    answer = json.dumps({"sample_count": 6, "samples": shown}).encode()
+    team.emulator.faults.add("GET", "/data-annotations/samples", "status", times=None, status=200, body=answer)
+    assert team.review(comments=comments, tries=None) == {"unchanged": 6}
+
+
 def test_a_refusal_is_raised(team: ReviewedTeam) -> None:
     team.task_id = team.dataset.create_team_task(("a@example.com",), team.ids)
     with pytest.raises(PermissionDenied):
         team.review()
+
+
+# --- the owner's word in an acceptance
+
+
+class JudgedTeam(ReviewedTeam):
+    """The team in an acceptance in which all copies were drawn; nobody reviews."""
+
+    def __init__(self, client: ModelArtsClient, emulator: Emulator, clock: MovedClock) -> None:
+        super().__init__(client, emulator)
+        self.task_id = self.dataset.create_team_task(("a@example.com",), self.ids)
+        self.place = self.dataset.dataset_id, self.task_id
+        (self.worker,) = self.dataset.team_workers(self.task_id)
+        for place in range(6):
+            self.label(place, "3")
+        client.team_tasks.start_acceptance(*self.place, sampling_rate=1)
+        clock.sleep(3600)
+
+    def judge(self, number: int = 1, **more: Any) -> dict[str, int]:
+        return self.comment(judge_team_samples, number, **more)
+
+    def words(self) -> list[bool | None]:
+        copies = {one.sample_id: one for one in self.client.team_samples.list(*self.place)}
+        return [copies[one].check_accept for one in self.ids]
+
+    def say(self, place: int, *, accept: bool) -> None:
+        """Let the owner judge a copy in the console."""
+        self.client.team_tasks.comment_acceptance(*self.place, [{**self.copies()[place], "accept": accept}])
+
+
+@pytest.fixture
+def judged(client: ModelArtsClient, emulator: Emulator, moved_clock: MovedClock) -> JudgedTeam:
+    return JudgedTeam(client, emulator, moved_clock)
+
+
+def test_a_later_word_replaces_an_earlier_one(judged: JudgedTeam) -> None:
+    judged.say(0, accept=False)
+    assert judged.judge() == {"accepted": 4, "rejected": 2}
+    assert judged.words() == [True] * 4 + [False] * 2
+
+
+@pytest.mark.parametrize("is_named", [True, False], ids=["named", "the only copy"])
+def test_a_lost_judgement_is_looked_up(judged: JudgedTeam, is_named: bool) -> None:
+    rule = judged.emulator.faults.add(*JUDGE, "reset_after")
+    comments = judged.comments() if is_named else [{**one, "worker_id": None} for one in judged.comments()]
+    comments = [{name: value for name, value in one.items() if value is not None} for one in comments]
+    assert judged.judge(comments=comments) == {"accepted": 4, "rejected": 2}
+    assert (rule.fired, judged.emulator.journal.count(*JUDGE)) == (1, 1)
+
+
+def test_a_retry_of_a_judgement_leaves_alone_what_the_owner_has_said_since(judged: JudgedTeam) -> None:
+    """The process died after the request, and before it could note that."""
+    notes = Notes()
+    assert judged.judge(tries=Tries(True, "night", notes)) == {"accepted": 4, "rejected": 2}
+    notes.values = {key: value for key, value in notes.values.items() if key.endswith("before")}
+    judged.say(0, accept=False)
+    sent = judged.emulator.journal.count(*JUDGE)
+    assert judged.judge(tries=Tries(False, "night", notes)) == {"accepted": 3, "rejected": 2, "changed": 1}
+    assert judged.words() == [False, True, True, True, False, False]
+    assert judged.emulator.journal.count(*JUDGE) == sent
+    assert judged.judge(tries=Tries(False, "night, cleared", notes)) == {"accepted": 4, "rejected": 2}
+
+
+@pytest.mark.parametrize("is_named", [True, False], ids=["named", "the only copy"])
+def test_after_the_acceptance_what_was_judged_so_needs_nothing(
+    judged: JudgedTeam, moved_clock: MovedClock, is_named: bool
+) -> None:
+    comments = judged.comments() if is_named else [{"sample_id": one, "accept": True} for one in judged.ids]
+    first = judged.judge(comments=comments)
+    judged.client.team_tasks.finish_acceptance(*judged.place, 0)
+    assert judged.judge(comments=comments, tries=None) == first, "while results are carried over"
+    moved_clock.sleep(3600)
+    assert judged.judge(comments=comments, tries=None) == first
+    with pytest.raises(PreconditionFailed):
+        judged.judge(comments=[{**one, "accept": False} for one in comments], tries=None)
