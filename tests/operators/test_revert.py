@@ -254,8 +254,13 @@ def test_a_project_that_is_not_known_does_not_make_samples_gone(runner: ConfirmR
 @pytest.mark.wrong_answers
 def test_a_proxy_that_knows_no_sample_does_not_make_samples_gone(runner: ConfirmRunner, emulator: Emulator) -> None:
     runner.confirm(policy={"hard_examples": "confirm"}, ledger_uri=runner.ledger_uri)
-    rule = emulator.faults.add("GET", "/data-annotations/samples/", "status", status=404, body="", times=5)
+    behind_it = next(iter(runner.final))
+    emulator.faults.add("GET", f"/samples/{behind_it}", "status", status=404, body="", times=None)
     ending = runner.revert()
-    assert ending.error is None
-    assert rule.fired == 5
-    assert (ending.result["restored"], ending.result["cleared"], ending.result["gone"]) == (20, 230, 0)
+    assert isinstance(ending.error, ConfirmationError)
+    counts = ending.xcoms["return_value"]
+    assert (counts["restored"] + counts["cleared"], counts["failed"], counts["gone"]) == (249, 1, 0)
+    emulator.faults.clear()
+    again = runner.revert()
+    assert again.error is None
+    assert (again.result["restored"] + again.result["cleared"], again.result["already"]) == (1, 249)
