@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import TaskGroup
 
+from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.operators import _parameters
 from airflow_provider_modelarts.operators.label_task import ModelArtsStartLabelTaskOperator
 from airflow_provider_modelarts.operators.samples import (
     ModelArtsConfirmSamplesOperator,
@@ -52,7 +54,14 @@ def label_and_confirm(
         that of the operators
     :param project_id: takes the place of the connection's own project; default: as for the connection
     :return: the group
+    :raises ParameterError: if ``approve`` is neither True nor False, or if ``label`` says not to wait
     """
+    asks = _parameters.flag("approve", approve)
+    if not _parameters.flag("wait_for_completion", (label or {}).get("wait_for_completion", True)):
+        raise ParameterError(
+            "label_and_confirm cannot go without wait_for_completion: its plan would be made of the proposals that "
+            "were there before. Leave it out of label."
+        )
     given = {"modelarts_conn_id": modelarts_conn_id, "project_id": project_id}
     shared = {"dataset_id": dataset_id, **{name: value for name, value in given.items() if value is not None}}
     with TaskGroup(group_id=group_id) as group:
@@ -75,7 +84,7 @@ def label_and_confirm(
         )
         results: Any = planned.output
         ask = None
-        if approve:
+        if asks:
             # Not at the top: who asks nobody needs no provider of standard operators.
             from airflow_provider_modelarts.operators.approval import ModelArtsApprovalOperator
 

@@ -9,6 +9,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG, TaskGroup, task, task_group
 
+from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.labeling.ledger.reader import read_ledger
 from airflow_provider_modelarts.labeling.plan.plan_file import read_plan
 from airflow_provider_modelarts.task_groups import label_and_confirm
@@ -117,3 +118,15 @@ def test_the_line_of_the_page_is_a_dag(emulator: Emulator, moved_clock: MovedClo
     outcome = run_dag(bag.dags["label_tonight"], conf={"dataset_id": dataset_id}, approved="label_and_confirm.approve")
     assert outcome.state == "success", outcome.log
     assert emulator.dataset(dataset_id).annotated > 150
+
+
+@pytest.mark.parametrize("approve", [None, "", [], "yes", "{{ params.approve }}"])
+def test_whether_a_person_is_asked_is_said_with_true_or_false(approve: Any) -> None:
+    with DAG("night_without_a_word", schedule=None), pytest.raises(ParameterError, match="approve"):
+        label_and_confirm("d", policy=POLICY, place="file:///tmp", approve=approve)
+
+
+def test_a_plan_is_not_made_before_the_labeling_task_is_over() -> None:
+    label = {"wait_for_completion": False}
+    with DAG("hasty_night", schedule=None), pytest.raises(ParameterError, match="wait_for_completion"):
+        label_and_confirm("d", policy=POLICY, place="file:///tmp", label=label)

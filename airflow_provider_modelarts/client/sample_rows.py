@@ -110,9 +110,11 @@ class SampleRow(msgspec.Struct, gc=False):
         """Return the labels if there are some, and each is as documented and has a name; None: see :attr:`sample`."""
         if self.read_labels is None:
             try:
-                self.read_labels = _decode_labels(self.labels)
+                labels = _decode_labels(self.labels)
             except msgspec.MsgspecError:
-                self.read_labels = []
+                labels = []
+            # blanks are no name, as sample_updates.py says
+            self.read_labels = labels if all(label.name.strip() for label in labels) else []
         return self.read_labels or None
 
     @property

@@ -22,7 +22,7 @@ class SampleFacts(NamedTuple):
     """The facts about one sample.
 
     :param sample_id: the sample; empty if it came without
-    :param names: the name of each label; empty where it has none
+    :param names: the name of each label; empty where it has none, or only blanks
     :param scores: for each label its own score, or the sample's if it has none; None if that is not known, or is not
         from 0 to 1. Without labels the sample's own score
     :param has_odd_score: a score that counts was given, and is not from 0 to 1
@@ -55,10 +55,10 @@ def facts_of(sample: Sample) -> SampleFacts:
     own = sample.raw.get("score")
     given = [own if (score := label.raw.get("score")) is None else score for label in sample.labels] or [own]
     scores, has_odd_score = _read_scores(given)
-    nameless = [label for label in sample.labels if not label.name]
+    nameless = [label for label in sample.labels if not (label.name or "").strip()]
     return SampleFacts(
         sample.sample_id,
-        sample.label_names,
+        [name if name.strip() else "" for name in sample.label_names],
         scores,
         has_odd_score,
         bool(sample.is_hard),

@@ -10,6 +10,7 @@ from airflow.sdk.definitions.param import ParamsDict
 from airflow.sdk.definitions.xcom_arg import XComArg
 
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
+from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators._approval import AUDIT_ANSWERS, REJECT_LABELS, REJECT_SAMPLES
 from airflow_provider_modelarts.operators._base import DIGEST_XCOM, REVIEW_XCOM, SUMMARY_XCOM
 
@@ -61,6 +62,7 @@ class ModelArtsApprovalOperator(ApprovalOperator):
         ask_audit: bool = False,
         **kwargs: Any,
     ) -> None:
+        ask_audit = parameters.flag("ask_audit", ask_audit)
         # Airflow adds those of the DAG, and marks where each is from.
         given = kwargs.pop("params", None)
         if given and ParamsDict.filter_params_by_source(given, source="task"):
@@ -94,7 +96,9 @@ class ModelArtsApprovalOperator(ApprovalOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Return the answer, if it is about the plan that there is now."""
-        asked = context["ti"].xcom_pull(task_ids=self.task_id, key=REVIEW_XCOM)
+        # Without an index Airflow gives those of all mapped tasks.
+        ti = context["ti"]
+        asked = ti.xcom_pull(task_ids=self.task_id, key=REVIEW_XCOM, map_indexes=ti.map_index)
         with permanent_errors_fail_at_once():
             if not isinstance(asked, dict) or asked.get("plan_digest") != self.plan_digest:
                 raise ParameterError(
@@ -119,5 +123,9 @@ def _xcom_of(plan: XComArg | str, key: str) -> Any:
     """Return where a template field finds an XCom of the task that plans."""
     task_id = _task_id_of(plan)
     if isinstance(plan, str):
-        return f"{{{{ ti.xcom_pull(task_ids={task_id!r}, key={key!r}) }}}}"
+        # As the review page does: the plan of the same mapped task, or one that is not mapped.
+        own, single = (
+            f"ti.xcom_pull(task_ids={task_id!r}, key={key!r}, map_indexes={index})" for index in ("ti.map_index", "-1")
+        )
+        return f"{{{{ {own} or {single} }}}}"
     return XComArg(plan.operator, key=key)  # type: ignore[attr-defined]

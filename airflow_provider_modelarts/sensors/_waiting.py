@@ -110,13 +110,18 @@ class WaitingSensor(TemplatedOperator, BaseSensorOperator):
         """Poll once; return how the wait ended, or the seconds until the next poll."""
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Wait; see the class."""
+        """Wait; see the class.
+
+        :raises ConnectionUnknownError: if Airflow does not know the connection when the wait begins
+        """
         with self._never_failing(), permanent_errors_fail_at_once(), self._alarm_is_the_deadline():
             trigger = self._make_trigger(context)
             if self.deferrable:
                 trigger.prove_serializable()
             hook = parameters.hook(self).look_afresh()
             link_dataset(context, hook, parameters.identifier("dataset_id", self.dataset_id))
+            if not self._is_resumed(context):
+                hook.get_conn()  # one that cannot be had from the start is no outage: the wait is not to last for days
             wait = trigger.make_wait()
             step = self.poll(hook, wait)
             if not isinstance(step, (float, int)):
@@ -165,6 +170,10 @@ class WaitingSensor(TemplatedOperator, BaseSensorOperator):
         """Return the error of an outcome; None after a success."""
         error: Exception | None = outcome.exception()
         return error
+
+    def _is_resumed(self, context: Context) -> bool:
+        """Whether an earlier process of the same try has polled."""
+        return self.reschedule and context["ti"].get_first_reschedule_date(context) is not None
 
     def _make_trigger(self, context: Context) -> Any:
         self.check_rendered(context)

@@ -365,7 +365,7 @@ def test_a_code_that_says_that_all_is_well_is_no_error(client: ModelArtsClient, 
         ({"error": {"code": 401, "message": "Wrong password.", "title": "Unauthorized"}}, AuthenticationError, 1),
         ({"error_code": "IAM.0061", "error_msg": "Locked."}, AuthenticationError, 1),
         ({"error_code": "IAM.0082", "error_msg": "Disabled."}, PermissionDenied, 1),
-        ({"error": {"code": 404, "message": "No such project."}}, NotFound, 1),
+        ({"error": {"code": 404, "message": "No such project."}}, PermissionDenied, 1),
         ({"error_code": "IAM.0012", "error_msg": "Too often."}, Throttled, 6),
     ],
 )

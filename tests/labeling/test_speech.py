@@ -38,6 +38,7 @@ def decision(policy: dict[str, Any] | None, *labels: dict[str, Any], **filters: 
         (None, [SAID], ("confirm", "no_policy")),
         (None, [SEGMENT, {**SEGMENT, "name": "speech"}], ("confirm", "no_policy")),
         (None, [{**SAID, "name": ""}], ("confirm", "no_policy")),
+        (None, [{**SAID, "name": " \u2028"}], ("confirm", "no_policy")),
         ({"min_score": 0.9}, [SAID], ("confirm", "passed")),
         ({"min_score": 0.95}, [SAID], ("review", "score_too_low")),
         ({"min_score": 0.5}, [{**SAID, "score": None}], ("review", "score_unknown")),
@@ -46,6 +47,8 @@ def decision(policy: dict[str, Any] | None, *labels: dict[str, Any], **filters: 
         ({"labels": ["speech"]}, [{**SEGMENT, "name": "speech"}, SEGMENT], ("leave", "label_not_allowed")),
         # What could not be written is left alone.
         (None, [SAID, {"type": 0}], ("leave", "no_labels")),
+        (None, [SAID, {"type": 0, "name": "\u2028"}], ("leave", "no_labels")),
+        (None, [{"type": 0, "name": " "}], ("leave", "no_labels")),
         (None, [{**SAID, "type": 0}], ("leave", "no_labels")),
         (None, [{**SAID, "type": None}], ("leave", "no_labels")),
         (None, [{**SAID, "property": {}}], ("leave", "no_labels")),

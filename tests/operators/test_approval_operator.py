@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.sdk import DAG, Param
 from airflow.sdk.exceptions import AirflowFailException, TaskAwaitingInput
+from jinja2.sandbox import SandboxedEnvironment
 
 from airflow_provider_modelarts.hooks.errors import ParameterError
 from airflow_provider_modelarts.operators.approval import ModelArtsApprovalOperator
@@ -36,26 +37,39 @@ def dag() -> Iterator[DAG]:
 
 
 class Instance:
-    """What the operator needs of a task instance."""
+    """What the operator needs of a task instance. As in Airflow, a pull without an index gets all mapped tasks' XComs.
+
+    :param xcoms: those of all mapped tasks, by key and index
+    """
 
     id = "0"
+    task_id = "approve"
 
-    def __init__(self) -> None:
-        self.xcoms: dict[str, Any] = {}
+    def __init__(self, map_index: int = -1, xcoms: dict[tuple[str, int], Any] | None = None) -> None:
+        self.map_index = map_index
+        self.xcoms = {} if xcoms is None else xcoms
 
     def xcom_push(self, key: str, value: Any) -> None:
-        self.xcoms[key] = value
+        self.xcoms[key, self.map_index] = value
 
-    def xcom_pull(self, task_ids: str, key: str) -> Any:
-        assert task_ids == "approve"
-        return self.xcoms.get(key)
+    def xcom_pull(self, task_ids: str, key: str, map_indexes: int | None = None) -> Any:
+        assert task_ids == self.task_id
+        if map_indexes is not None:
+            return self.xcoms.get((key, map_indexes))
+        found = [value for (name, _), value in self.xcoms.items() if name == key]
+        return found[0] if len(found) == 1 else found
 
 
-def asked(approve: ModelArtsApprovalOperator, monkeypatch: pytest.MonkeyPatch, digest: Any = DIGEST) -> dict[str, Any]:
+def asked(
+    approve: ModelArtsApprovalOperator,
+    monkeypatch: pytest.MonkeyPatch,
+    digest: Any = DIGEST,
+    instance: Instance | None = None,
+) -> dict[str, Any]:
     """Let it ask, and return its context."""
     monkeypatch.setattr("airflow.providers.standard.operators.hitl.upsert_hitl_detail", lambda **_: None)
     approve.plan_digest = digest
-    instance = Instance()
+    instance = instance or Instance()
     context: dict[str, Any] = {"ti": instance, "task_instance": instance, "task": approve}
     with pytest.raises(TaskAwaitingInput):
         approve.execute(context)  # type: ignore[arg-type]
@@ -74,7 +88,12 @@ def test_one_line_is_enough(dag: DAG) -> None:
 def test_a_task_id_does_as_well(dag: DAG) -> None:
     approve = ModelArtsApprovalOperator(task_id="approve", plan="plan", ask_audit=True, body="Look at it")
     assert approve.plan_task_id == "plan"
-    assert approve.plan_digest == "{{ ti.xcom_pull(task_ids='plan', key='plan_digest') }}"
+    env = SandboxedEnvironment()
+    for place, has_plan in ((-1, -1), (3, 3), (3, -1)):  # itself not mapped, mapped as the plan is, or it alone
+        plans = {("plan_digest", has_plan): DIGEST, ("plan_digest", 7): OTHER}
+        instance = Instance(place, plans)
+        instance.task_id = "plan"
+        assert env.from_string(approve.plan_digest).render(ti=instance) == DIGEST
     assert approve.body == "Look at it"
     assert set(approve.params) == {"reject_samples", "reject_labels", "audit_answers"}
 
@@ -111,3 +130,25 @@ def test_an_answer_about_another_plan_does_not_count(dag: DAG, monkeypatch: pyte
     approve.plan_digest = now
     with pytest.raises(AirflowFailException, match="was replaced while a person was asked"):
         approve.execute_complete(context, EVENT)  # type: ignore[arg-type]
+
+
+def test_each_mapped_task_is_answered_about_its_own_plan(dag: DAG, monkeypatch: pytest.MonkeyPatch) -> None:
+    xcoms: dict[tuple[str, int], Any] = {}
+    waiting = []
+    for index, digest in enumerate((DIGEST, OTHER)):
+        with DAG(f"asks_{index}", schedule=None):
+            approve = ModelArtsApprovalOperator(task_id="approve", plan="plan")
+        waiting.append((approve, asked(approve, monkeypatch, digest, Instance(index, xcoms))))
+    for approve, context in waiting:
+        assert approve.execute_complete(context, EVENT) == EVENT  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [None, "", "yes", []])
+def test_whether_the_audit_is_asked_for_is_said_with_true_or_false(dag: DAG, value: Any) -> None:
+    with pytest.raises(ParameterError, match="ask_audit"):
+        ModelArtsApprovalOperator(task_id="approve", plan="plan", ask_audit=value)
+
+
+def test_false_as_text_does_not_ask_for_the_audit(dag: DAG) -> None:
+    approve = ModelArtsApprovalOperator(task_id="approve", plan="plan", ask_audit="false")  # type: ignore[arg-type]
+    assert "audit_answers" not in approve.params

@@ -347,6 +347,32 @@ def test_those_whom_nobody_answered_do_not_count(runner: AuditRunner) -> None:
     assert "80 were not answered" in ending.xcoms["summary"]
 
 
+@pytest.mark.wrong_answers
+def test_an_odd_answer_about_a_sample_is_not_taken_for_the_silence_of_people(
+    runner: AuditRunner, emulator: Emulator
+) -> None:
+    runner.answer()
+    odd = [emulator.faults.add("GET", "/samples/", "status", status=200, body="{}", after=n) for n in (1, 40)]
+    ending = runner.evaluate()
+    assert ending.result["answered"] == 180
+    assert [rule.fired for rule in odd] == [1, 1]
+
+
+def test_a_gateway_that_knows_no_such_api_is_not_taken_for_the_silence_of_people(
+    runner: AuditRunner, emulator: Emulator
+) -> None:
+    runner.answer()
+    emulator.faults.add("GET", "/samples/", "status", status=404, times=2)
+    assert "no such API" in message(runner.evaluate())
+    assert not Path(runner.evidence_uri.removeprefix("file://")).exists()
+    assert runner.evaluate(try_number=2).result["answered"] == 180
+
+
+def test_a_project_that_is_not_known_is_not_taken_for_the_silence_of_people(runner: AuditRunner) -> None:
+    runner.answer()
+    assert "Check user, account and project" in message(runner.evaluate(project_id="0" * 32))
+
+
 def test_without_any_answer_nothing_is_stored_and_the_task_may_run_again(runner: AuditRunner) -> None:
     assert "None of the 180 samples" in message(runner.evaluate(), ConfirmationError)
     assert not Path(runner.evidence_uri.removeprefix("file://")).exists()

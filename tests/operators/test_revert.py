@@ -241,3 +241,27 @@ def test_an_execution_timeout_leaves_the_counts_of_what_was_taken_back(
     )
     assert 0 < run.xcom["restored"] + run.xcom["cleared"] == taken_back < 250
     assert "were reverted" in run.xcoms["summary"]
+
+
+def test_a_project_that_is_not_known_does_not_make_samples_gone(runner: ConfirmRunner) -> None:
+    runner.confirm(policy={"hard_examples": "confirm"}, ledger_uri=runner.ledger_uri)
+    before = runner.final
+    ending = runner.revert(project_id="0" * 32)
+    assert isinstance(ending.error, AirflowFailException)
+    assert "Check user, account and project" in str(ending.error)
+    assert runner.final == before
+
+
+@pytest.mark.wrong_answers
+def test_a_proxy_that_knows_no_sample_does_not_make_samples_gone(runner: ConfirmRunner, emulator: Emulator) -> None:
+    runner.confirm(policy={"hard_examples": "confirm"}, ledger_uri=runner.ledger_uri)
+    behind_it = next(iter(runner.final))
+    emulator.faults.add("GET", f"/samples/{behind_it}", "status", status=404, body="", times=None)
+    ending = runner.revert()
+    assert isinstance(ending.error, ConfirmationError)
+    counts = ending.xcoms["return_value"]
+    assert (counts["restored"] + counts["cleared"], counts["failed"], counts["gone"]) == (249, 1, 0)
+    emulator.faults.clear()
+    again = runner.revert()
+    assert again.error is None
+    assert (again.result["restored"] + again.result["cleared"], again.result["already"]) == (1, 249)

@@ -10,6 +10,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import (
     AirflowFailException,
+    AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
     AirflowTaskTimeout,
@@ -19,7 +20,7 @@ from airflow.sdk.exceptions import (
 
 from airflow_provider_modelarts.client.errors import LabelTaskFailed
 from airflow_provider_modelarts.client.resources.tasks import Tasks
-from airflow_provider_modelarts.hooks.errors import ParameterError
+from airflow_provider_modelarts.hooks.errors import ConnectionUnknownError, ParameterError
 from airflow_provider_modelarts.hooks.modelarts import ModelArtsHook
 from airflow_provider_modelarts.sensors.label_task import ModelArtsLabelTaskSensor
 from tests.support.operator_driver import StandInTaskInstance, as_task_runner, context_of, drive, moment
@@ -72,6 +73,23 @@ def test_soft_fail_skips_on_each_end_but_success(job: Job, way: str, end: str) -
     assert type(ending.error) is AirflowSkipException
     assert "soft_fail" in str(ending.error)
     assert end in str(ending.error)
+
+
+@every_way
+def test_a_connection_that_is_unknown_from_the_start_is_no_outage_to_wait_for(job: Job, way: str) -> None:
+    sensor = job.start().sensor(way, modelarts_conn_id="no_such_connection", soft_fail=True, timeout=7 * 86400)
+    ending = drive(sensor, job.clock)
+    assert isinstance(ending.error, ConnectionUnknownError)
+    assert "no_such_connection" in str(ending.error)
+    assert (ending.deferrals, ending.reschedules) == (0, 0)
+    assert job.clock.slept == []
+
+
+def test_a_connection_that_cannot_be_read_later_on_does_not_end_the_wait(job: Job) -> None:
+    sensor = job.start().sensor("reschedule", modelarts_conn_id="no_such_connection")
+    ti = StandInTaskInstance(start_date=moment(job.clock), first_reschedule_date=moment(job.clock))
+    with pytest.raises(AirflowRescheduleException):
+        as_task_runner(sensor, context_of(ti, run_started=moment(job.clock), reschedules=1))
 
 
 @every_way

@@ -15,10 +15,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_modelarts.client.error_codes import STATUSES
 from airflow_provider_modelarts.client.errors import (
     AuthenticationError,
     ForeignAnswer,
     ModelArtsError,
+    NotFound,
+    PermissionDenied,
     UnexpectedResponse,
 )
 from airflow_provider_modelarts.client.transport.response import Response, parse_response, redact
@@ -40,6 +43,8 @@ REFUSED_FOR = 10 * 60
 triggerer."""
 
 _LOCKED_FOR = {"IAM.0061": 15 * 60}
+_OF_IDS = STATUSES[404].advice
+_OF_ACCOUNT = "Check user, account and project, and that the project is one of the user's."
 _DEFAULT_LIFE = 60 * 60
 _PAUSE = 60
 
@@ -230,6 +235,9 @@ class PasswordToken:
         except UnexpectedResponse as error:
             # whoever answers so may be anybody: the password is not sent there again and again
             raise ForeignAnswer(error.message, **error.details()) from None
+        except NotFound as error:
+            # it is the user or the project that is unknown: who waits for the token would take it for a lost sample
+            raise PermissionDenied(error.message.replace(_OF_IDS, _OF_ACCOUNT), **error.details()) from None
         return self._read(answer, content)
 
     def _hide(self, text: str) -> str:

@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 RIGHT, WRONG = "right", "wrong"
 """The answers that leave a proposal as it is, and that do not."""
 READERS = 8
+_ODD_PAUSES = (0.0, 1.0, 5.0)
+_OF_GATEWAY = ("APIGW.", "APIG.")
+"""Codes that say nothing about a sample (contract 7.2)."""
 _BY_NOBODY = (SampleStatus.UNLABELED, "NONE", "AUTO_ANNOTATION")
 """States of samples whose labels the machine gave, without the underscores that some of the service's words have."""
 
@@ -46,7 +49,7 @@ def answers_in_dataset(client: ModelArtsClient, audited: AuditedPlan, iou: float
     """
     dataset = DatasetProposals(client, audited.plan.header.dataset_id, clock)
     with ThreadPoolExecutor(max_workers=READERS, thread_name_prefix="modelarts-audit") as pool:
-        samples = list(pool.map(partial(_final, dataset), audited.rows))
+        samples = list(pool.map(partial(_final, dataset, clock), audited.rows))
     return {
         sample_id: judge(row, raw_labels(sample), iou)
         for (sample_id, row), sample in zip(audited.rows.items(), samples, strict=True)
@@ -54,14 +57,18 @@ def answers_in_dataset(client: ModelArtsClient, audited: AuditedPlan, iou: float
     }
 
 
-def _final(dataset: DatasetProposals, sample_id: str) -> Sample | None:
-    try:
-        return dataset.final(sample_id)
-    except ModelArtsError as error:
-        if not is_odd_read(error):
-            raise
-        log.warning("Sample %s counts as not answered: %s", sample_id, error)
-        return None
+def _final(dataset: DatasetProposals, clock: Clock, sample_id: str) -> Sample | None:
+    """Read a sample. One odd answer proves nothing, and a plan is judged once: several in a row are needed."""
+    for pause in _ODD_PAUSES:
+        clock.sleep(pause)
+        try:
+            return dataset.final(sample_id)
+        except ModelArtsError as error:
+            if not is_odd_read(error) or (error.code or "").startswith(_OF_GATEWAY):
+                raise
+            refusal = error
+    log.warning("Sample %s counts as not answered: %s", sample_id, refusal)
+    return None
 
 
 def _is_labeled(sample: Sample) -> bool:

@@ -236,13 +236,21 @@ class DatasetProposals:
 
 
 def is_odd_read(error: ModelArtsError) -> bool:
-    """Whether a single read failed because of its sample: others may be read."""
-    if isinstance(error, (AuthenticationError, PermissionDenied, ForeignAnswer)):
+    """Whether a single read failed because of its sample: others may be read.
+
+    What was not sent, as no token was to be had for it, says nothing about a sample.
+    """
+    if not error.sent or isinstance(error, (AuthenticationError, PermissionDenied, ForeignAnswer)):
         return False
     return isinstance(error, (UnexpectedResponse, InvalidRequest)) or error.status == 200
 
 
 def _check_dataset(error: NotFound) -> None:
-    """Accept that a sample is unknown, but not that the dataset is (both may be 400 or 404, quirk 23)."""
-    if (error.code or "").endswith(UNKNOWN_DATASET):
+    """Accept that a sample is unknown, but not that the dataset is (both may be 400 or 404, quirk 23).
+
+    A 404 without a code is no word of the service: some proxy says so of any sample, and all would count as gone.
+    """
+    if error.code is None:
+        raise UnexpectedResponse(error.message, **error.details()) from None
+    if error.code.endswith(UNKNOWN_DATASET):
         raise error
