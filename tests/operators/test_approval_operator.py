@@ -138,9 +138,10 @@ def test_each_mapped_task_is_answered_about_its_own_plan(dag: DAG, monkeypatch: 
     for index, digest in enumerate((DIGEST, OTHER)):
         with DAG(f"asks_{index}", schedule=None):
             approve = ModelArtsApprovalOperator(task_id="approve", plan="plan")
-        waiting.append((approve, asked(approve, monkeypatch, digest, Instance(index, xcoms))))
-    for approve, context in waiting:
-        assert approve.execute_complete(context, EVENT) == EVENT  # type: ignore[arg-type]
+        waiting.append((approve, asked(approve, monkeypatch, digest, Instance(index, xcoms)), digest))
+    for approve, context, digest in waiting:
+        answer = approve.execute_complete(context, EVENT)
+        assert answer == {**EVENT, "plan_digest": digest}
 
 
 @pytest.mark.parametrize("value", [None, "", "yes", []])
