@@ -96,13 +96,25 @@ def digits_as_text(value: object) -> object:
 
 
 def decoded(value: object) -> object:
-    """Return what a JSON text stands for; anything else as it is."""
+    """Return what a JSON text stands for; anything else as it is.
+
+    :raises InvalidRequest: for an object that has a key twice: nothing says which of both is meant
+    """
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return json.loads(value, object_pairs_hook=_with_each_key_once)
     except (ValueError, RecursionError):  # no JSON, or nested deeper than any request is
         return value
+
+
+def _with_each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise InvalidRequest(f"The JSON text has the key {shown(twice)} twice. Leave one of them out.")
+    return found
 
 
 def validate_id(name: str, value: object) -> str:

@@ -389,6 +389,8 @@ def parse_policy(value: object) -> ConfirmPolicy | None:
         return ConfirmPolicy.model_validate(dict(rules))
     except ValidationError as error:
         raise InvalidPolicy(f"The policy is wrong: {_one_line(error)}.") from None
+    except InvalidRequest as error:
+        raise InvalidPolicy(f"The policy is wrong: {error.message}") from None
 
 
 def _as_mapping(value: object) -> Mapping[Any, Any]:
@@ -399,7 +401,10 @@ def _as_mapping(value: object) -> Mapping[Any, Any]:
                 f"The policy rendered to {text!r}. See what its template renders to; leave the parameter out to "
                 "confirm every proposal."
             )
-        value = decoded(text)
+        try:
+            value = decoded(text)
+        except InvalidRequest as error:
+            raise InvalidPolicy(f"The policy is wrong: {error.message}") from None
     if not isinstance(value, Mapping):
         hint = " In a template a dict needs the filter tojson." if isinstance(value, str) and "{" in value else ""
         raise InvalidPolicy(f"The policy must be a dict or JSON text of one, not {shown(value)}.{hint}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_modelarts.client.errors import InvalidRequest
 from airflow_provider_modelarts.client.validation import wrong
 from airflow_provider_modelarts.hooks.errors import ParameterError, permanent_errors_fail_at_once
-from airflow_provider_modelarts.labeling.storage.path import file_name, name_of
+from airflow_provider_modelarts.labeling.storage.path import display_uri, file_name, name_of
 from airflow_provider_modelarts.links import REPORT_XCOM, ModelArtsQualityReportLink
 from airflow_provider_modelarts.operators import _parameters as parameters
 from airflow_provider_modelarts.operators import _uri_parameters as places
@@ -109,6 +109,12 @@ class ModelArtsQualityReportOperator(TemplatedOperator):
                     runs=given["runs"],
                 )
             report = QualityReport(given["dataset_id"], runs, system_clock.now())
+            if not report.runs:
+                self.log.warning(
+                    "The ledger %s names no run of dataset %s: the report is empty. Check ledger_uri and dataset_id.",
+                    display_uri(ledger),
+                    given["dataset_id"],
+                )
             for problem in report.problems:
                 self.log.warning("Not in the report: %s", problem)
             with places.storage_errors("report_uri", str(html), "written"):
@@ -139,7 +145,6 @@ def _read_evidence(ledger: ObjectStoragePath, plan: Plan) -> Evidence | None:
     :raises InvalidRequest: if it cannot be read, or is not the one that was used
     """
     from airflow_provider_modelarts.labeling.evidence.evidence_file import read_evidence
-    from airflow_provider_modelarts.labeling.storage.path import display_uri
 
     if plan.proven_by is None:
         return None

@@ -294,6 +294,8 @@ def test_only_guards_are_guards() -> None:
         ({"max_share_per_label": 0}, "max_share_per_label"),
         ({"min_samples": 5, "max_samples": 4}, "min_samples 5 is above max_samples 4"),
         ({1: 2}, "string"),
+        ('{"min_score": 0.9, "min_score": 0.1}', "the key 'min_score' twice"),
+        ({"min_score_by_label": '{"rose": 0.9, "rose": 0.1}'}, "the key 'rose' twice"),
     ],
 )
 def test_what_is_no_policy_is_refused_in_one_line(value: object, text: str) -> None:

@@ -249,7 +249,9 @@ def test_a_damaged_ledger_is_a_problem_and_no_number(runner: NightRunner) -> Non
     assert ending.result["confirmed"] == 0
 
 
-def test_only_the_last_runs_of_this_dataset_are_in_it(runner: NightRunner, emulator: Emulator) -> None:
+def test_only_the_last_runs_of_this_dataset_are_in_it(
+    runner: NightRunner, emulator: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
     for _ in range(3):
         runner.plan_and_apply(EVEN)
     assert report(runner, runs="2").result["runs"] == 2
@@ -257,6 +259,7 @@ def test_only_the_last_runs_of_this_dataset_are_in_it(runner: NightRunner, emula
     empty = report(runner, dataset_id=other)
     assert (empty.result["runs"], empty.result["confirmed"]) == (0, 0)
     assert "No plan was applied" in Path(empty.result["html_uri"].removeprefix("file://")).read_text()
+    assert f"names no run of dataset {other}" in capsys.readouterr().out
 
 
 def test_a_sample_that_two_tries_wrote_counts_once(runner: NightRunner) -> None:
