@@ -243,6 +243,21 @@ def test_an_execution_timeout_leaves_the_counts_of_what_was_taken_back(
     assert "were reverted" in run.xcoms["summary"]
 
 
+@pytest.mark.wrong_answers
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "ModelArts.4420"), (404, "ModelArts.4420"), (404, "ModelArts.0015")]
+)
+def test_a_sample_that_the_service_does_not_know_is_gone(
+    runner: ConfirmRunner, emulator: Emulator, status: int, code: str
+) -> None:
+    runner.confirm(policy={"hard_examples": "confirm"}, ledger_uri=runner.ledger_uri)
+    deleted = next(iter(runner.final))
+    emulator.faults.add("GET", f"/samples/{deleted}", "status", status=status, code=code, times=None)
+    ending = runner.revert()
+    assert ending.error is None
+    assert (ending.result["restored"] + ending.result["cleared"], ending.result["gone"]) == (249, 1)
+
+
 def test_a_project_that_is_not_known_does_not_make_samples_gone(runner: ConfirmRunner) -> None:
     runner.confirm(policy={"hard_examples": "confirm"}, ledger_uri=runner.ledger_uri)
     before = runner.final
@@ -253,10 +268,22 @@ def test_a_project_that_is_not_known_does_not_make_samples_gone(runner: ConfirmR
 
 
 @pytest.mark.wrong_answers
-def test_a_proxy_that_knows_no_sample_does_not_make_samples_gone(runner: ConfirmRunner, emulator: Emulator) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        '{"code": "NotFound", "message": "no such route"}',
+        '{"error_code": "Gateway.0404", "error_msg": "no such route"}',
+        '{"error_code": "APIG.0101", "error_msg": "The API does not exist."}',
+        '{"error_code": "APIGW.0199", "error_msg": "There is no backend."}',
+    ],
+)
+def test_a_proxy_that_knows_no_sample_does_not_make_samples_gone(
+    runner: ConfirmRunner, emulator: Emulator, body: str
+) -> None:
     runner.confirm(policy={"hard_examples": "confirm"}, ledger_uri=runner.ledger_uri)
     behind_it = next(iter(runner.final))
-    emulator.faults.add("GET", f"/samples/{behind_it}", "status", status=404, body="", times=None)
+    emulator.faults.add("GET", f"/samples/{behind_it}", "status", status=404, body=body, times=None)
     ending = runner.revert()
     assert isinstance(ending.error, ConfirmationError)
     counts = ending.xcoms["return_value"]
