@@ -103,7 +103,7 @@ def resolve_plan_and_ledger(
     path = places.storage_path("plan_uri", plan_uri)
     digest = parameters.optional(parameters.identifier)("plan_digest", plan_digest)
     plan = stored_plan(path, request.dataset_id, digest)
-    if by is not None and (approval is not None or by.plan_digest is not None):
+    if by is not None:
         by.check_plan("approved_by" if approval is None else "approval", plan)
     evidence = _evidence_for(plan, evidence_uri)
     found = replace(

@@ -234,7 +234,7 @@ class ModelArtsConfirmSamplesOperator(ProposalsOperator):
     :param ledger_uri: folder in which to record what was written to which sample, and what the service answered;
         all runs may share it. ``file://``, or ``s3://`` with s3fs. None: nothing is recorded (templated)
     :param approved_by: who approved the plan, noted in the ledger: a name, or the output of an ``ApprovalOperator``
-        whose answer rejects nothing (templated)
+        whose answer rejects nothing and is not older than the plan at ``plan_uri`` (templated)
     :param approval: instead of ``approved_by``, the output of an approval of the plan at ``plan_uri``. Samples and
         labels that it rejects (``reject_samples``, ``reject_labels``) are left to people, and the guards judge what is
         left; the ledger notes who approved and when. An answer that is not understood is refused (templated)

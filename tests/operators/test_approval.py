@@ -219,6 +219,15 @@ def test_an_approval_that_is_older_than_the_plan_does_not_count(runner: ConfirmR
     assert runner.files(".try") == []
 
 
+@pytest.mark.parametrize("shown", [dict, str])
+def test_an_answer_that_is_older_than_the_plan_says_not_who_approved_it(runner: ConfirmRunner, shown: Any) -> None:
+    old = {**answer(), "responded_at": datetime(2001, 11, 20, tzinfo=UTC)}
+    done = runner.confirm(plan_uri=runner.plan_uri, ledger_uri=runner.ledger_uri, approved_by=shown(old))
+    assert str(done.error).startswith("approved_by was given at 2001-11-20"), done.error
+    assert runner.writes == 0
+    assert runner.confirm(ledger_uri=runner.ledger_uri, approved_by=shown(old)).error is None, "it is about no plan"
+
+
 @pytest.mark.parametrize("name", ["approval", "approved_by"])
 @pytest.mark.parametrize("shown", [dict, str, lambda given: json.dumps({**given, "responded_at": AT.isoformat()})])
 def test_an_approval_that_names_its_plan_is_good_for_no_other(runner: ConfirmRunner, name: str, shown: Any) -> None:

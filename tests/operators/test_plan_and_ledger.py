@@ -66,7 +66,7 @@ def test_a_ledger_that_cannot_be_written_is_refused_before_anything_is_sent(
 APPROVAL = {
     "chosen_options": ["Approve"],
     "params_input": {},
-    "responded_at": "2026-11-20T12:00:00+00:00",
+    "responded_at": "2036-11-20T12:00:00+00:00",
     "responded_by_user": {"id": "17", "name": "ada"},
 }
 
@@ -81,7 +81,7 @@ APPROVAL = {
         ({**APPROVAL, "responded_by_user": None}, None),
         ("grace", "grace"),
         ("{grace} {", "{grace} {"),
-        (str({**APPROVAL, "responded_at": datetime(2026, 11, 20, tzinfo=UTC)}), "ada"),
+        (str({**APPROVAL, "responded_at": datetime(2036, 11, 20, tzinfo=UTC)}), "ada"),
         (json.dumps({**APPROVAL, "responded_by_user": None}), None),
         (None, None),
     ],
@@ -102,7 +102,7 @@ def test_a_rejected_plan_is_not_applied(runner: ConfirmRunner, written: Any) -> 
     runner.emulator.journal.clear()
     operator = ModelArtsConfirmSamplesOperator(task_id="c", dataset_id=runner.dataset_id, plan_uri=runner.plan_uri)
     rejected = {**APPROVAL, "chosen_options": ["Reject"]}
-    timed = {**rejected, "responded_at": datetime(2026, 11, 20, tzinfo=UTC)}
+    timed = {**rejected, "responded_at": datetime(2036, 11, 20, tzinfo=UTC)}
     for given in (written(rejected), f" {json.dumps(rejected)}\n", str(timed)):  # as templates render it
         operator.approved_by = given  # type: ignore[assignment]
         assert "was rejected" in refusal(runner, runner.run(operator, 1, 0))
