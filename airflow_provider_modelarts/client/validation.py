@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -95,25 +96,26 @@ def digits_as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def decoded(value: object) -> object:
+def decoded(value: object, name: str = "The JSON text") -> object:
     """Return what a JSON text stands for; anything else as it is.
 
+    :param name: what the text is called in the error
     :raises InvalidRequest: for an object that has a key twice: nothing says which of both is meant
     """
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value, object_pairs_hook=_with_each_key_once)
+        return json.loads(value, object_pairs_hook=partial(_with_each_key_once, name))
     except (ValueError, RecursionError):  # no JSON, or nested deeper than any request is
         return value
 
 
-def _with_each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _with_each_key_once(name: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise InvalidRequest(f"The JSON text has the key {shown(twice)} twice. Leave one of them out.")
+        raise InvalidRequest(f"{name} has the key {shown(twice)} twice. Leave one of them out.")
     return found
 
 

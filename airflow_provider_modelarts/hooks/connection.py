@@ -163,11 +163,11 @@ def read_extra(connection: Connection) -> dict[str, Any]:
     """Return the extra; Airflow's own ``extra_dejson`` logs a traceback for what is no JSON, and goes on without it.
 
     :param connection: of type ``modelarts``
-    :raises InvalidRequest: if it is no JSON object
+    :raises InvalidRequest: if it is no JSON object, or has a key twice
     """
     if not connection.extra:
         return {}
-    extra = decoded(connection.extra)
+    extra = decoded(connection.extra, f"Connection {connection.conn_id!r}: extra")
     if not isinstance(extra, dict):
         # The text itself stays out of the message: it may hold a secret.
         raise InvalidRequest(f"Connection {connection.conn_id!r}: extra is not a JSON object. Write it as one.")

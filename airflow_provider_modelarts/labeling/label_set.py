@@ -55,7 +55,7 @@ def parse_labels(value: object) -> list[LabelElement]:
     from airflow_provider_modelarts.client.requests.base import to_body
     from airflow_provider_modelarts.client.requests.labels import LabelsRequest
 
-    value = decoded(value)
+    value = decoded(value, "labels")
     # Among them the outputs of mapped tasks, which are read as they are needed.
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes, bytearray)) or not len(value):
         raise InvalidRequest(

@@ -48,7 +48,7 @@ def _listed(value: object) -> list[Any]:
 
     :raises InvalidRequest: if it is none, or empty
     """
-    value = decoded(value)
+    value = decoded(value, "samples")
     found = list(value) if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)) else []
     if not found:
         what = "the text is no JSON" if isinstance(value, str) else "see what its template renders to"

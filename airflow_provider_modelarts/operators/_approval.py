@@ -147,7 +147,7 @@ def approver(name: str, value: object) -> Approval | None:
 
 def _from_text(name: str, text: str) -> object:
     """Return the dict of which a template made a text: JSON, or Python in which the time is no literal."""
-    found = decoded(text.strip())
+    found = decoded(text.strip(), name)
     if isinstance(found, Mapping):
         return found
     try:

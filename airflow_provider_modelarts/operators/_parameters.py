@@ -80,7 +80,7 @@ def _email(name: str, value: object) -> str:
 
 
 def _dict(name: str, value: object) -> dict[str, Any]:
-    found = validation.decoded(value)
+    found = validation.decoded(value, name)
     if not isinstance(found, dict):
         raise validation.wrong(name, "a dict, or its JSON text", value)
     return found
@@ -179,7 +179,7 @@ def config(name: str, value: object) -> dict[str, Any]:
 
 def listed(name: str, value: object) -> list[Any]:
     """Return a list, or the JSON text of one; among them the outputs of mapped tasks."""
-    found = validation.decoded(_given(name, value))
+    found = validation.decoded(_given(name, value), name)
     if not isinstance(found, Sequence) or isinstance(found, (str, bytes, bytearray)):
         raise _wrong(name, "a list, or its JSON text", value)
     return list(found)

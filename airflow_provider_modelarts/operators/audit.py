@@ -44,7 +44,7 @@ def _answers_from(name: str, value: object) -> str | Approval:
     """Return "dataset", "team_task", or the answers as those of an approval, with what is known of it."""
     if isinstance(value, str) and value.strip() in (DATASET, TEAM_TASK):
         return value.strip()
-    read = decoded(value)
+    read = decoded(value, name)
     if (isinstance(read, Mapping) and "chosen_options" in read) or "chosen_options" in str(value):
         approval = read_approval(name, value)
         return approval._replace(answers=approval.answers.get(AUDIT_ANSWERS, {}))

@@ -266,6 +266,13 @@ def test_an_extra_that_is_no_json_object_is_said_without_quoting_it(extra: str) 
     assert "s3cret" not in str(raised.value)
 
 
+def test_an_extra_with_a_key_twice_names_connection_and_key_and_no_value() -> None:
+    extra = '{"project_id": "s3cret-a", "project_id": "s3cret-b"}'
+    with pytest.raises(InvalidRequest, match="Connection 'flowers': extra has the key 'project_id' twice") as raised:
+        read_settings(Connection(conn_id="flowers", conn_type="modelarts", login="u", password="p", extra=extra))
+    assert "s3cret" not in str(raised.value)
+
+
 def test_secrets_are_not_shown() -> None:
     assert SECRET not in repr(settings())
     assert "temporary-token" not in repr(settings(ACCESS_KEY, security_token="temporary-token"))

@@ -219,6 +219,14 @@ def test_an_approval_that_is_older_than_the_plan_does_not_count(runner: ConfirmR
     assert runner.files(".try") == []
 
 
+def test_an_answer_that_says_something_twice_is_refused_by_its_name(runner: ConfirmRunner) -> None:
+    twice = '{"chosen_options": ["Reject"], "chosen_options": ["Approve"]}'
+    for name, done in (("approval", confirm(runner, twice)), ("approved_by", _with_approved_by(runner, twice))):
+        assert isinstance(done.error, AirflowFailException)
+        assert f"{name} has the key 'chosen_options' twice" in str(done.error)
+    assert runner.writes == 0
+
+
 @pytest.mark.parametrize("shown", [dict, str])
 def test_an_answer_that_is_older_than_the_plan_says_not_who_approved_it(runner: ConfirmRunner, shown: Any) -> None:
     old = {**answer(), "responded_at": datetime(2001, 11, 20, tzinfo=UTC)}

@@ -127,7 +127,7 @@ def conditions_text(given: Conditions | None, what: str) -> str | None:
 
 def read_conditions(given: Conditions, what: str) -> list[dict[str, Any]]:
     """Return search conditions as they are sent; parameters as of :func:`conditions_text`."""
-    found = decoded(given)
+    found = decoded(given, "search_conditions")
     conditions = [found] if isinstance(found, (Mapping, SearchCondition)) else found
     if not isinstance(conditions, (list, tuple)) or not all(
         isinstance(one, (Mapping, SearchCondition)) for one in conditions
@@ -149,7 +149,7 @@ def choosing_conditions(given: Conditions, what: str) -> list[dict[str, Any]]:
     :raises InvalidRequest: also for an empty list, and for a condition of which a part says nothing
     """
     found = read_conditions(given, what)
-    raw = decoded(given)
+    raw = decoded(given, "search_conditions")
     if not found:
         raise InvalidRequest("search_conditions has no condition. Leave it out to choose all samples.")
     # What is null is dropped when a condition is read, and what is JSON text is an object only then.
