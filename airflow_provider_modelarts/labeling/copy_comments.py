@@ -57,7 +57,8 @@ def judge_team_samples(
 ) -> CommentsResult:
     """Judge copies that were drawn for an acceptance; a word about one replaces an earlier one.
 
-    In a retry a copy that was judged otherwise, or labeled again, since the first try is left alone. After a lost
+    In a retry a copy that was judged otherwise, or labeled again, since the first try is left alone; where nothing was
+    kept of the first try, each copy that is judged otherwise. After a lost
     answer, and if the acceptance is over, the copies are read: those that have been judged so need nothing.
 
     :param client: the client to use
@@ -143,8 +144,11 @@ class _Commenting:
 
     def _is_due(self, place: int) -> bool:
         copy = self._found_at(place)
-        is_taken = copy is not None and not self.kind.replaces and self.kind.accepts(copy) is not None
-        return not is_taken and self.history.judge(place, self.marks[place]) != "changed"
+        verdict = self.history.judge(place, self.marks[place])
+        # A word may be later than the first try where nobody knows what was said before that.
+        may_replace = self.kind.replaces and verdict != "unclear"
+        is_taken = copy is not None and not may_replace and self.kind.accepts(copy) is not None
+        return not is_taken and verdict != "changed"
 
     def _send_fresh(self, due: list[int]) -> list[int]:
         """Send comments on copies that are still as they were read; return which of them are there now.

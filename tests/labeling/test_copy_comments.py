@@ -213,6 +213,18 @@ def test_a_retry_of_a_judgement_leaves_alone_what_the_owner_has_said_since(judge
     assert judged.judge(tries=Tries(False, "night, cleared", notes)) == {"accepted": 4, "rejected": 2}
 
 
+def test_where_nothing_tells_what_was_said_before_a_retry_replaces_no_word(judged: JudgedTeam) -> None:
+    """Airflow 3.2 keeps nothing between tries; what the owner rejects after the first one must not be accepted."""
+    judged.emulator.faults.add(*JUDGE, "status", status=503, times=None)
+    with pytest.raises(ServiceUnavailable):
+        judged.judge(tries=Tries(True, "night", None))
+    judged.emulator.faults.clear()
+    judged.say(0, accept=False)
+    assert judged.judge(tries=Tries(False, "night", None)) == {"accepted": 3, "rejected": 2, "changed": 1}
+    assert judged.words() == [False, True, True, True, False, False]
+    assert judged.judge(tries=Tries(True, "night, cleared", None)) == {"accepted": 4, "rejected": 2}
+
+
 @pytest.mark.parametrize("is_named", [True, False], ids=["named", "the only copy"])
 def test_after_the_acceptance_what_was_judged_so_needs_nothing(
     judged: JudgedTeam, moved_clock: MovedClock, is_named: bool
