@@ -25,7 +25,9 @@ from airflow_provider_modelarts.labeling.storage.path import display_uri, list_f
 from airflow_provider_modelarts.labeling.storage.sealed_file import NotStoredError
 from airflow_provider_modelarts.operators import _uri_parameters as places
 from airflow_provider_modelarts.operators._uri_parameters import PlaceUnavailableError
+from airflow_provider_modelarts.operators.quality import ModelArtsQualityReportOperator
 from airflow_provider_modelarts.plugins.review_index import Choice, ReviewIndex, digest_of
+from tests.labeling.test_baseline import EVEN, night
 from tests.operators.runners import RUN_ID, WRITE, ConfirmRunner
 from tests.support.s3_server import BUCKET
 
@@ -440,3 +442,21 @@ def test_the_review_page_reads_a_plan_once_and_sees_that_it_was_replaced(store: 
     other = write(2)
     assert digest_of(place) == other != digest
     assert index.read(2999).sample.sample_id == "2999"
+
+
+def test_the_night_before_is_found_in_the_ledger_and_in_the_report(runner: ConfirmRunner) -> None:
+    """Both read the first line of each part alone, and s3fs reads no line of a length that is given."""
+    runner.dataset.propose([], keep=False)
+    for number in (1, 2):
+        runner.dataset.propose(night(number, EVEN))
+        runner.run_id, runner.plan_uri = f"night-{number}", f"{PLACE}/plans/night-{number}.jsonl"
+        planned = runner.plan(policy={"min_score": 0.5, "max_drift": 0.1}, ledger_uri=runner.ledger_uri)
+        assert planned.error is None, planned.error
+        assert runner.confirm(plan_uri=runner.plan_uri, ledger_uri=runner.ledger_uri).error is None
+    assert "Nothing has moved more than chance would" in planned.xcoms["summary"]
+    report = ModelArtsQualityReportOperator(
+        task_id="report", dataset_id=runner.dataset_id, ledger_uri=runner.ledger_uri, report_uri=f"{PLACE}/report.html"
+    )
+    ending = runner.run(report, 1, 0)
+    assert ending.error is None, ending.error
+    assert "night-2" in (ObjectStoragePath(PLACE) / "report.html").read_text()

@@ -167,7 +167,8 @@ def write_part(path: StoragePath, header: PartHeader, lines: Sequence[bytes], to
 def peek_header(path: StoragePath) -> PartHeader | None:
     """Return what the first line of a part says, unchecked; None if it says nothing of the kind."""
     with path.open("rb") as file:
-        raw = decode_object(file.readline(_HEADER_BYTES))
+        # Files of s3fs read no line of at most so many bytes.
+        raw = decode_object(file.read(_HEADER_BYTES).partition(b"\n")[0])
     if raw is None or (raw.pop("format", None), raw.pop("version", None)) != (FORMAT, VERSION):
         return None
     try:
