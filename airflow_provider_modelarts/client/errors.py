@@ -107,6 +107,14 @@ class PermissionDenied(ModelArtsError):
 class NotFound(ModelArtsError):
     """The service does not know the dataset, labeling task, sample, label or team named."""
 
+    @property
+    def is_word_of_service(self) -> bool:
+        """Whether ModelArts itself said so, by a code of its own (contract 7.2).
+
+        Its gateway, or a proxy on the way, answers 404 for anything: that says nothing of the object.
+        """
+        return (self.code or "").startswith("ModelArts.")
+
 
 class InvalidRequest(ModelArtsError):
     """The request is wrong in itself; without ``status`` it was refused before anything was sent."""

@@ -108,6 +108,8 @@ def delete(exists: Callable[[], object], send: Callable[[], object]) -> None:
     exists()
     try:
         send()
-    except NotFound:
+    except NotFound as error:
+        if not error.is_word_of_service:
+            raise
         # It was there a moment ago: the reply to an earlier attempt was lost, or somebody else has deleted it.
         return

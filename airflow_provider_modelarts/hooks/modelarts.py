@@ -315,7 +315,7 @@ class ModelArtsHook(BaseHook):
             with make_client(_client_settings(settings), retries=False) as client:
                 client.datasets.get(_PROBE)
         except NotFound as error:
-            if not (error.code or "").startswith("ModelArts."):
+            if not error.is_word_of_service:
                 return False, str(error)
         except ModelArtsError as error:
             return False, str(error)

@@ -100,7 +100,9 @@ def check_found(client: ModelArtsClient, part: ReviewPart) -> None:
 def _exists(client: ModelArtsClient, dataset_id: str, sample_id: str) -> bool:
     try:
         client.samples.get(dataset_id, sample_id)
-    except NotFound:
+    except NotFound as error:
+        if not error.is_word_of_service:
+            raise
         return False
     return True
 

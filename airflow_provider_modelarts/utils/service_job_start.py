@@ -299,7 +299,7 @@ class ServiceJobStarter:
     def _ask_patiently(self, ask: Callable[[ModelArtsClient], T], job_id: str) -> T:
         """Return the answer of the service. One refusal proves nothing, so several in a row are needed to give up.
 
-        :raises NotFound: if it is not found each time
+        :raises NotFound: if it is not found each time; by a 404 of a proxy alone a second job would be started
         """
         for _ in paused(ODD_PAUSES):
             try:
@@ -308,7 +308,7 @@ class ServiceJobStarter:
                 if not error.permanent:
                     raise
                 refusal = error
-        if isinstance(refusal, NotFound):
+        if isinstance(refusal, NotFound) and refusal.is_word_of_service:
             raise refusal
         raise unreadable_error(unreadable_message(self.job.describe(job_id), refusal), refusal)
 

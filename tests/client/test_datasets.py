@@ -217,3 +217,11 @@ def test_statistics_metrics_and_search_options(client: ModelArtsClient, emulator
     assert options.labelers == ("human/emulator/owner",)
     assert len(options.labels) == 10
     assert options.metadata == {}
+
+
+def test_a_proxy_that_knows_no_dataset_has_deleted_none(client: ModelArtsClient, emulator: Emulator) -> None:
+    dataset_id = emulator.load_proposals(1)
+    emulator.faults.add("DELETE", f"/datasets/{dataset_id}", "status", status=404, code="Gateway.0404", times=None)
+    with pytest.raises(NotFound):
+        client.datasets.delete(dataset_id)
+    assert client.datasets.get(dataset_id).dataset_id == dataset_id

@@ -257,6 +257,26 @@ def test_a_refused_start_leaves_nothing_that_could_be_taken_for_ours(
     assert starts.starter().find() is None
 
 
+@pytest.mark.parametrize(("code", "is_gone"), [("ModelArts.4359", True), ("Gateway.0404", False)])
+def test_a_job_is_gone_by_a_word_of_the_service_alone(
+    emulator: Emulator, moved_clock: MovedClock, code: str, is_gone: bool
+) -> None:
+    """Some proxy in between knows no job at all; a second import would be the answer to that."""
+    dataset_id = emulator.load_proposals(5)
+    emulator.put_images("/b/more/", 1)
+    starts = Starts(moved_clock, ImportJob(dataset_id), {"body": {"import_path": "/b/more/"}, "extra": None})
+    record = starts.starter().start()
+    starts.starter().store.write(record)
+    starts.ti.try_number += 1
+    rule = emulator.faults.add("GET", f"/{record.job_id}", "status", status=404, code=code, times=None)
+    if is_gone:
+        assert starts.starter().find() is None
+    else:
+        with pytest.raises(ServiceJobUnreadableError):
+            starts.starter().find()
+    assert rule.fired > 1
+
+
 @pytest.mark.parametrize("late", [2, 9])
 def test_a_synchronization_that_shows_late_is_looked_for(
     emulator: Emulator, moved_clock: MovedClock, monkeypatch: pytest.MonkeyPatch, late: int

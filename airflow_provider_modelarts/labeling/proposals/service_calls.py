@@ -248,10 +248,9 @@ def is_odd_read(error: ModelArtsError) -> bool:
 def _check_dataset(error: NotFound) -> None:
     """Accept that a sample is unknown, but not that the dataset is (both may be 400 or 404, quirk 23).
 
-    A 404 without a code of ModelArts is no word of the service: its gateway or some proxy says so of any sample, and
-    all would count as gone.
+    By the 404 of a gateway or a proxy all samples would count as gone.
     """
-    if error.code is None or not error.code.startswith("ModelArts."):
+    if not error.is_word_of_service:
         raise UnexpectedResponse(error.message, **error.details()) from None
-    if error.code.endswith(UNKNOWN_DATASET):
+    if (error.code or "").endswith(UNKNOWN_DATASET):
         raise error
