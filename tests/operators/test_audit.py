@@ -230,7 +230,9 @@ def test_a_crash_before_the_judgement_is_named_leaves_the_first_evidence(runner:
     first = runner.evaluate()
     mark = mark_of(runner)
     mark.unlink()
-    assert "nothing beside the plan says that its evaluation has ended" in message(runner.apply())
+    refused = message(runner.apply())
+    assert "nothing beside the plan says that its evaluation has ended" in refused
+    assert "Clear the task that evaluates its audit: the evidence that is there is kept" in refused
     runner.answer()
     assert runner.evaluate(try_number=2).result == first.result
     assert mark.exists()

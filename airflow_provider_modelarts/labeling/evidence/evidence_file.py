@@ -168,7 +168,10 @@ class Evidence:
         self.check_numbers(plan)
         judged = find_judgement(plan)
         if judged is None:
-            raise self._refused("nothing beside the plan says that its evaluation has ended")
+            raise self._refused(
+                "nothing beside the plan says that its evaluation has ended",
+                "Clear the task that evaluates its audit: the evidence that is there is kept, and counts then.",
+            )
         if judged.evidence_digest != self.digest:
             raise _judged_already(plan, judged)
 
@@ -201,10 +204,8 @@ class Evidence:
         score = facts.lowest_score
         return None if threshold is not None and score is not None and score >= threshold else NOT_PROVEN
 
-    def _refused(self, reason: str) -> EvidenceRefused:
-        return EvidenceRefused(
-            f"The evidence {self.uri} is refused: {reason}. Nothing was written. Evaluate the audit of this plan."
-        )
+    def _refused(self, reason: str, advice: str = "Evaluate the audit of this plan.") -> EvidenceRefused:
+        return EvidenceRefused(f"The evidence {self.uri} is refused: {reason}. Nothing was written. {advice}")
 
 
 def label_evidence(audited: AuditedPlan, right: Mapping[str, bool]) -> tuple[LabelEvidence, ...]:
