@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_modelarts.client.errors import DatasetBusy, PreconditionFailed
 from airflow_provider_modelarts.client.lost_replies import change
+from airflow_provider_modelarts.client.wording import first_of
 from airflow_provider_modelarts.labeling.proposals.service_calls import HeldBack
 from airflow_provider_modelarts.labeling.results import SAMPLES_SHOWN
 from airflow_provider_modelarts.labeling.team_copies import Copies, Tries, WriteHistory, fingerprint_of
@@ -57,8 +58,8 @@ def judge_team_samples(
 ) -> CommentsResult:
     """Judge copies that were drawn for an acceptance; a word about one replaces an earlier one.
 
-    In a retry a copy that was judged otherwise, or labeled again, since the first try is left alone; where nothing was
-    kept of the first try, each copy that is judged otherwise. After a lost
+    In a retry a copy that was judged otherwise, or labeled again, since the first try is left alone. Where nothing was
+    kept of the first try, a copy that is judged otherwise is an error. After a lost
     answer, and if the acceptance is over, the copies are read: those that have been judged so need nothing.
 
     :param client: the client to use
@@ -118,6 +119,7 @@ class _Commenting:
 
     def run(self) -> CommentsResult:
         """Send the comments that are not there yet, about copies that nobody has changed since an earlier try."""
+        self._check_words()
         places = range(len(self.comments))
         said = {*self._send_fresh([place for place in places if self._is_due(place)])}
         self.history.mark_sent(said)
@@ -144,11 +146,30 @@ class _Commenting:
 
     def _is_due(self, place: int) -> bool:
         copy = self._found_at(place)
-        verdict = self.history.judge(place, self.marks[place])
-        # A word may be later than the first try where nobody knows what was said before that.
-        may_replace = self.kind.replaces and verdict != "unclear"
-        is_taken = copy is not None and not may_replace and self.kind.accepts(copy) is not None
-        return not is_taken and verdict != "changed"
+        is_taken = copy is not None and not self.kind.replaces and self.kind.accepts(copy) is not None
+        return not is_taken and self.history.judge(place, self.marks[place]) != "changed"
+
+    def _check_words(self) -> None:
+        """Refuse to replace words of which nobody knows whether they are later than the first try.
+
+        :raises PreconditionFailed: naming such copies; nothing was sent
+        """
+        other = [
+            comment["sample_id"]
+            for place, comment in enumerate(self.comments)
+            if (copy := self._found_at(place)) is not None
+            and self.kind.accepts(copy) is not None
+            and not self._is_said(place)
+            and self.history.judge(place, self.marks[place]) == "unclear"
+        ]
+        if self.kind.replaces and other:
+            raise PreconditionFailed(
+                f"{len(other)} of {len(self.comments)} copies in team task {self.copies.task_id} of dataset "
+                f"{self.copies.dataset_id} are judged otherwise, and nothing tells whether somebody has done so since "
+                f"the first try of this task: {first_of(other, SAMPLES_SHOWN)}. Nothing was sent. Clear "
+                "the task to judge them as it says.",
+                sent=False,
+            )
 
     def _send_fresh(self, due: list[int]) -> list[int]:
         """Send comments on copies that are still as they were read; return which of them are there now.

@@ -332,7 +332,7 @@ class ModelArtsCommentAcceptanceOperator(TeamCommentsOperator):
 
     If the acceptance is over, as after a clear, that is no error if the copies have been judged so before. A retry
     leaves alone what somebody has judged otherwise, or labeled again, since the first try. Airflow before 3.3 keeps
-    nothing between tries: there a retry leaves alone each copy that is judged otherwise. Returns ``judged, accepted,
+    nothing between tries: there a copy that is judged otherwise ends a retry with an error. Returns ``judged, accepted,
     rejected, changed``.
 
     :param dataset_id: the dataset (templated)
