@@ -236,13 +236,25 @@ def test_a_plan_that_is_made_again_is_not_approved_by_an_answer_about_the_old_on
 
 
 class MappedGroup(NamedTuple):
-    """One mapped run of a task group that asks, and what its plan would confirm."""
+    """One mapped run of a task group that asks.
+
+    :param prefix: id of the group
+    :param map_index: which of its runs
+    :param dataset_id: the dataset that it is about
+    :param approver: who approves
+    :param digest: of its plan
+    :param planned: ids of all samples of the plan
+    :param confirms: names of labels of each sample that the plan would confirm, as the service proposes them
+    :param rejected: ids of those of them that the approver rejects
+    :param labeled_before: ids of samples that had labels before
+    """
 
     prefix: str
     map_index: int
     dataset_id: str
     approver: str
     digest: str
+    planned: frozenset[str]
     confirms: dict[str, list[str]]
     rejected: list[str]
     labeled_before: frozenset[str]
@@ -261,11 +273,12 @@ def mapped_group(
     airflow: LoggedIn, emulator: Emulator, run_id: str, prefix: str, map_index: int, dataset_id: str
 ) -> MappedGroup:
     """Return what a mapped run of a group asks, from its plan and from what the service proposes."""
-    plan_uri, digest = (
+    made, digest = (
         airflow.xcom(MAPPED, run_id, f"{prefix}.plan", key, map_index=map_index)
         for key in ("return_value", "plan_digest")
     )
-    plan = read_plan(Path(plan_uri["plan_uri"].removeprefix("file://")))
+    plan = read_plan(Path(made["plan_uri"].removeprefix("file://")))
+    planned = frozenset(one.row.sample_id for one in plan.samples())
     assert (plan.header.dataset_id, plan.digest) == (dataset_id, digest)
     dataset = emulator.dataset(dataset_id)
     confirms = {
@@ -275,7 +288,8 @@ def mapped_group(
     }
     approver, rejects = ANSWERS[map_index]
     labeled = frozenset(sample_id for sample_id, sample in dataset.samples.items() if sample.labels)
-    return MappedGroup(prefix, map_index, dataset_id, approver, digest, confirms, sorted(confirms)[:rejects], labeled)
+    rejected = sorted(confirms)[:rejects]
+    return MappedGroup(prefix, map_index, dataset_id, approver, digest, planned, confirms, rejected, labeled)
 
 
 def check_question(airflow: LoggedIn, run_id: str, group: MappedGroup) -> None:
@@ -289,12 +303,7 @@ def check_question(airflow: LoggedIn, run_id: str, group: MappedGroup) -> None:
     assert f"<code>{group.dataset_id}</code>" in page
     shown = {json.loads(unescape(one)) for one in re.findall("""data-sample=['"](.+?)['"][ >]""", page)}
     assert len(shown) > 1
-    assert shown <= samples_of_plan(airflow, run_id, group)
-
-
-def samples_of_plan(airflow: LoggedIn, run_id: str, group: MappedGroup) -> set[str]:
-    made = airflow.xcom(MAPPED, run_id, f"{group.prefix}.plan", map_index=group.map_index)
-    return {one.row.sample_id for one in read_plan(Path(made["plan_uri"].removeprefix("file://"))).samples()}
+    assert shown <= group.planned
 
 
 def hitl_path(run_id: str, group: MappedGroup) -> str:
