@@ -75,10 +75,10 @@ class AirflowApi:
         state: str | None = self.task_instance(dag_id, run_id, task_id)["state"]
         return state
 
-    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", *, map_index: int = -1) -> Any:
         """Return what a task of a run has pushed."""
         task = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
-        value = self.request("GET", f"{task}/xcomEntries/{key}?deserialize=true")["value"]
+        value = self.request("GET", f"{task}/xcomEntries/{key}?deserialize=true&map_index={map_index}")["value"]
         try:
             return json.loads(value) if isinstance(value, str) else value
         except ValueError:  # a text is shown as it is, all else as JSON

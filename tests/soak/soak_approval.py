@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 DAG_ID = "confirm_with_approval"
 
 
+def let_the_scheduler_see(airflow: AirflowProcesses) -> None:
+    """Take a person's time: the scheduler fails a task that is answered before it knows that it paused."""
+    beats: set[str] = set()
+
+    def beat_thrice() -> bool:
+        beats.add(airflow.request("GET", "/api/v2/monitor/health")["scheduler"]["latest_scheduler_heartbeat"])
+        return len(beats) > 2
+
+    airflow.wait_until(beat_thrice, 300, "the scheduler does not beat")
+
+
 class Asking:
     """A run of the DAG in a real Airflow that waits for a person."""
 
@@ -40,19 +51,9 @@ class Asking:
             300,
             "nobody is asked",
         )
-        self._let_the_scheduler_see()
+        let_the_scheduler_see(self.airflow)
         found: dict[str, Any] = self.airflow.request("GET", self.path)
         return found
-
-    def _let_the_scheduler_see(self) -> None:
-        """Take a person's time: the scheduler fails a task that is answered before it knows that it paused."""
-        beats: set[str] = set()
-
-        def beat_thrice() -> bool:
-            beats.add(self.airflow.request("GET", "/api/v2/monitor/health")["scheduler"]["latest_scheduler_heartbeat"])
-            return len(beats) > 2
-
-        self.airflow.wait_until(beat_thrice, 300, "the scheduler does not beat")
 
     def answer(self, option: str) -> str:
         """Answer, and return how the run ended."""
