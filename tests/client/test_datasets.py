@@ -135,6 +135,7 @@ def test_a_change_of_nothing_is_not_sent(client: ModelArtsClient, emulator: Emul
     assert emulator.journal.count("PUT") == 0
 
 
+@pytest.mark.usefixtures("moved_clock")
 def test_a_deletion_that_is_repeated_counts_as_one(
     client: ModelArtsClient, emulator: Emulator, dataset_id: str
 ) -> None:
