@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import json
 import os
@@ -298,11 +299,8 @@ def test_the_command_that_tests_a_connection_does_so(
         parsed.func(parsed)
     assert "disabled" in capsys.readouterr().out
     monkeypatch.setenv(name, value)
-    if works:
+    with contextlib.nullcontext() if works else contextlib.suppress(SystemExit):  # before Airflow 3.3 it just ends
         parsed.func(parsed)
-    else:
-        with pytest.raises(SystemExit):
-            parsed.func(parsed)
     assert ("success" if works else "Cannot get a token") in capsys.readouterr().out
 
 

@@ -506,7 +506,7 @@ EVERY_ARGUMENT = [
 def complaint(operator: type[Any], **given: Any) -> str:
     try:
         make(operator, **given)
-    except (ParameterError, InvalidRequest) as error:
+    except (ValueError, InvalidRequest) as error:  # ours, or Airflow's own
         return str(error)
     return ""
 

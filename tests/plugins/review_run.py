@@ -15,6 +15,7 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.sdk import DAG
 from airflow.utils.session import create_session
+from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from airflow_provider_modelarts.labeling.plan.plan_file import Plan
 
 ROLES = {"ada": "ADMIN", "vera": "VIEWER"}
+# Before Airflow 3.3 a task that waits for a person is deferred.
+WAITING = getattr(TaskInstanceState, "AWAITING_INPUT", TaskInstanceState.DEFERRED)
 NOTHING_REJECTED = {"reject_samples": [], "reject_labels": []}
 
 
@@ -61,7 +64,7 @@ class ReviewRun:
         self.push("approve", {"plan_task_id": "plan", "plan_digest": self.place["plan_digest"]})
         with create_session() as session:
             instance = self._instance(session)
-            instance.state = "awaiting_input"
+            instance.state = WAITING
             session.add(
                 HITLDetail(
                     ti_id=instance.id,

@@ -49,8 +49,15 @@ def record_metrics() -> Iterator[RecordedMetrics]:
                 recorded.times[stat] = dt
                 recorded.note(tags)
 
-    stats.initialize(factory=Recorder, export_legacy_names=True)
+    _initialize(Recorder)
     try:
         yield recorded
     finally:
-        stats.initialize(factory=NoStatsLogger, export_legacy_names=True)
+        _initialize(NoStatsLogger)
+
+
+def _initialize(factory: type[NoStatsLogger]) -> None:
+    if hasattr(stats, "initialize"):
+        stats.initialize(factory=factory, export_legacy_names=True)
+    else:  # before Airflow 3.3 a class takes them
+        stats.Stats.initialize(factory=factory)
