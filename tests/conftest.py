@@ -131,8 +131,8 @@ def _guesses_are_made_once(request: pytest.FixtureRequest, monkeypatch: pytest.M
         make_once(monkeypatch)
 
 
-LONGEST_SLEEP = 1.0
-"""Seconds for which a test may really sleep."""
+LONGEST_SLEEP = 5.0
+"""Seconds for which a test may really sleep: more than a first pause ever is, whatever chance adds to it."""
 
 
 @pytest.fixture(autouse=True)
@@ -156,7 +156,8 @@ def _sleeps_for_a_moment_at_most(request: pytest.FixtureRequest, monkeypatch: py
         check(seconds)
         await sleep_async(clock, seconds)
 
-    if request.node.get_closest_marker("e2e") is None:
+    is_long = request.node.nodeid.startswith("tests/soak/") or request.node.get_closest_marker("e2e") is not None
+    if not is_long:
         monkeypatch.setattr(Clock, "sleep", sleep_for_a_moment)
         monkeypatch.setattr(Clock, "sleep_async", sleep_for_a_moment_async)
     yield
