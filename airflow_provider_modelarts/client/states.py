@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
-from typing import Self
+from typing import Any, Self
 
 from airflow_provider_modelarts.client.validation import as_number
 
@@ -50,6 +50,10 @@ class State(Number):
         unlisted = int.__new__(cls, value)
         unlisted._name_, unlisted._value_ = str(value), value
         return unlisted
+
+    def __reduce_ex__(self, protocol: object) -> tuple[Any, ...]:
+        """Pickle by the number: the first releases of Python 3.11 look for the name, which an unlisted one lacks."""
+        return type(self), (self._value_,)
 
     @classmethod
     def read(cls, number: object) -> Self | None:
