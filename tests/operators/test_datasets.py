@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,7 @@ from tests.support.operator_driver import (
     drive_try,
     moment,
 )
+from tests.support.operator_tries import Crash, after, run_try
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,10 +42,6 @@ if TYPE_CHECKING:
 both_ways = pytest.mark.parametrize("deferrable", [False, True], ids=["in the worker", "deferred"])
 RETRIES = 3
 INCOMING, OUTGOING = "/incoming/flowers/", "/outgoing/flowers/"
-
-
-class Crash(BaseException):
-    """The process is gone from here on; nothing of it may handle that."""
 
 
 @dataclass(frozen=True)
@@ -91,18 +87,15 @@ class JobLife:
         """Run one try; return how it ended, None if it crashed."""
         given = {"dataset_id": self.dataset_id, "deferrable": self.deferrable, **self.kind.given, **parameters}
         operator = self.kind.operator(task_id="job", **given)
-        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Crash):
-            if crash is not None:
-                crash(patch)
-            return drive_try(
-                operator,
-                self.clock,
-                self.ti,
-                run_started=self.run_started,
-                store=self.store,
-                clear_number=self.clear_number,
-            )
-        return None
+        return run_try(
+            operator,
+            self.clock,
+            self.ti,
+            crash=crash,
+            run_started=self.run_started,
+            store=self.store,
+            clear_number=self.clear_number,
+        )
 
     def retry(self, **parameters: Any) -> Ending | None:
         """Run the next try, as after a failure or a lost worker; Airflow has deleted the XComs."""
@@ -123,13 +116,7 @@ class JobLife:
 
     def before_the_reply(self, patch: pytest.MonkeyPatch) -> None:
         """Die after the service got the start, before its answer is known."""
-        start = getattr(self.kind.client, self.kind.start)
-
-        def start_and_die(*arguments: Any, **parameters: Any) -> Any:
-            start(*arguments, **parameters)
-            raise Crash
-
-        patch.setattr(self.kind.client, self.kind.start, start_and_die)
+        after(self.kind.client, self.kind.start)(patch)
 
 
 def at_record(phase: str, *, written: bool) -> Callable[[pytest.MonkeyPatch], None]:

@@ -50,6 +50,20 @@ def before(owner: type, name: str) -> Moment:
     return lambda patch: patch.setattr(owner, name, die)
 
 
+def run_try(
+    operator: BaseOperator, clock: MovedClock, ti: StandInTaskInstance, *, crash: Moment | None = None, **given: Any
+) -> Ending | None:
+    """Run one try; return how it ended, None if its process died.
+
+    :param given: what ``drive_try`` takes besides
+    """
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Crash):
+        if crash is not None:
+            crash(patch)
+        return drive_try(operator, clock, ti, **given)
+    return None
+
+
 @dataclass
 class TaskTries:
     """The tries of one task.
@@ -77,18 +91,15 @@ class TaskTries:
             self.ti = StandInTaskInstance(start, task_id=operator.task_id)
         else:
             self.ti = replace(self.ti, start_date=start, try_number=self.ti.try_number + 1, xcoms={})
-        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Crash):
-            if crash is not None:
-                crash(patch)
-            return drive_try(
-                operator,
-                self.clock,
-                self.ti,
-                run_started=self.run_started,
-                store=self.store,
-                clear_number=self.clear_number,
-            )
-        return None
+        return run_try(
+            operator,
+            self.clock,
+            self.ti,
+            crash=crash,
+            run_started=self.run_started,
+            store=self.store,
+            clear_number=self.clear_number,
+        )
 
     def run(self, operator: BaseOperator) -> Ending:
         """Run the next try, whose process lives."""
